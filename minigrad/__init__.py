@@ -1,0 +1,38 @@
+"""minigrad: a small deep-learning engine whose every gradient is written by hand.
+
+PyTorch's names, defaults and semantics: code in the style of its tutorials runs after ``import minigrad as torch``.
+``Tensor`` and the tape are in ``tensor``, ``function`` and ``autograd``; operations in ``ops``; layers in ``nn``;
+``gradcheck`` compares any gradient with finite differences.
+"""
+
+import kernels as _kernels
+
+if not getattr(_kernels, "__minigrad_kernels__", False):
+    raise ImportError(
+        f"minigrad needs its own package 'kernels', but found another one at {_kernels.__file__}; "
+        "install minigrad-seq2seq into an environment without the distribution 'kernels'"
+    )
+
+from minigrad import tensor as _tensor_module  # noqa: F401, I001  (first: ops build on Tensor)
+from minigrad import methods as _methods  # noqa: F401
+from minigrad import autograd, cuda, nn, optim, random
+from minigrad.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from minigrad.creation import (
+    FloatTensor, LongTensor, arange, as_tensor, empty, empty_like, eye, from_numpy, full, full_like, is_tensor, linspace,
+    ones, ones_like, rand, rand_like, randint, randn, randn_like, randperm, tensor, zeros, zeros_like,
+)  # fmt: skip
+from minigrad.device import device
+from minigrad.dtypes import (
+    bool_, double, float16, float32, float64, half, int8, int16, int32, int64, long, short, uint8,
+)  # fmt: skip
+from minigrad.dtypes import bool_ as bool
+from minigrad.dtypes import float32 as float
+from minigrad.dtypes import int32 as int
+from minigrad.function import Function
+from minigrad.gradcheck import gradcheck
+from minigrad.ops import *  # noqa: F403
+from minigrad.random import manual_seed
+from minigrad.serialization import load, save
+from minigrad.tensor import Tensor
+
+__version__ = "0.1.0"

@@ -1,0 +1,135 @@
+"""Making tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad import random
+from minigrad.device import require_cpu
+from minigrad.dtypes import DEFAULT_FLOAT, int64, is_floating
+from minigrad.tensor import Tensor, sizes
+
+
+def _made(array: np.ndarray, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    require_cpu(device)
+    return Tensor(array if dtype is None else array.astype(dtype, copy=False), requires_grad)
+
+
+def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A copy of ``data`` (numbers, nested lists, arrays, Tensors). Python floats become float32, integers int64."""
+    if isinstance(data, Tensor):
+        data = data.array
+    elif isinstance(data, list | tuple):
+        data = [item.array if isinstance(item, Tensor) else item for item in data]
+    array = np.array(data)
+    if array.dtype == object:
+        raise ValueError("tensor: expected numbers or nested lists of one length per level")
+    given_by_numpy = isinstance(data, np.ndarray | np.generic)
+    if dtype is None and not given_by_numpy and (array.dtype == np.float64 or array.size == 0):
+        dtype = DEFAULT_FLOAT
+    return _made(array, dtype, device, requires_grad)
+
+
+as_tensor = tensor
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A Tensor that shares the array's memory."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"from_numpy: expected an ndarray; got {type(array).__name__}")
+    return Tensor(array)
+
+
+def LongTensor(data: Any) -> Tensor:
+    return tensor(data, dtype=int64)
+
+
+def FloatTensor(data: Any) -> Tensor:
+    return tensor(data, dtype=DEFAULT_FLOAT)
+
+
+def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    return _made(np.zeros(sizes(size), dtype or DEFAULT_FLOAT), None, device, requires_grad)
+
+
+def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    return _made(np.ones(sizes(size), dtype or DEFAULT_FLOAT), None, device, requires_grad)
+
+
+def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Uninitialised memory."""
+    return _made(np.empty(sizes(size), dtype or DEFAULT_FLOAT), None, device, requires_grad)
+
+
+def full(size: Any, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    filled = np.full(sizes((size,)), fill_value)
+    if dtype is None and filled.dtype == np.float64:
+        dtype = DEFAULT_FLOAT
+    return _made(filled, dtype, device, requires_grad)
+
+
+def arange(*bounds: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """``arange(end)``, ``arange(start, end)``, ``arange(start, end, step)``; floats make float32."""
+    values = np.arange(*bounds)
+    return _made(values, dtype or (DEFAULT_FLOAT if is_floating(values.dtype) else int64), device, requires_grad)
+
+
+def linspace(start: float, end: float, steps: int, dtype: Any = None, device: Any = None) -> Tensor:
+    return _made(np.linspace(start, end, steps), dtype or DEFAULT_FLOAT, device, False)
+
+
+def eye(n: int, m: int | None = None, dtype: Any = None, device: Any = None) -> Tensor:
+    return _made(np.eye(n, m), dtype or DEFAULT_FLOAT, device, False)
+
+
+def zeros_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    return zeros(x.shape, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
+
+
+def ones_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    return ones(x.shape, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
+
+
+def empty_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    return empty(x.shape, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
+
+
+def full_like(x: Tensor, fill_value: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device)
+
+
+def rand(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Draws from U[0, 1)."""
+    return _made(random.generator().random(sizes(size), np.float32), dtype, device, requires_grad)
+
+
+def randn(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Draws from N(0, 1)."""
+    values = random.generator().standard_normal(sizes(size))
+    return _made(values, dtype or DEFAULT_FLOAT, device, requires_grad)
+
+
+def rand_like(x: Tensor) -> Tensor:
+    return rand(x.shape, dtype=x.dtype)
+
+
+def randn_like(x: Tensor) -> Tensor:
+    return randn(x.shape, dtype=x.dtype)
+
+
+def randint(low: int, high: Any = None, size: Any = None, dtype: Any = None, device: Any = None) -> Tensor:
+    """``randint(high, size)`` or ``randint(low, high, size)``: integers from low (0) to high - 1."""
+    if size is None:
+        low, high, size = 0, low, high
+    return _made(random.generator().integers(low, high, sizes((size,))), dtype or int64, device, False)
+
+
+def randperm(n: int) -> Tensor:
+    """A random order of 0 to n - 1."""
+    return Tensor(random.generator().permutation(n))
+
+
+def is_tensor(value: object) -> bool:
+    return isinstance(value, Tensor)

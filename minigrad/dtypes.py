@@ -1,0 +1,71 @@
+"""dtypes and the promotion rule of mixed operands.
+
+NumPy and PyTorch differ: NumPy turns int64 + float32 into float64, PyTorch into float32. The tape follows PyTorch:
+the highest category (bool < integer < floating) wins, and inside it operands with dimensions outrank 0-d tensors,
+which outrank Python scalars.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+float16 = half = np.dtype(np.float16)
+float32 = np.dtype(np.float32)
+float64 = double = np.dtype(np.float64)
+int8 = np.dtype(np.int8)
+uint8 = np.dtype(np.uint8)
+int16 = short = np.dtype(np.int16)
+int32 = np.dtype(np.int32)
+int64 = long = np.dtype(np.int64)
+bool_ = np.dtype(np.bool_)
+
+DEFAULT_FLOAT = float32
+_CATEGORIES = {"b": 0, "i": 1, "u": 1, "f": 2}
+
+
+def category(dtype: np.dtype) -> int:
+    """0 for bool, 1 for integers, 2 for floating point; TypeError for anything else."""
+    try:
+        return _CATEGORIES[dtype.kind]
+    except KeyError:
+        raise TypeError(f"dtype {dtype} is not supported; expected bool, an integer or a floating dtype") from None
+
+
+def is_floating(dtype: np.dtype) -> bool:
+    return dtype.kind == "f"
+
+
+def scalar_dtype(value: Any) -> np.dtype:
+    """The dtype PyTorch gives a Python scalar."""
+    if isinstance(value, bool | np.bool_):
+        return bool_
+    return int64 if isinstance(value, int | np.integer) else DEFAULT_FLOAT
+
+
+def result_type(*operands: Any) -> np.dtype:
+    """The common dtype of arrays and Python scalars under PyTorch's rule (module head)."""
+    tiers: tuple[list[np.dtype], list[np.dtype], list[np.dtype]] = ([], [], [])
+    for operand in operands:
+        if isinstance(operand, np.ndarray):
+            tiers[0 if operand.ndim else 1].append(operand.dtype)
+        else:
+            tiers[2].append(scalar_dtype(operand))
+    result: np.dtype | None = None
+    for tier in tiers:
+        if not tier:
+            continue
+        dtype = tier[0]
+        for other in tier[1:]:
+            dtype = _promote_pair(dtype, other)
+        if result is None or category(dtype) > category(result):
+            result = dtype
+    assert result is not None
+    return result
+
+
+def _promote_pair(a: np.dtype, b: np.dtype) -> np.dtype:
+    if category(a) != category(b):
+        return a if category(a) > category(b) else b
+    return np.promote_types(a, b)

@@ -1,0 +1,421 @@
+"""Elementwise ops: arithmetic, exponentials, activations, selection, comparisons.
+
+Each class has its forward and, below it, the derivative that inverts it; the function that users call follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigrad.dtypes import is_floating
+from minigrad.function import Context, Function
+from minigrad.ops.common import as_tensor, floating, promote, unbroadcast
+from minigrad.tensor import Tensor
+
+Array = np.ndarray
+
+
+class Add(Function):
+    """a + b"""
+
+    @staticmethod
+    def forward(ctx: Context, a: Array, b: Array) -> Array:
+        ctx.shapes = a.shape, b.shape
+        return np.asarray(a + b)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        return unbroadcast(grad, ctx.shapes[0]), unbroadcast(grad, ctx.shapes[1])
+
+
+class Sub(Function):
+    """a - b"""
+
+    @staticmethod
+    def forward(ctx: Context, a: Array, b: Array) -> Array:
+        ctx.shapes = a.shape, b.shape
+        return np.asarray(a - b)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        return unbroadcast(grad, ctx.shapes[0]), unbroadcast(-grad, ctx.shapes[1])
+
+
+class Mul(Function):
+    """a * b"""
+
+    @staticmethod
+    def forward(ctx: Context, a: Array, b: Array) -> Array:
+        ctx.save_for_backward(a, b)
+        return np.asarray(a * b)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        a, b = ctx.saved
+        da = unbroadcast(grad * b, a.shape) if ctx.needs_input_grad[0] else None
+        db = unbroadcast(grad * a, b.shape) if ctx.needs_input_grad[1] else None
+        return da, db
+
+
+class Div(Function):
+    """a / b"""
+
+    @staticmethod
+    def forward(ctx: Context, a: Array, b: Array) -> Array:
+        ctx.save_for_backward(a, b)
+        return np.asarray(a / b)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        a, b = ctx.saved
+        da = unbroadcast(grad / b, a.shape) if ctx.needs_input_grad[0] else None
+        db = unbroadcast(-grad * a / (b * b), b.shape) if ctx.needs_input_grad[1] else None
+        return da, db
+
+
+class Pow(Function):
+    """a ** b"""
+
+    @staticmethod
+    def forward(ctx: Context, a: Array, b: Array) -> Array:
+        y = np.asarray(a**b)
+        ctx.save_for_backward(a, b, y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        a, b, y = ctx.saved
+        da = db = None
+        if ctx.needs_input_grad[0]:
+            # d/da a**b = b a**(b-1), and exactly 0 where b = 0, also at a = 0
+            with np.errstate(divide="ignore", invalid="ignore"):
+                da = unbroadcast(grad * np.where(b == 0, 0, b * a ** (b - 1)), a.shape)
+        if ctx.needs_input_grad[1]:
+            # d/db a**b = a**b log a, which tends to 0 at a = 0
+            with np.errstate(divide="ignore", invalid="ignore"):
+                db = unbroadcast(grad * np.where(a == 0, 0, y * np.log(a)), b.shape)
+        return da, db
+
+
+class Neg(Function):
+    """-x"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array) -> Array:
+        return np.asarray(-x)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Array:
+        return np.asarray(-grad)
+
+
+class Exp(Function):
+    """e**x; the derivative is the output itself"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array) -> Array:
+        y = np.asarray(np.exp(x))
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Array:
+        return np.asarray(grad * ctx.saved[0])
+
+
+class Log(Function):
+    """natural logarithm; -inf at 0, NaN below"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array) -> Array:
+        ctx.save_for_backward(x)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(np.log(x))
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(grad / ctx.saved[0])
+
+
+class Sqrt(Function):
+    """square root; d/dx = 1 / (2 sqrt x)"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array) -> Array:
+        with np.errstate(invalid="ignore"):
+            y = np.asarray(np.sqrt(x))
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(grad / (2 * ctx.saved[0]))
+
+
+class Abs(Function):
+    """|x|; the derivative at 0 is 0"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array) -> Array:
+        ctx.save_for_backward(x)
+        return np.asarray(np.abs(x))
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Array:
+        return np.asarray(grad * np.sign(ctx.saved[0]))
+
+
+class Tanh(Function):
+    """tanh x; derivative in the output: 1 - y**2"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array) -> Array:
+        y = np.asarray(np.tanh(x))
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Array:
+        y = ctx.saved[0]
+        return np.asarray(grad * (1 - y * y))
+
+
+class Sigmoid(Function):
+    """1 / (1 + e**-x), as tanh so that nothing overflows; derivative in the output: y (1 - y)"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array) -> Array:
+        y = np.asarray(0.5 * np.tanh(0.5 * x) + 0.5, dtype=x.dtype)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Array:
+        y = ctx.saved[0]
+        return np.asarray(grad * y * (1 - y))
+
+
+class ReLU(Function):
+    """max(x, 0); the derivative at 0 is 0"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array) -> Array:
+        y = np.asarray(np.maximum(x, 0))
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Array:
+        return np.asarray(grad * (ctx.saved[0] > 0))
+
+
+class Clamp(Function):
+    """x limited to [low, high] (either may be None); the gradient passes where low <= x <= high"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, low: Any, high: Any) -> Array:
+        ctx.save_for_backward(x)
+        ctx.limits = low, high
+        return np.asarray(np.clip(x, low, high)).astype(x.dtype, copy=False)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        x, (low, high) = ctx.saved[0], ctx.limits
+        inside = np.ones(x.shape, bool)
+        if low is not None:
+            inside &= x >= low
+        if high is not None:
+            inside &= x <= high
+        return grad * inside, None, None
+
+
+class Maximum(Function):
+    """The larger of a and b; where they are equal each gets half of the gradient"""
+
+    @staticmethod
+    def forward(ctx: Context, a: Array, b: Array) -> Array:
+        ctx.save_for_backward(a, b)
+        return np.asarray(np.maximum(a, b))
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        a, b = ctx.saved
+        half = (a == b) * grad.dtype.type(0.5)
+        return unbroadcast(grad * ((a > b) + half), a.shape), unbroadcast(grad * ((b > a) + half), b.shape)
+
+
+class Where(Function):
+    """a where the condition holds, else b"""
+
+    @staticmethod
+    def forward(ctx: Context, condition: Array, a: Array, b: Array) -> Array:
+        ctx.save_for_backward(condition)
+        ctx.shapes = a.shape, b.shape
+        return np.asarray(np.where(condition, a, b))
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        condition = ctx.saved[0]
+        zero = grad.dtype.type(0)
+        da = unbroadcast(np.where(condition, grad, zero), ctx.shapes[0])
+        return None, da, unbroadcast(np.where(condition, zero, grad), ctx.shapes[1])
+
+
+class Cast(Function):
+    """x in another dtype; the tape casts the gradient back"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, dtype: np.dtype) -> Array:
+        return x.astype(dtype)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        return grad, None
+
+
+class Clone(Function):
+    """a copy, on the tape"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array) -> Array:
+        return x.copy()
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Array:
+        return grad
+
+
+def add(a: Any, b: Any) -> Tensor:
+    """a + b, broadcast."""
+    return Add.apply(*promote(a, b))
+
+
+def sub(a: Any, b: Any) -> Tensor:
+    """a - b, broadcast."""
+    return Sub.apply(*promote(a, b))
+
+
+def mul(a: Any, b: Any) -> Tensor:
+    """a * b, broadcast."""
+    return Mul.apply(*promote(a, b))
+
+
+def div(a: Any, b: Any) -> Tensor:
+    """a / b, broadcast; integers divide to float32."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return Div.apply(*promote(a, b, floating=True))
+
+
+def pow(a: Any, b: Any) -> Tensor:
+    """a ** b, broadcast."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return Pow.apply(*promote(a, b))
+
+
+def maximum(a: Any, b: Any) -> Tensor:
+    """The larger of each pair, broadcast."""
+    return Maximum.apply(*promote(a, b))
+
+
+def minimum(a: Any, b: Any) -> Tensor:
+    """The smaller of each pair, broadcast."""
+    a, b = promote(a, b)
+    return neg(maximum(neg(a), neg(b)))
+
+
+def where(condition: Any, a: Any, b: Any) -> Tensor:
+    """``a`` where ``condition`` (bool) holds, else ``b``, broadcast."""
+    condition = as_tensor(condition)
+    if condition.dtype != np.bool_:
+        raise TypeError(f"where: condition has dtype {condition.dtype}; expected bool")
+    return Where.apply(condition, *promote(a, b))
+
+
+def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """``x`` with ``value`` where ``mask`` (bool, broadcast to ``x``) holds."""
+    return where(mask, Tensor(np.asarray(value.array if isinstance(value, Tensor) else value, x.dtype)), x)
+
+
+def neg(x: Any) -> Tensor:
+    return Neg.apply(as_tensor(x))
+
+
+def exp(x: Any) -> Tensor:
+    return Exp.apply(floating(x))
+
+
+def log(x: Any) -> Tensor:
+    return Log.apply(floating(x))
+
+
+def sqrt(x: Any) -> Tensor:
+    return Sqrt.apply(floating(x))
+
+
+def abs(x: Any) -> Tensor:
+    return Abs.apply(as_tensor(x))
+
+
+def tanh(x: Any) -> Tensor:
+    return Tanh.apply(floating(x))
+
+
+def sigmoid(x: Any) -> Tensor:
+    return Sigmoid.apply(floating(x))
+
+
+def relu(x: Any) -> Tensor:
+    return ReLU.apply(as_tensor(x))
+
+
+def clamp(x: Any, min: Any = None, max: Any = None) -> Tensor:
+    """``x`` limited to [min, max]; at least one of them must be given."""
+    if min is None and max is None:
+        raise ValueError("clamp: at least one of min and max must be given")
+    return Clamp.apply(as_tensor(x), min, max)
+
+
+def cast(x: Tensor, dtype: np.dtype) -> Tensor:
+    """``x`` in another dtype; on the tape between floating dtypes."""
+    if not is_floating(np.dtype(dtype)):
+        return Tensor(x.array.astype(dtype))
+    return Cast.apply(x, np.dtype(dtype))
+
+
+def clone(x: Tensor) -> Tensor:
+    """A copy with memory of its own, on the tape."""
+    return Clone.apply(x)
+
+
+def _constant(function: Callable, description: str, name: str) -> Callable[..., Tensor]:
+    """A function whose result has no gradient (comparisons, rounding, tests), under PyTorch's promotion."""
+
+    def wrapped(*operands: Any) -> Tensor:
+        tensors = promote(*operands) if len(operands) > 1 else [as_tensor(operands[0])]
+        return Tensor(np.asarray(function(*[t.array for t in tensors])))
+
+    wrapped.__name__, wrapped.__doc__ = name, description
+    return wrapped
+
+
+eq = _constant(np.equal, "Whether a == b, elementwise.", "eq")
+ne = _constant(np.not_equal, "Whether a != b, elementwise.", "ne")
+lt = _constant(np.less, "Whether a < b, elementwise.", "lt")
+le = _constant(np.less_equal, "Whether a <= b, elementwise.", "le")
+gt = _constant(np.greater, "Whether a > b, elementwise.", "gt")
+ge = _constant(np.greater_equal, "Whether a >= b, elementwise.", "ge")
+logical_and = _constant(np.logical_and, "Whether both hold, elementwise.", "logical_and")
+logical_or = _constant(np.logical_or, "Whether one holds, elementwise.", "logical_or")
+logical_not = _constant(np.logical_not, "Whether it does not hold, elementwise.", "logical_not")
+isnan = _constant(np.isnan, "Whether each element is NaN.", "isnan")
+isinf = _constant(np.isinf, "Whether each element is infinite.", "isinf")
+isfinite = _constant(np.isfinite, "Whether each element is neither NaN nor infinite.", "isfinite")
+round = _constant(np.round, "The nearest integer, halves to even.", "round")
+floor = _constant(np.floor, "The largest integer not above.", "floor")
+floor_divide = _constant(np.floor_divide, "a / b rounded down.", "floor_divide")
+remainder = _constant(np.remainder, "a - b * floor(a / b).", "remainder")

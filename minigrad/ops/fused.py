@@ -1,0 +1,144 @@
+"""Ops that wrap a kernel: no equation stands here, only what goes in, what is kept, what comes back.
+
+The equations are in ``kernels/reference``, the fast twins in ``kernels/cpu``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import kernels
+from minigrad import random
+from minigrad.function import Context, Function
+from minigrad.ops import elementwise
+from minigrad.ops.common import as_tensor
+from minigrad.tensor import Tensor
+
+Array = np.ndarray
+
+
+class LSTMLayer(Function):
+    """One LSTM layer over a whole sequence (kernels.lstm_forward)"""
+
+    fresh_grads = True
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, bias: Array | None, lengths: Any) -> tuple:
+        y, h_n, c_n, ctx.cache = kernels.lstm_forward(x, h0, c0, w_ih, w_hh, bias, lengths)
+        ctx.save_for_backward(x, h0, c0, w_ih, w_hh)
+        return y, h_n, c_n
+
+    @staticmethod
+    def backward(ctx: Context, dy: Array | None, dh_n: Array | None, dc_n: Array | None) -> tuple:
+        return (*kernels.lstm_backward(dy, dh_n, dc_n, ctx.cache), None)
+
+
+class GRULayer(Function):
+    """One GRU layer over a whole sequence (kernels.gru_forward)"""
+
+    fresh_grads = True
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, h0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, lengths: Any) -> tuple:
+        y, h_n, ctx.cache = kernels.gru_forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths)
+        ctx.save_for_backward(x, h0, w_ih, w_hh)
+        return y, h_n
+
+    @staticmethod
+    def backward(ctx: Context, dy: Array | None, dh_n: Array | None) -> tuple:
+        return (*kernels.gru_backward(dy, dh_n, ctx.cache), None)
+
+
+class Embedding(Function):
+    """Rows of a table; the kernel gives the gradient by rows, which is spread here into the table's shape"""
+
+    fresh_grads = True
+
+    @staticmethod
+    def forward(ctx: Context, weight: Array, ids: Array, padding_idx: int | None) -> Array:
+        ctx.ids, ctx.shape, ctx.padding_idx = ids, weight.shape, padding_idx
+        return kernels.embedding_forward(weight, ids)
+
+    @staticmethod
+    def backward(ctx: Context, dy: Array) -> tuple:
+        rows, values = kernels.embedding_backward(dy, ctx.ids, ctx.padding_idx)
+        dweight = np.zeros(ctx.shape, dy.dtype)
+        dweight[rows] = values
+        return dweight, None, None
+
+
+class CrossEntropy(Function):
+    """-log softmax(logits)[target] per row (kernels.cross_entropy_forward)"""
+
+    fresh_grads = True
+
+    @staticmethod
+    def forward(ctx: Context, logits: Array, targets: Array, ignore_index: int, label_smoothing: float) -> Array:
+        losses, ctx.cache = kernels.cross_entropy_forward(logits, targets, ignore_index, label_smoothing)
+        ctx.save_for_backward(logits)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Context, dlosses: Array) -> tuple:
+        return kernels.cross_entropy_backward(dlosses, ctx.cache), None, None, None
+
+
+class Dropout(Function):
+    """x * mask / (1 - p); the mask is a function of the key, so it is drawn again instead of kept"""
+
+    fresh_grads = True
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, p: float, key: random.State) -> Array:
+        ctx.p, ctx.key = p, key
+        return kernels.dropout(x, p, key.seed, key.step, key.site)
+
+    @staticmethod
+    def backward(ctx: Context, dy: Array) -> tuple:
+        return kernels.dropout(np.ascontiguousarray(dy), ctx.p, ctx.key.seed, ctx.key.step, ctx.key.site), None, None
+
+
+def lstm_layer(
+    x: Tensor, h0: Tensor, c0: Tensor, weight_ih: Tensor, weight_hh: Tensor,
+    bias_ih: Tensor | None = None, bias_hh: Tensor | None = None, lengths: Any = None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """One LSTM layer: x (T,N,I), h0 c0 (N,H), weights (4H,I) (4H,H), biases (4H,) -> y (T,N,H), h_n, c_n (N,H).
+
+    ``lengths`` (N,) integers: rows past their length cost nothing, y is zero there, h_n and c_n are the last real ones.
+    """
+    bias = None if bias_ih is None or bias_hh is None else elementwise.add(bias_ih, bias_hh)
+    return LSTMLayer.apply(x, h0, c0, weight_ih, weight_hh, bias, _lengths(lengths))
+
+
+def gru_layer(
+    x: Tensor, h0: Tensor, weight_ih: Tensor, weight_hh: Tensor,
+    bias_ih: Tensor | None = None, bias_hh: Tensor | None = None, lengths: Any = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """One GRU layer: x (T,N,I), h0 (N,H), weights (3H,I) (3H,H), biases (3H,) -> y (T,N,H), h_n (N,H); see lstm_layer."""
+    return GRULayer.apply(x, h0, weight_ih, weight_hh, bias_ih, bias_hh, _lengths(lengths))
+
+
+def _lengths(lengths: Any) -> np.ndarray | None:
+    return None if lengths is None else np.asarray(as_tensor(lengths).array)
+
+
+def embedding(weight: Tensor, ids: Tensor, padding_idx: int | None = None) -> Tensor:
+    """Rows ``ids`` (int, any shape) of weight (V,E) -> (*ids.shape, E); row ``padding_idx`` gets no gradient."""
+    return Embedding.apply(weight, as_tensor(ids).array, padding_idx)
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, ignore_index: int = -100, label_smoothing: float = 0.0) -> Tensor:
+    """Losses (M,) of logits (M,V) against targets (M,) int64; zero where the target is ``ignore_index``.
+
+    With ``label_smoothing`` e the target distribution is (1 - e) one-hot + e / V (Szegedy et al., 2016).
+    """
+    return CrossEntropy.apply(logits, as_tensor(targets).array, ignore_index, label_smoothing)
+
+
+def dropout(x: Tensor, p: float = 0.5) -> Tensor:
+    """Each element zeroed with probability ``p``, the others scaled by 1 / (1 - p); ValueError outside [0, 1]."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p is {p}; expected a probability from 0 to 1")
+    return x if p == 0 else Dropout.apply(x, p, random.next_key())

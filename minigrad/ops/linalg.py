@@ -1,0 +1,85 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigrad.function import Context, Function
+from minigrad.ops.common import promote, unbroadcast
+from minigrad.tensor import Tensor
+
+Array = np.ndarray
+
+
+class MatMul(Function):
+    """y = a @ b for matrices and batches of them: da = dy @ b^T, db = a^T @ dy"""
+
+    fresh_grads = True
+
+    @staticmethod
+    def forward(ctx: Context, a: Array, b: Array) -> Array:
+        ctx.save_for_backward(a, b)
+        return np.matmul(a, b)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        a, b = ctx.saved
+        da = unbroadcast(np.matmul(grad, b.swapaxes(-1, -2)), a.shape) if ctx.needs_input_grad[0] else None
+        db = unbroadcast(np.matmul(a.swapaxes(-1, -2), grad), b.shape) if ctx.needs_input_grad[1] else None
+        return da, db
+
+
+class Linear(Function):
+    """y = x @ weight^T + bias on rows: one product forward, two back, the bias gradient a sum over rows"""
+
+    fresh_grads = True
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, weight: Array, bias: Array | None) -> Array:
+        ctx.save_for_backward(x, weight)
+        y = np.matmul(x.reshape(-1, x.shape[-1]), weight.T)
+        if bias is not None:
+            y += bias
+        return y.reshape(*x.shape[:-1], len(weight))
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        x, weight = ctx.saved
+        rows, dy = x.reshape(-1, x.shape[-1]), grad.reshape(-1, len(weight))
+        # y = x @ weight^T + bias
+        dx = np.matmul(dy, weight).reshape(x.shape) if ctx.needs_input_grad[0] else None
+        dweight = np.matmul(dy.T, rows) if ctx.needs_input_grad[1] else None
+        dbias = dy.sum(axis=0) if ctx.needs_input_grad[2] else None
+        return dx, dweight, dbias
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b: vectors, matrices, and batches of matrices whose leading dimensions broadcast."""
+    a, b = promote(a, b)
+    if not a.ndim or not b.ndim:
+        raise RuntimeError("matmul: both arguments need at least 1 dimension")
+    rows, columns = a.shape[-1], b.shape[-2] if b.ndim > 1 else b.shape[0]
+    if rows != columns:
+        raise RuntimeError(f"matmul: shapes {a.shape} and {b.shape} do not fit; {rows} is not {columns}")
+    left, right = a.unsqueeze(0) if a.ndim == 1 else a, b.unsqueeze(1) if b.ndim == 1 else b
+    y = MatMul.apply(left, right)
+    y = y.squeeze(-2) if a.ndim == 1 else y
+    return y.squeeze(-1) if b.ndim == 1 else y
+
+
+def bmm(a: Tensor, b: Tensor) -> Tensor:
+    """Products of two batches of matrices: (B,n,m) @ (B,m,p) -> (B,n,p)."""
+    if a.ndim != 3 or b.ndim != 3 or a.shape[0] != b.shape[0]:
+        raise RuntimeError(f"bmm: got shapes {a.shape} and {b.shape}; expected (B,n,m) and (B,m,p)")
+    return matmul(a, b)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x (..., in) @ weight (out, in)^T + bias (out,) -> (..., out)."""
+    if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:
+        raise RuntimeError(f"linear: input has shape {x.shape}, weight {weight.shape}; expected (..., in) and (out, in)")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise RuntimeError(f"linear: bias has shape {bias.shape}; expected ({weight.shape[0]},)")
+    if len({t.dtype for t in (x, weight, bias) if t is not None}) > 1:
+        raise RuntimeError(f"linear: input has dtype {x.dtype}, weight {weight.dtype}; expected one dtype")
+    return Linear.apply(x, weight, bias)

@@ -1,0 +1,224 @@
+"""Ops that move elements without changing them: views, joining, splitting."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad.function import Context, Function
+from minigrad.ops.common import normalize_dim, promote, unbroadcast
+from minigrad.tensor import Tensor, sizes
+
+Array = np.ndarray
+
+
+class Reshape(Function):
+    """the same elements in another shape"""
+
+    view = True
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, shape: tuple[int, ...]) -> Array:
+        ctx.shape = x.shape
+        return x.reshape(shape)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        return grad.reshape(ctx.shape), None
+
+
+class Permute(Function):
+    """y.shape[i] = x.shape[dims[i]]; the inverse permutation leads back"""
+
+    view = True
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, dims: tuple[int, ...]) -> Array:
+        ctx.inverse = tuple(np.argsort(dims))
+        return x.transpose(dims)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        return grad.transpose(ctx.inverse), None
+
+
+class Expand(Function):
+    """dimensions of size 1 stretched without copying; their gradient is the sum"""
+
+    view = True
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, shape: tuple[int, ...]) -> Array:
+        ctx.shape = x.shape
+        return np.broadcast_to(x, shape)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        return unbroadcast(grad, ctx.shape), None
+
+
+class Flip(Function):
+    """the order along dims reversed; its own inverse"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, dims: tuple[int, ...]) -> Array:
+        ctx.dims = dims
+        return np.flip(x, dims).copy()
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        return np.flip(grad, ctx.dims), None
+
+
+class Cat(Function):
+    """arrays one after the other along a dim; the gradient is cut at the same places"""
+
+    @staticmethod
+    def forward(ctx: Context, dim: int, *arrays: Array) -> Array:
+        ctx.dim, ctx.cuts = dim, np.cumsum([a.shape[dim] for a in arrays])[:-1]
+        return np.concatenate(arrays, axis=dim)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        return (None, *np.split(grad, ctx.cuts, axis=ctx.dim))
+
+
+def _full_shape(shape: tuple[int, ...], numel: int) -> tuple[int, ...]:
+    """``shape`` with its -1 replaced; RuntimeError where it cannot hold ``numel`` elements."""
+    known = int(np.prod([n for n in shape if n != -1], dtype=np.int64))
+    unknown = shape.count(-1)
+    fits = known == numel if unknown == 0 else unknown == 1 and known > 0 and numel % known == 0
+    if not fits:
+        raise RuntimeError(f"reshape: shape {shape} cannot hold {numel} elements")
+    return tuple(numel // known if n == -1 else n for n in shape)
+
+
+def reshape(x: Tensor, *shape: Any) -> Tensor:
+    """The same elements in ``shape`` (one size may be -1); a view where the memory allows it."""
+    return Reshape.apply(x, _full_shape(sizes(shape), x.numel()))
+
+
+def view(x: Tensor, *shape: Any) -> Tensor:
+    """As ``reshape``, never a copy: RuntimeError where a copy would be needed."""
+    result = reshape(x, *shape)
+    if x.numel() and not np.may_share_memory(result.array, x.array):
+        raise RuntimeError(f"view: shape {result.shape} needs a copy of this non-contiguous tensor; use reshape")
+    return result
+
+
+def view_as(x: Tensor, other: Tensor) -> Tensor:
+    return view(x, other.shape)
+
+
+def permute(x: Tensor, *dims: Any) -> Tensor:
+    """Dimensions in the order ``dims``; a view."""
+    order = tuple(normalize_dim(d, x.ndim) for d in sizes(dims))
+    if sorted(order) != list(range(x.ndim)):
+        raise RuntimeError(f"permute: dims {sizes(dims)} are not a permutation of {x.ndim} dimensions")
+    return Permute.apply(x, order)
+
+
+def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two dimensions exchanged; a view."""
+    order = list(range(x.ndim))
+    a, b = normalize_dim(dim0, x.ndim), normalize_dim(dim1, x.ndim)
+    if order:
+        order[a], order[b] = order[b], order[a]
+    return Permute.apply(x, tuple(order))
+
+
+def t(x: Tensor) -> Tensor:
+    """A matrix transposed."""
+    if x.ndim > 2:
+        raise RuntimeError(f"t: expects at most 2 dimensions; got {x.ndim}")
+    return x if x.ndim < 2 else transpose(x, 0, 1)
+
+
+def expand(x: Tensor, *shape: Any) -> Tensor:
+    """Dimensions of size 1 stretched to ``shape`` (-1 keeps a size); a read-only view."""
+    shape = sizes(shape)
+    kept = (1,) * (len(shape) - x.ndim) + x.shape
+    return Expand.apply(x, tuple(old if new == -1 else new for new, old in zip(shape, kept, strict=True)))
+
+
+def expand_as(x: Tensor, other: Tensor) -> Tensor:
+    return expand(x, other.shape)
+
+
+def squeeze(x: Tensor, dim: int | tuple[int, ...] | None = None) -> Tensor:
+    """Without dimensions of size 1: all of them, or those in ``dim`` that are; a view."""
+    dims = range(x.ndim) if dim is None else [normalize_dim(d, x.ndim) for d in np.atleast_1d(dim)]
+    return Reshape.apply(x, tuple(n for axis, n in enumerate(x.shape) if not (n == 1 and axis in dims)))
+
+
+def unsqueeze(x: Tensor, dim: int) -> Tensor:
+    """With a dimension of size 1 at ``dim``; a view."""
+    axis = normalize_dim(dim, x.ndim + 1)
+    return Reshape.apply(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+
+
+def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Dimensions ``start_dim`` to ``end_dim`` as one."""
+    start, end = normalize_dim(start_dim, x.ndim), normalize_dim(end_dim, x.ndim)
+    middle = int(np.prod(x.shape[start : end + 1], dtype=np.int64))
+    return Reshape.apply(x, (*x.shape[:start], middle, *x.shape[end + 1 :]))
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors one after the other along ``dim``; the other sizes must agree."""
+    if not tensors:
+        raise ValueError("cat: expects at least one tensor")
+    tensors = promote(*tensors)
+    axis = normalize_dim(dim, tensors[0].ndim)
+    for position, tensor in enumerate(tensors):
+        if _without(tensor.shape, axis) != _without(tensors[0].shape, axis):
+            raise RuntimeError(
+                f"cat: tensor {position} has shape {tensor.shape}; expected {tensors[0].shape} except in dimension {axis}"
+            )
+    return Cat.apply(axis, *tensors)
+
+
+def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return (*shape[:axis], -1, *shape[axis + 1 :])
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors of one shape along a new dimension ``dim``."""
+    return cat([unsqueeze(tensor, dim) for tensor in tensors], dim)
+
+
+def split(x: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Pieces of ``split_size`` along ``dim`` (the last may be smaller), or of the given sizes; views."""
+    axis = normalize_dim(dim, x.ndim)
+    total = x.shape[axis]
+    if isinstance(split_size, int):
+        lengths = [builtins.min(split_size, total - start) for start in range(0, total, split_size)] or [0]
+    else:
+        lengths = list(split_size)
+    if builtins.sum(lengths) != total:
+        raise RuntimeError(f"split: sizes {lengths} do not add up to {total}, the size of dimension {dim}")
+    ends = np.cumsum(lengths)
+    return tuple(x[(slice(None),) * axis + (slice(int(e - n), int(e)),)] for e, n in zip(ends, lengths, strict=True))
+
+
+def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most ``chunks`` pieces of equal size along ``dim`` (the last may be smaller); views."""
+    return split(x, builtins.max(1, -(-x.shape[normalize_dim(dim, x.ndim)] // chunks)), dim)
+
+
+def flip(x: Tensor, *dims: Any) -> Tensor:
+    """The order along ``dims`` reversed; a copy."""
+    return Flip.apply(x, tuple(normalize_dim(d, x.ndim) for d in sizes(dims)))
+
+
+def repeat(x: Tensor, *repeats: Any) -> Tensor:
+    """``x`` repeated ``repeats[i]`` times along dimension i (leading dimensions are added)."""
+    counts = sizes(repeats)
+    old = (1,) * (len(counts) - x.ndim) + x.shape
+    interleaved = [size for n, size in zip(counts, old, strict=True) for size in (1, size)]
+    target = [size for n, size in zip(counts, old, strict=True) for size in (n, size)]
+    tiled = expand(reshape(x, interleaved), target)
+    return reshape(tiled, [n * size for n, size in zip(counts, old, strict=True)])

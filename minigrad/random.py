@@ -1,0 +1,57 @@
+"""One counter-based stream for everything that is drawn: initialisation, dropout, sampling.
+
+A draw is keyed by (seed, step, site): the run's seed, the training step, and the number of the draw inside that step.
+Nothing else is state, so masks do not depend on threads or backends, and a run resumed at step n draws what the
+uninterrupted run drew at step n. The generator is Philox (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class State(NamedTuple):
+    """Where the stream stands: all of it, so saving these three integers saves the generator."""
+
+    seed: int
+    step: int
+    site: int
+
+
+_state = State(0, 0, 0)
+
+
+def manual_seed(seed: int) -> None:
+    """Restart the stream: the same seed gives the same draws. ``seed``: any integer, taken modulo 2**64."""
+    seed_step(seed, 0)
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Place the stream at the first draw of training step ``step``."""
+    global _state
+    _state = State(seed % 2**64, step, 0)
+
+
+def get_state() -> State:
+    return _state
+
+
+def set_state(state: State) -> None:
+    global _state
+    _state = State(*state)
+
+
+def next_key() -> State:
+    """The key of the next draw; every call gives another one."""
+    global _state
+    key = _state
+    _state = key._replace(site=key.site + 1)
+    return key
+
+
+def generator() -> np.random.Generator:
+    """A NumPy generator for one draw of host numbers (initialisation, shuffling)."""
+    seed, step, site = next_key()
+    return np.random.Generator(np.random.Philox(key=[seed, (step << 32) | site]))

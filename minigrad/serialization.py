@@ -1,0 +1,126 @@
+"""``save`` and ``load``: nested dicts and lists of Tensors, arrays and plain values, as one safetensors file.
+
+Nothing in such a file can run code. Tensors of a flat dict keep their names, so other programs can read a state_dict;
+the structure around them is JSON in a single metadata entry (one entry, because several are written in random order).
+Writing is atomic: a crash or a full disk leaves the former file as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigrad.tensor import Tensor
+
+_STRUCTURE = "minigrad"
+_TENSOR = "__tensor__"
+
+
+def save(obj: Any, path: str | os.PathLike) -> None:
+    """Write ``obj`` to ``path``. TypeError names a value that cannot be stored; OSError leaves the former file whole."""
+    write_atomically(path, to_bytes(obj))
+
+
+def load(path: str | os.PathLike, map_location: Any = None, weights_only: bool = True) -> Any:
+    """Read what ``save`` wrote, or any safetensors file as a dict of Tensors. ValueError for any other file."""
+    try:
+        return from_bytes(Path(path).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def to_bytes(obj: Any) -> bytes:
+    """``obj`` as the bytes of a safetensors file; equal objects give equal bytes."""
+    from safetensors.numpy import save as serialize
+
+    tensors: dict[str, np.ndarray] = {}
+    structure = json.dumps(_flatten(obj, "", tensors), sort_keys=False)
+    # safetensors writes the raw memory of strided arrays in the wrong order, hence the contiguous copies.
+    return serialize({name: np.ascontiguousarray(a).reshape(a.shape) for name, a in tensors.items()}, {_STRUCTURE: structure})
+
+
+def from_bytes(data: bytes) -> Any:
+    """The inverse of ``to_bytes``; ValueError for anything that is not a whole safetensors file."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as deserialize
+
+    try:
+        tensors = deserialize(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        structure = header.get("__metadata__", {}).get(_STRUCTURE)
+        if structure is None:
+            return {name: Tensor(array.copy()) for name, array in tensors.items()}
+        return _unflatten(json.loads(structure), tensors)
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"not a readable safetensors file ({error}); pickles are never loaded") from None
+
+
+def _flatten(value: Any, name: str, tensors: dict[str, np.ndarray]) -> Any:
+    """``value`` as JSON with every array moved into ``tensors`` under its path."""
+    if isinstance(value, Tensor | np.ndarray | np.generic):
+        tensors[name or "value"] = value.array if isinstance(value, Tensor) else np.asarray(value)
+        return {_TENSOR: name or "value"}
+    if isinstance(value, dict):
+        pairs = [[key, _flatten(item, f"{name}.{key}" if name else str(key), tensors)] for key, item in value.items()]
+        if all(isinstance(key, str) for key in value) and _TENSOR not in value and "__pairs__" not in value:
+            return dict(pairs)
+        return {"__pairs__": pairs}
+    if isinstance(value, list | tuple):
+        return [_flatten(item, f"{name}.{i}" if name else str(i), tensors) for i, item in enumerate(value)]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    raise TypeError(f"save: {name or 'the object'} is a {type(value).__name__}; expected tensors, numbers, strings, dicts, lists")
+
+
+def _unflatten(value: Any, tensors: dict[str, np.ndarray]) -> Any:
+    if isinstance(value, dict):
+        if _TENSOR in value:
+            return Tensor(tensors[value[_TENSOR]].copy())
+        if "__pairs__" in value:
+            return {key: _unflatten(item, tensors) for key, item in value["__pairs__"]}
+        return {key: _unflatten(item, tensors) for key, item in value.items()}
+    return [_unflatten(item, tensors) for item in value] if isinstance(value, list) else value
+
+
+def write_atomically(path: str | os.PathLike, data: bytes) -> None:
+    """Put ``data`` at ``path`` so that at any moment, also after a power cut, the old file or the new one is there.
+
+    A temporary file in the same folder is written and synced, renamed over ``path``, and the folder is synced.
+    OSError (a full disk, no permission) leaves the old file and no temporary one.
+    """
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(path.parent)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable; folders cannot be opened on every system, and there it is not needed."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,350 @@
+"""Tensor: an array, its place on the tape, and PyTorch's methods (those that are plain ops are attached in ``minigrad.methods``).
+
+A tensor is a leaf (made by the user) or output ``_index`` of node ``_node``. Tensors that share memory share a Version,
+a counter that every in-place change raises: it is how backward notices that a saved array has changed, and how a view
+taken before such a change is refused afterwards instead of giving a silently wrong gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad import autograd, random
+from minigrad.device import CPU, require_cpu
+from minigrad.device import device as Device  # noqa: N812  (Tensor.device is its property)
+from minigrad.dtypes import bool_, float32, int64, is_floating
+
+if TYPE_CHECKING:
+    from minigrad.function import Edge, Node
+
+
+class Version:
+    """How often the memory behind some tensors was changed in place; ``recorded`` once such a change is on the tape."""
+
+    __slots__ = ("recorded", "value")
+
+    def __init__(self) -> None:
+        self.value = 0
+        self.recorded = False
+
+
+class Tensor:
+    """An n-dimensional array that remembers how it was computed.
+
+    Args:
+        data: ndarray, kept without a copy; any bool, integer or floating dtype.
+        requires_grad: record what is computed from it; only for floating dtypes.
+    """
+
+    __slots__ = ("__weakref__", "_index", "_node", "_seen", "_view", "array", "grad", "requires_grad", "version")
+    __array_ufunc__ = None  # ndarray + Tensor is left to Tensor.__radd__
+
+    def __init__(self, data: np.ndarray, requires_grad: bool = False) -> None:
+        self.array = data if isinstance(data, np.ndarray) else np.asarray(data)
+        if requires_grad and not is_floating(self.array.dtype):
+            raise RuntimeError(f"Tensor: only floating tensors can require gradients; got dtype {self.array.dtype}")
+        self.requires_grad = requires_grad
+        self.grad: Tensor | None = None
+        self._node: Node | None = None
+        self._index = 0
+        self.version = Version()
+        self._seen = 0
+        self._view = False
+
+    # --- the tape -------------------------------------------------------------------------------------------------
+    def attach(self, node: Node, index: int) -> None:
+        """Make this tensor output ``index`` of ``node``."""
+        self._node, self._index, self.requires_grad = node, index, True
+
+    def become_view_of(self, base: Tensor) -> None:
+        self.version, self._seen, self._view = base.version, base.version.value, True
+
+    def edge(self) -> Edge:
+        """Where a gradient of this tensor goes."""
+        from minigrad.function import Edge
+
+        leaf = self if self._node is None and self.requires_grad else None
+        return Edge(self._node, self._index, leaf, self.array.shape, self.array.dtype)
+
+    def check_not_stale(self, user: str) -> None:
+        """Refuse a view whose memory was assigned to, on the tape, after the view was taken."""
+        if self._view and self._seen != self.version.value and (self._node is not None or self.version.recorded):
+            raise RuntimeError(
+                f"{user}: this view was taken before an in-place assignment to the tensor it views; take the view again"
+            )
+
+    def changed_in_place(self, recorded: bool = False) -> None:
+        """Note that this tensor's memory was written."""
+        self.version.value += 1
+        self.version.recorded |= recorded
+        self._seen = self.version.value
+
+    @property
+    def is_leaf(self) -> bool:
+        return self._node is None
+
+    @property
+    def is_view(self) -> bool:
+        return self._view
+
+    @property
+    def grad_fn(self) -> Node | None:
+        return self._node
+
+    def initial_grad(self, gradient: Tensor | None) -> np.ndarray:
+        """The gradient that backward starts from: ones for a scalar, else the given one."""
+        if not self.requires_grad:
+            raise RuntimeError("backward: this tensor does not require a gradient and was not computed from one that does")
+        if gradient is None:
+            if self.array.size != 1:
+                raise RuntimeError(f"backward: needs a gradient for an output of shape {self.shape}; only scalars need none")
+            return np.ones_like(self.array)
+        if gradient.shape != self.shape:
+            raise RuntimeError(f"backward: gradient has shape {gradient.shape}; expected {self.shape}")
+        return gradient.array.astype(self.array.dtype)
+
+    def backward(self, gradient: Tensor | None = None, retain_graph: bool = False, create_graph: bool = False) -> None:
+        """Accumulate the gradient of this tensor into ``.grad`` of every leaf it was computed from."""
+        if create_graph:
+            raise NotImplementedError("backward: create_graph=True is not supported")
+        autograd.backward([self], [self.initial_grad(gradient)], retain_graph)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        if not self.is_leaf and not requires_grad:
+            raise RuntimeError("requires_grad_: only leaves can stop requiring gradients; use detach()")
+        if requires_grad and not is_floating(self.array.dtype):
+            raise RuntimeError(f"requires_grad_: only floating tensors can require gradients; got dtype {self.dtype}")
+        self.requires_grad = requires_grad
+        return self
+
+    def detach(self) -> Tensor:
+        """The same memory, off the tape."""
+        result = Tensor(self.array)
+        result.version, result._seen = self.version, self.version.value
+        return result
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory, off the tape, with a version of its own: changing it is not noticed by backward."""
+        return Tensor(self.array)
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        self.array = value.array
+        self.version, self._seen, self._view = Version(), 0, False
+
+    # --- what it is -----------------------------------------------------------------------------------------------
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.array.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim
+
+    @property
+    def device(self) -> Device:
+        return CPU
+
+    @property
+    def is_cuda(self) -> bool:
+        return False
+
+    @property
+    def T(self) -> Tensor:
+        return ops.permute(self, tuple(reversed(range(self.ndim))))
+
+    @property
+    def mT(self) -> Tensor:
+        return ops.transpose(self, -2, -1)
+
+    def size(self, dim: int | None = None) -> Any:
+        return self.shape if dim is None else self.shape[dim]
+
+    def dim(self) -> int:
+        return self.array.ndim
+
+    def numel(self) -> int:
+        return self.array.size
+
+    nelement = numel
+
+    def element_size(self) -> int:
+        return self.array.itemsize
+
+    def is_floating_point(self) -> bool:
+        return is_floating(self.array.dtype)
+
+    def is_contiguous(self) -> bool:
+        return self.array.flags.c_contiguous
+
+    def item(self) -> Any:
+        if self.array.size != 1:
+            raise RuntimeError(f"item: a tensor of shape {self.shape} cannot be converted to a scalar")
+        return self.array.item()
+
+    def tolist(self) -> Any:
+        return self.array.tolist()
+
+    def numpy(self) -> np.ndarray:
+        """The array itself, sharing memory. RuntimeError for a tensor that requires a gradient: use detach()."""
+        if self.requires_grad:
+            raise RuntimeError("numpy: this tensor requires a gradient; use detach().numpy()")
+        return self.array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        return array.astype(dtype) if dtype is not None else (array.copy() if copy else array)
+
+    def __len__(self) -> int:
+        if not self.array.ndim:
+            raise TypeError("len() of a 0-d tensor")
+        return len(self.array)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.array.ndim:
+            raise TypeError("iteration over a 0-d tensor")
+        return (self[i] for i in range(len(self.array)))
+
+    def __bool__(self) -> bool:
+        if self.array.size != 1:
+            raise RuntimeError(f"the truth of a tensor of shape {self.shape} is ambiguous; use any() or all()")
+        return bool(self.array.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        return self.array.item().__index__()
+
+    def __contains__(self, value: object) -> bool:
+        return bool((self == value).any())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.array.item(), spec) if self.array.ndim == 0 else format(str(self), spec)
+
+    def __repr__(self) -> str:
+        text = np.array2string(self.array, separator=", ", precision=4, prefix="tensor(")
+        plain = self.dtype in (float32, int64, bool_)
+        dtype = "" if plain else f", dtype={self.dtype}"
+        if self._node is not None:
+            return f"tensor({text}{dtype}, grad_fn=<{self._node.function.__name__}>)"
+        return f"tensor({text}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
+
+    __hash__ = object.__hash__
+
+    # --- to another dtype, device or memory -----------------------------------------------------------------------
+    def to(self, *targets: Any, dtype: Any = None, device: Any = None, **_options: Any) -> Tensor:
+        """``to(dtype)``, ``to(device)``, ``to(other)``: this tensor itself where nothing changes."""
+        for target in targets:
+            if isinstance(target, Tensor):
+                dtype = target.dtype
+            elif isinstance(target, np.dtype | type):
+                dtype = target
+            else:
+                device = target
+        require_cpu(device)
+        return self if dtype is None or np.dtype(dtype) == self.dtype else ops.cast(self, np.dtype(dtype))
+
+    def type(self, dtype: Any) -> Tensor:
+        return self.to(dtype=dtype)
+
+    def type_as(self, other: Tensor) -> Tensor:
+        return self.to(dtype=other.dtype)
+
+    def cpu(self) -> Tensor:
+        return self
+
+    def cuda(self, index: Any = None) -> Tensor:
+        return self.to(device="cuda")
+
+    def clone(self) -> Tensor:
+        return ops.clone(self)
+
+    def contiguous(self) -> Tensor:
+        return self if self.is_contiguous() else ops.clone(self)
+
+    # --- in place -------------------------------------------------------------------------------------------------
+    def __setitem__(self, index: Any, value: Any) -> None:
+        ops.setitem(self, index, value)
+
+    def _assign(self, value: Any) -> Tensor:
+        ops.setitem(self, ..., value)
+        return self
+
+    def copy_(self, source: Any) -> Tensor:
+        return self._assign(source)
+
+    def fill_(self, value: Any) -> Tensor:
+        return self._assign(value)
+
+    def zero_(self) -> Tensor:
+        return self._assign(0)
+
+    def add_(self, other: Any, *, alpha: Any = 1) -> Tensor:
+        return self._assign(self + (other if alpha == 1 else other * alpha))
+
+    def sub_(self, other: Any) -> Tensor:
+        return self._assign(self - other)
+
+    def mul_(self, other: Any) -> Tensor:
+        return self._assign(self * other)
+
+    def div_(self, other: Any) -> Tensor:
+        return self._assign(self / other)
+
+    def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
+        return self._assign(self.clamp(min, max))
+
+    def masked_fill_(self, mask: Tensor, value: Any) -> Tensor:
+        return self._assign(self.masked_fill(mask, value))
+
+    def uniform_(self, from_: Any = 0.0, to: Any = 1.0) -> Tensor:
+        """Fill with draws from U[from_, to)."""
+        return self._assign(Tensor(random.generator().uniform(from_, to, self.shape).astype(self.dtype)))
+
+    def normal_(self, mean: Any = 0.0, std: Any = 1.0) -> Tensor:
+        """Fill with draws from N(mean, std**2)."""
+        return self._assign(Tensor(random.generator().normal(mean, std, self.shape).astype(self.dtype)))
+
+    __iadd__, __isub__, __imul__, __itruediv__ = add_, sub_, mul_, div_
+
+    if TYPE_CHECKING:  # the rest is attached by minigrad.methods, from one table
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+        def __eq__(self, other: object) -> Any: ...
+        def __ne__(self, other: object) -> Any: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+
+
+def sizes(arguments: Sequence[Any]) -> tuple[int, ...]:
+    """``view(2, 3)`` and ``view((2, 3))`` mean the same."""
+    if len(arguments) == 1 and isinstance(arguments[0], tuple | list):
+        arguments = arguments[0]
+    return tuple(int(size) for size in arguments)
+
+
+from minigrad import ops  # noqa: E402  (ops build on Tensor; the methods above need them only when called)
