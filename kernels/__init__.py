@@ -1,0 +1,57 @@
+"""Array kernels with hand-written gradients: arrays in, arrays out; no tape, no modules, no global state.
+
+Dimensions
+    T time steps, N batch rows, I input size, H hidden size, L layers, V vocabulary size, E embedding size, K beam size,
+    M rows of logits, P real tokens of a batch (the sum of its lengths), R distinct rows of an embedding gradient.
+
+Layout
+    Sequences are time-major (T, N, .), C-contiguous. LSTM gates lie in blocks i, f, g, o; GRU gates in blocks r, z, n.
+    dtype in = dtype out, float32 or float64; a call with mixed floating dtypes is a TypeError.
+
+Contract
+    Every kernel exists with the same name and signature in `kernels.reference` (the oracle: one line per equation) and
+    in `kernels.cpu` (BLAS + Numba). The names exported here check their arguments, choose the backend from the type of
+    the arrays, and call it. Non-contiguous arguments are accepted and made contiguous. A `*_forward` that needs
+    something later returns it as its last result, a named cache. The cache belongs to the backend that made it, may
+    share memory with the inputs and outputs of the forward call, and goes unchanged into `*_backward`. Arguments are
+    read-only, save for the arrays `adam_step` updates. Results are assigned, never accumulated: adding up gradients is
+    the caller's work. An incoming gradient may be None where the docstring says so, which means zero. Sums run in a
+    fixed order without atomics: two equal calls give equal bits. A NaN or an infinity is never swallowed.
+
+Importing this package compiles nothing and does not import Numba; the first call does.
+"""
+
+from kernels.dispatch import (
+    adam_step,
+    backend_for,
+    cross_entropy_backward,
+    cross_entropy_forward,
+    dropout,
+    embedding_backward,
+    embedding_forward,
+    gru_backward,
+    gru_forward,
+    lstm_backward,
+    lstm_forward,
+    random_bits,
+    sum_of_squares,
+)
+
+# Another distribution also installs an import named `kernels`; this tells ours from it.
+__minigrad_kernels__ = True
+
+__all__ = [
+    "adam_step",
+    "backend_for",
+    "cross_entropy_backward",
+    "cross_entropy_forward",
+    "dropout",
+    "embedding_backward",
+    "embedding_forward",
+    "gru_backward",
+    "gru_forward",
+    "lstm_backward",
+    "lstm_forward",
+    "random_bits",
+    "sum_of_squares",
+]

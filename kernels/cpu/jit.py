@@ -1,0 +1,59 @@
+"""The one place that configures Numba: the flags of every kernel, and where compiled code is cached.
+
+Flags. Loops over floats vectorise without `fastmath=True`; of the fast-math permissions only those are given that
+cannot hide a NaN or an infinity. `error_model="numpy"` drops the division check that would stop vectorising.
+
+Cache. Numba notices an edit of the file a kernel stands in, but not of a helper in another file. So the folder's name
+holds the Numba version and a digest of all sources of this package: any edit starts a fresh folder. A NUMBA_CACHE_DIR
+set by the user wins. Where no folder can be written, kernels are compiled in every process.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+
+config: Any = numba.config
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+FLAGS: Any = {"error_model": "numpy", "fastmath": {"contract", "arcp", "reassoc", "nsz"}}
+
+
+def source_digest() -> str:
+    """16 hex digits that change with any source file of this package."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_folder() -> str | None:
+    """The folder for compiled kernels, created; None where none can be written."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    if not (config.CACHE_DIR or home.is_absolute()):
+        return None  # no home directory: "~" was left as it is
+    folder = Path(config.CACHE_DIR or home / "minigrad" / f"{numba.__version__}-{source_digest()}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return str(folder) if os.access(folder, os.W_OK) else None
+
+
+CACHE_FOLDER = cache_folder()
+
+
+def jit(function: Function) -> Function:
+    """Compile a kernel at its first call, serial, with FLAGS and the cache above."""
+    if CACHE_FOLDER is None:
+        return numba.njit(**FLAGS)(function)
+    configured = config.CACHE_DIR
+    # Numba fixes the folder while it decorates; other packages' kernels must not land in ours.
+    config.CACHE_DIR = CACHE_FOLDER
+    try:
+        return numba.njit(cache=True, **FLAGS)(function)
+    finally:
+        config.CACHE_DIR = configured

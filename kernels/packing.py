@@ -1,0 +1,106 @@
+"""Padded rows to packed rows and back: plain index arithmetic, shared by the backends that skip padding.
+
+Rows are sorted by length, longest first and stable, and their P real tokens are laid out time-major: step t holds the
+first `batch_size_t` sorted rows, those longer than t. So the rows alive at a step are always a prefix of those of the
+step before.
+
+A state buffer has N + P rows: first the N initial states in sorted order, then the state after each token. Hence the
+states before step t and after it are two slices of one buffer, and a row of length 0 ends in its initial state without
+a special case.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Step(NamedTuple):
+    """One time step. In a packed array without initial states the step's rows are start - N .. start - N + size."""
+
+    previous: int  # first row of the states before the step, in a state buffer
+    start: int  # first row of the states after the step, in a state buffer
+    size: int  # rows alive at the step
+
+
+class Packing(NamedTuple):
+    """Where the tokens of one batch lie. Without padding the four index arrays are None and packing is a reshape."""
+
+    num_steps: int  # T of the padded batch
+    batch_size: int  # N
+    steps: list[Step]
+    order: np.ndarray | None  # (N,) the batch row at each sorted position
+    rows: np.ndarray | None  # (P,) the row of each token in the padded array, viewed as (T * N, .)
+    previous: np.ndarray | None  # (P,) the row of each token's previous state in a state buffer
+    last: np.ndarray | None  # (N,) the row of each sorted position's last state in a state buffer
+
+    @property
+    def num_tokens(self) -> int:
+        """P, the number of real tokens."""
+        return self.num_steps * self.batch_size if self.rows is None else len(self.rows)
+
+    def pack(self, padded: np.ndarray) -> np.ndarray:
+        """(T, N, F) -> (P, F); a view where no row has padding."""
+        flat = padded.reshape(self.num_steps * self.batch_size, padded.shape[2])
+        return flat if self.rows is None else flat[self.rows]
+
+    def unpack(self, tokens: np.ndarray) -> np.ndarray:
+        """(P, F) -> (T, N, F) with zeros in the padding; a view where no row has padding."""
+        shape = (self.num_steps, self.batch_size, tokens.shape[1])
+        if self.rows is None:
+            return tokens.reshape(shape)
+        padded = np.zeros(shape, tokens.dtype)
+        padded.reshape(-1, tokens.shape[1])[self.rows] = tokens
+        return padded
+
+    def sort(self, state: np.ndarray) -> np.ndarray:
+        """(N, H) in batch order -> a copy in sorted order."""
+        return state.copy() if self.order is None else state[self.order]
+
+    def unsort(self, state: np.ndarray) -> np.ndarray:
+        """(N, H) in sorted order -> batch order; the array itself where no row has padding."""
+        if self.order is None:
+            return state
+        unsorted = np.empty_like(state)
+        unsorted[self.order] = state
+        return unsorted
+
+    def state_buffer(self, initial: np.ndarray) -> np.ndarray:
+        """(N, H) initial states in batch order -> (N + P, H) buffer that holds them, its other rows unset."""
+        states = np.empty((self.batch_size + self.num_tokens, initial.shape[1]), initial.dtype)
+        states[: self.batch_size] = initial if self.order is None else initial[self.order]
+        return states
+
+    def previous_states(self, states: np.ndarray) -> np.ndarray:
+        """State buffer (N + P, H) -> (P, H) state before each token; a view where no row has padding."""
+        return states[: self.num_tokens] if self.previous is None else states[self.previous]
+
+    def last_states(self, states: np.ndarray) -> np.ndarray:
+        """State buffer (N + P, H) -> (N, H) state after each row's last token, in batch order; a copy."""
+        return states[self.num_tokens :].copy() if self.last is None else self.unsort(states[self.last])
+
+
+def pack_lengths(lengths: np.ndarray | None, num_steps: int, batch_size: int) -> Packing:
+    """The packing of a batch.
+
+    Args:
+        lengths: (N,) integers in 0..T, or None where every row has T tokens.
+        num_steps: T.
+        batch_size: N.
+    """
+    if lengths is None or not batch_size or lengths.min() == num_steps:
+        steps = [Step(t * batch_size, (t + 1) * batch_size, batch_size) for t in range(num_steps)]
+        return Packing(num_steps, batch_size, steps, None, None, None, None)
+    order = np.argsort(-lengths.astype(np.int64), kind="stable")
+    sorted_lengths = lengths[order]
+    time, position = np.nonzero(np.arange(sorted_lengths[0])[:, None] < sorted_lengths)
+    sizes = np.bincount(time, minlength=sorted_lengths[0])
+    starts = np.concatenate([[0, batch_size], batch_size + np.cumsum(sizes)])
+    return Packing(
+        num_steps,
+        batch_size,
+        [Step(*step) for step in zip(starts[:-2].tolist(), starts[1:-1].tolist(), sizes.tolist(), strict=True)],
+        order,
+        rows=time * batch_size + order[position],
+        previous=starts[time] + position,
+        last=starts[sorted_lengths] + np.arange(batch_size),
+    )

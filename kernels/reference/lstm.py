@@ -1,0 +1,109 @@
+"""One LSTM layer over a padded batch, and its gradient.
+
+    i, f, o = sigmoid(a_i), sigmoid(a_f), sigmoid(a_o),  g = tanh(a_g),  a = W_ih x_t + W_hh h_{t-1} + b
+    c_t = f c_{t-1} + i g
+    h_t = o tanh(c_t)
+
+Source: Hochreiter and Schmidhuber (1997), with the forget gate of Gers, Schmidhuber and Cummins (2000).
+A row past its length keeps its state, emits zero, and sends no gradient anywhere.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class LSTMCache(NamedTuple):
+    """What the backward needs. Slot 0 of h and c is the initial state, slot t + 1 the state after step t."""
+
+    x: np.ndarray  # (T, N, I), zero past the lengths
+    gates: np.ndarray  # (T, N, 4H), activated, blocks i f g o
+    h: np.ndarray  # (T + 1, N, H)
+    c: np.ndarray  # (T + 1, N, H)
+    live: np.ndarray  # (T, N, 1) bool, True on real tokens
+    weight_ih: np.ndarray  # (4H, I)
+    weight_hh: np.ndarray  # (4H, H)
+    has_bias: bool
+
+
+def sigmoid(a: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-a)) by tanh, which neither overflows nor needs a clip."""
+    return 0.5 * np.tanh(0.5 * a) + 0.5
+
+
+def live_mask(lengths: np.ndarray | None, num_steps: int, batch_size: int) -> np.ndarray:
+    """(T, N, 1) bool: True where step t of row n is a real token."""
+    if lengths is None:
+        return np.ones((num_steps, batch_size, 1), dtype=bool)
+    return np.arange(num_steps)[:, None, None] < lengths[None, :, None]
+
+
+def lstm_step(gates_pre: np.ndarray, c_prev: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One step of N cells: (N, 4H) pre-activations and (N, H) c_prev -> activated gates (N, 4H), h (N, H), c (N, H)."""
+    a_i, a_f, a_g, a_o = np.split(gates_pre, 4, axis=1)
+    i, f, g, o = sigmoid(a_i), sigmoid(a_f), np.tanh(a_g), sigmoid(a_o)
+    c = f * c_prev + i * g
+    h = o * np.tanh(c)
+    return np.concatenate([i, f, g, o], axis=1), h, c
+
+
+def lstm_step_backward(
+    dh: np.ndarray, dc: np.ndarray, gates: np.ndarray, c_prev: np.ndarray, c: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient of `lstm_step`: dh, dc (N, H) of its results -> (N, 4H) of gates_pre and (N, H) of c_prev."""
+    i, f, g, o = np.split(gates, 4, axis=1)
+    tanh_c = np.tanh(c)
+    do = dh * tanh_c  # h = o * tanh(c)
+    dc = dc + dh * o * (1 - tanh_c * tanh_c)  # h = o * tanh(c)
+    di, df, dg = dc * g, dc * c_prev, dc * i  # c = f * c_prev + i * g
+    da_i = di * i * (1 - i)  # i = sigmoid(a_i)
+    da_f = df * f * (1 - f)  # f = sigmoid(a_f)
+    da_g = dg * (1 - g * g)  # g = tanh(a_g)
+    da_o = do * o * (1 - o)  # o = sigmoid(a_o)
+    return np.concatenate([da_i, da_f, da_g, da_o], axis=1), dc * f
+
+
+def lstm_forward(
+    x: np.ndarray,
+    h0: np.ndarray,
+    c0: np.ndarray,
+    weight_ih: np.ndarray,
+    weight_hh: np.ndarray,
+    bias: np.ndarray | None,
+    lengths: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
+    """See `kernels.lstm_forward`."""
+    num_steps, batch_size, _ = x.shape
+    live = live_mask(lengths, num_steps, batch_size)
+    x = np.where(live, x, 0)
+    gates = np.empty((num_steps, batch_size, weight_hh.shape[0]), x.dtype)
+    h, c = (np.empty((num_steps + 1, *state.shape), x.dtype) for state in (h0, c0))
+    h[0], c[0] = h0, c0
+    for t in range(num_steps):
+        gates_pre = x[t] @ weight_ih.T + h[t] @ weight_hh.T + (0 if bias is None else bias)
+        gates[t], h_new, c_new = lstm_step(gates_pre, c[t])
+        h[t + 1] = np.where(live[t], h_new, h[t])
+        c[t + 1] = np.where(live[t], c_new, c[t])
+    cache = LSTMCache(x, gates, h, c, live, weight_ih, weight_hh, bias is not None)
+    return np.where(live, h[1:], 0), h[-1].copy(), c[-1].copy(), cache
+
+
+def lstm_backward(
+    dy: np.ndarray | None, dh_n: np.ndarray | None, dc_n: np.ndarray | None, cache: LSTMCache
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """See `kernels.lstm_backward`."""
+    x, gates, h, c, live, weight_ih, weight_hh, has_bias = cache
+    dy = np.zeros_like(h[1:]) if dy is None else np.where(live, dy, 0)  # y = where(live, h[1:], 0)
+    dh = np.zeros_like(h[0]) if dh_n is None else dh_n  # h_n = h[-1]
+    dc = np.zeros_like(c[0]) if dc_n is None else dc_n  # c_n = c[-1]
+    dgates = np.zeros_like(gates)
+    for t in reversed(range(len(x))):
+        da, dc_prev = lstm_step_backward(dh + dy[t], dc, gates[t], c[t], c[t + 1])  # gates, h, c = lstm_step(...)
+        dgates[t] = np.where(live[t], da, 0)
+        dc = np.where(live[t], dc_prev, dc)  # c[t + 1] = where(live[t], c_new, c[t])
+        dh = np.where(live[t], dgates[t] @ weight_hh, dh)  # gates_pre = ... + h[t] @ weight_hh.T
+    dx = dgates @ weight_ih  # gates_pre = x[t] @ weight_ih.T + ...
+    dweight_ih = np.einsum("tng,tni->gi", dgates, x)  # gates_pre = x[t] @ weight_ih.T + ...
+    dweight_hh = np.einsum("tng,tnh->gh", dgates, h[:-1])  # gates_pre = ... + h[t] @ weight_hh.T
+    dbias = dgates.sum(axis=(0, 1)) if has_bias else None  # gates_pre = ... + bias
+    return dx, np.array(dh), np.array(dc), dweight_ih, dweight_hh, dbias

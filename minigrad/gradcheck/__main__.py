@@ -1,0 +1,59 @@
+"""``python -m minigrad.gradcheck``: check the gradient of every op and print a table; exit code 1 if one is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+from minigrad.gradcheck.op_case import Dims, OpCase
+from minigrad.gradcheck.op_table import OP_TABLE
+from minigrad.gradcheck.report import GradcheckRow, format_rows
+
+SIZES: tuple[Dims, ...] = ((3, 2, 4), (2, 3, 2), (1, 1, 1), (4, 1, 3), (2, 0, 3))
+
+
+def check_case(case: OpCase, num_samples: int, seed: int) -> GradcheckRow:
+    """The worst row over ``num_samples`` samples of one op."""
+    worst = GradcheckRow(case.name, 0.0, 0.0, True)
+    for number in range(num_samples):
+        sample = case.draw(seed + number, SIZES[number % len(SIZES)])
+        try:
+            report = case.check(sample, num_directions=2, seed=seed, raise_exception=False)
+        except Exception as error:
+            detail = f"sample {number} raised {type(error).__name__}: {error}"
+            return GradcheckRow(case.name, float("nan"), float("nan"), False, detail)
+        for row in report.rows:
+            if not row.relative_error <= worst.relative_error:
+                detail = f"sample {number}, {row.name}: {row.detail}"
+                worst = GradcheckRow(case.name, row.relative_error, row.absolute_error, row.passed, detail)
+        if report.problems:
+            return GradcheckRow(case.name, float("nan"), float("nan"), False, "; ".join(report.problems))
+    return worst
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the table; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m minigrad.gradcheck", description=__doc__)
+    parser.add_argument("ops", nargs="*", help="check only these ops (default: all)")
+    parser.add_argument("--samples", type=int, default=20, help="random samples per op (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    known = {case.function for case in OP_TABLE if case.differentiable}
+    if unknown := set(options.ops) - known:
+        parser.error(f"no such op: {', '.join(sorted(unknown))}; expected some of {', '.join(sorted(known))}")
+    start = time.perf_counter()
+    wanted = [case for case in OP_TABLE if case.differentiable and (not options.ops or case.function in options.ops)]
+    rows = [check_case(case, options.samples, options.seed) for case in wanted]
+    failed = [row for row in rows if not row.passed]
+    print(format_rows(rows, heading="op"))
+    for row in failed:
+        print(f"  {row.name}: {row.detail}")
+    seconds = time.perf_counter() - start
+    print(f"{len(rows) - len(failed)} of {len(rows)} passed, {options.samples} samples each, {seconds:.1f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""Argument checks shared by the layers: every error names the argument, what was got and what was expected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def reject(owner: str, **arguments: Any) -> None:
+    """Raise NotImplementedError for PyTorch arguments that minigrad does not have, unless they are off (falsy)."""
+    for name, value in arguments.items():
+        if value:
+            raise NotImplementedError(f"{owner}: {name}={value!r} is not supported")
+
+
+def check_probability(owner: str, name: str, value: float) -> None:
+    """Raise ValueError unless ``value`` is a number in [0, 1]."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"{owner}: {name} is {value!r}; expected a probability between 0 and 1")
+
+
+def check_positive(owner: str, **sizes: int) -> None:
+    """Raise TypeError or ValueError unless every size is an integer above zero."""
+    for name, size in sizes.items():
+        if not isinstance(size, int):
+            raise TypeError(f"{owner}: {name} is {size!r}; expected an int")
+        if size <= 0:
+            raise ValueError(f"{owner}: {name} is {size}; expected more than zero")
+
+
+def check_reduction(owner: str, reduction: str) -> None:
+    """Raise ValueError unless ``reduction`` is one of PyTorch's three."""
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"{owner}: {reduction!r} is not a valid value for reduction; expected 'mean', 'sum' or 'none'")

@@ -1,0 +1,181 @@
+"""Containers: modules that hold a list or a dict of modules (or parameters) and register what they hold."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from itertools import groupby
+from typing import Any, overload
+
+from minigrad.nn.module import Module, indented
+from minigrad.nn.parameter import Parameter
+from minigrad.tensor import Tensor
+
+
+class _IndexedModules(Module):
+    """Modules under the names "0", "1", ...: what Sequential and ModuleList share."""
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._modules.values())
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> Any: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        """One module, or a container of the same kind for a slice."""
+        if isinstance(index, slice):
+            return self._like(dict(list(self._modules.items())[index]))
+        return self._modules[self._name(index)]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        self.add_module(self._name(index), module)
+
+    def __delitem__(self, index: int | slice) -> None:
+        gone = range(len(self))[index]
+        dropped = set(gone) if isinstance(gone, range) else {gone}
+        self._renumber([module for i, module in enumerate(self) if i not in dropped])
+
+    def _like(self, modules: dict[str, Any]) -> Any:
+        return type(self)(*modules.values())
+
+    def _name(self, index: int) -> str:
+        """The name at ``index``; negative counts from the end."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} is out of range for {len(self)} modules")
+        return list(self._modules)[index]
+
+    def _renumber(self, modules: list[Module]) -> None:
+        self._modules.clear()
+        self.extend(modules)
+
+    def append(self, module: Module) -> Any:
+        """Add ``module`` at the end; returns self."""
+        self.add_module(str(len(self)), module)
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> Any:
+        """Append every one of ``modules``; returns self."""
+        for module in modules:
+            self.append(module)
+        return self
+
+    def insert(self, index: int, module: Module) -> Any:
+        """Put ``module`` before position ``index``; returns self."""
+        modules = list(self)
+        modules.insert(index, module)
+        self._renumber(modules)
+        return self
+
+
+class Sequential(_IndexedModules):
+    """Modules called one after the other.
+
+    Args:
+        modules: the modules in order, or one OrderedDict name -> module.
+    """
+
+    def __init__(self, *modules: Any) -> None:
+        super().__init__()
+        named = modules[0] if len(modules) == 1 and isinstance(modules[0], Mapping) else dict(enumerate(modules))
+        for name, module in named.items():
+            self.add_module(str(name), module)
+
+    def _like(self, modules: dict[str, Any]) -> Sequential:
+        return type(self)(OrderedDict(modules))
+
+    def forward(self, input: Any) -> Any:
+        for module in self:
+            input = module(input)
+        return input
+
+
+class ModuleList(_IndexedModules):
+    """A list whose modules are registered; it has no ``forward``."""
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        super().__init__()
+        self.extend(modules)
+
+    def _like(self, modules: dict[str, Any]) -> ModuleList:
+        return type(self)(modules.values())
+
+    def _child_lines(self) -> list[str]:
+        """Neighbours with the same text become one line: ``(0-2): 3 x ReLU()``."""
+        lines, first = [], 0
+        for text, run in groupby(repr(module) for module in self):
+            count = len(list(run))
+            name, times = (f"{first}", "") if count == 1 else (f"{first}-{first + count - 1}", f"{count} x ")
+            lines.append(f"({name}): {times}{indented(text)}")
+            first += count
+        return lines
+
+
+class ModuleDict(Module):
+    """A dict whose modules are registered, in order of insertion."""
+
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] = ()) -> None:
+        super().__init__()
+        self.update(modules)
+
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+        """Add or replace every entry of ``modules``."""
+        for name, module in dict(modules).items():
+            self[name] = module
+
+    def __getitem__(self, name: str) -> Any:
+        return self._modules[name]
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        self.add_module(name, module)
+
+    def __delitem__(self, name: str) -> None:
+        del self._modules[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._modules
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def keys(self) -> KeysView[str]:
+        return self._modules.keys()
+
+    def values(self) -> ValuesView[Any]:
+        return self._modules.values()
+
+    def items(self) -> ItemsView[str, Any]:
+        return self._modules.items()
+
+
+class ParameterList(Module):
+    """A list whose parameters are registered; plain tensors are made parameters."""
+
+    def __init__(self, values: Iterable[Tensor] = ()) -> None:
+        super().__init__()
+        for value in values:
+            self.append(value)
+
+    def append(self, value: Tensor) -> ParameterList:
+        """Add a parameter at the end; returns self."""
+        self.register_parameter(str(len(self)), value if isinstance(value, Parameter) else Parameter(value))
+        return self
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._parameters.values())
+
+    def __getitem__(self, index: int) -> Any:
+        return list(self._parameters.values())[index]
+
+    def _child_lines(self) -> list[str]:
+        sizes = ("x".join(map(str, param.shape)) for param in self)
+        return [f"({i}): Parameter containing: [{self[i].dtype} of size {size}]" for i, size in enumerate(sizes)]

@@ -1,0 +1,134 @@
+"""Functional forms: everything the layers compute, without their parameters. Usually imported as ``F``.
+
+Contract: PyTorch's names, argument order and defaults; results and gradients are recorded on the tape. Losses live in
+``minigrad.nn.loss_functions`` and are re-exported here, so that ``F.cross_entropy`` is found where users look for it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from minigrad import creation, ops
+from minigrad.nn.checks import check_probability, reject
+from minigrad.nn.loss_functions import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+)
+from minigrad.ops import linear, sigmoid, tanh
+from minigrad.tensor import Tensor
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "dropout",
+    "embedding",
+    "l1_loss",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "mse_loss",
+    "nll_loss",
+    "one_hot",
+    "pad",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "tanh",
+]
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(x, 0), elementwise."""
+    reject("relu", inplace=inplace)
+    return ops.relu(input)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """x where positive, ``negative_slope`` * x elsewhere."""
+    reject("leaky_relu", inplace=inplace)
+    return ops.where(input > 0, input, input * negative_slope)
+
+
+def softmax(input: Tensor, dim: int | None = None) -> Tensor:
+    """exp(x) / sum(exp(x)) along ``dim``."""
+    return ops.softmax(input, _dim_or_guess("softmax", input, dim))
+
+
+def log_softmax(input: Tensor, dim: int | None = None) -> Tensor:
+    """x - log(sum(exp(x))) along ``dim``."""
+    return ops.log_softmax(input, _dim_or_guess("log_softmax", input, dim))
+
+
+def _dim_or_guess(name: str, input: Tensor, dim: int | None) -> int:
+    """``dim``, or PyTorch's old guess (0 for 0, 1 and 3 dimensions, else 1), with its warning."""
+    if dim is not None:
+        return dim
+    warnings.warn(f"{name}: implicit dimension choice is deprecated; pass dim", stacklevel=3)
+    return 0 if input.dim() in (0, 1, 3) else 1
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zero each element with probability ``p`` and scale the others by 1 / (1 - p); no change if not training."""
+    reject("dropout", inplace=inplace)
+    check_probability("dropout", "p", p)
+    return ops.dropout(input, p) if training and p > 0 else input
+
+
+def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """Rows of ``weight``.
+
+    Args:
+        input: ids, any shape, integer, each in [0, V).
+        weight: (V, E).
+        padding_idx: row that receives no gradient; negative counts from the end.
+
+    Returns:
+        (*input.shape, E), dtype of ``weight``.
+    """
+    row = padding_idx if padding_idx is None or padding_idx >= 0 else padding_idx + weight.shape[0]
+    return ops.embedding(weight, input, row)
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """(*) int64 ids -> (*, num_classes) int64 of zeros with a one at each id; -1 takes the largest id plus one."""
+    ids = tensor.array
+    if ids.size and ids.min() < 0:
+        raise RuntimeError(f"one_hot: tensor contains {ids.min()}; expected ids of 0 or more")
+    if num_classes == -1:
+        num_classes = int(ids.max()) + 1
+    if ids.size and ids.max() >= num_classes:
+        raise RuntimeError(f"one_hot: tensor contains {ids.max()}; expected ids below num_classes = {num_classes}")
+    return Tensor((ids[..., None] == np.arange(num_classes)).astype(np.int64))
+
+
+def pad(input: Tensor, pad: tuple[int, ...] | list[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """Surround with a constant.
+
+    Args:
+        input: any shape.
+        pad: (before, after) of the last dimension, then of the one before it, and so on; none negative.
+        mode: only "constant".
+        value: the constant, 0 by default.
+    """
+    if mode != "constant":
+        raise NotImplementedError(f"pad: mode={mode!r} is not supported; expected 'constant'")
+    if len(pad) % 2 or len(pad) > 2 * input.dim() or min(pad, default=0) < 0:
+        raise ValueError(
+            f"pad: pad is {tuple(pad)}; expected pairs of sizes >= 0, at most one per dimension of the input"
+        )
+    widths: list[tuple[int, int]] = [(0, 0)] * input.dim()
+    for i in range(len(pad) // 2):
+        widths[-1 - i] = (pad[2 * i], pad[2 * i + 1])
+    shape = [before + size + after for (before, after), size in zip(widths, input.shape, strict=True)]
+    inside: Any = tuple(slice(before, before + size) for (before, _), size in zip(widths, input.shape, strict=True))
+    result = creation.full(shape, 0 if value is None else value, dtype=input.dtype)
+    result[inside] = input
+    return result

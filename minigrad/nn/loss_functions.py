@@ -1,0 +1,194 @@
+"""Losses as functions; ``minigrad.nn.functional`` re-exports them and the modules of ``minigrad.nn.losses`` call them.
+
+Contract: values, gradients and reductions of PyTorch. Class losses work on rows: (N, C, d1, ...) becomes (N*d1*..., C).
+The plain cross-entropy is one fused op; class weights and probability targets are composed from log_softmax.
+N batch, C classes, M rows.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+
+from minigrad import ops
+from minigrad.nn.binary import BinaryCrossEntropy, BinaryCrossEntropyWithLogits
+from minigrad.nn.checks import check_reduction
+from minigrad.tensor import Tensor
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Negative log-likelihood of the target classes under softmax(input).
+
+    Args:
+        input: logits (C,), (N, C) or (N, C, d1, ...), floating point.
+        target: class ids (), (N,) or (N, d1, ...), integer in [0, C); or probabilities of the shape of ``input``.
+        weight: (C,) factor of each class.
+        ignore_index: target that contributes neither loss nor gradient (class ids only).
+        reduction: "mean" (over the not ignored, by their weights), "sum" or "none".
+        label_smoothing: share of each target spread evenly over all classes, 0 to 1 (Szegedy et al. 2016, section 7).
+
+    Returns:
+        0-d, or the shape of the class ids for "none".
+    """
+    check_reduction("cross_entropy", reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing is {label_smoothing}; expected 0 to 1")
+    if target.is_floating_point() and target.shape == input.shape:
+        return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
+    rows, ids = _rows_and_ids("cross_entropy", input, target)
+    if weight is None:
+        losses = ops.cross_entropy(rows, ids, ignore_index, label_smoothing)
+    else:
+        log_probs = ops.log_softmax(rows, 1)
+        spread = (log_probs * weight).sum(1) * (-label_smoothing / rows.shape[1])
+        nll = _picked_losses("cross_entropy", log_probs, ids, weight, ignore_index)
+        losses = nll * (1 - label_smoothing) + ops.masked_fill(spread, ids == ignore_index, 0.0)
+    return _reduce_classes(losses, ids, target, weight, ignore_index, reduction)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Negative of the target classes' entries of ``input`` (log-probabilities); arguments as ``cross_entropy``."""
+    check_reduction("nll_loss", reduction)
+    rows, ids = _rows_and_ids("nll_loss", input, target)
+    losses = _picked_losses("nll_loss", rows, ids, weight, ignore_index)
+    return _reduce_classes(losses, ids, target, weight, ignore_index, reduction)
+
+
+def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """(input - target)**2, same shapes."""
+    check_reduction("mse_loss", reduction)
+    _warn_if_broadcast("mse_loss", input, target)
+    return _reduce((input - target) ** 2, reduction)
+
+
+def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """|input - target|, same shapes."""
+    check_reduction("l1_loss", reduction)
+    _warn_if_broadcast("l1_loss", input, target)
+    return _reduce(ops.abs(input - target), reduction)
+
+
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+) -> Tensor:
+    """-(t log p + (1 - t) log(1 - p)), logarithms clamped at -100.
+
+    Args:
+        input: probabilities p in [0, 1], any shape.
+        target: t, same shape and dtype.
+        weight: factor of each element, broadcast against ``input``.
+        reduction: "mean" (over all elements), "sum" or "none".
+    """
+    check_reduction("binary_cross_entropy", reduction)
+    _check_same_shape("binary_cross_entropy", input, target)
+    p = input.array
+    if ((p < 0) | (p > 1)).any():
+        raise RuntimeError("binary_cross_entropy: all elements of input should be between 0 and 1")
+    losses = BinaryCrossEntropy.apply(input, target)
+    return _reduce(losses if weight is None else losses * weight, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """``binary_cross_entropy(sigmoid(input), target)`` without its rounding; ``pos_weight`` scales the t log p part."""
+    check_reduction("binary_cross_entropy_with_logits", reduction)
+    _check_same_shape("binary_cross_entropy_with_logits", input, target)
+    positive = np.ones((), input.dtype) if pos_weight is None else pos_weight.array
+    losses = BinaryCrossEntropyWithLogits.apply(input, target, positive)
+    return _reduce(losses if weight is None else losses * weight, reduction)
+
+
+def _rows_and_ids(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits as rows (M, C) and class ids as (M,)."""
+    expected = input.shape[:1] + input.shape[2:] if input.dim() > 1 else ()
+    if input.dim() == 0 or target.shape != expected:
+        raise ValueError(f"{name}: target has shape {target.shape}; expected {expected} from input {input.shape}")
+    if target.is_floating_point():
+        raise TypeError(f"{name}: target has dtype {target.dtype}; expected integer class ids")
+    if input.dim() > 2:
+        input = input.permute(0, *range(2, input.dim()), 1)
+    return input.reshape(-1, input.shape[-1]) if input.dim() != 2 else input, target.reshape(-1)
+
+
+def _picked_losses(name: str, log_probs: Tensor, ids: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
+    """(M,): -weight[id] * log_probs[m, id]; zero at ignored ids."""
+    classes = log_probs.shape[1]
+    ignored = ids.array == ignore_index
+    wrong = ids.array[~ignored & ((ids.array < 0) | (ids.array >= classes))]
+    if wrong.size:
+        raise IndexError(f"{name}: target {wrong[0]} is out of bounds for {classes} classes")
+    safe = Tensor(np.where(ignored, 0, ids.array).astype(np.int64))
+    factors = np.ones(len(ignored), log_probs.dtype) if weight is None else weight.array[safe.array]
+    picked = ops.gather(log_probs, 1, safe.unsqueeze(1)).squeeze(1)
+    return ops.masked_fill(picked * Tensor(-factors), Tensor(ignored), 0.0)
+
+
+def _reduce_classes(
+    losses: Tensor, ids: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str
+) -> Tensor:
+    """ "mean" divides by the number (with ``weight``: the weights) of the targets that count; NaN if none does."""
+    if reduction == "none":
+        return losses.reshape(target.shape)
+    if reduction == "sum":
+        return losses.sum()
+    counted = ids.array[ids.array != ignore_index]
+    total = len(counted) if weight is None else float(weight.array[counted].sum())
+    return losses.sum() / (total or math.nan)
+
+
+def _soft_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float
+) -> Tensor:
+    """Cross-entropy against a distribution per row; "mean" divides by the number of rows."""
+    dim = min(1, input.dim() - 1)
+    classes = input.shape[dim]
+    if label_smoothing:
+        target = target * (1 - label_smoothing) + label_smoothing / classes
+    terms = target * ops.log_softmax(input, dim)
+    if weight is not None:
+        terms = terms * weight.reshape([classes] + [1] * (input.dim() - dim - 1))
+    losses = -terms.sum(dim)
+    return losses.sum() / (losses.numel() or math.nan) if reduction == "mean" else _reduce(losses, reduction)
+
+
+def _reduce(losses: Tensor, reduction: str) -> Tensor:
+    if reduction == "none":
+        return losses
+    return losses.mean() if reduction == "mean" else losses.sum()
+
+
+def _check_same_shape(name: str, input: Tensor, target: Tensor) -> None:
+    if input.shape != target.shape:
+        raise ValueError(f"{name}: target has shape {target.shape}; expected {input.shape} as input")
+
+
+def _warn_if_broadcast(name: str, input: Tensor, target: Tensor) -> None:
+    if input.shape != target.shape:
+        warnings.warn(
+            f"{name}: target has shape {target.shape} and input {input.shape}; they are broadcast, "
+            "which is seldom meant",
+            stacklevel=3,
+        )

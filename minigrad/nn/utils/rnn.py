@@ -1,0 +1,182 @@
+"""Sequences of unequal length: padded, packed, reversed. All differentiable; nothing depends on the padded values.
+
+Contract: PyTorch's functions. A packed sequence holds the real tokens only, time-major with the longest sequence first:
+``data`` (P, *) with P = sum(lengths), ``batch_sizes`` (T,) how many sequences are still running at each step.
+Every change of layout is one op, ``PlaceRows``. T time, B batch, P packed rows, R rows of any kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigrad import ops
+from minigrad.function import Function
+from minigrad.tensor import Tensor
+
+
+class PackedSequence(NamedTuple):
+    """Real tokens of a batch of sequences.
+
+    Attributes:
+        data: (P, *) tokens, step by step, in each step the longest sequence first.
+        batch_sizes: (T,) int64, sequences running at each step.
+        sorted_indices: (B,) int64, the original position of each sorted sequence, or None if already sorted.
+        unsorted_indices: (B,) int64, its inverse, or None.
+    """
+
+    data: Tensor
+    batch_sizes: Tensor
+    sorted_indices: Tensor | None = None
+    unsorted_indices: Tensor | None = None
+
+    def to(self, *args: Any, **keywords: Any) -> PackedSequence:
+        """The same sequence with ``data.to(...)``."""
+        return self._replace(data=self.data.to(*args, **keywords))
+
+
+class PlaceRows(Function):
+    """y[i] = x[rows[i]], or ``fill`` where rows[i] < 0; no row of x is read twice."""
+
+    fresh_grads = True
+
+    @staticmethod
+    def forward(ctx: Any, x: np.ndarray, rows: np.ndarray, fill: float) -> np.ndarray:
+        ctx.shape, ctx.rows, ctx.filled = x.shape, rows, rows >= 0
+        y = np.full(rows.shape + x.shape[1:], fill, x.dtype)
+        y[ctx.filled] = x[rows[ctx.filled]]
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: np.ndarray) -> tuple[np.ndarray, None, None]:
+        dx = np.zeros(ctx.shape, grad_output.dtype)
+        # y[filled] = x[rows[filled]]; rows are distinct, so assigning is adding
+        dx[ctx.rows[ctx.filled]] = grad_output[ctx.filled]
+        return dx, None, None
+
+
+def as_lengths(lengths: Any) -> np.ndarray:
+    """Lengths given as Tensor, array or list as an int64 array."""
+    array = np.asarray(lengths.array if isinstance(lengths, Tensor) else lengths)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise ValueError(f"lengths has shape {array.shape} and dtype {array.dtype}; expected (batch,) integers")
+    return array.astype(np.int64)
+
+
+def pack_padded_sequence(
+    input: Tensor, lengths: Any, batch_first: bool = False, enforce_sorted: bool = True
+) -> PackedSequence:
+    """Drop the padding.
+
+    Args:
+        input: (T, B, *), or (B, T, *) with ``batch_first``.
+        lengths: (B,) Tensor or list, each from 1 to T.
+        batch_first: layout of ``input``.
+        enforce_sorted: require descending lengths; False sorts, and the order is undone by ``pad_packed_sequence``.
+
+    Raises:
+        RuntimeError: lengths not descending, or one of them not in 1..T.
+    """
+    counts = as_lengths(lengths)
+    x = input.transpose(0, 1) if batch_first else input
+    _check_lengths(counts, x.shape[0], x.shape[1], enforce_sorted)
+    if enforce_sorted:
+        return _pack(x, counts, None)
+    return _pack(x, counts, np.argsort(-counts, kind="stable"))
+
+
+def _check_lengths(counts: np.ndarray, T: int, B: int, enforce_sorted: bool) -> None:
+    if len(counts) != B:
+        raise RuntimeError(f"pack_padded_sequence: lengths has {len(counts)} entries; expected the batch size {B}")
+    if enforce_sorted and (np.diff(counts) > 0).any():
+        raise RuntimeError(
+            "pack_padded_sequence: lengths must be sorted in decreasing order when enforce_sorted is True; "
+            "pass enforce_sorted=False to have them sorted"
+        )
+    if B and not (counts.min() > 0 and counts.max() <= T):
+        raise RuntimeError(
+            f"pack_padded_sequence: lengths are from {counts.min()} to {counts.max()}; expected 1 to {T}"
+        )
+
+
+def _pack(x: Tensor, counts: np.ndarray, order: np.ndarray | None) -> PackedSequence:
+    """Pack ``x`` (T, B, *) whose sequences, taken in ``order`` (None: as they are), have descending ``counts``."""
+    T, B = x.shape[:2]
+    columns = np.arange(B) if order is None else order
+    steps = np.arange(counts.max(initial=0))[:, None]
+    running = steps < counts[columns]
+    data = PlaceRows.apply(x.reshape(T * B, *x.shape[2:]), (steps * B + columns)[running], 0)
+    batch_sizes = Tensor(running.sum(1).astype(np.int64))
+    if order is None:
+        return PackedSequence(data, batch_sizes)
+    return PackedSequence(data, batch_sizes, Tensor(order), Tensor(np.argsort(order)))
+
+
+def pad_packed_sequence(
+    sequence: PackedSequence, batch_first: bool = False, padding_value: float = 0.0, total_length: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Undo ``pack_padded_sequence``.
+
+    Args:
+        sequence: the packed tokens.
+        batch_first: layout of the result.
+        padding_value: what fills the places after a sequence's end.
+        total_length: length T of the result; by default the longest sequence's.
+
+    Returns:
+        padded (T, B, *) or (B, T, *), and the lengths (B,) int64, both in the original order.
+    """
+    batch_sizes = sequence.batch_sizes.array
+    counts = (batch_sizes[:, None] > np.arange(batch_sizes.max(initial=0))).sum(0)
+    T = len(batch_sizes) if total_length is None else total_length
+    if len(batch_sizes) > T:
+        raise ValueError(
+            f"pad_packed_sequence: total_length is {T}; expected at least the longest length {len(batch_sizes)}"
+        )
+    first_rows = np.concatenate([[0], np.cumsum(batch_sizes)[:-1], np.zeros(T - len(batch_sizes), np.int64)])[:T]
+    rows = first_rows[:, None] + np.arange(len(counts))
+    if sequence.unsorted_indices is not None:
+        rows, counts = rows[:, sequence.unsorted_indices.array], counts[sequence.unsorted_indices.array]
+    padded = _pad_rows(sequence.data, rows, counts, padding_value)
+    return (padded.transpose(0, 1) if batch_first else padded), Tensor(counts.astype(np.int64))
+
+
+def pad_sequence(sequences: Sequence[Tensor], batch_first: bool = False, padding_value: float = 0.0) -> Tensor:
+    """Stack sequences (L_b, *) of unequal length into (T, B, *), or (B, T, *) with ``batch_first``; T = max(L_b)."""
+    counts = np.array([len(sequence) for sequence in sequences], np.int64)
+    first_rows = np.cumsum(counts) - counts
+    rows = np.arange(counts.max(initial=0))[:, None] + first_rows
+    padded = _pad_rows(ops.cat(list(sequences), 0), rows, counts, padding_value)
+    return padded.transpose(0, 1) if batch_first else padded
+
+
+def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> PackedSequence:
+    """Pack sequences (L_b, *); see ``pack_padded_sequence``."""
+    return pack_padded_sequence(pad_sequence(sequences), [len(s) for s in sequences], enforce_sorted=enforce_sorted)
+
+
+def reverse_sequence(x: Tensor, lengths: np.ndarray | None) -> Tensor:
+    """``x`` (T, B, F) with the first ``lengths[b]`` (None: all) steps of every sequence in reverse order.
+
+    Its own inverse; padding stays where it is.
+    """
+    if lengths is None:
+        return ops.flip(x, (0,))
+    T, B, F = x.shape
+    steps = np.arange(T)[:, None]
+    source = np.where(steps < lengths, lengths - 1 - steps, steps)
+    return PlaceRows.apply(x.reshape(T * B, F), source * B + np.arange(B), 0)
+
+
+def repack_like(x: Tensor, sequence: PackedSequence, lengths: np.ndarray) -> PackedSequence:
+    """Pack ``x`` (T, B, *), in the original order, exactly as ``sequence`` is packed."""
+    order = None if sequence.sorted_indices is None else sequence.sorted_indices.array
+    return _pack(x, lengths, order)
+
+
+def _pad_rows(data: Tensor, rows: np.ndarray, counts: np.ndarray, padding_value: float) -> Tensor:
+    """(T, B, *): ``data[rows[t, b]]`` where t < counts[b], else the padding value."""
+    within = np.arange(len(rows))[:, None] < counts
+    return PlaceRows.apply(data, np.where(within, rows, -1), padding_value)

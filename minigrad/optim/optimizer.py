@@ -1,0 +1,181 @@
+"""Optimizer: parameter groups, per-parameter state, and the loop every optimiser shares.
+
+Contract: PyTorch's attributes and state-dict layout. A subclass gives its defaults, checks them in ``_check_group`` and
+updates one parameter in ``_update``, in place on raw arrays. Parameters without a gradient are left alone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+
+from minigrad.autograd import enable_grad, no_grad
+from minigrad.tensor import Tensor
+
+
+class Optimizer:
+    """Base class of optimisers.
+
+    Args:
+        params: Tensors, or dicts with "params" and options that override the defaults for them.
+        defaults: option name -> value.
+
+    Attributes:
+        param_groups: list of dicts, "params" and the options of each group; ``group["lr"]`` may be changed at any time.
+        state: Tensor -> dict of what the optimiser remembers about it.
+
+    Raises:
+        ValueError: no parameters, a non-leaf, a parameter in two groups, or an option out of range.
+        TypeError: ``params`` is a Tensor or holds something else than Tensors.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        self.defaults = defaults
+        self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        if isinstance(params, Tensor):
+            raise TypeError(f"{self._name}: params is a Tensor; expected an iterable of Tensors or dicts")
+        groups = list(params)
+        if not groups:
+            raise ValueError(f"{self._name}: got an empty parameter list")
+        for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
+            self.add_param_group(group)
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Optimise more parameters: ``{"params": tensors, option: value, ...}``."""
+        if not isinstance(param_group, dict):
+            raise TypeError(f"{self._name}: param_group is {type(param_group).__name__}; expected a dict")
+        given = param_group["params"]
+        params = [given] if isinstance(given, Tensor) else list(given)
+        for param in params:
+            self._check_param(param)
+        held = {id(param) for group in self.param_groups for param in group["params"]}
+        if len({id(param) for param in params} | held) != len(params) + len(held):
+            raise ValueError(f"{self._name}: a parameter appears more than once in the parameter groups")
+        group = {**self.defaults, **param_group, "params": params}
+        self._check_group(group)
+        self.param_groups.append(group)
+
+    def _check_param(self, param: Any) -> None:
+        if not isinstance(param, Tensor):
+            raise TypeError(f"{self._name}: one of the params is {type(param).__name__}; expected Tensors")
+        if not param.is_leaf:
+            raise ValueError(f"{self._name}: can't optimize a non-leaf Tensor")
+
+    def _check_group(self, group: dict[str, Any]) -> None:
+        """Raise ValueError for an option out of range; subclasses add theirs."""
+        check_at_least_zero(self._name, group, "lr", "weight_decay")
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop all gradients, or fill them with zeros when ``set_to_none`` is False."""
+        for group in self.param_groups:
+            for param in group["params"]:
+                if param.grad is not None and not set_to_none:
+                    param.grad.zero_()
+                else:
+                    param.grad = None
+
+    @no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter from its gradient.
+
+        Args:
+            closure: computes the loss and its gradients anew, called first.
+
+        Returns:
+            what ``closure`` returned, else None.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for param in group["params"]:
+                if param.grad is not None:
+                    self._update(param.array, param.grad.array, self.state[param], group)
+                    param.changed_in_place()
+        return loss
+
+    def _update(self, param: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
+        raise NotImplementedError(f"{self._name} does not say how to update a parameter")
+
+    def state_dict(self) -> dict[str, Any]:
+        """``{"state": {number: state}, "param_groups": [options, parameter numbers]}``; tensors are shared."""
+        params = [param for group in self.param_groups for param in group["params"]]
+        numbers = {id(param): number for number, param in enumerate(params)}
+        groups = [{**group, "params": [numbers[id(param)] for param in group["params"]]} for group in self.param_groups]
+        return {"state": {numbers[id(param)]: state for param, state in self.state.items()}, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a copy of what ``state_dict`` returned for an optimiser of the same groups.
+
+        Raises:
+            ValueError: other groups, or groups of other sizes.
+        """
+        saved = deepcopy(state_dict["param_groups"])
+        sizes, own = [len(group["params"]) for group in saved], [len(group["params"]) for group in self.param_groups]
+        if sizes != own:
+            raise ValueError(f"{self._name}: state_dict has parameter groups of sizes {sizes}; expected {own}")
+        for group in saved:
+            self._check_group(group)
+        numbers = [number for group in saved for number in group["params"]]
+        params = [param for group in self.param_groups for param in group["params"]]
+        states = {int(number): state for number, state in state_dict["state"].items()}
+        self.state = defaultdict(dict)
+        for number, param in zip(numbers, params, strict=True):
+            if number in states:
+                self.state[param] = {key: _own_copy(key, value, param) for key, value in states[number].items()}
+        for group, restored in zip(self.param_groups, saved, strict=True):
+            group.update({**restored, "params": group["params"]})
+
+    def __repr__(self) -> str:
+        lines = []
+        for number, group in enumerate(self.param_groups):
+            options = (f"    {name}: {group[name]}" for name in sorted(group) if name != "params")
+            lines += [f"Parameter Group {number}", *options]
+        return f"{self._name} (\n" + "\n".join(lines) + "\n)"
+
+
+def check_at_least_zero(owner: str, group: dict[str, Any], *names: str) -> None:
+    """Raise ValueError unless each of the named options is at least 0 (NaN is not)."""
+    for name in names:
+        if not group[name] >= 0:
+            raise ValueError(f"{owner}: {name} is {group[name]}; expected 0 or more")
+
+
+def check_fraction(owner: str, name: str, value: float) -> None:
+    """Raise ValueError unless ``value`` is in [0, 1)."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{owner}: {name} is {value}; expected 0 <= {name} < 1")
+
+
+def add_slot(state: dict[str, Any], name: str, param: np.ndarray) -> np.ndarray:
+    """The array ``state[name]``, zeros of the parameter's shape and dtype at first use."""
+    if state.get(name) is None:
+        state[name] = Tensor(np.zeros_like(param, order="C"))
+    return state[name].array
+
+
+def count_step(state: dict[str, Any]) -> int:
+    """Raise ``state["step"]`` (a 0-d float32 Tensor, as in PyTorch) by one; its value, from 1."""
+    if "step" not in state:
+        state["step"] = Tensor(np.zeros((), np.float32))
+    state["step"].array += 1
+    return int(state["step"].item())
+
+
+def _own_copy(key: str, value: Any, param: Tensor) -> Any:
+    """A copy of a state entry, in the parameter's dtype where it has one entry per element."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = Tensor(np.asarray(value))
+    if not isinstance(value, Tensor):
+        return Tensor(np.asarray(value, np.float32)) if key == "step" else deepcopy(value)
+    return Tensor(np.array(value.array, np.float32 if key == "step" else param.dtype, order="C"))

@@ -1,0 +1,17 @@
+"""seq2seq: words to words. Data, vocabularies, the LSTM encoder-decoder, search, scores, and the commands around them."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from seq2seq.translator import Translator
+
+__all__ = ["Translator"]
+
+
+def __getattr__(name: str) -> Any:
+    """``from seq2seq import Translator``, loaded only when asked for: the commands start faster without it."""
+    if name == "Translator":
+        from seq2seq.translator import Translator
+
+        return Translator
+    raise AttributeError(f"module 'seq2seq' has no attribute {name!r}")

@@ -1,0 +1,108 @@
+"""Checkpoints: everything a run needs to go on, in one safetensors file that is replaced in one step.
+
+A crash, a full disk or a power cut during a save leaves the former checkpoint. Loading runs no code, and accepts only
+the exact set of tensors, shapes and dtypes that the model has, and the vocabularies it was trained with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigrad import Tensor, nn
+from minigrad.optim import Optimizer
+from minigrad.serialization import from_bytes, to_bytes, write_atomically
+from seq2seq.errors import UserError
+
+FORMAT = "minigrad-seq2seq checkpoint 1"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: all of it, since order, dropout and sampling are functions of seed, epoch and step.
+
+    Attributes:
+        step: finished optimisation steps.
+        epoch: the epoch under way, from 0.
+        batch: batches of it that are done.
+        best: lowest validation loss so far (nats per token), None before the first validation.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    best: float | None = None
+
+
+def path_of(run_dir: Path, name: str) -> Path:
+    """The file of checkpoint ``name``, "last" or "best"."""
+    return run_dir / "checkpoints" / f"{name}.safetensors"
+
+
+def save(path: Path, model: nn.Module, optimizer: Optimizer | None, progress: Progress, fingerprint: str) -> None:
+    """Replace the checkpoint at ``path``; without an optimiser it serves translation only. OSError leaves the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "format": FORMAT,
+        "fingerprint": fingerprint,
+        "progress": asdict(progress),
+        "model": dict(model.state_dict()),
+        "optimizer": optimizer.state_dict() if optimizer else None,
+    }
+    write_atomically(path, to_bytes(content))
+
+
+def load(path: Path, model: nn.Module, optimizer: Optimizer | None, fingerprint: str) -> Progress:
+    """Put the checkpoint's weights (and optimiser state) in place; UserError where it does not fit, nothing changed."""
+    content = _read(path)
+    if content["fingerprint"] != fingerprint:
+        raise UserError(f"{path}: belongs to other vocabularies than those in text.json beside it")
+    _check_weights(path, content["model"], model)
+    progress = _progress(path, content["progress"])
+    if optimizer is not None:
+        _load_optimizer(path, optimizer, content["optimizer"])
+    model.load_state_dict(content["model"])
+    return progress
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = from_bytes(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; expected a checkpoint") from None
+    except ValueError as error:
+        raise UserError(f"{path}: broken or foreign checkpoint: {error}") from None
+    keys = {"format", "fingerprint", "progress", "model", "optimizer"}
+    if not isinstance(content, dict) or set(content) != keys or content["format"] != FORMAT:
+        raise UserError(f"{path}: foreign checkpoint; expected one written by seq2seq.train")
+    return content
+
+
+def _check_weights(path: Path, stored: Any, model: nn.Module) -> None:
+    expected = model.state_dict()
+    if not isinstance(stored, dict) or set(stored) != set(expected):
+        raise UserError(f"{path}: holds other parameters than the model of config.json beside it")
+    for name, parameter in expected.items():
+        tensor = stored[name]
+        if not isinstance(tensor, Tensor) or (tensor.shape, tensor.dtype) != (parameter.shape, parameter.dtype):
+            found = f"shape {tensor.shape} of {tensor.dtype}" if isinstance(tensor, Tensor) else "no tensor"
+            raise UserError(f"{path}: {name} has {found}; expected {parameter.shape} of {parameter.dtype}")
+        if not np.isfinite(tensor.array).all():
+            raise UserError(f"{path}: {name} holds NaN or infinity")
+
+
+def _progress(path: Path, stored: Any) -> Progress:
+    try:
+        return Progress(**stored)
+    except TypeError:
+        raise UserError(f"{path}: foreign checkpoint; its progress is {stored!r}") from None
+
+
+def _load_optimizer(path: Path, optimizer: Optimizer, stored: Any) -> None:
+    try:
+        optimizer.load_state_dict(stored)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: its optimiser state does not fit: {error}") from None

@@ -1,0 +1,209 @@
+"""The settings of a run: one frozen dataclass, a preset per data set, and the command line made from them.
+
+A setting comes from, in rising order: the default below (the PyTorch tutorials' model), the preset of the data set,
+the file given by --config (YAML or JSON), the command line. The resolved result is written to RUN_DIR/config.json.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from seq2seq.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Every setting of a training run. The comments are the help texts of the command line."""
+
+    # numbers, multi30k, spa-eng, scan, cmudict, or files: CORPUS.tsv[.gz], or SRC,TRG (plain or .gz)
+    data: str = "numbers"
+    # folder that holds the public data sets; by default they are downloaded and checked
+    data_dir: str | None = None
+    # source and target language codes; by default those of the data set
+    src_language: str | None = None
+    trg_language: str | None = None
+    # validation and test files for --data FILES, in the same form; by default a part is held out of the training data
+    valid: str | None = None
+    test: str | None = None
+    # word, space, char or sentencepiece; by default what suits the data set
+    src_tokenizer: str | None = None
+    trg_tokenizer: str | None = None
+    # lower-case all text
+    lower: bool | None = None
+    # words seen less often become <unk>
+    min_freq: int | None = None
+    # keep at most this many words (for sentencepiece: its vocabulary size)
+    max_vocab_size: int | None = None
+    # leave out training pairs with more tokens than this on one side
+    max_length: int | None = None
+
+    # size of the embeddings, of the LSTM state, number of LSTM layers
+    embedding_size: int = 256
+    hidden_size: int = 512
+    num_layers: int = 2
+    # probability that an embedding or a state between layers is zeroed in training
+    dropout: float = 0.5
+    # feed the source backwards (Sutskever et al., 2014)
+    reverse_source: bool = False
+    # weights start in U(-init_range, init_range)
+    init_range: float = 0.08
+
+    # passes over the training data; stop after this many steps if given
+    epochs: int = 10
+    max_steps: int | None = None
+    # sentences in a batch
+    batch_size: int = 128
+    # learning rate of Adam; gradients are clipped to this norm
+    lr: float = 1e-3
+    clip_norm: float = 1.0
+    # probability, step by step, that the decoder is given the right word instead of its own
+    teacher_forcing_ratio: float = 0.5
+    label_smoothing: float = 0.0
+    # translations end after this many tokens; by default the longest training target plus a half
+    max_output_length: int | None = None
+
+    # all that is drawn is a function of this number
+    seed: int = 1234
+    # where the run is kept; by default runs/DATA-N with the next free N
+    run_dir: str | None = None
+    # go on with the run in --run-dir exactly where it stopped
+    resume: bool = False
+    # save the last checkpoint also every so many steps (it is always saved after an epoch and at Ctrl-C)
+    save_every: int | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["fp32", "fp64"] = "fp32"
+    # processor threads of the matrix products; by default all
+    threads: int | None = None
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "numbers": {
+        "embedding_size": 64, "hidden_size": 256, "num_layers": 1, "dropout": 0.0, "reverse_source": True,
+        "teacher_forcing_ratio": 1.0, "epochs": 12, "batch_size": 64, "lr": 2e-3,
+    },
+    "scan": {"embedding_size": 128, "hidden_size": 256, "num_layers": 1, "teacher_forcing_ratio": 1.0, "epochs": 20},
+    "cmudict": {"embedding_size": 128, "hidden_size": 512, "dropout": 0.3, "teacher_forcing_ratio": 1.0, "epochs": 15},
+    "spa-eng": {"teacher_forcing_ratio": 1.0, "epochs": 12},
+}  # fmt: skip
+
+# What may differ between a run and its continuation without making it another run.
+CHANGEABLE = ("epochs", "max_steps", "threads", "data_dir", "run_dir", "resume", "save_every")
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "min_freq": (1, float("inf")), "max_vocab_size": (1, float("inf")), "max_length": (1, float("inf")),
+    "embedding_size": (1, 65536), "hidden_size": (1, 65536), "num_layers": (1, 64), "dropout": (0, 1),
+    "init_range": (0, 100), "epochs": (0, float("inf")), "max_steps": (0, float("inf")), "batch_size": (1, 1_000_000),
+    "lr": (0, 1000), "clip_norm": (0, float("inf")), "teacher_forcing_ratio": (0, 1), "label_smoothing": (0, 1),
+    "max_output_length": (1, 100_000), "seed": (0, 2**63 - 1), "save_every": (1, float("inf")), "threads": (1, 4096),
+}  # fmt: skip
+
+
+def check(config: Config) -> Config:
+    """The config itself; UserError names the setting that is out of range."""
+    for name, (low, high) in _RANGES.items():
+        value = getattr(config, name)
+        if value is not None and not low <= value <= high:
+            raise UserError(f"{name} is {value}; expected {low:g} to {high:g}")
+    if config.device == "cuda":
+        raise UserError("device is 'cuda'; expected 'cpu': this version has no CUDA kernels")
+    return config
+
+
+def parse(arguments: Sequence[str] | None = None) -> Config:
+    """The resolved Config of a command line; UserError for a mistake in it or in its config file."""
+    parser = build_parser()
+    config = _parsed(parser, arguments)
+    if config.resume:
+        return _resumed(config, arguments)
+    preset = PRESETS.get(config.data.partition(":")[0], {})
+    return check(_parsed(build_parser(preset), arguments))
+
+
+def _resumed(config: Config, arguments: Sequence[str] | None) -> Config:
+    """The stored config of the run, with what may change taken from the command line."""
+    if config.run_dir is None:
+        raise UserError("resume: --run-dir is missing; expected the folder of the run to go on with")
+    stored = load(Path(config.run_dir))
+    config = _parsed(build_parser(dataclasses.asdict(stored)), arguments)
+    for field in dataclasses.fields(Config):
+        old, new = getattr(stored, field.name), getattr(config, field.name)
+        if field.name not in CHANGEABLE and old != new:
+            raise UserError(f"resume: {field.name} is {new!r}; the run was started with {old!r} and goes on only with that")
+    return check(config)
+
+
+def build_parser(defaults: dict[str, Any] | None = None) -> Any:
+    """A jsonargparse parser with one option per field: ``--hidden-size`` for hidden_size."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(prog="python -m seq2seq.train", description="Train a translator.", exit_on_error=False)
+    parser.add_argument("--config", action="config", help="YAML or JSON file of settings, named as here with _ for -")
+    types = typing.get_type_hints(Config)
+    help_texts = _field_comments()
+    for field in dataclasses.fields(Config):
+        parser.add_argument(
+            _option(field.name),
+            type=types[field.name],
+            default=(defaults or {}).get(field.name, field.default),
+            help=help_texts.get(field.name, ""),
+            **({"nargs": "?", "const": True} if types[field.name] is bool else {}),
+        )
+    return parser
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _parsed(parser: Any, arguments: Sequence[str] | None) -> Config:
+    from argparse import ArgumentError
+
+    try:
+        namespace = parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise UserError(" ".join(str(error).split())) from None
+    return Config(**{field.name: namespace[field.name] for field in dataclasses.fields(Config)})
+
+
+def _field_comments() -> dict[str, str]:
+    """Field name -> the comment above it, or above the group it is in."""
+    import inspect
+
+    comments: dict[str, str] = {}
+    comment = ""
+    for line in inspect.getsource(Config).splitlines():
+        text = line.strip()
+        if text.startswith("# "):
+            comment = text[2:]
+        elif ":" in text and text.split(":")[0].isidentifier():
+            comments[text.split(":")[0]] = comment
+        elif not text:
+            comment = ""
+    return comments
+
+
+def save(config: Config, run_dir: Path) -> None:
+    from minigrad.serialization import write_atomically
+
+    write_atomically(run_dir / "config.json", (json.dumps(dataclasses.asdict(config), indent=1) + "\n").encode())
+
+
+def load(run_dir: Path) -> Config:
+    """The config of a run; UserError if the folder holds none or it has unknown or missing keys."""
+    path = run_dir / "config.json"
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; expected the folder of a training run") from None
+    except ValueError:
+        raise UserError(f"{path}: not valid JSON; expected the settings of a training run") from None
+    names = {field.name for field in dataclasses.fields(Config)}
+    if not isinstance(stored, dict) or set(stored) != names:
+        odd = sorted(set(stored) ^ names) if isinstance(stored, dict) else ["no object"]
+        raise UserError(f"{path}: unknown or missing settings: {', '.join(odd)}")
+    return Config(**stored)

@@ -1,0 +1,9 @@
+"""The one exception the commands turn into a single clear line and exit code 2.
+
+Contract: whatever a user can get wrong (a file, an argument, a configuration key, a foreign checkpoint) ends in
+`UserError`, and its message names the argument, or the file and line, and says what was expected. A bug never does.
+"""
+
+
+class UserError(Exception):
+    """A mistake of the user; the message is one line that names what is wrong, where, and what was expected."""

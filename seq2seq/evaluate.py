@@ -1,0 +1,124 @@
+"""``python -m seq2seq.evaluate RUN_DIR``: the scores of a run on one split, with signatures that say how they were made."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from minigrad.serialization import write_atomically
+from seq2seq import config as settings
+from seq2seq import metrics
+from seq2seq.cli import limit_threads, run_command
+from seq2seq.config import Config
+from seq2seq.data import Dataset, load_dataset, read_pairs
+from seq2seq.errors import UserError
+from seq2seq.evaluation import is_lowercase, split_losses
+from seq2seq.run_dir import read_manifest
+from seq2seq.translate import require_known_words
+from seq2seq.translator import Translator
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m seq2seq.evaluate", description="Score a trained run.")
+    parser.add_argument("run_dir", help="folder of a training run")
+    parser.add_argument("--split", help="train, valid or test; by default test where there is one, else valid")
+    parser.add_argument("--data-dir", help="folder that holds the public data sets; by default as in training")
+    parser.add_argument("--test", help="other files to score: CORPUS.tsv[.gz], or SRC,TRG (plain or .gz)")
+    parser.add_argument("--beam-size", type=int, default=1, help="1 is greedy (default)")
+    parser.add_argument("--length-penalty", type=float, default=1.0, help="scores are divided by length to this power")
+    parser.add_argument("--batch-size", type=int, default=64, help="sentences decoded together")
+    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument("--json", help="write the figures to this file as well")
+    parser.add_argument("--threads", type=int, help="processor threads; by default all")
+    return parser
+
+
+def evaluate(arguments: Sequence[str] | None = None) -> int:
+    """Score as the command line says."""
+    options = build_parser().parse_args(arguments)
+    if options.beam_size < 1 or options.batch_size < 1:
+        raise UserError("beam_size and batch_size: expected at least 1")
+    limit_threads(options.threads)
+    run_dir = Path(options.run_dir)
+    config = settings.load(run_dir)
+    dataset = _dataset(config, options, run_dir)
+    split = options.split or ("test" if "test" in dataset.splits else "valid")
+    translator = Translator.load(run_dir, options.checkpoint)
+    require_known_words(translator.codec, [src for src, _ in dataset.split(split)], options.test or f"split {split}")
+    result = score(translator, dataset, split, options.beam_size, options.length_penalty, options.batch_size)
+    print("\n".join(_table(result)))
+    if options.json:
+        write_atomically(options.json, (json.dumps(result, indent=1) + "\n").encode())
+    return 0
+
+
+def _dataset(config: Config, options: argparse.Namespace, run_dir: Path) -> Dataset:
+    """The data set of the run, or the user's test files; a file that changed since the training is an error."""
+    if options.test:
+        src_language, trg_language = config.src_language or "xx", config.trg_language or "xx"
+        return Dataset(options.test, src_language, trg_language, {"test": read_pairs("test", options.test)})
+    data_dir = options.data_dir or config.data_dir
+    dataset = load_dataset(
+        config.data, data_dir=data_dir, src_language=config.src_language, trg_language=config.trg_language,
+        valid=config.valid, test=config.test, seed=config.seed,
+    )  # fmt: skip
+    trained_on = read_manifest(run_dir).get("data_sha256", {})
+    for name, checksum in dataset.checksums.items():
+        if trained_on.get(name, checksum) != checksum:
+            raise UserError(f"{name}: changed since the training (sha256 {checksum[:12]}, then {trained_on[name][:12]})")
+    return dataset
+
+
+def score(
+    translator: Translator, dataset: Dataset, split: str, beam_size: int, length_penalty: float, batch_size: int
+) -> dict[str, Any]:
+    """All figures of one split.
+
+    Returns:
+        loss, ppl_forced, ppl_free; bleu and chrf of detokenised text and bleu_tokens of tokens as the model sees them
+        (comparable with the tutorials), each with its signature; exact_match in percent; how they were decoded.
+    """
+    codec = translator.codec
+    forced, free, num_tokens = split_losses(translator, dataset.split(split))
+    sources = [src for src, _ in dataset.split(split)]
+    found = translator.search(sources, beam_size, length_penalty, 1, batch_size)
+    hypotheses = [codec.decode(best[0].ids) for best in found]
+    tokens = [" ".join(codec.trg_vocabulary.decode(best[0].ids)) for best in found]
+    references, lowercase = dataset.references(split), is_lowercase(codec)
+    token_references = [[" ".join(codec.target_tokens(ref)) for ref in refs] for refs in references]
+    scores = {
+        "bleu": metrics.bleu(hypotheses, references, lowercase),
+        "chrf": metrics.chrf(hypotheses, references, lowercase),
+        "bleu_tokens": metrics.bleu(tokens, token_references, lowercase, tokenize="none"),
+    }
+    return {
+        "data": dataset.name, "split": split, "sentences": len(sources), "target_tokens": num_tokens,
+        "beam_size": beam_size, "length_penalty": length_penalty if beam_size > 1 else None,
+        "loss": forced / max(num_tokens, 1), "ppl_forced": metrics.perplexity(forced, num_tokens),
+        "ppl_free": metrics.perplexity(free, num_tokens),
+        "exact_match": metrics.exact_match(hypotheses, references, lowercase),
+        **{name: figure.value for name, figure in scores.items()},
+        "signatures": {name: figure.signature for name, figure in scores.items()},
+    }  # fmt: skip
+
+
+def _table(result: dict[str, Any]) -> list[str]:
+    decoder = "greedy" if result["beam_size"] == 1 else f"beam {result['beam_size']}"
+    lines = [f"{result['data']} {result['split']}: {result['sentences']:,} sentences, {decoder}"]
+    for name in ("loss", "ppl_forced", "ppl_free", "exact_match"):
+        lines.append(f"  {name:12} {result[name]:9.3f}" + (" %" if name == "exact_match" else ""))
+    for name in ("bleu", "chrf", "bleu_tokens"):
+        lines.append(f"  {name:12} {result[name]:9.3f}   {result['signatures'][name]}")
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_command(evaluate, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

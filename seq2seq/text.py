@@ -1,0 +1,100 @@
+"""TextCodec: sentences to ids and back, for both sides of a model; what a run keeps of it is RUN_DIR/text.json."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seq2seq.config import Config
+from seq2seq.data import Dataset, EncodedSplit, Pair, encode_split
+from seq2seq.errors import UserError
+from seq2seq.tokenizers import Tokenizer, build_tokenizer, tokenizer_from_config
+from seq2seq.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class TextCodec:
+    """A tokenizer and a vocabulary for each side, and the longest output that decoding allows.
+
+    Attributes:
+        max_output_length: tokens after which a translation is cut.
+    """
+
+    src_tokenizer: Tokenizer
+    trg_tokenizer: Tokenizer
+    src_vocabulary: Vocabulary
+    trg_vocabulary: Vocabulary
+    max_output_length: int
+
+    @classmethod
+    def build(cls, dataset: Dataset, config: Config) -> TextCodec:
+        """Tokenizers and vocabularies from the training split of ``dataset``; settings left open suit the data set."""
+
+        def setting(name: str) -> Any:
+            value = getattr(config, name)
+            return dataset.defaults.get(name) if value is None else value
+
+        pairs = dataset.split("train")
+        options = {"lower": bool(setting("lower"))}
+        sides = []
+        for side, language in (("src", dataset.src_language), ("trg", dataset.trg_language)):
+            sentences = [pair[side == "trg"] for pair in pairs]
+            name = setting(f"{side}_tokenizer") or "word"
+            subwords = {"vocab_size": config.max_vocab_size} if name == "sentencepiece" and config.max_vocab_size else {}
+            tokenizer = build_tokenizer(name, language, sentences, **options, **subwords)
+            tokens = [tokenizer.tokenize(sentence) for sentence in sentences]
+            vocabulary = Vocabulary.build(tokens, min_freq=setting("min_freq") or 1, max_size=config.max_vocab_size)
+            sides.append((tokenizer, vocabulary, max(map(len, tokens), default=0)))
+        (src_tokenizer, src_vocabulary, _), (trg_tokenizer, trg_vocabulary, longest) = sides
+        limit = config.max_output_length or longest + longest // 2 + 1
+        return cls(src_tokenizer, trg_tokenizer, src_vocabulary, trg_vocabulary, limit)
+
+    def encode_pairs(self, pairs: Sequence[Pair]) -> EncodedSplit:
+        return encode_split(pairs, self.src_tokenizer, self.trg_tokenizer, self.src_vocabulary, self.trg_vocabulary)
+
+    def encode_source(self, sentence: str) -> list[int]:
+        return self.src_vocabulary.encode(self.src_tokenizer.tokenize(sentence))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The sentence of target ids, detokenised."""
+        return self.trg_tokenizer.detokenize(self.trg_vocabulary.decode(ids))
+
+    def target_tokens(self, sentence: str) -> list[str]:
+        return self.trg_tokenizer.tokenize(sentence)
+
+    def fingerprint(self) -> str:
+        """sha256 (hex) of both vocabularies: weights belong to one fingerprint."""
+        return hashlib.sha256((self.src_vocabulary.fingerprint() + self.trg_vocabulary.fingerprint()).encode()).hexdigest()
+
+    def save(self, run_dir: Path) -> None:
+        from minigrad.serialization import write_atomically
+
+        stored = {
+            "src_tokenizer": self.src_tokenizer.to_config(),
+            "trg_tokenizer": self.trg_tokenizer.to_config(),
+            "src_vocabulary": json.loads(self.src_vocabulary.to_json()),
+            "trg_vocabulary": json.loads(self.trg_vocabulary.to_json()),
+            "max_output_length": self.max_output_length,
+        }
+        write_atomically(run_dir / "text.json", (json.dumps(stored, ensure_ascii=False) + "\n").encode())
+
+    @classmethod
+    def load(cls, run_dir: Path) -> TextCodec:
+        """The codec of a run; UserError if it is missing or malformed."""
+        path = run_dir / "text.json"
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            vocabularies = [
+                Vocabulary.from_json(json.dumps(stored[f"{side}_vocabulary"]), f"{path}: {side}_vocabulary")
+                for side in ("src", "trg")
+            ]
+            tokenizers = [tokenizer_from_config(stored[f"{side}_tokenizer"]) for side in ("src", "trg")]
+            return cls(tokenizers[0], tokenizers[1], vocabularies[0], vocabularies[1], int(stored["max_output_length"]))
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}; expected the folder of a training run") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: not the tokenizers and vocabularies of a run ({type(error).__name__}: {error})") from None

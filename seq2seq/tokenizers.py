@@ -1,0 +1,280 @@
+"""Sentences to tokens and back: words, blanks, characters or learned subwords.
+
+Contract: a tokenizer is immutable, lower-cases first if told to, and its JSON configuration rebuilds it exactly, on
+another machine too: the word tokenizer records which library split the words, the subword tokenizer carries its model.
+Configurations come from files and are not trusted: whatever is wrong with one is a `UserError`.
+
+Sources: word tokens as in the PyTorch sequence-to-sequence tutorials (spaCy's rules) or of Moses (Koehn et al. 2007);
+subwords of Kudo and Richardson 2018 (SentencePiece).
+"""
+
+import base64
+import binascii
+import importlib.util
+import io
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from seq2seq.errors import UserError
+
+_BLANK = "\u2581"
+_ENCODED = {" ": _BLANK, _BLANK: _BLANK * 2}
+_DECODED = {token: character for character, token in _ENCODED.items()}
+_MAX_SENTENCE_BYTES = 1_000_000
+# What splitting may tear apart and the Moses rules do not join: an example, and where the blank must go.
+_TORN = (("well-known", r"(?<=\w) - (?=\w)", "-"), ("don't", r"(?<=\w) (?=n['\u2019]t\b)", ""))
+
+
+class Tokenizer(Protocol):
+    """What every tokenizer can do."""
+
+    def tokenize(self, sentence: str) -> list[str]:
+        """The tokens of one sentence."""
+
+    def detokenize(self, tokens: Sequence[str]) -> str:
+        """The sentence the tokens stand for, as a reader expects it."""
+
+    def to_config(self) -> dict[str, Any]:
+        """A dictionary for JSON that `tokenizer_from_config` turns back into this tokenizer."""
+
+
+class SpaceTokenizer:
+    """Splits at blanks (U+0020) only; runs of blanks count as one."""
+
+    def __init__(self, lower: bool = False) -> None:
+        self.lower = lower
+
+    def tokenize(self, sentence: str) -> list[str]:
+        return [token for token in _cased(sentence, self.lower).split(" ") if token]
+
+    def detokenize(self, tokens: Sequence[str]) -> str:
+        return " ".join(tokens)
+
+    def to_config(self) -> dict[str, Any]:
+        return {"name": "space", "lower": self.lower}
+
+
+class CharTokenizer:
+    """A token per character; a blank becomes U+2581, and that character is doubled, so sentences come back exactly."""
+
+    def __init__(self, lower: bool = False) -> None:
+        self.lower = lower
+
+    def tokenize(self, sentence: str) -> list[str]:
+        return [_ENCODED.get(character, character) for character in _cased(sentence, self.lower)]
+
+    def detokenize(self, tokens: Sequence[str]) -> str:
+        return "".join(_DECODED.get(token, token) for token in tokens)
+
+    def to_config(self) -> dict[str, Any]:
+        return {"name": "char", "lower": self.lower}
+
+
+class WordTokenizer:
+    """Words and punctuation marks.
+
+    Args:
+        language: code of the language, such as "de"; the rules differ.
+        backend: "spacy" (its rule-based tokenizer, the one of the tutorials) or "moses"; None takes spaCy where it is
+            installed. Both join words by the Moses rules.
+        lower: lower-case the sentence first.
+
+    Raises:
+        UserError: the backend is unknown, not installed, or does not know the language.
+    """
+
+    def __init__(self, language: str, backend: str | None = None, lower: bool = False) -> None:
+        self.language = language
+        self.lower = lower
+        self.backend = backend or ("spacy" if importlib.util.find_spec("spacy") else "moses")
+        if self.backend not in ("spacy", "moses"):
+            raise UserError(f"tokenizer backend is {self.backend!r}; expected 'spacy' or 'moses'")
+        self._split = _spacy_splitter(language) if self.backend == "spacy" else _moses_splitter(language)
+        self._detokenizer = _moses("MosesDetokenizer", language)
+        self._joins = [(re.compile(torn), whole) for example, torn, whole in _TORN if len(self._split(example)) > 1]
+
+    def tokenize(self, sentence: str) -> list[str]:
+        return self._split(_cased(sentence, self.lower))
+
+    def detokenize(self, tokens: Sequence[str]) -> str:
+        sentence: str = self._detokenizer.detokenize(list(tokens), unescape=False)
+        for torn, whole in self._joins:
+            sentence = torn.sub(whole, sentence)
+        return sentence
+
+    def to_config(self) -> dict[str, Any]:
+        return {"name": "word", "language": self.language, "backend": self.backend, "lower": self.lower}
+
+
+class SentencePieceTokenizer:
+    """Subwords learned from the training sentences.
+
+    Args:
+        model: a serialized SentencePiece model; not trusted.
+        lower: lower-case the sentence first.
+
+    Raises:
+        UserError: the bytes are no SentencePiece model.
+    """
+
+    def __init__(self, model: bytes, lower: bool = False) -> None:
+        from sentencepiece import SentencePieceProcessor
+
+        self.lower = lower
+        self._model = model
+        self._processor = SentencePieceProcessor()
+        try:
+            self._processor.LoadFromSerializedProto(model)
+        except (RuntimeError, TypeError) as error:
+            raise UserError(f"tokenizer model: no SentencePiece model of {len(model)} bytes ({_line(error)})") from None
+
+    @classmethod
+    def train(
+        cls, sentences: Iterable[str], vocab_size: int = 8000, model_type: str = "bpe", lower: bool = False
+    ) -> "SentencePieceTokenizer":
+        """Learn the pieces; the same sentences give the same bytes.
+
+        Args:
+            sentences: the training sentences.
+            vocab_size: number of pieces, at least as many as there are characters.
+            model_type: "bpe" or "unigram".
+            lower: lower-case the sentences first.
+
+        Raises:
+            UserError: the model type is unknown, or the sentences do not yield that many pieces.
+        """
+        from sentencepiece import SentencePieceTrainer
+
+        if model_type not in ("bpe", "unigram"):
+            raise UserError(f"model_type is {model_type!r}; expected 'bpe' or 'unigram'")
+        model = io.BytesIO()
+        try:
+            SentencePieceTrainer.Train(
+                sentence_iterator=(_cased(sentence, lower) for sentence in sentences),
+                model_writer=model,
+                vocab_size=vocab_size,
+                model_type=model_type,
+                character_coverage=1.0,
+                normalization_rule_name="identity",
+                max_sentence_length=_MAX_SENTENCE_BYTES,
+                num_threads=1,
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            raise UserError(f"vocab_size is {vocab_size}: the sentences do not yield that ({_line(error)})") from None
+        return cls(model.getvalue(), lower)
+
+    def tokenize(self, sentence: str) -> list[str]:
+        pieces: list[str] = self._processor.encode(_cased(sentence, self.lower), out_type=str)
+        return pieces
+
+    def detokenize(self, tokens: Sequence[str]) -> str:
+        sentence: str = self._processor.decode_pieces(list(tokens))
+        return sentence
+
+    def to_config(self) -> dict[str, Any]:
+        return {"name": "sentencepiece", "lower": self.lower, "model": base64.b64encode(self._model).decode("ascii")}
+
+
+_KEYS: dict[str, dict[str, type]] = {
+    "word": {"language": str, "backend": str, "lower": bool},
+    "space": {"lower": bool},
+    "char": {"lower": bool},
+    "sentencepiece": {"lower": bool, "model": str},
+}
+
+
+def build_tokenizer(
+    name: str,
+    language: str,
+    sentences: Iterable[str],
+    *,
+    lower: bool = False,
+    vocab_size: int = 8000,
+    model_type: str = "bpe",
+) -> Tokenizer:
+    """A new tokenizer for one side of the training data.
+
+    Args:
+        name: "word", "space", "char" or "sentencepiece".
+        language: code of the language; used by "word".
+        sentences: the training sentences; used by "sentencepiece" only.
+        lower: lower-case sentences before splitting them.
+        vocab_size, model_type: see `SentencePieceTokenizer.train`.
+
+    Raises:
+        UserError: the name is unknown, or the tokenizer refuses its arguments.
+    """
+    if name == "word":
+        return WordTokenizer(language, lower=lower)
+    if name == "space":
+        return SpaceTokenizer(lower)
+    if name == "char":
+        return CharTokenizer(lower)
+    if name == "sentencepiece":
+        return SentencePieceTokenizer.train(sentences, vocab_size, model_type, lower)
+    raise UserError(f"tokenizer is {name!r}; expected one of {', '.join(_KEYS)}")
+
+
+def tokenizer_from_config(config: dict[str, Any]) -> Tokenizer:
+    """Rebuild the tokenizer that `to_config` described; the configuration is not trusted.
+
+    Raises:
+        UserError: a key is missing, unknown or of the wrong type, or what it needs is not installed.
+    """
+    name = config.get("name") if isinstance(config, dict) else None
+    if not isinstance(name, str) or name not in _KEYS:
+        raise UserError(f"tokenizer: name is {name!r}; expected one of {', '.join(_KEYS)}")
+    values = {key: value for key, value in config.items() if key != "name"}
+    kinds = {key: kind.__name__ for key, kind in _KEYS[name].items()}
+    if {key: type(value).__name__ for key, value in values.items()} != kinds:
+        raise UserError(f"tokenizer {name}: keys are {sorted(map(str, values))}; expected {kinds}")
+    if name == "word":
+        return WordTokenizer(**values)
+    if name == "sentencepiece":
+        return SentencePieceTokenizer(_decoded_model(values["model"]), values["lower"])
+    return SpaceTokenizer(**values) if name == "space" else CharTokenizer(**values)
+
+
+def _cased(sentence: str, lower: bool) -> str:
+    return sentence.lower() if lower else sentence
+
+
+def _line(error: Exception) -> str:
+    """The last line of a library's message, without a trailing full stop."""
+    return (str(error).strip().splitlines() or ["no reason given"])[-1].rstrip(".")
+
+
+def _decoded_model(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise UserError("tokenizer model: not base64; expected a serialized SentencePiece model") from None
+
+
+def _spacy_splitter(language: str) -> Any:
+    """spaCy's rules without any trained model; they reproduce the vocabularies of the tutorials."""
+    try:
+        import spacy
+    except ImportError:
+        raise UserError(
+            "tokenizer word: made with spaCy, which is not installed; pip install minigrad-seq2seq[spacy]"
+        ) from None
+    try:
+        rules = spacy.blank(language).tokenizer
+    except ImportError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"tokenizer word: spaCy has no rules for language {language!r} ({reason})") from None
+    return lambda sentence: [token.text for token in rules(sentence)]
+
+
+def _moses_splitter(language: str) -> Any:
+    tokenizer = _moses("MosesTokenizer", language)
+    return lambda sentence: tokenizer.tokenize(sentence, escape=False)
+
+
+def _moses(kind: str, language: str) -> Any:
+    import sacremoses
+
+    return getattr(sacremoses, kind)(lang=language)

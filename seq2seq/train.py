@@ -1,0 +1,81 @@
+"""``python -m seq2seq.train``: from raw text to a trained translator, in one command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from seq2seq import config as settings
+from seq2seq import run_dir as folder
+from seq2seq.cli import limit_threads, run_command
+from seq2seq.config import Config
+from seq2seq.data import Dataset, drop_long, load_dataset
+from seq2seq.errors import UserError
+from seq2seq.text import TextCodec
+from seq2seq.trainer import Trainer
+from seq2seq.translator import Translator
+
+_SAMPLES = 5
+
+
+def train(arguments: Sequence[str] | None = None) -> int:
+    """Train as the command line says; the exit code: 0 when done, 130 when interrupted and saved."""
+    config = settings.parse(arguments)
+    limit_threads(config.threads)
+    dataset = load_dataset(
+        config.data, data_dir=config.data_dir, src_language=config.src_language, trg_language=config.trg_language,
+        valid=config.valid, test=config.test, seed=config.seed,
+    )  # fmt: skip
+    run_dir = folder.prepare(config)
+    trainer = _make_trainer(config, dataset, run_dir)
+    if config.resume:
+        trainer.resume()
+        print(f"{run_dir}: going on after step {trainer.progress.step}")
+    if not trainer.run():
+        print(f"interrupted after step {trainer.progress.step}, saved; to go on:")
+        print(f"  python -m seq2seq.train --run-dir {run_dir} --resume")
+        return 130
+    _show_samples(dataset, run_dir)
+    return 0
+
+
+def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
+    codec = TextCodec.load(run_dir) if config.resume else TextCodec.build(dataset, config)
+    encoded = codec.encode_pairs(dataset.split("train"))
+    if config.max_length is not None:
+        encoded, dropped = drop_long(encoded, config.max_length)
+        print(f"left out {dropped} training pairs with more than {config.max_length} tokens on one side")
+    if not len(encoded):
+        raise UserError(f"data {config.data}: no training pairs are left")
+    trainer = Trainer(config, dataset, codec, encoded, run_dir)
+    num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    if not config.resume:
+        codec.save(run_dir)
+        folder.write_manifest(run_dir, dataset.checksums, num_parameters)
+        settings.save(config, run_dir)
+    print(
+        f"{dataset.name} {dataset.src_language}-{dataset.trg_language}: {len(encoded):,} training pairs, vocabularies of "
+        f"{len(codec.src_vocabulary):,} and {len(codec.trg_vocabulary):,}; {num_parameters:,} parameters; run in {run_dir}"
+    )
+    return trainer
+
+
+def _show_samples(dataset: Dataset, run_dir: Path) -> None:
+    """Translations of sentences the model never saw, and how to go on."""
+    if not (run_dir / "checkpoints" / "best.safetensors").exists():
+        return
+    split = "test" if "test" in dataset.splits else "valid"
+    pairs = dataset.split(split)[:_SAMPLES]
+    print(f"\nSentences it never saw ({split}):")
+    for (src, trg), hypothesis in zip(pairs, Translator.load(run_dir).translate([src for src, _ in pairs]), strict=True):
+        print(f"  {src}\n    = {hypothesis}" + ("" if hypothesis == trg else f"\n    (reference: {trg})"))
+    print(f"\nScores:    python -m seq2seq.evaluate {run_dir}\nTranslate: python -m seq2seq.translate {run_dir}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_command(train, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

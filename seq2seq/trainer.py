@@ -1,0 +1,169 @@
+"""The training loop: Adam on batches, a validation after each epoch, checkpoints, exact continuation.
+
+Everything that varies is a function of (seed, epoch) or (seed, step), so a Trainer put at a step does what the
+uninterrupted run did from there, to the bit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from minigrad import nn, optim, random
+from seq2seq import checkpoint
+from seq2seq.checkpoint import Progress
+from seq2seq.config import Config
+from seq2seq.data import Batch, BatchSampler, Dataset, EncodedSplit, make_batch
+from seq2seq.errors import UserError
+from seq2seq.evaluation import evaluate_split
+from seq2seq.model import build_model
+from seq2seq.progress import ProgressDisplay
+from seq2seq.run_dir import MetricsLog
+from seq2seq.text import TextCodec
+from seq2seq.translator import Translator
+
+_MOST_SKIPPED = 5
+
+
+class Trainer:
+    """One run.
+
+    Args:
+        config: resolved settings.
+        dataset: raw sentence pairs; "valid" is used after each epoch.
+        codec: tokenizers and vocabularies.
+        train: the encoded training split.
+        run_dir: where everything is written.
+    """
+
+    def __init__(self, config: Config, dataset: Dataset, codec: TextCodec, train: EncodedSplit, run_dir: Path) -> None:
+        self.config, self.dataset, self.codec, self.train, self.run_dir = config, dataset, codec, train, run_dir
+        self.model = build_model(len(codec.src_vocabulary), len(codec.trg_vocabulary), config)
+        self.optimizer = optim.Adam(self.model.parameters(), lr=config.lr)
+        self.sampler = BatchSampler(train.src.lengths, train.trg.lengths, config.batch_size, config.seed)
+        self.progress = Progress()
+        self.interrupted = False
+        self._skipped = 0
+        self._steps_per_epoch = len(self.sampler.batches(0))
+
+    @property
+    def total_steps(self) -> int:
+        steps = self.config.epochs * self._steps_per_epoch
+        return steps if self.config.max_steps is None else min(steps, self.config.max_steps)
+
+    def resume(self) -> None:
+        """Go to where the run's last checkpoint stands."""
+        path = checkpoint.path_of(self.run_dir, "last")
+        self.progress = checkpoint.load(path, self.model, self.optimizer, self.codec.fingerprint())
+
+    def run(self) -> bool:
+        """Train to the end; False if Ctrl-C (or a termination signal) stopped it, which is saved all the same."""
+        log = MetricsLog(self.run_dir, self.progress.step)
+        display = ProgressDisplay(self.total_steps, self.progress.step)
+        try:
+            with _stop_signals(self._interrupt):
+                while self.progress.step < self.total_steps and not self.interrupted:
+                    self._train_epoch(log, display)
+        finally:
+            display.close()
+            log.close()
+        return not self.interrupted
+
+    def _interrupt(self) -> None:
+        self.interrupted = True
+
+    def _train_epoch(self, log: MetricsLog, display: ProgressDisplay) -> None:
+        """The rest of the epoch under way, and the validation after it."""
+        batches = self.sampler.batches(self.progress.epoch)
+        while self.progress.batch < len(batches) and self.progress.step < self.total_steps:
+            batch = make_batch(self.train, batches[self.progress.batch], self.config.reverse_source)
+            record = self._train_step(batch)
+            log.write(record)
+            display.update(record)
+            self.progress = dataclasses.replace(self.progress, step=record["step"], batch=self.progress.batch + 1)
+            if self.interrupted:
+                return self._save("last")
+            if self.config.save_every and self.progress.step % self.config.save_every == 0:
+                self._save("last")
+        self._finish_epoch(log, display)
+
+    def _train_step(self, batch: Batch) -> dict[str, Any]:
+        """One update; a gradient that is not finite changes nothing, and after five in a row the run stops."""
+        start, config, step = time.monotonic(), self.config, self.progress.step
+        random.seed_step(config.seed, step)
+        self.model.train()
+        loss = self.model.loss(batch, config.teacher_forcing_ratio, config.label_smoothing) / batch.num_trg_tokens
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm))
+        if math.isfinite(norm):
+            self.optimizer.step()
+        self._count_skipped(norm, step)
+        return {
+            "step": step + 1, "epoch": self.progress.epoch, "loss": loss.item(), "src_tokens": batch.num_src_tokens,
+            "trg_tokens": batch.num_trg_tokens, "seconds": round(time.monotonic() - start, 6), "grad_norm": norm,
+            "lr": config.lr,
+        }  # fmt: skip
+
+    def _count_skipped(self, norm: float, step: int) -> None:
+        self._skipped = 0 if math.isfinite(norm) else self._skipped + 1
+        if self._skipped >= _MOST_SKIPPED:
+            raise UserError(
+                f"step {step}: the gradient was not finite {_MOST_SKIPPED} times in a row; try a smaller --lr "
+                f"(the weights are unchanged since step {step - _MOST_SKIPPED + 1}; the last checkpoint stands)"
+            )
+
+    def _finish_epoch(self, log: MetricsLog, display: ProgressDisplay) -> None:
+        """Validate, keep the best weights, save; the epoch counts as done only if all its batches were."""
+        result = self.validate()
+        log.write({"step": self.progress.step, "epoch": self.progress.epoch, **result})
+        display.say(
+            f"epoch {self.progress.epoch + 1}  step {self.progress.step}  val_loss {result['val_loss']:.3f}  "
+            f"ppl_forced {result['ppl_forced']:.2f}  ppl_free {result['ppl_free']:.2f}  bleu {result['bleu']:.2f}  "
+            f"exact {result['exact_match']:.1f}%"
+        )
+        best = self.progress.best
+        improved = best is None or result["val_loss"] < best
+        if self.progress.batch == self._steps_per_epoch:
+            self.progress = dataclasses.replace(self.progress, epoch=self.progress.epoch + 1, batch=0)
+        if improved:
+            self.progress = dataclasses.replace(self.progress, best=result["val_loss"])
+            self._save("best")
+        self._save("last")
+
+    def validate(self, split: str = "valid") -> dict[str, float]:
+        """Losses and scores on a split; see ``evaluate_split``."""
+        return evaluate_split(Translator(self.model, self.codec, self.config), self.dataset, split)
+
+    def _save(self, name: str) -> None:
+        optimizer = self.optimizer if name == "last" else None
+        path = checkpoint.path_of(self.run_dir, name)
+        checkpoint.save(path, self.model, optimizer, self.progress, self.codec.fingerprint())
+
+
+class _stop_signals:  # noqa: N801  (used like a function)
+    """Inside, Ctrl-C and a termination signal call ``stop`` once; a second Ctrl-C interrupts at once."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self.stop = stop
+        self.signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)
+        self.former: list[Any] = []
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self.former = [signal.signal(number, self._handle) for number in self.signals]
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.stop()
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in zip(self.signals, self.former, strict=False):
+            signal.signal(number, handler)

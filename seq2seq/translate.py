@@ -1,0 +1,82 @@
+"""``python -m seq2seq.translate RUN_DIR``: a line in, a line out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from minigrad.serialization import write_atomically
+from seq2seq.cli import limit_threads, run_command
+from seq2seq.data import decode_lines, read_lines
+from seq2seq.errors import UserError
+from seq2seq.text import TextCodec
+from seq2seq.translator import Translator
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m seq2seq.translate", description="Translate sentences, one a line.")
+    parser.add_argument("run_dir", help="folder of a training run")
+    parser.add_argument("--input", default="-", help="text file, plain or .gz; - reads standard input (default)")
+    parser.add_argument("--output", default="-", help="file to write; - is standard output (default)")
+    parser.add_argument("--beam-size", type=int, default=1, help="hypotheses kept at each step; 1 is greedy (default)")
+    parser.add_argument("--n-best", type=int, default=1, help="translations of each line, with scores if more than 1")
+    parser.add_argument("--length-penalty", type=float, default=1.0, help="scores are divided by length to this power")
+    parser.add_argument("--batch-size", type=int, default=64, help="sentences decoded together")
+    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument("--device", choices=("cpu",), default="cpu")
+    parser.add_argument("--threads", type=int, help="processor threads; by default all")
+    return parser
+
+
+def translate(arguments: Sequence[str] | None = None) -> int:
+    """Translate as the command line says."""
+    options = build_parser().parse_args(arguments)
+    _check(options)
+    limit_threads(options.threads)
+    translator = Translator.load(options.run_dir, options.checkpoint)
+    sentences = decode_lines(sys.stdin.buffer, "standard input") if options.input == "-" else read_lines(options.input)
+    require_known_words(translator.codec, sentences, options.input)
+    found = translator.search(
+        sentences, options.beam_size, options.length_penalty, options.n_best, options.batch_size
+    )
+    lines = []
+    for number, hypotheses in enumerate(found, start=1):
+        for hypothesis in hypotheses:
+            sentence = translator.codec.decode(hypothesis.ids)
+            lines.append(sentence if options.n_best == 1 else f"{number}\t{hypothesis.score:.4f}\t{sentence}")
+    text = "".join(f"{line}\n" for line in lines)
+    if options.output == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        write_atomically(Path(options.output), text.encode())
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    for name in ("beam_size", "n_best", "batch_size", "threads"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise UserError(f"{name} is {value}; expected at least 1")
+    if options.n_best > options.beam_size:
+        raise UserError(f"n_best is {options.n_best}; expected at most beam_size = {options.beam_size}")
+
+
+def require_known_words(codec: TextCodec, sentences: Sequence[str], name: str) -> None:
+    """UserError where there is text but not one known word: another language, or another tokenisation."""
+    words = [token for sentence in sentences for token in codec.src_tokenizer.tokenize(sentence)]
+    if words and codec.src_vocabulary.unk_rate(words) == 1:
+        raise UserError(
+            f"{'standard input' if name == '-' else name}: none of its {len(words):,} words is in the source vocabulary "
+            f"(expected text like {' '.join(codec.src_vocabulary.tokens[4:10])} ...)"
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_command(translate, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

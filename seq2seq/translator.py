@@ -1,0 +1,69 @@
+"""Translator: a trained run, ready to translate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from seq2seq import checkpoint, config
+from seq2seq.config import Config
+from seq2seq.data import evaluation_batches
+from seq2seq.model import Seq2Seq, build_model
+from seq2seq.search import Hypothesis, beam_search, greedy_search
+from seq2seq.text import TextCodec
+
+
+class Translator:
+    """A model with the text on both sides of it.
+
+    Args:
+        model: trained weights.
+        codec: the tokenizers and vocabularies they belong to.
+        settings: the run's Config.
+    """
+
+    def __init__(self, model: Seq2Seq, codec: TextCodec, settings: Config) -> None:
+        self.model, self.codec, self.settings = model, codec, settings
+
+    @classmethod
+    def load(cls, run_dir: str | Path, name: str = "best") -> Translator:
+        """The translator of a run's checkpoint ``name`` ("best" or "last"); UserError where the folder is no whole run."""
+        run_dir = Path(run_dir)
+        settings = config.load(run_dir)
+        codec = TextCodec.load(run_dir)
+        model = build_model(len(codec.src_vocabulary), len(codec.trg_vocabulary), settings)
+        checkpoint.load(checkpoint.path_of(run_dir, name), model, None, codec.fingerprint())
+        return cls(model, codec, settings)
+
+    def translate(
+        self, sentences: Sequence[str], beam_size: int = 1, length_penalty: float = 1.0, batch_size: int = 64
+    ) -> list[str]:
+        """Translations, detokenised, in the order of ``sentences``; beam_size 1 is greedy."""
+        found = self.search(sentences, beam_size, length_penalty, 1, batch_size)
+        return [self.codec.decode(hypotheses[0].ids) for hypotheses in found]
+
+    def search(
+        self, sentences: Sequence[str], beam_size: int = 1, length_penalty: float = 1.0, n_best: int = 1, batch_size: int = 64
+    ) -> list[list[Hypothesis]]:
+        """The ``n_best`` hypotheses for each sentence, best first.
+
+        Sentences of like length are decoded together, ``batch_size`` at a time; that changes the speed alone.
+        """
+        if isinstance(sentences, str):
+            raise TypeError("translate: got one string; expected a list of sentences")
+        sources = [self.codec.encode_source(sentence) for sentence in sentences]
+        lengths = [len(source) for source in sources]
+        results: list[list[Hypothesis]] = [[] for _ in sources]
+        for indices in evaluation_batches(lengths, [0] * len(lengths), batch_size):
+            batch = [sources[i] for i in indices]
+            for index, hypotheses in zip(indices, self._search_batch(batch, beam_size, length_penalty, n_best), strict=True):
+                results[index] = hypotheses
+        return results
+
+    def _search_batch(
+        self, sources: Sequence[Sequence[int]], beam_size: int, length_penalty: float, n_best: int
+    ) -> list[list[Hypothesis]]:
+        limit, reverse = self.codec.max_output_length, self.settings.reverse_source
+        if beam_size == 1 and n_best == 1:
+            return [[h] for h in greedy_search(self.model, sources, limit, reverse)]
+        return beam_search(self.model, sources, limit, beam_size, length_penalty, n_best, reverse)

@@ -1,0 +1,89 @@
+"""What the whole suite shares: Hypothesis profiles, and the count of gradient-checked cases.
+
+The suite promises at least ``REQUIRED_CASES`` gradients compared with finite differences. Tests call the ``count_case``
+fixture once per comparison; the sum over all workers is printed at the end, and a run of the complete suite fails if it
+falls short, so that the promise cannot erode unnoticed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+REQUIRED_CASES = 2000
+
+settings.register_profile(
+    "ci",
+    max_examples=40,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("deep", parent=settings.get_profile("ci"), max_examples=1000, derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+class GradientCases:
+    """How many gradients this process (and, in the controller of a parallel run, its workers) compared."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def __call__(self) -> None:
+        self.total += 1
+
+
+CASES = pytest.StashKey[GradientCases]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[CASES] = GradientCases()
+
+
+@pytest.fixture(scope="session")
+def count_case(pytestconfig: pytest.Config) -> Callable[[], None]:
+    """Call it once per gradient-checked case."""
+    return pytestconfig.stash[CASES]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """A worker of pytest-xdist ended: add its count."""
+    node.config.stash[CASES].total += getattr(node, "workeroutput", {}).get("gradient_cases", 0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    cases = session.config.stash[CASES].total
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["gradient_cases"] = cases
+    elif cases < REQUIRED_CASES and _is_complete(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    cases = config.stash[CASES].total
+    short = cases < REQUIRED_CASES and _is_complete(config)
+    note = f" (FAILED: the complete suite requires {REQUIRED_CASES})" if short else ""
+    terminalreporter.write_line(f"gradient cases checked: {cases}{note}")
+
+
+def _is_complete(config: pytest.Config) -> bool:
+    """Whether every test of this folder was asked for."""
+    option = config.option
+    narrowed = (
+        option.keyword
+        or option.markexpr
+        or option.maxfail
+        or option.collectonly
+        or getattr(option, "lf", False)
+        or getattr(option, "stepwise", False)
+    )
+    asked = {(config.invocation_params.dir / argument).resolve() for argument in config.args}
+    return not narrowed and not option.deselect and asked == {Path(__file__).resolve().parent}

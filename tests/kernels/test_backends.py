@@ -1,0 +1,119 @@
+"""The room's rules: equal signatures, a lazy import, dispatch by array type, Numba's flags and its cache."""
+
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kernels
+from kernels import cpu, dispatch, reference
+from kernels.cpu import jit as cpu_jit
+
+ENTRIES = sorted(set(kernels.__all__) - {"backend_for"})
+CPU_SOURCES = sorted(Path(cpu.__file__).parent.glob("*.py"))
+
+
+def python(code, **environment):
+    """Run code in a fresh interpreter at the root of the packages and return what it prints."""
+    root = Path(kernels.__file__).parents[1]
+    settings = {**os.environ, **environment}
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, env=settings, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_signatures_are_equal(name):
+    """Names, order and defaults; a cache is each backend's own type."""
+
+    def parameters(module):
+        return [(p.name, p.default, p.kind) for p in inspect.signature(getattr(module, name)).parameters.values()]
+
+    assert parameters(dispatch) == parameters(reference) == parameters(cpu)
+
+
+def test_every_backend_has_the_same_names_and_files():
+    assert sorted(reference.__all__) == sorted(cpu.__all__) == ENTRIES
+    names = {path.name for path in Path(reference.__file__).parent.glob("*.py")}
+    assert {path.name for path in CPU_SOURCES} - {"jit.py", "activations.py"} == names
+
+
+def test_import_is_lazy_and_marked():
+    code = "import kernels, sys; print('numba' in sys.modules, kernels.__minigrad_kernels__)"
+    assert python(code) == "False True"
+
+
+class Foreign:
+    """Stands for an array of another library."""
+
+    def __init__(self, module):
+        self.__class__ = type("ndarray", (), {"__module__": module})
+
+
+def test_backend_for():
+    assert kernels.backend_for() is cpu
+    assert kernels.backend_for(np.zeros(2), None, ids=np.zeros(2)) is cpu
+    with pytest.raises(TypeError, match=r"x is a numpy\.ndarray but h0 is a cupy\.ndarray"):
+        kernels.backend_for(x=np.zeros(2), h0=Foreign("cupy._core.core"))
+    with pytest.raises(NotImplementedError, match=r"x is a cupy\.ndarray; the CUDA kernels are not part"):
+        kernels.backend_for(x=Foreign("cupy"))
+    with pytest.raises(TypeError, match=r"argument 1 is a builtins\.list; expected a NumPy array"):
+        kernels.backend_for(np.zeros(2), [1.0])
+
+
+def test_flags_cannot_swallow_a_nan():
+    assert cpu_jit.FLAGS["fastmath"] <= {"contract", "arcp", "reassoc", "nsz"}
+    assert cpu_jit.FLAGS["error_model"] == "numpy"
+
+
+@pytest.mark.parametrize("path", CPU_SOURCES, ids=lambda path: path.name)
+def test_numba_is_configured_in_one_place(path):
+    """Kernels are serial, and no file but jit.py names a compiler flag."""
+    source = path.read_text()
+    for word in ("nnan", "ninf", "prange", "parallel=True"):
+        assert word not in source
+    if path.name != "jit.py":
+        for word in ("njit", "fastmath", "error_model", "import numba"):
+            assert word not in source
+
+
+PRINT_FOLDER = "import numba; from kernels.cpu import jit; print(jit.CACHE_FOLDER, repr(numba.config.CACHE_DIR))"
+
+
+def test_cache_folder(tmp_path):
+    own = python(PRINT_FOLDER, XDG_CACHE_HOME=str(tmp_path), NUMBA_CACHE_DIR="")
+    assert own.startswith(str(tmp_path / "minigrad"))
+    assert own.endswith(f"-{cpu_jit.source_digest()} ''")
+    chosen = str(tmp_path / "chosen")
+    assert python(PRINT_FOLDER, NUMBA_CACHE_DIR=chosen) == f"{chosen} {chosen!r}"
+    (tmp_path / "file").write_text("")
+    assert python(PRINT_FOLDER, XDG_CACHE_HOME=str(tmp_path / "file"), NUMBA_CACHE_DIR="") == "None ''"
+
+
+RUN_A_KERNEL = "import numpy as np, kernels; print(kernels.sum_of_squares(np.arange(3.0)))"
+
+
+def test_compiled_code_lands_in_the_cache_folder_only(tmp_path):
+    assert python(RUN_A_KERNEL, XDG_CACHE_HOME=str(tmp_path), NUMBA_CACHE_DIR="", NUMBA_DISABLE_JIT="0") == "5.0"
+    assert list(tmp_path.glob("minigrad/*/*/clipping.*.nbc"))
+    assert not list(Path(cpu.__file__).parent.glob("__pycache__/*.nbc"))
+
+
+def test_works_without_a_cache_and_without_the_compiler(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert python(RUN_A_KERNEL, XDG_CACHE_HOME=str(tmp_path / "file"), NUMBA_CACHE_DIR="") == "5.0"
+    assert python(RUN_A_KERNEL, NUMBA_DISABLE_JIT="1") == "5.0"
+
+
+def test_the_digest_notices_an_edit_of_any_file(tmp_path, monkeypatch):
+    for path in CPU_SOURCES:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(cpu_jit, "__file__", str(tmp_path / "jit.py"))
+    before = cpu_jit.source_digest()
+    with (tmp_path / "activations.py").open("a") as file:
+        file.write("# edited\n")
+    assert cpu_jit.source_digest() != before

@@ -1,0 +1,168 @@
+"""Losses: values by hand, and values with all gradients against PyTorch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+import minigrad.nn.functional as F
+from minigrad import nn
+
+RNG = np.random.default_rng(0)
+LOGITS = {(4, 5): (4,), (5,): (), (2, 3, 4): (2, 4), (2, 3, 2, 2): (2, 2, 2)}
+REDUCTIONS = ["mean", "sum", "none"]
+
+
+def classes_of(shape: tuple[int, ...]) -> int:
+    return shape[0] if len(shape) == 1 else shape[1]
+
+
+def case(shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Logits, class ids with one ignored id (2) where there are several, and class weights."""
+    target = RNG.integers(0, 2, LOGITS[shape])
+    if target.size > 1:
+        target.flat[0] = 2
+    return {"x": RNG.normal(0, 2, shape), "t": target, "w": RNG.uniform(0.5, 2, classes_of(shape))}
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("shape", LOGITS)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_cross_entropy_equals_torch(
+    twins: Any, dtype: str, shape: tuple, reduction: str, smoothing: float, weighted: bool
+) -> None:
+    def run(lib: Any, _: Any, x: Any, t: Any, w: Any) -> Any:
+        weight = w.detach() if weighted else None
+        loss = lib.nn.CrossEntropyLoss(weight, ignore_index=2, reduction=reduction, label_smoothing=smoothing)
+        return loss(x, t)
+
+    twins.check(run, case(shape), dtype)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("shape", LOGITS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_nll_loss_equals_torch(twins: Any, dtype: str, shape: tuple, reduction: str, weighted: bool) -> None:
+    def run(lib: Any, _: Any, x: Any, t: Any, w: Any) -> Any:
+        loss = lib.nn.NLLLoss(w.detach() if weighted else None, ignore_index=2, reduction=reduction)
+        return loss(lib.F.log_softmax(x, dim=0 if x.dim() == 1 else 1), t)
+
+    twins.check(run, case(shape), dtype)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("shape", LOGITS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_cross_entropy_of_distributions_equals_torch(
+    twins: Any, dtype: str, shape: tuple, reduction: str, weighted: bool
+) -> None:
+    def run(lib: Any, _: Any, x: Any, p: Any, w: Any) -> Any:
+        weight = w.detach() if weighted else None
+        return lib.F.cross_entropy(x, p, weight, reduction=reduction, label_smoothing=0.2)
+
+    inputs = {"x": RNG.normal(size=shape), "p": RNG.uniform(0, 1, shape), "w": RNG.uniform(0.5, 2, classes_of(shape))}
+    twins.check(run, inputs, dtype)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("name", ["MSELoss", "L1Loss"])
+def test_regression_losses_equal_torch(twins: Any, dtype: str, name: str, reduction: str) -> None:
+    def run(lib: Any, _: Any, x: Any, t: Any) -> Any:
+        return getattr(lib.nn, name)(reduction=reduction)(x, t)
+
+    x, t = RNG.normal(size=(3, 4)), RNG.normal(size=(3, 4))
+    t[0, 0] = x[0, 0]
+    twins.check(run, {"x": x, "t": t}, dtype)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("p", [[0.3, 0.9, 0.5, 1e-4], [0.0, 1.0, 0.0, 1.0]])
+def test_bce_equals_torch_also_at_the_ends(twins: Any, dtype: str, reduction: str, weighted: bool, p: list) -> None:
+    def run(lib: Any, _: Any, p: Any, t: Any, w: Any) -> Any:
+        target = t if 0 < float(p[0]) < 1 else t.detach()  # at the ends PyTorch's gradient of t is not the clamped one
+        return lib.nn.BCELoss(w.detach() if weighted else None, reduction=reduction)(p, target)
+
+    t = np.array([0.0, 1.0, 1.0, 0.0])
+    twins.check(run, {"p": np.array(p), "t": t, "w": RNG.uniform(0.5, 2, 4)}, dtype)
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_bce_with_logits_equals_torch(twins: Any, dtype: str, positive: bool, weighted: bool) -> None:
+    def run(lib: Any, _: Any, x: Any, t: Any, w: Any, pos: Any) -> Any:
+        weight, pos_weight = w.detach() if weighted else None, pos.detach() if positive else None
+        return lib.nn.BCEWithLogitsLoss(weight, pos_weight=pos_weight, reduction="none")(x, t)
+
+    x = np.concatenate([RNG.normal(0, 2, (3, 4)), [[0.0, 200.0, -200.0, 30.0]]])
+    inputs = {"x": x, "t": RNG.uniform(0, 1, x.shape), "w": RNG.uniform(1, 2, x.shape), "pos": RNG.uniform(1, 3, 4)}
+    twins.check(run, inputs, dtype)
+
+
+def test_bce_with_logits_keeps_digits_of_very_negative_logits() -> None:
+    x = mg.tensor([-30.0], requires_grad=True)
+    F.binary_cross_entropy_with_logits(x, mg.zeros(1)).backward()
+    assert x.grad.item() == pytest.approx(math.exp(-30), rel=0.1, abs=1e-9)
+
+
+def test_cross_entropy_by_hand() -> None:
+    logits = mg.tensor([[0.0, math.log(3.0)], [5.0, 5.0], [9.0, 1.0]], requires_grad=True)
+    loss = nn.CrossEntropyLoss(ignore_index=0)(logits, mg.tensor([1, 1, 0]))
+    loss.backward()
+    assert loss.item() == pytest.approx((math.log(4 / 3) + math.log(2)) / 2)
+    np.testing.assert_allclose(logits.grad.numpy(), [[0.125, -0.125], [0.25, -0.25], [0.0, 0.0]], atol=1e-7)
+
+
+def test_weighted_mean_by_hand() -> None:
+    log_probs = mg.tensor([[-1.0, -2.0], [-3.0, -5.0]], requires_grad=True)
+    loss = nn.NLLLoss(mg.tensor([1.0, 3.0]))(log_probs, mg.tensor([1, 0]))
+    loss.backward()
+    assert loss.item() == pytest.approx((3 * 2 + 1 * 3) / 4)
+    np.testing.assert_allclose(log_probs.grad.numpy(), [[0.0, -0.75], [-0.25, 0.0]])
+
+
+def test_elementwise_losses_by_hand() -> None:
+    x, t = mg.tensor([1.0, 4.0]), mg.tensor([3.0, 3.0])
+    assert F.mse_loss(x, t).item() == pytest.approx(2.5)
+    assert F.l1_loss(x, t, reduction="sum").item() == pytest.approx(3.0)
+    p = mg.tensor([0.5, 0.0], requires_grad=True)
+    losses = F.binary_cross_entropy(p, mg.tensor([1.0, 1.0]), reduction="none")
+    np.testing.assert_allclose(losses.detach().numpy(), [math.log(2), 100.0], rtol=1e-6)
+    losses.sum().backward()
+    np.testing.assert_allclose(p.grad.numpy(), [-2.0, -1e12], rtol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0, 3.0]])
+def test_mean_over_nothing_is_nan(weight: Any) -> None:
+    weight = None if weight is None else mg.tensor(weight)
+    assert math.isnan(F.cross_entropy(mg.zeros(2, 3), mg.tensor([-100, -100]), weight).item())
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
+def test_bad_class_targets(loss: Any) -> None:
+    with pytest.raises(ValueError, match=r"target has shape \(3,\); expected \(2,\)"):
+        loss(mg.zeros(2, 3), mg.zeros(3, dtype=mg.long))
+    with pytest.raises(IndexError, match="3"):
+        loss(mg.zeros(2, 3), mg.tensor([1, 3]))
+    with pytest.raises(TypeError, match="integer class ids"):
+        loss(mg.zeros(2, 3), mg.zeros(2))
+    with pytest.raises(ValueError, match="'average' is not a valid value for reduction"):
+        loss(mg.zeros(2, 3), mg.tensor([1, 1]), reduction="average")
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(ValueError, match="label_smoothing is 2"):
+        F.cross_entropy(mg.zeros(2, 3), mg.tensor([1, 1]), label_smoothing=2)
+    with pytest.raises(RuntimeError, match="between 0 and 1"):
+        F.binary_cross_entropy(mg.full((2,), 1.5), mg.zeros(2))
+    with pytest.raises(ValueError, match=r"target has shape \(2,\); expected \(2, 3\)"):
+        F.binary_cross_entropy(mg.zeros(2, 3), mg.zeros(2))
+    with pytest.raises(ValueError, match="reduction"):
+        nn.MSELoss(reduction="average")
+    with pytest.warns(UserWarning, match="broadcast"):
+        F.mse_loss(mg.zeros(2, 3), mg.zeros(2, 1))

@@ -1,0 +1,320 @@
+"""Assignment on the tape: right gradients where it is allowed, a clear error where the tape forbids it.
+
+The scenarios are written once for a namespace ``t`` and run with minigrad and with PyTorch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minigrad
+from minigrad.tensor import Tensor
+
+X = np.random.default_rng(0).standard_normal((3, 4))
+
+
+def fill_in_a_loop(t, x):
+    outputs = t.zeros(3, 4, dtype=t.float64)
+    for i in range(3):
+        outputs[i] = t.exp(x[i]) * (i + 1)
+    return outputs
+
+
+def leave_places_out(t, x):
+    outputs = t.zeros(5, 4, dtype=t.float64)
+    for i in range(1, 4):
+        outputs[i] = x[i - 1] * x[i - 1]
+    return outputs
+
+
+def assign_the_same_place_again(t, x):
+    outputs = t.ones(2, 4, dtype=t.float64)
+    outputs[0] = x[0] * 2
+    outputs[0] = x[1] * 3
+    outputs[0, 1:3] = x[2, 1:3]
+    return outputs
+
+
+def assign_a_broadcast_value(t, x):
+    outputs = t.zeros(2, 3, 4, dtype=t.float64)
+    outputs[0] = x[1]
+    outputs[1, :, 1] = x[2, 0]
+    return outputs
+
+
+def assign_by_mask(t, x):
+    outputs = x * 2
+    outputs[x > 0] = x[0, 0] * 5
+    return outputs
+
+
+def assign_values_by_mask(t, x):
+    outputs = x * 2
+    mask = x > 0
+    outputs[mask] = t.exp(x)[mask]
+    return outputs
+
+
+def assign_by_index_array(t, x):
+    outputs = x * 2
+    outputs[t.tensor([2, 0])] = t.exp(x[:2])
+    return outputs
+
+
+def assign_one_element(t, x):
+    outputs = x * 1
+    outputs[1, 2] = x[0, 0] * x[2, 3]
+    return outputs
+
+
+def assign_a_tensor_of_one_element(t, x):
+    outputs = t.zeros(3, dtype=t.float64)
+    outputs[1] = x[0, :1] * 3
+    return outputs
+
+
+def assign_a_number(t, x):
+    outputs = x * 2
+    outputs[1] = 7.0
+    outputs[:, 0] = 0
+    return outputs
+
+
+def assign_with_steps(t, x):
+    outputs = x * 2
+    outputs[::2, ..., 1:] = t.exp(x[1, 1:])
+    return outputs
+
+
+def read_before_and_after(t, x):
+    outputs = x * 1
+    before = outputs[0] + x[1]
+    outputs[0] = x[2] * 4
+    return before + outputs[0] * 10
+
+
+def read_from_another_place(t, x):
+    outputs = x * 1
+    outputs[1] = outputs[0] * 2
+    outputs[2] = outputs[1] + outputs[0]
+    return outputs
+
+
+def use_the_value_elsewhere_too(t, x):
+    outputs = t.zeros(2, 4, dtype=t.float64)
+    value = x[0] * 3
+    outputs[1] = value
+    return outputs.sum() + (value * value).sum()
+
+
+def operators_in_place(t, x):
+    y = x * 2
+    y += x
+    y -= 1
+    y *= 3
+    y /= 7
+    return y * y
+
+
+def methods_in_place(t, x):
+    y = x * 2
+    y.add_(x)
+    y.mul_(0.5)
+    z = x * 1
+    z.clamp_(-0.5, 0.5)
+    w = x * 3
+    w.fill_(2.0)
+    v = x * 3
+    v.copy_(t.exp(x))
+    u = x * 3
+    u.zero_()
+    return y + z + w + v + u
+
+
+def operators_on_a_part(t, x):
+    y = x * 2
+    y[1] += x[0]
+    y[:, 1] *= 5
+    return y
+
+
+def grow_a_state(t, x):
+    states = t.zeros(4, 4, dtype=t.float64)
+    state = x[0] * 0
+    for i in range(3):
+        state = t.tanh(state + x[i])
+        states[i + 1] = state
+    return states * states
+
+
+def through_a_reshape_afterwards(t, x):
+    outputs = t.zeros(3, 4, dtype=t.float64)
+    outputs[1] = x[1] * x[1]
+    return outputs[1:].reshape(-1) * 2
+
+
+SCENARIOS = [
+    fill_in_a_loop,
+    leave_places_out,
+    assign_the_same_place_again,
+    assign_a_broadcast_value,
+    assign_by_mask,
+    assign_values_by_mask,
+    assign_by_index_array,
+    assign_one_element,
+    assign_a_tensor_of_one_element,
+    assign_a_number,
+    assign_with_steps,
+    read_before_and_after,
+    read_from_another_place,
+    use_the_value_elsewhere_too,
+    operators_in_place,
+    methods_in_place,
+    operators_on_a_part,
+    grow_a_state,
+    through_a_reshape_afterwards,
+]
+each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
+
+
+@each_scenario
+def test_gradients_are_right(scenario, count_case):
+    minigrad.gradcheck(lambda x: scenario(minigrad, x), Tensor(X.copy(), requires_grad=True))
+    count_case()
+
+
+@each_scenario
+def test_values_and_gradients_equal_torch(scenario):
+    torch = pytest.importorskip("torch")
+    ours, theirs = Tensor(X.copy(), requires_grad=True), torch.tensor(X, requires_grad=True)
+    result, expected = scenario(minigrad, ours), scenario(torch, theirs)
+    np.testing.assert_allclose(result.array, expected.detach().numpy(), rtol=1e-14)
+    (result * result).sum().backward()
+    (expected * expected).sum().backward()
+    np.testing.assert_allclose(ours.grad.array, theirs.grad.numpy(), rtol=1e-12, atol=1e-14)
+
+
+def test_an_assigned_constant_joins_the_tape():
+    outputs = minigrad.zeros(2, 3)
+    assert not outputs.requires_grad
+    outputs[0] = minigrad.ones(3, requires_grad=True) * 2
+    assert outputs.requires_grad
+    assert not outputs.is_leaf
+
+
+def test_values_are_cast_to_the_target():
+    outputs = minigrad.zeros(2)
+    x = Tensor(np.array([1.5]), requires_grad=True)
+    outputs[:1] = x * 2
+    outputs.sum().backward()
+    assert outputs.dtype == np.float32
+    assert x.grad.dtype == np.float64
+    np.testing.assert_array_equal(x.grad.array, [2.0])
+
+
+# --- refused ----------------------------------------------------------------------------------------------------------
+def leaf() -> Tensor:
+    return Tensor(X.copy(), requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda x: x.__setitem__(0, 1.0), lambda x: x.add_(1), lambda x: x.zero_(), lambda x: x.mul_(2)]
+)
+def test_a_leaf_that_requires_grad_cannot_be_changed(change):
+    x = leaf()
+    with pytest.raises(RuntimeError, match="leaf that requires a gradient"):
+        change(x)
+    np.testing.assert_array_equal(x.array, X)
+    with minigrad.no_grad():
+        change(x)
+    assert not np.array_equal(x.array, X)
+    assert x.is_leaf
+
+
+@pytest.mark.parametrize("take", [lambda y: y[0], lambda y: y.reshape(-1), lambda y: y.transpose(0, 1)])
+def test_assignment_to_a_view_on_the_tape_is_refused(take):
+    y = leaf() * 2
+    view = take(y)
+    with pytest.raises(RuntimeError, match="assignment to a view cannot be recorded"):
+        view[1] = 3.0
+
+
+def test_a_view_of_a_constant_is_refused_where_the_value_is_on_the_tape():
+    view = minigrad.zeros(2, 4, dtype=minigrad.float64)[0]
+    with pytest.raises(RuntimeError, match="assignment to a view cannot be recorded"):
+        view[1] = leaf()[0, 0]
+
+
+def test_a_view_taken_before_an_assignment_is_refused_afterwards():
+    y = leaf() * 2
+    view = y[0]
+    y[1] = 0.0
+    with pytest.raises(RuntimeError, match="view was taken before an in-place assignment"):
+        view * 2
+    np.testing.assert_array_equal((y[0] * 2).array, 4 * X[0])
+
+
+def test_a_view_of_a_constant_taken_before_a_recorded_assignment_is_refused_too():
+    outputs = minigrad.zeros(3, 4, dtype=minigrad.float64)
+    view = outputs[0]
+    outputs[0] = leaf()[0] * 2
+    with pytest.raises(RuntimeError, match="view was taken before an in-place assignment"):
+        view + 1
+
+
+CHANGED_AFTER_USE = {
+    "the output of exp": lambda t, x: (y := t.exp(x), y.__setitem__(0, 1.0))[0],
+    "a factor": lambda t, x: (a := x * 1, b := a * a, a.__setitem__(0, 1.0))[1],
+    "the state of the step before": lambda t, x: carry(t, x),
+    "through detach": lambda t, x: (y := t.exp(x), y.detach().__setitem__(0, 1.0))[0],
+    "by an operator": lambda t, x: (y := t.tanh(x), z := y * 1, y.add_(1))[1],
+}
+
+
+def carry(t, x):
+    """Each step multiplies what the step before wrote: the product has saved memory that the next step changes."""
+    outputs = t.ones(4, 4, dtype=t.float64)
+    for i in range(3):
+        outputs[i + 1] = outputs[i] * x[i]
+    return outputs
+
+
+@pytest.mark.parametrize("kind", sorted(CHANGED_AFTER_USE))
+def test_a_saved_tensor_changed_before_backward_is_noticed(kind):
+    result = CHANGED_AFTER_USE[kind](minigrad, leaf())
+    with pytest.raises(RuntimeError, match="saved for its gradient was changed in place"):
+        result.sum().backward()
+
+
+@pytest.mark.parametrize("kind", sorted(CHANGED_AFTER_USE))
+def test_torch_refuses_the_same(kind):
+    torch = pytest.importorskip("torch")
+    result = CHANGED_AFTER_USE[kind](torch, torch.tensor(X, requires_grad=True))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        result.sum().backward()
+
+
+def test_a_wrong_shape_is_refused():
+    outputs = minigrad.zeros(2, 3)
+    with pytest.raises((RuntimeError, ValueError), match=r"\(4,\)|4"):
+        outputs[0] = minigrad.ones(4)
+
+
+def test_data_changes_values_without_the_tape():
+    x = leaf()
+    y = x * x
+    x.data[0] = 1.0
+    x.data.mul_(2.0)
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.array, 2 * x.array)
+
+
+def test_the_update_of_a_training_loop():
+    w = leaf()
+    (w * w).sum().backward()
+    with minigrad.no_grad():
+        w -= 0.25 * w.grad
+    assert w.is_leaf
+    assert w.requires_grad
+    np.testing.assert_allclose(w.array, X / 2, rtol=1e-15)

@@ -1,0 +1,84 @@
+"""Padding, the shift for teacher forcing, reversal: by value, and against a direct construction by Hypothesis."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seq2seq.data import EncodedSplit, Ragged, drop_long, encode_split, make_batch, pad_sources
+from seq2seq.tokenizers import CharTokenizer, SpaceTokenizer
+from seq2seq.vocabulary import EOS_ID, PAD_ID, SOS_ID, Vocabulary
+
+ID_LISTS = st.lists(st.tuples(*[st.lists(st.integers(0, 9), max_size=6)] * 2), min_size=1, max_size=8)
+
+
+def split_of(pairs: list[tuple[list[int], list[int]]]) -> EncodedSplit:
+    return EncodedSplit(Ragged(src for src, _ in pairs), Ragged(trg for _, trg in pairs))
+
+
+def test_encode_split_by_value() -> None:
+    src_vocabulary, trg_vocabulary = Vocabulary(["a", "b"]), Vocabulary(["un", "deux"])
+    pairs = [("ab", "deux un"), ("", "trois"), ("ba b", "")]
+    split = encode_split(iter(pairs), CharTokenizer(), SpaceTokenizer(), src_vocabulary, trg_vocabulary)
+    assert len(split) == 3
+    assert [split.src[i].tolist() for i in range(3)] == [[4, 5], [], [5, 4, 0, 5]]
+    assert [split.trg[i].tolist() for i in range(3)] == [[5, 4], [0], []]
+    assert split.src.lengths.tolist() == [2, 0, 4]
+    assert split.src[0].dtype == np.int32
+
+
+def test_ids_cannot_be_written_by_accident() -> None:
+    ids = Ragged([[1, 2], [3]])[0]
+    with pytest.raises(ValueError, match="read-only"):
+        ids[0] = 7
+
+
+def test_batch_by_value() -> None:
+    batch = make_batch(split_of([([9], [9]), ([4, 5, 6], [7]), ([8], [4, 5])]), [2, 1])
+    assert batch.src.tolist() == [[2, 2], [8, 4], [3, 5], [1, 6], [1, 3]]
+    assert batch.src_lengths.tolist() == [3, 5]
+    assert batch.trg_input.tolist() == [[2, 2], [4, 7], [5, 1]]
+    assert batch.trg_output.tolist() == [[4, 7], [5, 3], [3, 1]]
+    assert batch.trg_lengths.tolist() == [3, 2]
+    assert batch.indices.tolist() == [2, 1]
+    assert (batch.num_src_tokens, batch.num_trg_tokens) == (8, 5)
+
+
+def test_reversal_leaves_the_marks_in_place() -> None:
+    batch = make_batch(split_of([([4, 5, 6], [7, 8]), ([4], [9])]), [0, 1], reverse_source=True)
+    assert batch.src.tolist() == [[2, 2], [6, 4], [5, 3], [4, 1], [3, 1]]
+    assert batch.trg_output.tolist() == [[7, 9], [8, 3], [3, 1]]
+
+
+@given(ID_LISTS, st.booleans(), st.data())
+def test_batches_pad_and_shift(pairs: list[tuple[list[int], list[int]]], reverse: bool, data: st.DataObject) -> None:
+    indices = data.draw(st.permutations(range(len(pairs))))
+    batch = make_batch(split_of(pairs), np.array(indices), reverse_source=reverse)
+    for array in (batch.src, batch.trg_input, batch.trg_output):
+        assert array.dtype == np.int64
+        assert array.flags.c_contiguous
+    for column, index in enumerate(indices):
+        src, trg = pairs[index]
+        expected = [SOS_ID, *(src[::-1] if reverse else src), EOS_ID]
+        assert batch.src[:, column].tolist() == expected + [PAD_ID] * (len(batch.src) - len(expected))
+        padding = [PAD_ID] * (len(batch.trg_input) - len(trg) - 1)
+        assert batch.trg_input[:, column].tolist() == [SOS_ID, *trg, *padding]
+        assert batch.trg_output[:, column].tolist() == [*trg, EOS_ID, *padding]
+        assert (batch.src_lengths[column], batch.trg_lengths[column]) == (len(src) + 2, len(trg) + 1)
+    assert len(batch.src) == batch.src_lengths.max()
+    assert len(batch.trg_output) == batch.trg_lengths.max()
+
+
+def test_sources_alone() -> None:
+    src, lengths = pad_sources([[4], [5, 6]], reverse_source=True)
+    assert src.tolist() == [[2, 2], [4, 6], [3, 5], [1, 3]]
+    assert lengths.tolist() == [3, 4]
+    assert pad_sources([])[0].shape == (0, 0)
+
+
+def test_drop_long_counts_what_it_drops() -> None:
+    split = split_of([([4], [5, 6]), ([4, 4, 4], [5]), ([], [7, 7, 7]), ([8, 8], [])])
+    left, dropped = drop_long(split, 2)
+    assert dropped == 2
+    assert [(left.src[i].tolist(), left.trg[i].tolist()) for i in range(len(left))] == [([4], [5, 6]), ([8, 8], [])]
+    assert drop_long(split, 3) == (split, 0)

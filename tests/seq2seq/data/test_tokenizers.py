@@ -1,0 +1,138 @@
+"""Tokenizers: exact tokens, round trips, and configurations that rebuild them or are refused."""
+
+import importlib.util
+import json
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seq2seq.errors import UserError
+from seq2seq.tokenizers import (
+    CharTokenizer,
+    SentencePieceTokenizer,
+    SpaceTokenizer,
+    Tokenizer,
+    WordTokenizer,
+    build_tokenizer,
+    tokenizer_from_config,
+)
+
+SENTENCES = [f"the {noun} sees {count} small {noun}s ." for noun in ("cat", "dog", "owl") for count in range(20)]
+LINES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"))
+
+
+def rebuilt(tokenizer: Tokenizer) -> Tokenizer:
+    return tokenizer_from_config(json.loads(json.dumps(tokenizer.to_config())))
+
+
+def test_space_splits_at_blanks_only() -> None:
+    tokenizer = rebuilt(SpaceTokenizer())
+    assert tokenizer.tokenize("  I_RUN  I_Jump\tb\u00a0c ") == ["I_RUN", "I_Jump\tb\u00a0c"]
+    assert tokenizer.detokenize(["a", "b"]) == "a b"
+    assert rebuilt(SpaceTokenizer(lower=True)).tokenize("A ÄB") == ["a", "äb"]
+
+
+def test_char_shows_blanks() -> None:
+    assert CharTokenizer().tokenize("a b\u2581") == ["a", "\u2581", "b", "\u2581\u2581"]
+    assert rebuilt(CharTokenizer(lower=True)).tokenize("Aß") == ["a", "ß"]
+
+
+@given(LINES)
+def test_char_comes_back_exactly(sentence: str) -> None:
+    assert CharTokenizer().detokenize(CharTokenizer().tokenize(sentence)) == sentence
+
+
+def test_moses_words() -> None:
+    tokenizer = rebuilt(WordTokenizer("de", "moses", lower=True))
+    tokens = ["ein", "mann", "(", "mit", "hut", ")", "geht", "&", "ruft", ":", "„", "hallo", "!", "“"]
+    assert tokenizer.tokenize("Ein Mann (mit Hut) geht & ruft: „Hallo!“") == tokens
+    assert tokenizer.detokenize(["ein", "mann", ",", "der", "geht", "."]) == "ein mann, der geht."
+
+
+def test_spacy_words() -> None:
+    pytest.importorskip("spacy")
+    tokenizer = rebuilt(WordTokenizer("en", "spacy", lower=True))
+    sentence = "a well-known man doesn't see the dog's ball, ok?"
+    words = ["a", "well", "-", "known", "man", "does", "n't", "see", "the", "dog", "'s", "ball", ",", "ok", "?"]
+    assert tokenizer.tokenize(sentence.upper()) == words
+    assert tokenizer.detokenize(words) == sentence
+
+
+def test_dashes_that_were_not_torn_stay_apart() -> None:
+    assert WordTokenizer("de", "moses").detokenize(["links", "-", "rechts"]) == "links - rechts"
+
+
+def test_word_backend_follows_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = "spacy" if importlib.util.find_spec("spacy") else "moses"
+    assert build_tokenizer("word", "de", []).to_config()["backend"] == expected
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert build_tokenizer("word", "de", []).to_config()["backend"] == "moses"
+
+
+def test_missing_spacy_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    with pytest.raises(UserError, match=r"pip install minigrad-seq2seq\[spacy\]"):
+        tokenizer_from_config({"name": "word", "language": "de", "backend": "spacy", "lower": True})
+
+
+def test_unknown_spacy_language() -> None:
+    pytest.importorskip("spacy")
+    with pytest.raises(UserError, match="spaCy has no rules for language 'qq'"):
+        WordTokenizer("qq", "spacy")
+
+
+@pytest.mark.parametrize("model_type", ["bpe", "unigram"])
+def test_sentencepiece_round_trip_and_determinism(model_type: str) -> None:
+    options: dict[str, Any] = {"vocab_size": 32, "model_type": model_type}
+    tokenizer = build_tokenizer("sentencepiece", "en", SENTENCES, **options)
+    assert tokenizer.to_config() == build_tokenizer("sentencepiece", "en", iter(SENTENCES), **options).to_config()
+    again = rebuilt(tokenizer)
+    for sentence in [*SENTENCES, "a totally new \u4e2d line"]:
+        assert again.tokenize(sentence) == tokenizer.tokenize(sentence)
+        assert again.detokenize(again.tokenize(sentence)) == sentence
+    assert "".join(tokenizer.tokenize(SENTENCES[0])) == "\u2581" + SENTENCES[0].replace(" ", "\u2581")
+    assert len({piece for sentence in SENTENCES for piece in tokenizer.tokenize(sentence)}) <= 32
+
+
+def test_sentencepiece_learns_words_and_lower_cases() -> None:
+    tokenizer = rebuilt(SentencePieceTokenizer.train([s.upper() for s in SENTENCES], vocab_size=60, lower=True))
+    assert tokenizer.tokenize("THE CAT sees")[:2] == ["\u2581the", "\u2581cat"]
+
+
+def test_sentencepiece_refuses_impossible_sizes() -> None:
+    for size in (3, 5000):
+        with pytest.raises(UserError, match=f"vocab_size is {size}: the sentences do not yield that"):
+            SentencePieceTokenizer.train(SENTENCES, vocab_size=size)
+    with pytest.raises(UserError, match="model_type is 'word'; expected 'bpe' or 'unigram'"):
+        SentencePieceTokenizer.train(SENTENCES, model_type="word")
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(UserError, match="tokenizer is 'wrod'; expected one of word, space, char, sentencepiece"):
+        build_tokenizer("wrod", "de", [])
+
+
+FOREIGN: dict[str, tuple[Any, str]] = {
+    "a list": ([], "name is None; expected one of word, space, char, sentencepiece"),
+    "no name": ({"lower": True}, "name is None"),
+    "unhashable name": ({"name": []}, r"name is \[\]"),
+    "missing key": ({"name": "char"}, r"tokenizer char: keys are \[\]; expected {'lower': 'bool'}"),
+    "another key": ({"name": "char", "lower": True, "x": 1}, r"keys are \['lower', 'x'\]"),
+    "wrong type": ({"name": "space", "lower": 1}, "tokenizer space: keys"),
+    "backend": ({"name": "word", "language": "de", "backend": "nltk", "lower": True}, "expected 'spacy' or 'moses'"),
+    "base64": ({"name": "sentencepiece", "lower": True, "model": "%%"}, "tokenizer model: not base64"),
+    "non-ASCII": ({"name": "sentencepiece", "lower": True, "model": "ä"}, "tokenizer model: not base64"),
+    "no model": ({"name": "sentencepiece", "lower": True, "model": "QUJD"}, "no SentencePiece model of 3 bytes"),
+    "empty model": ({"name": "sentencepiece", "lower": True, "model": ""}, "no SentencePiece model of 0 bytes"),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_foreign_configurations_are_refused(case: str) -> None:
+    config, message = FOREIGN[case]
+    with pytest.raises(UserError, match=message) as caught:
+        tokenizer_from_config(config)
+    assert "\n" not in str(caught.value)
