@@ -13,18 +13,51 @@ if not getattr(_kernels, "__minigrad_kernels__", False):
         "install minigrad-seq2seq into an environment without the distribution 'kernels'"
     )
 
-from minigrad import tensor as _tensor_module  # noqa: F401, I001  (first: ops build on Tensor)
-from minigrad import methods as _methods  # noqa: F401
+from minigrad import tensor as _tensor_module  # noqa: I001  (first: ops build on Tensor)
+from minigrad import methods as _methods
 from minigrad import autograd, cuda, nn, optim, random
 from minigrad.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from minigrad.creation import (
-    FloatTensor, LongTensor, arange, as_tensor, empty, empty_like, eye, from_numpy, full, full_like, is_tensor, linspace,
-    ones, ones_like, rand, rand_like, randint, randn, randn_like, randperm, tensor, zeros, zeros_like,
-)  # fmt: skip
+    FloatTensor,
+    LongTensor,
+    arange,
+    as_tensor,
+    empty,
+    empty_like,
+    eye,
+    from_numpy,
+    full,
+    full_like,
+    is_tensor,
+    linspace,
+    ones,
+    ones_like,
+    rand,
+    rand_like,
+    randint,
+    randn,
+    randn_like,
+    randperm,
+    tensor,
+    zeros,
+    zeros_like,
+)
 from minigrad.device import device
 from minigrad.dtypes import (
-    bool_, double, float16, float32, float64, half, int8, int16, int32, int64, long, short, uint8,
-)  # fmt: skip
+    bool_,
+    double,
+    float16,
+    float32,
+    float64,
+    half,
+    int8,
+    int16,
+    int32,
+    int64,
+    long,
+    short,
+    uint8,
+)
 from minigrad.dtypes import bool_ as bool
 from minigrad.dtypes import float32 as float
 from minigrad.dtypes import int32 as int

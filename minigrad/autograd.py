@@ -129,40 +129,43 @@ def backward(
         if edge.leaf is not None:
             deliver_leaf(edge.leaf, grad, False)
         elif edge.node is not None:
-            gradients.add(edge.node, edge.index, grad, False)
+            gradients.add(edge.node, edge.output, grad, False)
             roots.append(edge.node)
     waiting = _count_uses(roots)
     ready = [node for node in dict.fromkeys(roots) if waiting[node] == 0]
     while ready:
         node = ready.pop()
-        grad_outputs = gradients.pop(node)
-        if capture:
-            for index, grad in enumerate(grad_outputs):
-                if grad is not None and (node, index) in capture:
-                    capture[node, index].append(grad.copy())
-        if any(grad is not None for grad in grad_outputs):
-            results = node.backward(grad_outputs, release=not retain_graph)
-        else:
-            results = (None,) * len(node.edges)
-        edges = node.edges
-        if not retain_graph:
-            node.release_edges()
-        for edge, grad in zip(edges, results, strict=True):
-            if edge is None:
-                continue
-            if grad is not None:
-                owned = node.function.fresh_grads or (
-                    node.function.consumes_grad and any(grad is g for g in grad_outputs)
-                )
-                grad = _checked(grad, edge, node)
-                if edge.leaf is not None:
-                    deliver_leaf(edge.leaf, grad, owned)
-                elif edge.node is not None:
-                    gradients.add(edge.node, edge.index, grad, owned)
+        for edge, array, owned in _visit(node, gradients.pop(node), retain_graph, capture or {}):
+            if array is not None and edge.leaf is not None:
+                deliver_leaf(edge.leaf, array, owned)
+            elif array is not None and edge.node is not None:
+                gradients.add(edge.node, edge.output, array, owned)
             if edge.node is not None:
                 waiting[edge.node] -= 1
                 if waiting[edge.node] == 0:
                     ready.append(edge.node)
+
+
+def _visit(
+    node: Node, grad_outputs: list[np.ndarray | None], retain_graph: bool, capture: dict[tuple[Node, int], list]
+) -> list[tuple[Edge, np.ndarray | None, bool]]:
+    """Run one node backward: for each input that wants one, its gradient and whether the walk owns that array."""
+    for index, arrived in enumerate(grad_outputs):
+        if arrived is not None and (node, index) in capture:
+            capture[node, index].append(arrived.copy())
+    edges, function = node.edges, node.function
+    if all(arrived is None for arrived in grad_outputs):
+        results: tuple = (None,) * len(edges)
+    else:
+        results = node.backward(grad_outputs, release=not retain_graph)
+    if not retain_graph:
+        node.release_edges()
+    delivered = []
+    for edge, grad in zip(edges, results, strict=True):
+        if edge is not None:
+            owned = function.fresh_grads or (function.consumes_grad and any(grad is g for g in grad_outputs))
+            delivered.append((edge, None if grad is None else _checked(grad, edge, node), owned))
+    return delivered
 
 
 def _count_uses(roots: list[Node]) -> dict[Node, int]:
@@ -182,7 +185,8 @@ def _count_uses(roots: list[Node]) -> dict[Node, int]:
 def _checked(grad: np.ndarray, edge: Edge, node: Node) -> np.ndarray:
     if grad.shape != edge.shape:
         raise RuntimeError(
-            f"{node.function.__name__}.backward returned a gradient of shape {grad.shape} for an input of shape {edge.shape}"
+            f"{node.function.__name__}.backward returned a gradient of shape {grad.shape}; "
+            f"expected {edge.shape}, the shape of its input"
         )
     return np.asarray(grad, edge.dtype)
 
@@ -221,7 +225,9 @@ def grad(
     slots = []
     for tensor in inputs:
         edge = tensor.edge()
-        slots.append(leaves.setdefault(id(tensor), []) if edge.node is None else capture.setdefault((edge.node, edge.index), []))
+        slots.append(
+            leaves.setdefault(id(tensor), []) if edge.node is None else capture.setdefault((edge.node, edge.output), [])
+        )
     arrays = [output.initial_grad(seed) for output, seed in zip(outputs, seeds, strict=True)]
 
     def deliver(leaf: Tensor, array: np.ndarray, owned: bool) -> None:
@@ -232,5 +238,7 @@ def grad(
     results = [Tensor(sum(slot[1:], slot[0].copy())) if slot else None for slot in slots]
     for position, result in enumerate(results):
         if result is None and not allow_unused:
-            raise RuntimeError(f"grad: input {position} was not used to compute the outputs; pass allow_unused=True to get None")
+            raise RuntimeError(
+                f"grad: input {position} was not used to compute the outputs; pass allow_unused=True to get None"
+            )
     return tuple(results)

@@ -1,4 +1,4 @@
-"""``torch.cuda``'s questions, so that code which asks before it uses a GPU runs unchanged. There are no CUDA kernels yet."""
+"""``torch.cuda``'s questions, so that code which asks before it uses a GPU runs unchanged; the answer is no GPU."""
 
 from __future__ import annotations
 

@@ -29,16 +29,19 @@ class Context:
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"ctx has no attribute {name!r}; forward must set it")
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
     def save_for_backward(self, *arrays: np.ndarray) -> None:
         """Keep arrays for backward; read them there from ``ctx.saved``."""
         self.saved = arrays
 
 
 class Edge(NamedTuple):
-    """Where the gradient of one input goes: output ``index`` of ``node``, or the leaf tensor."""
+    """Where the gradient of one input goes: output number ``output`` of ``node``, or the leaf tensor."""
 
     node: Node | None
-    index: int
+    output: int
     leaf: Tensor | None
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -131,12 +134,8 @@ def _share_versions(args: tuple, outputs: tuple[Tensor, ...]) -> None:
 
 def _record(function: type[Function], ctx: Context, args: tuple, outputs: tuple[Tensor, ...]) -> None:
     tensors = [a for a in args if isinstance(a, Tensor)]
-    versions = [
-        (t.version, t.version.value) for array in ctx.saved for t in (*tensors, *outputs) if t.array is array
-    ]
-    edges = [
-        a.edge() if needed else None for a, needed in zip(args, ctx.needs_input_grad, strict=True)
-    ]
+    versions = [(t.version, t.version.value) for array in ctx.saved for t in (*tensors, *outputs) if t.array is array]
+    edges = [a.edge() if needed else None for a, needed in zip(args, ctx.needs_input_grad, strict=True)]
     node = Node(function, ctx, edges, len(outputs), versions)
     for index, output in enumerate(outputs):
         if output.array.dtype.kind == "f":

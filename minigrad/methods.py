@@ -1,7 +1,7 @@
 """Attaches ops to Tensor: as methods under their own names, as operators, and as the dtype conversions.
 
-The functions of ``minigrad.ops`` take the tensor first and have the signatures of PyTorch's methods, so attaching is all
-there is to do. Imported once, by the package.
+The functions of ``minigrad.ops`` take the tensor first and have the signatures of PyTorch's methods, so attaching is
+all there is to do. Imported once, by the package.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ import numpy as np
 from minigrad import dtypes, ops
 from minigrad.tensor import Tensor
 
-METHODS = """
-    add sub mul div pow neg exp log sqrt abs tanh sigmoid relu clamp maximum minimum masked_fill
-    sum mean var std max min amax amin argmax argmin softmax log_softmax logsumexp topk cumsum any all norm sort
-    reshape permute transpose expand expand_as squeeze unsqueeze flatten split chunk flip gather index_select repeat
-    view view_as t matmul bmm eq ne lt le gt ge logical_not isnan isinf isfinite masked_select round floor
-""".split()
+METHODS = (
+    "add", "sub", "mul", "div", "pow", "neg", "exp", "log", "sqrt", "abs", "tanh", "sigmoid", "relu", "clamp",
+    "maximum", "minimum", "masked_fill", "sum", "mean", "var", "std", "max", "min", "amax", "amin", "argmax",
+    "argmin", "softmax", "log_softmax", "logsumexp", "topk", "cumsum", "any", "all", "norm", "sort", "reshape",
+    "permute", "transpose", "expand", "expand_as", "squeeze", "unsqueeze", "flatten", "split", "chunk", "flip",
+    "gather", "index_select", "repeat", "view", "view_as", "t", "matmul", "bmm", "eq", "ne", "lt", "le", "gt", "ge",
+    "logical_not", "isnan", "isinf", "isfinite", "masked_select", "round", "floor",
+)  # fmt: skip
 
-CONVERSIONS = {
+CONVERSIONS: dict[str, np.dtype] = {
     "float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16,
     "int": dtypes.int32, "long": dtypes.int64, "bool": dtypes.bool_,
 }  # fmt: skip
@@ -30,11 +32,17 @@ OPERATORS: dict[str, Callable] = {
     "__add__": ops.add, "__sub__": ops.sub, "__mul__": ops.mul, "__truediv__": ops.div, "__pow__": ops.pow,
     "__matmul__": ops.matmul, "__neg__": ops.neg, "__abs__": ops.abs, "__getitem__": ops.getitem,
     "__eq__": ops.eq, "__ne__": ops.ne, "__lt__": ops.lt, "__le__": ops.le, "__gt__": ops.gt, "__ge__": ops.ge,
-    "__invert__": ops.logical_not, "__and__": ops.logical_and, "__or__": ops.logical_or, "__floordiv__": ops.floor_divide,
-    "__mod__": ops.remainder,
+    "__invert__": ops.logical_not, "__and__": ops.logical_and, "__or__": ops.logical_or,
+    "__floordiv__": ops.floor_divide, "__mod__": ops.remainder,
 }  # fmt: skip
 
-REFLECTED = {"__radd__": ops.add, "__rsub__": ops.sub, "__rmul__": ops.mul, "__rtruediv__": ops.div, "__rpow__": ops.pow}
+REFLECTED = {
+    "__radd__": ops.add,
+    "__rsub__": ops.sub,
+    "__rmul__": ops.mul,
+    "__rtruediv__": ops.div,
+    "__rpow__": ops.pow,
+}
 
 
 def _conversion(dtype: np.dtype) -> Callable[[Tensor], Tensor]:

@@ -2,7 +2,8 @@
 
 A draw is keyed by (seed, step, site): the run's seed, the training step, and the number of the draw inside that step.
 Nothing else is state, so masks do not depend on threads or backends, and a run resumed at step n draws what the
-uninterrupted run drew at step n. The generator is Philox (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
+uninterrupted run drew at step n. The generator is Philox (Salmon et al.,
+"Parallel random numbers: as easy as 1, 2, 3", 2011).
 """
 
 from __future__ import annotations

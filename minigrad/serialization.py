@@ -23,7 +23,7 @@ _TENSOR = "__tensor__"
 
 
 def save(obj: Any, path: str | os.PathLike) -> None:
-    """Write ``obj`` to ``path``. TypeError names a value that cannot be stored; OSError leaves the former file whole."""
+    """Write ``obj`` to ``path``. TypeError names what cannot be stored; OSError leaves the former file whole."""
     write_atomically(path, to_bytes(obj))
 
 
@@ -42,7 +42,9 @@ def to_bytes(obj: Any) -> bytes:
     tensors: dict[str, np.ndarray] = {}
     structure = json.dumps(_flatten(obj, "", tensors), sort_keys=False)
     # safetensors writes the raw memory of strided arrays in the wrong order, hence the contiguous copies.
-    return serialize({name: np.ascontiguousarray(a).reshape(a.shape) for name, a in tensors.items()}, {_STRUCTURE: structure})
+    return serialize(
+        {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in tensors.items()}, {_STRUCTURE: structure}
+    )
 
 
 def from_bytes(data: bytes) -> Any:
@@ -75,7 +77,9 @@ def _flatten(value: Any, name: str, tensors: dict[str, np.ndarray]) -> Any:
         return [_flatten(item, f"{name}.{i}" if name else str(i), tensors) for i, item in enumerate(value)]
     if value is None or isinstance(value, str | int | float | bool):
         return value
-    raise TypeError(f"save: {name or 'the object'} is a {type(value).__name__}; expected tensors, numbers, strings, dicts, lists")
+    raise TypeError(
+        f"save: {name or 'the object'} is a {type(value).__name__}; expected tensors, numbers, strings, dicts, lists"
+    )
 
 
 def _unflatten(value: Any, tensors: dict[str, np.ndarray]) -> Any:

@@ -1,4 +1,4 @@
-"""Tensor: an array, its place on the tape, and PyTorch's methods (those that are plain ops are attached in ``minigrad.methods``).
+"""Tensor: an array, its place on the tape, and PyTorch's methods (plain ops are attached in ``minigrad.methods``).
 
 A tensor is a leaf (made by the user) or output ``_index`` of node ``_node``. Tensors that share memory share a Version,
 a counter that every in-place change raises: it is how backward notices that a saved array has changed, and how a view
@@ -14,7 +14,7 @@ import numpy as np
 
 from minigrad import autograd, random
 from minigrad.device import CPU, require_cpu
-from minigrad.device import device as Device  # noqa: N812  (Tensor.device is its property)
+from minigrad.device import device as Device
 from minigrad.dtypes import bool_, float32, int64, is_floating
 
 if TYPE_CHECKING:
@@ -97,10 +97,14 @@ class Tensor:
     def initial_grad(self, gradient: Tensor | None) -> np.ndarray:
         """The gradient that backward starts from: ones for a scalar, else the given one."""
         if not self.requires_grad:
-            raise RuntimeError("backward: this tensor does not require a gradient and was not computed from one that does")
+            raise RuntimeError(
+                "backward: this tensor does not require a gradient and was not computed from one that does"
+            )
         if gradient is None:
             if self.array.size != 1:
-                raise RuntimeError(f"backward: needs a gradient for an output of shape {self.shape}; only scalars need none")
+                raise RuntimeError(
+                    f"backward: needs a gradient for an output of shape {self.shape}; only scalars need none"
+                )
             return np.ones_like(self.array)
         if gradient.shape != self.shape:
             raise RuntimeError(f"backward: gradient has shape {gradient.shape}; expected {self.shape}")

@@ -1,4 +1,4 @@
-"""seq2seq: words to words. Data, vocabularies, the LSTM encoder-decoder, search, scores, and the commands around them."""
+"""seq2seq: words to words. Data, vocabularies, the LSTM encoder-decoder, search, scores, and their commands."""
 
 from typing import TYPE_CHECKING, Any
 

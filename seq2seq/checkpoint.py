@@ -43,7 +43,7 @@ def path_of(run_dir: Path, name: str) -> Path:
 
 
 def save(path: Path, model: nn.Module, optimizer: Optimizer | None, progress: Progress, fingerprint: str) -> None:
-    """Replace the checkpoint at ``path``; without an optimiser it serves translation only. OSError leaves the old one."""
+    """Replace the checkpoint at ``path``; without an optimiser it serves translation only. OSError keeps the old."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "format": FORMAT,

@@ -133,7 +133,9 @@ def _resumed(config: Config, arguments: Sequence[str] | None) -> Config:
     for field in dataclasses.fields(Config):
         old, new = getattr(stored, field.name), getattr(config, field.name)
         if field.name not in CHANGEABLE and old != new:
-            raise UserError(f"resume: {field.name} is {new!r}; the run was started with {old!r} and goes on only with that")
+            raise UserError(
+                f"resume: {field.name} is {new!r}; the run was started with {old!r} and goes on only with that"
+            )
     return check(config)
 
 
@@ -146,13 +148,10 @@ def build_parser(defaults: dict[str, Any] | None = None) -> Any:
     types = typing.get_type_hints(Config)
     help_texts = _field_comments()
     for field in dataclasses.fields(Config):
-        parser.add_argument(
-            _option(field.name),
-            type=types[field.name],
-            default=(defaults or {}).get(field.name, field.default),
-            help=help_texts.get(field.name, ""),
-            **({"nargs": "?", "const": True} if types[field.name] is bool else {}),
-        )
+        options: dict[str, Any] = {"type": types[field.name], "help": help_texts.get(field.name, "")}
+        if types[field.name] is bool:  # --resume alone means --resume true
+            options |= {"nargs": "?", "const": True}
+        parser.add_argument(_option(field.name), default=(defaults or {}).get(field.name, field.default), **options)
     return parser
 
 

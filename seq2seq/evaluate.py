@@ -1,4 +1,4 @@
-"""``python -m seq2seq.evaluate RUN_DIR``: the scores of a run on one split, with signatures that say how they were made."""
+"""``python -m seq2seq.evaluate RUN_DIR``: the scores of a run on one split, each with its signature."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ def _dataset(config: Config, options: argparse.Namespace, run_dir: Path) -> Data
     trained_on = read_manifest(run_dir).get("data_sha256", {})
     for name, checksum in dataset.checksums.items():
         if trained_on.get(name, checksum) != checksum:
-            raise UserError(f"{name}: changed since the training (sha256 {checksum[:12]}, then {trained_on[name][:12]})")
+            raise UserError(
+                f"{name}: changed since the training (sha256 {checksum[:12]}, then {trained_on[name][:12]})"
+            )
     return dataset
 
 
@@ -109,10 +111,9 @@ def score(
 def _table(result: dict[str, Any]) -> list[str]:
     decoder = "greedy" if result["beam_size"] == 1 else f"beam {result['beam_size']}"
     lines = [f"{result['data']} {result['split']}: {result['sentences']:,} sentences, {decoder}"]
-    for name in ("loss", "ppl_forced", "ppl_free", "exact_match"):
-        lines.append(f"  {name:12} {result[name]:9.3f}" + (" %" if name == "exact_match" else ""))
-    for name in ("bleu", "chrf", "bleu_tokens"):
-        lines.append(f"  {name:12} {result[name]:9.3f}   {result['signatures'][name]}")
+    lines += [f"  {name:12} {result[name]:9.3f}" for name in ("loss", "ppl_forced", "ppl_free")]
+    lines += [f"  {'exact_match':12} {result['exact_match']:9.3f} %"]
+    lines += [f"  {n:12} {result[n]:9.3f}   {result['signatures'][n]}" for n in ("bleu", "chrf", "bleu_tokens")]
     return lines
 
 

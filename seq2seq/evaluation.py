@@ -1,4 +1,4 @@
-"""How good a model is on a split of a data set: what is shown after each epoch, and what ``seq2seq.evaluate`` builds on."""
+"""How good a model is on a split: what is shown after each epoch, and what ``seq2seq.evaluate`` builds on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seq2seq.translator import Translator
 
 
 def split_losses(translator: Translator, pairs: Sequence[Pair]) -> tuple[float, float, int]:
-    """Summed -log p of the targets with the right words given, the same with the model's own words, and their number."""
+    """Summed -log p of the targets with the right words given, with the model's own words given, and their number."""
     settings = translator.settings
     encoded = translator.codec.encode_pairs(pairs)
     order = evaluation_batches(encoded.src.lengths, encoded.trg.lengths, settings.batch_size)

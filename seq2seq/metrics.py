@@ -23,7 +23,9 @@ def perplexity(total_loss: float, num_tokens: int) -> float:
     return math.exp(mean) if mean < 700 else math.inf
 
 
-def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]], lowercase: bool, tokenize: str = "13a") -> Score:
+def bleu(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], lowercase: bool, tokenize: str = "13a"
+) -> Score:
     """Corpus BLEU in percent (Papineni et al., 2002) by sacreBLEU.
 
     Args:

@@ -7,6 +7,7 @@ LSTM layers skip what is past a sentence's length, and only real positions reach
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -58,7 +59,7 @@ class Decoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, trg_input: Tensor, state: State, lengths: Array | None = None) -> tuple[Tensor, State]:
-        """Any number of steps at once: trg_input (T,N) int64, lengths (N,) int64 up to T -> outputs (T,N,H), next state."""
+        """Any number of steps: trg_input (T,N) int64, lengths (N,) int64 up to T -> outputs (T,N,H), next state."""
         outputs, (h, c) = self.rnn(self.dropout(self.embedding(trg_input)), tuple(state), lengths=lengths)
         return outputs, State(h, c)
 
@@ -113,14 +114,14 @@ def _guesses(logits: Array, real: Array) -> Array:
 
 
 def forced_runs(num_steps: int, teacher_forcing_ratio: float) -> Iterator[tuple[int, int]]:
-    """Cuts the steps into runs [start, end): only the first step of a run (but not step 0) gets the model's own word."""
+    """Cuts the steps into runs [start, end): the first step of a run (but not step 0) gets the model's own word."""
     own = np.zeros(num_steps, bool)
     if teacher_forcing_ratio == 0:
         own[1:] = True
     elif teacher_forcing_ratio < 1:
         own[1:] = random.generator().random(num_steps - 1) >= teacher_forcing_ratio
     starts = [0, *np.flatnonzero(own).tolist(), num_steps]
-    return zip(starts[:-1], starts[1:], strict=True)
+    return itertools.pairwise(starts)
 
 
 def build_model(src_vocab_size: int, trg_vocab_size: int, config: Config) -> Seq2Seq:

@@ -40,7 +40,9 @@ class ProgressDisplay:
         elif time.monotonic() - self._shown >= self.interval:
             left = (self.total_steps - self._step) * self._elapsed() / (self._step - self._first_step)
             speed = f"{self._speed():,.0f} tokens/s"
-            self.say(f"step {self._step}/{self.total_steps}  loss {self._mean_loss():.3f}  {speed}  {_duration(left)} left")
+            self.say(
+                f"step {self._step}/{self.total_steps}  loss {self._mean_loss():.3f}  {speed}  {_duration(left)} left"
+            )
             self._window_loss, self._window_tokens = 0.0, 0
             self._shown = time.monotonic()
 

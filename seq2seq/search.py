@@ -135,7 +135,12 @@ class _Beam:
     """The hypotheses of one sentence: those going on, one row each, and those finished."""
 
     def __init__(self, beam_size: int, length_penalty: float, n_best: int, max_length: int) -> None:
-        self.beam_size, self.length_penalty, self.n_best, self.max_length = beam_size, length_penalty, n_best, max_length
+        self.beam_size, self.length_penalty, self.n_best, self.max_length = (
+            beam_size,
+            length_penalty,
+            n_best,
+            max_length,
+        )
         self.words = np.full((1, max_length), PAD_ID)
         self.log_probs = np.zeros(1)
         self.finished: list[Hypothesis] = []

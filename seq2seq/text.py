@@ -15,6 +15,8 @@ from seq2seq.errors import UserError
 from seq2seq.tokenizers import Tokenizer, build_tokenizer, tokenizer_from_config
 from seq2seq.vocabulary import Vocabulary
 
+_SUBWORDS = 8000
+
 
 @dataclass(frozen=True)
 class TextCodec:
@@ -39,13 +41,13 @@ class TextCodec:
             return dataset.defaults.get(name) if value is None else value
 
         pairs = dataset.split("train")
-        options = {"lower": bool(setting("lower"))}
         sides = []
         for side, language in (("src", dataset.src_language), ("trg", dataset.trg_language)):
             sentences = [pair[side == "trg"] for pair in pairs]
             name = setting(f"{side}_tokenizer") or "word"
-            subwords = {"vocab_size": config.max_vocab_size} if name == "sentencepiece" and config.max_vocab_size else {}
-            tokenizer = build_tokenizer(name, language, sentences, **options, **subwords)
+            tokenizer = build_tokenizer(
+                name, language, sentences, lower=bool(setting("lower")), vocab_size=config.max_vocab_size or _SUBWORDS
+            )
             tokens = [tokenizer.tokenize(sentence) for sentence in sentences]
             vocabulary = Vocabulary.build(tokens, min_freq=setting("min_freq") or 1, max_size=config.max_vocab_size)
             sides.append((tokenizer, vocabulary, max(map(len, tokens), default=0)))
@@ -68,7 +70,9 @@ class TextCodec:
 
     def fingerprint(self) -> str:
         """sha256 (hex) of both vocabularies: weights belong to one fingerprint."""
-        return hashlib.sha256((self.src_vocabulary.fingerprint() + self.trg_vocabulary.fingerprint()).encode()).hexdigest()
+        return hashlib.sha256(
+            (self.src_vocabulary.fingerprint() + self.trg_vocabulary.fingerprint()).encode()
+        ).hexdigest()
 
     def save(self, run_dir: Path) -> None:
         from minigrad.serialization import write_atomically
@@ -97,4 +101,6 @@ class TextCodec:
         except OSError as error:
             raise UserError(f"{path}: {error.strerror}; expected the folder of a training run") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: not the tokenizers and vocabularies of a run ({type(error).__name__}: {error})") from None
+            raise UserError(
+                f"{path}: not the tokenizers and vocabularies of a run ({type(error).__name__}: {error})"
+            ) from None

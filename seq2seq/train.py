@@ -55,8 +55,9 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
         folder.write_manifest(run_dir, dataset.checksums, num_parameters)
         settings.save(config, run_dir)
     print(
-        f"{dataset.name} {dataset.src_language}-{dataset.trg_language}: {len(encoded):,} training pairs, vocabularies of "
-        f"{len(codec.src_vocabulary):,} and {len(codec.trg_vocabulary):,}; {num_parameters:,} parameters; run in {run_dir}"
+        f"{dataset.name} {dataset.src_language}-{dataset.trg_language}: {len(encoded):,} training pairs, "
+        f"vocabularies of {len(codec.src_vocabulary):,} and {len(codec.trg_vocabulary):,}; "
+        f"{num_parameters:,} parameters; run in {run_dir}"
     )
     return trainer
 
@@ -68,7 +69,9 @@ def _show_samples(dataset: Dataset, run_dir: Path) -> None:
     split = "test" if "test" in dataset.splits else "valid"
     pairs = dataset.split(split)[:_SAMPLES]
     print(f"\nSentences it never saw ({split}):")
-    for (src, trg), hypothesis in zip(pairs, Translator.load(run_dir).translate([src for src, _ in pairs]), strict=True):
+    for (src, trg), hypothesis in zip(
+        pairs, Translator.load(run_dir).translate([src for src, _ in pairs]), strict=True
+    ):
         print(f"  {src}\n    = {hypothesis}" + ("" if hypothesis == trg else f"\n    (reference: {trg})"))
     print(f"\nScores:    python -m seq2seq.evaluate {run_dir}\nTranslate: python -m seq2seq.translate {run_dir}")
 

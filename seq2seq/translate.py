@@ -38,9 +38,7 @@ def translate(arguments: Sequence[str] | None = None) -> int:
     translator = Translator.load(options.run_dir, options.checkpoint)
     sentences = decode_lines(sys.stdin.buffer, "standard input") if options.input == "-" else read_lines(options.input)
     require_known_words(translator.codec, sentences, options.input)
-    found = translator.search(
-        sentences, options.beam_size, options.length_penalty, options.n_best, options.batch_size
-    )
+    found = translator.search(sentences, options.beam_size, options.length_penalty, options.n_best, options.batch_size)
     lines = []
     for number, hypotheses in enumerate(found, start=1):
         for hypothesis in hypotheses:
@@ -69,8 +67,8 @@ def require_known_words(codec: TextCodec, sentences: Sequence[str], name: str) -
     words = [token for sentence in sentences for token in codec.src_tokenizer.tokenize(sentence)]
     if words and codec.src_vocabulary.unk_rate(words) == 1:
         raise UserError(
-            f"{'standard input' if name == '-' else name}: none of its {len(words):,} words is in the source vocabulary "
-            f"(expected text like {' '.join(codec.src_vocabulary.tokens[4:10])} ...)"
+            f"{'standard input' if name == '-' else name}: none of its {len(words):,} words is in the "
+            f"source vocabulary (expected text like {' '.join(codec.src_vocabulary.tokens[4:10])} ...)"
         )
 
 

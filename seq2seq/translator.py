@@ -27,7 +27,7 @@ class Translator:
 
     @classmethod
     def load(cls, run_dir: str | Path, name: str = "best") -> Translator:
-        """The translator of a run's checkpoint ``name`` ("best" or "last"); UserError where the folder is no whole run."""
+        """The translator of a run's checkpoint ``name`` ("best" or "last"); UserError if the folder is no whole run."""
         run_dir = Path(run_dir)
         settings = config.load(run_dir)
         codec = TextCodec.load(run_dir)
@@ -43,7 +43,12 @@ class Translator:
         return [self.codec.decode(hypotheses[0].ids) for hypotheses in found]
 
     def search(
-        self, sentences: Sequence[str], beam_size: int = 1, length_penalty: float = 1.0, n_best: int = 1, batch_size: int = 64
+        self,
+        sentences: Sequence[str],
+        beam_size: int = 1,
+        length_penalty: float = 1.0,
+        n_best: int = 1,
+        batch_size: int = 64,
     ) -> list[list[Hypothesis]]:
         """The ``n_best`` hypotheses for each sentence, best first.
 
@@ -56,7 +61,9 @@ class Translator:
         results: list[list[Hypothesis]] = [[] for _ in sources]
         for indices in evaluation_batches(lengths, [0] * len(lengths), batch_size):
             batch = [sources[i] for i in indices]
-            for index, hypotheses in zip(indices, self._search_batch(batch, beam_size, length_penalty, n_best), strict=True):
+            for index, hypotheses in zip(
+                indices, self._search_batch(batch, beam_size, length_penalty, n_best), strict=True
+            ):
                 results[index] = hypotheses
         return results
 

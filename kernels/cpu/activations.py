@@ -28,7 +28,8 @@ P4, P5, P6 = np.float32(-2.21047238e-08), np.float32(6.25012409e-11), np.float32
 Q1, Q2, Q3 = np.float32(0.464538675), np.float32(0.0246579773), np.float32(0.000260657888)
 
 EXP_LOW, EXP_HIGH = np.float32(-86.9), np.float32(88.7)
-LOG2_E, LN_2 = np.float32(1.44269504), np.float32(0.693147181)
+LOG2_E = np.float32(1.44269504)
+LN_2_HIGH, LN_2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)  # n * LN_2_HIGH is exact
 E2, E3, E4 = np.float32(0.499999934), np.float32(0.166665204), np.float32(0.0416683908)
 E5, E6 = np.float32(0.00836874513), np.float32(0.00138145399)
 INFINITY, ZERO = np.float32(np.inf), np.float32(0)
@@ -60,7 +61,7 @@ def _exp32(x: Any) -> Any:
     clipped = EXP_HIGH if clipped > EXP_HIGH else clipped
     n = np.floor(clipped * LOG2_E + HALF)
     n = n if n == n else ZERO  # a NaN has no integer; it comes back through r
-    r = clipped - n * LN_2
+    r = (clipped - n * LN_2_HIGH) - n * LN_2_LOW
     mantissa = ONE + r + r * r * (E2 + r * (E3 + r * (E4 + r * (E5 + r * E6))))
     # Two factors: 2^128 is no float32, but exp(88.7) is.
     power = np.int32((np.int32(n) + np.int32(126)) << np.int32(23)).view(np.float32)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from kernels.cpu.jit import jit
+from kernels.cpu.jit import jit_sum
 
 
-@jit
+@jit_sum
 def _sum_of_squares(values: np.ndarray) -> float:
     """(S,) -> the sum of squares in float64."""
     total = 0.0

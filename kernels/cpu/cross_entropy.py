@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.cpu.activations import exp
-from kernels.cpu.jit import jit
+from kernels.cpu.jit import jit, jit_sum
 
 
 class CrossEntropyCache(NamedTuple):
@@ -36,29 +36,31 @@ def _losses(
 ) -> None:
     """losses, row_sum (M,) are written; row_max (M,) is given. label_smoothing has the dtype of logits."""
     vocab_size = logits.shape[1]
-    one = logits.dtype.type(1)
+    one, num_classes = logits.dtype.type(1), logits.dtype.type(vocab_size)
+    shifted, exps = np.empty(vocab_size, logits.dtype), np.empty(vocab_size, logits.dtype)
     for m in range(logits.shape[0]):
         row, largest = logits[m], row_max[m]
-        exp_sum = logits.dtype.type(0)
         for j in range(vocab_size):
-            exp_sum += exp(row[j] - largest)
-        row_sum[m] = exp_sum
+            shifted[j] = row[j] - largest
+        for j in range(vocab_size):
+            exps[j] = exp(shifted[j])
+        row_sum[m] = _sum(exps)
         if targets[m] == ignore_index:
             losses[m] = 0
             continue
-        log_sum = np.log(exp_sum)
-        losses[m] = (one - label_smoothing) * (log_sum - (row[targets[m]] - largest))
+        log_sum = np.log(row_sum[m])
+        losses[m] = (one - label_smoothing) * (log_sum - shifted[targets[m]])
         if label_smoothing > 0:
-            losses[m] += label_smoothing * (log_sum - _mean(row, largest))
+            losses[m] += label_smoothing * (log_sum - _sum(shifted) / num_classes)
 
 
-@jit
-def _mean(row: np.ndarray, origin: float) -> float:
-    """Mean of row - origin, row (V,)."""
-    total = row.dtype.type(0)
-    for j in range(row.shape[0]):
-        total += row[j] - origin
-    return total / row.dtype.type(row.shape[0])
+@jit_sum
+def _sum(values: np.ndarray) -> float:
+    """(S,) -> its sum, in its dtype."""
+    total = values.dtype.type(0)
+    for k in range(values.shape[0]):
+        total += values[k]
+    return total
 
 
 @jit

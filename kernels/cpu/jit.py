@@ -1,7 +1,9 @@
 """The one place that configures Numba: the flags of every kernel, and where compiled code is cached.
 
 Flags. Loops over floats vectorise without `fastmath=True`; of the fast-math permissions only those are given that
-cannot hide a NaN or an infinity. `error_model="numpy"` drops the division check that would stop vectorising.
+cannot hide a NaN or an infinity. Reordering is allowed to plain sums alone: elsewhere a - (b - c) may become
+(a + c) - b, which costs a small difference of large numbers its digits. `error_model="numpy"` drops the division check
+that would stop vectorising.
 
 Cache. Numba notices an edit of the file a kernel stands in, but not of a helper in another file. So the folder's name
 holds the Numba version and a digest of all sources of this package: any edit starts a fresh folder. A NUMBA_CACHE_DIR
@@ -19,7 +21,8 @@ import numba
 config: Any = numba.config
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-FLAGS: Any = {"error_model": "numpy", "fastmath": {"contract", "arcp", "reassoc", "nsz"}}
+FLAGS: Any = {"error_model": "numpy", "fastmath": {"contract", "arcp"}}
+SUM_FLAGS: Any = {"error_model": "numpy", "fastmath": {"contract", "arcp", "reassoc"}}
 
 
 def source_digest() -> str:
@@ -48,12 +51,21 @@ CACHE_FOLDER = cache_folder()
 
 def jit(function: Function) -> Function:
     """Compile a kernel at its first call, serial, with FLAGS and the cache above."""
+    return _compile(function, FLAGS)
+
+
+def jit_sum(function: Function) -> Function:
+    """The same with SUM_FLAGS, for functions that do nothing but add up: they vectorise in no other way."""
+    return _compile(function, SUM_FLAGS)
+
+
+def _compile(function: Function, flags: dict[str, Any]) -> Function:
     if CACHE_FOLDER is None:
-        return numba.njit(**FLAGS)(function)
+        return numba.njit(**flags)(function)
     configured = config.CACHE_DIR
     # Numba fixes the folder while it decorates; other packages' kernels must not land in ours.
     config.CACHE_DIR = CACHE_FOLDER
     try:
-        return numba.njit(cache=True, **FLAGS)(function)
+        return numba.njit(cache=True, **flags)(function)
     finally:
         config.CACHE_DIR = configured

@@ -66,5 +66,3 @@ def normalize_dims(dim: int | tuple[int, ...] | list[int] | None, ndim: int) -> 
         return tuple(range(ndim))
     dims = (dim,) if isinstance(dim, int | np.integer) else tuple(dim)
     return tuple(normalize_dim(int(d), ndim) for d in dims) if ndim else ()
-
-

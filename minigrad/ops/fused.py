@@ -25,9 +25,11 @@ class LSTMLayer(Function):
     fresh_grads = True
 
     @staticmethod
-    def forward(ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, bias: Array | None, lengths: Any) -> tuple:
+    def forward(
+        ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, bias: Array | None, lengths: Any
+    ) -> tuple:
         y, h_n, c_n, ctx.cache = kernels.lstm_forward(x, h0, c0, w_ih, w_hh, bias, lengths)
-        ctx.save_for_backward(x, h0, c0, w_ih, w_hh)
+        ctx.save_for_backward(x, h0, c0, w_ih, w_hh, y)  # not read: the cache shares their memory
         return y, h_n, c_n
 
     @staticmethod
@@ -41,9 +43,11 @@ class GRULayer(Function):
     fresh_grads = True
 
     @staticmethod
-    def forward(ctx: Context, x: Array, h0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, lengths: Any) -> tuple:
+    def forward(
+        ctx: Context, x: Array, h0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, lengths: Any
+    ) -> tuple:
         y, h_n, ctx.cache = kernels.gru_forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths)
-        ctx.save_for_backward(x, h0, w_ih, w_hh)
+        ctx.save_for_backward(x, h0, w_ih, w_hh, y)
         return y, h_n
 
     @staticmethod
@@ -116,7 +120,10 @@ def gru_layer(
     x: Tensor, h0: Tensor, weight_ih: Tensor, weight_hh: Tensor,
     bias_ih: Tensor | None = None, bias_hh: Tensor | None = None, lengths: Any = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """One GRU layer: x (T,N,I), h0 (N,H), weights (3H,I) (3H,H), biases (3H,) -> y (T,N,H), h_n (N,H); see lstm_layer."""
+    """One GRU layer: x (T,N,I), h0 (N,H), weights (3H,I) (3H,H), biases (3H,) -> y (T,N,H), h_n (N,H).
+
+    ``lengths`` as in ``lstm_layer``.
+    """
     return GRULayer.apply(x, h0, weight_ih, weight_hh, bias_ih, bias_hh, _lengths(lengths))
 
 

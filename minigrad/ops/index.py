@@ -77,7 +77,7 @@ class Gather(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, dim: int, index: Array) -> Array:
-        where = list(np.indices(index.shape, sparse=True))
+        where: list[Array] = list(np.indices(index.shape, sparse=True))
         where[dim] = index
         ctx.where, ctx.shape = tuple(where), x.shape
         return x[ctx.where]
@@ -116,10 +116,12 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
 
 def _require_assignable(x: Tensor) -> None:
     if x.is_leaf and x.requires_grad:
-        raise RuntimeError("in-place assignment to a leaf that requires a gradient; use no_grad() or assign to a clone()")
+        raise RuntimeError(
+            "in-place assignment to a leaf that requires a gradient; use no_grad() or assign to a clone()"
+        )
     if x.is_view:
         raise RuntimeError(
-            "in-place assignment to a view cannot be recorded on the tape; assign to the tensor it views, with one index"
+            "in-place assignment to a view cannot be recorded on the tape; assign to the tensor it views"
         )
 
 

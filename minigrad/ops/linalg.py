@@ -77,7 +77,9 @@ def bmm(a: Tensor, b: Tensor) -> Tensor:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x (..., in) @ weight (out, in)^T + bias (out,) -> (..., out)."""
     if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:
-        raise RuntimeError(f"linear: input has shape {x.shape}, weight {weight.shape}; expected (..., in) and (out, in)")
+        raise RuntimeError(
+            f"linear: input has shape {x.shape}, weight {weight.shape}; expected (..., in) and (out, in)"
+        )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise RuntimeError(f"linear: bias has shape {bias.shape}; expected ({weight.shape[0]},)")
     if len({t.dtype for t in (x, weight, bias) if t is not None}) > 1:

@@ -70,14 +70,14 @@ class MaxAlong(Function):
         return (values, index) if keepdim else (values.squeeze(dim), index.squeeze(dim))
 
     @staticmethod
-    def backward(ctx: Context, grad: Array | None, _index: None) -> tuple:
+    def backward(ctx: Context, grad: Array, _index: None) -> tuple:
         dx = np.zeros(ctx.shape, grad.dtype)
         np.put_along_axis(dx, ctx.index, grad if ctx.keepdim else np.expand_dims(grad, ctx.dim), ctx.dim)
         return dx, None, None
 
 
 class TopK(Function):
-    """the k largest along a dim in descending order, equal ones by index; the gradient goes back where they came from"""
+    """the k largest along a dim, equal ones by index; the gradient goes back where they came from"""
 
     @staticmethod
     def forward(ctx: Context, x: Array, k: int, dim: int, largest: bool) -> tuple[Array, Array]:
@@ -156,7 +156,9 @@ def mean(x: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = Non
     return elementwise.div(sum(x, dim, keepdim), int(count))
 
 
-def var(x: Tensor, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None) -> Tensor:
+def var(
+    x: Tensor, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None
+) -> Tensor:
     """Mean squared distance from the mean, divided by (count - correction); ``unbiased`` means correction 1."""
     correction = int(unbiased) if correction is None else correction
     count = int(np.prod([x.shape[d] for d in normalize_dims(dim, x.ndim)], dtype=np.int64))
@@ -164,7 +166,9 @@ def var(x: Tensor, dim: Dims = None, unbiased: bool = True, keepdim: bool = Fals
     return elementwise.div(sum(centred * centred, dim, keepdim), float(np.maximum(count - correction, 0)))
 
 
-def std(x: Tensor, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None) -> Tensor:
+def std(
+    x: Tensor, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None
+) -> Tensor:
     """Square root of ``var``."""
     return elementwise.sqrt(var(x, dim, unbiased, keepdim, correction=correction))
 

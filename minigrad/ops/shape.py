@@ -176,7 +176,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     for position, tensor in enumerate(tensors):
         if _without(tensor.shape, axis) != _without(tensors[0].shape, axis):
             raise RuntimeError(
-                f"cat: tensor {position} has shape {tensor.shape}; expected {tensors[0].shape} except in dimension {axis}"
+                f"cat: tensor {position} has shape {tensor.shape}; "
+                f"expected {tensors[0].shape} except in dimension {axis}"
             )
     return Cat.apply(axis, *tensors)
 

@@ -143,7 +143,7 @@ def row(array, n, length):
     ("dtype", "poison"), [(np.float32, np.nan), (np.float64, np.nan), (np.float64, np.inf), (np.float64, -np.inf)]
 )
 def test_nan_and_infinity_are_not_swallowed(layer, rng, dtype, poison):
-    """Infinities in float64 only: the float32 sigmoid ends at 1e-7, not at 0, and 0 * inf is a NaN but 1e-7 * inf is not."""
+    """Infinities in float64 only: the float32 sigmoid ends at 1e-7 and not at 0, which makes inf of 0 * inf = NaN."""
     for name in layer.inputs:
         inputs = layer.sample(rng, 3, 2, 3, 4, dtype)
         inputs[name].flat[inputs[name].size // 2] = poison

@@ -132,10 +132,10 @@ def methods_in_place(t, x):
     return y + z + w + v + u
 
 
-def operators_on_a_part(t, x):
+def change_a_part(t, x):
     y = x * 2
-    y[1] += x[0]
-    y[:, 1] *= 5
+    y[1] = y[1] + x[0]
+    y[:, 1] = y[:, 1] * 5
     return y
 
 
@@ -171,7 +171,7 @@ SCENARIOS = [
     use_the_value_elsewhere_too,
     operators_in_place,
     methods_in_place,
-    operators_on_a_part,
+    change_a_part,
     grow_a_state,
     through_a_reshape_afterwards,
 ]
@@ -240,6 +240,16 @@ def test_assignment_to_a_view_on_the_tape_is_refused(take):
         view[1] = 3.0
 
 
+def test_an_operator_on_a_part_is_refused():
+    """``y[1] += z`` works on the view y[1]: the message tells to write ``y[1] = y[1] + z``."""
+    y = leaf() * 2
+    with pytest.raises(RuntimeError, match="assign to the tensor it views, with one index"):
+        y[1] += 1.0
+    z = minigrad.zeros(2)
+    z[1] += 1.0
+    np.testing.assert_array_equal(z.array, [0.0, 1.0])
+
+
 def test_a_view_of_a_constant_is_refused_where_the_value_is_on_the_tape():
     view = minigrad.zeros(2, 4, dtype=minigrad.float64)[0]
     with pytest.raises(RuntimeError, match="assignment to a view cannot be recorded"):
@@ -265,10 +275,10 @@ def test_a_view_of_a_constant_taken_before_a_recorded_assignment_is_refused_too(
 
 CHANGED_AFTER_USE = {
     "the output of exp": lambda t, x: (y := t.exp(x), y.__setitem__(0, 1.0))[0],
-    "a factor": lambda t, x: (a := x * 1, b := a * a, a.__setitem__(0, 1.0))[1],
+    "a factor": lambda t, x: (a := x * 1, a * a, a.__setitem__(0, 1.0))[1],
     "the state of the step before": lambda t, x: carry(t, x),
     "through detach": lambda t, x: (y := t.exp(x), y.detach().__setitem__(0, 1.0))[0],
-    "by an operator": lambda t, x: (y := t.tanh(x), z := y * 1, y.add_(1))[1],
+    "by an operator": lambda t, x: (y := t.tanh(x), y * 1, y.add_(1))[1],
 }
 
 

@@ -1,4 +1,4 @@
-"""The tape: iterative, linear in the recorded calls, several outputs, None gradients, errors, and no more memory than needed."""
+"""The tape: iterative, linear in the recorded calls, several outputs, None gradients, errors, memory."""
 
 from __future__ import annotations
 
@@ -166,9 +166,7 @@ def test_the_layers_outputs_each_alone():
     rng = np.random.default_rng(0)
     shapes = [(3, 2, 4), (2, 2), (2, 2), (8, 4), (8, 2), (8,), (8,)]
     inputs = [Tensor(rng.standard_normal(shape), requires_grad=True) for shape in shapes]
-    parts = []
-    for k in range(3):
-        parts.append(autograd.grad(ops.lstm_layer(*inputs)[k].sum(), inputs))
+    parts = [autograd.grad(ops.lstm_layer(*inputs)[k].sum(), inputs) for k in range(3)]
     total = autograd.grad(sum((y.sum() for y in ops.lstm_layer(*inputs)), Tensor(np.zeros(()))), inputs)
     for alone, together in zip(zip(*parts, strict=True), total, strict=True):
         np.testing.assert_allclose(sum(g.array for g in alone), together.array, rtol=1e-12, atol=1e-14)
@@ -182,7 +180,7 @@ def test_a_second_backward_needs_retain_graph():
     first = x.grad.array.copy()
     y.backward()
     np.testing.assert_array_equal(x.grad.array, 2 * first)
-    with pytest.raises(RuntimeError, match="the graph was freed by an earlier backward .* retain_graph=True"):
+    with pytest.raises(RuntimeError, match=r"the graph was freed by an earlier backward .* retain_graph=True"):
         y.backward()
 
 
@@ -253,7 +251,7 @@ def test_a_backward_with_too_few_gradients_is_refused():
         def backward(ctx, grad):
             return (grad,)
 
-    with pytest.raises(RuntimeError, match="Short.backward returned 1 gradients for 2 arguments"):
+    with pytest.raises(RuntimeError, match=r"Short\.backward returned 1 gradients for 2 arguments"):
         Short.apply(leaf(1.0), leaf(1.0)).backward()
 
 

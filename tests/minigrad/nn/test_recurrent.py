@@ -206,7 +206,10 @@ def test_state_dict_round_trip_through_packed_and_padded() -> None:
 BAD_CALLS = [
     (lambda: nn.LSTM(3, 4)(mg.zeros(2, 3, 5)), r"input has shape \(2, 3, 5\); expected a last size of input_size = 3"),
     (lambda: nn.LSTM(3, 4)(mg.zeros(2, 3, 3, 3)), r"input has 4 dimensions; expected 2 \(unbatched\) or 3"),
-    (lambda: nn.GRU(3, 4)(mg.zeros(2, 5, 3), mg.zeros(1, 2, 4)), r"h0 has shape \(1, 2, 4\); expected .* = \(1, 5, 4\)"),
+    (
+        lambda: nn.GRU(3, 4)(mg.zeros(2, 5, 3), mg.zeros(1, 2, 4)),
+        r"h0 has shape \(1, 2, 4\); expected .* = \(1, 5, 4\)",
+    ),
     (
         lambda: nn.LSTM(3, 4, 2)(mg.zeros(2, 5, 3), (mg.zeros(2, 5, 4), mg.zeros(1, 5, 4))),
         r"LSTM: c0 has shape \(1, 5, 4\); expected .* = \(2, 5, 4\)",

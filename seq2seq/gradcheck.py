@@ -1,0 +1,70 @@
+"""``python -m seq2seq.gradcheck --config FILE``: the gradients of your own model against finite differences.
+
+Builds the model of a configuration (the options are those of ``seq2seq.train``) in float64 with its dropout, teacher
+forcing and label smoothing, and checks the gradient of the training loss on a random batch: along 50 random directions
+through all parameters together, and along some through each parameter alone. Vocabularies are cut to a few dozen
+words, since a word that is not in the batch has no gradient to check.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from minigrad import Tensor, random
+from minigrad.gradcheck import GradcheckReport, gradcheck_module
+from seq2seq import config as settings
+from seq2seq.cli import limit_threads, run_command
+from seq2seq.config import Config
+from seq2seq.data import Batch, EncodedSplit, Ragged, make_batch
+from seq2seq.model import build_model
+from seq2seq.vocabulary import SPECIALS
+
+_SRC_WORDS, _TRG_WORDS = 29, 31
+_SENTENCE_LENGTHS = (5, 1, 3, 4)
+
+
+def random_batch(config: Config) -> Batch:
+    """Sentences of unequal lengths and random words, a function of the seed."""
+    rng = np.random.default_rng(config.seed)
+
+    def sentences(num_words: int) -> Ragged:
+        return Ragged(
+            rng.integers(len(SPECIALS), num_words, length).tolist() for length in rng.permutation(_SENTENCE_LENGTHS)
+        )
+
+    split = EncodedSplit(sentences(_SRC_WORDS), sentences(_TRG_WORDS))
+    return make_batch(split, range(len(split)), config.reverse_source)
+
+
+def check_model(config: Config, num_directions: int = 50) -> GradcheckReport:
+    """The report for the model of ``config``; a row for all parameters together and one for each."""
+    model = build_model(_SRC_WORDS, _TRG_WORDS, dataclasses.replace(config, precision="fp64"))
+    batch = random_batch(config)
+
+    def loss() -> Tensor:
+        random.seed_step(config.seed, 0)  # the same dropout masks and forced steps in every evaluation
+        return model.loss(batch, config.teacher_forcing_ratio, config.label_smoothing) / batch.num_trg_tokens
+
+    model.train()
+    return gradcheck_module(loss, model.named_parameters(), num_directions=num_directions, raise_exception=False)
+
+
+def gradcheck(arguments: Sequence[str] | None = None) -> int:
+    """Check as the command line says; the exit code: 0 if all gradients are right, else 1."""
+    config = settings.parse(arguments)
+    limit_threads(config.threads)
+    report = check_model(config)
+    print(report)
+    return 0 if report else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_command(gradcheck, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

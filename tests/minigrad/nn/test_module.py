@@ -1,0 +1,246 @@
+"""Module: registration, the tree, state dicts, conversion, text and errors."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import nn
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(2, 3)
+        self.scale = nn.Parameter(mg.ones(1))
+        self.inner = nn.Sequential(nn.ReLU(), nn.Linear(3, 2, bias=False))
+        self.register_buffer("count", mg.zeros(1))
+        self.register_buffer("scratch", mg.zeros(1), persistent=False)
+
+    def forward(self, x: Any) -> Any:
+        return self.inner(self.first(x)) * self.scale
+
+
+NAMES = ["scale", "first.weight", "first.bias", "inner.1.weight"]
+
+
+def test_tree() -> None:
+    net = Net()
+    assert [name for name, _ in net.named_parameters()] == NAMES
+    assert [name for name, _ in net.named_parameters(recurse=False)] == ["scale"]
+    assert [name for name, _ in net.named_parameters(prefix="net")][1] == "net.first.weight"
+    assert [name for name, _ in net.named_modules()] == ["", "first", "inner", "inner.0", "inner.1"]
+    assert [name for name, _ in net.named_children()] == ["first", "inner"]
+    assert [name for name, _ in net.named_buffers()] == ["count", "scratch"]
+    assert list(net.parameters())[1] is net.first.weight
+    assert list(net.modules())[0] is net
+    assert list(net.children()) == [net.first, net.inner]
+    assert len(list(net.buffers())) == 2
+    assert {"first", "scale", "count"} <= set(dir(net))
+
+
+def test_forward_and_gradients_by_hand() -> None:
+    net = Net()
+    net.load_state_dict(
+        {
+            "first.weight": mg.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]]),
+            "first.bias": mg.tensor([0.0, 1.0, 0.0]),
+            "inner.1.weight": mg.tensor([[1.0, 2.0, 3.0], [0.0, 1.0, 0.0]]),
+            "scale": mg.tensor([2.0]),
+            "count": mg.zeros(1),
+        }
+    )
+    y = net(mg.tensor([[1.0, 2.0]]))
+    np.testing.assert_array_equal(y.detach().numpy(), [[14.0, 6.0]])
+    y.sum().backward()
+    np.testing.assert_array_equal(net.scale.grad.numpy(), [10.0])
+    np.testing.assert_array_equal(net.first.bias.grad.numpy(), [2.0, 6.0, 0.0])
+    np.testing.assert_array_equal(net.inner[1].weight.grad.numpy(), [[2.0, 6.0, 0.0], [2.0, 6.0, 0.0]])
+
+
+def test_shared_parameters_count_once_and_have_both_names() -> None:
+    net = nn.Module()
+    net.a, net.b = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+    net.b.weight = net.a.weight
+    assert len(list(net.parameters())) == 1
+    assert list(net.state_dict()) == ["a.weight", "b.weight"]
+    both = nn.Sequential(net.a, net.a)
+    assert len(list(both.modules())) == 2
+    assert [name for name, _ in both.named_children()] == ["0"]
+
+
+def test_reassignment_keeps_one_registration() -> None:
+    net = nn.Module()
+    net.x = nn.Parameter(mg.zeros(1))
+    net.x = nn.ReLU()
+    assert list(net.parameters()) == []
+    net.x = None
+    assert net.x is None
+    net.plain = 3
+    net.plain = nn.Parameter(mg.ones(2))
+    assert [name for name, _ in net.named_parameters()] == ["plain"]
+    net.register_buffer("buffer", None)
+    net.buffer = mg.ones(2)
+    assert list(net.state_dict()) == ["plain", "buffer"]
+    del net.plain
+    with pytest.raises(AttributeError, match="'Module' object has no attribute 'plain'"):
+        _ = net.plain
+
+
+def test_apply_train_and_eval() -> None:
+    net, order = Net(), []
+    assert net.apply(lambda module: order.append(type(module).__name__)) is net
+    assert order == ["Linear", "ReLU", "Linear", "Sequential", "Net"]
+    assert net.eval() is net
+    assert not any(module.training for module in net.modules())
+    net.inner.train()
+    assert [module.training for module in net.modules()] == [False, False, True, True, True]
+    with pytest.raises(ValueError, match="mode is 'yes'"):
+        net.train("yes")  # type: ignore[arg-type]
+
+
+def test_gradients_are_cleared_and_switched() -> None:
+    net = Net()
+    net(mg.ones(1, 2)).sum().backward()
+    net.zero_grad(set_to_none=False)
+    assert not any(param.grad.numpy().any() for param in net.parameters())
+    net.zero_grad()
+    assert all(param.grad is None for param in net.parameters())
+    assert not any(param.requires_grad for param in net.requires_grad_(False).parameters())
+
+
+def test_conversion_keeps_parameter_objects() -> None:
+    net = Net()
+    net.register_buffer("ids", mg.tensor([1, 2]))
+    net(mg.ones(1, 2)).sum().backward()
+    before = list(net.parameters())
+    assert net.double() is net
+    assert all(a is b for a, b in zip(before, net.parameters(), strict=True))
+    assert {str(param.dtype) for param in net.parameters()} == {"float64"}
+    assert net.first.weight.grad.dtype == net.count.dtype == np.float64
+    assert net.ids.dtype == np.int64
+    assert net.float().to("cpu").cpu().scale.dtype == np.float32
+    assert net.to(mg.device("cpu"), mg.float64).scale.dtype == np.float64
+    with pytest.raises(TypeError, match="expected a floating dtype"):
+        net.to(mg.int64)
+    with pytest.raises(RuntimeError, match="not available"):
+        net.cuda()
+
+
+def test_state_dict_shares_memory_and_loads_by_copy() -> None:
+    net, other = Net(), Net()
+    state = net.state_dict()
+    assert list(state) == ["scale", "count", "first.weight", "first.bias", "inner.1.weight"]
+    assert state["scale"].array is net.scale.array
+    assert not state["scale"].requires_grad
+    assert net.state_dict(keep_vars=True)["scale"] is net.scale
+    assert list(net.state_dict(prefix="net."))[0] == "net.scale"
+    assert repr(other.load_state_dict(state)) == "<All keys matched successfully>"
+    for name, param in other.named_parameters():
+        np.testing.assert_array_equal(param.detach().numpy(), state[name].numpy())
+    assert other.scale.array is not net.scale.array
+    assert other.scale.requires_grad
+
+
+def test_load_state_dict_reports_everything_and_changes_nothing() -> None:
+    net = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 2))
+    before = {name: value.numpy().copy() for name, value in net.state_dict().items()}
+    bad = {"0.weight": mg.zeros(3, 1), "0.bias": mg.zeros(2), "x.y": mg.zeros(1)}
+    with pytest.raises(RuntimeError) as error:
+        net.load_state_dict(bad)
+    assert str(error.value).splitlines() == [
+        "Error(s) in loading state_dict for Sequential:",
+        '\tMissing key(s) in state_dict: "2.weight", "2.bias".',
+        '\tUnexpected key(s) in state_dict: "x.y".',
+        "\tsize mismatch for 0.weight: copying a param with shape (3, 1) from checkpoint, "
+        "the shape in current model is (2, 1).",
+    ]
+    for name, value in net.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), before[name])
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        net.load_state_dict(bad, strict=False)
+    result = net.load_state_dict({"0.bias": np.ones(2), "x": mg.zeros(1)}, strict=False)
+    assert result.missing_keys == ["0.weight", "2.weight", "2.bias"]
+    assert result.unexpected_keys == ["x"]
+    np.testing.assert_array_equal(net[0].bias.detach().numpy(), [1.0, 1.0])
+
+
+def test_state_dict_through_a_file(tmp_path: Any) -> None:
+    net, other = Net(), Net()
+    mg.save(net.state_dict(), tmp_path / "net.safetensors")
+    other.load_state_dict(mg.load(tmp_path / "net.safetensors"))
+    np.testing.assert_array_equal(other.first.weight.detach().numpy(), net.first.weight.detach().numpy())
+
+
+def test_deep_copy_is_independent() -> None:
+    net = Net()
+    twin = copy.deepcopy(net)
+    assert [name for name, _ in twin.named_parameters()] == NAMES
+    with mg.no_grad():
+        twin.scale.fill_(7)
+    assert net.scale.item() == 1
+    assert isinstance(twin.scale, nn.Parameter)
+    assert twin.inner[1].weight.requires_grad
+
+
+def test_repr() -> None:
+    assert repr(Net()) == (
+        "Net(\n"
+        "  (first): Linear(in_features=2, out_features=3, bias=True)\n"
+        "  (inner): Sequential(\n"
+        "    (0): ReLU()\n"
+        "    (1): Linear(in_features=3, out_features=2, bias=False)\n"
+        "  )\n"
+        ")"
+    )
+    assert repr(nn.Module()) == "Module()"
+    assert repr(nn.Parameter(mg.zeros(2))) == "Parameter containing:\n" + repr(mg.zeros(2, requires_grad=True))
+
+
+REPRS = [
+    lambda nn: nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.ReLU(), nn.ReLU(inplace=True))),
+    lambda nn: nn.ModuleList([nn.Linear(1, 2), nn.Linear(1, 2), nn.ReLU()]),
+    lambda nn: nn.ModuleList([nn.Sequential(nn.ReLU(), nn.Tanh()) for _ in range(3)]),
+    lambda nn: nn.ModuleDict({"a": nn.ReLU(), "b": nn.Flatten()}),
+    lambda nn: nn.Sequential(nn.Embedding(3, 4, padding_idx=-1), nn.Dropout(0.3), nn.Softmax(dim=1), nn.LogSoftmax(-1)),
+    lambda nn: nn.Sequential(nn.LeakyReLU(0.2), nn.LeakyReLU(inplace=True), nn.Identity(3), nn.Sigmoid()),
+    lambda nn: nn.Sequential(nn.LSTMCell(3, 4), nn.GRUCell(3, 4, bias=False), nn.GRU(3, 4, batch_first=True)),
+    lambda nn: nn.Sequential(nn.CrossEntropyLoss(), nn.NLLLoss(), nn.MSELoss(), nn.BCELoss(), nn.L1Loss()),
+    lambda nn: nn.Sequential(nn.BCEWithLogitsLoss(), nn.ModuleList(), nn.Sequential(), nn.Embedding(5, 2)),
+]
+
+
+@pytest.mark.parametrize("build", REPRS)
+def test_repr_is_torchs(twins: Any, build: Any) -> None:
+    assert repr(build(twins.ours.nn)) == repr(build(twins.theirs.nn))
+
+
+def test_errors() -> None:
+    class NoInit(nn.Module):
+        def __init__(self, value: Any) -> None:
+            self.x = value
+
+    for value, kind in ((nn.Parameter(mg.zeros(1)), "parameters"), (nn.ReLU(), "module")):
+        with pytest.raises(AttributeError, match=rf"cannot assign {kind} before Module.__init__\(\) call"):
+            NoInit(value)
+    with pytest.raises(NotImplementedError, match=r'Module \[Module\] is missing the required "forward" function'):
+        nn.Module()(1)
+    net = Net()
+    with pytest.raises(TypeError, match="cannot assign 'Tensor' as parameter 'scale'"):
+        net.scale = mg.zeros(1)
+    with pytest.raises(TypeError, match="cannot assign 'int' as child module 'inner'"):
+        net.inner = 3
+    with pytest.raises(TypeError, match="cannot assign 'Tensor' to parameter 'z'"):
+        net.register_parameter("z", mg.zeros(1))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="cannot assign 'int' to buffer 'z'"):
+        net.register_buffer("z", 3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="'z' is int; expected a Module"):
+        net.add_module("z", 3)  # type: ignore[arg-type]
+    with pytest.raises(KeyError, match="contains"):
+        net.register_buffer("a.b", None)
+    with pytest.raises(KeyError, match="already exists"):
+        net.add_module("forward", nn.ReLU())

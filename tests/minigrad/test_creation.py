@@ -1,0 +1,148 @@
+"""Making tensors: values, dtypes and errors; the random stream."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import minigrad
+from minigrad import random
+
+CALLS = {
+    "tensor of floats": lambda t: t.tensor([[1.0, 2.5], [3.0, 4.0]]),
+    "tensor of integers": lambda t: t.tensor([1, 2, 3]),
+    "tensor of truths": lambda t: t.tensor([True, False]),
+    "tensor of a number": lambda t: t.tensor(2.5),
+    "tensor of nothing": lambda t: t.tensor([]),
+    "tensor of an array": lambda t: t.tensor(np.array([1.5, 2.0])),
+    "tensor with a dtype": lambda t: t.tensor([1, 2], dtype=t.float64),
+    "tensor of tensors": lambda t: t.tensor([t.tensor(1.0), t.tensor(2.0)]),
+    "zeros": lambda t: t.zeros(2, 3),
+    "zeros of a tuple": lambda t: t.zeros((2, 0, 3), dtype=t.long),
+    "ones": lambda t: t.ones(3, dtype=t.float64),
+    "full": lambda t: t.full((2, 2), 3.5),
+    "full of integers": lambda t: t.full((2,), 7),
+    "arange": lambda t: t.arange(5),
+    "arange from": lambda t: t.arange(2, 8, 3),
+    "arange of floats": lambda t: t.arange(0, 1, 0.25),
+    "linspace": lambda t: t.linspace(-1, 1, 5),
+    "eye": lambda t: t.eye(3),
+    "eye of two sizes": lambda t: t.eye(2, 3),
+    "zeros_like": lambda t: t.zeros_like(t.arange(3)),
+    "ones_like": lambda t: t.ones_like(t.zeros(2, 2, dtype=t.float64)),
+    "full_like": lambda t: t.full_like(t.zeros(2), 4.0),
+    "LongTensor": lambda t: t.LongTensor([3, 1]),
+    "FloatTensor": lambda t: t.FloatTensor([3, 1]),
+    "from_numpy": lambda t: t.from_numpy(np.arange(3, dtype=np.float64)),
+}
+
+
+@pytest.mark.parametrize("name", sorted(CALLS))
+def test_values_and_dtypes_equal_torch(name):
+    torch = pytest.importorskip("torch")
+    result, expected = CALLS[name](minigrad), CALLS[name](torch)
+    assert str(expected.dtype) == f"torch.{result.dtype}"
+    np.testing.assert_array_equal(result.array, expected.numpy(), strict=True)
+
+
+def test_values_without_torch():
+    np.testing.assert_array_equal(minigrad.tensor([[1, 2], [3, 4]]).array, np.array([[1, 2], [3, 4]]), strict=True)
+    np.testing.assert_array_equal(minigrad.zeros(2, 3).array, np.zeros((2, 3), np.float32), strict=True)
+    np.testing.assert_array_equal(minigrad.arange(2, 8, 3).array, np.array([2, 5]), strict=True)
+    np.testing.assert_array_equal(minigrad.full((2,), 1.5).array, np.array([1.5, 1.5], np.float32), strict=True)
+
+
+def test_tensor_copies_and_from_numpy_shares():
+    array = np.zeros(3, np.float32)
+    copied, shared = minigrad.tensor(array), minigrad.from_numpy(array)
+    array[0] = 1.0
+    assert copied[0].item() == 0.0
+    assert shared[0].item() == 1.0
+    assert shared.numpy() is array
+
+
+def test_requires_grad_is_asked_for():
+    assert minigrad.ones(2, requires_grad=True).requires_grad
+    assert not minigrad.ones(2).requires_grad
+    with pytest.raises(RuntimeError, match="only floating tensors"):
+        minigrad.zeros(2, dtype=minigrad.long, requires_grad=True)
+
+
+def test_ragged_lists_are_refused():
+    with pytest.raises(ValueError, match=r"(?i)nested|inhomogeneous"):
+        minigrad.tensor([[1, 2], [3]])
+
+
+def test_cuda_is_one_clear_error():
+    assert not minigrad.cuda.is_available()
+    for call in (
+        lambda: minigrad.zeros(2, device="cuda"),
+        lambda: minigrad.zeros(2).cuda(),
+        lambda: minigrad.zeros(2).to("cuda:0"),
+    ):
+        with pytest.raises(RuntimeError, match="not available"):
+            call()
+    assert minigrad.zeros(2).to(minigrad.device("cpu")).device == minigrad.device("cpu")
+
+
+def test_conversions():
+    x = minigrad.tensor([1.7, -1.7, 0.0])
+    np.testing.assert_array_equal(x.long().array, np.array([1, -1, 0]), strict=True)
+    np.testing.assert_array_equal(x.bool().array, np.array([True, True, False]), strict=True)
+    assert x.double().dtype == np.float64
+    assert x.double().float().dtype == np.float32
+    assert x.to(minigrad.float32) is x
+    assert x.item.__self__ is x
+    assert x.tolist() == pytest.approx([1.7, -1.7, 0.0])
+
+
+# --- the random stream ------------------------------------------------------------------------------------------------
+def test_the_seed_fixes_all_draws_and_each_draw_differs():
+    def draws():
+        minigrad.manual_seed(7)
+        return [minigrad.rand(5).array, minigrad.randn(5).array, minigrad.randint(0, 100, (5,)).array]
+
+    for first, second in zip(draws(), draws(), strict=True):
+        np.testing.assert_array_equal(first, second)
+    minigrad.manual_seed(7)
+    assert not np.array_equal(minigrad.rand(5).array, minigrad.rand(5).array)
+    minigrad.manual_seed(8)
+    assert not np.array_equal(minigrad.rand(5).array, draws()[0])
+
+
+def test_a_step_draws_the_same_after_any_past():
+    random.seed_step(3, 10)
+    first = minigrad.rand(4).array
+    minigrad.rand(100)
+    random.seed_step(3, 11)
+    assert not np.array_equal(minigrad.rand(4).array, first)
+    random.seed_step(3, 10)
+    np.testing.assert_array_equal(minigrad.rand(4).array, first)
+
+
+def test_the_state_can_be_put_back():
+    minigrad.manual_seed(1)
+    minigrad.rand(2)
+    state = random.get_state()
+    first = minigrad.randn(3).array
+    random.set_state(state)
+    np.testing.assert_array_equal(minigrad.randn(3).array, first)
+
+
+def test_moments_and_ranges():
+    minigrad.manual_seed(0)
+    uniform, gauss = minigrad.rand(20_000).array, minigrad.randn(20_000).array
+    assert 0 <= uniform.min() < 0.01 < 0.99 < uniform.max() < 1
+    assert abs(uniform.mean() - 0.5) < 5 * math.sqrt(1 / 12 / 20_000)
+    assert abs(gauss.mean()) < 5 / math.sqrt(20_000)
+    assert abs(gauss.std() - 1) < 5 / math.sqrt(40_000)
+    integers = minigrad.randint(2, 5, (1000,)).array
+    assert set(integers) == {2, 3, 4}
+    assert sorted(minigrad.randperm(50).tolist()) == list(range(50))
+    assert minigrad.rand_like(minigrad.zeros(2, dtype=minigrad.float64)).dtype == np.float64
+    assert minigrad.randn_like(minigrad.zeros(2, 3)).shape == (2, 3)
+    filled = minigrad.empty(1000).uniform_(2, 3)
+    assert 2 <= filled.array.min() < 2.05 < 2.95 < filled.array.max() < 3
+    assert abs(minigrad.empty(10_000).normal_(5, 0.1).array.mean() - 5) < 5 * 0.1 / 100

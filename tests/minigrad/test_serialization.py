@@ -1,0 +1,148 @@
+"""``save`` and ``load``: everything comes back as it was, nothing else is accepted, a failure leaves the old file."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+import minigrad
+from minigrad import serialization
+from minigrad.tensor import Tensor
+
+
+def same(a, b) -> bool:
+    """Equal structure, values, dtypes and shapes."""
+    if isinstance(a, Tensor):
+        return isinstance(b, Tensor) and a.dtype == b.dtype and np.array_equal(a.array, b.array) and a.shape == b.shape
+    if isinstance(a, dict):
+        return isinstance(b, dict) and list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return isinstance(b, list) and len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and a == b
+
+
+NESTED = {
+    "model": {"weight": minigrad.arange(6).reshape(2, 3).float(), "bias": minigrad.tensor([0.5, -0.5])},
+    "optimizer": {"state": {0: {"step": 3, "m": minigrad.ones(2)}, 1: {"step": 4, "m": minigrad.zeros(0, 3)}}},
+    "history": [1, 2.5, None, True, "text with \u00fcmlauts \u2713", [minigrad.tensor([True, False])], {}],
+    "scalar": minigrad.tensor(7),
+    "lr": 1e-300,
+}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        NESTED,
+        minigrad.tensor([1.5]),
+        [minigrad.tensor([1]), minigrad.tensor(2.0)],
+        {"fortran": Tensor(np.asfortranarray(np.arange(6.0).reshape(2, 3)))},
+        {"transposed": minigrad.arange(6).reshape(2, 3).T, "strided": minigrad.arange(9)[::2]},
+        {"empty": minigrad.zeros(0), "flat": minigrad.zeros(3, 0, 2)},
+        {"infinite": minigrad.tensor([np.inf, -np.inf])},
+        {1: "one", "1": "text one", 2: minigrad.tensor([2])},
+        {"__tensor__": "a name that the format uses itself"},
+        {},
+        [],
+        "text",
+        None,
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_round_trip(value, tmp_path):
+    path = tmp_path / "file.safetensors"
+    minigrad.save(value, path)
+    assert same(value, minigrad.load(path))
+
+
+def test_two_names_that_would_meet_stay_apart(tmp_path):
+    value = {"a.b": minigrad.tensor([1]), "a": {"b": minigrad.tensor([2])}}
+    minigrad.save(value, tmp_path / "f")
+    assert same(value, minigrad.load(tmp_path / "f"))
+
+
+def test_equal_objects_give_equal_bytes():
+    assert serialization.to_bytes(NESTED) == serialization.to_bytes(NESTED)
+
+
+def test_what_is_loaded_is_writable_and_its_own():
+    data = serialization.to_bytes({"w": minigrad.zeros(3)})
+    first, second = serialization.from_bytes(data), serialization.from_bytes(data)
+    first["w"][0] = 5.0
+    assert second["w"].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_flat_state_can_be_read_by_safetensors(tmp_path):
+    numpy_format = pytest.importorskip("safetensors.numpy")
+    path = tmp_path / "file.safetensors"
+    minigrad.save({"weight": minigrad.ones(2, 2), "bias": minigrad.zeros(2)}, path)
+    assert set(numpy_format.load_file(path)) == {"weight", "bias"}
+
+
+def test_files_of_other_programs_load_as_a_dict(tmp_path):
+    numpy_format = pytest.importorskip("safetensors.numpy")
+    path = tmp_path / "file.safetensors"
+    numpy_format.save_file({"weight": np.eye(2, dtype=np.float32)}, path)
+    assert same(minigrad.load(path), {"weight": minigrad.eye(2)})
+
+
+def broken_files() -> dict[str, bytes]:
+    whole = serialization.to_bytes({"w": minigrad.ones(100)})
+    return {
+        "a pickle": pickle.dumps({"w": 1}),
+        "nothing": b"",
+        "text": b"hello, this is no checkpoint",
+        "cut": whole[:-10],
+        "cut in the header": whole[:20],
+        "longer": whole + b"x",
+        "a huge header": (2**60).to_bytes(8, "little") + whole[8:],
+    }
+
+
+@pytest.mark.parametrize("kind", sorted(broken_files()))
+def test_broken_and_foreign_files_are_refused(kind, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(broken_files()[kind])
+    with pytest.raises(ValueError, match=r"file: not a readable safetensors file .* pickles are never loaded"):
+        minigrad.load(path)
+
+
+def test_a_missing_file_is_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        minigrad.load(tmp_path / "none")
+
+
+class Bomb:
+    def __reduce__(self):
+        return (os.mkdir, ("exploded",))
+
+
+def test_a_pickle_is_never_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bomb").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ValueError, match="pickles are never loaded"):
+        minigrad.load(tmp_path / "bomb")
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_what_cannot_be_stored_is_named(tmp_path):
+    with pytest.raises(TypeError, match=r"model\.hook is a function"):
+        minigrad.save({"model": {"hook": same}}, tmp_path / "f")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    minigrad.save({"w": minigrad.ones(2)}, path)
+
+    def full_disk(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        minigrad.save({"w": minigrad.zeros(2)}, path)
+    assert minigrad.load(path)["w"].tolist() == [1.0, 1.0]
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
