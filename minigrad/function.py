@@ -24,7 +24,7 @@ class Context:
 
     def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs_input_grad
-        self.saved: tuple[np.ndarray, ...] = ()
+        self.saved: tuple[Any, ...] = ()
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"ctx has no attribute {name!r}; forward must set it")
@@ -32,8 +32,8 @@ class Context:
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
-    def save_for_backward(self, *arrays: np.ndarray) -> None:
-        """Keep arrays for backward; read them there from ``ctx.saved``."""
+    def save_for_backward(self, *arrays: np.ndarray | None) -> None:
+        """Keep arrays (or None in their place) for backward; read them there from ``ctx.saved``."""
         self.saved = arrays
 
 

@@ -66,8 +66,11 @@ def from_bytes(data: bytes) -> Any:
 def _flatten(value: Any, name: str, tensors: dict[str, np.ndarray]) -> Any:
     """``value`` as JSON with every array moved into ``tensors`` under its path."""
     if isinstance(value, Tensor | np.ndarray | np.generic):
-        tensors[name or "value"] = value.array if isinstance(value, Tensor) else np.asarray(value)
-        return {_TENSOR: name or "value"}
+        name = name or "value"
+        while name in tensors:  # {"a.b": x, "a": {"b": y}} gives two tensors one path
+            name += "'"
+        tensors[name] = value.array if isinstance(value, Tensor) else np.asarray(value)
+        return {_TENSOR: name}
     if isinstance(value, dict):
         pairs = [[key, _flatten(item, f"{name}.{key}" if name else str(key), tensors)] for key, item in value.items()]
         if all(isinstance(key, str) for key in value) and _TENSOR not in value and "__pairs__" not in value:

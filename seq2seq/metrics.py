@@ -16,11 +16,11 @@ class Score:
 
 
 def perplexity(total_loss: float, num_tokens: int) -> float:
-    """exp of the mean -log p per token; inf where that overflows, NaN of no tokens."""
+    """exp of the mean -log p per token; inf where that overflows, NaN of no tokens or of a NaN."""
     if num_tokens == 0:
         return math.nan
     mean = total_loss / num_tokens
-    return math.exp(mean) if mean < 700 else math.inf
+    return math.inf if mean >= 700 else math.exp(mean)
 
 
 def bleu(

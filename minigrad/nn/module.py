@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from minigrad.autograd import no_grad
 from minigrad.nn.parameter import Parameter
 from minigrad.tensor import Tensor
-
-Self = TypeVar("Self", bound="Module")
 
 
 class IncompatibleKeys(NamedTuple):
@@ -64,8 +62,7 @@ class Module:
             self.register_parameter(name, value)
         elif isinstance(value, Module):
             self._require_init("module")
-            self._forget(name)
-            self._modules[name] = value
+            self._place("_modules", name, value)
         else:
             self._set_other(name, value)
 
@@ -92,8 +89,12 @@ class Module:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
-        if not self._forget(name):
-            object.__delattr__(self, name)
+        for slots in (self._parameters, self._buffers, self._modules):
+            if name in slots:
+                del slots[name]
+                self._transient.discard(name)
+                return
+        object.__delattr__(self, name)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
@@ -102,14 +103,14 @@ class Module:
         if "_parameters" not in self.__dict__:
             raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
 
-    def _forget(self, name: str) -> bool:
-        """Remove ``name`` from wherever it is registered; whether it was registered at all."""
-        found = False
-        for slots in (self._parameters, self._buffers, self._modules):
-            found |= name in slots
-            slots.pop(name, None)
+    def _place(self, table: str, name: str, value: Any) -> None:
+        """Register ``value`` in one table and nowhere else; a name that is there already keeps its position."""
+        for other in ("_parameters", "_buffers", "_modules"):
+            if other != table:
+                self.__dict__[other].pop(name, None)
+        self.__dict__.pop(name, None)
         self._transient.discard(name)
-        return found
+        self.__dict__[table][name] = value
 
     def _check_name(self, kind: str, name: str) -> None:
         if not name or "." in name:
@@ -126,8 +127,7 @@ class Module:
             )
         self.__dict__.pop(name, None)
         self._check_name("parameter", name)
-        self._forget(name)
-        self._parameters[name] = param
+        self._place("_parameters", name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Register a tensor that is state but not trained; ``persistent=False`` keeps it out of state dicts."""
@@ -135,8 +135,7 @@ class Module:
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(f"cannot assign {type(tensor).__name__!r} to buffer {name!r} (Tensor or None expected)")
         self._check_name("buffer", name)
-        self._forget(name)
-        self._buffers[name] = tensor
+        self._place("_buffers", name, tensor)
         if not persistent:
             self._transient.add(name)
 
@@ -146,7 +145,7 @@ class Module:
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"add_module: {name!r} is {type(module).__name__}; expected a Module or None")
         self._check_name("module", name)
-        self._modules[name] = module
+        self._place("_modules", name, module)
 
     # ---- walking the tree ------------------------------------------------------------------------------------------
 
@@ -202,14 +201,14 @@ class Module:
 
     # ---- acting on the whole tree ----------------------------------------------------------------------------------
 
-    def apply(self: Self, fn: Callable[[Module], None]) -> Self:
+    def apply(self, fn: Callable[[Module], None]) -> Self:
         """Call ``fn`` on every module below and then on this one; returns self."""
         for module in self.children():
             module.apply(fn)
         fn(self)
         return self
 
-    def train(self: Self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> Self:
         """Switch dropout on (``mode=True``) or off in this module and all below; returns self."""
         if not isinstance(mode, bool):
             raise ValueError(f"train: mode is {mode!r}; expected True or False")
@@ -217,11 +216,11 @@ class Module:
             module.training = mode
         return self
 
-    def eval(self: Self) -> Self:
+    def eval(self) -> Self:
         """``train(False)``."""
         return self.train(False)
 
-    def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set ``requires_grad`` of every parameter; returns self."""
         for param in self.parameters():
             param.requires_grad = requires_grad
@@ -235,7 +234,7 @@ class Module:
             else:
                 param.grad = None
 
-    def to(self: Self, *args: Any, **keywords: Any) -> Self:
+    def to(self, *args: Any, **keywords: Any) -> Self:
         """Move to a device and/or cast floating-point parameters and buffers, in place.
 
         Args:
@@ -253,19 +252,19 @@ class Module:
                 tensor.grad = None if tensor.grad is None else tensor.grad.to(*args, **keywords)
         return self
 
-    def cpu(self: Self) -> Self:
+    def cpu(self) -> Self:
         """``to("cpu")``."""
         return self.to("cpu")
 
-    def cuda(self: Self, device: Any = "cuda") -> Self:
+    def cuda(self, device: Any = "cuda") -> Self:
         """``to("cuda")``; one clear error where there is no CUDA device."""
         return self.to(device)
 
-    def float(self: Self) -> Self:
+    def float(self) -> Self:
         """Cast to float32."""
         return self.to(np.dtype(np.float32))
 
-    def double(self: Self) -> Self:
+    def double(self) -> Self:
         """Cast to float64."""
         return self.to(np.dtype(np.float64))
 

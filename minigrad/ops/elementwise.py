@@ -44,19 +44,25 @@ class Sub(Function):
         return unbroadcast(grad, ctx.shapes[0]), unbroadcast(-grad, ctx.shapes[1])
 
 
+def _needed(ctx: Context, a: Array, b: Array) -> tuple[Array | None, Array | None]:
+    """Of the factors of a product, those whose partner wants a gradient: the others may be changed in place later."""
+    return a if ctx.needs_input_grad[1] else None, b if ctx.needs_input_grad[0] else None
+
+
 class Mul(Function):
     """a * b"""
 
     @staticmethod
     def forward(ctx: Context, a: Array, b: Array) -> Array:
-        ctx.save_for_backward(a, b)
+        ctx.shapes = a.shape, b.shape
+        ctx.save_for_backward(*_needed(ctx, a, b))
         return np.asarray(a * b)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
         a, b = ctx.saved
-        da = unbroadcast(grad * b, a.shape) if ctx.needs_input_grad[0] else None
-        db = unbroadcast(grad * a, b.shape) if ctx.needs_input_grad[1] else None
+        da = unbroadcast(grad * b, ctx.shapes[0]) if ctx.needs_input_grad[0] else None
+        db = unbroadcast(grad * a, ctx.shapes[1]) if ctx.needs_input_grad[1] else None
         return da, db
 
 
@@ -65,14 +71,15 @@ class Div(Function):
 
     @staticmethod
     def forward(ctx: Context, a: Array, b: Array) -> Array:
-        ctx.save_for_backward(a, b)
+        ctx.shapes = a.shape, b.shape
+        ctx.save_for_backward(a if ctx.needs_input_grad[1] else None, b)
         return np.asarray(a / b)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
         a, b = ctx.saved
-        da = unbroadcast(grad / b, a.shape) if ctx.needs_input_grad[0] else None
-        db = unbroadcast(-grad * a / (b * b), b.shape) if ctx.needs_input_grad[1] else None
+        da = unbroadcast(grad / b, ctx.shapes[0]) if ctx.needs_input_grad[0] else None
+        db = unbroadcast(-grad * a / (b * b), ctx.shapes[1]) if ctx.needs_input_grad[1] else None
         return da, db
 
 
@@ -219,19 +226,17 @@ class Clamp(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, low: Any, high: Any) -> Array:
-        ctx.save_for_backward(x)
-        ctx.limits = low, high
-        return np.asarray(np.clip(x, low, high)).astype(x.dtype, copy=False)
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> tuple:
-        x, (low, high) = ctx.saved[0], ctx.limits
         inside = np.ones(x.shape, bool)
         if low is not None:
             inside &= x >= low
         if high is not None:
             inside &= x <= high
-        return grad * inside, None, None
+        ctx.save_for_backward(inside)
+        return np.asarray(np.clip(x, low, high)).astype(x.dtype, copy=False)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        return grad * ctx.saved[0], None, None
 
 
 class Maximum(Function):

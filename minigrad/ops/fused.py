@@ -133,7 +133,8 @@ def _lengths(lengths: Any) -> np.ndarray | None:
 
 def embedding(weight: Tensor, ids: Tensor, padding_idx: int | None = None) -> Tensor:
     """Rows ``ids`` (int, any shape) of weight (V,E) -> (*ids.shape, E); row ``padding_idx`` gets no gradient."""
-    return Embedding.apply(weight, as_tensor(ids).array, padding_idx)
+    # The ids are copied: backward needs them as they are now.
+    return Embedding.apply(weight, as_tensor(ids).array.copy(), padding_idx)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, ignore_index: int = -100, label_smoothing: float = 0.0) -> Tensor:
@@ -141,7 +142,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, ignore_index: int = -100, lab
 
     With ``label_smoothing`` e the target distribution is (1 - e) one-hot + e / V (Szegedy et al., 2016).
     """
-    return CrossEntropy.apply(logits, as_tensor(targets).array, ignore_index, label_smoothing)
+    return CrossEntropy.apply(logits, as_tensor(targets).array.copy(), ignore_index, label_smoothing)
 
 
 def dropout(x: Tensor, p: float = 0.5) -> Tensor:

@@ -15,12 +15,12 @@ Array = np.ndarray
 
 
 def _plain(index: Any) -> Any:
-    """An index as NumPy wants it: Tensors become arrays."""
+    """An index as NumPy wants it; arrays are copied, since backward needs them as they are now."""
     if isinstance(index, tuple):
         return tuple(_plain(part) for part in index)
     if isinstance(index, Tensor):
-        return index.array if index.ndim else index.array[()]
-    return index
+        return index.array.copy() if index.ndim else index.array[()]
+    return index.copy() if isinstance(index, np.ndarray) else index
 
 
 def _may_repeat(index: Any) -> bool:
@@ -59,15 +59,17 @@ class SetItem(Function):
 
     @staticmethod
     def forward(ctx: Context, base: Array, value: Array, index: Any) -> Array:
-        ctx.index, ctx.value_shape = index, value.shape
-        base[index] = value
+        # Leading dimensions of size 1 mean nothing in an assignment, but NumPy refuses them for a single element.
+        ones = next((axis for axis, n in enumerate(value.shape) if n != 1), value.ndim)
+        ctx.index, ctx.value_shape, ctx.core_shape = index, value.shape, value.shape[ones:]
+        base[index] = value.reshape(ctx.core_shape)
         return base
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
         dvalue = None
         if ctx.needs_input_grad[1]:
-            dvalue = unbroadcast(np.array(grad[ctx.index]), ctx.value_shape)
+            dvalue = unbroadcast(np.array(grad[ctx.index]), ctx.core_shape).reshape(ctx.value_shape)
         grad[ctx.index] = 0
         return grad, dvalue, None
 
@@ -129,7 +131,7 @@ def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
     """Elements of ``x`` picked along ``dim`` by ``index`` (int64, as many dimensions as ``x``)."""
     if index.ndim != x.ndim:
         raise RuntimeError(f"gather: index has {index.ndim} dimensions; expected {x.ndim} as the input")
-    return Gather.apply(x, normalize_dim(dim, x.ndim), index.array)
+    return Gather.apply(x, normalize_dim(dim, x.ndim), index.array.copy())
 
 
 def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:

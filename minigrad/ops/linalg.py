@@ -29,6 +29,11 @@ class MatMul(Function):
         return da, db
 
 
+def _rows(x: Array) -> Array:
+    """All leading dimensions as one; unlike reshape(-1, n) also for n = 0."""
+    return x.reshape(int(np.prod(x.shape[:-1], dtype=np.int64)), x.shape[-1])
+
+
 class Linear(Function):
     """y = x @ weight^T + bias on rows: one product forward, two back, the bias gradient a sum over rows"""
 
@@ -37,7 +42,7 @@ class Linear(Function):
     @staticmethod
     def forward(ctx: Context, x: Array, weight: Array, bias: Array | None) -> Array:
         ctx.save_for_backward(x, weight)
-        y = np.matmul(x.reshape(-1, x.shape[-1]), weight.T)
+        y = np.matmul(_rows(x), weight.T)
         if bias is not None:
             y += bias
         return y.reshape(*x.shape[:-1], len(weight))
@@ -45,7 +50,7 @@ class Linear(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
         x, weight = ctx.saved
-        rows, dy = x.reshape(-1, x.shape[-1]), grad.reshape(-1, len(weight))
+        rows, dy = _rows(x), _rows(grad)
         # y = x @ weight^T + bias
         dx = np.matmul(dy, weight).reshape(x.shape) if ctx.needs_input_grad[0] else None
         dweight = np.matmul(dy.T, rows) if ctx.needs_input_grad[1] else None

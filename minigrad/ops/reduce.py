@@ -112,7 +112,7 @@ class LogSoftmax(Function):
     @staticmethod
     def forward(ctx: Context, x: Array, dim: int) -> Array:
         shifted = x - x.max(axis=dim, keepdims=True) if x.size else x
-        y = shifted - np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
+        y = shifted - np.log(np.exp(shifted).sum(axis=dim, keepdims=True)) if x.size else x.copy()
         ctx.save_for_backward(y)
         ctx.dim = dim
         return y

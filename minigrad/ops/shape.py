@@ -188,6 +188,9 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new dimension ``dim``."""
+    for position, tensor in enumerate(tensors):
+        if tensor.shape != tensors[0].shape:
+            raise RuntimeError(f"stack: tensor {position} has shape {tensor.shape}; expected {tensors[0].shape}")
     return cat([unsqueeze(tensor, dim) for tensor in tensors], dim)
 
 

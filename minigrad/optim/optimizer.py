@@ -112,7 +112,8 @@ class Optimizer:
         params = [param for group in self.param_groups for param in group["params"]]
         numbers = {id(param): number for number, param in enumerate(params)}
         groups = [{**group, "params": [numbers[id(param)] for param in group["params"]]} for group in self.param_groups]
-        return {"state": {numbers[id(param)]: state for param, state in self.state.items()}, "param_groups": groups}
+        states = {numbers[id(param)]: state for param, state in self.state.items() if state}
+        return {"state": states, "param_groups": groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a copy of what ``state_dict`` returned for an optimiser of the same groups.

@@ -243,7 +243,7 @@ def test_assignment_to_a_view_on_the_tape_is_refused(take):
 def test_an_operator_on_a_part_is_refused():
     """``y[1] += z`` works on the view y[1]: the message tells to write ``y[1] = y[1] + z``."""
     y = leaf() * 2
-    with pytest.raises(RuntimeError, match="assign to the tensor it views, with one index"):
+    with pytest.raises(RuntimeError, match="assign to the tensor it views"):
         y[1] += 1.0
     z = minigrad.zeros(2)
     z[1] += 1.0

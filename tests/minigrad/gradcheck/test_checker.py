@@ -80,7 +80,7 @@ def test_right_gradients_pass(mode, count_case):
 
 
 def test_a_gradient_of_another_shape_is_refused_by_the_tape():
-    with pytest.raises(RuntimeError, match=r"Product.backward .* shape \(4, 3\) for an input of shape \(3, 4\)"):
+    with pytest.raises(RuntimeError, match=r"Product\.backward .* shape \(4, 3\).* \(3, 4\)"):
         gradcheck(product(lambda da, db: (da.T, db)), [leaf(3, 4), leaf(4, 2)])
 
 

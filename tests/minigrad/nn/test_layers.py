@@ -133,7 +133,7 @@ def test_refusals() -> None:
         nn.Dropout(2)
     with pytest.raises(ValueError, match="padding_idx is 5; expected a row of the 3"):
         nn.Embedding(3, 4, padding_idx=5)
-    with pytest.raises(NotImplementedError, match="Embedding: max_norm=1.0 is not supported"):
+    with pytest.raises(NotImplementedError, match=r"Embedding: max_norm=1\.0 is not supported"):
         nn.Embedding(3, 4, max_norm=1.0)
     with pytest.raises(NotImplementedError, match="relu: inplace=True"):
         F.relu(mg.zeros(1), inplace=True)

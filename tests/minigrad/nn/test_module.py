@@ -37,7 +37,7 @@ def test_tree() -> None:
     assert [name for name, _ in net.named_children()] == ["first", "inner"]
     assert [name for name, _ in net.named_buffers()] == ["count", "scratch"]
     assert list(net.parameters())[1] is net.first.weight
-    assert list(net.modules())[0] is net
+    assert next(net.modules()) is net
     assert list(net.children()) == [net.first, net.inner]
     assert len(list(net.buffers())) == 2
     assert {"first", "scale", "count"} <= set(dir(net))
@@ -83,12 +83,24 @@ def test_reassignment_keeps_one_registration() -> None:
     net.plain = 3
     net.plain = nn.Parameter(mg.ones(2))
     assert [name for name, _ in net.named_parameters()] == ["plain"]
+    net.later = None
+    net.later = nn.ReLU()
+    assert list(net.modules()) == [net, net.later]
     net.register_buffer("buffer", None)
     net.buffer = mg.ones(2)
     assert list(net.state_dict()) == ["plain", "buffer"]
     del net.plain
     with pytest.raises(AttributeError, match="'Module' object has no attribute 'plain'"):
         _ = net.plain
+
+
+def test_reassignment_keeps_the_order() -> None:
+    net = nn.Linear(2, 2)
+    net.weight = nn.Parameter(mg.zeros(2, 2))
+    assert [name for name, _ in net.named_parameters()] == ["weight", "bias"]
+    pair = nn.Sequential(nn.ReLU(), nn.Tanh())
+    setattr(pair, "0", nn.Sigmoid())
+    assert repr(pair[0]) == "Sigmoid()"
 
 
 def test_apply_train_and_eval() -> None:
@@ -138,7 +150,7 @@ def test_state_dict_shares_memory_and_loads_by_copy() -> None:
     assert state["scale"].array is net.scale.array
     assert not state["scale"].requires_grad
     assert net.state_dict(keep_vars=True)["scale"] is net.scale
-    assert list(net.state_dict(prefix="net."))[0] == "net.scale"
+    assert next(iter(net.state_dict(prefix="net."))) == "net.scale"
     assert repr(other.load_state_dict(state)) == "<All keys matched successfully>"
     for name, param in other.named_parameters():
         np.testing.assert_array_equal(param.detach().numpy(), state[name].numpy())

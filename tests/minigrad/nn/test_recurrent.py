@@ -11,7 +11,7 @@ import minigrad as mg
 from minigrad import nn
 from minigrad.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-T, N, I, H = 4, 3, 2, 3
+T, N, INPUT, H = 4, 3, 2, 3
 LENGTHS = [2, 4, 1]
 KINDS = {"LSTM": 2, "GRU": 1}
 STACKS = [
@@ -42,7 +42,7 @@ def rows_of(options: dict[str, Any]) -> int:
 
 
 def sequences(options: dict[str, Any]) -> np.ndarray:
-    return np.random.default_rng(0).normal(size=(N, T, I) if options.get("batch_first") else (T, N, I))
+    return np.random.default_rng(0).normal(size=(N, T, INPUT) if options.get("batch_first") else (T, N, INPUT))
 
 
 @pytest.mark.parametrize("options", STACKS, ids=str)
@@ -54,7 +54,7 @@ def test_padded_input_equals_torch(twins: Any, dtype: str, kind: str, options: d
         return [y, *flat(final)]
 
     inputs = {"x": sequences(options), **(states_of(kind, rows_of(options), N) if given else {})}
-    twins.check(run, inputs, dtype, lambda lib: getattr(lib.nn, kind)(I, H, **options))
+    twins.check(run, inputs, dtype, lambda lib: getattr(lib.nn, kind)(INPUT, H, **options))
 
 
 @pytest.mark.parametrize("output", ["y", "h_n", "c_n"])
@@ -65,7 +65,7 @@ def test_each_output_alone_equals_torch(twins: Any, output: str) -> None:
 
     options = {"num_layers": 2, "bidirectional": True}
     inputs = {"x": sequences(options), **states_of("LSTM", 4, N)}
-    twins.check(run, inputs, "float64", lambda lib: lib.nn.LSTM(I, H, **options))
+    twins.check(run, inputs, "float64", lambda lib: lib.nn.LSTM(INPUT, H, **options))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -75,7 +75,7 @@ def test_unbatched_input_equals_torch(twins: Any, dtype: str, kind: str) -> None
         return [y, *flat(final)]
 
     inputs = {"x": sequences({})[:, 0], **states_of(kind, 2)}
-    twins.check(run, inputs, dtype, lambda lib: getattr(lib.nn, kind)(I, H, 2, batch_first=True))
+    twins.check(run, inputs, dtype, lambda lib: getattr(lib.nn, kind)(INPUT, H, 2, batch_first=True))
 
 
 @pytest.mark.parametrize("options", STACKS, ids=str)
@@ -93,7 +93,7 @@ def test_packed_input_equals_torch(twins: Any, kind: str, options: dict, lengths
         return [out.data, y, *flat(final)]
 
     inputs = {"x": sequences(options), **states_of(kind, rows_of(options), N)}
-    twins.check(run, inputs, "float64", lambda lib: getattr(lib.nn, kind)(I, H, **options))
+    twins.check(run, inputs, "float64", lambda lib: getattr(lib.nn, kind)(INPUT, H, **options))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -104,14 +104,14 @@ def test_cells_equal_torch(twins: Any, dtype: str, kind: str, batch: tuple, give
         return flat(cell(x, bundle(states)) if given else cell(x))
 
     states = {name: state[0] for name, state in states_of(kind, 1, *batch).items()} if given else {}
-    x = np.random.default_rng(2).normal(size=(*batch, I))
-    twins.check(run, {"x": x, **states}, dtype, lambda lib: getattr(lib.nn, kind + "Cell")(I, H))
+    x = np.random.default_rng(2).normal(size=(*batch, INPUT))
+    twins.check(run, {"x": x, **states}, dtype, lambda lib: getattr(lib.nn, kind + "Cell")(INPUT, H))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("options", STACKS, ids=str)
 def test_parameters_are_torchs(twins: Any, kind: str, options: dict) -> None:
-    ours, theirs = (getattr(lib.nn, kind)(I, H, **options) for lib in (twins.ours, twins.theirs))
+    ours, theirs = (getattr(lib.nn, kind)(INPUT, H, **options) for lib in (twins.ours, twins.theirs))
     assert [(n, tuple(p.shape)) for n, p in ours.named_parameters()] == [
         (n, tuple(p.shape)) for n, p in theirs.named_parameters()
     ]
@@ -121,7 +121,7 @@ def test_parameters_are_torchs(twins: Any, kind: str, options: dict) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_lengths_equal_each_sequence_alone(kind: str, bidirectional: bool) -> None:
-    rnn = getattr(nn, kind)(I, H, num_layers=2, bidirectional=bidirectional).double()
+    rnn = getattr(nn, kind)(INPUT, H, num_layers=2, bidirectional=bidirectional).double()
     x = mg.tensor(sequences({}), requires_grad=True)
     y, final = rnn(x, lengths=LENGTHS)
     (y.sum() + sum((state * state).sum() for state in flat(final))).backward()
@@ -143,7 +143,7 @@ def test_lengths_equal_each_sequence_alone(kind: str, bidirectional: bool) -> No
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_padding_is_never_read(kind: str) -> None:
-    rnn = getattr(nn, kind)(I, H, bidirectional=True)
+    rnn = getattr(nn, kind)(INPUT, H, bidirectional=True)
     clean = sequences({}).astype(np.float32)
     dirty = clean.copy()
     for n, length in enumerate(LENGTHS):
@@ -154,7 +154,7 @@ def test_padding_is_never_read(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_cell_is_one_step_of_the_layer(kind: str) -> None:
-    rnn, cell = getattr(nn, kind)(I, H), getattr(nn, kind + "Cell")(I, H)
+    rnn, cell = getattr(nn, kind)(INPUT, H), getattr(nn, kind + "Cell")(INPUT, H)
     cell.load_state_dict({name.removesuffix("_l0"): value for name, value in rnn.state_dict().items()})
     x, state = mg.tensor(sequences({}).astype(np.float32)), None
     y, final = rnn(x)
@@ -166,7 +166,7 @@ def test_cell_is_one_step_of_the_layer(kind: str) -> None:
 
 
 def test_reverse_direction_is_the_layer_on_reversed_input() -> None:
-    both, one = nn.LSTM(I, H, bidirectional=True), nn.LSTM(I, H)
+    both, one = nn.LSTM(INPUT, H, bidirectional=True), nn.LSTM(INPUT, H)
     reverse = {k: v for k, v in both.state_dict().items() if k.endswith("_reverse")}
     one.load_state_dict({name.removesuffix("_reverse"): value for name, value in reverse.items()})
     x = mg.tensor(sequences({}).astype(np.float32))
@@ -177,7 +177,7 @@ def test_reverse_direction_is_the_layer_on_reversed_input() -> None:
 
 
 def test_dropout_acts_between_layers_in_training_only() -> None:
-    rnn = nn.LSTM(I, H, num_layers=2, dropout=1.0)
+    rnn = nn.LSTM(INPUT, H, num_layers=2, dropout=1.0)
     x, y = mg.tensor(sequences({}).astype(np.float32)), {}
     for mode in (True, False):
         y[mode] = rnn.train(mode)(x)[0].detach().numpy()
@@ -195,7 +195,7 @@ def test_initial_values() -> None:
 
 
 def test_state_dict_round_trip_through_packed_and_padded() -> None:
-    rnn = nn.GRU(I, H, bidirectional=True)
+    rnn = nn.GRU(INPUT, H, bidirectional=True)
     x = mg.tensor(sequences({}).astype(np.float32))
     packed, h_packed = rnn(pack_padded_sequence(x, LENGTHS, enforce_sorted=False))
     y, h_n = rnn(x, lengths=LENGTHS)

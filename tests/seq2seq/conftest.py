@@ -1,0 +1,148 @@
+"""Shared by the toolkit's tests: tiny models, tiny corpora, and the commands run in this process or in their own."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from seq2seq.config import Config
+from seq2seq.data import Batch, EncodedSplit, Ragged, make_batch
+from seq2seq.model import Seq2Seq, build_model
+
+SRC_VOCAB, TRG_VOCAB = 13, 11
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+TINY = ["--src-tokenizer", "space", "--trg-tokenizer", "space", "--embedding-size", "8", "--hidden-size", "12"]
+
+
+class Result(NamedTuple):
+    """What a command left: exit code and text."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Callable[..., Seq2Seq]:
+    """tiny_model(src_vocab, trg_vocab, **settings): two small layers, weights large enough to have opinions."""
+
+    def build(src_vocab: int = SRC_VOCAB, trg_vocab: int = TRG_VOCAB, **settings: Any) -> Seq2Seq:
+        sizes = {"embedding_size": 5, "hidden_size": 6, "num_layers": 2, "dropout": 0.0, "init_range": 0.8}
+        return build_model(src_vocab, trg_vocab, dataclasses.replace(Config(), **{**sizes, **settings}))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def draw_batch() -> Callable[..., Batch]:
+    """draw_batch(seed, lengths): random sentences; ``lengths`` are (source, target) words without specials."""
+
+    def draw(seed: int = 0, lengths: Sequence[tuple[int, int]] = ((4, 3), (1, 6), (6, 1), (3, 4), (0, 0))) -> Batch:
+        rng = np.random.default_rng(seed)
+        sources = Ragged(rng.integers(4, SRC_VOCAB, src).tolist() for src, _ in lengths)
+        targets = Ragged(rng.integers(4, TRG_VOCAB, trg).tolist() for _, trg in lengths)
+        return make_batch(EncodedSplit(sources, targets), range(len(lengths)))
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def reversed_digits() -> Callable[..., list[tuple[str, str]]]:
+    """reversed_digits(count, seed): distinct pairs such as ("3 1 4", "4 1 3"), of 3 to 5 digits."""
+
+    def draw(count: int, seed: int = 0) -> list[tuple[str, str]]:
+        rng = random.Random(seed)
+        sources: dict[str, None] = {}
+        while len(sources) < count:
+            sources[" ".join(rng.choices("0123456789", k=rng.randint(3, 5)))] = None
+        return [(source, source[::-1]) for source in sources]
+
+    return draw
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, reversed_digits: Callable[..., list[tuple[str, str]]]) -> Path:
+    """A tab-separated file of 70 reversals."""
+    path = tmp_path / "digits.tsv"
+    path.write_text("".join(f"{src}\t{trg}\n" for src, trg in reversed_digits(70)))
+    return path
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """run("train", "--seed", 1): the command in this process."""
+
+    def run(command: str, *arguments: object) -> Result:
+        capsys.readouterr()
+        code = importlib.import_module(f"seq2seq.{command}").main([str(argument) for argument in arguments])
+        return Result(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def train(run: Callable[..., Result], corpus: Path, tmp_path: Path) -> Callable[..., Path]:
+    """train("name", "--epochs", 1): a tiny run on the corpus, with dropout and mixed teacher forcing; its folder."""
+
+    def train(name: str, *arguments: object, code: int = 0) -> Path:
+        folder = tmp_path / name
+        result = run("train", *tiny_options(corpus, folder), *arguments)
+        assert result.code == code, result.err
+        return folder
+
+    return train
+
+
+@pytest.fixture
+def spawn() -> Callable[..., subprocess.Popen[str]]:
+    """spawn("train", ...): the command in its own process, single-threaded, its streams piped."""
+
+    def spawn(command: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", f"seq2seq.{command}", *map(str, arguments)],
+            **{
+                "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True,
+                "env": {**os.environ, **ONE_THREAD}, **options,
+            },
+        )  # fmt: skip
+
+    return spawn
+
+
+@pytest.fixture(scope="session")
+def options() -> Callable[[Path, Path], list[str]]:
+    """options(corpus, folder): the command line of a tiny run, for ``spawn``."""
+    return tiny_options
+
+
+def tiny_options(corpus: Path, folder: Path) -> list[str]:
+    return ["--data", str(corpus), "--run-dir", str(folder), "--batch-size", "8", "--lr", "0.01", "--min-freq", "1", *TINY]
+
+
+@pytest.fixture(scope="session")
+def history() -> Callable[[Path], list[dict[str, Any]]]:
+    """history(folder): the lines of metrics.jsonl without what a clock says."""
+
+    def read(folder: Path) -> list[dict[str, Any]]:
+        records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        return [{key: value for key, value in record.items() if key != "seconds"} for record in records]
+
+    return read

@@ -1,0 +1,214 @@
+"""Greedy and beam search against plain versions: one step at a time, or all outputs there are."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from minigrad import Tensor, no_grad
+from minigrad.nn import functional as F
+from seq2seq.data import pad_sources
+from seq2seq.model import Seq2Seq
+from seq2seq.search import Hypothesis, beam_search, greedy_search
+from seq2seq.vocabulary import EOS_ID, PAD_ID, SOS_ID
+
+MAX_LENGTH = 7
+
+
+def draw_sources(seed: int, count: int) -> list[list[int]]:
+    rng = np.random.default_rng(seed)
+    return [rng.integers(4, 13, rng.integers(0, 7)).tolist() for _ in range(count)]
+
+
+@no_grad()
+def step_log_probs(model: Seq2Seq, source: Sequence[int], ids: Sequence[int]) -> np.ndarray:
+    """log p of every word at every step (T,V) when ``ids`` are given to the decoder."""
+    model.eval()
+    src, src_lengths = pad_sources([source])
+    outputs, _ = model.decoder(Tensor(np.array([[SOS_ID], *([word] for word in ids)])), model.encoder(Tensor(src), src_lengths))
+    return F.log_softmax(model.decoder.fc_out(outputs[:, 0]), dim=-1).array.astype(np.float64)
+
+
+def log_prob(model: Seq2Seq, source: Sequence[int], ids: Sequence[int], max_length: int) -> float:
+    """log p of a hypothesis; one shorter than ``max_length`` has ended by <eos>."""
+    words = [*ids, EOS_ID] if len(ids) < max_length else list(ids)
+    table = step_log_probs(model, source, ids)
+    return float(sum(table[t, word] for t, word in enumerate(words)))
+
+
+def plain_greedy(model: Seq2Seq, source: Sequence[int], max_length: int) -> list[int]:
+    ids: list[int] = []
+    while len(ids) < max_length:
+        last = step_log_probs(model, source, ids)[-1]
+        last[[PAD_ID, SOS_ID]] = -np.inf
+        if (word := int(last.argmax())) == EOS_ID:
+            break
+        ids.append(word)
+    return ids
+
+
+def all_hypotheses(model: Seq2Seq, source: Sequence[int], max_length: int, length_penalty: float) -> list[tuple[float, tuple]]:
+    """Every output there is with its score, best first."""
+    words = [word for word in range(len(model.decoder.embedding.weight)) if word not in (PAD_ID, SOS_ID, EOS_ID)]
+    found = []
+    for length in range(max_length + 1):
+        for ids in itertools.product(words, repeat=length):
+            scored = min(length + 1, max_length)
+            found.append((log_prob(model, source, ids, max_length) / scored**length_penalty, ids))
+    return sorted(found, reverse=True)
+
+
+def ids_of(hypotheses: Sequence[Hypothesis]) -> list[tuple[int, ...]]:
+    return [hypothesis.ids for hypothesis in hypotheses]
+
+
+def shift(model: Seq2Seq, word: int, amount: float) -> Seq2Seq:
+    """The model with one word more (or less) likely at every step."""
+    model.decoder.fc_out.bias.array[word] += amount
+    return model
+
+
+def test_greedy_takes_the_likeliest_word_at_each_step(tiny_model) -> None:
+    for seed in range(4):
+        model, sources = tiny_model(seed=seed), draw_sources(seed, 15)
+        found = greedy_search(model, sources, MAX_LENGTH)
+        assert ids_of(found) == [tuple(plain_greedy(model, source, MAX_LENGTH)) for source in sources]
+
+
+def test_beam_1_equals_greedy(tiny_model) -> None:
+    lengths = set()
+    for seed in range(20):
+        model, sources = shift(tiny_model(seed=seed), EOS_ID, 0.5), draw_sources(seed, 50)
+        greedy = greedy_search(model, sources, MAX_LENGTH)
+        beam = [best for (best,) in beam_search(model, sources, MAX_LENGTH, beam_size=1, length_penalty=0.0)]
+        assert ids_of(beam) == ids_of(greedy)
+        np.testing.assert_allclose([h.log_prob for h in beam], [h.log_prob for h in greedy], rtol=1e-5)
+        lengths |= {len(h.ids) for h in greedy}
+    assert lengths >= {0, 1, 2, MAX_LENGTH}, "the models are too much alike to tell"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_sentence_does_not_depend_on_its_batch(tiny_model, seed) -> None:
+    model, sources = shift(tiny_model(seed=seed), EOS_ID, 0.5), draw_sources(seed, 30)
+    order = np.random.default_rng(seed).permutation(len(sources))
+
+    def search(batch: Sequence[Sequence[int]]) -> list[Sequence[Hypothesis]]:
+        greedy = greedy_search(model, batch, MAX_LENGTH)
+        beams = beam_search(model, batch, MAX_LENGTH, beam_size=4, n_best=2)
+        return [(one, *several) for one, several in zip(greedy, beams, strict=True)]
+
+    together, shuffled = search(sources), search([sources[i] for i in order])
+    for i, source in enumerate(sources):
+        for other in (search([source])[0], shuffled[int(np.flatnonzero(order == i)[0])]):
+            assert ids_of(other) == ids_of(together[i])
+            np.testing.assert_allclose([h.score for h in other], [h.score for h in together[i]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1.0, 2.0, -0.5])
+def test_a_wide_beam_finds_what_trying_everything_finds(tiny_model, length_penalty) -> None:
+    for seed in range(6):
+        model = shift(tiny_model(trg_vocab=6, seed=seed), EOS_ID, 0.7)
+        for source in draw_sources(seed, 2):
+            found = beam_search(model, [source], 4, beam_size=150, length_penalty=length_penalty, n_best=8)[0]
+            expected = all_hypotheses(model, source, 4, length_penalty)[:8]
+            assert ids_of(found) == [ids for _, ids in expected]
+            np.testing.assert_allclose([h.score for h in found], [score for score, _ in expected], rtol=1e-5)
+
+
+def test_length_penalties_choose_differently(tiny_model) -> None:
+    model, sources = shift(tiny_model(trg_vocab=6, seed=2), EOS_ID, 0.7), draw_sources(2, 20)
+    mean_lengths = [
+        np.mean([len(best.ids) for (best,) in beam_search(model, sources, 6, beam_size=5, length_penalty=penalty)])
+        for penalty in (0.0, 1.0, 2.0)
+    ]
+    assert mean_lengths == sorted(mean_lengths)
+    assert mean_lengths[0] < mean_lengths[-1]
+
+
+def test_a_beam_finds_no_worse_than_greedy(tiny_model) -> None:
+    """Not a theorem (a narrow beam may drop the greedy path), but it holds for all of these, and mostly by a margin."""
+    gains = []
+    for seed in range(8):
+        model, sources = shift(tiny_model(seed=seed), EOS_ID, 0.5), draw_sources(seed, 30)
+        greedy = greedy_search(model, sources, MAX_LENGTH)
+        beams = beam_search(model, sources, MAX_LENGTH, beam_size=6, length_penalty=0.0)
+        gains += [beam[0].score - one.score for beam, one in zip(beams, greedy, strict=True)]
+    assert min(gains) > -1e-5
+    assert np.mean(gains) > 0.1
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0, 1.5])
+def test_scores_are_log_probabilities_of_the_model(tiny_model, length_penalty) -> None:
+    model, sources = shift(tiny_model(seed=3), EOS_ID, 0.5), draw_sources(3, 12)
+    beams = beam_search(model, sources, MAX_LENGTH, beam_size=5, length_penalty=length_penalty, n_best=5)
+    greedy = [[one] for one in greedy_search(model, sources, MAX_LENGTH)]
+    for source, hypotheses in zip(sources * 2, beams + greedy, strict=True):
+        for hypothesis in hypotheses:
+            expected = log_prob(model, source, hypothesis.ids, MAX_LENGTH)
+            assert hypothesis.log_prob == pytest.approx(expected, rel=1e-5)
+    for hypothesis in itertools.chain(*beams):
+        length = min(len(hypothesis.ids) + 1, MAX_LENGTH)
+        assert hypothesis.score == pytest.approx(hypothesis.log_prob / length**length_penalty)
+
+
+@pytest.mark.parametrize("max_length", [1, 2, 5])
+def test_a_model_that_never_ends_is_cut(tiny_model, max_length) -> None:
+    model, sources = shift(tiny_model(), EOS_ID, -100), draw_sources(0, 6)
+    assert [len(h.ids) for h in greedy_search(model, sources, max_length)] == [max_length] * 6
+    for hypotheses in beam_search(model, sources, max_length, beam_size=3, n_best=3):
+        assert [len(h.ids) for h in hypotheses] == [max_length] * 3
+
+
+def test_a_model_that_ends_at_once_says_nothing(tiny_model) -> None:
+    model, sources = shift(tiny_model(), EOS_ID, 100), draw_sources(0, 6)
+    assert ids_of(greedy_search(model, sources, MAX_LENGTH)) == [()] * 6
+    assert [ids_of(found) for found in beam_search(model, sources, MAX_LENGTH, beam_size=3)] == [[()]] * 6
+
+
+def test_n_best_is_sorted_and_distinct(tiny_model) -> None:
+    for seed in range(5):
+        model, sources = shift(tiny_model(seed=seed), EOS_ID, 0.5), draw_sources(seed, 10)
+        for found in beam_search(model, sources, MAX_LENGTH, beam_size=6, n_best=6):
+            scores = [hypothesis.score for hypothesis in found]
+            assert len(found) == 6
+            assert len(set(ids_of(found))) == 6
+            assert scores == sorted(scores, reverse=True)
+
+
+def test_fewer_than_n_best_where_there_are_no_more(tiny_model) -> None:
+    (found,) = beam_search(tiny_model(trg_vocab=6), [[5, 6]], 1, beam_size=9, n_best=9)
+    assert sorted(ids_of(found)) == [(), (0,), (4,), (5,)]
+
+
+def test_pad_and_sos_are_never_produced(tiny_model) -> None:
+    model, sources = shift(shift(tiny_model(), PAD_ID, 50), SOS_ID, 40), draw_sources(0, 8)
+    beams = beam_search(model, sources, MAX_LENGTH, beam_size=20, n_best=20)
+    for hypothesis in itertools.chain(*beams, greedy_search(model, sources, MAX_LENGTH)):
+        assert {PAD_ID, SOS_ID, EOS_ID}.isdisjoint(hypothesis.ids)
+
+
+def test_a_reversed_source_is_read_backwards(tiny_model) -> None:
+    model, sources = tiny_model(), [[4, 5, 6, 7], [9, 8], [5]]
+    backwards = [source[::-1] for source in sources]
+    assert greedy_search(model, sources, MAX_LENGTH, reverse_source=True) == greedy_search(model, backwards, MAX_LENGTH)
+    assert beam_search(model, sources, MAX_LENGTH, reverse_source=True) == beam_search(model, backwards, MAX_LENGTH)
+
+
+def test_dropout_is_off(tiny_model) -> None:
+    model, sources = tiny_model(dropout=0.5).train(), draw_sources(0, 10)
+    assert greedy_search(model, sources, MAX_LENGTH) == greedy_search(model.train(), sources, MAX_LENGTH)
+    assert beam_search(model.train(), sources, MAX_LENGTH) == beam_search(model.train(), sources, MAX_LENGTH)
+
+
+def test_no_sentences_give_no_hypotheses(tiny_model) -> None:
+    assert greedy_search(tiny_model(), [], MAX_LENGTH) == []
+    assert beam_search(tiny_model(), [], MAX_LENGTH) == []
+
+
+@pytest.mark.parametrize(("beam_size", "n_best"), [(2, 3), (0, 0), (3, 0)])
+def test_n_best_must_fit_the_beam(tiny_model, beam_size, n_best) -> None:
+    with pytest.raises(ValueError, match=f"n_best is {n_best}; expected 1 to beam_size = {beam_size}"):
+        beam_search(tiny_model(), [[4]], MAX_LENGTH, beam_size, n_best=n_best)
