@@ -1,4 +1,4 @@
-"""What the whole suite shares: Hypothesis profiles, and the count of gradient-checked cases.
+"""What the whole suite shares: one BLAS thread, Hypothesis profiles, and the count of gradient-checked cases.
 
 The suite promises at least ``REQUIRED_CASES`` gradients compared with finite differences. Tests call the ``count_case``
 fixture once per comparison; the sum over all workers is printed at the end, and a run of the complete suite fails if it
@@ -14,6 +14,11 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Tiny products in several test processes: more BLAS threads than that would only wait for each other. Set before NumPy
+# or PyTorch is loaded; programs that tests start inherit it.
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 REQUIRED_CASES = 2000
 

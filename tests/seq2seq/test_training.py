@@ -206,6 +206,18 @@ def test_plain_progress_lines_say_loss_speed_and_time_left(capsys) -> None:
     assert " tokens/s  0:00" in second
 
 
+def test_a_terminal_gets_a_bar(capsys, monkeypatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    display = ProgressDisplay(total_steps=10, step=2)
+    display.update({"step": 3, "loss": 2.0, "src_tokens": 40, "trg_tokens": 60})
+    display.say("epoch 1")
+    display.close()
+    out, err = capsys.readouterr()
+    assert out == "epoch 1\n"
+    assert "3/10" in err
+    assert "tok/s" in err
+
+
 def test_it_learns_to_reverse_digits(run, tmp_path, reversed_digits) -> None:
     pairs = reversed_digits(3800)
     for name, part in (("train", pairs[:3500]), ("test", pairs[3500:])):

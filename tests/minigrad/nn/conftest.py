@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 
@@ -100,15 +99,6 @@ class Twins:
             for name, param in module.named_parameters():
                 param.copy_(lib.torch.tensor(draw(name, tuple(param.shape))))
         return module
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny products in many test processes: threads of BLAS would only wait for each other."""
-    if importlib.util.find_spec("torch"):
-        importlib.import_module("torch").set_num_threads(1)
-    with threadpool_limits(1):
-        yield
 
 
 @pytest.fixture(scope="session")

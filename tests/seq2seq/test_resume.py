@@ -1,0 +1,253 @@
+"""--resume goes on exactly: metrics and weights are those of a run that nothing interrupted, to the bit."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import seq2seq.trainer as trainer_module
+from minigrad import Tensor
+from minigrad.serialization import from_bytes
+from seq2seq import checkpoint
+from seq2seq.model import Seq2Seq
+
+STEPS_PER_EPOCH, EPOCHS = 9, 3
+
+
+def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every number, text and array in nested containers, by its path."""
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(item, f"{name}.{key}")
+    else:
+        yield name, value.array if isinstance(value, Tensor) else value
+
+
+def assert_same_checkpoint(one: Path, two: Path, name: str, *keys: str) -> None:
+    """Weights, moments and progress are equal to the bit."""
+    contents = [from_bytes(checkpoint.path_of(folder, name).read_bytes()) for folder in (one, two)]
+    first, second = (dict(leaves({key: content[key] for key in keys} if keys else content)) for content in contents)
+    assert first.keys() == second.keys()
+    for path, value in first.items():
+        np.testing.assert_array_equal(value, second[path], err_msg=path)
+
+
+def assert_same_run(one: Path, two: Path, history: Callable[[Path], list]) -> None:
+    assert history(one) == history(two)
+    for name in ("last", "best"):
+        assert_same_checkpoint(one, two, name)
+
+
+@pytest.fixture
+def whole(train) -> Path:
+    """An uninterrupted run with dropout and mixed teacher forcing."""
+    return train("whole", "--epochs", EPOCHS)
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """interrupt(action, *steps): the action happens while the loss of these steps (from 0, a process) is computed."""
+
+    def interrupt(action: Callable[[], Any], *steps: int) -> None:
+        loss, count = Seq2Seq.loss, -1
+
+        def counted(model: Seq2Seq, *arguments: Any) -> Any:
+            nonlocal count
+            count += model.training
+            if model.training and count in steps:
+                action()
+            return loss(model, *arguments)
+
+        monkeypatch.setattr(Seq2Seq, "loss", counted)
+
+    return interrupt
+
+
+@pytest.mark.parametrize("stops", [(1,), (4, 5, 17), (9,), (18, 26)], ids=str)
+def test_runs_stopped_by_max_steps(train, run, whole, history, stops) -> None:
+    folder = train("parts", "--epochs", EPOCHS, "--max-steps", stops[0])
+    for stop in (*stops[1:], 27):
+        assert run("train", "--run-dir", folder, "--resume", "--max-steps", stop).code == 0
+    # A run also validates where it is stopped; all else is the same.
+    extra = [record for record in history(folder) if "val_loss" in record and record["step"] in stops]
+    assert [r for r in history(folder) if r not in extra] == [r for r in history(whole) if r not in extra]
+    assert_same_checkpoint(folder, whole, "last", "model", "optimizer")
+
+
+def test_more_epochs(train, run, whole, history) -> None:
+    folder = train("parts", "--epochs", 1)
+    assert run("train", "--run-dir", folder, "--resume", "--epochs", EPOCHS).code == 0
+    assert_same_run(folder, whole, history)
+
+
+def test_interrupted_in_mid_epoch(train, run, whole, history, interrupt) -> None:
+    interrupt(lambda: signal.raise_signal(signal.SIGINT), 0, 4, 11, 14, 20)
+    folder = train("parts", "--epochs", EPOCHS, code=130)
+    stops = [json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"]]
+    while run("train", "--run-dir", folder, "--resume").code == 130:
+        stops.append(history(folder)[-1]["step"])
+    assert stops == [1, 5, 12, 15, 21]
+    assert_same_run(folder, whole, history)
+
+
+def test_interrupted_at_the_last_step_of_an_epoch(train, run, whole, history, interrupt) -> None:
+    interrupt(lambda: signal.raise_signal(signal.SIGTERM), STEPS_PER_EPOCH - 1)
+    folder = train("parts", "--epochs", EPOCHS, code=130)
+    assert run("train", "--run-dir", folder, "--resume").code == 0
+    assert_same_run(folder, whole, history)
+
+
+@pytest.mark.parametrize("save_every", [1, 4, 100])
+@pytest.mark.parametrize("crash_at", [13, 26])
+def test_crashed_between_two_saves(train, run, whole, history, interrupt, save_every, crash_at) -> None:
+    class Crash(BaseException):
+        """What nothing catches."""
+
+    def crash() -> None:
+        raise Crash
+
+    interrupt(crash, crash_at)
+    with pytest.raises(Crash):
+        train("parts", "--epochs", EPOCHS, "--save-every", save_every)
+    assert run("train", "--run-dir", whole.with_name("parts"), "--resume").code == 0
+    assert_same_run(whole.with_name("parts"), whole, history)
+
+
+@pytest.mark.parametrize("failing", ["best", "last"])
+@pytest.mark.parametrize("save_every", [1, 3, 100])
+def test_disk_full_while_an_epoch_is_saved(train, run, whole, history, monkeypatch, failing, save_every) -> None:
+    save, validations = trainer_module.checkpoint.save, 0
+
+    def full(path: Path, *arguments: Any) -> None:
+        if path.stem == failing and validations == 2:
+            raise OSError(28, "No space left on device", str(path))
+        save(path, *arguments)
+
+    def validated(*arguments: Any) -> dict[str, float]:
+        nonlocal validations
+        validations += 1
+        return evaluate_split(*arguments)
+
+    evaluate_split = trainer_module.evaluate_split
+    monkeypatch.setattr(trainer_module.checkpoint, "save", full)
+    monkeypatch.setattr(trainer_module, "evaluate_split", validated)
+    folder = train("parts", "--epochs", EPOCHS, "--save-every", save_every, code=2)
+    monkeypatch.undo()
+    assert run("train", "--run-dir", folder, "--resume").code == 0
+    assert_same_run(folder, whole, history)
+
+
+def wait_for_steps(folder: Path, count: int, child: subprocess.Popen[str]) -> None:
+    """Until the log has so many lines; fails if the process ends before."""
+    for _ in range(3000):
+        log = folder / "metrics.jsonl"
+        if log.exists() and log.read_text().count("\n") >= count:
+            return
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.01)
+    pytest.fail("the process makes no progress")
+
+
+def go_on_and_compare(run, train, folder: Path, whole_name: str, history, *options: object) -> None:
+    """Resume for some steps, and compare with a new run of as many."""
+    stop = history(folder)[-1]["step"] + 12
+    result = run("train", "--run-dir", folder, "--resume", "--max-steps", stop)
+    assert result.code == 0, result.err
+    assert_same_run(folder, train(whole_name, "--epochs", 900, "--max-steps", stop, *options), history)
+
+
+def test_ctrl_c_says_how_to_resume(spawn, options, corpus, tmp_path, run, train, history) -> None:
+    folder = tmp_path / "parts"
+    child = spawn("train", *options(corpus, folder), "--epochs", 900)
+    wait_for_steps(folder, 15, child)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (130, "")
+    step = from_bytes(checkpoint.path_of(folder, "last").read_bytes())["progress"]["step"]
+    assert out.endswith(
+        f"interrupted after step {step}, saved; to go on:\n  python -m seq2seq.train --run-dir {folder} --resume\n"
+    )
+    go_on_and_compare(run, train, folder, "whole", history)
+
+
+def test_killed_at_any_moment(spawn, options, corpus, tmp_path, run, train, history) -> None:
+    rng = random.Random(1)
+    for attempt in range(4):
+        folder = tmp_path / f"parts-{attempt}"
+        child = spawn("train", *options(corpus, folder), "--epochs", 900, "--save-every", 2)
+        wait_for_steps(folder, rng.randrange(8, 25), child)
+        time.sleep(rng.uniform(0, 0.02))
+        child.kill()
+        child.communicate()
+        go_on_and_compare(run, train, folder, f"whole-{attempt}", history, "--save-every", 2)
+
+
+def test_resuming_a_finished_run_changes_nothing(train, run, history) -> None:
+    folder = train("run", "--epochs", 1)
+    before = history(folder), checkpoint.path_of(folder, "last").read_bytes()
+    assert run("train", "--run-dir", folder, "--resume").code == 0
+    assert (history(folder), checkpoint.path_of(folder, "last").read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--lr", 0.5, "resume: lr is 0.5; the run was started with 0.01 and goes on only with that"),
+        ("--hidden-size", 9, "resume: hidden_size is 9; the run was started with 12"),
+        ("--seed", 3, "resume: seed is 3; the run was started with 1234"),
+        ("--data", "numbers", "resume: data is 'numbers'; the run was started with"),
+    ],
+)
+def test_another_setting_is_refused(train, run, option, value, message) -> None:
+    folder = train("run", "--epochs", 1)
+    before = checkpoint.path_of(folder, "last").read_bytes()
+    result = run("train", "--run-dir", folder, "--resume", option, value)
+    assert result.code == 2
+    assert result.err.startswith(f"error: {message}")
+    assert result.err.count("\n") == 1
+    assert checkpoint.path_of(folder, "last").read_bytes() == before
+
+
+def test_changed_training_data_is_refused(train, run, corpus) -> None:
+    folder = train("run", "--epochs", 1)
+    corpus.write_text(corpus.read_text() + "1 2 3\t3 2 1\n")
+    result = run("train", "--run-dir", folder, "--resume", "--epochs", 2)
+    assert result.code == 2
+    assert result.err.startswith(f"error: {corpus}: changed since the training")
+
+
+def test_a_run_is_not_overwritten(train, run, corpus, options) -> None:
+    folder = train("run", "--epochs", 1)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    result = run("train", *options(corpus, folder), "--epochs", 1)
+    assert result.code == 2
+    assert result.err == f"error: run_dir {folder} holds a run already; pass --resume to go on with it, or another --run-dir\n"
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_there_must_be_something_to_resume(train, run, tmp_path) -> None:
+    result = run("train", "--run-dir", tmp_path / "none", "--resume")
+    assert result.err == f"error: {tmp_path / 'none' / 'config.json'}: No such file or directory; expected the folder of a training run\n"
+    assert not (tmp_path / "none").exists()
+    folder = train("run", "--epochs", 1)
+    checkpoint.path_of(folder, "last").unlink()
+    result = run("train", "--run-dir", folder, "--resume")
+    assert result.err == f"error: {checkpoint.path_of(folder, 'last')}: missing; there is nothing to resume\n"
+    assert run("train", "--resume").err.startswith("error: resume: --run-dir is missing")
+
+
+def test_a_broken_last_line_of_the_log_is_dropped(train, run, whole, history) -> None:
+    folder = train("parts", "--epochs", 2)
+    with open(folder / "metrics.jsonl", "a") as log:
+        log.write('{"step": 19, "epo')
+    assert run("train", "--run-dir", folder, "--resume", "--epochs", EPOCHS).code == 0
+    assert_same_run(folder, whole, history)
