@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import dtypes, ops
+from minigrad.ops import convert, inplace
 from minigrad.tensor import Tensor
 
 METHODS = (
@@ -21,6 +22,11 @@ METHODS = (
     "permute", "transpose", "expand", "expand_as", "squeeze", "unsqueeze", "flatten", "split", "chunk", "flip",
     "gather", "index_select", "repeat", "view", "view_as", "t", "matmul", "bmm", "eq", "ne", "lt", "le", "gt", "ge",
     "logical_not", "isnan", "isinf", "isfinite", "masked_select", "round", "floor",
+    "clone",
+)  # fmt: skip
+
+IN_PLACE = (
+    "copy_", "fill_", "zero_", "add_", "sub_", "mul_", "div_", "clamp_", "masked_fill_", "uniform_", "normal_",
 )  # fmt: skip
 
 CONVERSIONS: dict[str, np.dtype] = {
@@ -33,7 +39,8 @@ OPERATORS: dict[str, Callable] = {
     "__matmul__": ops.matmul, "__neg__": ops.neg, "__abs__": ops.abs, "__getitem__": ops.getitem,
     "__eq__": ops.eq, "__ne__": ops.ne, "__lt__": ops.lt, "__le__": ops.le, "__gt__": ops.gt, "__ge__": ops.ge,
     "__invert__": ops.logical_not, "__and__": ops.logical_and, "__or__": ops.logical_or,
-    "__floordiv__": ops.floor_divide, "__mod__": ops.remainder,
+    "__floordiv__": ops.floor_divide, "__mod__": ops.remainder, "__setitem__": ops.setitem,
+    "__iadd__": inplace.add_, "__isub__": inplace.sub_, "__imul__": inplace.mul_, "__itruediv__": inplace.div_,
 }  # fmt: skip
 
 REFLECTED = {
@@ -53,15 +60,26 @@ def _reflected(function: Callable) -> Callable[[Tensor, Any], Tensor]:
     return lambda self, other: function(other, self)
 
 
+def _attach(name: str, value: Any) -> None:
+    setattr(Tensor, name, value)
+
+
 def attach() -> None:
     for name in METHODS:
-        setattr(Tensor, name, getattr(ops, name))
+        _attach(name, getattr(ops, name))
+    for name in IN_PLACE:
+        _attach(name, getattr(inplace, name))
+    for name in ("to", "type_as", "cpu", "cuda", "contiguous"):
+        _attach(name, getattr(convert, name))
     for name, function in OPERATORS.items():
-        setattr(Tensor, name, function)
+        _attach(name, function)
     for name, function in REFLECTED.items():
-        setattr(Tensor, name, _reflected(function))
+        _attach(name, _reflected(function))
     for name, dtype in CONVERSIONS.items():
-        setattr(Tensor, name, _conversion(dtype))
+        _attach(name, _conversion(dtype))
+    _attach("type", convert.to)
+    _attach("T", property(lambda self: ops.permute(self, tuple(reversed(range(self.ndim))))))
+    _attach("mT", property(lambda self: ops.transpose(self, -2, -1)))
 
 
 attach()

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad import autograd, random
-from minigrad.device import CPU, require_cpu
+from minigrad import autograd
+from minigrad.device import CPU
 from minigrad.device import device as Device
 from minigrad.dtypes import bool_, float32, int64, is_floating
 
@@ -161,14 +161,6 @@ class Tensor:
     def is_cuda(self) -> bool:
         return False
 
-    @property
-    def T(self) -> Tensor:
-        return ops.permute(self, tuple(reversed(range(self.ndim))))
-
-    @property
-    def mT(self) -> Tensor:
-        return ops.transpose(self, -2, -1)
-
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
 
@@ -247,83 +239,7 @@ class Tensor:
 
     __hash__ = object.__hash__
 
-    # --- to another dtype, device or memory -----------------------------------------------------------------------
-    def to(self, *targets: Any, dtype: Any = None, device: Any = None, **_options: Any) -> Tensor:
-        """``to(dtype)``, ``to(device)``, ``to(other)``: this tensor itself where nothing changes."""
-        for target in targets:
-            if isinstance(target, Tensor):
-                dtype = target.dtype
-            elif isinstance(target, np.dtype | type):
-                dtype = target
-            else:
-                device = target
-        require_cpu(device)
-        return self if dtype is None or np.dtype(dtype) == self.dtype else ops.cast(self, np.dtype(dtype))
-
-    def type(self, dtype: Any) -> Tensor:
-        return self.to(dtype=dtype)
-
-    def type_as(self, other: Tensor) -> Tensor:
-        return self.to(dtype=other.dtype)
-
-    def cpu(self) -> Tensor:
-        return self
-
-    def cuda(self, index: Any = None) -> Tensor:
-        return self.to(device="cuda")
-
-    def clone(self) -> Tensor:
-        return ops.clone(self)
-
-    def contiguous(self) -> Tensor:
-        return self if self.is_contiguous() else ops.clone(self)
-
-    # --- in place -------------------------------------------------------------------------------------------------
-    def __setitem__(self, index: Any, value: Any) -> None:
-        ops.setitem(self, index, value)
-
-    def _assign(self, value: Any) -> Tensor:
-        ops.setitem(self, ..., value)
-        return self
-
-    def copy_(self, source: Any) -> Tensor:
-        return self._assign(source)
-
-    def fill_(self, value: Any) -> Tensor:
-        return self._assign(value)
-
-    def zero_(self) -> Tensor:
-        return self._assign(0)
-
-    def add_(self, other: Any, *, alpha: Any = 1) -> Tensor:
-        return self._assign(self + (other if alpha == 1 else other * alpha))
-
-    def sub_(self, other: Any) -> Tensor:
-        return self._assign(self - other)
-
-    def mul_(self, other: Any) -> Tensor:
-        return self._assign(self * other)
-
-    def div_(self, other: Any) -> Tensor:
-        return self._assign(self / other)
-
-    def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
-        return self._assign(self.clamp(min, max))
-
-    def masked_fill_(self, mask: Tensor, value: Any) -> Tensor:
-        return self._assign(self.masked_fill(mask, value))
-
-    def uniform_(self, from_: Any = 0.0, to: Any = 1.0) -> Tensor:
-        """Fill with draws from U[from_, to)."""
-        return self._assign(Tensor(random.generator().uniform(from_, to, self.shape).astype(self.dtype)))
-
-    def normal_(self, mean: Any = 0.0, std: Any = 1.0) -> Tensor:
-        """Fill with draws from N(mean, std**2)."""
-        return self._assign(Tensor(random.generator().normal(mean, std, self.shape).astype(self.dtype)))
-
-    __iadd__, __isub__, __imul__, __itruediv__ = add_, sub_, mul_, div_
-
-    if TYPE_CHECKING:  # the rest is attached by minigrad.methods, from one table
+    if TYPE_CHECKING:  # attached by minigrad.methods
 
         def __getattr__(self, name: str) -> Any: ...
         def __add__(self, other: Any) -> Tensor: ...
@@ -336,6 +252,7 @@ class Tensor:
         def __pow__(self, other: Any) -> Tensor: ...
         def __matmul__(self, other: Any) -> Tensor: ...
         def __getitem__(self, index: Any) -> Tensor: ...
+        def __setitem__(self, index: Any, value: Any) -> None: ...
         def __eq__(self, other: object) -> Any: ...
         def __ne__(self, other: object) -> Any: ...
         def __lt__(self, other: Any) -> Tensor: ...
@@ -349,6 +266,3 @@ def sizes(arguments: Sequence[Any]) -> tuple[int, ...]:
     if len(arguments) == 1 and isinstance(arguments[0], tuple | list):
         arguments = arguments[0]
     return tuple(int(size) for size in arguments)
-
-
-from minigrad import ops  # noqa: E402  (ops build on Tensor; the methods above need them only when called)

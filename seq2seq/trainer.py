@@ -90,7 +90,8 @@ class Trainer:
             self.progress = dataclasses.replace(self.progress, step=record["step"], batch=self.progress.batch + 1)
             if self.interrupted:
                 return self._save("last")
-            if self.config.save_every and self.progress.step % self.config.save_every == 0:
+            due = self.config.save_every and self.progress.step % self.config.save_every == 0
+            if due and self.progress.batch < len(batches):  # an epoch's end is saved with its validation
                 self._save("last")
         self._finish_epoch(log, display)
 

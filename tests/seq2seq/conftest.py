@@ -5,24 +5,21 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
-import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
 
 from seq2seq.config import Config
 from seq2seq.data import Batch, EncodedSplit, Ragged, make_batch
 from seq2seq.model import Seq2Seq, build_model
 
 SRC_VOCAB, TRG_VOCAB = 13, 11
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 TINY = ["--src-tokenizer", "space", "--trg-tokenizer", "space", "--embedding-size", "8", "--hidden-size", "12"]
 
 
@@ -32,12 +29,6 @@ class Result(NamedTuple):
     code: int
     out: str
     err: str
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    with threadpool_limits(1):
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -113,16 +104,12 @@ def train(run: Callable[..., Result], corpus: Path, tmp_path: Path) -> Callable[
 
 @pytest.fixture
 def spawn() -> Callable[..., subprocess.Popen[str]]:
-    """spawn("train", ...): the command in its own process, single-threaded, its streams piped."""
+    """spawn("train", ...): the command in its own process, its streams piped."""
 
     def spawn(command: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", f"seq2seq.{command}", *map(str, arguments)],
-            **{
-                "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True,
-                "env": {**os.environ, **ONE_THREAD}, **options,
-            },
-        )  # fmt: skip
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        words = [sys.executable, "-m", f"seq2seq.{command}", *map(str, arguments)]
+        return subprocess.Popen(words, **{**streams, **options})
 
     return spawn
 

@@ -1,0 +1,342 @@
+"""A user's mistake is one line on stderr that names it, and exit code 2; nothing is written and nothing is lost."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seq2seq import checkpoint
+
+GOOD_LINES = "".join(f"{i} {i + 1}\t{i + 1} {i}\n" for i in range(40))
+MEGABYTE = "word " * 200_000
+
+
+def snapshot(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def refused(run, tmp_path: Path) -> Callable[..., None]:
+    """refused(message, command, *arguments): the command fails with that line and leaves all files as they are."""
+
+    def refused(message: str, command: str, *arguments: object) -> None:
+        before = snapshot(tmp_path)
+        result = run(command, *arguments)
+        assert result.code == 2, result
+        assert result.err.startswith(f"error: {message}"), result.err
+        assert result.err.count("\n") == 1
+        assert "Traceback" not in result.out + result.err
+        assert snapshot(tmp_path) == before
+
+    return refused
+
+
+@pytest.fixture
+def folder(train) -> Path:
+    """A good run."""
+    return train("run", "--epochs", 1)
+
+
+OPTIONS: dict[str, tuple[list[object], str]] = {
+    "unknown option": (["--hiden-size", 3], "unrecognized arguments: --hiden-size 3"),
+    "unknown data set": (["--data", "multi31k"], "data is 'multi31k'; expected one of numbers, multi30k, spa-eng, scan, cmudict"),
+    "unknown variant": (["--data", "scan:short"], "data is 'scan:short'; expected scan, alone or with one of"),
+    "unknown language": (["--data", "numbers", "--trg-language", "tlh"], "trg_language is 'tlh'; num2words spells"),
+    "wrong type": (["--hidden-size", "wide"], 'Parser key "hidden_size": Expected a <class \'int\'>'),
+    "fraction": (["--num-layers", 1.5], 'Parser key "num_layers"'),
+    "too small": (["--hidden-size", 0], "hidden_size is 0; expected 1 to 65536"),
+    "batch size": (["--batch-size", -4], "batch_size is -4; expected 1 to"),
+    "probability": (["--dropout", 1.5], "dropout is 1.5; expected 0 to 1"),
+    "teacher forcing": (["--teacher-forcing-ratio", -0.1], "teacher_forcing_ratio is -0.1; expected 0 to 1"),
+    "smoothing": (["--label-smoothing", 2], "label_smoothing is 2.0; expected 0 to 1"),
+    "learning rate": (["--lr", -1], "lr is -1.0; expected 0 to"),
+    "seed": (["--seed", -1], "seed is -1; expected 0 to"),
+    "not a number": (["--lr", "nan"], 'Parser key "lr"'),
+    "save_every": (["--save-every", 0], "save_every is 0; expected 1 to"),
+    "threads": (["--threads", 0], "threads is 0; expected 1 to"),
+    "cuda": (["--device", "cuda"], "device is 'cuda'; expected 'cpu': this version has no CUDA kernels"),
+    "device": (["--device", "tpu"], 'Parser key "device"'),
+    "bf16": (["--precision", "bf16"], 'Parser key "precision"'),
+    "tokenizer": (["--src-tokenizer", "words"], "tokenizer is 'words'; expected one of word, space, char, sentencepiece"),
+    "own splits": (["--data", "numbers", "--valid", "v.tsv"], "valid is 'v.tsv'; expected none: numbers has its own splits"),
+    "no pairs left": (["--max-length", 1], "data "),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options(refused, corpus, tmp_path, name) -> None:
+    arguments, message = OPTIONS[name]
+    refused(message, "train", "--data", corpus, "--run-dir", tmp_path / "run", "--epochs", 1, *arguments)
+
+
+CONFIGS: dict[str, tuple[str, str]] = {
+    "unknown key": ("hiden_size: 3\n", ""),
+    "wrong type": ("hidden_size: wide\n", ""),
+    "range": ("hidden_size: 0\n", "hidden_size is 0; expected 1 to 65536"),
+    "no mapping": ("- 1\n- 2\n", ""),
+    "no YAML": ("a: [1, 2\nb: }\n", ""),
+    "data set": ("data: multi31k\n", "data is 'multi31k'; expected one of"),
+    "runs code": ("data: !!python/object/apply:os.abort []\n", ""),
+}
+
+
+@pytest.mark.parametrize("command", ["train", "gradcheck"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_files(refused, corpus, tmp_path, command, name) -> None:
+    if (command, name) == ("gradcheck", "data set"):
+        pytest.skip("a gradient check reads no data")
+    text, message = CONFIGS[name]
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    data = [] if name == "data set" else ["--data", corpus]
+    refused(message, command, *data, "--run-dir", tmp_path / "run", "--config", path)
+
+
+def test_a_missing_config_file_is_named(refused, tmp_path) -> None:
+    refused('Parser key "config": File does not exist: ', "train", "--config", tmp_path / "none.yaml")
+
+
+def test_an_unknown_config_key_is_named(run, tmp_path) -> None:
+    (tmp_path / "settings.yaml").write_text("hiden_size: 3\n")
+    assert "hiden_size" in run("train", "--config", tmp_path / "settings.yaml").err
+
+
+FILES: dict[str, tuple[bytes | None, str]] = {
+    "missing": (None, "{path}: no such file"),
+    "empty": (b"", "{path}: empty; expected one sentence a line"),
+    "invalid UTF-8": (b"a\tb\nc\xff\td\n", "{path}:2: invalid UTF-8 (byte 0xff at column 2); expected UTF-8 text"),
+    "a megabyte": (f"a\tb\n{MEGABYTE}\tb\n".encode(), "{path}:2: line is longer than 100,000 bytes; expected a sentence"),
+    "one column": (b"a\tb\nc d\n", "{path}:2: 1 column; expected source TAB target"),
+    "one source": (b"a\tb\n", "{path}: one distinct source sentence; expected more"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_training_files(refused, tmp_path, name) -> None:
+    content, message = FILES[name]
+    path = tmp_path / "bad.tsv"
+    if content is not None:
+        path.write_bytes(content)
+    refused(message.format(path=path), "train", "--data", path, "--run-dir", tmp_path / "run")
+    good = tmp_path / "good.tsv"
+    good.write_text(GOOD_LINES)
+    if name != "one source":
+        refused(message.format(path=path), "train", "--data", good, "--valid", path, "--run-dir", tmp_path / "run")
+
+
+def test_unequal_line_counts_name_both_files(refused, tmp_path) -> None:
+    src, trg = tmp_path / "train.de", tmp_path / "train.en"
+    src.write_text("a\n" * 5)
+    trg.write_text("b\n" * 4)
+    message = f"{src} has 5 lines, {trg} has 4; expected equal numbers"
+    refused(message, "train", "--data", f"{src},{trg}", "--run-dir", tmp_path / "run")
+
+
+def test_a_broken_gzip_file(refused, tmp_path) -> None:
+    path = tmp_path / "train.tsv.gz"
+    path.write_bytes(gzip.compress(GOOD_LINES.encode())[:-20])
+    refused(f"{path}: cannot be read to its end", "train", "--data", path, "--run-dir", tmp_path / "run")
+
+
+def test_a_folder_and_an_unknown_ending_are_no_data(refused, tmp_path) -> None:
+    (tmp_path / "folder.tsv").mkdir()
+    refused(f"{tmp_path / 'folder.tsv'}: not a regular file", "train", "--data", tmp_path / "folder.tsv")
+    refused(f"data is '{tmp_path / 'x.txt'}'; expected one of numbers", "train", "--data", tmp_path / "x.txt")
+
+
+TRANSLATE: dict[str, tuple[list[object], str]] = {
+    "beam": (["--beam-size", 0], "beam_size is 0; expected at least 1"),
+    "n-best": (["--beam-size", 2, "--n-best", 3], "n_best is 3; expected at most beam_size = 2"),
+    "batch": (["--batch-size", 0], "batch_size is 0; expected at least 1"),
+    "threads": (["--threads", -1], "threads is -1; expected at least 1"),
+    "type": (["--beam-size", "wide"], "argument --beam-size: invalid int value: 'wide'"),
+    "penalty": (["--beam-size", 2, "--length-penalty", "nan"], "length_penalty is nan"),
+    "cuda": (["--device", "cuda"], "argument --device: invalid choice: 'cuda'"),
+    "unknown": (["--bean-size", 2], "unrecognized arguments: --bean-size 2"),
+}
+
+
+@pytest.mark.parametrize("name", TRANSLATE)
+def test_translate_options(refused, folder, corpus, name) -> None:
+    arguments, message = TRANSLATE[name]
+    refused(message, "translate", folder, "--input", corpus, *arguments)
+
+
+EVALUATE: dict[str, tuple[list[object], str]] = {
+    "beam": (["--beam-size", 0], "beam_size"),
+    "split": (["--split", "dev"], "split is 'dev'; expected one of train, valid of"),
+    "type": (["--batch-size", "x"], "argument --batch-size: invalid int value: 'x'"),
+    "threads": (["--threads", 0], "threads is 0; expected at least 1"),
+}
+
+
+@pytest.mark.parametrize("name", EVALUATE)
+def test_evaluate_options(refused, folder, name) -> None:
+    arguments, message = EVALUATE[name]
+    refused(message, "evaluate", folder, *arguments)
+
+
+@pytest.mark.parametrize("command", ["translate", "evaluate"])
+def test_a_missing_argument(refused, command) -> None:
+    refused("the following arguments are required: run_dir", command)
+
+
+@pytest.mark.parametrize("name", ["missing", "empty", "invalid UTF-8", "a megabyte"])
+def test_translated_files(refused, folder, tmp_path, name) -> None:
+    content, message = FILES[name]
+    path, output = tmp_path / "input.txt", tmp_path / "output.txt"
+    if content is not None:
+        path.write_bytes(content)
+    refused(message.format(path=path), "translate", folder, "--input", path, "--output", output)
+
+
+def test_a_file_of_unknown_words(refused, folder, tmp_path) -> None:
+    path = tmp_path / "other.tsv"
+    path.write_text("vier fünf\tfive four\nsechs\tsix\n")
+    refused(f"{path}: none of its 3 words is in the source vocabulary", "evaluate", folder, "--test", path)
+    path.write_text("vier fünf\nsechs\n")
+    refused(f"{path}: none of its 3 words is in the source vocabulary", "translate", folder, "--input", path)
+
+
+def test_output_that_cannot_be_written(refused, folder, corpus, tmp_path) -> None:
+    missing = tmp_path / "none"
+    refused(f"{missing}", "translate", folder, "--input", corpus, "--output", missing / "out.txt")
+    refused(f"{missing}", "evaluate", folder, "--json", missing / "scores.json")
+
+
+def test_data_that_changed_since_the_training(refused, folder, corpus) -> None:
+    corpus.write_text(GOOD_LINES)
+    refused(f"{corpus}: changed since the training", "evaluate", folder)
+
+
+def change_json(path: Path, **changes: Any) -> None:
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, **changes}))
+
+
+def swap_text(folder: Path) -> None:
+    content = json.loads((folder / "text.json").read_text())
+    words = content["src_vocabulary"]["tokens"]
+    words[4], words[5] = words[5], words[4]
+    (folder / "text.json").write_text(json.dumps(content))
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no config": (lambda f: (f / "config.json").unlink(), "config.json: No such file or directory; expected the folder of"),
+    "config text": (lambda f: (f / "config.json").write_text("{"), "config.json: not valid JSON"),
+    "config list": (lambda f: (f / "config.json").write_text("[]"), "config.json: unknown or missing settings: no object"),
+    "config bytes": (lambda f: (f / "config.json").write_bytes(b"\xff\x00"), "config.json: not valid JSON"),
+    "config key": (lambda f: change_json(f / "config.json", depth=3), "config.json: unknown or missing settings: depth"),
+    "config type": (lambda f: change_json(f / "config.json", hidden_size="x"), "config.json: "),
+    "config null": (lambda f: change_json(f / "config.json", num_layers=None), "config.json: "),
+    "config range": (lambda f: change_json(f / "config.json", hidden_size=0), "config.json: "),
+    "other size": (lambda f: change_json(f / "config.json", hidden_size=13), "checkpoints/best.safetensors: encoder.rnn"),
+    "no text": (lambda f: (f / "text.json").unlink(), "text.json: No such file or directory; expected the folder of"),
+    "text list": (lambda f: (f / "text.json").write_text("[1]"), "text.json: "),
+    "text key": (lambda f: (f / "text.json").write_text("{}"), "text.json: "),
+    "text tokenizer": (lambda f: change_json(f / "text.json", src_tokenizer={"name": "x"}), "text.json: "),
+    "text vocabulary": (lambda f: change_json(f / "text.json", trg_vocabulary={"tokens": ["a"]}), "text.json: trg_vocabulary"),
+    "text length": (lambda f: change_json(f / "text.json", max_output_length="long"), "text.json: "),
+    "text length 0": (lambda f: change_json(f / "text.json", max_output_length=0), "text.json: "),
+    "vocabulary": (swap_text, "checkpoints/best.safetensors: belongs to other vocabularies"),
+    "no checkpoint": (lambda f: checkpoint.path_of(f, "best").unlink(), "checkpoints/best.safetensors: No such file"),
+    "broken checkpoint": (
+        lambda f: checkpoint.path_of(f, "best").write_bytes(checkpoint.path_of(f, "best").read_bytes()[:-9]),
+        "checkpoints/best.safetensors: broken or foreign checkpoint",
+    ),
+    "text checkpoint": (
+        lambda f: checkpoint.path_of(f, "best").write_text("weights"),
+        "checkpoints/best.safetensors: broken or foreign checkpoint",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_run_directories(refused, folder, corpus, name) -> None:
+    damage, message = BROKEN[name]
+    damage(folder)
+    refused(f"{folder}/{message}", "translate", folder, "--input", corpus)
+    refused(f"{folder}/{message}", "evaluate", folder)
+    if not message.startswith("checkpoints"):
+        refused(f"{folder}/{message}", "train", "--run-dir", folder, "--resume")
+
+
+def test_a_folder_that_is_no_run(refused, tmp_path, corpus) -> None:
+    message = f"{tmp_path}/config.json: No such file or directory; expected the folder of a training run"
+    refused(message, "translate", tmp_path, "--input", corpus)
+    refused(message, "evaluate", tmp_path)
+    refused(message, "train", "--run-dir", tmp_path, "--resume")
+
+
+def test_a_broken_checkpoint_is_not_resumed(refused, folder) -> None:
+    path = checkpoint.path_of(folder, "last")
+    path.write_bytes(path.read_bytes()[:-9])
+    refused(f"{path}: broken or foreign checkpoint", "train", "--run-dir", folder, "--resume", "--epochs", 2)
+
+
+def test_a_full_disk_during_a_save_keeps_the_last_checkpoint(run, folder, monkeypatch) -> None:
+    before = {name: checkpoint.path_of(folder, name).read_bytes() for name in ("best", "last")}
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    result = run("train", "--run-dir", folder, "--resume", "--epochs", 3)
+    assert result.code == 2
+    assert result.err.startswith("error: ")
+    assert "No space left on device" in result.err
+    assert result.err.count("\n") == 1
+    assert {name: checkpoint.path_of(folder, name).read_bytes() for name in before} == before
+
+
+def test_a_file_size_limit_during_a_save_keeps_the_last_checkpoint(spawn, folder) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    before = {name: checkpoint.path_of(folder, name).read_bytes() for name in ("best", "last")}
+    child = spawn("train", "--run-dir", folder, "--resume", "--epochs", 3, preexec_fn=limit)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 2, err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert {name: checkpoint.path_of(folder, name).read_bytes() for name in before} == before
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["best.safetensors", "last.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    [
+        ("train", ["--data", "none.tsv"], "error: none.tsv: no such file\n"),
+        ("translate", ["none"], "error: none/config.json: No such file or directory; expected the folder of a training run\n"),
+        ("evaluate", ["none"], "error: none/config.json: No such file or directory; expected the folder of a training run\n"),
+        ("gradcheck", ["--hidden-size", "0"], "error: hidden_size is 0; expected 1 to 65536\n"),
+    ],
+)
+def test_as_a_process(spawn, tmp_path, command, arguments, message) -> None:
+    child = spawn(command, *arguments, cwd=tmp_path)
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, out, err) == (2, "", message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stdout_on_a_full_disk(spawn, folder, corpus) -> None:
+    with open("/dev/full", "w") as full:
+        child = spawn("translate", folder, "--input", corpus, stdout=full)
+        _, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (2, "error: writing: No space left on device\n")
+
+
+def test_a_reader_that_goes_away_is_no_error(spawn, folder, corpus) -> None:
+    reader, writer = os.pipe()
+    child = spawn("translate", folder, "--input", corpus, stdout=writer)
+    os.close(reader)
+    os.close(writer)
+    assert child.communicate(timeout=60)[1] == ""
+    assert child.returncode == 0

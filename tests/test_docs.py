@@ -1,0 +1,288 @@
+"""The documents are true: their code runs and prints what they show, their numbers and tables are those of the program.
+
+Contract of the documents: a block fenced ``python run`` executes in a namespace of its own, and prints what the block
+fenced ``output`` after it shows. A table column headed by a source file quotes that file. Tables of options, settings
+and keys are complete.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import random as python_random
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import minigrad as torch
+from minigrad import nn, optim, random
+from seq2seq import config, evaluate, train, translate
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
+TOOLKIT = (ROOT / "docs" / "toolkit.md").read_text(encoding="utf-8")
+LSTM = (ROOT / "docs" / "lstm.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```python run\n(?P<code>.*?)^```\n(?:^```output\n(?P<output>.*?)^```)?", re.MULTILINE | re.DOTALL)
+RUNNABLE = [
+    pytest.param(match["code"], match["output"], id=f"{page.stem}-{number}")
+    for page in PAGES
+    for number, match in enumerate(BLOCK.finditer(page.read_text(encoding="utf-8")))
+]
+
+Table = tuple[list[str], list[list[str]]]
+
+
+def tables(text: str) -> Iterator[Table]:
+    """Every table of a page: the cells of its head, and those of each row."""
+    for lines in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
+        head, _, *rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines.splitlines()]
+        yield head, rows
+
+
+def rows_after(text: str, marker: str) -> list[list[str]]:
+    """The rows of the first table after ``marker``, which stands in the page once."""
+    assert text.count(marker) == 1
+    return next(tables(text.partition(marker)[2]))[1]
+
+
+def code_in(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+@pytest.fixture(autouse=True)
+def _own_random_numbers() -> Iterator[None]:
+    ours, python = random.get_state(), python_random.getstate()
+    yield
+    random.set_state(ours)
+    python_random.setstate(python)
+
+
+# --- code, links, quotations ------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("code", "output"), RUNNABLE)
+def test_blocks_run_and_print_what_is_shown(code: str, output: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(code, "block", "exec"), {"__name__": "block"})
+    assert capsys.readouterr().out == (output or "")
+
+
+def test_every_page_but_the_commands_has_a_runnable_block() -> None:
+    pages = {str(parameter.id).rpartition("-")[0] for parameter in RUNNABLE}
+    assert pages == {"lstm", "kernels", "autograd", "reading-order", "from-the-tutorials"}
+
+
+def anchor(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_resolve(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        path, _, section = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE) if section else []
+        assert not section or section in map(anchor, headings), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_paths_exist(page: Path) -> None:
+    names = re.findall(
+        r"`((?:kernels|minigrad|seq2seq|tests|docs|benchmarks)/[\w./]*)`", page.read_text(encoding="utf-8")
+    )
+    assert [name for name in names if not (ROOT / name).exists()] == []
+
+
+QUOTING = [
+    (page, table)
+    for page in PAGES
+    for table in tables(page.read_text(encoding="utf-8"))
+    if sum((ROOT / name).is_file() for cell in table[0] for name in code_in(cell)) == 2
+]
+
+
+@pytest.mark.parametrize(("page", "table"), QUOTING, ids=lambda value: value.stem if isinstance(value, Path) else "")
+def test_quoted_lines_stand_in_their_files(page: Path, table: Table) -> None:
+    head, rows = table
+    for column, name in enumerate(head):
+        if files := code_in(name):
+            source = (ROOT / files[0]).read_text(encoding="utf-8")
+            quoted = [fragment for row in rows for fragment in code_in(row[column])]
+            assert [fragment for fragment in quoted if fragment not in source] == []
+            assert quoted
+
+
+# --- the LSTM by hand -------------------------------------------------------------------------------------------------
+def sigmoid(a: float) -> float:
+    return 1 / (1 + math.exp(-a))
+
+
+def lstm_by_hand() -> list[dict[str, float]]:
+    """Every quantity of the example of docs/lstm.md at t = 1 and t = 2, gate by gate in plain Python."""
+    weight_ih, weight_hh = {"i": 0.5, "f": -0.5, "g": 1, "o": 0.5}, {"i": 1, "f": 0.5, "g": -1, "o": 0.5}
+    bias = {"i": 0, "f": 1, "g": 0, "o": 0}
+    h, c_prev = 0.5, [1.0]
+    steps: list[dict[str, float]] = []
+    for x in (1, -1):
+        s = {f"a_{k}": weight_ih[k] * x + weight_hh[k] * h + bias[k] for k in "ifgo"}
+        s |= {k: math.tanh(s["a_g"]) if k == "g" else sigmoid(s[f"a_{k}"]) for k in "ifgo"}
+        s["c"] = s["f"] * c_prev[-1] + s["i"] * s["g"]
+        s["tanh(c)"] = math.tanh(s["c"])
+        h = s["h"] = s["o"] * s["tanh(c)"]
+        c_prev.append(s["c"])
+        steps.append(s)
+    dh = dc = 0.0
+    for s, dy, c in ((steps[1], 2, c_prev[1]), (steps[0], 1, c_prev[0])):
+        s["dh"] = dy + dh
+        s["do"], s["dc"] = s["dh"] * s["tanh(c)"], dc + s["dh"] * s["o"] * (1 - s["tanh(c)"] ** 2)
+        s["di"], s["df"], s["dg"] = s["dc"] * s["g"], s["dc"] * c, s["dc"] * s["i"]
+        s |= {f"da_{k}": s[f"d{k}"] * (1 - s[k] ** 2 if k == "g" else s[k] * (1 - s[k])) for k in "ifgo"}
+        dc = s["dc_prev"] = s["dc"] * s["f"]
+        dh = s["dh_prev"] = sum(s[f"da_{k}"] * weight_hh[k] for k in "ifgo")
+        s["dx"] = sum(s[f"da_{k}"] * weight_ih[k] for k in "ifgo")
+    return steps
+
+
+def test_the_numbers_of_the_lstm_example() -> None:
+    first, second = lstm_by_hand()
+    forward, backward = rows_after(LSTM, "left column first"), rows_after(LSTM, "right column first")
+    shown = {code_in(name)[0]: (a, b) for name, a, b in forward + backward}
+    assert shown == {name: (f"{first[name]:.4f}", f"{second[name]:.4f}") for name in first}
+
+
+# --- the toolkit ------------------------------------------------------------------------------------------------------
+def documented_options(marker: str) -> dict[str, str | None]:
+    """Option -> default as text, None where the page says there is none."""
+    return {code_in(option)[0]: (code_in(default) or [None])[0] for option, default, _ in rows_after(TOOLKIT, marker)}
+
+
+def as_text(default: Any) -> str | None:
+    return None if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def parser_options(parser: argparse.ArgumentParser) -> dict[str, str | None]:
+    return {a.option_strings[0]: as_text(a.default) for a in parser._actions if a.option_strings and a.dest != "help"}
+
+
+def config_options() -> dict[str, str | None]:
+    fields = {f"--{f.name.replace('_', '-')}": as_text(f.default) for f in dataclasses.fields(config.Config)}
+    return {"--config": None, **fields}
+
+
+OPTIONS = {
+    "train": config_options(),
+    "gradcheck": config_options(),
+    "translate": parser_options(translate.build_parser()),
+    "evaluate": parser_options(evaluate.build_parser()),
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "marker"),
+    [("train", 'Where the\ndefault is "-"'), ("translate", "A line in, a line out."), ("evaluate", "## Scoring")],
+    ids=["train", "translate", "evaluate"],
+)
+def test_options_are_documented_with_their_defaults(command: str, marker: str) -> None:
+    assert documented_options(marker) == OPTIONS[command]
+
+
+def test_presets() -> None:
+    documented = {
+        code_in(name)[0]: dict(setting.split("=") for setting in code_in(settings))
+        for name, settings in rows_after(TOOLKIT, "Presets, for what")
+    }
+    assert documented == {
+        name: {key: str(value) for key, value in preset.items()} for name, preset in config.PRESETS.items()
+    }
+
+
+def test_settings_that_may_change() -> None:
+    sentence = TOOLKIT.partition("Settings that may change with\n`--resume`:")[2].partition(";")[0]
+    assert tuple(code_in(sentence)) == config.CHANGEABLE
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_use_options_that_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for command, arguments in re.findall(r"python -m seq2seq\.(\w+)([^`\n]*)", text):
+        assert set(re.findall(r"--[\w-]+", arguments)) <= set(OPTIONS[command])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny run, scored into scores.json."""
+    folder = tmp_path_factory.mktemp("docs")
+    corpus = folder / "corpus.tsv"
+    corpus.write_text("".join(f"{'a b ' * (i % 3 + 1)}{i}\t{'x y ' * (i % 2 + 1)}{i}\n" for i in range(24)))
+    sizes = "--embedding-size 4 --hidden-size 4 --num-layers 1 --dropout 0 --epochs 1 --max-output-length 5"
+    tokenizers = "--src-tokenizer space --trg-tokenizer space"
+    folder = folder / "run"
+    assert train.main([*f"--data {corpus} --run-dir {folder}".split(), *sizes.split(), *tokenizers.split()]) == 0
+    assert evaluate.main([str(folder), "--json", str(folder / "scores.json")]) == 0
+    return folder
+
+
+def keys_after(marker: str) -> list[str]:
+    return [code_in(key)[0] for key, _ in rows_after(TOOLKIT, marker)]
+
+
+def test_files_of_a_run(run: Path) -> None:
+    files = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    assert files - {"scores.json"} == set(keys_after("## The folder of a run"))
+
+
+@pytest.mark.parametrize(
+    ("file", "marker"),
+    [
+        ("manifest.json", "`manifest.json`:"),
+        ("text.json", "`text.json`:"),
+        ("scores.json", "The file of `--json`:"),
+    ],
+)
+def test_keys_of_a_file(run: Path, file: str, marker: str) -> None:
+    assert list(json.loads((run / file).read_text(encoding="utf-8"))) == keys_after(marker)
+
+
+def test_keys_of_the_metrics(run: Path) -> None:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert list(lines[0]) == keys_after("A step in `metrics.jsonl`:")
+    assert list(lines[-1]) == keys_after("A validation in `metrics.jsonl`:")
+
+
+# --- what is not supported --------------------------------------------------------------------------------------------
+def weight() -> torch.Tensor:
+    return torch.ones(2, requires_grad=True)
+
+
+def assign_through_a_view() -> None:
+    torch.zeros(2, 2)[0][1] = weight()[0]
+
+
+def multiply_in_place() -> None:
+    w, x = weight(), 1 * weight()
+    x *= w
+    x.sum().backward()
+
+
+UNSUPPORTED: dict[str, Callable[[], object]] = {
+    "create_graph": lambda: weight().sum().backward(create_graph=True),
+    "assignment to a view": assign_through_a_view,
+    "x *= w": multiply_in_place,
+    "proj_size": lambda: nn.LSTM(2, 3, proj_size=1),
+    "amsgrad": lambda: optim.Adam([weight()], amsgrad=True),
+    "maximize": lambda: optim.Adam([{"params": [weight()], "maximize": True}]),
+    "max_norm": lambda: nn.Embedding(2, 2, max_norm=1.0),
+    "scale_grad_by_freq": lambda: nn.Embedding(2, 2, scale_grad_by_freq=True),
+    "sparse": lambda: nn.Embedding(2, 2, sparse=True),
+    "inplace": lambda: nn.functional.relu(weight(), inplace=True),
+    "cuda": lambda: torch.zeros(2, device="cuda"),
+}
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_what_is_said_to_be_refused_is_refused(name: str) -> None:
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        UNSUPPORTED[name]()
