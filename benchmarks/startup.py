@@ -71,7 +71,9 @@ def main() -> None:
     options = parser.parse_args()
     samples = measure(options.runs)
     for name, values in samples.items():
-        print(f"{name:16} median {median(values):6.2f} s   ({min(values):.2f} to {max(values):.2f}, {len(values)} runs)")
+        print(
+            f"{name:16} median {median(values):6.2f} s   ({min(values):.2f} to {max(values):.2f}, {len(values)} runs)"
+        )
     if options.json:
         result = {"python": platform.python_version(), "seconds": {k: sorted(v) for k, v in samples.items()}}
         options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,38 @@
+"""Keep what a finished training run shows: settings, manifest, the metrics of every step, and its scores.
+
+    python benchmarks/keep_run.py RUN_DIR benchmarks/results/NAME [SCORES.json ...]
+
+Copies config.json without the paths of this machine, manifest.json, metrics.jsonl, and the files that
+``python -m seq2seq.evaluate RUN_DIR --json SCORES.json`` wrote. Weights and text stay where they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+LOCAL = ("data_dir", "run_dir")
+
+
+def keep(run_dir: Path, results: Path, scores: list[Path]) -> None:
+    results.mkdir(parents=True, exist_ok=True)
+    config = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))
+    config = {name: value for name, value in config.items() if name not in LOCAL}
+    (results / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    for path in (run_dir / "manifest.json", run_dir / "metrics.jsonl", *scores):
+        shutil.copy(path, results / path.name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("scores", type=Path, nargs="*")
+    options = parser.parse_args()
+    keep(options.run_dir, options.results, options.scores)
+
+
+if __name__ == "__main__":
+    main()
