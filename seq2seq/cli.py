@@ -18,6 +18,8 @@ _OS_ERRORS = (
     errno.EIO,
     errno.ENOENT,
     errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EFBIG,
 )
 
 

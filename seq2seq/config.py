@@ -63,6 +63,7 @@ class Config:
     clip_norm: float = 1.0
     # probability, step by step, that the decoder is given the right word instead of its own
     teacher_forcing_ratio: float = 0.5
+    # share of the target probability that is spread over all words (Szegedy et al., 2016)
     label_smoothing: float = 0.0
     # translations end after this many tokens; by default the longest training target plus a half
     max_output_length: int | None = None
@@ -75,7 +76,9 @@ class Config:
     resume: bool = False
     # save the last checkpoint also every so many steps (it is always saved after an epoch and at Ctrl-C)
     save_every: int | None = None
+    # where to compute; cuda is not part of this version
     device: Literal["cpu", "cuda"] = "cpu"
+    # of weights and arithmetic
     precision: Literal["fp32", "fp64"] = "fp32"
     # processor threads of the matrix products; by default all
     threads: int | None = None

@@ -261,16 +261,9 @@ def assign_through_a_view() -> None:
     torch.zeros(2, 2)[0][1] = weight()[0]
 
 
-def multiply_in_place() -> None:
-    w, x = weight(), 1 * weight()
-    x *= w
-    x.sum().backward()
-
-
 UNSUPPORTED: dict[str, Callable[[], object]] = {
     "create_graph": lambda: weight().sum().backward(create_graph=True),
     "assignment to a view": assign_through_a_view,
-    "x *= w": multiply_in_place,
     "proj_size": lambda: nn.LSTM(2, 3, proj_size=1),
     "amsgrad": lambda: optim.Adam([weight()], amsgrad=True),
     "maximize": lambda: optim.Adam([{"params": [weight()], "maximize": True}]),

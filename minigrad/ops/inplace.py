@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad import random
-from minigrad.ops.elementwise import add, clamp, div, masked_fill, mul, sub
+from minigrad.autograd import is_grad_enabled
+from minigrad.ops.elementwise import add, clamp, clone, div, masked_fill, mul, sub
 from minigrad.ops.index import setitem
 from minigrad.tensor import Tensor
 
@@ -34,11 +35,17 @@ def sub_(x: Tensor, other: Any) -> Tensor:
 
 
 def mul_(x: Tensor, other: Any) -> Tensor:
-    return copy_(x, mul(x, other))
+    return copy_(x, mul(_kept(x, other), other))
 
 
 def div_(x: Tensor, other: Any) -> Tensor:
-    return copy_(x, div(x, other))
+    return copy_(x, div(_kept(x, other), other))
+
+
+def _kept(x: Tensor, other: Any) -> Tensor:
+    """``x``, or a copy of it where the gradient of ``other`` needs the values that are about to be overwritten."""
+    needed = is_grad_enabled() and isinstance(other, Tensor) and other.requires_grad
+    return clone(x) if needed else x
 
 
 def clamp_(x: Tensor, min: Any = None, max: Any = None) -> Tensor:

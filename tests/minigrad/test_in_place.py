@@ -117,6 +117,13 @@ def operators_in_place(t, x):
     return y * y
 
 
+def factors_that_require_gradients(t, x):
+    y = x * 2
+    y *= x[0] + 3
+    y /= t.exp(x[1])
+    return y
+
+
 def methods_in_place(t, x):
     y = x * 2
     y.add_(x)
@@ -170,6 +177,7 @@ SCENARIOS = [
     read_from_another_place,
     use_the_value_elsewhere_too,
     operators_in_place,
+    factors_that_require_gradients,
     methods_in_place,
     change_a_part,
     grow_a_state,

@@ -209,6 +209,7 @@ def test_output_that_cannot_be_written(refused, folder, corpus, tmp_path) -> Non
     missing = tmp_path / "none"
     refused(f"{missing}", "translate", folder, "--input", corpus, "--output", missing / "out.txt")
     refused(f"{missing}", "evaluate", folder, "--json", missing / "scores.json")
+    refused(f"{tmp_path}", "translate", folder, "--input", corpus, "--output", folder)
 
 
 def test_data_that_changed_since_the_training(refused, folder, corpus) -> None:

@@ -1,0 +1,205 @@
+"""The commands at work: text from files and standard input, n-best lists, scores, gradient checks."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from seq2seq import Translator, metrics
+from seq2seq import train as train_command
+from seq2seq.config import PRESETS, Config, parse
+from seq2seq.data import load_dataset
+
+SENTENCES = ["1 2 3", "", "9 8 7 6 5", "   ", "0 0 7 x", "3 1 4 1"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, reversed_digits, options) -> Path:
+    """A run that has learned a little."""
+    root = tmp_path_factory.mktemp("commands")
+    corpus = root / "digits.tsv"
+    corpus.write_text("".join(f"{src}\t{trg}\n" for src, trg in reversed_digits(200)))
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert train_command.main([*options(corpus, root / "run"), "--epochs", "15", "--dropout", "0"]) == 0
+    return root / "run"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source.txt"
+    path.write_text("".join(f"{sentence}\n" for sentence in SENTENCES))
+    return path
+
+
+@pytest.fixture
+def stdin(monkeypatch: pytest.MonkeyPatch):
+    """stdin(bytes): what the command reads from standard input."""
+    return lambda data: monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_a_line_in_a_line_out(run, folder, source, tmp_path, beam_size) -> None:
+    expected = Translator.load(folder).translate(SENTENCES, beam_size)
+    assert len(set(expected)) >= 4, "the model says too little to compare"
+    result = run("translate", folder, "--input", source, "--beam-size", beam_size)
+    assert result == (0, "".join(f"{line}\n" for line in expected), "")
+    output = tmp_path / "out.txt"
+    assert run("translate", folder, "--input", source, "--output", output, "--beam-size", beam_size) == (0, "", "")
+    assert output.read_text() == result.out
+    assert run("translate", folder, "--input", source, "--batch-size", 2, "--beam-size", beam_size) == result
+
+
+def test_standard_input_and_gzip(run, folder, source, stdin, tmp_path) -> None:
+    expected = run("translate", folder, "--input", source).out
+    stdin(source.read_bytes())
+    assert run("translate", folder) == (0, expected, "")
+    packed = tmp_path / "source.txt.gz"
+    packed.write_bytes(gzip.compress(source.read_bytes().replace(b"\n", b"\r\n")))
+    assert run("translate", folder, "--input", packed).out == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "standard input: empty"),
+        (b"1 2\n\xff\n", "standard input:2: invalid UTF-8"),
+        (b"1 2\n3\n" + b"1 " * 500_000, "standard input:3: line is longer than 100,000 bytes"),
+        (b"eins zwei\n", "standard input: none of its 2 words is in the source vocabulary"),
+    ],
+    ids=["empty", "UTF-8", "megabyte", "unknown words"],
+)
+def test_bad_standard_input(run, folder, stdin, data, message) -> None:
+    stdin(data)
+    result = run("translate", folder)
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert result.err.startswith(f"error: {message}")
+
+
+def test_only_empty_lines(run, folder, stdin) -> None:
+    stdin(b"\n\n")
+    result = run("translate", folder)
+    assert (result.code, result.out.count("\n"), result.err) == (0, 2, "")
+
+
+def test_n_best_lines_have_number_score_and_text(run, folder, source) -> None:
+    result = run("translate", folder, "--input", source, "--beam-size", 5, "--n-best", 3, "--length-penalty", 0.5)
+    translator = Translator.load(folder)
+    found = translator.search(SENTENCES, 5, 0.5, n_best=3)
+    expected = [
+        f"{number}\t{hypothesis.score:.4f}\t{translator.codec.decode(hypothesis.ids)}"
+        for number, hypotheses in enumerate(found, start=1)
+        for hypothesis in hypotheses
+    ]
+    assert result.out.splitlines() == expected
+    assert [line.split("\t")[0] for line in expected] == [str(n) for n in range(1, 7) for _ in range(3)]
+
+
+def test_the_last_checkpoint_can_be_chosen(run, folder, source) -> None:
+    expected = Translator.load(folder, "last").translate(SENTENCES)
+    assert run("translate", folder, "--input", source, "--checkpoint", "last").out.splitlines() == expected
+
+
+def test_a_named_pipe_is_written_to_and_not_replaced(run, folder, source, tmp_path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert run("translate", folder, "--input", source, "--output", pipe).code == 0
+        assert pipe.is_fifo()
+        assert os.read(reader, 100_000).decode() == run("translate", folder, "--input", source).out
+    finally:
+        os.close(reader)
+
+
+def test_evaluate_prints_scores_with_signatures_and_writes_json(run, folder, tmp_path) -> None:
+    path = tmp_path / "scores.json"
+    result = run("evaluate", folder, "--json", path, "--beam-size", 2)
+    scores = json.loads(path.read_text())
+    assert (result.code, result.err) == (0, "")
+    for name in ("loss", "ppl_forced", "ppl_free", "exact_match", "bleu", "chrf", "bleu_tokens"):
+        assert f"  {name:12} {scores[name]:9.3f}" in result.out
+    assert all(signature in result.out for signature in scores["signatures"].values())
+    assert "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp" in scores["signatures"]["bleu"]
+    pairs = load_dataset(json.loads((folder / "config.json").read_text())["data"]).split("valid")
+    translations = Translator.load(folder).translate([src for src, _ in pairs], beam_size=2)
+    assert scores["sentences"] == len(pairs)
+    assert scores["chrf"] == pytest.approx(metrics.chrf(translations, [(trg,) for _, trg in pairs], False).value)
+
+
+def test_evaluate_scores_other_files_and_splits(run, folder, tmp_path) -> None:
+    src, trg, path = tmp_path / "a.xx", tmp_path / "b.xx", tmp_path / "scores.json"
+    translations = Translator.load(folder).translate(["1 2 3", "4 5 6"])
+    src.write_text("1 2 3\n4 5 6\n")
+    trg.write_text("".join(f"{line}\n" for line in translations))
+    run("evaluate", folder, "--test", f"{src},{trg}", "--json", path)
+    scores = json.loads(path.read_text())
+    assert (scores["exact_match"], scores["chrf"], scores["sentences"]) == (100, pytest.approx(100), 2)
+    assert run("evaluate", folder, "--split", "train", "--json", path).code == 0
+    assert json.loads(path.read_text())["sentences"] == 196
+
+
+def test_validation_figures_of_the_run_are_those_of_evaluate(run, folder, tmp_path) -> None:
+    path = tmp_path / "scores.json"
+    run("evaluate", folder, "--checkpoint", "last", "--json", path)
+    scores = json.loads(path.read_text())
+    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    for theirs, ours in (("val_loss", "loss"), *((name, name) for name in ("ppl_forced", "ppl_free", "bleu", "exact_match"))):
+        assert scores[ours] == pytest.approx(last[theirs], rel=1e-5), ours
+
+
+def test_a_translator_takes_a_list(folder) -> None:
+    translator = Translator.load(folder)
+    assert translator.translate([]) == []
+    with pytest.raises(TypeError, match="translate: got one string; expected a list of sentences"):
+        translator.translate("1 2 3")
+
+
+def test_gradcheck_of_a_users_model(run, tmp_path, count_case) -> None:
+    path = tmp_path / "model.yaml"
+    path.write_text("embedding_size: 4\nhidden_size: 5\nnum_layers: 2\ndropout: 0.3\nlabel_smoothing: 0.1\n")
+    result = run("gradcheck", "--config", path)
+    rows = [line.split() for line in result.out.splitlines()[1:]]
+    assert (result.code, result.err) == (0, "")
+    assert {row[0] for row in rows[1:]} >= {"encoder.embedding.weight", "decoder.rnn.weight_hh_l1", "decoder.fc_out.bias"}
+    assert rows[0][:2] == ["all", "parameters"]
+    for row in rows:
+        assert row[-1] == "pass"
+        assert 0 < float(row[-2]) <= 1e-6
+        count_case()
+
+
+def test_gradcheck_fails_for_a_wrong_gradient(run, monkeypatch, tmp_path) -> None:
+    import seq2seq.model as model
+
+    right = model.F.cross_entropy
+    monkeypatch.setattr(model.F, "cross_entropy", lambda logits, *a, **k: right(logits, *a, **k) + 0.01 * logits.detach().sum())
+    result = run("gradcheck", "--embedding-size", 4, "--hidden-size", 4, "--num-layers", 1, "--init-range", 1)
+    assert result.code == 1
+    assert "FAIL" in result.out
+
+
+def test_settings_rise_from_default_to_preset_to_file_to_command_line(tmp_path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("batch_size: 99\nlr: 0.5\n")
+    assert parse(["--data", "x.tsv"]) == Config(data="x.tsv")
+    preset = Config(data="numbers", **PRESETS["numbers"])
+    assert parse([]) == parse(["--data", "numbers"]) == preset
+    config = parse(["--config", str(path), "--lr", "0.25"])
+    assert (config.batch_size, config.lr, config.hidden_size) == (99, 0.25, preset.hidden_size)
+    path.write_text("data: scan\n")
+    assert parse(["--config", str(path)]) == Config(data="scan", **PRESETS["scan"])
+
+
+def test_help_explains_every_setting(run, capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run("train", "--help")
+    assert stop.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for words in ("feed the source backwards", "--hidden-size", "passes over the training data", "YAML or JSON file"):
+        assert words in text
