@@ -95,14 +95,32 @@ def _check_weights(path: Path, stored: Any, model: nn.Module) -> None:
 
 
 def _progress(path: Path, stored: Any) -> Progress:
-    try:
-        return Progress(**stored)
-    except TypeError:
-        raise UserError(f"{path}: foreign checkpoint; its progress is {stored!r}") from None
+    counts = ("step", "epoch", "batch")
+    whole = isinstance(stored, dict) and set(stored) == {*counts, "best"}
+    if not whole or not all(type(stored[name]) is int and stored[name] >= 0 for name in counts):
+        raise UserError(f"{path}: foreign checkpoint; its progress is {stored!r}")
+    if stored["best"] is not None and type(stored["best"]) is not float:
+        raise UserError(f"{path}: foreign checkpoint; its progress is {stored!r}")
+    return Progress(**stored)
 
 
 def _load_optimizer(path: Path, optimizer: Optimizer, stored: Any) -> None:
     try:
+        _check_optimizer(optimizer, stored)
         optimizer.load_state_dict(stored)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: its optimiser state does not fit: {error}") from None
+
+
+def _check_optimizer(optimizer: Optimizer, stored: Any) -> None:
+    """ValueError unless the stored moments are finite, one set of the right shapes per parameter."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if [group["params"] for group in stored["param_groups"]] != [list(range(len(parameters)))]:
+        raise ValueError("other parameters")
+    if stored["state"] and set(stored["state"]) != set(range(len(parameters))):
+        raise ValueError("other parameters")
+    for index, slots in stored["state"].items():
+        for name, value in slots.items():
+            shape = () if name == "step" else parameters[index].shape
+            if not isinstance(value, Tensor) or value.shape != shape or not np.isfinite(value.array).all():
+                raise ValueError(f"{name} of parameter {index} is no finite tensor of shape {shape}")

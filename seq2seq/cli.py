@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
 
+from minigrad.serialization import write_atomically
 from seq2seq.errors import UserError
 
+# What a disk or a path can do to a command; any other OSError is a bug and shows its traceback.
 _OS_ERRORS = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EACCES,
-    errno.EROFS,
-    errno.EPERM,
-    errno.EIO,
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.EFBIG,
-)
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM, errno.EIO, errno.ENOENT,
+    errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
+)  # fmt: skip
 
 
 def run_command(command: Callable[[Sequence[str] | None], int], arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +40,36 @@ def run_command(command: Callable[[Sequence[str] | None], int], arguments: Seque
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are UserErrors, so that they end as one line too."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+
+def check_decoding(options: argparse.Namespace) -> None:
+    """UserError where an option of ``translate`` or ``evaluate`` is out of range."""
+    for name in ("beam_size", "n_best", "batch_size", "threads"):
+        value = getattr(options, name, None)
+        if value is not None and value < 1:
+            raise UserError(f"{name} is {value}; expected at least 1")
+    if getattr(options, "n_best", 1) > options.beam_size:
+        raise UserError(f"n_best is {options.n_best}; expected at most beam_size = {options.beam_size}")
+    if not (math.isfinite(options.length_penalty) and options.length_penalty >= 0):
+        raise UserError(f"length_penalty is {options.length_penalty}; expected 0 or more")
+
+
+def write_output(path: str, text: str) -> None:
+    """Write ``text`` to ``path``: "-" is standard output, a regular file is replaced in one step, a pipe is fed."""
+    if path == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    elif Path(path).exists() and not Path(path).is_file():
+        Path(path).write_text(text, encoding="utf-8")
+    else:
+        write_atomically(path, text.encode())
 
 
 def _fail(message: str) -> int:

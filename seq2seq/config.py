@@ -7,8 +7,10 @@ the file given by --config (YAML or JSON), the command line. The resolved result
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import typing
+from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -148,7 +150,7 @@ def build_parser(defaults: dict[str, Any] | None = None) -> Any:
 
     parser = ArgumentParser(prog="python -m seq2seq.train", description="Train a translator.", exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML or JSON file of settings, named as here with _ for -")
-    types = typing.get_type_hints(Config)
+    types = _type_hints()
     help_texts = _field_comments()
     for field in dataclasses.fields(Config):
         options: dict[str, Any] = {"type": types[field.name], "help": help_texts.get(field.name, "")}
@@ -163,8 +165,6 @@ def _option(name: str) -> str:
 
 
 def _parsed(parser: Any, arguments: Sequence[str] | None) -> Config:
-    from argparse import ArgumentError
-
     try:
         namespace = parser.parse_args(arguments)
     except ArgumentError as error:
@@ -208,4 +208,30 @@ def load(run_dir: Path) -> Config:
     if not isinstance(stored, dict) or set(stored) != names:
         odd = sorted(set(stored) ^ names) if isinstance(stored, dict) else ["no object"]
         raise UserError(f"{path}: unknown or missing settings: {', '.join(odd)}")
+    try:
+        return check(_typed(stored))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _typed(stored: dict[str, Any]) -> Config:
+    """A Config of stored values; UserError where one has a type that its setting cannot have."""
+    for name, hint in _type_hints().items():
+        if not _fits(stored[name], hint):
+            raise UserError(f"{name} is {stored[name]!r}; expected {getattr(hint, '__name__', hint)}")
     return Config(**stored)
+
+
+@functools.cache
+def _type_hints() -> dict[str, Any]:
+    return typing.get_type_hints(Config)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value read from JSON is of a field's type: bool, int, float, str, a Literal, or one of them or None."""
+    if typing.get_origin(hint) is Literal:
+        return value in typing.get_args(hint)
+    kinds = typing.get_args(hint) or (hint,)
+    if float in kinds and type(value) is int:
+        return True
+    return type(value) in kinds

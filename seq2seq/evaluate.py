@@ -9,21 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minigrad.serialization import write_atomically
 from seq2seq import config as settings
 from seq2seq import metrics
-from seq2seq.cli import limit_threads, run_command
+from seq2seq.cli import OneLineParser, check_decoding, limit_threads, run_command, write_output
 from seq2seq.config import Config
 from seq2seq.data import Dataset, load_dataset, read_pairs
-from seq2seq.errors import UserError
 from seq2seq.evaluation import is_lowercase, split_losses
-from seq2seq.run_dir import read_manifest
+from seq2seq.run_dir import require_same_data
 from seq2seq.translate import require_known_words
 from seq2seq.translator import Translator
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m seq2seq.evaluate", description="Score a trained run.")
+    parser = OneLineParser(prog="python -m seq2seq.evaluate", description="Score a trained run.")
     parser.add_argument("run_dir", help="folder of a training run")
     parser.add_argument("--split", help="train, valid or test; by default test where there is one, else valid")
     parser.add_argument("--data-dir", help="folder that holds the public data sets; by default as in training")
@@ -40,8 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
 def evaluate(arguments: Sequence[str] | None = None) -> int:
     """Score as the command line says."""
     options = build_parser().parse_args(arguments)
-    if options.beam_size < 1 or options.batch_size < 1:
-        raise UserError("beam_size and batch_size: expected at least 1")
+    check_decoding(options)
     limit_threads(options.threads)
     run_dir = Path(options.run_dir)
     config = settings.load(run_dir)
@@ -52,7 +49,7 @@ def evaluate(arguments: Sequence[str] | None = None) -> int:
     result = score(translator, dataset, split, options.beam_size, options.length_penalty, options.batch_size)
     print("\n".join(_table(result)))
     if options.json:
-        write_atomically(options.json, (json.dumps(result, indent=1) + "\n").encode())
+        write_output(options.json, json.dumps(result, indent=1) + "\n")
     return 0
 
 
@@ -66,12 +63,7 @@ def _dataset(config: Config, options: argparse.Namespace, run_dir: Path) -> Data
         config.data, data_dir=data_dir, src_language=config.src_language, trg_language=config.trg_language,
         valid=config.valid, test=config.test, seed=config.seed,
     )  # fmt: skip
-    trained_on = read_manifest(run_dir).get("data_sha256", {})
-    for name, checksum in dataset.checksums.items():
-        if trained_on.get(name, checksum) != checksum:
-            raise UserError(
-                f"{name}: changed since the training (sha256 {checksum[:12]}, then {trained_on[name][:12]})"
-            )
+    require_same_data(dataset, run_dir)
     return dataset
 
 

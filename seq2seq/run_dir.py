@@ -13,6 +13,7 @@ from typing import Any
 from minigrad.serialization import write_atomically
 from seq2seq import checkpoint
 from seq2seq.config import Config
+from seq2seq.data import Dataset
 from seq2seq.errors import UserError
 
 _RECORDED = ("minigrad-seq2seq", "numpy", "numba", "safetensors", "sacrebleu", "sentencepiece", "sacremoses", "spacy")
@@ -58,6 +59,16 @@ def read_manifest(run_dir: Path) -> dict[str, Any]:
         return dict(json.loads((run_dir / "manifest.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
+
+
+def require_same_data(dataset: Dataset, run_dir: Path) -> None:
+    """UserError if a file of the data set is not what the run was trained on."""
+    trained_on = read_manifest(run_dir).get("data_sha256", {})
+    for name, checksum in dataset.checksums.items():
+        if trained_on.get(name, checksum) != checksum:
+            raise UserError(
+                f"{name}: changed since the training (sha256 {checksum[:12]}, then {trained_on[name][:12]})"
+            )
 
 
 def _versions() -> dict[str, str]:

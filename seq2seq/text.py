@@ -97,7 +97,12 @@ class TextCodec:
                 for side in ("src", "trg")
             ]
             tokenizers = [tokenizer_from_config(stored[f"{side}_tokenizer"]) for side in ("src", "trg")]
-            return cls(tokenizers[0], tokenizers[1], vocabularies[0], vocabularies[1], int(stored["max_output_length"]))
+            limit = stored["max_output_length"]
+            if not isinstance(limit, int) or limit < 1:
+                raise ValueError(f"max_output_length is {limit!r}")
+            return cls(tokenizers[0], tokenizers[1], vocabularies[0], vocabularies[1], limit)
+        except UserError as error:
+            raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
         except OSError as error:
             raise UserError(f"{path}: {error.strerror}; expected the folder of a training run") from None
         except (ValueError, KeyError, TypeError) as error:

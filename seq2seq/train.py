@@ -30,6 +30,7 @@ def train(arguments: Sequence[str] | None = None) -> int:
     run_dir = folder.prepare(config)
     trainer = _make_trainer(config, dataset, run_dir)
     if config.resume:
+        folder.require_same_data(dataset, run_dir)
         trainer.resume()
         print(f"{run_dir}: going on after step {trainer.progress.step}")
     if not trainer.run():

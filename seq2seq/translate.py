@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from minigrad.serialization import write_atomically
-from seq2seq.cli import limit_threads, run_command
+from seq2seq.cli import OneLineParser, check_decoding, limit_threads, run_command, write_output
 from seq2seq.data import decode_lines, read_lines
 from seq2seq.errors import UserError
 from seq2seq.text import TextCodec
@@ -16,7 +14,7 @@ from seq2seq.translator import Translator
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m seq2seq.translate", description="Translate sentences, one a line.")
+    parser = OneLineParser(prog="python -m seq2seq.translate", description="Translate sentences, one a line.")
     parser.add_argument("run_dir", help="folder of a training run")
     parser.add_argument("--input", default="-", help="text file, plain or .gz; - reads standard input (default)")
     parser.add_argument("--output", default="-", help="file to write; - is standard output (default)")
@@ -33,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
 def translate(arguments: Sequence[str] | None = None) -> int:
     """Translate as the command line says."""
     options = build_parser().parse_args(arguments)
-    _check(options)
+    check_decoding(options)
     limit_threads(options.threads)
     translator = Translator.load(options.run_dir, options.checkpoint)
     sentences = decode_lines(sys.stdin.buffer, "standard input") if options.input == "-" else read_lines(options.input)
@@ -44,22 +42,8 @@ def translate(arguments: Sequence[str] | None = None) -> int:
         for hypothesis in hypotheses:
             sentence = translator.codec.decode(hypothesis.ids)
             lines.append(sentence if options.n_best == 1 else f"{number}\t{hypothesis.score:.4f}\t{sentence}")
-    text = "".join(f"{line}\n" for line in lines)
-    if options.output == "-":
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    else:
-        write_atomically(Path(options.output), text.encode())
+    write_output(options.output, "".join(f"{line}\n" for line in lines))
     return 0
-
-
-def _check(options: argparse.Namespace) -> None:
-    for name in ("beam_size", "n_best", "batch_size", "threads"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise UserError(f"{name} is {value}; expected at least 1")
-    if options.n_best > options.beam_size:
-        raise UserError(f"n_best is {options.n_best}; expected at most beam_size = {options.beam_size}")
 
 
 def require_known_words(codec: TextCodec, sentences: Sequence[str], name: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from minigrad import optim
 from seq2seq.config import Config
 from seq2seq.data import Batch, EncodedSplit, Ragged, make_batch
 from seq2seq.model import Seq2Seq, build_model
@@ -40,6 +41,18 @@ def tiny_model() -> Callable[..., Seq2Seq]:
         return build_model(src_vocab, trg_vocab, dataclasses.replace(Config(), **{**sizes, **settings}))
 
     return build
+
+
+@pytest.fixture
+def trained(tiny_model, draw_batch) -> tuple[Seq2Seq, optim.Adam]:
+    """A model after two steps, and the optimiser that took them."""
+    model = tiny_model().train()
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+    for seed in range(2):
+        optimizer.zero_grad()
+        model.loss(draw_batch(seed)).backward()
+        optimizer.step()
+    return model, optimizer
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +134,39 @@ def options() -> Callable[[Path, Path], list[str]]:
 
 
 def tiny_options(corpus: Path, folder: Path) -> list[str]:
-    return ["--data", str(corpus), "--run-dir", str(folder), "--batch-size", "8", "--lr", "0.01", "--min-freq", "1", *TINY]
+    return [
+        "--data",
+        str(corpus),
+        "--run-dir",
+        str(folder),
+        "--batch-size",
+        "8",
+        "--lr",
+        "0.01",
+        "--min-freq",
+        "1",
+        *TINY,
+    ]
+
+
+def snapshot(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def refused(run, tmp_path: Path) -> Callable[..., None]:
+    """refused(message, command, *arguments): the command fails with that line and leaves all files as they are."""
+
+    def refused(message: str, command: str, *arguments: object) -> None:
+        before = snapshot(tmp_path)
+        result = run(command, *arguments)
+        assert result.code == 2, result
+        assert result.err.startswith(f"error: {message}"), result.err
+        assert result.err.count("\n") == 1
+        assert "Traceback" not in result.out + result.err
+        assert snapshot(tmp_path) == before
+
+    return refused
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import io
-import json
-import os
 import pickle
 import random as python_random
 import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,18 +22,6 @@ from seq2seq.model import Seq2Seq
 
 PROGRESS = Progress(step=12, epoch=3, batch=2, best=1.25)
 State = dict[str, Any]
-
-
-@pytest.fixture
-def trained(tiny_model, draw_batch) -> tuple[Seq2Seq, optim.Adam]:
-    """A model after two steps, and the optimiser that took them."""
-    model = tiny_model().train()
-    optimizer = optim.Adam(model.parameters(), lr=0.01)
-    for seed in range(2):
-        optimizer.zero_grad()
-        model.loss(draw_batch(seed)).backward()
-        optimizer.step()
-    return model, optimizer
 
 
 @pytest.fixture
@@ -61,7 +43,9 @@ def weights(model: Seq2Seq) -> State:
 
 def moments(optimizer: optim.Adam) -> list[np.ndarray]:
     states = optimizer.state_dict()["state"]
-    return [np.array(states[number][key].array) for number in sorted(states) for key in ("step", "exp_avg", "exp_avg_sq")]
+    return [
+        np.array(states[number][key].array) for number in sorted(states) for key in ("step", "exp_avg", "exp_avg_sq")
+    ]
 
 
 def assert_same(one: State, two: State) -> None:
@@ -151,7 +135,7 @@ def test_a_foreign_safetensors_file(path, other, content) -> None:
 
 def test_flipped_bytes_never_escape_as_another_error(path, other) -> None:
     whole, rng = path.read_bytes(), python_random.Random(0)
-    refused = 0
+    refused = []
     for _ in range(300):
         mutated = bytearray(whole)
         for _ in range(rng.randint(1, 3)):
@@ -160,14 +144,17 @@ def test_flipped_bytes_never_escape_as_another_error(path, other) -> None:
         try:
             checkpoint.load(path, other, optim.Adam(other.parameters()), "fingerprint")
         except UserError as error:
-            refused += 1
-            assert str(error).startswith(f"{path}: ")
-    assert refused > 100
+            refused.append(str(error))
+    assert len(refused) > 100
+    assert all(message.startswith(f"{path}: ") for message in refused)
 
 
 WRONG: dict[str, tuple[Callable[[State], None], str]] = {
     "missing parameter": (lambda c: c["model"].pop("decoder.fc_out.bias"), "holds other parameters than the model"),
-    "extra parameter": (lambda c: c["model"].update(extra=Tensor(np.zeros(1))), "holds other parameters than the model"),
+    "extra parameter": (
+        lambda c: c["model"].update(extra=Tensor(np.zeros(1))),
+        "holds other parameters than the model",
+    ),
     "no tensor": (lambda c: c["model"].update({"decoder.fc_out.bias": 3}), "decoder.fc_out.bias has no tensor"),
     "dtype": (
         lambda c: c["model"].update({"decoder.fc_out.bias": Tensor(np.zeros(11))}),
@@ -177,7 +164,10 @@ WRONG: dict[str, tuple[Callable[[State], None], str]] = {
         lambda c: c["model"].update({"decoder.fc_out.bias": Tensor(np.zeros((11, 1), np.float32))}),
         r"decoder.fc_out.bias has shape \(11, 1\) of float32; expected \(11,\) of float32",
     ),
-    "NaN": (lambda c: c["model"]["decoder.fc_out.bias"].array.fill(np.nan), "decoder.fc_out.bias holds NaN or infinity"),
+    "NaN": (
+        lambda c: c["model"]["decoder.fc_out.bias"].array.fill(np.nan),
+        "decoder.fc_out.bias holds NaN or infinity",
+    ),
     "infinity": (lambda c: c["model"]["encoder.rnn.bias_hh_l1"].array.fill(np.inf), "bias_hh_l1 holds NaN or infinity"),
     "model": (lambda c: c.update(model=None), "holds other parameters than the model"),
     "format": (lambda c: c.update(format="seq2seq checkpoint 0"), "foreign checkpoint"),
@@ -213,152 +203,8 @@ def test_other_vocabularies(path, other) -> None:
 
 
 def test_a_model_of_another_size(path, tiny_model) -> None:
-    assert_refused(path, tiny_model(hidden_size=7), re.escape("has shape (24, 5) of float32; expected (28, 5) of float32"))
+    assert_refused(
+        path, tiny_model(hidden_size=7), re.escape("has shape (24, 5) of float32; expected (28, 5) of float32")
+    )
     assert_refused(path, tiny_model(num_layers=1), "holds other parameters than the model")
     assert_refused(path, tiny_model(precision="fp64"), "of float32; expected .* of float64")
-
-
-class FailingCalls:
-    """Lets the OS calls of a save succeed, except the i-th, which reports a full disk."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
-        self.count, self.failing = 0, failing
-        for name in ("open", "fsync", "chmod", "replace", "fdopen"):
-            monkeypatch.setattr(os, name, self._counted(getattr(os, name), name))
-
-    def _counted(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:
-        def counted(*arguments: Any, **keywords: Any) -> Any:
-            self._fail_if_due()
-            result = call(*arguments, **keywords)
-            if name == "fdopen":
-                result = _FailingFile(result, self._fail_if_due)
-            return result
-
-        return counted
-
-    def _fail_if_due(self) -> None:
-        self.count += 1
-        if self.count == self.failing:
-            raise OSError(28, "No space left on device")
-
-
-class _FailingFile:
-    """A file whose writes and flushes can fail, half of the data written."""
-
-    def __init__(self, file: Any, check: Callable[[], None]) -> None:
-        self.file, self.check = file, check
-        self.fileno = file.fileno
-
-    def write(self, data: bytes) -> None:
-        self.file.write(data[: len(data) // 2])
-        self.check()
-        self.file.write(data[len(data) // 2 :])
-
-    def flush(self) -> None:
-        self.check()
-        self.file.flush()
-
-    def __enter__(self) -> _FailingFile:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.file.close()
-
-
-def test_each_failing_call_of_a_save_leaves_the_old_checkpoint(trained, path, other, tiny_model) -> None:
-    model, optimizer = trained
-    newer = Progress(step=13)
-    outcomes = []
-    for failing in range(1, 100):
-        checkpoint.save(path, model, optimizer, PROGRESS, "fingerprint")
-        with pytest.MonkeyPatch.context() as patch:
-            calls = FailingCalls(patch, failing)
-            try:
-                checkpoint.save(path, tiny_model(seed=5), None, newer, "fingerprint")
-                saved = True
-            except OSError as error:
-                assert error.errno == 28
-                saved = False
-        assert [entry.name for entry in path.parent.iterdir()] == [path.name]
-        assert checkpoint.load(path, other, None, "fingerprint") == (newer if saved else PROGRESS)
-        outcomes.append(saved)
-        if calls.count < failing:
-            break
-    # Folder syncs come after the replacement and may fail on some systems: by then the new checkpoint stands.
-    assert outcomes.count(False) >= 6
-    assert outcomes == sorted(outcomes)
-
-
-SAVER = """
-import sys
-from pathlib import Path
-from seq2seq import checkpoint, config
-from seq2seq.model import build_model
-from minigrad import optim
-model = build_model(200, 300, config.Config(hidden_size=64, embedding_size=32, num_layers=1))
-optimizer = optim.Adam(model.parameters())
-step = 0
-while True:
-    for parameter in model.parameters():
-        parameter.array.fill(step)
-    checkpoint.save(Path(sys.argv[1]), model, optimizer, checkpoint.Progress(step=step), "f")
-    print(step, flush=True)
-    step += 1
-"""
-
-
-def test_a_killed_process_leaves_a_whole_checkpoint(tmp_path) -> None:
-    path, rng = checkpoint.path_of(tmp_path, "last"), python_random.Random(0)
-    for _ in range(15):
-        child = subprocess.Popen([sys.executable, "-c", SAVER, path], stdout=subprocess.PIPE, text=True)
-        assert child.stdout.readline() == "0\n"
-        time.sleep(rng.uniform(0, 0.03))
-        child.send_signal(signal.SIGKILL)
-        acknowledged = [0, *map(int, child.communicate()[0].splitlines())][-1]
-        content = from_bytes(path.read_bytes())
-        step = content["progress"]["step"]
-        assert step in (acknowledged, acknowledged + 1)
-        assert all((tensor.array == step).all() for tensor in content["model"].values())
-
-
-LOADER = """
-import json, sys
-from pathlib import Path
-import numpy as np
-from seq2seq import checkpoint, config, text
-from seq2seq.errors import UserError
-from seq2seq.translator import Translator
-import safetensors.numpy, sacremoses
-
-events = []
-def hook(name, arguments):
-    watched = ("exec", "compile", "pickle.", "subprocess.", "os.system", "os.exec", "os.fork", "socket.", "marshal.", "ctypes.")
-    writes = name == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
-    if name.startswith(watched) or writes:
-        events.append([name, repr(arguments)[:200]])
-
-sys.addaudithook(hook)
-for folder in sys.argv[1:]:
-    try:
-        Translator.load(folder)
-    except UserError as error:
-        events.append(["refused", str(error)])
-    else:
-        events.append(["loaded", folder])
-print(json.dumps(events))
-"""
-
-
-def test_loading_runs_no_code(train, tmp_path) -> None:
-    good = train("run", "--epochs", 1)
-    folders = [str(good)]
-    hostile = {"pickle": pickle.dumps(print), "python": b"import os; os.abort()", "zip": b"PK\x03\x04" * 50}
-    for name, content in hostile.items():
-        folder = tmp_path / name
-        (folder / "checkpoints").mkdir(parents=True)
-        for file in ("config.json", "text.json"):
-            (folder / file).write_bytes((good / file).read_bytes())
-        checkpoint.path_of(folder, "best").write_bytes(content)
-        folders.append(str(folder))
-    result = subprocess.run([sys.executable, "-c", LOADER, *folders], capture_output=True, text=True, check=True)
-    assert [kind for kind, _ in json.loads(result.stdout)] == ["loaded", "refused", "refused", "refused"]

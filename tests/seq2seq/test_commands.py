@@ -149,7 +149,10 @@ def test_validation_figures_of_the_run_are_those_of_evaluate(run, folder, tmp_pa
     run("evaluate", folder, "--checkpoint", "last", "--json", path)
     scores = json.loads(path.read_text())
     last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
-    for theirs, ours in (("val_loss", "loss"), *((name, name) for name in ("ppl_forced", "ppl_free", "bleu", "exact_match"))):
+    for theirs, ours in (
+        ("val_loss", "loss"),
+        *((name, name) for name in ("ppl_forced", "ppl_free", "bleu", "exact_match")),
+    ):
         assert scores[ours] == pytest.approx(last[theirs], rel=1e-5), ours
 
 
@@ -166,7 +169,11 @@ def test_gradcheck_of_a_users_model(run, tmp_path, count_case) -> None:
     result = run("gradcheck", "--config", path)
     rows = [line.split() for line in result.out.splitlines()[1:]]
     assert (result.code, result.err) == (0, "")
-    assert {row[0] for row in rows[1:]} >= {"encoder.embedding.weight", "decoder.rnn.weight_hh_l1", "decoder.fc_out.bias"}
+    assert {row[0] for row in rows[1:]} >= {
+        "encoder.embedding.weight",
+        "decoder.rnn.weight_hh_l1",
+        "decoder.fc_out.bias",
+    }
     assert rows[0][:2] == ["all", "parameters"]
     for row in rows:
         assert row[-1] == "pass"
@@ -178,7 +185,9 @@ def test_gradcheck_fails_for_a_wrong_gradient(run, monkeypatch, tmp_path) -> Non
     import seq2seq.model as model
 
     right = model.F.cross_entropy
-    monkeypatch.setattr(model.F, "cross_entropy", lambda logits, *a, **k: right(logits, *a, **k) + 0.01 * logits.detach().sum())
+    monkeypatch.setattr(
+        model.F, "cross_entropy", lambda logits, *a, **k: right(logits, *a, **k) + 0.01 * logits.detach().sum()
+    )
     result = run("gradcheck", "--embedding-size", 4, "--hidden-size", 4, "--num-layers", 1, "--init-range", 1)
     assert result.code == 1
     assert "FAIL" in result.out

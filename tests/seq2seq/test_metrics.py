@@ -20,7 +20,11 @@ from seq2seq.translator import Translator
 
 HYPOTHESES = ["The cat sat on the mat.", "A dog ran over a hill today", "hello there friend of mine"]
 REFERENCES = [("The cat sat on a mat.",), ("a dog ran over the hill today",), ("hello there my friend of mine",)]
-SEVERAL = [("A cat sat.", "The cat sat on the mat."), ("a dog ran over the hill today",), ("hi", "hello", "hello there")]
+SEVERAL = [
+    ("A cat sat.", "The cat sat on the mat."),
+    ("a dog ran over the hill today",),
+    ("hi", "hello", "hello there"),
+]
 
 
 def ngrams(words: list[str], n: int) -> Counter[tuple[str, ...]]:
@@ -74,9 +78,17 @@ def test_chrf_is_that_of_sacrebleu(lowercase) -> None:
 
 
 def test_any_of_several_references_counts() -> None:
-    streams = [["A cat sat.", REFERENCES[1][0], "hi"], ["The cat sat on the mat.", None, "hello"], [None, None, "hello there"]]
-    assert metrics.bleu(HYPOTHESES, SEVERAL, False).value == pytest.approx(BLEU().corpus_score(HYPOTHESES, streams).score)
-    assert metrics.chrf(HYPOTHESES, SEVERAL, False).value == pytest.approx(CHRF().corpus_score(HYPOTHESES, streams).score)
+    streams = [
+        ["A cat sat.", REFERENCES[1][0], "hi"],
+        ["The cat sat on the mat.", None, "hello"],
+        [None, None, "hello there"],
+    ]
+    assert metrics.bleu(HYPOTHESES, SEVERAL, False).value == pytest.approx(
+        BLEU().corpus_score(HYPOTHESES, streams).score
+    )
+    assert metrics.chrf(HYPOTHESES, SEVERAL, False).value == pytest.approx(
+        CHRF().corpus_score(HYPOTHESES, streams).score
+    )
     assert metrics.exact_match(HYPOTHESES, SEVERAL, lowercase=False) == pytest.approx(100 / 3)
 
 
@@ -116,7 +128,9 @@ def toy(reversed_digits) -> tuple[Translator, Dataset]:
 
 
 def with_batches_of(translator: Translator, batch_size: int) -> Translator:
-    return Translator(translator.model, translator.codec, dataclasses.replace(translator.settings, batch_size=batch_size))
+    return Translator(
+        translator.model, translator.codec, dataclasses.replace(translator.settings, batch_size=batch_size)
+    )
 
 
 def test_perplexities_sum_over_tokens_whatever_the_batches(toy) -> None:

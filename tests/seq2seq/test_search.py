@@ -28,7 +28,9 @@ def step_log_probs(model: Seq2Seq, source: Sequence[int], ids: Sequence[int]) ->
     """log p of every word at every step (T,V) when ``ids`` are given to the decoder."""
     model.eval()
     src, src_lengths = pad_sources([source])
-    outputs, _ = model.decoder(Tensor(np.array([[SOS_ID], *([word] for word in ids)])), model.encoder(Tensor(src), src_lengths))
+    outputs, _ = model.decoder(
+        Tensor(np.array([[SOS_ID], *([word] for word in ids)])), model.encoder(Tensor(src), src_lengths)
+    )
     return F.log_softmax(model.decoder.fc_out(outputs[:, 0]), dim=-1).array.astype(np.float64)
 
 
@@ -50,7 +52,9 @@ def plain_greedy(model: Seq2Seq, source: Sequence[int], max_length: int) -> list
     return ids
 
 
-def all_hypotheses(model: Seq2Seq, source: Sequence[int], max_length: int, length_penalty: float) -> list[tuple[float, tuple]]:
+def all_hypotheses(
+    model: Seq2Seq, source: Sequence[int], max_length: int, length_penalty: float
+) -> list[tuple[float, tuple]]:
     """Every output there is with its score, best first."""
     words = [word for word in range(len(model.decoder.embedding.weight)) if word not in (PAD_ID, SOS_ID, EOS_ID)]
     found = []

@@ -86,7 +86,9 @@ def test_the_best_checkpoint_has_the_lowest_validation_loss(train, corpus, histo
     assert min(losses) < losses[-1], "the run must get worse for this test to say anything"
     dataset = load_dataset(str(corpus))
     for name, expected in (("best", min(losses)), ("last", losses[-1])):
-        assert evaluate_split(Translator.load(folder, name), dataset, "valid")["val_loss"] == pytest.approx(expected, rel=1e-5)
+        assert evaluate_split(Translator.load(folder, name), dataset, "valid")["val_loss"] == pytest.approx(
+            expected, rel=1e-5
+        )
     assert stored(folder, "best")["optimizer"] is None
 
 
@@ -176,7 +178,9 @@ def test_five_such_gradients_in_a_row_stop_the_run(run, corpus, tmp_path, poison
 
 
 def test_settings_reach_the_model(train, corpus) -> None:
-    folder = train("run", "--epochs", 1, "--precision", "fp64", "--num-layers", 1, "--max-length", 4, "--max-output-length", 2)
+    folder = train(
+        "run", "--epochs", 1, "--precision", "fp64", "--num-layers", 1, "--max-length", 4, "--max-output-length", 2
+    )
     weights = stored_weights(folder)
     assert {array.dtype for array in weights.values()} == {np.dtype(np.float64)}
     assert "encoder.rnn.weight_ih_l1" not in weights

@@ -1,0 +1,255 @@
+"""The rules of the house, read off the source: import arrows, sizes, docstrings, banned calls, public names.
+
+A file over 400 lines or a function over 60 says why in a line of its docstring that starts with "Long because".
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("kernels", "minigrad", "seq2seq")
+SOURCES = sorted(path for room in (*PACKAGES, "tests", "benchmarks") for path in (ROOT / room).rglob("*.py"))
+PACKAGE_SOURCES = [path for path in SOURCES if path.relative_to(ROOT).parts[0] in PACKAGES]
+MAX_FILE, MAX_FUNCTION = 400, 60
+
+# numpy / numba / cupy <- kernels <- minigrad <- seq2seq; what a room may import beside itself and the standard library.
+MAY_IMPORT = {
+    "kernels": {"numpy", "numba", "llvmlite", "cupy"},
+    "minigrad": {"numpy", "safetensors", "kernels"},
+    "seq2seq": {
+        "numpy", "minigrad", "jsonargparse", "num2words", "pooch", "sacrebleu", "sacremoses", "sentencepiece", "spacy",
+        "threadpoolctl", "tqdm",
+    },
+}  # fmt: skip
+NOT_AT_IMPORT = {"numba", "llvmlite", "cupy", "torch", "scipy", *MAY_IMPORT["seq2seq"], "safetensors"} - {
+    "numpy",
+    "minigrad",
+}
+ABSOLUTE_PATH = re.compile(r"(?<![\w.~])/(?:work|root|home|Users|mnt)/\w|\b[A-Z]:\\\\?\w")
+
+DOCUMENTED = [
+    "kernels", "kernels.reference", "kernels.cpu", "minigrad", "minigrad.ops", "minigrad.nn",
+    "minigrad.nn.functional", "minigrad.nn.init", "minigrad.nn.utils", "minigrad.nn.utils.rnn", "minigrad.optim",
+    "minigrad.optim.lr_scheduler", "minigrad.autograd", "minigrad.random", "minigrad.cuda", "minigrad.gradcheck",
+    "seq2seq.data", "seq2seq.metrics", "seq2seq.search", "seq2seq.model", "seq2seq.checkpoint",
+]  # fmt: skip
+
+Functions = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imported_packages(tree: ast.AST) -> Iterator[str]:
+    """Top-level names of everything that is imported anywhere; relative imports stay in their room."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.split(".")[0]
+
+
+def forbidden_imports(tree: ast.AST, room: str) -> set[str]:
+    return set(imported_packages(tree)) - MAY_IMPORT[room] - set(sys.stdlib_module_names) - {room}
+
+
+def too_long(tree: ast.Module, num_lines: int) -> list[str]:
+    """What exceeds its limit without a reason."""
+    found = [] if num_lines <= MAX_FILE or has_reason(tree) else [f"file of {num_lines} lines"]
+    for node in ast.walk(tree):
+        if isinstance(node, Functions):
+            size = (node.end_lineno or node.lineno) - node.lineno + 1
+            if size > MAX_FUNCTION and not has_reason(node):
+                found.append(f"{node.name} of {size} lines")
+    return found
+
+
+def has_reason(node: ast.Module | Functions) -> bool:
+    lines = (ast.get_docstring(node) or "").splitlines()
+    return any(line.strip().startswith("Long because") for line in lines)
+
+
+def banned(tree: ast.AST) -> list[str]:
+    """Calls that run data as code, hide NaN, or hand a string to a shell."""
+    found = sorted(set(imported_packages(tree)) & {"pickle", "cPickle", "dill", "joblib", "marshal", "shelve", "yaml"})
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("eval", "exec", "__import__")
+        ):
+            found.append(f"{node.func.id}()")
+        if isinstance(node, ast.keyword) and node.arg in ("allow_pickle", "shell", "fastmath") and is_true(node.value):
+            found.append(f"{node.arg}=True")
+        if isinstance(node, ast.Constant) and node.value in ("nnan", "ninf"):
+            found.append(str(node.value))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "os.system":
+            found.append("os.system()")
+    return found
+
+
+def is_true(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and (node.value is True or node.value == "fast")
+
+
+def undocumented(module: ModuleType) -> set[str]:
+    """The functions and classes of its own distribution that a module offers without a docstring."""
+    room = module.__name__.split(".")[0]
+    offered = [item for name, item in vars(module).items() if not name.startswith("_")]
+    own = [item for item in offered if str(getattr(item, "__module__", "")).split(".")[0] == room]
+    routines = [item for item in own if inspect.isroutine(item) or inspect.isclass(item)]
+    return {f"{item.__module__}.{item.__qualname__}" for item in routines if not item.__doc__}
+
+
+@pytest.mark.parametrize("room", PACKAGES)
+def test_import_arrows(room) -> None:
+    found = {name_of(path): forbidden_imports(parse(path), room) for path in (ROOT / room).rglob("*.py")}
+    assert found, "no files: the test looks in the wrong place"
+    assert {name: packages for name, packages in found.items() if packages} == {}
+
+
+def test_every_imported_package_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["spacy"]]
+    names = {re.split(r"[<>=\[ ;]", requirement)[0] for requirement in declared}
+    imported = {name for path in PACKAGE_SOURCES for name in imported_packages(parse(path))}
+    assert imported - set(sys.stdlib_module_names) - set(PACKAGES) - names <= {"llvmlite", "cupy"}
+
+
+def test_files_and_functions_are_short() -> None:
+    found = {name_of(path): too_long(parse(path), len(path.read_text().splitlines())) for path in SOURCES}
+    assert {name: problems for name, problems in found.items() if problems} == {}
+
+
+def test_no_banned_calls() -> None:
+    found = {name_of(path): banned(parse(path)) for path in [*PACKAGE_SOURCES, *(ROOT / "benchmarks").rglob("*.py")]}
+    assert {name: problems for name, problems in found.items() if problems} == {}
+
+
+def test_every_file_says_what_it_is() -> None:
+    assert [name_of(path) for path in PACKAGE_SOURCES if not ast.get_docstring(parse(path))] == []
+
+
+@pytest.mark.parametrize("module", DOCUMENTED)
+def test_what_is_offered_is_documented(module) -> None:
+    assert undocumented(importlib.import_module(module)) == set()
+
+
+def test_no_absolute_paths_in_tracked_files() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("no git checkout")
+    texts = {name: (ROOT / name).read_bytes() for name in listed.stdout.split("\0") if (ROOT / name).is_file()}
+    decoded = {name: data.decode("utf-8") for name, data in texts.items() if b"\0" not in data}
+    found = {name: ABSOLUTE_PATH.findall(text) for name, text in decoded.items()}
+    assert len(found) > 50
+    assert {name: paths for name, paths in found.items() if paths} == {}
+
+
+@pytest.mark.parametrize("module", ["minigrad", "seq2seq"])
+def test_importing_loads_neither_numba_nor_what_is_optional(module) -> None:
+    program = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(result.stdout.split()) & NOT_AT_IMPORT == set()
+    assert module in result.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("check", "good", "bad"),
+    [
+        (lambda tree: forbidden_imports(tree, "minigrad"), "import kernels.cpu, os", "from numba import njit"),
+        (lambda tree: forbidden_imports(tree, "seq2seq"), "from minigrad import nn", "def f():\n import kernels.cpu"),
+        (lambda tree: forbidden_imports(tree, "kernels"), "from . import lstm", "import minigrad.nn as nn"),
+        (lambda tree: forbidden_imports(tree, "minigrad"), "import numpy", "import torch"),
+        (lambda tree: too_long(tree, 400), "def f():\n" + " x()\n" * 59, "def f():\n" + " x()\n" * 60),
+        (lambda tree: too_long(tree, 401), '"""Head.\n\nLong because it is a table.\n"""', '"""Head."""'),
+        (banned, "model.eval()", "eval('1')"),
+        (banned, "re.compile('a')", "exec(text)"),
+        (banned, "import json", "from pickle import loads"),
+        (banned, "np.load(p, allow_pickle=False)", "np.load(p, allow_pickle=True)"),
+        (banned, "run(['ls'])", "run('ls', shell=True)"),
+        (banned, "njit(fastmath={'contract'})", "njit(fastmath=True)"),
+        (banned, "njit(fastmath={'contract'})", "njit(fastmath={'contract', 'nnan'})"),
+    ],
+)
+def test_the_checks_can_fail(check, good, bad) -> None:
+    assert not check(ast.parse(good))
+    assert check(ast.parse(bad))
+
+
+def test_the_docstring_check_can_fail() -> None:
+    sample = ModuleType("sample")
+    exec("def good():\n 'Text.'\ndef bad(): pass\ndef _private(): pass", vars(sample))
+    assert undocumented(sample) == {"sample.bad"}
+
+
+def test_the_path_check_can_fail() -> None:
+    for text in ("data = '/" + "home/me/data'", "see /" + "root/x", "C:" + "\\\\Users"):
+        assert ABSOLUTE_PATH.search(text)
+    assert not ABSOLUTE_PATH.search("a/home/b ~/work/x http://x.org/home/y / root")
+
+
+SURFACE = {
+    "minigrad": (
+        "Tensor tensor zeros ones empty full arange randn randint cat stack where exp log no_grad manual_seed "
+        "device float32 float64 long save load gradcheck linspace eye zeros_like ones_like empty_like rand "
+        "rand_like randn_like from_numpy LongTensor FloatTensor is_tensor sigmoid tanh relu softmax matmul "
+        "bmm"
+    ),
+    "minigrad.cuda": "is_available",
+    "minigrad.nn": (
+        "Module Parameter Sequential ModuleList Linear Embedding LSTM GRU LSTMCell GRUCell Dropout ReLU "
+        "Sigmoid Tanh Softmax LogSoftmax CrossEntropyLoss NLLLoss MSELoss BCELoss"
+    ),
+    "minigrad.nn.init": (
+        "uniform_ normal_ constant_ zeros_ ones_ xavier_uniform_ xavier_normal_ kaiming_uniform_ "
+        "kaiming_normal_ orthogonal_"
+    ),
+    "minigrad.nn.functional": ("log_softmax softmax relu cross_entropy nll_loss mse_loss dropout embedding linear"),
+    "minigrad.nn.utils": "clip_grad_norm_",
+    "minigrad.nn.utils.rnn": "pad_sequence pack_padded_sequence pad_packed_sequence",
+    "minigrad.optim": "SGD Adam AdamW RMSprop lr_scheduler",
+    "seq2seq": "Translator",
+    "seq2seq.train": "main",
+    "seq2seq.translate": "main",
+    "seq2seq.evaluate": "main",
+    "seq2seq.gradcheck": "main",
+}
+TENSOR_METHODS = (
+    "size dim numel item numpy tolist view reshape transpose permute unsqueeze squeeze expand contiguous "
+    "argmax topk max sum mean softmax log_softmax exp log tanh sigmoid relu clone detach backward fill_ "
+    "zero_ to cpu cuda float long __add__ __radd__ __sub__ __mul__ __truediv__ __pow__ __matmul__ __neg__ "
+    "__eq__ __lt__ __getitem__ __setitem__"
+)
+MODULE_METHODS = "parameters named_parameters modules children apply train eval state_dict load_state_dict to zero_grad"
+
+
+@pytest.mark.parametrize("module", SURFACE)
+def test_the_public_surface(module) -> None:
+    missing = [name for name in SURFACE[module].split() if not hasattr(importlib.import_module(module), name)]
+    assert missing == []
+
+
+@pytest.mark.parametrize(("owner", "names"), [("Tensor", TENSOR_METHODS), ("nn.Module", MODULE_METHODS)])
+def test_the_public_methods(owner, names) -> None:
+    cls = importlib.import_module("minigrad")
+    for part in owner.split("."):
+        cls = getattr(cls, part)
+    assert [name for name in names.split() if not callable(getattr(cls, name, None))] == []
