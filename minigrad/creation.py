@@ -43,18 +43,22 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 
 def LongTensor(data: Any) -> Tensor:
+    """An int64 copy of ``data``; see ``tensor``."""
     return tensor(data, dtype=int64)
 
 
 def FloatTensor(data: Any) -> Tensor:
+    """A float32 copy of ``data``; see ``tensor``."""
     return tensor(data, dtype=DEFAULT_FLOAT)
 
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """All zeros, of shape ``size``; float32 unless ``dtype`` says otherwise."""
     return _made(np.zeros(sizes(size), dtype or DEFAULT_FLOAT), None, device, requires_grad)
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """All ones, of shape ``size``; float32 unless ``dtype`` says otherwise."""
     return _made(np.ones(sizes(size), dtype or DEFAULT_FLOAT), None, device, requires_grad)
 
 
@@ -64,6 +68,7 @@ def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 
 def full(size: Any, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """All ``fill_value``, of shape ``size``; floats make float32, integers int64."""
     filled = np.full(sizes((size,)), fill_value)
     if dtype is None and filled.dtype == np.float64:
         dtype = DEFAULT_FLOAT
@@ -77,26 +82,32 @@ def arange(*bounds: Any, dtype: Any = None, device: Any = None, requires_grad: b
 
 
 def linspace(start: float, end: float, steps: int, dtype: Any = None, device: Any = None) -> Tensor:
+    """``steps`` evenly spaced values from ``start`` to ``end``, both included, (steps,)."""
     return _made(np.linspace(start, end, steps), dtype or DEFAULT_FLOAT, device, False)
 
 
 def eye(n: int, m: int | None = None, dtype: Any = None, device: Any = None) -> Tensor:
+    """The (n, m) matrix with ones on its diagonal; m is n by default."""
     return _made(np.eye(n, m), dtype or DEFAULT_FLOAT, device, False)
 
 
 def zeros_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros of the shape and dtype of ``x``."""
     return zeros(x.shape, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
 
 
 def ones_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones of the shape and dtype of ``x``."""
     return ones(x.shape, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
 
 
 def empty_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Uninitialised memory of the shape and dtype of ``x``."""
     return empty(x.shape, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
 
 
 def full_like(x: Tensor, fill_value: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """All ``fill_value``, of the shape and dtype of ``x``."""
     return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device)
 
 
@@ -112,10 +123,12 @@ def randn(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 
 def rand_like(x: Tensor) -> Tensor:
+    """Draws from U[0, 1) of the shape and dtype of ``x``."""
     return rand(x.shape, dtype=x.dtype)
 
 
 def randn_like(x: Tensor) -> Tensor:
+    """Draws from N(0, 1) of the shape and dtype of ``x``."""
     return randn(x.shape, dtype=x.dtype)
 
 
@@ -132,4 +145,5 @@ def randperm(n: int) -> Tensor:
 
 
 def is_tensor(value: object) -> bool:
+    """Whether ``value`` is a Tensor."""
     return isinstance(value, Tensor)

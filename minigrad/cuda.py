@@ -9,6 +9,7 @@ def is_available() -> bool:
 
 
 def device_count() -> int:
+    """The number of usable GPUs: none."""
     return 0
 
 

@@ -36,10 +36,12 @@ def seed_step(seed: int, step: int) -> None:
 
 
 def get_state() -> State:
+    """Where the stream stands, for ``set_state``."""
     return _state
 
 
 def set_state(state: State) -> None:
+    """Put the stream where ``get_state`` found it: the same draws follow."""
     global _state
     _state = State(*state)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -25,9 +26,11 @@ def prepare(config: Config) -> Path:
     if config.resume:
         if not checkpoint.path_of(run_dir, "last").exists():
             raise UserError(f"{checkpoint.path_of(run_dir, 'last')}: missing; there is nothing to resume")
-    elif (run_dir / "config.json").exists():
+    elif any((run_dir / "checkpoints").glob("*.safetensors")):
         raise UserError(f"run_dir {run_dir} holds a run already; pass --resume to go on with it, or another --run-dir")
     run_dir.mkdir(parents=True, exist_ok=True)
+    for stale in run_dir.rglob(".*.tmp"):  # of a save that was killed
+        stale.unlink()
     return run_dir
 
 
@@ -117,7 +120,9 @@ class MetricsLog:
         self._file = open(self.path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  (closed by close)
 
     def write(self, record: dict[str, Any]) -> None:
-        self._file.write(json.dumps(record) + "\n")
+        """Append a record; a figure that is not finite is written as null, since JSON has no NaN."""
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+        self._file.write(json.dumps(finite, allow_nan=False) + "\n")
 
     def close(self) -> None:
         self._file.close()

@@ -18,12 +18,11 @@ from minigrad.ops.compare import (
     remainder,
     round,
 )
+from minigrad.ops.convert import cast, clone
 from minigrad.ops.elementwise import (
     abs,
     add,
-    cast,
     clamp,
-    clone,
     div,
     exp,
     log,

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.dtypes import is_floating
 from minigrad.function import Context, Function
 from minigrad.ops.common import as_tensor, floating, promote, unbroadcast
 from minigrad.tensor import Tensor
@@ -270,30 +269,6 @@ class Where(Function):
         return None, da, unbroadcast(np.where(condition, zero, grad), ctx.shapes[1])
 
 
-class Cast(Function):
-    """x in another dtype; the tape casts the gradient back"""
-
-    @staticmethod
-    def forward(ctx: Context, x: Array, dtype: np.dtype) -> Array:
-        return x.astype(dtype)
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> tuple:
-        return grad, None
-
-
-class Clone(Function):
-    """a copy, on the tape"""
-
-    @staticmethod
-    def forward(ctx: Context, x: Array) -> Array:
-        return x.copy()
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> Array:
-        return grad
-
-
 def add(a: Any, b: Any) -> Tensor:
     """a + b, broadcast."""
     return Add.apply(*promote(a, b))
@@ -346,34 +321,42 @@ def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
 
 
 def neg(x: Any) -> Tensor:
+    """-x, elementwise."""
     return Neg.apply(as_tensor(x))
 
 
 def exp(x: Any) -> Tensor:
+    """e to the power of x, elementwise; integers become float32."""
     return Exp.apply(floating(x))
 
 
 def log(x: Any) -> Tensor:
+    """The natural logarithm, elementwise; -inf at 0, NaN below."""
     return Log.apply(floating(x))
 
 
 def sqrt(x: Any) -> Tensor:
+    """The square root, elementwise; NaN below 0."""
     return Sqrt.apply(floating(x))
 
 
 def abs(x: Any) -> Tensor:
+    """|x|, elementwise; its gradient at 0 is 0."""
     return Abs.apply(as_tensor(x))
 
 
 def tanh(x: Any) -> Tensor:
+    """The hyperbolic tangent, elementwise."""
     return Tanh.apply(floating(x))
 
 
 def sigmoid(x: Any) -> Tensor:
+    """1 / (1 + exp(-x)), elementwise."""
     return Sigmoid.apply(floating(x))
 
 
 def relu(x: Any) -> Tensor:
+    """max(x, 0), elementwise; its gradient at 0 is 0."""
     return ReLU.apply(as_tensor(x))
 
 
@@ -382,15 +365,3 @@ def clamp(x: Any, min: Any = None, max: Any = None) -> Tensor:
     if min is None and max is None:
         raise ValueError("clamp: at least one of min and max must be given")
     return Clamp.apply(as_tensor(x), min, max)
-
-
-def cast(x: Tensor, dtype: np.dtype) -> Tensor:
-    """``x`` in another dtype; on the tape between floating dtypes."""
-    if not is_floating(np.dtype(dtype)):
-        return Tensor(x.array.astype(dtype))
-    return Cast.apply(x, np.dtype(dtype))
-
-
-def clone(x: Tensor) -> Tensor:
-    """A copy with memory of its own, on the tape."""
-    return Clone.apply(x)

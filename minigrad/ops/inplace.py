@@ -6,7 +6,8 @@ from typing import Any
 
 from minigrad import random
 from minigrad.autograd import is_grad_enabled
-from minigrad.ops.elementwise import add, clamp, clone, div, masked_fill, mul, sub
+from minigrad.ops.convert import clone
+from minigrad.ops.elementwise import add, clamp, div, masked_fill, mul, sub
 from minigrad.ops.index import setitem
 from minigrad.tensor import Tensor
 

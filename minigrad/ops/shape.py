@@ -110,6 +110,7 @@ def view(x: Tensor, *shape: Any) -> Tensor:
 
 
 def view_as(x: Tensor, other: Tensor) -> Tensor:
+    """``x`` in the shape of ``other``; see ``view``."""
     return view(x, other.shape)
 
 
@@ -145,6 +146,7 @@ def expand(x: Tensor, *shape: Any) -> Tensor:
 
 
 def expand_as(x: Tensor, other: Tensor) -> Tensor:
+    """``x`` repeated to the shape of ``other``, without copying; see ``expand``."""
     return expand(x, other.shape)
 
 

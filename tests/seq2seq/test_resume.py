@@ -72,6 +72,14 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return interrupt
 
 
+class Crash(BaseException):
+    """What nothing catches."""
+
+
+def crash() -> None:
+    raise Crash
+
+
 @pytest.mark.parametrize("stops", [(1,), (4, 5, 17), (9,), (18, 26)], ids=str)
 def test_runs_stopped_by_max_steps(train, run, whole, history, stops) -> None:
     folder = train("parts", "--epochs", EPOCHS, "--max-steps", stops[0])
@@ -109,12 +117,6 @@ def test_interrupted_at_the_last_step_of_an_epoch(train, run, whole, history, in
 @pytest.mark.parametrize("save_every", [1, 4, 100])
 @pytest.mark.parametrize("crash_at", [13, 26])
 def test_crashed_between_two_saves(train, run, whole, history, interrupt, save_every, crash_at) -> None:
-    class Crash(BaseException):
-        """What nothing catches."""
-
-    def crash() -> None:
-        raise Crash
-
     interrupt(crash, crash_at)
     with pytest.raises(Crash):
         train("parts", "--epochs", EPOCHS, "--save-every", save_every)
@@ -235,6 +237,22 @@ def test_a_run_is_not_overwritten(train, run, corpus, options) -> None:
         == f"error: run_dir {folder} holds a run already; pass --resume to go on with it, or another --run-dir\n"
     )
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_that_died_before_its_first_checkpoint_starts_again(train, whole, history, interrupt) -> None:
+    interrupt(crash, 3)
+    with pytest.raises(Crash):
+        train("parts", "--epochs", EPOCHS)
+    assert_same_run(train("parts", "--epochs", EPOCHS), whole, history)
+
+
+def test_what_a_killed_save_left_is_swept(train, run) -> None:
+    folder = train("run", "--epochs", 1)
+    left = [folder / "checkpoints" / ".last.safetensors.x1.tmp", folder / ".config.json.x2.tmp"]
+    for path in left:
+        path.write_bytes(b"half")
+    assert run("train", "--run-dir", folder, "--resume", "--epochs", 2).code == 0
+    assert not any(path.exists() for path in left)
 
 
 def test_there_must_be_something_to_resume(train, run, tmp_path) -> None:
