@@ -11,12 +11,13 @@ forward, and records a Node if a gradient may be asked for. Rules that hold for 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from minigrad.autograd import is_grad_enabled
-from minigrad.tensor import Tensor, Version
+from minigrad.grad_mode import is_grad_enabled
+from minigrad.tape import Node
+from minigrad.tensor import Tensor
 
 
 class Context:
@@ -35,57 +36,6 @@ class Context:
     def save_for_backward(self, *arrays: np.ndarray | None) -> None:
         """Keep arrays (or None in their place) for backward; read them there from ``ctx.saved``."""
         self.saved = arrays
-
-
-class Edge(NamedTuple):
-    """Where the gradient of one input goes: output number ``output`` of ``node``, or the leaf tensor."""
-
-    node: Node | None
-    output: int
-    leaf: Tensor | None
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-
-class Node:
-    """A recorded call. ``edges[i]`` belongs to positional argument i; None where no gradient is wanted."""
-
-    __slots__ = ("__weakref__", "ctx", "edges", "function", "num_outputs", "versions")
-
-    def __init__(
-        self, function: type[Function], ctx: Context, edges: list[Edge | None], num_outputs: int, versions: list
-    ) -> None:
-        self.function = function
-        self.ctx: Context | None = ctx
-        self.edges = edges
-        self.num_outputs = num_outputs
-        self.versions: list[tuple[Version, int]] = versions
-
-    def backward(self, grads: list[np.ndarray | None], release: bool) -> tuple:
-        """One gradient per edge. ``release`` drops what forward saved, so memory falls while the walk goes on."""
-        ctx = self.ctx
-        name = self.function.__name__
-        if ctx is None:
-            raise RuntimeError(
-                f"backward: the graph was freed by an earlier backward at {name}; "
-                "pass retain_graph=True to the first call to go through it again"
-            )
-        for version, value in self.versions:
-            if version.value != value:
-                raise RuntimeError(
-                    f"backward: a tensor that {name} saved for its gradient was changed in place afterwards; "
-                    "change it before the use, or use clone()"
-                )
-        if release:
-            self.ctx, self.versions = None, []
-        result = self.function.backward(ctx, *grads)
-        result = result if isinstance(result, tuple) else (result,)
-        if len(result) != len(self.edges):
-            raise RuntimeError(f"{name}.backward returned {len(result)} gradients for {len(self.edges)} arguments")
-        return result
-
-    def release_edges(self) -> None:
-        self.edges = [None] * len(self.edges)
 
 
 class Function:

@@ -12,23 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad import autograd
 from minigrad.device import CPU
 from minigrad.device import device as Device
 from minigrad.dtypes import bool_, float32, int64, is_floating
-
-if TYPE_CHECKING:
-    from minigrad.function import Edge, Node
-
-
-class Version:
-    """How often the memory behind some tensors was changed in place; ``recorded`` once such a change is on the tape."""
-
-    __slots__ = ("recorded", "value")
-
-    def __init__(self) -> None:
-        self.value = 0
-        self.recorded = False
+from minigrad.tape import Edge, Node, Version, walk_back
 
 
 class Tensor:
@@ -64,8 +51,6 @@ class Tensor:
 
     def edge(self) -> Edge:
         """Where a gradient of this tensor goes."""
-        from minigrad.function import Edge
-
         leaf = self if self._node is None and self.requires_grad else None
         return Edge(self._node, self._index, leaf, self.array.shape, self.array.dtype)
 
@@ -114,7 +99,14 @@ class Tensor:
         """Accumulate the gradient of this tensor into ``.grad`` of every leaf it was computed from."""
         if create_graph:
             raise NotImplementedError("backward: create_graph=True is not supported")
-        autograd.backward([self], [self.initial_grad(gradient)], retain_graph)
+        walk_back([self.edge()], [self.initial_grad(gradient)], retain_graph)
+
+    def accumulate_grad(self, grad: np.ndarray, owned: bool) -> None:
+        """``self.grad += grad``; the first gradient is kept without a copy if nobody else holds it (``owned``)."""
+        if self.grad is None:
+            self.grad = Tensor(grad if owned and grad.flags.c_contiguous else grad.copy())
+        else:
+            self.grad.array += grad
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         if not self.is_leaf and not requires_grad:

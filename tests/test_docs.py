@@ -13,6 +13,8 @@ import json
 import math
 import random as python_random
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from minigrad import nn, optim, random
 from seq2seq import config, evaluate, train, translate
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "README.md"]
 TOOLKIT = (ROOT / "docs" / "toolkit.md").read_text(encoding="utf-8")
 LSTM = (ROOT / "docs" / "lstm.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```python run\n(?P<code>.*?)^```\n(?:^```output\n(?P<output>.*?)^```)?", re.MULTILINE | re.DOTALL)
@@ -71,7 +73,12 @@ def test_blocks_run_and_print_what_is_shown(code: str, output: str | None, capsy
 
 def test_every_page_but_the_commands_has_a_runnable_block() -> None:
     pages = {str(parameter.id).rpartition("-")[0] for parameter in RUNNABLE}
-    assert pages == {"lstm", "kernels", "autograd", "reading-order", "from-the-tutorials"}
+    assert pages == {"lstm", "kernels", "autograd", "reading-order", "from-the-tutorials", "README"}
+
+
+def test_the_readmes_figures_are_those_of_the_stored_results() -> None:
+    command = [sys.executable, ROOT / "benchmarks" / "report.py", "--check"]
+    assert subprocess.run(command, cwd=ROOT).returncode == 0, "run python benchmarks/report.py"
 
 
 def anchor(heading: str) -> str:

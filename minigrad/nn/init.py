@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minigrad import random
-from minigrad.autograd import no_grad
+from minigrad.grad_mode import no_grad
 from minigrad.tensor import Tensor
 
 _GAINS: dict[str, Callable[[float], float]] = {

@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from minigrad import creation
-from minigrad.autograd import no_grad
+from minigrad.grad_mode import no_grad
 from minigrad.nn import functional as F
 from minigrad.nn import init
 from minigrad.nn.checks import check_probability, reject

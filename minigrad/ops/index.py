@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.autograd import is_grad_enabled
 from minigrad.function import Context, Function
+from minigrad.grad_mode import is_grad_enabled
 from minigrad.ops.common import normalize_dim, to_dtype, unbroadcast
 from minigrad.tensor import Tensor
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad import random
-from minigrad.autograd import is_grad_enabled
+from minigrad.grad_mode import is_grad_enabled
 from minigrad.ops.convert import clone
 from minigrad.ops.elementwise import add, clamp, div, masked_fill, mul, sub
 from minigrad.ops.index import setitem

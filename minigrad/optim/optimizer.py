@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.autograd import enable_grad, no_grad
+from minigrad.grad_mode import enable_grad, no_grad
 from minigrad.tensor import Tensor
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrad import autograd, ops
+from minigrad import Tensor, autograd, ops
 from minigrad.gradcheck import gradcheck
 from minigrad.gradcheck.op_case import Sample, floating_outputs
 from minigrad.gradcheck.op_table import OP_TABLE
@@ -112,7 +112,7 @@ def test_float32_gradients_are_float32_and_near_the_float64_ones(case):
     for dtype in (np.float32, np.float64):
         tensors = sample.map(lambda a, dtype=dtype: a.astype(dtype)).tensors()
         outputs = floating_outputs(case.op(*tensors, **sample.options))
-        autograd.backward(outputs, [np.ones_like(output.array) for output in outputs])
+        autograd.backward(outputs, [Tensor(np.ones_like(output.array)) for output in outputs])
         gradients.append([t.grad for t in tensors if t.requires_grad])
     for single, double in zip(*gradients, strict=True):
         assert single.dtype == np.float32
@@ -124,10 +124,10 @@ def test_gradients_own_their_memory(case):
     """A leaf's gradient shares no memory: whoever changes it in place (clipping) changes nothing else."""
     tensors = case.draw(3, (2, 3, 2)).tensors()
     outputs = floating_outputs(case.op(*tensors, **case.draw(3, (2, 3, 2)).options))
-    seeds = [np.ones_like(output.array) for output in outputs]
+    seeds = [Tensor(np.ones_like(output.array)) for output in outputs]
     autograd.backward(outputs, seeds)
     gradients = [t.grad.array for t in tensors if t.requires_grad]
-    others = [*seeds, *(t.array for t in (*tensors, *outputs))]
+    others = [t.array for t in (*seeds, *tensors, *outputs)]
     for number, gradient in enumerate(gradients):
         assert gradient.flags.writeable
         assert not any(np.shares_memory(gradient, other) for other in [*gradients[:number], *others])

@@ -1,0 +1,198 @@
+"""The tape: what a recorded call leaves behind, and the walk back through it.
+
+The walk is iterative, linear in the number of recorded calls, and in a fixed order. It counts for every node how many
+recorded uses its outputs have, and visits a node when all of them have delivered their gradient. Gradients are popped
+as they are used and saved arrays are dropped node by node, so memory falls while the walk goes on. Accumulation never
+writes into an array that an op may still hold: the first gradient is kept as it is, the second makes a new array which
+the walk owns, later ones are added in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+
+class Leaf(Protocol):
+    """What the tape knows of a tensor that the user made."""
+
+    def accumulate_grad(self, grad: np.ndarray, owned: bool) -> None:
+        """Add to its gradient; ``owned``: nobody else holds the array."""
+
+
+class Version:
+    """How often the memory behind some tensors was changed in place; ``recorded`` once such a change is on the tape."""
+
+    __slots__ = ("recorded", "value")
+
+    def __init__(self) -> None:
+        self.value = 0
+        self.recorded = False
+
+
+class Edge(NamedTuple):
+    """Where the gradient of one input goes: output number ``output`` of ``node``, or the leaf tensor."""
+
+    node: Node | None
+    output: int
+    leaf: Leaf | None
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+class Node:
+    """A recorded call. ``edges[i]`` belongs to positional argument i; None where no gradient is wanted."""
+
+    __slots__ = ("__weakref__", "ctx", "edges", "function", "num_outputs", "versions")
+
+    def __init__(
+        self,
+        function: Any,
+        ctx: Any,
+        edges: list[Edge | None],
+        num_outputs: int,
+        versions: list[tuple[Version, int]],
+    ) -> None:
+        self.function = function  # the Function class whose forward was called
+        self.ctx = ctx
+        self.edges = edges
+        self.num_outputs = num_outputs
+        self.versions = versions
+
+    def backward(self, grads: list[np.ndarray | None], release: bool) -> tuple:
+        """One gradient per edge. ``release`` drops what forward saved, so memory falls while the walk goes on."""
+        ctx = self.ctx
+        name = self.function.__name__
+        if ctx is None:
+            raise RuntimeError(
+                f"backward: the graph was freed by an earlier backward at {name}; "
+                "pass retain_graph=True to the first call to go through it again"
+            )
+        for version, value in self.versions:
+            if version.value != value:
+                raise RuntimeError(
+                    f"backward: a tensor that {name} saved for its gradient was changed in place afterwards; "
+                    "change it before the use, or use clone()"
+                )
+        if release:
+            self.ctx, self.versions = None, []
+        result = self.function.backward(ctx, *grads)
+        result = result if isinstance(result, tuple) else (result,)
+        if len(result) != len(self.edges):
+            raise RuntimeError(f"{name}.backward returned {len(result)} gradients for {len(self.edges)} arguments")
+        return result
+
+    def release_edges(self) -> None:
+        self.edges = [None] * len(self.edges)
+
+
+class _Gradients:
+    """Gradients on their way: per node one slot per output, each an array and whether the walk owns it."""
+
+    def __init__(self) -> None:
+        self._slots: dict[Node, list[tuple[np.ndarray, bool] | None]] = {}
+
+    def add(self, node: Node, index: int, grad: np.ndarray, owned: bool) -> None:
+        slots = self._slots.setdefault(node, [None] * node.num_outputs)
+        slots[index] = (grad, owned) if (held := slots[index]) is None else _accumulate(held, grad)
+
+    def pop(self, node: Node) -> list[np.ndarray | None]:
+        slots = self._slots.pop(node, [None] * node.num_outputs)
+        if node.function.consumes_grad:
+            slots = [None if slot is None else (slot[0] if slot[1] else slot[0].copy(), True) for slot in slots]
+        return [None if slot is None else slot[0] for slot in slots]
+
+
+def _accumulate(held: tuple[np.ndarray, bool], grad: np.ndarray) -> tuple[np.ndarray, bool]:
+    array, owned = held
+    if owned and array.ndim:
+        np.add(array, grad, out=array)
+        return array, True
+    return np.asarray(array + grad), True
+
+
+def walk_back(
+    starts: Sequence[Edge],
+    grads: Sequence[np.ndarray],
+    retain_graph: bool = False,
+    capture: dict[tuple[Node, int], list] | None = None,
+    on_leaf: Callable[[Leaf, np.ndarray, bool], None] | None = None,
+) -> None:
+    """Walk back from outputs, given by their edges, with their gradients ``grads``; leaves accumulate.
+
+    ``capture`` maps (node, output index) to a list that receives that gradient; ``on_leaf`` replaces accumulation.
+    Raises RuntimeError where the graph has been freed or a saved array was changed.
+    """
+    gradients = _Gradients()
+    roots: list[Node] = []
+
+    def deliver(edge: Edge, grad: np.ndarray, owned: bool) -> None:
+        if edge.node is not None:
+            gradients.add(edge.node, edge.output, grad, owned)
+        elif edge.leaf is not None and on_leaf is not None:
+            on_leaf(edge.leaf, grad, owned)
+        elif edge.leaf is not None:
+            edge.leaf.accumulate_grad(grad, owned)
+
+    for edge, grad in zip(starts, grads, strict=True):
+        deliver(edge, grad, False)
+        if edge.node is not None:
+            roots.append(edge.node)
+    waiting = _count_uses(roots)
+    ready = [node for node in dict.fromkeys(roots) if waiting[node] == 0]
+    while ready:
+        node = ready.pop()
+        for edge, array, owned in _visit(node, gradients.pop(node), retain_graph, capture or {}):
+            if array is not None:
+                deliver(edge, array, owned)
+            if edge.node is not None:
+                waiting[edge.node] -= 1
+                if waiting[edge.node] == 0:
+                    ready.append(edge.node)
+
+
+def _visit(
+    node: Node, grad_outputs: list[np.ndarray | None], retain_graph: bool, capture: dict[tuple[Node, int], list]
+) -> list[tuple[Edge, np.ndarray | None, bool]]:
+    """Run one node backward: for each input that wants one, its gradient and whether the walk owns that array."""
+    for index, arrived in enumerate(grad_outputs):
+        if arrived is not None and (node, index) in capture:
+            capture[node, index].append(arrived.copy())
+    edges, function = node.edges, node.function
+    if all(arrived is None for arrived in grad_outputs):
+        results: tuple = (None,) * len(edges)
+    else:
+        results = node.backward(grad_outputs, release=not retain_graph)
+    if not retain_graph:
+        node.release_edges()
+    delivered = []
+    for edge, grad in zip(edges, results, strict=True):
+        if edge is not None:
+            owned = function.fresh_grads or (function.consumes_grad and any(grad is g for g in grad_outputs))
+            delivered.append((edge, None if grad is None else _checked(grad, edge, node), owned))
+    return delivered
+
+
+def _count_uses(roots: list[Node]) -> dict[Node, int]:
+    """For every node reachable from the roots, the number of edges that lead to it."""
+    uses: dict[Node, int] = dict.fromkeys(roots, 0)
+    stack = list(uses)
+    while stack:
+        for edge in stack.pop().edges:
+            if edge is not None and edge.node is not None:
+                if edge.node not in uses:
+                    uses[edge.node] = 0
+                    stack.append(edge.node)
+                uses[edge.node] += 1
+    return uses
+
+
+def _checked(grad: np.ndarray, edge: Edge, node: Node) -> np.ndarray:
+    if grad.shape != edge.shape:
+        raise RuntimeError(
+            f"{node.function.__name__}.backward returned a gradient of shape {grad.shape}; "
+            f"expected {edge.shape}, the shape of its input"
+        )
+    return np.asarray(grad, edge.dtype)
