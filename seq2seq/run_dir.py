@@ -46,7 +46,7 @@ def write_manifest(run_dir: Path, checksums: dict[str, str], num_parameters: int
     """What the run's figures depend on: versions, processor, threads, commit, data."""
     manifest = {
         "versions": {"python": platform.python_version(), **_versions()},
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "blas": _blas(),
         "git_commit": _git_commit(),
