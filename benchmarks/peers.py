@@ -1,4 +1,4 @@
-"""The same training step in minigrad and in PyTorch, and a process for each so that their threads never meet.
+"""Training and decoding in minigrad and in PyTorch, and a process for each so that their threads never meet.
 
 Both train the tutorials' model: embeddings, stacked LSTM encoder and decoder, output layer; Adam, clipping to norm 1.
 PyTorch gets its best settings for a CPU: whole sequences through one LSTM call where the forcing allows it, Adam fused.
@@ -15,7 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from seq2seq.config import Config
-from seq2seq.data import Batch
+from seq2seq.data import Batch, pad_sources
+from seq2seq.vocabulary import EOS_ID, PAD_ID, SOS_ID
+
+IMPOSSIBLE = -1e9  # a logit that no word can follow from
 
 
 class Peer(Protocol):
@@ -26,6 +29,9 @@ class Peer(Protocol):
 
     def weights(self) -> dict[str, np.ndarray]:
         """All parameters by name."""
+
+    def decode(self, sources: list[list[int]], steps: int, beam_size: int) -> list[list[int]]:
+        """The best hypothesis of each source after exactly ``steps`` words: <eos> is made impossible."""
 
 
 class Minigrad:
@@ -51,6 +57,14 @@ class Minigrad:
 
     def weights(self) -> dict[str, np.ndarray]:
         return {name: tensor.array for name, tensor in self.model.state_dict().items()}
+
+    def decode(self, sources: list[list[int]], steps: int, beam_size: int) -> list[list[int]]:
+        from seq2seq.search import beam_search, greedy_search
+
+        self.model.decoder.fc_out.bias.array[EOS_ID] = IMPOSSIBLE
+        if beam_size == 1:
+            return [list(h.ids) for h in greedy_search(self.model, sources, steps)]
+        return [list(h[0].ids) for h in beam_search(self.model, sources, steps, beam_size)]
 
 
 class PyTorch:
@@ -80,6 +94,27 @@ class PyTorch:
     def weights(self) -> dict[str, np.ndarray]:
         return {name: tensor.numpy() for name, tensor in self.model.state_dict().items()}
 
+    def decode(self, sources: list[list[int]], steps: int, beam_size: int) -> list[list[int]]:
+        torch = self.torch
+        self.model.eval()
+        with torch.inference_mode():
+            self.model.decoder.fc_out.bias[[PAD_ID, SOS_ID, EOS_ID]] = IMPOSSIBLE
+            src, lengths = (torch.from_numpy(array) for array in pad_sources(sources))
+            state = self.model.encode(src, lengths)
+            count, width = len(sources), 1
+            words = torch.full((1, count), SOS_ID)
+            scores, history = torch.zeros(count, 1), torch.empty(count, 1, 0, dtype=torch.long)
+            for _ in range(steps):
+                logits, state = self.model.decode(words, state)
+                totals = scores[:, :, None] + logits[0].log_softmax(1).view(count, width, -1)
+                scores, best = totals.flatten(1).topk(beam_size)
+                parents, new = best // totals.shape[2], best % totals.shape[2]
+                rows = (parents + torch.arange(count)[:, None] * width).flatten()
+                state = tuple(part[:, rows] for part in state)
+                kept = history.gather(1, parents[:, :, None].expand(-1, -1, history.shape[2]))
+                history, width, words = torch.cat([kept, new[:, :, None]], 2), beam_size, new.view(1, -1)
+            return history[:, 0].tolist()
+
 
 def _torch_model(config: Config, vocab_sizes: tuple[int, int]) -> Any:
     """The model with the parameter names of ``seq2seq.model``."""
@@ -104,10 +139,13 @@ def _torch_model(config: Config, vocab_sizes: tuple[int, int]) -> Any:
             outputs, state = self.decoder.rnn(self.decoder.dropout(self.decoder.embedding(words)), state)
             return self.decoder.fc_out(outputs), state
 
-        def forward(self, src: Any, lengths: Any, trg_input: Any, forcing: float) -> Any:
+        def encode(self, src: Any, lengths: Any) -> Any:
             embedded = self.encoder.dropout(self.encoder.embedding(src))
             packed = nn.utils.rnn.pack_padded_sequence(embedded, lengths, enforce_sorted=False)
-            _, state = self.encoder.rnn(packed)
+            return self.encoder.rnn(packed)[1]
+
+        def forward(self, src: Any, lengths: Any, trg_input: Any, forcing: float) -> Any:
+            state = self.encode(src, lengths)
             if forcing == 1:
                 return self.decode(trg_input, state)[0]
             outputs, words = [], trg_input[:1]
