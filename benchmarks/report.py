@@ -32,7 +32,7 @@ def validations(name: str) -> list[dict[str, Any]]:
 
 def rows() -> list[tuple[str, str, str]]:
     """(what, figure, command) per line of the table."""
-    return [*numbers_rows(), *multi30k_rows(), *startup_rows()]
+    return [*numbers_rows(), *multi30k_rows(), *speed_rows(), *startup_rows()]
 
 
 def numbers_rows() -> list[tuple[str, str, str]]:
@@ -76,6 +76,34 @@ def multi30k_rows() -> list[tuple[str, str, str]]:
             f"`{MULTI30K}`",
         ),
     ]
+
+
+def speed_rows() -> list[tuple[str, str, str]]:
+    training, decoding = read("training_step.json"), read("decoding.json")
+    torch = f"PyTorch {training['versions']['torch']}"
+    ways = {"forcing_1.0": "the right word always given", "forcing_0.5": "the tutorials' loop, forcing 0.5"}
+    lines = [
+        (
+            f"Training step of that model, {way}: time of {torch} over ours, both float32 on {training['cores']} cores",
+            _ratio(training[name]["ratio"]),
+            "`python benchmarks/training_step.py --data-dir DIR`",
+        )
+        for name, way in ways.items()
+    ]
+    lines += [
+        (
+            f"Decoding {name}, 15 words in, 15 out: the same ratio",
+            _ratio(found["ratio"]),
+            "`python benchmarks/decoding.py`",
+        )
+        for name, found in decoding.items()
+        if "sentence" in name
+    ]
+    return lines
+
+
+def _ratio(ratio: dict[str, float]) -> str:
+    return f"{ratio['median']:.2f} (middle half {ratio['low']:.2f} to {ratio['high']:.2f})"
 
 
 def startup_rows() -> list[tuple[str, str, str]]:

@@ -15,10 +15,14 @@ if not getattr(_kernels, "__minigrad_kernels__", False):
 
 from minigrad import tensor as _tensor_module  # noqa: I001  (first: ops build on Tensor)
 from minigrad import methods as _methods
-from minigrad import autograd, cuda, nn, optim, random
+from minigrad import autograd, backends, cuda, nn, optim, random
 from minigrad.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from minigrad.creation import (
+    BoolTensor,
+    ByteTensor,
+    DoubleTensor,
     FloatTensor,
+    IntTensor,
     LongTensor,
     arange,
     as_tensor,
@@ -67,5 +71,7 @@ from minigrad.ops import *  # noqa: F403
 from minigrad.random import manual_seed
 from minigrad.serialization import load, save
 from minigrad.tensor import Tensor
+
+Size = tuple  # a shape is a plain tuple
 
 __version__ = "0.1.0"

@@ -6,11 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minigrad.function import Function
 from minigrad.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from minigrad.tape import Leaf, Node, walk_back
 from minigrad.tensor import Tensor
 
-__all__ = ["backward", "enable_grad", "grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled"]
+__all__ = [
+    "Function", "Variable", "backward", "enable_grad", "grad", "inference_mode", "is_grad_enabled", "no_grad",
+    "set_grad_enabled",
+]  # fmt: skip
+
+
+def Variable(data: Tensor, requires_grad: bool = False) -> Tensor:
+    """The tensor itself: old programs wrap tensors in it, which has not been needed since PyTorch 0.4."""
+    return data.requires_grad_() if requires_grad else data
 
 
 def backward(

@@ -14,7 +14,7 @@ from minigrad.tensor import Tensor, sizes
 
 def _made(array: np.ndarray, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     require_cpu(device)
-    return Tensor(array if dtype is None else array.astype(dtype, copy=False), requires_grad)
+    return Tensor(array if dtype is None else array.astype(dtype, copy=False), requires_grad=requires_grad)
 
 
 def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -42,14 +42,24 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return Tensor(array)
 
 
-def LongTensor(data: Any) -> Tensor:
-    """An int64 copy of ``data``; see ``tensor``."""
-    return tensor(data, dtype=int64)
+class _Legacy:
+    """PyTorch's old constructors: ``FloatTensor([1, 2])`` holds these values, ``FloatTensor(2, 3)`` has that shape.
+
+    PyTorch leaves the latter uninitialised; here it is zeros, so that nothing depends on what lay in memory.
+    """
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = np.dtype(dtype)
+
+    def __call__(self, *data: Any) -> Tensor:
+        if len(data) == 1 and not isinstance(data[0], int):
+            return tensor(data[0], dtype=self.dtype)
+        return zeros(*data, dtype=self.dtype)
 
 
-def FloatTensor(data: Any) -> Tensor:
-    """A float32 copy of ``data``; see ``tensor``."""
-    return tensor(data, dtype=DEFAULT_FLOAT)
+FloatTensor, DoubleTensor = _Legacy(np.float32), _Legacy(np.float64)
+LongTensor, IntTensor = _Legacy(np.int64), _Legacy(np.int32)
+BoolTensor, ByteTensor = _Legacy(np.bool_), _Legacy(np.uint8)
 
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -75,9 +85,12 @@ def full(size: Any, fill_value: Any, dtype: Any = None, device: Any = None, requ
     return _made(filled, dtype, device, requires_grad)
 
 
-def arange(*bounds: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def arange(
+    *bounds: Any, start: Any = 0, end: Any = None, step: Any = 1, dtype: Any = None, device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:  # fmt: skip
     """``arange(end)``, ``arange(start, end)``, ``arange(start, end, step)``; floats make float32."""
-    values = np.arange(*bounds)
+    values = np.arange(*bounds) if bounds else np.arange(start, end, step)
     return _made(values, dtype or (DEFAULT_FLOAT if is_floating(values.dtype) else int64), device, requires_grad)
 
 

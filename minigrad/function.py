@@ -17,7 +17,7 @@ import numpy as np
 
 from minigrad.grad_mode import is_grad_enabled
 from minigrad.tape import Node
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, View
 
 
 class Context:
@@ -41,7 +41,7 @@ class Context:
 class Function:
     """Base class of all ops; see the module head."""
 
-    view = False  # outputs may share memory with an input
+    view = False  # the output may share memory with the first argument; see put_back
     fresh_grads = False  # backward returns new arrays that nobody else holds, so they may be kept without a copy
     consumes_grad = False  # backward writes into the incoming gradient; the tape hands it a buffer of its own
 
@@ -51,6 +51,11 @@ class Function:
 
     @staticmethod
     def backward(ctx: Context, *grad_outputs: Any) -> Any:
+        raise NotImplementedError
+
+    @staticmethod
+    def put_back(base: Tensor, changed: Tensor, *constants: Any) -> None:
+        """For views: assign ``changed``, the new content of the view, to where it lies in ``base``, on the tape."""
         raise NotImplementedError
 
     @classmethod
@@ -66,20 +71,11 @@ class Function:
         result = cls.forward(ctx, *[a.array if isinstance(a, Tensor) else a for a in args], **kwargs)
         arrays = result if isinstance(result, tuple) else (result,)
         outputs = tuple(Tensor(array) for array in arrays)
-        if cls.view:
-            _share_versions(args, outputs)
+        if cls.view and np.may_share_memory(args[0].array, outputs[0].array):
+            outputs[0].become_view(View(args[0], cls, args[1:]))
         if any(needs):
             _record(cls, ctx, args, outputs)
         return outputs if isinstance(result, tuple) else outputs[0]
-
-
-def _share_versions(args: tuple, outputs: tuple[Tensor, ...]) -> None:
-    """Views carry the version of the memory they share, so a change through one is seen by all."""
-    for base in args:
-        if isinstance(base, Tensor):
-            for output in outputs:
-                if np.may_share_memory(base.array, output.array):
-                    output.become_view_of(base)
 
 
 def _record(function: type[Function], ctx: Context, args: tuple, outputs: tuple[Tensor, ...]) -> None:

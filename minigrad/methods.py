@@ -21,12 +21,19 @@ METHODS = (
     "argmin", "softmax", "log_softmax", "logsumexp", "topk", "cumsum", "any", "all", "norm", "sort", "reshape",
     "permute", "transpose", "expand", "expand_as", "squeeze", "unsqueeze", "flatten", "split", "chunk", "flip",
     "gather", "index_select", "repeat", "view", "view_as", "t", "matmul", "bmm", "eq", "ne", "lt", "le", "gt", "ge",
-    "logical_not", "isnan", "isinf", "isfinite", "masked_select", "round", "floor",
-    "clone",
+    "logical_not", "isnan", "isinf", "isfinite", "masked_select", "round", "floor", "clone", "logical_and",
+    "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "ceil", "trunc", "sign",
+    "isclose", "allclose", "equal", "prod", "argsort", "movedim", "swapaxes", "unbind", "mm", "mv", "dot", "baddbmm",
+    "sin", "cos", "log1p", "expm1", "square", "reciprocal", "rsqrt", "clip", "scatter", "scatter_add", "tril", "triu",
+    "repeat_interleave", "nonzero", "unique", "multinomial", "floor_divide", "remainder",
 )  # fmt: skip
 
 IN_PLACE = (
     "copy_", "fill_", "zero_", "add_", "sub_", "mul_", "div_", "clamp_", "masked_fill_", "uniform_", "normal_",
+)  # fmt: skip
+
+CONVERT = (
+    "to", "type", "type_as", "cpu", "cuda", "contiguous", "new_tensor", "new_full", "new_zeros", "new_ones",
 )  # fmt: skip
 
 CONVERSIONS: dict[str, np.dtype] = {
@@ -37,19 +44,21 @@ CONVERSIONS: dict[str, np.dtype] = {
 OPERATORS: dict[str, Callable] = {
     "__add__": ops.add, "__sub__": ops.sub, "__mul__": ops.mul, "__truediv__": ops.div, "__pow__": ops.pow,
     "__matmul__": ops.matmul, "__neg__": ops.neg, "__abs__": ops.abs, "__getitem__": ops.getitem,
-    "__eq__": ops.eq, "__ne__": ops.ne, "__lt__": ops.lt, "__le__": ops.le, "__gt__": ops.gt, "__ge__": ops.ge,
-    "__invert__": ops.logical_not, "__and__": ops.logical_and, "__or__": ops.logical_or,
+    "__invert__": ops.bitwise_not, "__and__": ops.bitwise_and, "__or__": ops.bitwise_or, "__xor__": ops.bitwise_xor,
     "__floordiv__": ops.floor_divide, "__mod__": ops.remainder, "__setitem__": ops.setitem,
     "__iadd__": inplace.add_, "__isub__": inplace.sub_, "__imul__": inplace.mul_, "__itruediv__": inplace.div_,
 }  # fmt: skip
 
-REFLECTED = {
-    "__radd__": ops.add,
-    "__rsub__": ops.sub,
-    "__rmul__": ops.mul,
-    "__rtruediv__": ops.div,
-    "__rpow__": ops.pow,
-}
+REFLECTED: dict[str, Callable] = {
+    "__radd__": ops.add, "__rsub__": ops.sub, "__rmul__": ops.mul, "__rtruediv__": ops.div, "__rpow__": ops.pow,
+    "__rfloordiv__": ops.floor_divide, "__rmod__": ops.remainder, "__rmatmul__": ops.matmul,
+    "__rand__": ops.bitwise_and, "__ror__": ops.bitwise_or, "__rxor__": ops.bitwise_xor,
+}  # fmt: skip
+
+COMPARISONS: dict[str, Callable] = {
+    "__eq__": ops.eq, "__ne__": ops.ne, "__lt__": ops.lt, "__le__": ops.le, "__gt__": ops.gt, "__ge__": ops.ge,
+}  # fmt: skip
+COMPARABLE = Tensor | int | float | np.ndarray | np.generic
 
 
 def _conversion(dtype: np.dtype) -> Callable[[Tensor], Tensor]:
@@ -58,6 +67,16 @@ def _conversion(dtype: np.dtype) -> Callable[[Tensor], Tensor]:
 
 def _reflected(function: Callable) -> Callable[[Tensor, Any], Tensor]:
     return lambda self, other: function(other, self)
+
+
+def _comparison(function: Callable) -> Callable[[Tensor, Any], Any]:
+    """With anything but numbers and arrays, Python decides: ``== None`` is False, ``< None`` a TypeError."""
+    return lambda self, other: function(self, other) if isinstance(other, COMPARABLE) else NotImplemented
+
+
+def _where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """This tensor where ``condition`` holds, else ``other``."""
+    return ops.where(condition, self, other)
 
 
 def _attach(name: str, value: Any) -> None:
@@ -69,15 +88,17 @@ def attach() -> None:
         _attach(name, getattr(ops, name))
     for name in IN_PLACE:
         _attach(name, getattr(inplace, name))
-    for name in ("to", "type_as", "cpu", "cuda", "contiguous"):
+    for name in CONVERT:
         _attach(name, getattr(convert, name))
     for name, function in OPERATORS.items():
         _attach(name, function)
     for name, function in REFLECTED.items():
         _attach(name, _reflected(function))
+    for name, function in COMPARISONS.items():
+        _attach(name, _comparison(function))
     for name, dtype in CONVERSIONS.items():
         _attach(name, _conversion(dtype))
-    _attach("type", convert.to)
+    _attach("where", _where)
     _attach("T", property(lambda self: ops.permute(self, tuple(reversed(range(self.ndim))))))
     _attach("mT", property(lambda self: ops.transpose(self, -2, -1)))
 

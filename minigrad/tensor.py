@@ -8,7 +8,7 @@ taken before such a change is refused afterwards instead of giving a silently wr
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,19 +18,36 @@ from minigrad.dtypes import bool_, float32, int64, is_floating
 from minigrad.tape import Edge, Node, Version, walk_back
 
 
+class View(NamedTuple):
+    """How a view was taken: ``function.apply(base, *constants)``."""
+
+    base: Tensor
+    function: Any
+    constants: tuple
+
+
 class Tensor:
     """An n-dimensional array that remembers how it was computed.
 
     Args:
-        data: ndarray, kept without a copy; any bool, integer or floating dtype.
+        data: ndarray, kept without a copy, of any bool, integer or floating dtype. As in PyTorch, nested lists become
+            float32, and integers are the sizes of a new float32 tensor: ``Tensor(2, 3)`` (of zeros here, so that
+            nothing depends on what lay in memory).
         requires_grad: record what is computed from it; only for floating dtypes.
     """
 
     __slots__ = ("__weakref__", "_index", "_node", "_seen", "_view", "array", "grad", "requires_grad", "version")
     __array_ufunc__ = None  # ndarray + Tensor is left to Tensor.__radd__
 
-    def __init__(self, data: np.ndarray, requires_grad: bool = False) -> None:
-        self.array = data if isinstance(data, np.ndarray) else np.asarray(data)
+    def __init__(self, data: Any = (), *sizes: int, requires_grad: bool = False) -> None:
+        if isinstance(data, np.ndarray):
+            self.array = data
+        elif isinstance(data, np.generic):
+            self.array = np.asarray(data)
+        elif isinstance(data, int):
+            self.array = np.zeros((data, *sizes), float32)
+        else:
+            self.array = np.array(data.array if isinstance(data, Tensor) else data, float32)
         if requires_grad and not is_floating(self.array.dtype):
             raise RuntimeError(f"Tensor: only floating tensors can require gradients; got dtype {self.array.dtype}")
         self.requires_grad = requires_grad
@@ -39,15 +56,21 @@ class Tensor:
         self._index = 0
         self.version = Version()
         self._seen = 0
-        self._view = False
+        self._view: View | None = None
 
     # --- the tape -------------------------------------------------------------------------------------------------
     def attach(self, node: Node, index: int) -> None:
         """Make this tensor output ``index`` of ``node``."""
         self._node, self._index, self.requires_grad = node, index, True
 
-    def become_view_of(self, base: Tensor) -> None:
-        self.version, self._seen, self._view = base.version, base.version.value, True
+    def become_view(self, view: View) -> None:
+        """Share the version of the tensor whose memory this one shows."""
+        self.version, self._seen, self._view = view.base.version, view.base.version.value, view
+
+    def take_place_of(self, fresh: Tensor) -> None:
+        """Continue on the tape where ``fresh``, a tensor over the same memory, stands."""
+        self._node, self._index, self.requires_grad = fresh._node, fresh._index, fresh.requires_grad
+        self._seen = self.version.value
 
     def edge(self) -> Edge:
         """Where a gradient of this tensor goes."""
@@ -72,7 +95,8 @@ class Tensor:
         return self._node is None
 
     @property
-    def is_view(self) -> bool:
+    def view_of(self) -> View | None:
+        """What this tensor is a view of, None if its memory is its own."""
         return self._view
 
     @property
@@ -130,7 +154,7 @@ class Tensor:
     @data.setter
     def data(self, value: Tensor) -> None:
         self.array = value.array
-        self.version, self._seen, self._view = Version(), 0, False
+        self.version, self._seen, self._view = Version(), 0, None
 
     # --- what it is -----------------------------------------------------------------------------------------------
     @property
@@ -216,6 +240,8 @@ class Tensor:
         return self.array.item().__index__()
 
     def __contains__(self, value: object) -> bool:
+        if not isinstance(value, Tensor | int | float | np.generic):
+            raise TypeError(f"in: got {type(value).__name__}; expected a tensor or a number to look for")
         return bool((self == value).any())
 
     def __format__(self, spec: str) -> str:

@@ -14,8 +14,9 @@ import numpy as np
 
 from minigrad import Tensor, nn
 from minigrad.optim import Optimizer
-from minigrad.serialization import from_bytes, to_bytes, write_atomically
+from minigrad.serialization import from_bytes, to_bytes
 from seq2seq.errors import UserError
+from seq2seq.writing import naming, replace_file
 
 FORMAT = "minigrad-seq2seq checkpoint 1"
 
@@ -44,7 +45,8 @@ def path_of(run_dir: Path, name: str) -> Path:
 
 def save(path: Path, model: nn.Module, optimizer: Optimizer | None, progress: Progress, fingerprint: str) -> None:
     """Replace the checkpoint at ``path``; without an optimiser it serves translation only. OSError keeps the old."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "format": FORMAT,
         "fingerprint": fingerprint,
@@ -52,7 +54,7 @@ def save(path: Path, model: nn.Module, optimizer: Optimizer | None, progress: Pr
         "model": dict(model.state_dict()),
         "optimizer": optimizer.state_dict() if optimizer else None,
     }
-    write_atomically(path, to_bytes(content))
+    replace_file(path, to_bytes(content))
 
 
 def load(path: Path, model: nn.Module, optimizer: Optimizer | None, fingerprint: str) -> Progress:
@@ -105,6 +107,8 @@ def _progress(path: Path, stored: Any) -> Progress:
 
 
 def _load_optimizer(path: Path, optimizer: Optimizer, stored: Any) -> None:
+    if stored is None:
+        raise UserError(f"{path}: holds no optimiser state, as best.safetensors; expected the run's last checkpoint")
     try:
         _check_optimizer(optimizer, stored)
         optimizer.load_state_dict(stored)

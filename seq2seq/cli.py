@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from minigrad.serialization import write_atomically
 from seq2seq.errors import UserError
+from seq2seq.writing import replace_file
 
 # What a disk or a path can do to a command; any other OSError is a bug and shows its traceback.
 _OS_ERRORS = (
@@ -69,7 +69,7 @@ def write_output(path: str, text: str) -> None:
     elif Path(path).exists() and not Path(path).is_file():
         Path(path).write_text(text, encoding="utf-8")
     else:
-        write_atomically(path, text.encode())
+        replace_file(Path(path), text.encode())
 
 
 def _fail(message: str) -> int:

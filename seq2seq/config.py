@@ -6,16 +6,19 @@ the file given by --config (YAML or JSON), the command line. The resolved result
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import functools
 import json
 import typing
-from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal
 
+from seq2seq.cli import OneLineParser
 from seq2seq.errors import UserError
+from seq2seq.writing import replace_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Config:
     # save the last checkpoint also every so many steps (it is always saved after an epoch and at Ctrl-C)
     save_every: int | None = None
     # where to compute; cuda is not part of this version
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Literal["cpu"] = "cpu"
     # of weights and arithmetic
     precision: Literal["fp32", "fp64"] = "fp32"
     # processor threads of the matrix products; by default all
@@ -102,61 +105,54 @@ CHANGEABLE = ("epochs", "max_steps", "threads", "data_dir", "run_dir", "resume",
 _RANGES: dict[str, tuple[float, float]] = {
     "min_freq": (1, float("inf")), "max_vocab_size": (1, float("inf")), "max_length": (1, float("inf")),
     "embedding_size": (1, 65536), "hidden_size": (1, 65536), "num_layers": (1, 64), "dropout": (0, 1),
-    "init_range": (0, 100), "epochs": (0, float("inf")), "max_steps": (0, float("inf")), "batch_size": (1, 1_000_000),
+    "init_range": (0, 100), "epochs": (1, float("inf")), "max_steps": (1, float("inf")), "batch_size": (1, 1_000_000),
     "lr": (0, 1000), "clip_norm": (0, float("inf")), "teacher_forcing_ratio": (0, 1), "label_smoothing": (0, 1),
     "max_output_length": (1, 100_000), "seed": (0, 2**63 - 1), "save_every": (1, float("inf")), "threads": (1, 4096),
 }  # fmt: skip
 
-
-def check(config: Config) -> Config:
-    """The config itself; UserError names the setting that is out of range."""
-    for name, (low, high) in _RANGES.items():
-        value = getattr(config, name)
-        if value is not None and not low <= value <= high:
-            raise UserError(f"{name} is {value}; expected {low:g} to {high:g}")
-    if config.device == "cuda":
-        raise UserError("device is 'cuda'; expected 'cpu': this version has no CUDA kernels")
-    return config
+_KINDS: dict[Any, str] = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
+_LATER = {"cuda": "this version has no CUDA kernels", "bf16": "bf16 is not part of this version"}
 
 
 def parse(arguments: Sequence[str] | None = None) -> Config:
     """The resolved Config of a command line; UserError for a mistake in it or in its config file."""
-    parser = build_parser()
-    config = _parsed(parser, arguments)
-    if config.resume:
-        return _resumed(config, arguments)
-    preset = PRESETS.get(config.data.partition(":")[0], {})
-    return check(_parsed(build_parser(preset), arguments))
+    options = vars(build_parser().parse_args(arguments))
+    given: dict[str, Any] = {}
+    for path in options.pop("config", []):
+        given |= _read_settings(path)
+    given |= options
+    if given.get("resume"):
+        return _resumed(given)
+    preset = PRESETS.get(given.get("data", Config.data).partition(":")[0], {})
+    return Config(**{**preset, **given})
 
 
-def _resumed(config: Config, arguments: Sequence[str] | None) -> Config:
-    """The stored config of the run, with what may change taken from the command line."""
-    if config.run_dir is None:
+def _resumed(given: dict[str, Any]) -> Config:
+    """The stored config of the run, with what may change taken from what is given."""
+    if given.get("run_dir") is None:
         raise UserError("resume: --run-dir is missing; expected the folder of the run to go on with")
-    stored = load(Path(config.run_dir))
-    config = _parsed(build_parser(dataclasses.asdict(stored)), arguments)
-    for field in dataclasses.fields(Config):
-        old, new = getattr(stored, field.name), getattr(config, field.name)
-        if field.name not in CHANGEABLE and old != new:
-            raise UserError(
-                f"resume: {field.name} is {new!r}; the run was started with {old!r} and goes on only with that"
-            )
-    return check(config)
+    stored = load(Path(given["run_dir"]))
+    for name, value in given.items():
+        old = getattr(stored, name)
+        if name not in CHANGEABLE and value != old:
+            raise UserError(f"resume: {name} is {value!r}; the run was started with {old!r} and goes on only with that")
+    return dataclasses.replace(stored, **given)
 
 
-def build_parser(defaults: dict[str, Any] | None = None) -> Any:
-    """A jsonargparse parser with one option per field: ``--hidden-size`` for hidden_size."""
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(prog="python -m seq2seq.train", description="Train a translator.", exit_on_error=False)
-    parser.add_argument("--config", action="config", help="YAML or JSON file of settings, named as here with _ for -")
-    types = _type_hints()
+def build_parser() -> OneLineParser:
+    """A parser with one option per field, ``--hidden-size`` for hidden_size; it returns only what is given."""
+    parser = OneLineParser(
+        prog="python -m seq2seq.train", description="Train a translator.", argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )  # fmt: skip
+    parser.add_argument("--config", action="append", help="YAML or JSON file of settings, named as here with _ for -")
     help_texts = _field_comments()
     for field in dataclasses.fields(Config):
-        options: dict[str, Any] = {"type": types[field.name], "help": help_texts.get(field.name, "")}
-        if types[field.name] is bool:  # --resume alone means --resume true
+        default = "" if field.default is None else f" (default: {str(field.default).lower()})"
+        options: dict[str, Any] = {"type": functools.partial(_value, field.name), "metavar": "VALUE"}
+        if _type_hints()[field.name] is bool:  # --resume alone means --resume true
             options |= {"nargs": "?", "const": True}
-        parser.add_argument(_option(field.name), default=(defaults or {}).get(field.name, field.default), **options)
+        parser.add_argument(_option(field.name), help=help_texts.get(field.name, "") + default, **options)
     return parser
 
 
@@ -164,12 +160,68 @@ def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _parsed(parser: Any, arguments: Sequence[str] | None) -> Config:
+def _read_settings(path: str) -> dict[str, Any]:
+    """The settings in a config file; UserError names the file, and the setting that is at fault."""
+    import yaml
+
     try:
-        namespace = parser.parse_args(arguments)
-    except ArgumentError as error:
-        raise UserError(" ".join(str(error).split())) from None
-    return Config(**{field.name: namespace[field.name] for field in dataclasses.fields(Config)})
+        text = Path(path).read_text(encoding="utf-8")
+        try:
+            stored = json.loads(text)  # most JSON is YAML too, but not where tabs indent it
+        except ValueError:
+            stored = yaml.safe_load(text)
+    except OSError as error:
+        raise UserError(f"config {path}: {error.strerror}; expected a YAML or JSON file of settings") from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        stored = None
+    if not isinstance(stored, dict):
+        raise UserError(f"config {path}: not YAML or JSON; expected lines such as hidden_size: 256")
+    try:
+        return {name: _value(name, value) for name, value in stored.items()}
+    except UserError as error:
+        raise UserError(f"config {path}: {error}") from None
+
+
+def _value(name: str, value: Any) -> Any:
+    """A setting's value in its type, from the text of a command line or from a file; UserError names the setting."""
+    if name not in _type_hints():
+        raise UserError(f"{name!r} is no setting; python -m seq2seq.train --help lists them all")
+    hint = _type_hints()[name]
+    choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    kinds = () if choices else typing.get_args(hint) or (hint,)
+    try:
+        value = value if value in choices else _converted(value, kinds)
+    except ValueError:
+        expected = " or ".join([*choices, *(_KINDS[kind] for kind in kinds if kind is not NoneType)])
+        expected += " or null" if NoneType in kinds else ""
+        reason = f": {_LATER[value]}" if isinstance(value, str) and value in _LATER else ""
+        raise UserError(f"{name} is {value!r}; expected {expected}{reason}") from None
+    _check_range(name, value)
+    return value
+
+
+def _converted(value: Any, kinds: Sequence[Any]) -> Any:
+    """``value`` as one of ``kinds``: bool, int, float or str, and perhaps NoneType; ValueError where it is none."""
+    if type(value) in kinds and type(value) is not str:
+        return value
+    if float in kinds and type(value) is int:
+        return float(value)
+    if not isinstance(value, str) or not kinds:
+        raise ValueError
+    if NoneType in kinds and value == "null":
+        return None
+    if bool in kinds:
+        return ("false", "true").index(value.lower()) == 1  # ValueError for any other word
+    return next(kind for kind in kinds if kind is not NoneType)(value)
+
+
+def _check_range(name: str, value: Any) -> None:
+    if value is None or name not in _RANGES:
+        return
+    low, high = _RANGES[name]
+    if not low <= value <= high:
+        expected = f"at least {low:g}" if high == float("inf") else f"{low:g} to {high:g}"
+        raise UserError(f"{name} is {value}; expected {expected}")
 
 
 def _field_comments() -> dict[str, str]:
@@ -190,9 +242,7 @@ def _field_comments() -> dict[str, str]:
 
 
 def save(config: Config, run_dir: Path) -> None:
-    from minigrad.serialization import write_atomically
-
-    write_atomically(run_dir / "config.json", (json.dumps(dataclasses.asdict(config), indent=1) + "\n").encode())
+    replace_file(run_dir / "config.json", (json.dumps(dataclasses.asdict(config), indent=1) + "\n").encode())
 
 
 def load(run_dir: Path) -> Config:
@@ -202,36 +252,18 @@ def load(run_dir: Path) -> Config:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; expected the folder of a training run") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(f"{path}: not valid JSON; expected the settings of a training run") from None
     names = {field.name for field in dataclasses.fields(Config)}
     if not isinstance(stored, dict) or set(stored) != names:
         odd = sorted(set(stored) ^ names) if isinstance(stored, dict) else ["no object"]
         raise UserError(f"{path}: unknown or missing settings: {', '.join(odd)}")
     try:
-        return check(_typed(stored))
+        return Config(**{name: _value(name, value) for name, value in stored.items()})
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-
-
-def _typed(stored: dict[str, Any]) -> Config:
-    """A Config of stored values; UserError where one has a type that its setting cannot have."""
-    for name, hint in _type_hints().items():
-        if not _fits(stored[name], hint):
-            raise UserError(f"{name} is {stored[name]!r}; expected {getattr(hint, '__name__', hint)}")
-    return Config(**stored)
 
 
 @functools.cache
 def _type_hints() -> dict[str, Any]:
     return typing.get_type_hints(Config)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value read from JSON is of a field's type: bool, int, float, str, a Literal, or one of them or None."""
-    if typing.get_origin(hint) is Literal:
-        return value in typing.get_args(hint)
-    kinds = typing.get_args(hint) or (hint,)
-    if float in kinds and type(value) is int:
-        return True
-    return type(value) in kinds

@@ -6,32 +6,52 @@ import json
 import math
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from minigrad.serialization import write_atomically
 from seq2seq import checkpoint
 from seq2seq.config import Config
 from seq2seq.data import Dataset
 from seq2seq.errors import UserError
+from seq2seq.writing import naming, replace_file
 
 _RECORDED = ("minigrad-seq2seq", "numpy", "numba", "safetensors", "sacrebleu", "sentencepiece", "sacremoses", "spacy")
 
 
-def prepare(config: Config) -> Path:
-    """The run's folder, made; UserError if it holds a run already and this is no continuation of it."""
+@contextmanager
+def prepared(config: Config) -> Iterator[Path]:
+    """The run's folder, made. Where the start inside fails, the folders made for it go again if they are empty.
+
+    UserError if the folder cannot be made, or holds a run already and this is no continuation of it.
+    """
     run_dir = Path(config.run_dir) if config.run_dir else _next_free(config.data)
+    _check(config, run_dir)
+    made = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"run_dir {run_dir}: {reason}; expected a folder, or a name for a new one") from None
+    for stale in run_dir.rglob(".*.tmp"):  # of a save that was killed
+        stale.unlink()
+    try:
+        yield run_dir
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):  # not empty
+                folder.rmdir()
+        raise
+
+
+def _check(config: Config, run_dir: Path) -> None:
     if config.resume:
         if not checkpoint.path_of(run_dir, "last").exists():
             raise UserError(f"{checkpoint.path_of(run_dir, 'last')}: missing; there is nothing to resume")
     elif any((run_dir / "checkpoints").glob("*.safetensors")):
         raise UserError(f"run_dir {run_dir} holds a run already; pass --resume to go on with it, or another --run-dir")
-    run_dir.mkdir(parents=True, exist_ok=True)
-    for stale in run_dir.rglob(".*.tmp"):  # of a save that was killed
-        stale.unlink()
-    return run_dir
 
 
 def _next_free(data: str) -> Path:
@@ -53,25 +73,28 @@ def write_manifest(run_dir: Path, checksums: dict[str, str], num_parameters: int
         "num_parameters": num_parameters,
         "data_sha256": checksums,
     }
-    write_atomically(run_dir / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
-
-
-def read_manifest(run_dir: Path) -> dict[str, Any]:
-    """The manifest, or {} where it cannot be read: it informs, nothing depends on it."""
-    try:
-        return dict(json.loads((run_dir / "manifest.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
+    replace_file(run_dir / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
 
 
 def require_same_data(dataset: Dataset, run_dir: Path) -> None:
     """UserError if a file of the data set is not what the run was trained on."""
-    trained_on = read_manifest(run_dir).get("data_sha256", {})
+    trained_on = _recorded_checksums(run_dir)
     for name, checksum in dataset.checksums.items():
-        if trained_on.get(name, checksum) != checksum:
-            raise UserError(
-                f"{name}: changed since the training (sha256 {checksum[:12]}, then {trained_on[name][:12]})"
-            )
+        then = trained_on.get(name, checksum)
+        if then != checksum:
+            raise UserError(f"{name}: changed since the training (sha256 {checksum[:12]}, then {then[:12]})")
+
+
+def _recorded_checksums(run_dir: Path) -> dict[str, str]:
+    """data_sha256 of the manifest; what cannot be read is left out, since the manifest only informs."""
+    try:
+        manifest = json.loads((run_dir / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    checksums = manifest.get("data_sha256") if isinstance(manifest, dict) else None
+    if not isinstance(checksums, dict):
+        return {}
+    return {name: checksum for name, checksum in checksums.items() if isinstance(checksum, str)}
 
 
 def _versions() -> dict[str, str]:
@@ -115,26 +138,29 @@ class MetricsLog:
         """Open the log; lines after ``last_step`` are dropped, since the steps will be taken again."""
         self.path = run_dir / "metrics.jsonl"
         if self.path.exists():
-            kept = [line for line in _whole_lines(self.path) if json.loads(line)["step"] <= last_step]
-            write_atomically(self.path, "".join(f"{line}\n" for line in kept).encode())
-        self._file = open(self.path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  (closed by close)
+            replace_file(self.path, b"".join(line + b"\n" for line in _lines_up_to(self.path, last_step)))
+        with naming(self.path):
+            self._file = open(self.path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  (closed by close)
 
     def write(self, record: dict[str, Any]) -> None:
         """Append a record; a figure that is not finite is written as null, since JSON has no NaN."""
         finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
-        self._file.write(json.dumps(finite, allow_nan=False) + "\n")
+        with naming(self.path):
+            self._file.write(json.dumps(finite, allow_nan=False) + "\n")
 
     def close(self) -> None:
-        self._file.close()
+        with naming(self.path):
+            self._file.close()
 
 
-def _whole_lines(path: Path) -> Sequence[str]:
-    """The lines that are whole JSON: the last one may have been cut by a crash."""
+def _lines_up_to(path: Path, last_step: int) -> list[bytes]:
+    """The records up to a step. Other lines are dropped: one cut by a crash, or what something else wrote there."""
     lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_bytes().splitlines():
         try:
-            json.loads(line)
-        except ValueError:
+            record = json.loads(line.decode("utf-8"))
+        except (ValueError, RecursionError):
             continue
-        lines.append(line)
+        if isinstance(record, dict) and type(record.get("step")) is int and record["step"] <= last_step:
+            lines.append(line)
     return lines

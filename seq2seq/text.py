@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,8 @@ from seq2seq.config import Config
 from seq2seq.data import Dataset, EncodedSplit, Pair, encode_split
 from seq2seq.errors import UserError
 from seq2seq.tokenizers import Tokenizer, build_tokenizer, tokenizer_from_config
-from seq2seq.vocabulary import Vocabulary
-
-_SUBWORDS = 8000
+from seq2seq.vocabulary import SPECIALS, Vocabulary
+from seq2seq.writing import replace_file
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class TextCodec:
             sentences = [pair[side == "trg"] for pair in pairs]
             name = setting(f"{side}_tokenizer") or "word"
             tokenizer = build_tokenizer(
-                name, language, sentences, lower=bool(setting("lower")), vocab_size=config.max_vocab_size or _SUBWORDS
+                name, language, sentences, lower=bool(setting("lower")), vocab_size=config.max_vocab_size
             )
             tokens = [tokenizer.tokenize(sentence) for sentence in sentences]
-            vocabulary = Vocabulary.build(tokens, min_freq=setting("min_freq") or 1, max_size=config.max_vocab_size)
+            vocabulary = _vocabulary(side, tokens, setting("min_freq") or 1, config.max_vocab_size)
             sides.append((tokenizer, vocabulary, max(map(len, tokens), default=0)))
         (src_tokenizer, src_vocabulary, _), (trg_tokenizer, trg_vocabulary, longest) = sides
         limit = config.max_output_length or longest + longest // 2 + 1
@@ -75,8 +75,6 @@ class TextCodec:
         ).hexdigest()
 
     def save(self, run_dir: Path) -> None:
-        from minigrad.serialization import write_atomically
-
         stored = {
             "src_tokenizer": self.src_tokenizer.to_config(),
             "trg_tokenizer": self.trg_tokenizer.to_config(),
@@ -84,7 +82,7 @@ class TextCodec:
             "trg_vocabulary": json.loads(self.trg_vocabulary.to_json()),
             "max_output_length": self.max_output_length,
         }
-        write_atomically(run_dir / "text.json", (json.dumps(stored, ensure_ascii=False) + "\n").encode())
+        replace_file(run_dir / "text.json", (json.dumps(stored, ensure_ascii=False) + "\n").encode())
 
     @classmethod
     def load(cls, run_dir: Path) -> TextCodec:
@@ -109,3 +107,16 @@ class TextCodec:
             raise UserError(
                 f"{path}: not the tokenizers and vocabularies of a run ({type(error).__name__}: {error})"
             ) from None
+
+
+def _vocabulary(side: str, token_lists: Sequence[Sequence[str]], min_freq: int, max_size: int | None) -> Vocabulary:
+    """The vocabulary of one side; UserError where not one word is frequent enough, since nothing could be learned."""
+    vocabulary = Vocabulary.build(token_lists, min_freq, max_size)
+    if len(vocabulary) == len(SPECIALS):
+        counts = Counter(token for tokens in token_lists for token in tokens if token not in SPECIALS)
+        most = max(counts.values(), default=0)
+        raise UserError(
+            f"{side} vocabulary: empty, since min_freq is {min_freq} and the most frequent word of the training text "
+            f"occurs {most} times; expected more text or a smaller --min-freq"
+        )
+    return vocabulary

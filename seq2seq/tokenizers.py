@@ -22,6 +22,7 @@ _BLANK = "\u2581"
 _ENCODED = {" ": _BLANK, _BLANK: _BLANK * 2}
 _DECODED = {token: character for character, token in _ENCODED.items()}
 _MAX_SENTENCE_BYTES = 1_000_000
+_MOST_PIECES = 8000
 # What splitting may tear apart and the Moses rules do not join: an example, and where the blank must go.
 _TORN = (("well-known", r"(?<=\w) - (?=\w)", "-"), ("don't", r"(?<=\w) (?=n['\u2019]t\b)", ""))
 
@@ -131,39 +132,28 @@ class SentencePieceTokenizer:
 
     @classmethod
     def train(
-        cls, sentences: Iterable[str], vocab_size: int = 8000, model_type: str = "bpe", lower: bool = False
+        cls, sentences: Iterable[str], vocab_size: int | None = None, model_type: str = "bpe", lower: bool = False
     ) -> "SentencePieceTokenizer":
         """Learn the pieces; the same sentences give the same bytes.
 
         Args:
             sentences: the training sentences.
-            vocab_size: number of pieces, at least as many as there are characters.
+            vocab_size: number of pieces; None takes 8,000, or as many as the sentences yield if that is less.
             model_type: "bpe" or "unigram".
             lower: lower-case the sentences first.
 
         Raises:
-            UserError: the model type is unknown, or the sentences do not yield that many pieces.
+            UserError: the model type is unknown, or the sentences do not yield that many pieces, or need more.
         """
-        from sentencepiece import SentencePieceTrainer
-
         if model_type not in ("bpe", "unigram"):
             raise UserError(f"model_type is {model_type!r}; expected 'bpe' or 'unigram'")
-        model = io.BytesIO()
+        cased = [_cased(sentence, lower) for sentence in sentences]
         try:
-            SentencePieceTrainer.Train(
-                sentence_iterator=(_cased(sentence, lower) for sentence in sentences),
-                model_writer=model,
-                vocab_size=vocab_size,
-                model_type=model_type,
-                character_coverage=1.0,
-                normalization_rule_name="identity",
-                max_sentence_length=_MAX_SENTENCE_BYTES,
-                num_threads=1,
-                minloglevel=2,
+            return cls(
+                _learn_pieces(cased, vocab_size or _MOST_PIECES, model_type, exact=vocab_size is not None), lower
             )
         except RuntimeError as error:
-            raise UserError(f"vocab_size is {vocab_size}: the sentences do not yield that ({_line(error)})") from None
-        return cls(model.getvalue(), lower)
+            raise UserError(_refusal(str(error), vocab_size, cased)) from None
 
     def tokenize(self, sentence: str) -> list[str]:
         pieces: list[str] = self._processor.encode(_cased(sentence, self.lower), out_type=str)
@@ -175,6 +165,39 @@ class SentencePieceTokenizer:
 
     def to_config(self) -> dict[str, Any]:
         return {"name": "sentencepiece", "lower": self.lower, "model": base64.b64encode(self._model).decode("ascii")}
+
+
+def _learn_pieces(sentences: Sequence[str], vocab_size: int, model_type: str, exact: bool) -> bytes:
+    """A serialized model of ``vocab_size`` pieces, or of fewer unless ``exact``; RuntimeError where it cannot be."""
+    from sentencepiece import SentencePieceTrainer
+
+    model = io.BytesIO()
+    SentencePieceTrainer.Train(
+        sentence_iterator=iter(sentences),
+        model_writer=model,
+        vocab_size=vocab_size,
+        hard_vocab_limit=exact,
+        model_type=model_type,
+        character_coverage=1.0,
+        normalization_rule_name="identity",
+        max_sentence_length=_MAX_SENTENCE_BYTES,
+        num_threads=1,
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+def _refusal(reason: str, vocab_size: int | None, sentences: Sequence[str]) -> str:
+    """One line for the library's ``reason`` why no pieces were learned."""
+    if not any(sentence.strip() for sentence in sentences):
+        return "sentencepiece: the training text is empty; expected sentences"
+    most, least = re.search(r"<= (\d+)", reason), re.search(r"required_chars\. \d+ vs (\d+)", reason)
+    size = f"max_vocab_size is {vocab_size or _MOST_PIECES}"
+    if most:
+        return f"{size}; expected at most --max-vocab-size {most[1]}: the training text yields no more pieces"
+    if least:
+        return f"{size}; expected at least --max-vocab-size {least[1]}: every character of the training text is a piece"
+    return f"{size}; the training text does not yield that"
 
 
 _KEYS: dict[str, dict[str, type]] = {
@@ -191,7 +214,7 @@ def build_tokenizer(
     sentences: Iterable[str],
     *,
     lower: bool = False,
-    vocab_size: int = 8000,
+    vocab_size: int | None = None,
     model_type: str = "bpe",
 ) -> Tokenizer:
     """A new tokenizer for one side of the training data.
@@ -259,7 +282,7 @@ def _spacy_splitter(language: str) -> Any:
         import spacy
     except ImportError:
         raise UserError(
-            "tokenizer word: made with spaCy, which is not installed; pip install minigrad-seq2seq[spacy]"
+            "tokenizer word: made with spaCy, which is not installed; pip install spacy (or minigrad-seq2seq[spacy])"
         ) from None
     try:
         rules = spacy.blank(language).tokenizer

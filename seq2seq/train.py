@@ -27,8 +27,8 @@ def train(arguments: Sequence[str] | None = None) -> int:
         config.data, data_dir=config.data_dir, src_language=config.src_language, trg_language=config.trg_language,
         valid=config.valid, test=config.test, seed=config.seed,
     )  # fmt: skip
-    run_dir = folder.prepare(config)
-    trainer = _make_trainer(config, dataset, run_dir)
+    with folder.prepared(config) as run_dir:
+        trainer = _make_trainer(config, dataset, run_dir)
     if config.resume:
         folder.require_same_data(dataset, run_dir)
         trainer.resume()

@@ -65,6 +65,14 @@ class Trainer:
 
     def run(self) -> bool:
         """Train to the end; False if Ctrl-C (or a termination signal) stopped it, which is saved all the same."""
+        try:
+            return self._run()
+        except OSError as error:
+            if error.filename is None or not Path(error.filename).is_relative_to(self.run_dir):
+                raise
+            raise self._cannot_write(error) from None
+
+    def _run(self) -> bool:
         log = MetricsLog(self.run_dir, self.progress.step)
         display = ProgressDisplay(self.total_steps, self.progress.step)
         try:
@@ -75,6 +83,14 @@ class Trainer:
             display.close()
             log.close()
         return not self.interrupted
+
+    def _cannot_write(self, error: OSError) -> UserError:
+        """What to tell when a file of the run cannot be written, as on a full disk."""
+        if checkpoint.path_of(self.run_dir, "last").exists():
+            rest = f"the last checkpoint stands; to go on: python -m seq2seq.train --run-dir {self.run_dir} --resume"
+        else:
+            rest = "no checkpoint was saved yet"
+        return UserError(f"{error.filename}: {error.strerror}; {rest}")
 
     def _interrupt(self) -> None:
         self.interrupted = True

@@ -50,20 +50,21 @@ class Translator:
         n_best: int = 1,
         batch_size: int = 64,
     ) -> list[list[Hypothesis]]:
-        """The ``n_best`` hypotheses for each sentence, best first.
+        """The ``n_best`` hypotheses for each sentence, best first; for an empty or blank sentence one, the empty one.
 
-        Sentences of like length are decoded together, ``batch_size`` at a time; that changes the speed alone.
+        Sentences of like length are decoded together, ``batch_size`` at a time; that changes the speed, and the scores
+        by rounding (about 1e-6 of them).
         """
         if isinstance(sentences, str):
             raise TypeError("translate: got one string; expected a list of sentences")
-        sources = [self.codec.encode_source(sentence) for sentence in sentences]
-        lengths = [len(source) for source in sources]
-        results: list[list[Hypothesis]] = [[] for _ in sources]
-        for indices in evaluation_batches(lengths, [0] * len(lengths), batch_size):
-            batch = [sources[i] for i in indices]
-            for index, hypotheses in zip(
-                indices, self._search_batch(batch, beam_size, length_penalty, n_best), strict=True
-            ):
+        results = [[Hypothesis((), 0.0, 0.0)] for _ in sentences]
+        sources = {i: self.codec.encode_source(s) for i, s in enumerate(sentences) if s and not s.isspace()}
+        spoken = [i for i, source in sources.items() if source]
+        lengths = [len(sources[i]) for i in spoken]
+        for positions in evaluation_batches(lengths, [0] * len(lengths), batch_size):
+            indices = [spoken[position] for position in positions]
+            found = self._search_batch([sources[i] for i in indices], beam_size, length_penalty, n_best)
+            for index, hypotheses in zip(indices, found, strict=True):
                 results[index] = hypotheses
         return results
 

@@ -264,20 +264,14 @@ def weight() -> torch.Tensor:
     return torch.ones(2, requires_grad=True)
 
 
-def assign_through_a_view() -> None:
-    torch.zeros(2, 2)[0][1] = weight()[0]
-
-
 UNSUPPORTED: dict[str, Callable[[], object]] = {
     "create_graph": lambda: weight().sum().backward(create_graph=True),
-    "assignment to a view": assign_through_a_view,
     "proj_size": lambda: nn.LSTM(2, 3, proj_size=1),
     "amsgrad": lambda: optim.Adam([weight()], amsgrad=True),
     "maximize": lambda: optim.Adam([{"params": [weight()], "maximize": True}]),
     "max_norm": lambda: nn.Embedding(2, 2, max_norm=1.0),
     "scale_grad_by_freq": lambda: nn.Embedding(2, 2, scale_grad_by_freq=True),
     "sparse": lambda: nn.Embedding(2, 2, sparse=True),
-    "inplace": lambda: nn.functional.relu(weight(), inplace=True),
     "cuda": lambda: torch.zeros(2, device="cuda"),
 }
 

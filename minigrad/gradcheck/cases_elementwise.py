@@ -70,6 +70,10 @@ def coarse(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
     return rng.choice([-1.0, 0.0, 1.0], shape)
 
 
+def bits(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.integers(-8, 8, shape)
+
+
 def special(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
     """Halves, zeros, infinities and NaN among ordinary numbers."""
     return rng.choice([-1.5, -0.0, 0.0, 0.5, 2.0, 7.25, np.inf, -np.inf, np.nan], shape)
@@ -100,6 +104,13 @@ _UNARY: list[tuple[str, Callable, Callable, Values, str]] = [
     ("tanh", ops.tanh, np.tanh, normal, "all reals"),
     ("sigmoid", ops.sigmoid, lambda x: 1 / (1 + np.exp(-x)), normal, "all reals"),
     ("relu", ops.relu, lambda x: np.where(x > 0, x, 0), nonzero, "away from 0"),
+    ("sin", ops.sin, np.sin, normal, "all reals"),
+    ("cos", ops.cos, np.cos, normal, "all reals"),
+    ("log1p", ops.log1p, lambda x: np.log(1 + x), positive, "positive"),
+    ("expm1", ops.expm1, lambda x: np.exp(x) - 1, normal, "all reals"),
+    ("square", ops.square, lambda x: x**2, normal, "all reals"),
+    ("reciprocal", ops.reciprocal, lambda x: 1 / x, positive, "positive"),
+    ("rsqrt", ops.rsqrt, lambda x: 1 / np.sqrt(x), positive, "positive"),
     ("clone", ops.clone, np.copy, normal, "all reals"),
 ]
 _CONSTANT_BINARY: list[tuple[str, Callable, Callable]] = [
@@ -111,6 +122,15 @@ _CONSTANT_BINARY: list[tuple[str, Callable, Callable]] = [
     ("ge", ops.ge, np.greater_equal),
     ("logical_and", ops.logical_and, lambda a, b: (a != 0) & (b != 0)),
     ("logical_or", ops.logical_or, lambda a, b: (a != 0) | (b != 0)),
+    ("logical_xor", ops.logical_xor, lambda a, b: (a != 0) != (b != 0)),
+    ("isclose", ops.isclose, lambda a, b: np.abs(a - b) <= 1e-8 + 1e-5 * np.abs(b)),
+    ("allclose", lambda a, b: Tensor(np.asarray(ops.allclose(a, b))), lambda a, b: np.all(a == b)),
+    ("equal", lambda a, b: Tensor(np.asarray(ops.equal(a, b))), lambda a, b: a.shape == b.shape and np.all(a == b)),
+]
+_BITS: list[tuple[str, Callable, Callable]] = [
+    ("bitwise_and", ops.bitwise_and, np.bitwise_and),
+    ("bitwise_or", ops.bitwise_or, lambda a, b: a + b - (a & b)),
+    ("bitwise_xor", ops.bitwise_xor, lambda a, b: a + b - 2 * (a & b)),
 ]
 _CONSTANT_UNARY: list[tuple[str, Callable, Callable]] = [
     ("logical_not", ops.logical_not, lambda x: x == 0),
@@ -119,6 +139,9 @@ _CONSTANT_UNARY: list[tuple[str, Callable, Callable]] = [
     ("isfinite", ops.isfinite, lambda x: np.abs(x) < np.inf),
     ("round", ops.round, np.rint),
     ("floor", ops.floor, np.floor),
+    ("ceil", ops.ceil, lambda x: -np.floor(-x)),
+    ("trunc", ops.trunc, lambda x: np.copysign(np.floor(np.abs(x)), x)),
+    ("sign", ops.sign, lambda x: np.where(np.isnan(x), x, np.subtract(x > 0, x < 0, dtype=x.dtype))),
 ]
 
 CASES = [
@@ -139,6 +162,7 @@ CASES = [
         "away from the limits",
         errors=_error(ops.clamp, ValueError, "clamp: at least one of min and max", Tensor(np.zeros(2))),
     ),
+    OpCase("clip", ops.clip, lambda x, min, max: np.clip(x, min, max), untied_clamp, "away from the limits"),
     OpCase(
         "where",
         ops.where,
@@ -149,6 +173,15 @@ CASES = [
     OpCase("masked_fill", ops.masked_fill, lambda x, mask, value: np.where(mask, x.dtype.type(value), x), mask),
     *(OpCase(name, op, oracle, binary(coarse, coarse), differentiable=False) for name, op, oracle in _CONSTANT_BINARY),
     *(OpCase(name, op, oracle, unary(special), differentiable=False) for name, op, oracle in _CONSTANT_UNARY),
+    *(OpCase(name, op, oracle, binary(bits, bits), differentiable=False) for name, op, oracle in _BITS),
+    OpCase(
+        "bitwise_not",
+        ops.bitwise_not,
+        lambda x: -1 - x,
+        unary(bits),
+        differentiable=False,
+        errors=_error(ops.bitwise_not, TypeError, "bitwise_not: got dtype float64; expected", Tensor(np.zeros(2))),
+    ),
     OpCase("remainder", ops.remainder, np.mod, binary(normal, positive), "divisor positive", differentiable=False),
     OpCase("floor_divide", ops.floor_divide, _floor_ratio, binary(normal, positive), differentiable=False),
     OpCase("cast", ops.cast, lambda x, dtype: x.astype(dtype), to_float64),

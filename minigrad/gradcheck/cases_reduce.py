@@ -110,6 +110,8 @@ def _refused(function: Callable) -> tuple[ErrorCase, ...]:
 CASES = [
     OpCase("sum", ops.sum, _reduced(np.sum), over_dims(normal), errors=_refused(ops.sum)),
     OpCase("mean", ops.mean, _reduced(np.mean), over_dims(normal), min_size=1, errors=_refused(ops.mean)),
+    OpCase("prod", ops.prod, _reduced(np.prod), over_dim(normal), errors=_refused(ops.prod)),
+    OpCase("prod[all]", ops.prod, np.prod, over_all),
     OpCase("var", ops.var, _reduced(_unbiased(np.var)), over_dims(distinct), "two or more", min_size=2),
     OpCase("std", ops.std, _reduced(_unbiased(np.std)), over_dims(distinct), "two or more", min_size=2),
     OpCase("norm", ops.norm, _reduced(_norm), over_dims(centred(normal, 0.5)), "norm away from 0", min_size=1),
@@ -122,6 +124,7 @@ CASES = [
     OpCase("min[all]", ops.min, np.min, over_all, "no ties", min_size=1),
     OpCase("topk", ops.topk, _topk, largest, "no ties", errors=_refused(lambda x, dim: ops.topk(x, 1, dim))),
     OpCase("sort", ops.sort, _sort, ordered, "no ties"),
+    OpCase("argsort", ops.argsort, lambda x, **o: _sort(x, **o)[1], ordered, "no ties", differentiable=False),
     OpCase("softmax", ops.softmax, _softmax, over_dim(normal, keepdim=False), errors=_refused(ops.softmax)),
     OpCase("log_softmax", ops.log_softmax, lambda x, dim: np.log(_softmax(x, dim)), over_dim(normal, keepdim=False)),
     OpCase("cumsum", ops.cumsum, lambda x, dim: np.cumsum(x, axis=dim), over_dim(normal, keepdim=False)),

@@ -30,6 +30,19 @@ def two_dims(rng: Rng, shape: tuple[int, ...]) -> dict[str, Any]:
     return {"dim0": some_dim(rng, len(shape)), "dim1": some_dim(rng, len(shape))}
 
 
+def two_axes(rng: Rng, shape: tuple[int, ...]) -> dict[str, Any]:
+    return {"axis0": some_dim(rng, len(shape)), "axis1": some_dim(rng, len(shape))}
+
+
+def moved_dims(rng: Rng, shape: tuple[int, ...]) -> dict[str, Any]:
+    """One dimension as a number, or several as a tuple."""
+    count = int(rng.integers(0, len(shape) + 1))
+    if not count:
+        return {"source": some_dim(rng, len(shape)), "destination": some_dim(rng, len(shape))}
+    source, destination = (tuple(int(d) for d in rng.permutation(len(shape))[:count]) for _ in range(2))
+    return {"source": source, "destination": destination}
+
+
 def new_shape(rng: Rng, shape: tuple[int, ...]) -> dict[str, Any]:
     size = int(np.prod(shape))
     return {"shape": [shape[::-1], (size,), (1, size, 1)][int(rng.integers(3))]}
@@ -213,6 +226,14 @@ CASES = [
         "permute", lambda x, dims: ops.permute(x, dims), lambda x, dims: x.transpose(dims), with_options(permutation)
     ),
     OpCase("transpose", ops.transpose, lambda x, dim0, dim1: x.swapaxes(dim0, dim1), with_options(two_dims)),
+    OpCase("swapaxes", ops.swapaxes, lambda x, axis0, axis1: x.swapaxes(axis0, axis1), with_options(two_axes)),
+    OpCase(
+        "movedim",
+        ops.movedim,
+        np.moveaxis,
+        with_options(moved_dims),
+        errors=_error(lambda: ops.movedim(_zeros(2, 3), (0, 0), (0, 1)), RuntimeError, r"movedim: source \(0, 0\)"),
+    ),
     OpCase("expand", lambda x, shape: ops.expand(x, shape), np.broadcast_to, stretched),
     OpCase("expand_as", ops.expand_as, lambda x, other: np.broadcast_to(x, other.shape), stretched_as),
     OpCase("squeeze", ops.squeeze, lambda x, dim: x.squeeze(dim), one_axis),
@@ -234,6 +255,13 @@ CASES = [
     ),
     OpCase("split", ops.split, _split_oracle, with_options(split_sizes)),
     OpCase("chunk", ops.chunk, _chunk_oracle, with_options(lambda rng, shape: {"chunks": 2, "dim": 0})),
+    OpCase(
+        "unbind",
+        ops.unbind,
+        lambda x, dim: tuple(np.moveaxis(x, dim, 0)),
+        with_options(lambda rng, shape: {"dim": some_dim(rng, len(shape))}),
+        min_size=1,
+    ),
     OpCase("flip", lambda x, dims: ops.flip(x, dims), lambda x, dims: np.flip(x, dims), with_options(flipped)),
     OpCase(
         "repeat",

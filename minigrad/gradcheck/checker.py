@@ -14,8 +14,9 @@ is at most rtol; that is the same as |analytic - numeric| <= atol + rtol * max(|
 below atol / rtol are judged by their absolute error. NaN never passes.
 
 Entries of c and u are random signs times numbers in [0.5, 1.5]: bounded away from 0 so that no entry of a wrong
-gradient hides, and of root mean square near 1 (not of unit length) so that every coordinate moves by about eps whatever
-the size.
+gradient hides, and of root mean square near 1 (not of unit length) so that every coordinate moves by about eps. Where
+very many coordinates move together (all parameters of a model) that would be a long way: truncation grows with the
+square of the length eps sqrt(n), so ``gradcheck_module`` lowers eps until the length is at most 3e-3.
 
 Sources: the directional check with bounded directions is Chainer's, the bilinear form Autograd's, the full Jacobian
 the classic of Baydin et al., "Automatic differentiation in machine learning: a survey" (2018), section 2.1.
@@ -34,6 +35,8 @@ from minigrad.gradcheck.report import GradcheckError, GradcheckReport, Gradcheck
 from minigrad.tensor import Tensor
 
 Arrays = list[np.ndarray]
+
+LONGEST_STEP = 3e-3
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,12 @@ def _random_direction(rng: np.random.Generator, shape: tuple[int, ...]) -> np.nd
 
 
 def _directional_rows(
-    subject: _Subject, groups: list[tuple[str, list[int], int]], tolerance: _Tolerance, eps: float, seed: int
+    subject: _Subject,
+    groups: list[tuple[str, list[int], int]],
+    tolerance: _Tolerance,
+    eps: float,
+    seed: int,
+    longest: float = np.inf,
 ) -> list[GradcheckRow]:
     """A row per group (name, numbers of checked tensors, directions): its tensors move together, at random."""
     rng = np.random.default_rng(seed)
@@ -155,13 +163,15 @@ def _directional_rows(
 
     def row(name: str, members: list[int], num_directions: int) -> GradcheckRow:
         analytic, numeric = np.zeros(num_directions), np.zeros(num_directions)
+        size = sum(subject.checked[i].numel() for i in members)
+        step = min(eps, longest / max(size, 1) ** 0.5)
         for k in range(num_directions):
             directions: list[np.ndarray | None] = [None] * len(gradients)
             for i in members:
                 directions[i] = direction = _random_direction(rng, subject.checked[i].shape)
                 if (gradient := gradients[i]) is not None:
                     analytic[k] += np.vdot(gradient, direction)
-            difference = subject.difference(directions, eps)
+            difference = subject.difference(directions, step)
             numeric[k] = sum(float(np.vdot(c, d)) for c, d in zip(cotangents, difference, strict=True))
         note = "" if any(gradients[i] is not None for i in members) else " (the tape gives no gradient)"
         return tolerance.row(name, analytic, numeric, lambda k: f"along direction {k}{note}")
@@ -282,7 +292,7 @@ def gradcheck_module(
     subject = _subject(loss_fn, named, [parameter for _, parameter in named])
     groups = [("all parameters", list(range(len(named))), num_directions)]
     groups += [(name, [i], directions_per_parameter) for i, (name, _) in enumerate(named)]
-    rows = _directional_rows(subject, groups, _Tolerance(atol, rtol), eps, seed)
+    rows = _directional_rows(subject, groups, _Tolerance(atol, rtol), eps, seed, LONGEST_STEP)
     return _finish(rows, subject, raise_exception)
 
 

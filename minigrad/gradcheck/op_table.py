@@ -4,12 +4,14 @@ The rows drive ``python -m minigrad.gradcheck`` and the generic tests: forward a
 zero sizes, refused calls.
 """
 
-from minigrad.gradcheck import cases_elementwise, cases_fused, cases_reduce, cases_shape
+from minigrad.gradcheck import cases_elementwise, cases_fused, cases_products, cases_reduce, cases_select, cases_shape
 from minigrad.gradcheck.op_case import OpCase
 
 OP_TABLE: tuple[OpCase, ...] = (
     *cases_elementwise.CASES,
     *cases_reduce.CASES,
     *cases_shape.CASES,
+    *cases_select.CASES,
+    *cases_products.CASES,
     *cases_fused.CASES,
 )

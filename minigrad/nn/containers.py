@@ -179,3 +179,47 @@ class ParameterList(Module):
     def _child_lines(self) -> list[str]:
         sizes = ("x".join(map(str, param.shape)) for param in self)
         return [f"({i}): Parameter containing: [{self[i].dtype} of size {size}]" for i, size in enumerate(sizes)]
+
+
+class ParameterDict(Module):
+    """A dict whose parameters are registered, in order of insertion; plain tensors are made parameters."""
+
+    def __init__(self, parameters: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]] = ()) -> None:
+        super().__init__()
+        self.update(parameters)
+
+    def update(self, parameters: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]) -> None:
+        """Add or replace every entry of ``parameters``."""
+        for name, value in dict(parameters).items():
+            self[name] = value
+
+    def __getitem__(self, name: str) -> Any:
+        return self._parameters[name]
+
+    def __setitem__(self, name: str, value: Tensor) -> None:
+        self.register_parameter(name, value if isinstance(value, Parameter) else Parameter(value))
+
+    def __delitem__(self, name: str) -> None:
+        del self._parameters[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parameters
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parameters)
+
+    def keys(self) -> KeysView[str]:
+        return self._parameters.keys()
+
+    def values(self) -> ValuesView[Any]:
+        return self._parameters.values()
+
+    def items(self) -> ItemsView[str, Any]:
+        return self._parameters.items()
+
+    def _child_lines(self) -> list[str]:
+        sizes = {name: "x".join(map(str, param.shape)) for name, param in self.items()}
+        return [f"({name}): Parameter containing: [{self[name].dtype} of size {size}]" for name, size in sizes.items()]

@@ -2,6 +2,7 @@
 
 Contract: PyTorch's names, argument order and defaults; results and gradients are recorded on the tape. Losses live in
 ``minigrad.nn.loss_functions`` and are re-exported here, so that ``F.cross_entropy`` is found where users look for it.
+``inplace=True`` is accepted, but the result is always a new tensor, as in ``minigrad.nn.activations``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import creation, ops
-from minigrad.nn.checks import check_probability, reject
+from minigrad.nn.checks import check_probability
 from minigrad.nn.loss_functions import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -27,8 +28,10 @@ from minigrad.tensor import Tensor
 __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
+    "elu",
     "embedding",
     "l1_loss",
     "leaky_relu",
@@ -36,35 +39,56 @@ __all__ = [
     "log_softmax",
     "mse_loss",
     "nll_loss",
+    "normalize",
     "one_hot",
     "pad",
     "relu",
     "sigmoid",
     "softmax",
+    "softplus",
     "tanh",
 ]
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0), elementwise."""
-    reject("relu", inplace=inplace)
     return ops.relu(input)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where positive, ``negative_slope`` * x elsewhere."""
-    reject("leaky_relu", inplace=inplace)
     return ops.where(input > 0, input, input * negative_slope)
 
 
-def softmax(input: Tensor, dim: int | None = None) -> Tensor:
-    """exp(x) / sum(exp(x)) along ``dim``."""
-    return ops.softmax(input, _dim_or_guess("softmax", input, dim))
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x where positive, ``alpha`` * (exp(x) - 1) elsewhere."""
+    return ops.where(input > 0, input, ops.expm1(ops.clamp(input, max=0)) * alpha)
 
 
-def log_softmax(input: Tensor, dim: int | None = None) -> Tensor:
-    """x - log(sum(exp(x))) along ``dim``."""
-    return ops.log_softmax(input, _dim_or_guess("log_softmax", input, dim))
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(beta x)) / beta; x itself where beta x is above ``threshold``."""
+    scaled = input * beta
+    return ops.where(scaled > threshold, input, ops.log1p(ops.exp(ops.clamp(scaled, max=threshold))) / beta)
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """x / max(its p-norm along ``dim``, ``eps``)."""
+    return input / ops.clamp(ops.norm(input, p, dim, keepdim=True), min=eps)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along ``dim``; the inputs broadcast."""
+    return ops.sum(normalize(x1, 2, dim, eps) * normalize(x2, 2, dim, eps), dim)
+
+
+def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """exp(x) / sum(exp(x)) along ``dim``; ``input`` is cast to ``dtype`` before, if given."""
+    return ops.softmax(input, _dim_or_guess("softmax", input, dim), dtype)
+
+
+def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """x - log(sum(exp(x))) along ``dim``; ``input`` is cast to ``dtype`` before, if given."""
+    return ops.log_softmax(input, _dim_or_guess("log_softmax", input, dim), dtype)
 
 
 def _dim_or_guess(name: str, input: Tensor, dim: int | None) -> int:
@@ -77,7 +101,6 @@ def _dim_or_guess(name: str, input: Tensor, dim: int | None) -> int:
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zero each element with probability ``p`` and scale the others by 1 / (1 - p); no change if not training."""
-    reject("dropout", inplace=inplace)
     check_probability("dropout", "p", p)
     return ops.dropout(input, p) if training and p > 0 else input
 

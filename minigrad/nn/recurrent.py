@@ -1,4 +1,4 @@
-"""LSTM, GRU and their cells: stacks and directions built from one fused layer op.
+"""LSTM, GRU, RNN and their cells: stacks and directions built from one layer op.
 
 Contract: PyTorch's parameters (names, shapes, order, default U(-1/sqrt(H), 1/sqrt(H))), argument positions and results.
 No equation stands here: gates and their gradients are in ``kernels``. A direction is the same op on the reversed
@@ -23,14 +23,16 @@ from minigrad.nn import init
 from minigrad.nn.checks import check_positive, check_probability, reject
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Parameter
+from minigrad.nn.rnn_layer import NONLINEARITIES, rnn_layer
 from minigrad.nn.utils.rnn import PackedSequence, as_lengths, pad_packed_sequence, repack_like, reverse_sequence
 from minigrad.tensor import Tensor
 
-States = tuple[Tensor, ...]  # (h,) of a GRU, (h, c) of an LSTM
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+States = tuple[Tensor, ...]  # (h,) of a GRU or RNN, (h, c) of an LSTM
 
 
 class _Gated(Module):
-    """What layers and cells share: a fused op, the weights it takes, and states that are one tensor or a pair."""
+    """What layers and cells share: a layer op, the weights it takes, and states that are one tensor or a pair."""
 
     layer_op: ClassVar[Callable[..., tuple[Tensor, ...]]]
     gates: ClassVar[int]
@@ -64,9 +66,8 @@ class _Gated(Module):
 
     def _step(self, x: Tensor, states: States, suffix: str, lengths: np.ndarray | None) -> tuple[Tensor, ...]:
         """One layer in one direction: (y (T, N, H), final states (N, H)...)."""
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        weights = [getattr(self, name + suffix, None) for name in names]
-        return type(self).layer_op(x, *states, *weights, lengths)
+        weights = [getattr(self, name + suffix, None) for name in WEIGHTS]
+        return self.layer_op(x, *states, *weights, lengths)
 
     def _as_states(self, hx: Any) -> States:
         """``hx`` as users give it, a tensor or a pair, as a tuple."""
@@ -149,6 +150,22 @@ class _Recurrent(_Gated):
 
     def _layer_input_size(self, layer: int) -> int:
         return self.input_size if layer == 0 else self.num_directions * self.hidden_size
+
+    @property
+    def _all_weights(self) -> list[list[str]]:
+        """Names of the parameters, a list for each layer and direction."""
+        names = WEIGHTS if self.bias else WEIGHTS[:2]
+        suffixes = [suffix for layer in range(self.num_layers) for suffix in self._suffixes(layer)]
+        return [[name + suffix for name in names] for suffix in suffixes]
+
+    @property
+    def _flat_weights_names(self) -> list[str]:
+        return [name for names in self._all_weights for name in names]
+
+    @property
+    def all_weights(self) -> list[list[Parameter]]:
+        """The parameters, a list for each layer and direction."""
+        return [[getattr(self, name) for name in names] for names in self._all_weights]
 
     def flatten_parameters(self) -> None:
         """Nothing to do: the weights are used where they lie. Here so that code written for cuDNN runs."""
@@ -245,12 +262,46 @@ class _GRUGates(_Gated):
     state_names = ("h0",)
 
 
+class _NoGates(_Gated):
+    """Elman's network: one block of weights, and the nonlinearity that follows it."""
+
+    gates = 1
+    state_names = ("h0",)
+    nonlinearity: str
+
+    def layer_op(self, *arguments: Any) -> tuple[Tensor, ...]:
+        return rnn_layer(self.nonlinearity, *arguments)
+
+    def _set_nonlinearity(self, nonlinearity: str) -> None:
+        if nonlinearity not in NONLINEARITIES:
+            raise ValueError(
+                f"{self._name}: nonlinearity is {nonlinearity!r}; expected one of {', '.join(NONLINEARITIES)}"
+            )
+        self.nonlinearity = nonlinearity
+
+
 class LSTM(_LSTMGates, _Recurrent):
     __doc__ = "Long short-term memory.\n" + (_Recurrent.__doc__ or "")
 
 
 class GRU(_GRUGates, _Recurrent):
     __doc__ = "Gated recurrent unit.\n" + (_Recurrent.__doc__ or "")
+
+
+class RNN(_NoGates, _Recurrent):
+    __doc__ = "Elman's recurrent network; ``nonlinearity`` is 'tanh' or 'relu'.\n" + (_Recurrent.__doc__ or "")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        *options: Any,
+        **named_options: Any,
+    ) -> None:
+        super().__init__(input_size, hidden_size, num_layers, *options, **named_options)
+        self._set_nonlinearity(nonlinearity)
 
 
 class _Cell(_Gated):
@@ -295,3 +346,22 @@ class LSTMCell(_LSTMGates, _Cell):
 
 class GRUCell(_GRUGates, _Cell):
     __doc__ = "One step of a gated recurrent unit.\n" + (_Cell.__doc__ or "")
+
+
+class RNNCell(_NoGates, _Cell):
+    __doc__ = "One step of Elman's network; ``nonlinearity`` is 'tanh' or 'relu'.\n" + (_Cell.__doc__ or "")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device, dtype)
+        self._set_nonlinearity(nonlinearity)
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity}")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.function import Context, Function
+from minigrad.ops import compare
 from minigrad.ops.common import as_tensor, floating, promote, unbroadcast
 from minigrad.tensor import Tensor
 
@@ -269,14 +270,14 @@ class Where(Function):
         return None, da, unbroadcast(np.where(condition, zero, grad), ctx.shapes[1])
 
 
-def add(a: Any, b: Any) -> Tensor:
-    """a + b, broadcast."""
-    return Add.apply(*promote(a, b))
+def add(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
+    """a + alpha * b, broadcast."""
+    return Add.apply(*promote(a, b if alpha == 1 else mul(b, alpha)))
 
 
-def sub(a: Any, b: Any) -> Tensor:
-    """a - b, broadcast."""
-    return Sub.apply(*promote(a, b))
+def sub(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
+    """a - alpha * b, broadcast."""
+    return Sub.apply(*promote(a, b if alpha == 1 else mul(b, alpha)))
 
 
 def mul(a: Any, b: Any) -> Tensor:
@@ -284,8 +285,19 @@ def mul(a: Any, b: Any) -> Tensor:
     return Mul.apply(*promote(a, b))
 
 
-def div(a: Any, b: Any) -> Tensor:
-    """a / b, broadcast; integers divide to float32."""
+def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """a / b, broadcast; integers divide to float32.
+
+    Args:
+        a, b: tensors or numbers.
+        rounding_mode: "floor" rounds down, "trunc" towards 0; the result then has the operands' dtype and no gradient.
+    """
+    if rounding_mode == "floor":
+        return compare.floor_divide(a, b)
+    if rounding_mode == "trunc":
+        return compare.trunc(div(a, b)).to(dtype=promote(a, b)[0].dtype)
+    if rounding_mode is not None:
+        raise ValueError(f"div: rounding_mode is {rounding_mode!r}; expected None, 'floor' or 'trunc'")
     with np.errstate(divide="ignore", invalid="ignore"):
         return Div.apply(*promote(a, b, floating=True))
 
@@ -307,9 +319,11 @@ def minimum(a: Any, b: Any) -> Tensor:
     return neg(maximum(neg(a), neg(b)))
 
 
-def where(condition: Any, a: Any, b: Any) -> Tensor:
-    """``a`` where ``condition`` (bool) holds, else ``b``, broadcast."""
+def where(condition: Any, a: Any = None, b: Any = None) -> Any:
+    """``a`` where ``condition`` (bool) holds, else ``b``, broadcast; alone, the places where it holds."""
     condition = as_tensor(condition)
+    if a is None and b is None:
+        return tuple(Tensor(places) for places in np.nonzero(np.atleast_1d(condition.array)))
     if condition.dtype != np.bool_:
         raise TypeError(f"where: condition has dtype {condition.dtype}; expected bool")
     return Where.apply(condition, *promote(a, b))

@@ -14,19 +14,42 @@ from minigrad.tensor import Tensor
 Array = np.ndarray
 
 
-def _plain(index: Any) -> Any:
-    """An index as NumPy wants it; arrays are copied, since backward needs them as they are now."""
-    if isinstance(index, tuple):
-        return tuple(_plain(part) for part in index)
-    if isinstance(index, Tensor):
-        return index.array.copy() if index.ndim else index.array[()]
-    return index.copy() if isinstance(index, np.ndarray) else index
+Steps = tuple[Any, ...]  # indices applied one after the other; all but the last are of integers and slices
 
 
-def _may_repeat(index: Any) -> bool:
+def _steps(index: Any) -> Steps:
+    """An index as NumPy wants it, in steps; arrays are copied, since backward needs them as they are now.
+
+    ``x[0, :, rows]`` picks element 0 first, as in PyTorch; NumPy would count the 0 as another array of indices and put
+    the picked dimension in front.
+    """
+    parts = [_plain(part) for part in (index if isinstance(index, tuple) else (index,))]
+    is_number = [isinstance(part, int | np.integer) and not isinstance(part, bool | np.bool_) for part in parts]
+    if not any(is_number) or not any(isinstance(part, list | np.ndarray) for part in parts):
+        return (tuple(parts),)
+    first: list[Any] = []
+    for part, number in zip(parts, is_number, strict=True):
+        dims = np.ndim(part) if isinstance(part, list | np.ndarray) and np.asarray(part).dtype == np.bool_ else 1
+        first += [part] if number or part is Ellipsis else [] if part is None else [slice(None)] * dims
+    return tuple(first), tuple(part for part, number in zip(parts, is_number, strict=True) if not number)
+
+
+def _plain(part: Any) -> Any:
+    if isinstance(part, Tensor):
+        return part.array.copy() if part.ndim else part.array[()]
+    return part.copy() if isinstance(part, np.ndarray) else part
+
+
+def _may_repeat(index: tuple) -> bool:
     """Whether an index can name one element twice: only integer arrays can."""
-    parts = index if isinstance(index, tuple) else (index,)
-    return any(isinstance(p, list | np.ndarray) and np.asarray(p).dtype != np.bool_ for p in parts)
+    return any(isinstance(p, list | np.ndarray) and np.asarray(p).dtype != np.bool_ for p in index)
+
+
+def _place(x: Array, steps: Steps) -> Array:
+    """The view of ``x`` that the last step is applied to."""
+    for step in steps[:-1]:
+        x = x[step]
+    return x
 
 
 class GetItem(Function):
@@ -35,18 +58,23 @@ class GetItem(Function):
     view = True
 
     @staticmethod
-    def forward(ctx: Context, x: Array, index: Any) -> Array:
-        ctx.shape, ctx.index = x.shape, index
-        return np.asarray(x[index])
+    def forward(ctx: Context, x: Array, steps: Steps) -> Array:
+        ctx.shape, ctx.steps = x.shape, steps
+        return np.asarray(_place(x, steps)[steps[-1]])
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
         dx = np.zeros(ctx.shape, grad.dtype)
-        if _may_repeat(ctx.index):
-            np.add.at(dx, ctx.index, grad)
+        place, index = _place(dx, ctx.steps), ctx.steps[-1]
+        if _may_repeat(index):
+            np.add.at(place, index, grad)
         else:
-            dx[ctx.index] = grad
+            place[index] = grad
         return dx, None
+
+    @staticmethod
+    def put_back(base: Tensor, changed: Tensor, *constants: Any) -> None:
+        setitem(base, constants[0][-1], changed)
 
 
 class SetItem(Function):
@@ -58,19 +86,20 @@ class SetItem(Function):
     consumes_grad = True
 
     @staticmethod
-    def forward(ctx: Context, base: Array, value: Array, index: Any) -> Array:
+    def forward(ctx: Context, base: Array, value: Array, steps: Steps) -> Array:
         # Leading dimensions of size 1 mean nothing in an assignment, but NumPy refuses them for a single element.
         ones = next((axis for axis, n in enumerate(value.shape) if n != 1), value.ndim)
-        ctx.index, ctx.value_shape, ctx.core_shape = index, value.shape, value.shape[ones:]
-        base[index] = value.reshape(ctx.core_shape)
+        ctx.steps, ctx.value_shape, ctx.core_shape = steps, value.shape, value.shape[ones:]
+        _place(base, steps)[steps[-1]] = value.reshape(ctx.core_shape)
         return base
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
+        place, index = _place(grad, ctx.steps), ctx.steps[-1]
         dvalue = None
         if ctx.needs_input_grad[1]:
-            dvalue = unbroadcast(np.array(grad[ctx.index]), ctx.core_shape).reshape(ctx.value_shape)
-        grad[ctx.index] = 0
+            dvalue = unbroadcast(np.array(place[index]), ctx.core_shape).reshape(ctx.value_shape)
+        place[index] = 0
         return grad, dvalue, None
 
 
@@ -93,38 +122,41 @@ class Gather(Function):
 
 def getitem(x: Tensor, index: Any) -> Tensor:
     """``x[index]``: a view for slices and integers, a copy for arrays and masks."""
-    return GetItem.apply(x, _plain(index))
+    return GetItem.apply(x, _steps(index))
 
 
 def setitem(x: Tensor, index: Any, value: Any) -> None:
     """``x[index] = value`` on the tape: the gradient goes to ``value``, and to what of ``x`` is left.
 
-    RuntimeError for a leaf that requires a gradient, and for a view while a gradient is to be recorded: assign to the
-    tensor that it views.
+    An assignment to a view is an assignment to its part of the tensor it views. RuntimeError for a leaf that requires
+    a gradient, or a view of one.
     """
     if not isinstance(value, Tensor):
         value = Tensor(np.asarray(value).astype(x.dtype))
     value = to_dtype(value, x.dtype)
     recording = is_grad_enabled() and (x.requires_grad or value.requires_grad)
-    if recording:
-        _require_assignable(x)
+    if recording and x.is_leaf and x.requires_grad:
+        raise RuntimeError(
+            "in-place assignment to a leaf that requires a gradient; use no_grad() or assign to a clone()"
+        )
     if np.may_share_memory(value.array, x.array):
         value = value.clone()
-    result = SetItem.apply(x, value, _plain(index))
+    if recording and x.view_of is not None:
+        return _assign_to_view(x, index, value)
+    result = SetItem.apply(x, value, _steps(index))
     x.changed_in_place(recording)
     if result.grad_fn is not None:
         x.attach(result.grad_fn, 0)
 
 
-def _require_assignable(x: Tensor) -> None:
-    if x.is_leaf and x.requires_grad:
-        raise RuntimeError(
-            "in-place assignment to a leaf that requires a gradient; use no_grad() or assign to a clone()"
-        )
-    if x.is_view:
-        raise RuntimeError(
-            "in-place assignment to a view cannot be recorded on the tape; assign to the tensor it views"
-        )
+def _assign_to_view(x: Tensor, index: Any, value: Tensor) -> None:
+    """Change a copy of the view, assign that to the base, and take the view again."""
+    assert x.view_of is not None
+    base, function, constants = x.view_of
+    changed = x.clone()
+    setitem(changed, index, value)
+    function.put_back(base, changed, *constants)
+    x.take_place_of(function.apply(base, *constants))
 
 
 def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:

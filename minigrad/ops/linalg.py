@@ -79,6 +79,33 @@ def bmm(a: Tensor, b: Tensor) -> Tensor:
     return matmul(a, b)
 
 
+def _product(name: str, a: Tensor, b: Tensor, ndims: tuple[int, int]) -> Tensor:
+    """matmul of operands with exactly these numbers of dimensions."""
+    if (a.ndim, b.ndim) != ndims:
+        raise RuntimeError(f"{name}: got shapes {a.shape} and {b.shape}; expected {ndims[0]} and {ndims[1]} dimensions")
+    return matmul(a, b)
+
+
+def mm(a: Tensor, b: Tensor) -> Tensor:
+    """Product of two matrices: (n,m) @ (m,p) -> (n,p)."""
+    return _product("mm", a, b, (2, 2))
+
+
+def mv(a: Tensor, b: Tensor) -> Tensor:
+    """Product of a matrix and a vector: (n,m) @ (m,) -> (n,)."""
+    return _product("mv", a, b, (2, 1))
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner product of two vectors: (n,) . (n,) -> ()."""
+    return _product("dot", a, b, (1, 1))
+
+
+def baddbmm(x: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta * x + alpha * (batch1 @ batch2): ``x`` broadcasts to (B,n,p), batches (B,n,m) and (B,m,p)."""
+    return x * beta + bmm(batch1, batch2) * alpha
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x (..., in) @ weight (out, in)^T + bias (out,) -> (..., out)."""
     if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:

@@ -106,6 +106,25 @@ class CumSum(Function):
         return np.flip(np.flip(grad, ctx.dim).cumsum(axis=ctx.dim), ctx.dim), None
 
 
+class Prod(Function):
+    """y = product of x along a dim; dx_i is the product of all others, before and after it, so zeros need no care"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, dim: int, keepdim: bool) -> Array:
+        ctx.save_for_backward(x)
+        ctx.dim, ctx.keepdim = dim, keepdim
+        return np.asarray(x.prod(axis=dim, keepdims=keepdim))
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        x = np.moveaxis(ctx.saved[0], ctx.dim, 0)
+        before, after = np.ones_like(x), np.ones_like(x)
+        before[1:] = x[:-1].cumprod(axis=0)
+        after[:-1] = x[:0:-1].cumprod(axis=0)[::-1]
+        dy = np.moveaxis(grad, ctx.dim, 0) if ctx.keepdim else grad
+        return np.moveaxis(dy * before * after, 0, ctx.dim), None, None
+
+
 class LogSoftmax(Function):
     """y = x - log sum e**x along a dim, shifted by the largest x; dx = dy - e**y sum dy"""
 
@@ -145,6 +164,15 @@ def sum(x: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -
     x = as_tensor(x)
     x = x.to(dtype=dtype or (x.dtype if is_floating(x.dtype) else int64))
     return Sum.apply(x, normalize_dims(dim, x.ndim), keepdim)
+
+
+def prod(x: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """Product along ``dim`` (of all elements if None); bool and integers multiply to int64."""
+    x = as_tensor(x)
+    x = x.to(dtype=dtype or (x.dtype if is_floating(x.dtype) else int64))
+    if dim is None:
+        return Prod.apply(x.reshape(x.numel()), 0, False)
+    return Prod.apply(x, normalize_dim(dim, x.ndim), keepdim)
 
 
 def mean(x: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
@@ -238,20 +266,25 @@ def sort(x: Tensor, dim: int = -1, descending: bool = False) -> ValuesIndices:
     return ValuesIndices(*TopK.apply(x, x.shape[axis], axis, descending))
 
 
+def argsort(x: Tensor, dim: int = -1, descending: bool = False) -> Tensor:
+    """Where each element of the ordered ``x`` stood along ``dim``; equal ones keep their order."""
+    return sort(x, dim, descending).indices
+
+
 def cumsum(x: Tensor, dim: int) -> Tensor:
     """Running sum along ``dim``."""
     return CumSum.apply(x, normalize_dim(dim, x.ndim))
 
 
-def softmax(x: Any, dim: int = -1) -> Tensor:
-    """e**x normalised to sum 1 along ``dim``."""
-    x = floating(x)
+def softmax(x: Any, dim: int = -1, dtype: Any = None) -> Tensor:
+    """e**x normalised to sum 1 along ``dim``; ``x`` is cast to ``dtype`` before, if given."""
+    x = floating(as_tensor(x).to(dtype=dtype))
     return Softmax.apply(x, normalize_dim(dim, x.ndim))
 
 
-def log_softmax(x: Any, dim: int = -1) -> Tensor:
-    """log(softmax(x)) without leaving the log domain."""
-    x = floating(x)
+def log_softmax(x: Any, dim: int = -1, dtype: Any = None) -> Tensor:
+    """log(softmax(x)) without leaving the log domain; ``x`` is cast to ``dtype`` before, if given."""
+    x = floating(as_tensor(x).to(dtype=dtype))
     return LogSoftmax.apply(x, normalize_dim(dim, x.ndim))
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.function import Context, Function
-from minigrad.ops.common import normalize_dim, promote, unbroadcast
+from minigrad.ops.common import normalize_dim, normalize_dims, promote, unbroadcast
+from minigrad.ops.index import setitem
 from minigrad.tensor import Tensor, sizes
 
 Array = np.ndarray
@@ -29,6 +30,10 @@ class Reshape(Function):
     def backward(ctx: Context, grad: Array) -> tuple:
         return grad.reshape(ctx.shape), None
 
+    @staticmethod
+    def put_back(base: Tensor, changed: Tensor, *constants: Any) -> None:
+        setitem(base, ..., reshape(changed, base.shape))
+
 
 class Permute(Function):
     """y.shape[i] = x.shape[dims[i]]; the inverse permutation leads back"""
@@ -44,6 +49,10 @@ class Permute(Function):
     def backward(ctx: Context, grad: Array) -> tuple:
         return grad.transpose(ctx.inverse), None
 
+    @staticmethod
+    def put_back(base: Tensor, changed: Tensor, *constants: Any) -> None:
+        setitem(base, ..., permute(changed, tuple(np.argsort(constants[0]).tolist())))
+
 
 class Expand(Function):
     """dimensions of size 1 stretched without copying; their gradient is the sum"""
@@ -58,6 +67,10 @@ class Expand(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
         return unbroadcast(grad, ctx.shape), None
+
+    @staticmethod
+    def put_back(base: Tensor, changed: Tensor, *constants: Any) -> None:
+        raise RuntimeError("in-place assignment to an expanded tensor: its elements share memory; clone() it first")
 
 
 class Flip(Function):
@@ -129,6 +142,21 @@ def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
     if order:
         order[a], order[b] = order[b], order[a]
     return Permute.apply(x, tuple(order))
+
+
+def swapaxes(x: Tensor, axis0: int, axis1: int) -> Tensor:
+    """As ``transpose``, under NumPy's name."""
+    return transpose(x, axis0, axis1)
+
+
+def movedim(x: Tensor, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor:
+    """Dimension(s) ``source`` moved to ``destination``, the others in their order; a view."""
+    from_dims, to_dims = normalize_dims(source, x.ndim), normalize_dims(destination, x.ndim)
+    if not len(from_dims) == len({*from_dims}) == len(to_dims) == len({*to_dims}):
+        raise RuntimeError(f"movedim: source {source} and destination {destination} must name as many dimensions, once")
+    moved = dict(zip(to_dims, from_dims, strict=True))
+    rest = iter(d for d in range(x.ndim) if d not in from_dims)
+    return Permute.apply(x, tuple(moved[d] if d in moved else next(rest) for d in range(x.ndim)))
 
 
 def t(x: Tensor) -> Tensor:
@@ -213,6 +241,12 @@ def split(x: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Ten
 def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` pieces of equal size along ``dim`` (the last may be smaller); views."""
     return split(x, builtins.max(1, -(-x.shape[normalize_dim(dim, x.ndim)] // chunks)), dim)
+
+
+def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """The slices along ``dim``, without it; views."""
+    axis = normalize_dim(dim, x.ndim)
+    return tuple(x[(slice(None),) * axis + (i,)] for i in range(x.shape[axis]))
 
 
 def flip(x: Tensor, *dims: Any) -> Tensor:

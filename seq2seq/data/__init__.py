@@ -106,12 +106,13 @@ def _load_files(
 def read_pairs(argument: str, spec: str) -> list[Pair]:
     """The pairs of `SRC,TRG` or of one tab-separated file; `argument` is what the user called it."""
     paths = spec.split(",")
-    if len(paths) == 2:
+    if len(paths) == 2 and all(paths):
         return read_parallel(*paths)
     if len(paths) == 1 and spec.endswith((".tsv", ".tsv.gz")):
         return read_tsv(spec)
     names = ", ".join(["numbers", *NAMED_SETS])
-    raise UserError(f"{argument} is {spec!r}; expected one of {names}, or files as CORPUS.tsv[.gz] or SRC,TRG")
+    sets = f"one of {names}, or " if argument == "data" else ""  # a named set has its own splits
+    raise UserError(f"{argument} is {spec!r}; expected {sets}files as CORPUS.tsv[.gz] or SRC,TRG")
 
 
 def _suffix_language(path: str) -> str:

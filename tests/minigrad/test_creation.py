@@ -146,3 +146,54 @@ def test_moments_and_ranges():
     filled = minigrad.empty(1000).uniform_(2, 3)
     assert 2 <= filled.array.min() < 2.05 < 2.95 < filled.array.max() < 3
     assert abs(minigrad.empty(10_000).normal_(5, 0.1).array.mean() - 5) < 5 * 0.1 / 100
+
+
+def test_old_constructors_take_values_or_sizes() -> None:
+    made = {
+        (minigrad.FloatTensor, (2, 3)): ((2, 3), "float32"),
+        (minigrad.FloatTensor, (4,)): ((4,), "float32"),
+        (minigrad.Tensor, (2, 0)): ((2, 0), "float32"),
+        (minigrad.LongTensor, (3,)): ((3,), "int64"),
+        (minigrad.BoolTensor, (1, 2)): ((1, 2), "bool"),
+    }
+    for (constructor, sizes), (shape, dtype) in made.items():
+        tensor = constructor(*sizes)
+        assert (tensor.shape, str(tensor.dtype)) == (shape, dtype)
+    assert minigrad.Tensor([1, 2]).dtype == minigrad.float32
+    assert minigrad.Tensor([1, 2]).tolist() == [1.0, 2.0]
+    assert minigrad.LongTensor([[1, 2]]).tolist() == [[1, 2]]
+    assert minigrad.DoubleTensor([1]).dtype == minigrad.float64
+
+
+def test_type_names_and_conversions_by_name() -> None:
+    x = minigrad.tensor([1.5, 2.5])
+    assert x.type() == "torch.FloatTensor"
+    assert minigrad.tensor([1]).type() == "torch.LongTensor"
+    for target in (minigrad.LongTensor, "torch.LongTensor", minigrad.int64):
+        assert x.type(target).tolist() == [1, 2]
+        assert x.type(target).dtype == minigrad.int64
+
+
+def test_new_tensors_take_the_dtype_of_another() -> None:
+    x = minigrad.zeros(1, dtype=minigrad.float64)
+    for made, values in (
+        (x.new_zeros(2, 1), [[0.0], [0.0]]),
+        (x.new_ones((2,)), [1.0, 1.0]),
+        (x.new_full((1,), 7), [7.0]),
+        (x.new_tensor([3, 4]), [3.0, 4.0]),
+    ):
+        assert made.dtype == minigrad.float64
+        assert made.tolist() == values
+
+
+def test_arange_by_keywords() -> None:
+    assert minigrad.arange(start=1, end=7, step=2).tolist() == [1, 3, 5]
+    assert minigrad.arange(end=2).tolist() == [0, 1]
+
+
+def test_switches_and_wrappers_of_old_programs() -> None:
+    minigrad.backends.cudnn.deterministic = True
+    assert not minigrad.backends.cudnn.is_available()
+    x = minigrad.ones(2)
+    assert minigrad.autograd.Variable(x) is x
+    assert minigrad.autograd.Variable(x, requires_grad=True).requires_grad

@@ -161,6 +161,54 @@ def through_a_reshape_afterwards(t, x):
     return outputs[1:].reshape(-1) * 2
 
 
+def add_to_a_part(t, x):
+    y = x * 2
+    y[0] += x[1] * x[2]
+    y[:, 1] *= 3
+    return y
+
+
+def assign_to_a_row(t, x):
+    y = x * 2
+    row = y[1]
+    row[:2] = x[0, :2] * 3
+    return y * row
+
+
+def assign_to_a_reshaped_temporary(t, x):
+    flat = (x * 2).reshape(-1)
+    flat[x.reshape(-1) > 0] = -1.0
+    flat[3] = x[0, 0] * x[1, 1]
+    return flat
+
+
+def assign_to_a_transpose(t, x):
+    y = x * 2
+    turned = y.transpose(0, 1)
+    turned[1] = x[:, 0] * 5
+    return y * t.exp(turned.transpose(0, 1))
+
+
+def assign_to_a_view_of_a_view(t, x):
+    y = x * 2
+    part = y[1:].unsqueeze(0)[0, 1]
+    part[2] = x[0, 0] * x[0, 1]
+    return y
+
+
+def assign_to_a_row_of_a_constant(t, x):
+    outputs = t.zeros(3, 4, dtype=t.float64)
+    row = outputs[1]
+    row[:] = x[0] * 2
+    return outputs + row
+
+
+def mask_squeezed_scores(t, x):
+    scores = (x * 2).unsqueeze(2).squeeze(2)
+    scores.masked_fill_(x > 0.5, -2.0)
+    return t.softmax(scores, 1)
+
+
 SCENARIOS = [
     fill_in_a_loop,
     leave_places_out,
@@ -182,6 +230,13 @@ SCENARIOS = [
     change_a_part,
     grow_a_state,
     through_a_reshape_afterwards,
+    add_to_a_part,
+    assign_to_a_row,
+    assign_to_a_reshaped_temporary,
+    assign_to_a_transpose,
+    assign_to_a_view_of_a_view,
+    assign_to_a_row_of_a_constant,
+    mask_squeezed_scores,
 ]
 each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
 
@@ -240,28 +295,18 @@ def test_a_leaf_that_requires_grad_cannot_be_changed(change):
     assert x.is_leaf
 
 
-@pytest.mark.parametrize("take", [lambda y: y[0], lambda y: y.reshape(-1), lambda y: y.transpose(0, 1)])
-def test_assignment_to_a_view_on_the_tape_is_refused(take):
-    y = leaf() * 2
-    view = take(y)
-    with pytest.raises(RuntimeError, match="assignment to a view cannot be recorded"):
-        view[1] = 3.0
+@pytest.mark.parametrize("take", [lambda x: x[0], lambda x: x.reshape(-1), lambda x: x.transpose(0, 1)])
+def test_a_view_of_a_leaf_that_requires_grad_cannot_be_changed(take):
+    x = leaf()
+    with pytest.raises(RuntimeError, match="leaf that requires a gradient"):
+        take(x)[1] = 3.0
+    np.testing.assert_array_equal(x.array, X)
 
 
-def test_an_operator_on_a_part_is_refused():
-    """``y[1] += z`` works on the view y[1]: the message tells to write ``y[1] = y[1] + z``."""
-    y = leaf() * 2
-    with pytest.raises(RuntimeError, match="assign to the tensor it views"):
-        y[1] += 1.0
-    z = minigrad.zeros(2)
-    z[1] += 1.0
-    np.testing.assert_array_equal(z.array, [0.0, 1.0])
-
-
-def test_a_view_of_a_constant_is_refused_where_the_value_is_on_the_tape():
-    view = minigrad.zeros(2, 4, dtype=minigrad.float64)[0]
-    with pytest.raises(RuntimeError, match="assignment to a view cannot be recorded"):
-        view[1] = leaf()[0, 0]
+def test_an_expanded_tensor_cannot_be_changed():
+    y = (leaf() * 2)[0].expand(3, 4)
+    with pytest.raises(RuntimeError, match="expanded tensor: its elements share memory"):
+        y[0] = 1.0
 
 
 def test_a_view_taken_before_an_assignment_is_refused_afterwards():

@@ -26,21 +26,25 @@ OPTIONS: dict[str, tuple[list[object], str]] = {
     ),
     "unknown variant": (["--data", "scan:short"], "data is 'scan:short'; expected scan, alone or with one of"),
     "unknown language": (["--data", "numbers", "--trg-language", "tlh"], "trg_language is 'tlh'; num2words spells"),
-    "wrong type": (["--hidden-size", "wide"], "Parser key \"hidden_size\": Expected a <class 'int'>"),
-    "fraction": (["--num-layers", 1.5], 'Parser key "num_layers"'),
+    "wrong type": (["--hidden-size", "wide"], "hidden_size is 'wide'; expected an integer"),
+    "fraction": (["--num-layers", 1.5], "num_layers is '1.5'; expected an integer"),
     "too small": (["--hidden-size", 0], "hidden_size is 0; expected 1 to 65536"),
-    "batch size": (["--batch-size", -4], "batch_size is -4; expected 1 to"),
+    "batch size": (["--batch-size", -4], "batch_size is -4; expected 1 to 1e+06"),
     "probability": (["--dropout", 1.5], "dropout is 1.5; expected 0 to 1"),
     "teacher forcing": (["--teacher-forcing-ratio", -0.1], "teacher_forcing_ratio is -0.1; expected 0 to 1"),
     "smoothing": (["--label-smoothing", 2], "label_smoothing is 2.0; expected 0 to 1"),
     "learning rate": (["--lr", -1], "lr is -1.0; expected 0 to"),
     "seed": (["--seed", -1], "seed is -1; expected 0 to"),
-    "not a number": (["--lr", "nan"], 'Parser key "lr"'),
-    "save_every": (["--save-every", 0], "save_every is 0; expected 1 to"),
+    "not a number": (["--lr", "nan"], "lr is nan; expected 0 to 1000"),
+    "no integer": (["--min-freq", "x"], "min_freq is 'x'; expected an integer or null"),
+    "no truth": (["--lower", "maybe"], "lower is 'maybe'; expected true or false or null"),
+    "no epochs": (["--epochs", 0], "epochs is 0; expected at least 1"),
+    "no steps": (["--max-steps", 0], "max_steps is 0; expected at least 1"),
+    "save_every": (["--save-every", 0], "save_every is 0; expected at least 1"),
     "threads": (["--threads", 0], "threads is 0; expected 1 to"),
-    "cuda": (["--device", "cuda"], "device is 'cuda'; expected 'cpu': this version has no CUDA kernels"),
-    "device": (["--device", "tpu"], 'Parser key "device"'),
-    "bf16": (["--precision", "bf16"], 'Parser key "precision"'),
+    "cuda": (["--device", "cuda"], "device is 'cuda'; expected cpu: this version has no CUDA kernels"),
+    "device": (["--device", "tpu"], "device is 'tpu'; expected cpu"),
+    "bf16": (["--precision", "bf16"], "precision is 'bf16'; expected fp32 or fp64: bf16 is not part of this version"),
     "tokenizer": (
         ["--src-tokenizer", "words"],
         "tokenizer is 'words'; expected one of word, space, char, sentencepiece",
@@ -50,23 +54,41 @@ OPTIONS: dict[str, tuple[list[object], str]] = {
         "valid is 'v.tsv'; expected none: numbers has its own splits",
     ),
     "no pairs left": (["--max-length", 1], "data "),
+    "rare words": (
+        ["--min-freq", 9999],
+        "src vocabulary: empty, since min_freq is 9999 and the most frequent word of the training text occurs ",
+    ),
+    "too many pieces": (
+        ["--src-tokenizer", "sentencepiece", "--max-vocab-size", 9000],
+        "max_vocab_size is 9000; expected at most --max-vocab-size ",
+    ),
+    "too few pieces": (
+        ["--src-tokenizer", "sentencepiece", "--max-vocab-size", 4],
+        "max_vocab_size is 4; expected at least --max-vocab-size ",
+    ),
+    "form of valid": (["--valid", "v.txt"], "valid is 'v.txt'; expected files as CORPUS.tsv[.gz] or SRC,TRG"),
+    "one of two files": (["--data", "a.de,"], "data is 'a.de,'; expected one of numbers, "),
 }
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_options(refused, corpus, tmp_path, name) -> None:
     arguments, message = OPTIONS[name]
-    refused(message, "train", "--data", corpus, "--run-dir", tmp_path / "run", "--epochs", 1, *arguments)
+    options = ["--src-tokenizer", "space", "--trg-tokenizer", "space", *arguments]
+    refused(message, "train", "--data", corpus, "--run-dir", tmp_path / "runs" / "run", "--epochs", 1, *options)
+    assert not (tmp_path / "runs").exists()
 
 
 CONFIGS: dict[str, tuple[str, str]] = {
-    "unknown key": ("hiden_size: 3\n", ""),
-    "wrong type": ("hidden_size: wide\n", ""),
-    "range": ("hidden_size: 0\n", "hidden_size is 0; expected 1 to 65536"),
-    "no mapping": ("- 1\n- 2\n", ""),
-    "no YAML": ("a: [1, 2\nb: }\n", ""),
+    "unknown key": ("hiden_size: 3\n", "config {path}: 'hiden_size' is no setting; "),
+    "wrong type": ("hidden_size: wide\n", "config {path}: hidden_size is 'wide'; expected an integer"),
+    "wrong list": ("lr: [1]\n", "config {path}: lr is [1]; expected a number"),
+    "wrong text": ("data: 3\n", "config {path}: data is 3; expected text"),
+    "range": ("hidden_size: 0\n", "config {path}: hidden_size is 0; expected 1 to 65536"),
+    "no mapping": ("- 1\n- 2\n", "config {path}: not YAML or JSON; expected lines such as hidden_size: 256"),
+    "no YAML": ("a: [1, 2\nb: }\n", "config {path}: not YAML or JSON"),
     "data set": ("data: multi31k\n", "data is 'multi31k'; expected one of"),
-    "runs code": ("data: !!python/object/apply:os.abort []\n", ""),
+    "runs code": ("data: !!python/object/apply:os.abort []\n", "config {path}: not YAML or JSON"),
 }
 
 
@@ -79,16 +101,26 @@ def test_config_files(refused, corpus, tmp_path, command, name) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text(text)
     data = [] if name == "data set" else ["--data", corpus]
-    refused(message, command, *data, "--run-dir", tmp_path / "run", "--config", path)
+    refused(message.format(path=path), command, *data, "--run-dir", tmp_path / "run", "--config", path)
 
 
 def test_a_missing_config_file_is_named(refused, tmp_path) -> None:
-    refused('Parser key "config": File does not exist: ', "train", "--config", tmp_path / "none.yaml")
+    path = tmp_path / "none.yaml"
+    refused(f"config {path}: No such file or directory; expected a YAML or JSON", "train", "--config", path)
 
 
-def test_an_unknown_config_key_is_named(run, tmp_path) -> None:
-    (tmp_path / "settings.yaml").write_text("hiden_size: 3\n")
-    assert "hiden_size" in run("train", "--config", tmp_path / "settings.yaml").err
+def test_a_run_folder_that_cannot_be_one(refused, corpus, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    message = f"run_dir {tmp_path / 'file'}: File exists; expected a folder, or a name for a new one"
+    refused(message, "train", "--data", corpus, "--run-dir", tmp_path / "file")
+    message = f"run_dir {tmp_path / 'file' / 'run'}: Not a directory; expected a folder"
+    refused(message, "train", "--data", corpus, "--run-dir", tmp_path / "file" / "run")
+
+
+def test_an_empty_folder_of_the_user_stays(run, corpus, tmp_path) -> None:
+    (tmp_path / "mine").mkdir()
+    assert run("train", "--data", corpus, "--run-dir", tmp_path / "mine", "--max-length", 1).code == 2
+    assert (tmp_path / "mine").is_dir()
 
 
 FILES: dict[str, tuple[bytes | None, str]] = {
@@ -193,8 +225,9 @@ def test_a_file_of_unknown_words(refused, folder, tmp_path) -> None:
 
 def test_output_that_cannot_be_written(refused, folder, corpus, tmp_path) -> None:
     missing = tmp_path / "none"
-    refused(f"{missing}", "translate", folder, "--input", corpus, "--output", missing / "out.txt")
-    refused(f"{missing}", "evaluate", folder, "--json", missing / "scores.json")
+    for command, option in (("translate", "--output"), ("evaluate", "--json")):
+        inputs = ["--input", corpus] if command == "translate" else []
+        refused(f"{missing / 'x'}: No such file or directory\n", command, folder, *inputs, option, missing / "x")
     refused(f"{tmp_path}", "translate", folder, "--input", corpus, "--output", folder)
 
 

@@ -100,6 +100,52 @@ def test_a_broken_checkpoint_is_not_resumed(refused, folder) -> None:
     refused(f"{path}: broken or foreign checkpoint", "train", "--run-dir", folder, "--resume", "--epochs", 2)
 
 
+def test_a_checkpoint_without_optimiser_state_is_not_resumed(refused, folder) -> None:
+    path = checkpoint.path_of(folder, "last")
+    path.write_bytes(checkpoint.path_of(folder, "best").read_bytes())
+    refused(f"{path}: holds no optimiser state", "train", "--run-dir", folder, "--resume", "--epochs", 2)
+
+
+def test_foreign_lines_of_the_metrics_are_dropped(train, folder, history) -> None:
+    path, before = folder / "metrics.jsonl", history(folder)
+    foreign = [b"[1]", b'{"a":1}', b'{"step":"1"}', b'{"step":true}', b"\xff", b"[" * 100_000, b'{"step":3']
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([*foreign, *lines, *foreign]))
+    train("run", "--resume")
+    assert history(folder) == before
+
+
+MANIFESTS = [
+    '{"data_sha256": 3}',
+    '{"data_sha256": {"%s": 3}}',
+    "[1]",
+    "3",
+    "{",
+    "[" * 100_000,
+    '{"data_sha256": null}',
+]
+
+
+@pytest.mark.parametrize("text", MANIFESTS, ids=range(len(MANIFESTS)))
+def test_a_manifest_that_says_nothing_is_ignored(run, folder, corpus, text) -> None:
+    (folder / "manifest.json").write_text(text.replace("%s", str(corpus)))
+    assert run("evaluate", folder).code == 0
+    assert run("train", "--run-dir", folder, "--resume").code == 0
+
+
+def goes_on(folder: Path) -> str:
+    return f"the last checkpoint stands; to go on: python -m seq2seq.train --run-dir {folder} --resume"
+
+
+def test_a_checkpoint_folder_that_cannot_be_made(run, folder, corpus, options, tmp_path) -> None:
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "checkpoints").write_text("")
+    result = run("train", *options(corpus, new), "--epochs", 1)
+    best = checkpoint.path_of(new, "best")
+    assert (result.code, result.err) == (2, f"error: {best}: File exists; no checkpoint was saved yet\n")
+
+
 def test_a_full_disk_during_a_save_keeps_the_last_checkpoint(run, folder, monkeypatch) -> None:
     before = {name: checkpoint.path_of(folder, name).read_bytes() for name in ("best", "last")}
 
@@ -109,9 +155,8 @@ def test_a_full_disk_during_a_save_keeps_the_last_checkpoint(run, folder, monkey
     monkeypatch.setattr(os, "fsync", full)
     result = run("train", "--run-dir", folder, "--resume", "--epochs", 3)
     assert result.code == 2
-    assert result.err.startswith("error: ")
-    assert "No space left on device" in result.err
-    assert result.err.count("\n") == 1
+    # The first file written is the log, without the lines past the checkpoint.
+    assert result.err == f"error: {folder / 'metrics.jsonl'}: No space left on device; {goes_on(folder)}\n"
     assert {name: checkpoint.path_of(folder, name).read_bytes() for name in before} == before
 
 
@@ -123,7 +168,6 @@ def test_a_file_size_limit_during_a_save_keeps_the_last_checkpoint(spawn, folder
     child = spawn("train", "--run-dir", folder, "--resume", "--epochs", 3, preexec_fn=limit)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 2, err
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
+    assert err == f"error: {checkpoint.path_of(folder, 'best')}: File too large; {goes_on(folder)}\n"
     assert {name: checkpoint.path_of(folder, name).read_bytes() for name in before} == before
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["best.safetensors", "last.safetensors"]

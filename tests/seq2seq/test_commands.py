@@ -84,7 +84,21 @@ def test_bad_standard_input(run, folder, stdin, data, message) -> None:
 def test_only_empty_lines(run, folder, stdin) -> None:
     stdin(b"\n\n")
     result = run("translate", folder)
-    assert (result.code, result.out.count("\n"), result.err) == (0, 2, "")
+    assert result == (0, "\n\n", "")
+
+
+@pytest.mark.parametrize(("beam_size", "n_best"), [(1, 1), (4, 1), (4, 3)])
+def test_empty_lines_are_translated_without_the_model(folder, monkeypatch, beam_size, n_best) -> None:
+    translator, seen = Translator.load(folder), []
+    encode = translator.model.encoder.forward
+    monkeypatch.setattr(
+        translator.model.encoder, "forward", lambda src, *a: seen.append(src.shape[1]) or encode(src, *a)
+    )
+    found = translator.search(["", "1 2 3", " \t ", "9 8"], beam_size, n_best=n_best)
+    assert [[h.ids for h in found[i]] for i in (0, 2)] == [[()], [()]]
+    assert sum(seen) == 2
+    assert found[1::2] == translator.search(["1 2 3", "9 8"], beam_size, n_best=n_best)
+    assert translator.translate(["", "  "], beam_size) == ["", ""]
 
 
 def test_n_best_lines_have_number_score_and_text(run, folder, source) -> None:
@@ -97,7 +111,8 @@ def test_n_best_lines_have_number_score_and_text(run, folder, source) -> None:
         for hypothesis in hypotheses
     ]
     assert result.out.splitlines() == expected
-    assert [line.split("\t")[0] for line in expected] == [str(n) for n in range(1, 7) for _ in range(3)]
+    counts = {1: 3, 2: 1, 3: 3, 4: 1, 5: 3, 6: 3}  # an empty line has one translation
+    assert [line.split("\t")[0] for line in expected] == [str(n) for n, count in counts.items() for _ in range(count)]
 
 
 def test_the_last_checkpoint_can_be_chosen(run, folder, source) -> None:
@@ -201,6 +216,10 @@ def test_settings_rise_from_default_to_preset_to_file_to_command_line(tmp_path) 
     assert parse([]) == parse(["--data", "numbers"]) == preset
     config = parse(["--config", str(path), "--lr", "0.25"])
     assert (config.batch_size, config.lr, config.hidden_size) == (99, 0.25, preset.hidden_size)
+    assert parse(["--lr", "0.25", "--config", str(path)]) == config, "the order of the options does not matter"
+    path.write_text('{"lr": 1e-3,\n\t"dropout": 0, "lower": true, "max_steps": null}')
+    config = parse(["--config", str(path)])
+    assert (config.lr, config.dropout, config.lower, config.max_steps) == (0.001, 0.0, True, None)
     path.write_text("data: scan\n")
     assert parse(["--config", str(path)]) == Config(data="scan", **PRESETS["scan"])
 

@@ -11,7 +11,9 @@ import seq2seq.model as module
 from minigrad import Tensor, random
 from minigrad.gradcheck import gradcheck_module
 from minigrad.nn import functional as F
+from seq2seq.config import Config
 from seq2seq.data import Batch
+from seq2seq.gradcheck import check_model
 from seq2seq.model import Seq2Seq, forced_runs, sequence_losses
 
 Array = np.ndarray
@@ -247,3 +249,10 @@ def test_weights_are_uniform_and_a_function_of_the_seed(tiny_model) -> None:
     assert np.abs(weights).max() <= 0.08
     counts, _ = np.histogram(weights, bins=10, range=(-0.08, 0.08))
     assert np.abs(counts / len(weights) - 0.1).max() < 0.02
+
+
+def test_the_check_of_a_full_size_model_passes() -> None:
+    """Millions of parameters move together: a step of fixed size would be too long for the difference quotient."""
+    report = check_model(Config(), num_directions=4)
+    assert report.rows[0].name == "all parameters"
+    assert report, str(report)

@@ -21,6 +21,7 @@ from seq2seq.data import load_dataset
 from seq2seq.evaluation import evaluate_split
 from seq2seq.model import Seq2Seq
 from seq2seq.progress import ProgressDisplay
+from seq2seq.text import TextCodec
 
 STEP_KEYS = {"step", "epoch", "loss", "src_tokens", "trg_tokens", "seconds", "grad_norm", "lr"}
 VALIDATION_KEYS = {"step", "epoch", "val_loss", "ppl_forced", "ppl_free", "bleu", "exact_match"}
@@ -258,3 +259,10 @@ def test_it_learns_to_reverse_digits(run, tmp_path, reversed_digits) -> None:
         assert (scores["split"], scores["sentences"], scores["beam_size"]) == ("test", 300, beam_size)
         assert scores["exact_match"] >= 95
         assert scores["bleu_tokens"] >= 95
+
+
+def test_subwords_of_a_small_text_need_no_size(train) -> None:
+    """The usual 8,000 pieces are more than 70 short lines can yield."""
+    codec = TextCodec.load(train("run", "--epochs", 1, "--src-tokenizer", "sentencepiece"))
+    assert set("0123456789") <= set("".join(codec.src_vocabulary.tokens))
+    assert codec.src_tokenizer.detokenize(codec.src_tokenizer.tokenize("3 1 4")) == "3 1 4"

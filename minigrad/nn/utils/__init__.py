@@ -1,7 +1,14 @@
 """Helpers around modules: gradient clipping, parameters as a vector, sequences of unequal length (``utils.rnn``)."""
 
 from minigrad.nn.utils import rnn
-from minigrad.nn.utils.clipping import clip_grad_norm_, clip_grad_value_
+from minigrad.nn.utils.clipping import clip_grad_norm, clip_grad_norm_, clip_grad_value_
 from minigrad.nn.utils.vectors import parameters_to_vector, vector_to_parameters
 
-__all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "rnn", "vector_to_parameters"]
+__all__ = [
+    "clip_grad_norm",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "parameters_to_vector",
+    "rnn",
+    "vector_to_parameters",
+]

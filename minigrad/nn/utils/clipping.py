@@ -63,3 +63,6 @@ def _total_norm(grads: list[np.ndarray], norm_type: float) -> float:
         largest = [np.abs(grad).max(initial=0) for grad in grads]
         return float(np.max(largest, initial=0))
     return float(sum((np.abs(grad.astype(np.float64)) ** norm_type).sum() for grad in grads) ** (1 / norm_type))
+
+
+clip_grad_norm = clip_grad_norm_  # the name in old programs

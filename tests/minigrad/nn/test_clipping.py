@@ -10,7 +10,13 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.nn.utils import clip_grad_norm_, clip_grad_value_, parameters_to_vector, vector_to_parameters
+from minigrad.nn.utils import (
+    clip_grad_norm,
+    clip_grad_norm_,
+    clip_grad_value_,
+    parameters_to_vector,
+    vector_to_parameters,
+)
 
 GRADS = [np.array([[3.0, 0.0], [0.0, -4.0]]), np.array([12.0]), np.array(0.0)]  # norm 13
 
@@ -87,3 +93,8 @@ def test_parameters_as_a_vector() -> None:
     assert net.bias.requires_grad
     with pytest.raises(ValueError, match=r"vec has shape \(8,\); expected \(9,\)"):
         vector_to_parameters(mg.zeros(8), net.parameters())
+
+
+def test_the_old_name() -> None:
+    (param,) = params_with([np.array([3.0, 4.0])])
+    assert clip_grad_norm(param, 10.0).item() == 5.0

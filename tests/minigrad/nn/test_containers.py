@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,3 +78,18 @@ def test_parameter_list() -> None:
     assert isinstance(box[0], nn.Parameter)
     assert list(box)[1] is box[1]
     assert "(1): Parameter containing: [float32 of size 3x2]" in repr(box)
+
+
+def test_parameter_dict(twins: Any) -> None:
+    def build(lib: Any) -> Any:
+        params = lib.nn.ParameterDict({"a": lib.torch.ones(2), "b": lib.nn.Parameter(lib.torch.zeros(2, 3))})
+        params["c"] = lib.nn.Parameter(lib.torch.ones(1))
+        del params["a"]
+        return params
+
+    ours, theirs = build(twins.ours), build(twins.theirs)
+    assert list(ours.state_dict()) == list(theirs.state_dict()) == list(ours) == list(ours.keys()) == ["b", "c"]
+    assert ("b" in ours, "a" in ours, len(ours)) == (True, False, 2)
+    assert [tuple(p.shape) for p in ours.values()] == [(2, 3), (1,)]
+    assert dict(ours.items())["c"] is ours["c"]
+    assert all(p.requires_grad for p in ours.parameters())

@@ -28,6 +28,16 @@ ACTIVATIONS = [
     lambda lib, x: lib.nn.Flatten()(x.view(3, 2, 2)),
     lambda lib, x: lib.nn.Dropout(0.0)(x),
     lambda lib, x: lib.nn.Dropout(0.7).eval()(x),
+    lambda lib, x: lib.F.relu(x * 1, inplace=True),
+    lambda lib, x: lib.F.elu(x, 0.5),
+    lambda lib, x: lib.F.softplus(x * 30),
+    lambda lib, x: lib.F.softplus(x, 2.0, 3.0),
+    lambda lib, x: lib.F.normalize(x),
+    lambda lib, x: lib.F.normalize(x, p=1, dim=0),
+    lambda lib, x: lib.F.normalize(x * 0),
+    lambda lib, x: lib.F.cosine_similarity(x, x.flip(0) * 2 + 1, dim=-1),
+    lambda lib, x: lib.F.softmax(x, dim=1, dtype=lib.torch.float64),
+    lambda lib, x: lib.F.log_softmax(x, dim=0, dtype=lib.torch.float64),
     lambda lib, x: lib.F.pad(x, (1, 2)),
     lambda lib, x: lib.F.pad(x.view(3, 2, 2), (1, 0, 0, 2), value=1.5),
 ]
@@ -135,8 +145,6 @@ def test_refusals() -> None:
         nn.Embedding(3, 4, padding_idx=5)
     with pytest.raises(NotImplementedError, match=r"Embedding: max_norm=1\.0 is not supported"):
         nn.Embedding(3, 4, max_norm=1.0)
-    with pytest.raises(NotImplementedError, match="relu: inplace=True"):
-        F.relu(mg.zeros(1), inplace=True)
     with pytest.raises(NotImplementedError, match="mode='reflect'"):
         F.pad(mg.zeros(1), (1, 1), mode="reflect")
     with pytest.raises(ValueError, match="pad is"):

@@ -1,4 +1,4 @@
-"""LSTM, GRU and their cells: against PyTorch with all gradients, and against their own definition without it."""
+"""LSTM, GRU, RNN and their cells: against PyTorch with all gradients, and against their own definition without it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minigrad.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 T, N, INPUT, H = 4, 3, 2, 3
 LENGTHS = [2, 4, 1]
-KINDS = {"LSTM": 2, "GRU": 1}
+KINDS = {"LSTM": 2, "GRU": 1, "RNN": 1}
 STACKS = [
     {},
     {"bias": False},
@@ -106,6 +106,35 @@ def test_cells_equal_torch(twins: Any, dtype: str, kind: str, batch: tuple, give
     states = {name: state[0] for name, state in states_of(kind, 1, *batch).items()} if given else {}
     x = np.random.default_rng(2).normal(size=(*batch, INPUT))
     twins.check(run, {"x": x, **states}, dtype, lambda lib: getattr(lib.nn, kind + "Cell")(INPUT, H))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_relu_networks_equal_torch(twins: Any, dtype: str, bias: bool) -> None:
+    def build(lib: Any) -> Any:
+        layers = lib.nn.RNN(INPUT, H, 2, "relu", bias, True), lib.nn.RNNCell(H, H, bias, "relu")
+        return lib.nn.ModuleList(layers)
+
+    def run(lib: Any, modules: Any, x: Any) -> list[Any]:
+        y, h_n = modules[0](x)
+        return [y, h_n, modules[1](y[:, -1], h_n[0])]
+
+    twins.check(run, {"x": sequences({"batch_first": True})}, dtype, build)
+    assert repr(build(twins.ours)) == repr(build(twins.theirs))
+
+
+def test_unknown_nonlinearity() -> None:
+    with pytest.raises(ValueError, match="RNN: nonlinearity is 'sigmoid'; expected one of tanh, relu"):
+        nn.RNN(INPUT, H, nonlinearity="sigmoid")
+
+
+@pytest.mark.parametrize("options", STACKS, ids=str)
+def test_weights_by_layer_are_torchs(twins: Any, options: dict) -> None:
+    ours, theirs = (lib.nn.GRU(INPUT, H, **options) for lib in (twins.ours, twins.theirs))
+    assert ours._all_weights == theirs._all_weights
+    assert ours._flat_weights_names == theirs._flat_weights_names
+    named = dict(ours.named_parameters())
+    for weights, names in zip(ours.all_weights, ours._all_weights, strict=True):
+        assert all(weight is named[name] for weight, name in zip(weights, names, strict=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -99,7 +99,7 @@ def bad_files(folder: Path) -> dict[str, tuple[str, dict[str, Any], str]]:
         "missing": (f"{src},{folder}/none.en", {}, f"{folder}/none.en: no such file"),
         "missing tsv": (f"{folder}/none.tsv", {}, f"{folder}/none.tsv: no such file"),
         "unequal": (f"{src},{longer}", {}, f"{src} has 4 lines, {longer} has 6"),
-        "valid": (good, {"valid": "val.txt"}, "valid is 'val.txt'; expected one of"),
+        "valid": (good, {"valid": "val.txt"}, "valid is 'val.txt'; expected files as CORPUS.tsv[.gz] or SRC,TRG"),
         "test": (good, {"test": f"{folder}/none.tsv.gz"}, f"{folder}/none.tsv.gz: no such file"),
         "one source": (str(single), {}, f"{single}: one distinct source sentence; expected more"),
         "variant": ("numbers:small", {}, "data is 'numbers:small'; expected numbers without a variant"),

@@ -1,13 +1,16 @@
 """Tokenizers: exact tokens, round trips, and configurations that rebuild them or are refused."""
 
+import base64
 import importlib.util
 import json
+import re
 import sys
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sentencepiece import SentencePieceProcessor
 
 from seq2seq.errors import UserError
 from seq2seq.tokenizers import (
@@ -74,7 +77,7 @@ def test_word_backend_follows_what_is_installed(monkeypatch: pytest.MonkeyPatch)
 
 def test_missing_spacy_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "spacy", None)
-    with pytest.raises(UserError, match=r"pip install minigrad-seq2seq\[spacy\]"):
+    with pytest.raises(UserError, match=r"pip install spacy \(or minigrad-seq2seq\[spacy\]\)"):
         tokenizer_from_config({"name": "word", "language": "de", "backend": "spacy", "lower": True})
 
 
@@ -103,11 +106,28 @@ def test_sentencepiece_learns_words_and_lower_cases() -> None:
 
 
 def test_sentencepiece_refuses_impossible_sizes() -> None:
-    for size in (3, 5000):
-        with pytest.raises(UserError, match=f"vocab_size is {size}: the sentences do not yield that"):
+    for size, message in (
+        (3, r"3; expected at least --max-vocab-size (\d+)"),
+        (5000, r"5000; expected at most \S+ (\d+)"),
+    ):
+        with pytest.raises(UserError, match=f"max_vocab_size is {message}") as refusal:
             SentencePieceTokenizer.train(SENTENCES, vocab_size=size)
+        possible = int(re.search(message, str(refusal.value))[1])
+        assert num_pieces(SentencePieceTokenizer.train(SENTENCES, vocab_size=possible)) == possible
     with pytest.raises(UserError, match="model_type is 'word'; expected 'bpe' or 'unigram'"):
         SentencePieceTokenizer.train(SENTENCES, model_type="word")
+
+
+def test_sentencepiece_takes_what_the_sentences_yield() -> None:
+    with pytest.raises(UserError, match="expected at most --max-vocab-size") as refusal:
+        SentencePieceTokenizer.train(SENTENCES, vocab_size=8000)
+    assert f" {num_pieces(SentencePieceTokenizer.train(SENTENCES))}:" in str(refusal.value)
+    with pytest.raises(UserError, match="sentencepiece: the training text is empty; expected sentences"):
+        SentencePieceTokenizer.train(["", "  "])
+
+
+def num_pieces(tokenizer: SentencePieceTokenizer) -> int:
+    return SentencePieceProcessor(model_proto=base64.b64decode(tokenizer.to_config()["model"])).get_piece_size()
 
 
 def test_unknown_name() -> None:

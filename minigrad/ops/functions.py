@@ -1,0 +1,110 @@
+"""Further elementwise functions of one tensor: sines, logarithm and exponential near their simple points, powers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.function import Context, Function
+from minigrad.ops import elementwise
+from minigrad.ops.common import as_tensor, floating
+from minigrad.tensor import Tensor
+
+Array = np.ndarray
+
+
+class Sin(Function):
+    """sin x; derivative cos x"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array) -> Array:
+        ctx.save_for_backward(x)
+        return np.asarray(np.sin(x))
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Array:
+        return np.asarray(grad * np.cos(ctx.saved[0]))
+
+
+class Cos(Function):
+    """cos x; derivative -sin x"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array) -> Array:
+        ctx.save_for_backward(x)
+        return np.asarray(np.cos(x))
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Array:
+        return np.asarray(-grad * np.sin(ctx.saved[0]))
+
+
+class Log1p(Function):
+    """log(1 + x), exact near 0; derivative 1 / (1 + x)"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array) -> Array:
+        ctx.save_for_backward(x)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(np.log1p(x))
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(grad / (1 + ctx.saved[0]))
+
+
+class Expm1(Function):
+    """e**x - 1, exact near 0; derivative in the output: y + 1"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array) -> Array:
+        y = np.asarray(np.expm1(x))
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Array:
+        return np.asarray(grad * (ctx.saved[0] + 1))
+
+
+def sin(x: Any) -> Tensor:
+    """The sine of radians, elementwise."""
+    return Sin.apply(floating(x))
+
+
+def cos(x: Any) -> Tensor:
+    """The cosine of radians, elementwise."""
+    return Cos.apply(floating(x))
+
+
+def log1p(x: Any) -> Tensor:
+    """log(1 + x), elementwise; -inf at -1, NaN below."""
+    return Log1p.apply(floating(x))
+
+
+def expm1(x: Any) -> Tensor:
+    """exp(x) - 1, elementwise."""
+    return Expm1.apply(floating(x))
+
+
+def square(x: Any) -> Tensor:
+    """x * x, elementwise."""
+    x = as_tensor(x)
+    return elementwise.mul(x, x)
+
+
+def reciprocal(x: Any) -> Tensor:
+    """1 / x, elementwise."""
+    return elementwise.div(1.0, x)
+
+
+def rsqrt(x: Any) -> Tensor:
+    """1 / sqrt(x), elementwise; inf at 0, NaN below."""
+    return reciprocal(elementwise.sqrt(x))
+
+
+def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
+    """As ``clamp``, under NumPy's name."""
+    return elementwise.clamp(x, min, max)

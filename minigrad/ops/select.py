@@ -1,0 +1,174 @@
+"""Finding, repeating, masking and scattering elements, and drawing indices at random."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad import random
+from minigrad.function import Context, Function
+from minigrad.ops import elementwise, index, shape
+from minigrad.ops.common import normalize_dim
+from minigrad.tensor import Tensor
+
+Array = np.ndarray
+
+
+def _places(where: Array, dim: int) -> tuple[Array, ...]:
+    """The places (..., where[i, ...], ...): position ``dim`` comes from ``where``, the others are its own."""
+    places: list[Array] = list(np.indices(where.shape, sparse=True))
+    places[dim] = where
+    return tuple(places)
+
+
+def _corner(size: tuple[int, ...]) -> tuple[slice, ...]:
+    return tuple(slice(n) for n in size)
+
+
+class Scatter(Function):
+    """y = x with the elements of src at the places of the index; there src gets the gradient and x none"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, dim: int, where: Array, src: Array) -> Array:
+        ctx.places, ctx.src_shape, ctx.corner = _places(where, dim), src.shape, _corner(where.shape)
+        y = x.copy()
+        y[ctx.places] = src[ctx.corner]
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        dx, dsrc = grad.copy(), np.zeros(ctx.src_shape, grad.dtype)
+        # y[places] = src[corner]
+        dx[ctx.places] = 0
+        dsrc[ctx.corner] = grad[ctx.places]
+        return dx, None, None, dsrc
+
+
+class ScatterAdd(Function):
+    """y = x plus the elements of src at the places of the index, each as often as it is named"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, dim: int, where: Array, src: Array) -> Array:
+        ctx.places, ctx.src_shape, ctx.corner = _places(where, dim), src.shape, _corner(where.shape)
+        y = x.copy()
+        np.add.at(y, ctx.places, src[ctx.corner])
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        dsrc = np.zeros(ctx.src_shape, grad.dtype)
+        # y[places] += src[corner]
+        dsrc[ctx.corner] = grad[ctx.places]
+        return grad, None, None, dsrc
+
+
+def _scattered(function: type[Function], name: str, x: Tensor, dim: int, where: Tensor, src: Any) -> Tensor:
+    src = src if isinstance(src, Tensor) else Tensor(np.full(where.shape, src, x.dtype))
+    if not x.ndim == where.ndim == src.ndim:
+        raise RuntimeError(
+            f"{name}: x, index and src have {x.ndim}, {where.ndim} and {src.ndim} dimensions; expected the same number"
+        )
+    if src.dtype != x.dtype:
+        raise RuntimeError(f"{name}: src has dtype {src.dtype}; expected {x.dtype} as x")
+    if any(n > limit for n, limit in zip(where.shape, src.shape, strict=True)):
+        raise RuntimeError(f"{name}: index has shape {where.shape}; expected no size above those of src {src.shape}")
+    return function.apply(x, normalize_dim(dim, x.ndim), where.array.copy(), src)
+
+
+def scatter(x: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
+    """A copy of ``x`` with ``src`` written along ``dim`` at ``index``: y[index[i,j], j] = src[i,j] for dim 0.
+
+    Args:
+        x: any shape.
+        dim: the dimension that ``index`` counts.
+        index: int64, as many dimensions as ``x``; a place named twice keeps one of its values.
+        src: a tensor of the dtype of ``x``, in no dimension smaller than ``index``, or a number.
+    """
+    return _scattered(Scatter, "scatter", x, dim, index, src)
+
+
+def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """As ``scatter``, adding to what is there; places named twice get both."""
+    return _scattered(ScatterAdd, "scatter_add", x, dim, index, src)
+
+
+def tril(x: Tensor, diagonal: int = 0) -> Tensor:
+    """Zero above the given diagonal of the last two dimensions."""
+    rows, columns = x.shape[-2:]
+    return elementwise.masked_fill(x, Tensor(~np.tri(rows, columns, diagonal, dtype=bool)), 0)
+
+
+def triu(x: Tensor, diagonal: int = 0) -> Tensor:
+    """Zero below the given diagonal of the last two dimensions."""
+    rows, columns = x.shape[-2:]
+    return elementwise.masked_fill(x, Tensor(np.tri(rows, columns, diagonal - 1, dtype=bool)), 0)
+
+
+def repeat_interleave(x: Tensor, repeats: Any, dim: int | None = None) -> Tensor:
+    """Each element along ``dim`` (of the flattened tensor if None) ``repeats`` times: a number, or one for each."""
+    if dim is None:
+        x, dim = shape.reshape(x, x.numel()), 0
+    counts = repeats.array if isinstance(repeats, Tensor) else repeats
+    rows = np.repeat(np.arange(x.shape[normalize_dim(dim, x.ndim)]), counts)
+    return index.index_select(x, dim, Tensor(rows))
+
+
+def nonzero(x: Tensor, *, as_tuple: bool = False) -> Any:
+    """Where ``x`` is not 0: int64 (count, ndim), or with ``as_tuple`` one (count,) for each dimension."""
+    return elementwise.where(x != 0) if as_tuple else Tensor(np.argwhere(x.array))
+
+
+def unique(
+    x: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> Any:
+    """The different elements (or slices along ``dim``), always sorted.
+
+    Args:
+        x: any shape.
+        sorted: accepted; the result is sorted in any case.
+        return_inverse: also, int64, where in the result each element of ``x`` stands.
+        return_counts: also, int64, how often each occurs.
+        dim: compare slices along it.
+    """
+    values, inverse, counts = np.unique(x.array, return_inverse=True, return_counts=True, axis=dim)
+    inverse = inverse.reshape(x.shape if dim is None else (x.shape[dim],))
+    wanted = [values, *([inverse] if return_inverse else []), *([counts] if return_counts else [])]
+    return tuple(map(Tensor, wanted)) if len(wanted) > 1 else Tensor(values)
+
+
+def multinomial(x: Tensor, num_samples: int, replacement: bool = False) -> Tensor:
+    """Indices drawn with probabilities in proportion to the weights ``x``, from the generator of ``manual_seed``.
+
+    Args:
+        x: (V,) or (N, V), floating, none negative, no row without a positive one.
+        num_samples: draws per row; without ``replacement`` at most the number of positive weights.
+        replacement: whether an index may be drawn again.
+
+    Returns:
+        int64 (num_samples,) or (N, num_samples).
+    """
+    weights = x.array.astype(np.float64)
+    if x.ndim not in (1, 2):
+        raise RuntimeError(f"multinomial: weights have shape {x.shape}; expected (V,) or (N, V)")
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise RuntimeError("multinomial: weights hold a negative number, inf or NaN")
+    least = 1 if replacement else num_samples
+    if (np.count_nonzero(weights, axis=-1) < least).any():
+        raise RuntimeError(f"multinomial: num_samples is {num_samples}; expected {least} positive weights or more")
+    return Tensor(_drawn_again(weights, num_samples) if replacement else _drawn_once(weights, num_samples))
+
+
+def _drawn_once(weights: Array, count: int) -> Array:
+    """The ``count`` first arrivals, where each index arrives after an exponential time of rate ``weights``."""
+    waiting = random.generator().standard_exponential(weights.shape)
+    with np.errstate(divide="ignore"):
+        return np.argsort(waiting / weights, axis=-1, kind="stable")[..., :count]
+
+
+def _drawn_again(weights: Array, count: int) -> Array:
+    """Where uniform numbers fall in the running sum of the weights."""
+    ends = weights.cumsum(axis=-1)
+    total = ends[..., -1:]
+    points = np.minimum(random.generator().random((*weights.shape[:-1], count)) * total, np.nextafter(total, 0))
+    return (points[..., None] >= ends[..., None, :]).sum(axis=-1)
