@@ -205,7 +205,7 @@ def test_the_docstring_check_can_fail() -> None:
 def test_the_path_check_can_fail() -> None:
     for text in ("data = '/" + "home/me/data'", "see /" + "root/x", "C:" + "\\\\Users"):
         assert ABSOLUTE_PATH.search(text)
-    assert not ABSOLUTE_PATH.search("a/home/b ~/work/x http://x.org/home/y / root")
+    assert not ABSOLUTE_PATH.search("a/home/b ~/stuff/x http://x.org/home/y / root")
 
 
 SURFACE = {
