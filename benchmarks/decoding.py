@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from peers import Worker
+from peers import Worker, machine
 
 from seq2seq.config import Config
 
@@ -50,8 +48,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     workers = {name: Worker(name, Config(), VOCAB_SIZES) for name in ("minigrad", "pytorch")}
-    versions = {name: metadata.version(name) for name in ("numpy", "numba", "torch")}
-    result: dict[str, Any] = {"cores": os.cpu_count(), "versions": versions}
+    result: dict[str, Any] = machine()
     for count in (1, 64):
         for beam_size in (1, 5):
             name = f"{count} sentence{'s' if count > 1 else ''}, {f'beam {beam_size}' if beam_size > 1 else 'greedy'}"

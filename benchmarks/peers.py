@@ -9,16 +9,26 @@ on a pipe while the other computes.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
+from importlib import metadata
 from typing import Any, Protocol
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 from seq2seq.config import Config
 from seq2seq.data import Batch, pad_sources
 from seq2seq.vocabulary import EOS_ID, PAD_ID, SOS_ID
 
 IMPOSSIBLE = -1e9  # a logit that no word can follow from
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on: cores, versions, and the BLAS kernels that NumPy chose."""
+    blas = [pool["architecture"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    versions = {name: metadata.version(name) for name in ("numpy", "numba", "torch")}
+    return {"cores": os.cpu_count(), "blas": blas, "versions": versions}
 
 
 class Peer(Protocol):

@@ -13,14 +13,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from peers import Worker
+from peers import Worker, machine
 
 from seq2seq.config import Config
 from seq2seq.data import Batch, BatchSampler, EncodedSplit, Ragged, load_dataset, make_batch
@@ -103,8 +101,7 @@ def main() -> None:
     config = Config()
     result: dict[str, Any] = {
         "data": "multi30k" if options.data_dir else "random",
-        "cores": os.cpu_count(),
-        "versions": {name: metadata.version(name) for name in ("numpy", "numba", "torch")},
+        **machine(),
         "verified_to": verify(batches, config),
     }
     print(f"verified: losses and weights after three steps agree to {result['verified_to']:.1e}")

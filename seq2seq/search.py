@@ -83,14 +83,9 @@ def _encode(model: Seq2Seq, sources: Sequence[Sequence[int]], reverse_source: bo
 def _step(model: Seq2Seq, previous: Array, state: State) -> tuple[Array, State]:
     """log p(next word) (N,V) after the words ``previous`` (N,), and the state that follows.
 
-    A single row is computed as two equal ones, since matrix-vector products round differently from matrix products.
-    Between other numbers of rows BLAS may still round a row differently: scores are independent of the sentences beside
-    to about 1e-6 of their size, and words are the same unless two are as close as that.
+    BLAS may round a row differently among other numbers of rows: scores are independent of the sentences beside to
+    about 1e-6 of their size, and words are the same unless two are as close as that.
     """
-    if len(previous) == 1:
-        twice = np.zeros(2, np.int64)
-        scores, state = _step(model, previous[twice], state.select(twice))
-        return scores[:1], state.select(twice[:1])
     outputs, state = model.decoder(Tensor(previous[None]), state)
     scores = F.log_softmax(model.decoder.fc_out(outputs[0]), dim=-1).array
     scores[:, [PAD_ID, SOS_ID]] = -np.inf
