@@ -29,7 +29,8 @@ METHODS = (
 )  # fmt: skip
 
 IN_PLACE = (
-    "copy_", "fill_", "zero_", "add_", "sub_", "mul_", "div_", "clamp_", "masked_fill_", "uniform_", "normal_",
+    "copy_", "fill_", "zero_", "add_", "sub_", "mul_", "div_", "clamp_", "masked_fill_", "uniform_", "normal_", "neg_",
+    "exp_", "sqrt_", "abs_", "tanh_", "sigmoid_", "relu_", "pow_", "scatter_", "scatter_add_",
 )  # fmt: skip
 
 CONVERT = (

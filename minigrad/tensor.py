@@ -85,10 +85,12 @@ class Tensor:
             )
 
     def changed_in_place(self, recorded: bool = False) -> None:
-        """Note that this tensor's memory was written."""
+        """Note that this tensor's memory was written; a view that was out of date before stays so."""
+        current = self._view is None or self._seen == self.version.value
         self.version.value += 1
         self.version.recorded |= recorded
-        self._seen = self.version.value
+        if current:
+            self._seen = self.version.value
 
     @property
     def is_leaf(self) -> bool:
@@ -145,6 +147,11 @@ class Tensor:
         result = Tensor(self.array)
         result.version, result._seen = self.version, self.version.value
         return result
+
+    def detach_(self) -> Tensor:
+        """Leave the tape: this tensor becomes a leaf that requires no gradient."""
+        self._node, self._index, self.requires_grad = None, 0, False
+        return self
 
     @property
     def data(self) -> Tensor:

@@ -1,8 +1,4 @@
-"""Activation layers: the functions of ``minigrad.nn.functional`` as modules.
-
-``inplace=True`` is accepted and shown as in PyTorch, but the result is always a new tensor: reusing the input's memory
-would only save memory, and would spoil what other ops saved for their gradients.
-"""
+"""Activation layers: the functions of ``minigrad.nn.functional`` as modules."""
 
 from __future__ import annotations
 
@@ -33,7 +29,7 @@ class ReLU(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.relu(input)
+        return F.relu(input, self.inplace)
 
     def extra_repr(self) -> str:
         return "inplace=True" if self.inplace else ""
@@ -48,7 +44,7 @@ class LeakyReLU(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.leaky_relu(input, self.negative_slope)
+        return F.leaky_relu(input, self.negative_slope, self.inplace)
 
     def extra_repr(self) -> str:
         return f"negative_slope={self.negative_slope}" + (", inplace=True" if self.inplace else "")

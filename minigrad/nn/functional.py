@@ -2,7 +2,7 @@
 
 Contract: PyTorch's names, argument order and defaults; results and gradients are recorded on the tape. Losses live in
 ``minigrad.nn.loss_functions`` and are re-exported here, so that ``F.cross_entropy`` is found where users look for it.
-``inplace=True`` is accepted, but the result is always a new tensor, as in ``minigrad.nn.activations``.
+``inplace=True`` writes the result over the input, on the tape; it saves no memory here.
 """
 
 from __future__ import annotations
@@ -50,19 +50,24 @@ __all__ = [
 ]
 
 
+def _given(input: Tensor, result: Tensor, inplace: bool) -> Tensor:
+    """``result``, written over ``input`` if that is asked for."""
+    return input.copy_(result) if inplace else result
+
+
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0), elementwise."""
-    return ops.relu(input)
+    return _given(input, ops.relu(input), inplace)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where positive, ``negative_slope`` * x elsewhere."""
-    return ops.where(input > 0, input, input * negative_slope)
+    return _given(input, ops.where(input > 0, input, input * negative_slope), inplace)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where positive, ``alpha`` * (exp(x) - 1) elsewhere."""
-    return ops.where(input > 0, input, ops.expm1(ops.clamp(input, max=0)) * alpha)
+    return _given(input, ops.where(input > 0, input, ops.expm1(ops.clamp(input, max=0)) * alpha), inplace)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -102,7 +107,7 @@ def _dim_or_guess(name: str, input: Tensor, dim: int | None) -> int:
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zero each element with probability ``p`` and scale the others by 1 / (1 - p); no change if not training."""
     check_probability("dropout", "p", p)
-    return ops.dropout(input, p) if training and p > 0 else input
+    return _given(input, ops.dropout(input, p), inplace) if training and p > 0 else input
 
 
 def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:

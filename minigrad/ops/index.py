@@ -60,7 +60,10 @@ class GetItem(Function):
     @staticmethod
     def forward(ctx: Context, x: Array, steps: Steps) -> Array:
         ctx.shape, ctx.steps = x.shape, steps
-        return np.asarray(_place(x, steps)[steps[-1]])
+        place, index = _place(x, steps), steps[-1]
+        part = place[index]
+        # A single element comes from NumPy as a number; with an ellipsis it is a view of 0 dimensions.
+        return part if isinstance(part, np.ndarray) else place[(*index, ...)]
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:

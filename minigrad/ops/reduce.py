@@ -49,7 +49,8 @@ class Amax(Function):
         top = x.max(axis=dims, keepdims=True)
         ctx.save_for_backward(x, top)
         ctx.dims, ctx.keepdim = dims, keepdim
-        return np.asarray(top if keepdim else top.reshape([n for axis, n in enumerate(x.shape) if axis not in dims]))
+        # A copy: the result may be changed in place, and backward still needs the largest.
+        return np.array(top if keepdim else top.reshape([n for axis, n in enumerate(x.shape) if axis not in dims]))
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:

@@ -203,6 +203,43 @@ def assign_to_a_row_of_a_constant(t, x):
     return outputs + row
 
 
+def change_single_elements(t, x):
+    y = x * 2
+    y[1, 2].mul_(x[0, 0])
+    y[0][3].fill_(5.0)
+    y.view(-1)[4].zero_()
+    return y
+
+
+def read_a_single_element_after_a_change(t, x):
+    y = x * 2
+    y[0] *= 3
+    first = y.view(-1)[0]
+    return y * first
+
+
+def unary_methods_in_place(t, x):
+    y = x * 2
+    y.tanh_()
+    z = (x * x + 1).sqrt_()
+    w = (x * 2).neg_().exp_()
+    return y + z + w + (x * 1).relu_() + (x * 3).sigmoid_() + (x * 1).pow_(3)
+
+
+def scatter_in_place(t, x):
+    y = x * 2
+    y.scatter_(1, t.tensor([[0, 2], [1, 3], [2, 0]]), x[:, :2] * x[:, 2:])
+    return y
+
+
+def activations_in_place(t, x):
+    y = x * 2
+    z = t.nn.functional.relu(y, inplace=True)
+    w = x * 3
+    t.nn.LeakyReLU(0.1, inplace=True)(w)
+    return y + z + w
+
+
 def mask_squeezed_scores(t, x):
     scores = (x * 2).unsqueeze(2).squeeze(2)
     scores.masked_fill_(x > 0.5, -2.0)
@@ -237,6 +274,11 @@ SCENARIOS = [
     assign_to_a_view_of_a_view,
     assign_to_a_row_of_a_constant,
     mask_squeezed_scores,
+    change_single_elements,
+    read_a_single_element_after_a_change,
+    unary_methods_in_place,
+    scatter_in_place,
+    activations_in_place,
 ]
 each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
 
@@ -274,110 +316,3 @@ def test_values_are_cast_to_the_target():
     assert outputs.dtype == np.float32
     assert x.grad.dtype == np.float64
     np.testing.assert_array_equal(x.grad.array, [2.0])
-
-
-# --- refused ----------------------------------------------------------------------------------------------------------
-def leaf() -> Tensor:
-    return Tensor(X.copy(), requires_grad=True)
-
-
-@pytest.mark.parametrize(
-    "change", [lambda x: x.__setitem__(0, 1.0), lambda x: x.add_(1), lambda x: x.zero_(), lambda x: x.mul_(2)]
-)
-def test_a_leaf_that_requires_grad_cannot_be_changed(change):
-    x = leaf()
-    with pytest.raises(RuntimeError, match="leaf that requires a gradient"):
-        change(x)
-    np.testing.assert_array_equal(x.array, X)
-    with minigrad.no_grad():
-        change(x)
-    assert not np.array_equal(x.array, X)
-    assert x.is_leaf
-
-
-@pytest.mark.parametrize("take", [lambda x: x[0], lambda x: x.reshape(-1), lambda x: x.transpose(0, 1)])
-def test_a_view_of_a_leaf_that_requires_grad_cannot_be_changed(take):
-    x = leaf()
-    with pytest.raises(RuntimeError, match="leaf that requires a gradient"):
-        take(x)[1] = 3.0
-    np.testing.assert_array_equal(x.array, X)
-
-
-def test_an_expanded_tensor_cannot_be_changed():
-    y = (leaf() * 2)[0].expand(3, 4)
-    with pytest.raises(RuntimeError, match="expanded tensor: its elements share memory"):
-        y[0] = 1.0
-
-
-def test_a_view_taken_before_an_assignment_is_refused_afterwards():
-    y = leaf() * 2
-    view = y[0]
-    y[1] = 0.0
-    with pytest.raises(RuntimeError, match="view was taken before an in-place assignment"):
-        view * 2
-    np.testing.assert_array_equal((y[0] * 2).array, 4 * X[0])
-
-
-def test_a_view_of_a_constant_taken_before_a_recorded_assignment_is_refused_too():
-    outputs = minigrad.zeros(3, 4, dtype=minigrad.float64)
-    view = outputs[0]
-    outputs[0] = leaf()[0] * 2
-    with pytest.raises(RuntimeError, match="view was taken before an in-place assignment"):
-        view + 1
-
-
-CHANGED_AFTER_USE = {
-    "the output of exp": lambda t, x: (y := t.exp(x), y.__setitem__(0, 1.0))[0],
-    "a factor": lambda t, x: (a := x * 1, a * a, a.__setitem__(0, 1.0))[1],
-    "the state of the step before": lambda t, x: carry(t, x),
-    "through detach": lambda t, x: (y := t.exp(x), y.detach().__setitem__(0, 1.0))[0],
-    "by an operator": lambda t, x: (y := t.tanh(x), y * 1, y.add_(1))[1],
-}
-
-
-def carry(t, x):
-    """Each step multiplies what the step before wrote: the product has saved memory that the next step changes."""
-    outputs = t.ones(4, 4, dtype=t.float64)
-    for i in range(3):
-        outputs[i + 1] = outputs[i] * x[i]
-    return outputs
-
-
-@pytest.mark.parametrize("kind", sorted(CHANGED_AFTER_USE))
-def test_a_saved_tensor_changed_before_backward_is_noticed(kind):
-    result = CHANGED_AFTER_USE[kind](minigrad, leaf())
-    with pytest.raises(RuntimeError, match="saved for its gradient was changed in place"):
-        result.sum().backward()
-
-
-@pytest.mark.parametrize("kind", sorted(CHANGED_AFTER_USE))
-def test_torch_refuses_the_same(kind):
-    torch = pytest.importorskip("torch")
-    result = CHANGED_AFTER_USE[kind](torch, torch.tensor(X, requires_grad=True))
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        result.sum().backward()
-
-
-def test_a_wrong_shape_is_refused():
-    outputs = minigrad.zeros(2, 3)
-    with pytest.raises((RuntimeError, ValueError), match=r"\(4,\)|4"):
-        outputs[0] = minigrad.ones(4)
-
-
-def test_data_changes_values_without_the_tape():
-    x = leaf()
-    y = x * x
-    x.data[0] = 1.0
-    x.data.mul_(2.0)
-    y.sum().backward()
-    np.testing.assert_array_equal(x.grad.array, 2 * x.array)
-
-
-def test_the_update_of_a_training_loop():
-    w = leaf()
-    (w * w).sum().backward()
-    with minigrad.no_grad():
-        w -= 0.25 * w.grad
-    assert w.is_leaf
-    assert w.requires_grad
-    np.testing.assert_allclose(w.array, X / 2, rtol=1e-15)
