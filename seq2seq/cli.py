@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import math
 import os
 import sys
@@ -23,13 +24,15 @@ _OS_ERRORS = (
 
 def run_command(command: Callable[[Sequence[str] | None], int], arguments: Sequence[str] | None = None) -> int:
     """The exit code of ``command(arguments)``: 2 after a user's mistake or a failing disk, 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")  # text is UTF-8, whatever the locale says
     try:
         return command(arguments)
     except UserError as error:
         return _fail(str(error))
     except BrokenPipeError:
-        # The reader (head, say) has gone; point stdout elsewhere so that the interpreter's last flush is quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_stdout()
         return 0
     except OSError as error:
         if error.errno not in _OS_ERRORS:
@@ -40,6 +43,19 @@ def run_command(command: Callable[[Sequence[str] | None], int], arguments: Seque
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def say(line: str) -> None:
+    """Print a line; if the reader (head, say) has gone, go on in silence: work must not be lost for that."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        _silence_stdout()
+
+
+def _silence_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush is quiet too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -59,6 +75,16 @@ def check_decoding(options: argparse.Namespace) -> None:
         raise UserError(f"n_best is {options.n_best}; expected at most beam_size = {options.beam_size}")
     if not (math.isfinite(options.length_penalty) and options.length_penalty >= 0):
         raise UserError(f"length_penalty is {options.length_penalty}; expected 0 or more")
+
+
+def check_output(path: str) -> None:
+    """UserError where ``write_output`` could not write to ``path``: said before the work, not after it."""
+    if path == "-" and sys.stdout is None:
+        raise UserError("standard output is closed; name a file with --output")
+    if path != "-" and Path(path).is_dir():
+        raise UserError(f"{path}: Is a directory")
+    if path != "-" and not Path(path).absolute().parent.is_dir():
+        raise UserError(f"{path}: No such file or directory")
 
 
 def write_output(path: str, text: str) -> None:

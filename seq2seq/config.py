@@ -47,9 +47,11 @@ class Config:
     # leave out training pairs with more tokens than this on one side
     max_length: int | None = None
 
-    # size of the embeddings, of the LSTM state, number of LSTM layers
+    # size of the embeddings
     embedding_size: int = 256
+    # size of the LSTM states
     hidden_size: int = 512
+    # LSTM layers in the encoder and in the decoder
     num_layers: int = 2
     # probability that an embedding or a state between layers is zeroed in training
     dropout: float = 0.5
@@ -58,13 +60,15 @@ class Config:
     # weights start in U(-init_range, init_range)
     init_range: float = 0.08
 
-    # passes over the training data; stop after this many steps if given
+    # passes over the training data
     epochs: int = 10
+    # stop after this many steps in all
     max_steps: int | None = None
     # sentences in a batch
     batch_size: int = 128
-    # learning rate of Adam; gradients are clipped to this norm
+    # learning rate of Adam
     lr: float = 1e-3
+    # gradients are clipped to this global norm
     clip_norm: float = 1.0
     # probability, step by step, that the decoder is given the right word instead of its own
     teacher_forcing_ratio: float = 0.5
@@ -173,7 +177,9 @@ def _read_settings(path: str) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"config {path}: {error.strerror}; expected a YAML or JSON file of settings") from None
     except (yaml.YAMLError, ValueError, RecursionError):
-        stored = None
+        stored = ""
+    if stored is None:  # an empty file, or one of comments only
+        return {}
     if not isinstance(stored, dict):
         raise UserError(f"config {path}: not YAML or JSON; expected lines such as hidden_size: 256")
     try:
@@ -219,7 +225,7 @@ def _check_range(name: str, value: Any) -> None:
     if value is None or name not in _RANGES:
         return
     low, high = _RANGES[name]
-    if not low <= value <= high:
+    if not low <= value <= high or value == float("inf"):
         expected = f"at least {low:g}" if high == float("inf") else f"{low:g} to {high:g}"
         raise UserError(f"{name} is {value}; expected {expected}")
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from seq2seq import config as settings
 from seq2seq import metrics
-from seq2seq.cli import OneLineParser, check_decoding, limit_threads, run_command, write_output
+from seq2seq.cli import OneLineParser, check_decoding, check_output, limit_threads, run_command, write_output
 from seq2seq.config import Config
 from seq2seq.data import Dataset, load_dataset, read_pairs
 from seq2seq.evaluation import is_lowercase, split_losses
 from seq2seq.run_dir import require_same_data
-from seq2seq.translate import require_known_words
+from seq2seq.text import require_known_words
 from seq2seq.translator import Translator
 
 
@@ -39,6 +39,8 @@ def evaluate(arguments: Sequence[str] | None = None) -> int:
     """Score as the command line says."""
     options = build_parser().parse_args(arguments)
     check_decoding(options)
+    if options.json:
+        check_output(options.json)
     limit_threads(options.threads)
     run_dir = Path(options.run_dir)
     config = settings.load(run_dir)

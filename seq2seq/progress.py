@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any
 
+from seq2seq.cli import say
+
 
 class ProgressDisplay:
     """Shows loss, tokens per second and time left.
@@ -60,7 +62,7 @@ class ProgressDisplay:
         if self._bar is not None:
             self._bar.write(line)
         else:
-            print(line, flush=True)
+            say(line)
 
     def close(self) -> None:
         if self._bar is not None:

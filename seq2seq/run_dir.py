@@ -50,7 +50,7 @@ def _check(config: Config, run_dir: Path) -> None:
     if config.resume:
         if not checkpoint.path_of(run_dir, "last").exists():
             raise UserError(f"{checkpoint.path_of(run_dir, 'last')}: missing; there is nothing to resume")
-    elif any((run_dir / "checkpoints").glob("*.safetensors")):
+    elif checkpoint.path_of(run_dir, "last").exists():
         raise UserError(f"run_dir {run_dir} holds a run already; pass --resume to go on with it, or another --run-dir")
 
 

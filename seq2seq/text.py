@@ -41,19 +41,25 @@ class TextCodec:
             return dataset.defaults.get(name) if value is None else value
 
         pairs = dataset.split("train")
-        sides = []
+        tokenized = []
         for side, language in (("src", dataset.src_language), ("trg", dataset.trg_language)):
             sentences = [pair[side == "trg"] for pair in pairs]
             name = setting(f"{side}_tokenizer") or "word"
             tokenizer = build_tokenizer(
                 name, language, sentences, lower=bool(setting("lower")), vocab_size=config.max_vocab_size
             )
-            tokens = [tokenizer.tokenize(sentence) for sentence in sentences]
-            vocabulary = _vocabulary(side, tokens, setting("min_freq") or 1, config.max_vocab_size)
-            sides.append((tokenizer, vocabulary, max(map(len, tokens), default=0)))
-        (src_tokenizer, src_vocabulary, _), (trg_tokenizer, trg_vocabulary, longest) = sides
+            tokenized.append((tokenizer, [tokenizer.tokenize(sentence) for sentence in sentences]))
+        (src_tokenizer, src), (trg_tokenizer, trg) = tokenized
+        most = config.max_length or float("inf")
+        kept = [i for i in range(len(pairs)) if max(len(src[i]), len(trg[i])) <= most]
+        min_freq, max_size = setting("min_freq") or 1, config.max_vocab_size
+        if not kept:
+            raise UserError(f"data {config.data}: no training pairs are left with max_length {config.max_length}")
+        words = (("src", [src[i] for i in kept]), ("trg", [trg[i] for i in kept]))
+        vocabularies = [_vocabulary(side, tokens, min_freq, max_size) for side, tokens in words]
+        longest = max(len(trg[i]) for i in kept)
         limit = config.max_output_length or longest + longest // 2 + 1
-        return cls(src_tokenizer, trg_tokenizer, src_vocabulary, trg_vocabulary, limit)
+        return cls(src_tokenizer, trg_tokenizer, vocabularies[0], vocabularies[1], limit)
 
     def encode_pairs(self, pairs: Sequence[Pair]) -> EncodedSplit:
         return encode_split(pairs, self.src_tokenizer, self.trg_tokenizer, self.src_vocabulary, self.trg_vocabulary)
@@ -96,7 +102,7 @@ class TextCodec:
             ]
             tokenizers = [tokenizer_from_config(stored[f"{side}_tokenizer"]) for side in ("src", "trg")]
             limit = stored["max_output_length"]
-            if not isinstance(limit, int) or limit < 1:
+            if type(limit) is not int or limit < 1:
                 raise ValueError(f"max_output_length is {limit!r}")
             return cls(tokenizers[0], tokenizers[1], vocabularies[0], vocabularies[1], limit)
         except UserError as error:
@@ -120,3 +126,13 @@ def _vocabulary(side: str, token_lists: Sequence[Sequence[str]], min_freq: int, 
             f"occurs {most} times; expected more text or a smaller --min-freq"
         )
     return vocabulary
+
+
+def require_known_words(codec: TextCodec, sentences: Sequence[str], name: str) -> None:
+    """UserError where not one source word is known: no text, another language, or another tokenisation."""
+    words = [token for sentence in sentences for token in codec.src_tokenizer.tokenize(sentence)]
+    if not words or codec.src_vocabulary.unk_rate(words) == 1:
+        raise UserError(
+            f"{name}: none of its {len(words):,} words is in the source vocabulary "
+            f"(expected text like {' '.join(codec.src_vocabulary.tokens[4:10])} ...)"
+        )

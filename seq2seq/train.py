@@ -8,11 +8,11 @@ from pathlib import Path
 
 from seq2seq import config as settings
 from seq2seq import run_dir as folder
-from seq2seq.cli import limit_threads, run_command
+from seq2seq.cli import limit_threads, run_command, say
 from seq2seq.config import Config
 from seq2seq.data import Dataset, drop_long, load_dataset
 from seq2seq.errors import UserError
-from seq2seq.text import TextCodec
+from seq2seq.text import TextCodec, require_known_words
 from seq2seq.trainer import Trainer
 from seq2seq.translator import Translator
 
@@ -32,10 +32,12 @@ def train(arguments: Sequence[str] | None = None) -> int:
     if config.resume:
         folder.require_same_data(dataset, run_dir)
         trainer.resume()
-        print(f"{run_dir}: going on after step {trainer.progress.step}")
+        say(f"{run_dir}: going on after step {trainer.progress.step} of {trainer.total_steps}")
+        if trainer.progress.step >= trainer.total_steps:
+            say("nothing is left to do; raise --epochs or --max-steps to train on")
     if not trainer.run():
-        print(f"interrupted after step {trainer.progress.step}, saved; to go on:")
-        print(f"  python -m seq2seq.train --run-dir {run_dir} --resume")
+        say(f"interrupted after step {trainer.progress.step}, saved; to go on:")
+        say(f"  python -m seq2seq.train --run-dir {run_dir} --resume")
         return 130
     _show_samples(dataset, run_dir)
     return 0
@@ -46,16 +48,18 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
     encoded = codec.encode_pairs(dataset.split("train"))
     if config.max_length is not None:
         encoded, dropped = drop_long(encoded, config.max_length)
-        print(f"left out {dropped} training pairs with more than {config.max_length} tokens on one side")
+        say(f"left out {dropped} training pairs with more than {config.max_length} tokens on one side")
     if not len(encoded):
         raise UserError(f"data {config.data}: no training pairs are left")
+    for split in dataset.splits.keys() - {"train"}:
+        require_known_words(codec, [src for src, _ in dataset.split(split)], f"split {split}")
     trainer = Trainer(config, dataset, codec, encoded, run_dir)
     num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     if not config.resume:
         codec.save(run_dir)
         folder.write_manifest(run_dir, dataset.checksums, num_parameters)
         settings.save(config, run_dir)
-    print(
+    say(
         f"{dataset.name} {dataset.src_language}-{dataset.trg_language}: {len(encoded):,} training pairs, "
         f"vocabularies of {len(codec.src_vocabulary):,} and {len(codec.trg_vocabulary):,}; "
         f"{num_parameters:,} parameters; run in {run_dir}"
@@ -69,12 +73,12 @@ def _show_samples(dataset: Dataset, run_dir: Path) -> None:
         return
     split = "test" if "test" in dataset.splits else "valid"
     pairs = dataset.split(split)[:_SAMPLES]
-    print(f"\nSentences it never saw ({split}):")
+    say(f"\nSentences it never saw ({split}):")
     for (src, trg), hypothesis in zip(
         pairs, Translator.load(run_dir).translate([src for src, _ in pairs]), strict=True
     ):
-        print(f"  {src}\n    = {hypothesis}" + ("" if hypothesis == trg else f"\n    (reference: {trg})"))
-    print(f"\nScores:    python -m seq2seq.evaluate {run_dir}\nTranslate: python -m seq2seq.translate {run_dir}")
+        say(f"  {src}\n    = {hypothesis}" + ("" if hypothesis == trg else f"\n    (reference: {trg})"))
+    say(f"\nScores:    python -m seq2seq.evaluate {run_dir}\nTranslate: python -m seq2seq.translate {run_dir}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 
 from minigrad import nn, optim, random
 from seq2seq import checkpoint
+from seq2seq import config as settings
 from seq2seq.checkpoint import Progress
 from seq2seq.config import Config
 from seq2seq.data import Batch, BatchSampler, Dataset, EncodedSplit, make_batch
@@ -76,6 +77,8 @@ class Trainer:
         log = MetricsLog(self.run_dir, self.progress.step)
         display = ProgressDisplay(self.total_steps, self.progress.step)
         try:
+            if self.config.resume:
+                settings.save(self.config, self.run_dir)  # a longer run must go on after the next stop too
             with _stop_signals(self._interrupt):
                 while self.progress.step < self.total_steps and not self.interrupted:
                     self._train_epoch(log, display)
@@ -89,7 +92,7 @@ class Trainer:
         if checkpoint.path_of(self.run_dir, "last").exists():
             rest = f"the last checkpoint stands; to go on: python -m seq2seq.train --run-dir {self.run_dir} --resume"
         else:
-            rest = "no checkpoint was saved yet"
+            rest = "no checkpoint to go on from was saved yet; start again with the same command"
         return UserError(f"{error.filename}: {error.strerror}; {rest}")
 
     def _interrupt(self) -> None:

@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from seq2seq.cli import OneLineParser, check_decoding, limit_threads, run_command, write_output
+from seq2seq.cli import OneLineParser, check_decoding, check_output, limit_threads, run_command, write_output
 from seq2seq.data import decode_lines, read_lines
 from seq2seq.errors import UserError
-from seq2seq.text import TextCodec
+from seq2seq.text import require_known_words
 from seq2seq.translator import Translator
 
 
@@ -32,10 +32,13 @@ def translate(arguments: Sequence[str] | None = None) -> int:
     """Translate as the command line says."""
     options = build_parser().parse_args(arguments)
     check_decoding(options)
+    check_output(options.output)
     limit_threads(options.threads)
     translator = Translator.load(options.run_dir, options.checkpoint)
-    sentences = decode_lines(sys.stdin.buffer, "standard input") if options.input == "-" else read_lines(options.input)
-    require_known_words(translator.codec, sentences, options.input)
+    sentences = _read_input(options.input)
+    if any(sentence.strip() for sentence in sentences):
+        name = "standard input" if options.input == "-" else options.input
+        require_known_words(translator.codec, sentences, name)
     found = translator.search(sentences, options.beam_size, options.length_penalty, options.n_best, options.batch_size)
     lines = []
     for number, hypotheses in enumerate(found, start=1):
@@ -46,14 +49,12 @@ def translate(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def require_known_words(codec: TextCodec, sentences: Sequence[str], name: str) -> None:
-    """UserError where there is text but not one known word: another language, or another tokenisation."""
-    words = [token for sentence in sentences for token in codec.src_tokenizer.tokenize(sentence)]
-    if words and codec.src_vocabulary.unk_rate(words) == 1:
-        raise UserError(
-            f"{'standard input' if name == '-' else name}: none of its {len(words):,} words is in the "
-            f"source vocabulary (expected text like {' '.join(codec.src_vocabulary.tokens[4:10])} ...)"
-        )
+def _read_input(path: str) -> list[str]:
+    if path != "-":
+        return read_lines(path)
+    if sys.stdin is None:
+        raise UserError("standard input is closed; name a file with --input")
+    return decode_lines(sys.stdin.buffer, "standard input")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 from pathlib import Path
 
@@ -274,3 +275,36 @@ def test_a_reader_that_goes_away_is_no_error(spawn, folder, corpus) -> None:
     os.close(writer)
     assert child.communicate(timeout=60)[1] == ""
     assert child.returncode == 0
+
+
+def test_unknown_words_in_validation_files_are_refused(refused, corpus, tmp_path) -> None:
+    other = tmp_path / "other.tsv"
+    other.write_text("vier fünf\tfive four\nsechs\tsix\n")
+    message = "split valid: none of its 3 words is in the source vocabulary"
+    refused(message, "train", "--data", corpus, "--valid", other, "--run-dir", tmp_path / "run")
+
+
+def test_left_out_pairs_count_for_nothing(run, corpus, tmp_path) -> None:
+    corpus.write_text(corpus.read_text() + " ".join(["long"] * 900) + "\t" + " ".join(["far"] * 900) + "\n")
+    arguments = ("--data", corpus, "--run-dir", tmp_path / "run", "--max-length", 20, "--max-steps", 1)
+    result = run("train", *arguments, "--hidden-size", 8, "--embedding-size", 8, "--min-freq", 1)
+    assert result.code == 0, result.err
+    text = json.loads((tmp_path / "run" / "text.json").read_text())
+    assert text["max_output_length"] <= 31
+    assert "far" not in text["trg_vocabulary"]["tokens"]
+
+
+def test_an_empty_config_file_sets_nothing(run, corpus, tmp_path) -> None:
+    (tmp_path / "settings.yaml").write_text("# nothing yet\n")
+    arguments = ("--data", corpus, "--run-dir", tmp_path / "run", "--max-steps", 1, "--hidden-size", 8)
+    assert run("train", "--config", tmp_path / "settings.yaml", *arguments).code == 0
+
+
+def test_samples_are_printed_in_utf8_whatever_the_locale(spawn, options, tmp_path) -> None:
+    accented = tmp_path / "accented.tsv"
+    accented.write_text("".join(f"{i} {i + 1}\té{i} à{i + 1}\n" for i in range(40)), encoding="utf-8")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    child = spawn("train", *options(accented, tmp_path / "run"), "--epochs", 1, "--min-freq", 1, env=environment)
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (0, "")
+    assert "é" in out

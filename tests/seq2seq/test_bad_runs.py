@@ -143,7 +143,10 @@ def test_a_checkpoint_folder_that_cannot_be_made(run, folder, corpus, options, t
     (new / "checkpoints").write_text("")
     result = run("train", *options(corpus, new), "--epochs", 1)
     best = checkpoint.path_of(new, "best")
-    assert (result.code, result.err) == (2, f"error: {best}: File exists; no checkpoint was saved yet\n")
+    assert (result.code, result.err) == (
+        2,
+        f"error: {best}: File exists; no checkpoint to go on from was saved yet; start again with the same command\n",
+    )
 
 
 def test_a_full_disk_during_a_save_keeps_the_last_checkpoint(run, folder, monkeypatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import seq2seq.trainer as trainer_module
 from minigrad import Tensor
 from minigrad.serialization import from_bytes
 from seq2seq import checkpoint
+from seq2seq.config import load as load_settings
 from seq2seq.model import Seq2Seq
 
 STEPS_PER_EPOCH, EPOCHS = 9, 3
@@ -272,3 +274,22 @@ def test_a_broken_last_line_of_the_log_is_dropped(train, run, whole, history) ->
         log.write('{"step": 19, "epo')
     assert run("train", "--run-dir", folder, "--resume", "--epochs", EPOCHS).code == 0
     assert_same_run(folder, whole, history)
+
+
+def test_a_longer_target_is_remembered(train, run) -> None:
+    folder = train("run", "--epochs", 1)
+    assert run("train", "--run-dir", folder, "--resume", "--epochs", 3, "--max-steps", 12).code == 0
+    assert load_settings(folder).epochs == 3
+    result = run("train", "--run-dir", folder, "--resume")
+    assert "going on after step 12 of 12" in result.out
+    assert "nothing is left to do; raise --epochs or --max-steps" in result.out
+
+
+def test_a_reader_that_goes_away_does_not_stop_a_training(spawn, options, corpus, tmp_path) -> None:
+    reader, writer = os.pipe()
+    child = spawn("train", *options(corpus, tmp_path / "run"), "--epochs", 2, stdout=writer)
+    os.close(writer)
+    os.close(reader)
+    assert child.communicate(timeout=60)[1] == ""
+    assert child.returncode == 0
+    assert checkpoint.path_of(tmp_path / "run", "last").exists()
