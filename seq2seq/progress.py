@@ -60,7 +60,8 @@ class ProgressDisplay:
     def say(self, line: str) -> None:
         """A line that stays, above the bar if there is one."""
         if self._bar is not None:
-            self._bar.write(line)
+            with self._bar.external_write_mode():
+                say(line)
         else:
             say(line)
 

@@ -11,7 +11,6 @@ from seq2seq import run_dir as folder
 from seq2seq.cli import limit_threads, run_command, say
 from seq2seq.config import Config
 from seq2seq.data import Dataset, drop_long, load_dataset
-from seq2seq.errors import UserError
 from seq2seq.text import TextCodec, require_known_words
 from seq2seq.trainer import Trainer
 from seq2seq.translator import Translator
@@ -28,9 +27,10 @@ def train(arguments: Sequence[str] | None = None) -> int:
         valid=config.valid, test=config.test, seed=config.seed,
     )  # fmt: skip
     with folder.prepared(config) as run_dir:
+        if config.resume:
+            folder.require_same_data(dataset, run_dir)
         trainer = _make_trainer(config, dataset, run_dir)
     if config.resume:
-        folder.require_same_data(dataset, run_dir)
         trainer.resume()
         say(f"{run_dir}: going on after step {trainer.progress.step} of {trainer.total_steps}")
         if trainer.progress.step >= trainer.total_steps:
@@ -49,10 +49,8 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
     if config.max_length is not None:
         encoded, dropped = drop_long(encoded, config.max_length)
         say(f"left out {dropped} training pairs with more than {config.max_length} tokens on one side")
-    if not len(encoded):
-        raise UserError(f"data {config.data}: no training pairs are left")
-    for split in dataset.splits.keys() - {"train"}:
-        require_known_words(codec, [src for src, _ in dataset.split(split)], f"split {split}")
+    for split, pairs in dataset.splits.items():
+        require_known_words(codec, [src for src, _ in pairs], f"split {split}")
     trainer = Trainer(config, dataset, codec, encoded, run_dir)
     num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     if not config.resume:

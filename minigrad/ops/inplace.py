@@ -24,7 +24,7 @@ from minigrad.ops.elementwise import (
     sqrt,
     sub,
     tanh,
-)  # fmt: skip
+)
 from minigrad.ops.index import setitem
 from minigrad.ops.select import scatter, scatter_add
 from minigrad.tensor import Tensor

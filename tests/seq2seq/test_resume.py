@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import random
 import signal
 import subprocess
@@ -293,3 +294,16 @@ def test_a_reader_that_goes_away_does_not_stop_a_training(spawn, options, corpus
     assert child.communicate(timeout=60)[1] == ""
     assert child.returncode == 0
     assert checkpoint.path_of(tmp_path / "run", "last").exists()
+
+
+def test_a_bar_goes_on_when_the_reader_of_its_lines_has_gone(spawn, options, corpus, tmp_path) -> None:
+    """Standard error is a terminal, standard output a pipe whose reader takes one line, as ``head -1`` does."""
+    terminal, error_side = pty.openpty()
+    child = spawn("train", *options(corpus, tmp_path / "run"), "--epochs", 2, stderr=error_side)
+    os.close(error_side)
+    assert "training pairs" in child.stdout.readline()
+    child.stdout.close()
+    assert child.wait(timeout=60) == 0
+    os.close(terminal)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert max(steps) == 2 * STEPS_PER_EPOCH
