@@ -55,24 +55,6 @@ class GRULayer(Function):
         return (*kernels.gru_backward(dy, dh_n, ctx.cache), None)
 
 
-class Embedding(Function):
-    """Rows of a table; the kernel gives the gradient by rows, which is spread here into the table's shape"""
-
-    fresh_grads = True
-
-    @staticmethod
-    def forward(ctx: Context, weight: Array, ids: Array, padding_idx: int | None) -> Array:
-        ctx.ids, ctx.shape, ctx.padding_idx = ids, weight.shape, padding_idx
-        return kernels.embedding_forward(weight, ids)
-
-    @staticmethod
-    def backward(ctx: Context, dy: Array) -> tuple:
-        rows, values = kernels.embedding_backward(dy, ctx.ids, ctx.padding_idx)
-        dweight = np.zeros(ctx.shape, dy.dtype)
-        dweight[rows] = values
-        return dweight, None, None
-
-
 class CrossEntropy(Function):
     """-log softmax(logits)[target] per row (kernels.cross_entropy_forward)"""
 
@@ -129,12 +111,6 @@ def gru_layer(
 
 def _lengths(lengths: Any) -> np.ndarray | None:
     return None if lengths is None else np.asarray(as_tensor(lengths).array)
-
-
-def embedding(weight: Tensor, ids: Tensor, padding_idx: int | None = None) -> Tensor:
-    """Rows ``ids`` (int, any shape) of weight (V,E) -> (*ids.shape, E); row ``padding_idx`` gets no gradient."""
-    # The ids are copied: backward needs them as they are now.
-    return Embedding.apply(weight, as_tensor(ids).array.copy(), padding_idx)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, ignore_index: int = -100, label_smoothing: float = 0.0) -> Tensor:

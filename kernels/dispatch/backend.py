@@ -1,0 +1,42 @@
+"""Which backend serves a call: the type of its arrays decides."""
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+
+def backend_for(*arrays: Any, **named: Any) -> ModuleType:
+    """The backend module for these arrays; None is skipped. Keyword names serve the error messages.
+
+    Returns:
+        `kernels.cpu` for NumPy arrays, and when no array is given.
+
+    Raises:
+        TypeError: an argument that is no array, or two array types in one call.
+        NotImplementedError: CuPy arrays, whose kernels are not part of this version.
+    """
+    if all(array is None or type(array) is np.ndarray for array in (*arrays, *named.values())):
+        from kernels import cpu
+
+        return cpu
+    arguments = {f"argument {position}": array for position, array in enumerate(arrays)} | named
+    raise _backend_error({name: array for name, array in arguments.items() if array is not None})
+
+
+def _backend_error(arguments: dict[str, Any]) -> Exception:
+    """The error for arguments that are not all NumPy arrays."""
+    types = {name: f"{type(a).__module__.split('.')[0]}.{type(a).__name__}" for name, a in arguments.items()}
+    for name, found in types.items():
+        if found not in ("numpy.ndarray", "cupy.ndarray"):
+            return TypeError(f"{name} is a {found}; expected a NumPy array")
+    (first_name, first), *others = types.items()
+    for name, found in others:
+        if found != first:
+            return TypeError(f"{first_name} is a {first} but {name} is a {found}; expected one array type in a call")
+    return NotImplementedError(f"{first_name} is a {first}; the CUDA kernels are not part of this version")
+
+
+def contiguous(array: Any) -> Any:
+    """The array itself where it is C-contiguous, else a copy; None stays None."""
+    return array if array is None or array.flags.c_contiguous else array.copy(order="C")

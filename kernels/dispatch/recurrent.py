@@ -1,0 +1,138 @@
+"""LSTM and GRU layers over whole sequences."""
+
+from typing import Any
+
+import numpy as np
+
+from kernels.checks import check_dtypes, check_output_gradients, check_recurrent, check_shape
+from kernels.dispatch.backend import backend_for, contiguous
+
+
+def lstm_forward(
+    x: np.ndarray,
+    h0: np.ndarray,
+    c0: np.ndarray,
+    weight_ih: np.ndarray,
+    weight_hh: np.ndarray,
+    bias: np.ndarray | None,
+    lengths: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
+    """One LSTM layer over a padded batch. Equations: `kernels.reference.lstm`.
+
+    Args:
+        x: (T, N, I) float32 or float64; what lies past a row's length is never used. T and N may be 0.
+        h0: (N, H) initial hidden state, dtype of x.
+        c0: (N, H) initial cell state, dtype of x.
+        weight_ih: (4H, I), blocks i, f, g, o, dtype of x.
+        weight_hh: (4H, H), likewise.
+        bias: (4H,), likewise, or None for no bias.
+        lengths: (N,) integers in 0..T, tokens of each row, or None where every row has T.
+
+    Returns:
+        y: (T, N, H) hidden states, zero past a row's length. May share memory with the cache.
+        h_n: (N, H) hidden state after the last real token; h0 where the length is 0.
+        c_n: (N, H) cell state, likewise.
+        cache: for `lstm_backward`.
+
+    Raises:
+        TypeError, ValueError: an argument of another dtype or shape, or a length out of 0..T.
+    """
+    name = "lstm_forward"
+    backend = backend_for(
+        x=x, h0=h0, c0=c0, weight_ih=weight_ih, weight_hh=weight_hh, bias=bias, lengths=lengths
+    )  # fmt: skip
+    check_dtypes(name, x=x, h0=h0, c0=c0, weight_ih=weight_ih, weight_hh=weight_hh, bias=bias)
+    check_recurrent(name, 4, x, h0, weight_ih, weight_hh, {"bias": bias}, lengths)
+    check_shape(name, "c0", c0, h0.shape, "(N, hidden_size)", h0=h0.shape)
+    arrays = (contiguous(array) for array in (x, h0, c0, weight_ih, weight_hh, bias))
+    return backend.lstm_forward(*arrays, lengths)
+
+
+def lstm_backward(
+    dy: np.ndarray | None, dh_n: np.ndarray | None, dc_n: np.ndarray | None, cache: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """Gradients of one LSTM layer.
+
+    Args:
+        dy: (T, N, H) gradient of the loss with respect to y, or None for zero; ignored past a row's length.
+        dh_n: (N, H) gradient with respect to h_n, or None for zero.
+        dc_n: (N, H) gradient with respect to c_n, or None for zero.
+        cache: of the `lstm_forward` call.
+
+    Returns:
+        Gradients with respect to x (T, N, I), zero past a row's length; h0 (N, H); c0 (N, H); weight_ih (4H, I);
+        weight_hh (4H, H); bias (4H,), or None where the forward had no bias.
+
+    Raises:
+        TypeError, ValueError: a gradient of another dtype or shape than its output.
+    """
+    name = "lstm_backward"
+    backend = backend_for(dy=dy, dh_n=dh_n, dc_n=dc_n, gates=cache.gates)
+    check_dtypes(name, cache=cache.gates, dy=dy, dh_n=dh_n, dc_n=dc_n)
+    check_output_gradients(name, cache.output_shape, dy, {"dh_n": dh_n, "dc_n": dc_n})
+    return backend.lstm_backward(contiguous(dy), contiguous(dh_n), contiguous(dc_n), cache)
+
+
+def gru_forward(
+    x: np.ndarray,
+    h0: np.ndarray,
+    weight_ih: np.ndarray,
+    weight_hh: np.ndarray,
+    bias_ih: np.ndarray | None,
+    bias_hh: np.ndarray | None,
+    lengths: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, Any]:
+    """One GRU layer over a padded batch. Equations: `kernels.reference.gru`.
+
+    Args:
+        x: (T, N, I) float32 or float64; what lies past a row's length is never used. T and N may be 0.
+        h0: (N, H) initial hidden state, dtype of x.
+        weight_ih: (3H, I), blocks r, z, n, dtype of x.
+        weight_hh: (3H, H), likewise.
+        bias_ih: (3H,), likewise, or None together with bias_hh.
+        bias_hh: (3H,), likewise; its n block lies inside the reset gate's product.
+        lengths: (N,) integers in 0..T, tokens of each row, or None where every row has T.
+
+    Returns:
+        y: (T, N, H) hidden states, zero past a row's length. May share memory with the cache.
+        h_n: (N, H) hidden state after the last real token; h0 where the length is 0.
+        cache: for `gru_backward`.
+
+    Raises:
+        TypeError, ValueError: an argument of another dtype or shape, one bias without the other, a length out of 0..T.
+    """
+    name = "gru_forward"
+    backend = backend_for(
+        x=x, h0=h0, weight_ih=weight_ih, weight_hh=weight_hh, bias_ih=bias_ih, bias_hh=bias_hh, lengths=lengths
+    )  # fmt: skip
+    check_dtypes(name, x=x, h0=h0, weight_ih=weight_ih, weight_hh=weight_hh, bias_ih=bias_ih, bias_hh=bias_hh)
+    if (bias_ih is None) != (bias_hh is None):
+        missing = "bias_ih" if bias_ih is None else "bias_hh"
+        raise ValueError(f"{name}: {missing} is None but the other bias is not; expected both arrays or both None")
+    check_recurrent(name, 3, x, h0, weight_ih, weight_hh, {"bias_ih": bias_ih, "bias_hh": bias_hh}, lengths)
+    arrays = (contiguous(array) for array in (x, h0, weight_ih, weight_hh, bias_ih, bias_hh))
+    return backend.gru_forward(*arrays, lengths)
+
+
+def gru_backward(
+    dy: np.ndarray | None, dh_n: np.ndarray | None, cache: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Gradients of one GRU layer.
+
+    Args:
+        dy: (T, N, H) gradient of the loss with respect to y, or None for zero; ignored past a row's length.
+        dh_n: (N, H) gradient with respect to h_n, or None for zero.
+        cache: of the `gru_forward` call.
+
+    Returns:
+        Gradients with respect to x (T, N, I), zero past a row's length; h0 (N, H); weight_ih (3H, I); weight_hh (3H,
+        H); bias_ih (3H,) and bias_hh (3H,), or None where the forward had no biases.
+
+    Raises:
+        TypeError, ValueError: a gradient of another dtype or shape than its output.
+    """
+    name = "gru_backward"
+    backend = backend_for(dy=dy, dh_n=dh_n, gates=cache.gates)
+    check_dtypes(name, cache=cache.gates, dy=dy, dh_n=dh_n)
+    check_output_gradients(name, cache.output_shape, dy, {"dh_n": dh_n})
+    return backend.gru_backward(contiguous(dy), contiguous(dh_n), cache)
