@@ -14,20 +14,16 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Step(NamedTuple):
-    """One time step. In a packed array without initial states the step's rows are start - N .. start - N + size."""
-
-    previous: int  # first row of the states before the step, in a state buffer
-    start: int  # first row of the states after the step, in a state buffer
-    size: int  # rows alive at the step
-
-
 class Packing(NamedTuple):
-    """Where the tokens of one batch lie. Without padding the four index arrays are None and packing is a reshape."""
+    """Where the tokens of one batch lie. Without padding the four index arrays are None and packing is a reshape.
+
+    A row of `steps` holds the first row, in a state buffer, of the states before the step and of those after it, and
+    the number of rows alive; in a packed array the step's tokens begin N rows earlier than its states.
+    """
 
     num_steps: int  # T of the padded batch
     batch_size: int  # N
-    steps: list[Step]
+    steps: np.ndarray  # (T, 3) int64, a row for each step that has tokens
     order: np.ndarray | None  # (N,) the batch row at each sorted position
     rows: np.ndarray | None  # (P,) the row of each token in the padded array, viewed as (T * N, .)
     previous: np.ndarray | None  # (P,) the row of each token's previous state in a state buffer
@@ -88,7 +84,8 @@ def pack_lengths(lengths: np.ndarray | None, num_steps: int, batch_size: int) ->
         batch_size: N.
     """
     if lengths is None or not batch_size or lengths.min() == num_steps:
-        steps = [Step(t * batch_size, (t + 1) * batch_size, batch_size) for t in range(num_steps)]
+        starts = np.arange(num_steps + 1) * batch_size
+        steps = np.stack([starts[:-1], starts[1:], np.full(num_steps, batch_size)], axis=1)
         return Packing(num_steps, batch_size, steps, None, None, None, None)
     order = np.argsort(-lengths.astype(np.int64), kind="stable")
     sorted_lengths = lengths[order]
@@ -98,7 +95,7 @@ def pack_lengths(lengths: np.ndarray | None, num_steps: int, batch_size: int) ->
     return Packing(
         num_steps,
         batch_size,
-        [Step(*step) for step in zip(starts[:-2].tolist(), starts[1:-1].tolist(), sizes.tolist(), strict=True)],
+        np.stack([starts[:-2], starts[1:-1], sizes], axis=1),
         order,
         rows=time * batch_size + order[position],
         previous=starts[time] + position,

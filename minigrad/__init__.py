@@ -16,6 +16,7 @@ if not getattr(_kernels, "__minigrad_kernels__", False):
 from minigrad import tensor as _tensor_module  # noqa: I001  (first: ops build on Tensor)
 from minigrad import methods as _methods
 from minigrad import autograd, backends, cuda, nn, optim, random
+from minigrad.autocast import autocast, bfloat16
 from minigrad.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from minigrad.creation import (
     BoolTensor,

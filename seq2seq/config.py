@@ -87,9 +87,9 @@ class Config:
     save_every: int | None = None
     # where to compute; cuda is not part of this version
     device: Literal["cpu"] = "cpu"
-    # of weights and arithmetic
-    precision: Literal["fp32", "fp64"] = "fp32"
-    # processor threads of the matrix products; by default all
+    # of the arithmetic; bf16: products in bfloat16, while weights, sums and states stay in fp32
+    precision: Literal["fp32", "bf16", "fp64"] = "fp32"
+    # processor threads; by default all
     threads: int | None = None
 
 
@@ -115,7 +115,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 }  # fmt: skip
 
 _KINDS: dict[Any, str] = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
-_LATER = {"cuda": "this version has no CUDA kernels", "bf16": "bf16 is not part of this version"}
+_LATER = {"cuda": "this version has no CUDA kernels"}
 
 
 def parse(arguments: Sequence[str] | None = None) -> Config:

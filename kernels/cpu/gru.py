@@ -1,15 +1,19 @@
 """One GRU layer over packed rows, and its gradient. See `kernels.reference.gru` for the equations.
 
-The products and the loop are those of `lstm.py`; the reset gate acts on the recurrent product, so the gradients of the
-two parts differ in the n block and each has an array of its own.
+The products, the loops and their threads are those of `lstm.py`; the reset gate acts on the recurrent product, so that
+is computed aside, and the gradients of the two parts differ in the n block and each has an array of its own.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kernels.cpu.activations import sigmoid, tanh
+from kernels.cpu.gemm import multiply, multiply_rows, pack, workspace
 from kernels.cpu.jit import jit
+from kernels.cpu.lstm import num_shares
+from kernels.cpu.sums import column_sums
+from kernels.cpu.threads import run
 from kernels.packing import Packing, pack_lengths
 
 
@@ -24,6 +28,7 @@ class GRUCache(NamedTuple):
     weight_ih: np.ndarray  # (3H, I)
     weight_hh: np.ndarray  # (3H, H)
     has_bias: bool
+    bf16: bool
 
     @property
     def output_shape(self) -> tuple[int, int, int]:
@@ -32,70 +37,101 @@ class GRUCache(NamedTuple):
 
 
 @jit
-def _cells(
-    gates: np.ndarray,
-    recurrent: np.ndarray,
-    bias_ih: np.ndarray,
-    bias_hh: np.ndarray,
-    hidden_n: np.ndarray,
-    h_prev: np.ndarray,
-    h: np.ndarray,
-) -> None:
-    """One step of n cells: gates (n, 3H) holds the input part, activated in place; hidden_n and h (n, H) are written.
+def gru_cell(
+    gates: np.ndarray, recurrent: np.ndarray, bias_ih: np.ndarray, bias_hh: np.ndarray, hidden_n: np.ndarray,
+    h_prev: np.ndarray, h: np.ndarray,
+) -> None:  # fmt: skip
+    """One cell of one row: gates (3H,) holds the input part, activated in place; hidden_n and h (H,) are written.
 
-    recurrent (n, 3H), bias_ih and bias_hh (3H,), h_prev (n, H).
+    recurrent (3H,), bias_ih and bias_hh (3H,), h_prev (H,).
     """
-    size = h.shape[1]
-    for row in range(h.shape[0]):
-        r_z, n, recurrent_row = gates[row, : 2 * size], gates[row, 2 * size :], recurrent[row]
-        for k in range(2 * size):
-            r_z[k] = sigmoid(r_z[k] + bias_ih[k] + recurrent_row[k] + bias_hh[k])
-        r, z, b_n, h_prev_row, h_row = r_z[:size], r_z[size:], hidden_n[row], h_prev[row], h[row]
-        recurrent_n, bias_ih_n, bias_hh_n = recurrent_row[2 * size :], bias_ih[2 * size :], bias_hh[2 * size :]
-        for k in range(size):
-            b_n[k] = recurrent_n[k] + bias_hh_n[k]
-        for k in range(size):
-            n[k] = tanh(n[k] + bias_ih_n[k] + r[k] * b_n[k])
-        for k in range(size):
-            h_row[k] = n[k] + z[k] * (h_prev_row[k] - n[k])
+    size = h.shape[0]
+    r_z, n = gates[: 2 * size], gates[2 * size :]
+    for k in range(2 * size):
+        r_z[k] = sigmoid(r_z[k] + bias_ih[k] + recurrent[k] + bias_hh[k])
+    r, z = r_z[:size], r_z[size:]
+    recurrent_n, bias_ih_n, bias_hh_n = recurrent[2 * size :], bias_ih[2 * size :], bias_hh[2 * size :]
+    for k in range(size):
+        hidden_n[k] = recurrent_n[k] + bias_hh_n[k]
+    for k in range(size):
+        n[k] = tanh(n[k] + bias_ih_n[k] + r[k] * hidden_n[k])
+    for k in range(size):
+        h[k] = n[k] + z[k] * (h_prev[k] - n[k])
 
 
 @jit
-def _cells_backward(
-    dy: np.ndarray,
-    dh: np.ndarray,
-    gates: np.ndarray,
-    hidden_n: np.ndarray,
-    h_prev: np.ndarray,
-    dinput: np.ndarray,
+def _cell_backward(
+    dh: np.ndarray, gates: np.ndarray, hidden_n: np.ndarray, h_prev: np.ndarray, dinput: np.ndarray,
     dhidden: np.ndarray,
-) -> None:
-    """Gradient of one step of n cells.
+) -> None:  # fmt: skip
+    """Gradient of `gru_cell`.
 
-    dy, dh (n, H): the two parts of the gradient of h; dh is replaced by the direct part of the gradient of h_prev.
-    gates (n, 3H), hidden_n and h_prev (n, H): as in the forward. dinput, dhidden (n, 3H): written, gradients of the
-    input part and of the recurrent part.
+    dh (H,): gradient of h, replaced by the direct part of that of h_prev. dinput, dhidden (3H,): written, gradients of
+    the input part and of the recurrent part.
     """
-    size = h_prev.shape[1]
+    size = h_prev.shape[0]
     one = gates.dtype.type(1)
-    for row in range(h_prev.shape[0]):
-        gate, b_n, dy_row, dh_row, h_prev_row = gates[row], hidden_n[row], dy[row], dh[row], h_prev[row]
-        r, z, n = gate[:size], gate[size : 2 * size], gate[2 * size :]
-        da_r, da_z, da_n = dinput[row, :size], dinput[row, size : 2 * size], dinput[row, 2 * size :]
-        db_n = dhidden[row, 2 * size :]
-        for k in range(size):
-            dh_row[k] += dy_row[k]
-        for k in range(size):
-            da_z[k] = dh_row[k] * (h_prev_row[k] - n[k]) * z[k] * (one - z[k])  # h = n + z * (h_prev - n), z = sigmoid
-        for k in range(size):
-            da_n[k] = dh_row[k] * (one - z[k]) * (one - n[k] * n[k])  # h = n + z * (h_prev - n), n = tanh(...)
-        for k in range(size):
-            da_r[k] = da_n[k] * b_n[k] * r[k] * (one - r[k])  # n = tanh(a_n + r * b_n), r = sigmoid(...)
-        for k in range(size):
-            db_n[k] = da_n[k] * r[k]  # n = tanh(a_n + r * b_n)
-        for k in range(size):
-            dh_row[k] *= z[k]  # h = n + z * (h_prev - n)
-        dhidden[row, : 2 * size] = dinput[row, : 2 * size]  # r, z = sigmoid(input part + recurrent part)
+    r, z, n = gates[:size], gates[size : 2 * size], gates[2 * size :]
+    da_r, da_z, da_n = dinput[:size], dinput[size : 2 * size], dinput[2 * size :]
+    db_n = dhidden[2 * size :]
+    for k in range(size):
+        da_z[k] = dh[k] * (h_prev[k] - n[k]) * z[k] * (one - z[k])  # h = n + z * (h_prev - n), z = sigmoid
+    for k in range(size):
+        da_n[k] = dh[k] * (one - z[k]) * (one - n[k] * n[k])  # h = n + z * (h_prev - n), n = tanh(...)
+    for k in range(size):
+        da_r[k] = da_n[k] * hidden_n[k] * r[k] * (one - r[k])  # n = tanh(a_n + r * b_n), r = sigmoid(...)
+    for k in range(size):
+        db_n[k] = da_n[k] * r[k]  # n = tanh(a_n + r * b_n)
+    for k in range(size):
+        dh[k] *= z[k]  # h = n + z * (h_prev - n)
+    dhidden[: 2 * size] = dinput[: 2 * size]  # r, z = sigmoid(input part + recurrent part)
+
+
+@jit
+def _forward_rows(
+    share: int, shares: int, steps: Any, gates: Any, hidden_n: Any, h: Any, bias_ih: Any, bias_hh: Any, panels: Any,
+    batch_size: int,
+) -> None:  # fmt: skip
+    """All steps of the sorted rows share, share + shares, ...; arguments as in `lstm._forward_rows`."""
+    size = h.shape[1]
+    most = (batch_size - share + shares - 1) // shares
+    flat_h, recurrent = h.reshape(-1), np.empty((most, 3 * size), h.dtype)
+    a, flat_recurrent = np.empty(workspace(most, size), panels.dtype), recurrent.reshape(-1)
+    for t in range(steps.shape[0]):
+        before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
+        token = after - batch_size
+        multiply_rows(
+            flat_h, False, before * size, shares * size, (alive + shares - 1) // shares, a, panels, size, 3 * size, 0,
+            3 * size, flat_recurrent, 0, 3 * size, False,
+        )  # fmt: skip
+        for row in range(0, alive, shares):
+            gru_cell(
+                gates[token + row], recurrent[row // shares], bias_ih, bias_hh, hidden_n[token + row], h[before + row],
+                h[after + row],
+            )  # fmt: skip
+
+
+@jit
+def _backward_rows(
+    share: int, shares: int, steps: Any, dy: Any, dh: Any, gates: Any, hidden_n: Any, h: Any, dinput: Any,
+    dhidden: Any, panels: Any, batch_size: int,
+) -> None:  # fmt: skip
+    """All steps, last first, of these rows; dh (N, H) ends as the gradient of h0, see `lstm._backward_rows`."""
+    size = h.shape[1]
+    flat_dh, flat_dhidden = dh.reshape(-1), dhidden.reshape(-1)
+    a = np.empty(workspace((batch_size - share + shares - 1) // shares, 3 * size), panels.dtype)
+    for t in range(steps.shape[0] - 1, -1, -1):
+        before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
+        token = after - batch_size
+        for row in range(0, alive, shares):
+            at, dh_row, dy_row = token + row, dh[share + row], dy[token + row]
+            for k in range(size):
+                dh_row[k] += dy_row[k]
+            _cell_backward(dh_row, gates[at], hidden_n[at], h[before + row], dinput[at], dhidden[at])
+        multiply_rows(
+            flat_dhidden, False, token * 3 * size, shares * 3 * size, (alive + shares - 1) // shares, a, panels,
+            3 * size, size, 0, size, flat_dh, share * size, shares * size, True,
+        )  # fmt: skip
 
 
 def gru_forward(
@@ -106,22 +142,22 @@ def gru_forward(
     bias_ih: np.ndarray | None,
     bias_hh: np.ndarray | None,
     lengths: np.ndarray | None = None,
+    bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, GRUCache]:
     """See `kernels.gru_forward`."""
     num_steps, batch_size, _ = x.shape
     packing = pack_lengths(lengths, num_steps, batch_size)
     tokens = packing.pack(x)
-    gates = np.dot(tokens, weight_ih.T)
+    gates = np.empty((packing.num_tokens, weight_hh.shape[0]), x.dtype)
+    multiply(tokens, False, pack(weight_ih, True, bf16), gates)
     h = packing.state_buffer(h0)
     hidden_n = np.empty_like(h[batch_size:])
-    recurrent = np.empty((batch_size, gates.shape[1]), gates.dtype)
     no_bias = np.zeros(gates.shape[1], gates.dtype)
-    bias_ih_row, bias_hh_row = (no_bias if bias is None else bias for bias in (bias_ih, bias_hh))
-    for previous, start, size in packing.steps:
-        token, before, after = (slice(row, row + size) for row in (start - batch_size, previous, start))
-        np.dot(h[before], weight_hh.T, out=recurrent[:size])
-        _cells(gates[token], recurrent, bias_ih_row, bias_hh_row, hidden_n[token], h[before], h[after])
-    cache = GRUCache(tokens, gates, hidden_n, h, packing, weight_ih, weight_hh, bias_ih is not None)
+    biases = (no_bias if bias is None else bias for bias in (bias_ih, bias_hh))
+    recurrent, shares = pack(weight_hh, True, bf16), num_shares(packing, gates.size * h.shape[1])
+    arrays = (packing.steps, gates, hidden_n, h, *biases, recurrent.panels, batch_size)
+    run(lambda share: _forward_rows(share, shares, *arrays), shares)
+    cache = GRUCache(tokens, gates, hidden_n, h, packing, weight_ih, weight_hh, bias_ih is not None, bf16)
     return packing.unpack(h[batch_size:]), packing.last_states(h), cache
 
 
@@ -129,19 +165,18 @@ def gru_backward(
     dy: np.ndarray | None, dh_n: np.ndarray | None, cache: GRUCache
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
     """See `kernels.gru_backward`."""
-    x, gates, hidden_n, h, packing, weight_ih, weight_hh, has_bias = cache
+    x, gates, hidden_n, h, packing, weight_ih, weight_hh, has_bias, bf16 = cache
     batch_size = packing.batch_size
     dtokens = np.zeros_like(h[batch_size:]) if dy is None else packing.pack(dy)  # y = unpack(h[batch_size:])
     dh = np.zeros_like(h[:batch_size]) if dh_n is None else packing.sort(dh_n)  # h_n = last_states(h)
     dinput, dhidden = np.empty_like(gates), np.empty_like(gates)
-    # A row not yet alive keeps dh_n in dh until the loop comes to its last token.
-    for previous, start, size in reversed(packing.steps):
-        token, before = (slice(row, row + size) for row in (start - batch_size, previous))
-        _cells_backward(dtokens[token], dh, gates[token], hidden_n[token], h[before], dinput[token], dhidden[token])
-        dh[:size] += np.dot(dhidden[token], weight_hh)  # recurrent = h_prev @ weight_hh.T
-    dx = packing.unpack(np.dot(dinput, weight_ih))  # gates = x @ weight_ih.T
-    dweight_ih = np.dot(dinput.T, x)  # gates = x @ weight_ih.T
-    dweight_hh = np.dot(dhidden.T, packing.previous_states(h))  # recurrent = h_prev @ weight_hh.T
-    dbias_ih = dinput.sum(axis=0) if has_bias else None  # a = gates + bias_ih
-    dbias_hh = dhidden.sum(axis=0) if has_bias else None  # b = recurrent + bias_hh
-    return dx, packing.unsort(dh), dweight_ih, dweight_hh, dbias_ih, dbias_hh
+    recurrent, shares = pack(weight_hh, False, bf16), num_shares(packing, gates.size * h.shape[1])
+    arrays = (packing.steps, dtokens, dh, gates, hidden_n, h, dinput, dhidden, recurrent.panels, batch_size)
+    run(lambda share: _backward_rows(share, shares, *arrays), shares)
+    # gates = x @ weight_ih.T, recurrent = h_prev @ weight_hh.T
+    dx = multiply(dinput, False, pack(weight_ih, False, bf16), np.empty_like(x))
+    dweight_ih = multiply(dinput, True, pack(x, False, bf16), np.empty_like(weight_ih))
+    dweight_hh = multiply(dhidden, True, pack(packing.previous_states(h), False, bf16), np.empty_like(weight_hh))
+    dbias_ih = column_sums(dinput) if has_bias else None  # a = gates + bias_ih
+    dbias_hh = column_sums(dhidden) if has_bias else None  # b = recurrent + bias_hh
+    return packing.unpack(dx), packing.unsort(dh), dweight_ih, dweight_hh, dbias_ih, dbias_hh

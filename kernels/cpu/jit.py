@@ -21,8 +21,9 @@ import numba
 config: Any = numba.config
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-FLAGS: Any = {"error_model": "numpy", "fastmath": {"contract", "arcp"}}
-SUM_FLAGS: Any = {"error_model": "numpy", "fastmath": {"contract", "arcp", "reassoc"}}
+FLAGS: Any = {"error_model": "numpy", "fastmath": {"contract", "arcp"}, "nogil": True}
+SUM_FLAGS: Any = {"error_model": "numpy", "fastmath": {"contract", "arcp", "reassoc"}, "nogil": True}
+EXACT_FLAGS: Any = {"error_model": "numpy", "nogil": True}
 
 
 def source_digest() -> str:
@@ -57,6 +58,15 @@ def jit(function: Function) -> Function:
 def jit_sum(function: Function) -> Function:
     """The same with SUM_FLAGS, for functions that do nothing but add up: they vectorise in no other way."""
     return _compile(function, SUM_FLAGS)
+
+
+def jit_exact(function: Function) -> Function:
+    """The same with EXACT_FLAGS: every operation is rounded on its own, so two loops over one formula agree to the bit.
+
+    With "contract" the compiler may fuse a * b + c in one loop, or in the vectors of a loop but not in its last
+    elements, and not in another.
+    """
+    return _compile(function, EXACT_FLAGS)
 
 
 def _compile(function: Function, flags: dict[str, Any]) -> Function:

@@ -1,17 +1,23 @@
 """One LSTM layer over packed rows, and its gradient. See `kernels.reference.lstm` for the equations.
 
-Forward: one product for the input part of all P real tokens, then per step one recurrent product and one cell kernel.
-Backward: per step one cell kernel and one product, then one closing product for each of dweight_ih, dweight_hh and dx.
-Padding is never touched (`kernels.packing`), and no weight is copied: the transposed views go to BLAS as they are.
+Forward: one product for the input part of all P real tokens; then each thread takes its share of the batch through all
+time steps, a recurrent product and the gates behind it, without waiting for the others. Backward likewise, then one
+closing product for each of dweight_ih, dweight_hh and dx. The recurrent matrix is packed once for all steps
+(`kernels.cpu.gemm`), padding is never touched (`kernels.packing`).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kernels.cpu.activations import sigmoid, tanh
+from kernels.cpu.gemm import SERIAL_WORK, multiply, multiply_rows, pack, workspace
 from kernels.cpu.jit import jit
+from kernels.cpu.sums import column_sums
+from kernels.cpu.threads import get_num_threads, run
 from kernels.packing import Packing, pack_lengths
+
+LEAST_ROWS = 4  # rows of a step that one thread should have; with fewer, reading the weights twice costs too much
 
 
 class LSTMCache(NamedTuple):
@@ -25,6 +31,7 @@ class LSTMCache(NamedTuple):
     weight_ih: np.ndarray  # (4H, I)
     weight_hh: np.ndarray  # (4H, H)
     has_bias: bool
+    bf16: bool
 
     @property
     def output_shape(self) -> tuple[int, int, int]:
@@ -33,74 +40,115 @@ class LSTMCache(NamedTuple):
 
 
 @jit
-def _cells(
-    gates: np.ndarray, recurrent: np.ndarray, bias: np.ndarray, c_prev: np.ndarray, c: np.ndarray, h: np.ndarray
-) -> None:
-    """One step of n cells: gates (n, 4H) holds the input part and is activated in place; c and h (n, H) are written.
+def lstm_cell(gates: np.ndarray, bias: np.ndarray, c_prev: np.ndarray, c: np.ndarray, h: np.ndarray) -> None:
+    """One cell of one row: gates (4H,) holds the products and is activated in place; c and h (H,) are written.
 
-    recurrent (n, 4H), bias (4H,), c_prev (n, H). Every loop writes one array, which keeps the aliasing checks few
-    enough for it to vectorise.
+    bias (4H,), c_prev (H,); c may be c_prev. Every loop writes one array, which keeps the aliasing checks few enough
+    for it to vectorise.
+    """
+    size = c.shape[0]
+    i_f, g, o = gates[: 2 * size], gates[2 * size : 3 * size], gates[3 * size :]
+    _add_sigmoid(i_f, bias[: 2 * size])
+    _add_tanh(g, bias[2 * size : 3 * size])
+    _add_sigmoid(o, bias[3 * size :])
+    i, f = i_f[:size], i_f[size:]
+    for k in range(size):
+        c[k] = f[k] * c_prev[k] + i[k] * g[k]
+    for k in range(size):
+        h[k] = o[k] * tanh(c[k])
+
+
+@jit
+def _add_sigmoid(a: np.ndarray, bias: np.ndarray) -> None:
+    """a <- sigmoid(a + bias), both (S,)."""
+    for k in range(a.shape[0]):
+        a[k] = sigmoid(a[k] + bias[k])
+
+
+@jit
+def _add_tanh(a: np.ndarray, bias: np.ndarray) -> None:
+    """a <- tanh(a + bias), both (S,)."""
+    for k in range(a.shape[0]):
+        a[k] = tanh(a[k] + bias[k])
+
+
+@jit
+def _cell_backward(
+    dh: np.ndarray, dc: np.ndarray, gates: np.ndarray, c_prev: np.ndarray, c: np.ndarray, dgates: np.ndarray
+) -> None:
+    """Gradient of `lstm_cell`: from dh and dc (H,) of its results, dgates (4H,) is written and dc becomes that of
+    c_prev."""
+    size = c.shape[0]
+    i, f, g, o = gates[:size], gates[size : 2 * size], gates[2 * size : 3 * size], gates[3 * size :]
+    di, df, dg, do = dgates[:size], dgates[size : 2 * size], dgates[2 * size : 3 * size], dgates[3 * size :]
+    one = c.dtype.type(1)
+    for k in range(size):
+        tanh_c = tanh(c[k])
+        do[k] = dh[k] * tanh_c * o[k] * (one - o[k])  # h = o * tanh(c), o = sigmoid(a_o)
+        dc[k] += dh[k] * o[k] * (one - tanh_c * tanh_c)  # h = o * tanh(c)
+    for k in range(size):
+        di[k] = dc[k] * g[k] * i[k] * (one - i[k])  # c = f * c_prev + i * g, i = sigmoid(a_i)
+    for k in range(size):
+        df[k] = dc[k] * c_prev[k] * f[k] * (one - f[k])  # c = f * c_prev + i * g, f = sigmoid(a_f)
+    for k in range(size):
+        dg[k] = dc[k] * i[k] * (one - g[k] * g[k])  # c = f * c_prev + i * g, g = tanh(a_g)
+        dc[k] *= f[k]  # c = f * c_prev + i * g
+
+
+@jit
+def _forward_rows(
+    share: int, shares: int, steps: Any, gates: Any, h: Any, c: Any, bias: Any, panels: Any, batch_size: int
+) -> None:
+    """All steps of the sorted rows share, share + shares, ...; gates (P, 4H) holds the input part.
+
+    steps (T, 3): first row of the states before and after the step in h and c (N + P, H), and rows alive.
+    """
+    size = h.shape[1]
+    flat_h, flat_gates = h.reshape(-1), gates.reshape(-1)
+    a = np.empty(workspace((batch_size - share + shares - 1) // shares, size), panels.dtype)
+    for t in range(steps.shape[0]):
+        before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
+        token = after - batch_size
+        rows = (alive + shares - 1) // shares
+        multiply_rows(
+            flat_h, False, before * size, shares * size, rows, a, panels, size, 4 * size, 0, 4 * size,
+            flat_gates, token * 4 * size, shares * 4 * size, True,
+        )  # fmt: skip
+        for row in range(0, alive, shares):
+            lstm_cell(gates[token + row], bias, c[before + row], c[after + row], h[after + row])
+
+
+@jit
+def _backward_rows(
+    share: int, shares: int, steps: Any, dy: Any, dh: Any, dc: Any, gates: Any, c: Any, dgates: Any, panels: Any,
+    batch_size: int,
+) -> None:  # fmt: skip
+    """All steps, last first, of the rows of `_forward_rows`; dh and dc (N, H) end as those of the initial states.
+
+    A row not yet alive keeps dh_n and dc_n there until the loop comes to its last token. dy, dgates (P, .) by tokens.
     """
     size = c.shape[1]
-    for row in range(c.shape[0]):
-        i_f, g, o = gates[row, : 2 * size], gates[row, 2 * size : 3 * size], gates[row, 3 * size :]
-        _add_sigmoid(i_f, recurrent[row, : 2 * size], bias[: 2 * size])
-        _add_tanh(g, recurrent[row, 2 * size : 3 * size], bias[2 * size : 3 * size])
-        _add_sigmoid(o, recurrent[row, 3 * size :], bias[3 * size :])
-        i, f, c_row, c_prev_row, h_row = i_f[:size], i_f[size:], c[row], c_prev[row], h[row]
-        for k in range(size):
-            c_row[k] = f[k] * c_prev_row[k] + i[k] * g[k]
-        for k in range(size):
-            h_row[k] = o[k] * tanh(c_row[k])
+    flat_dh, flat_dgates = dh.reshape(-1), dgates.reshape(-1)
+    a = np.empty(workspace((batch_size - share + shares - 1) // shares, 4 * size), panels.dtype)
+    for t in range(steps.shape[0] - 1, -1, -1):
+        before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
+        token = after - batch_size
+        for row in range(0, alive, shares):
+            dh_row, dy_row = dh[share + row], dy[token + row]
+            for k in range(size):
+                dh_row[k] += dy_row[k]
+            _cell_backward(
+                dh_row, dc[share + row], gates[token + row], c[before + row], c[after + row], dgates[token + row]
+            )  # fmt: skip
+        multiply_rows(
+            flat_dgates, False, token * 4 * size, shares * 4 * size, (alive + shares - 1) // shares, a, panels,
+            4 * size, size, 0, size, flat_dh, share * size, shares * size, False,
+        )  # fmt: skip
 
 
-@jit
-def _add_sigmoid(a: np.ndarray, recurrent: np.ndarray, bias: np.ndarray) -> None:
-    """a <- sigmoid(a + recurrent + bias), all (S,)."""
-    for k in range(a.shape[0]):
-        a[k] = sigmoid(a[k] + recurrent[k] + bias[k])
-
-
-@jit
-def _add_tanh(a: np.ndarray, recurrent: np.ndarray, bias: np.ndarray) -> None:
-    """a <- tanh(a + recurrent + bias), all (S,)."""
-    for k in range(a.shape[0]):
-        a[k] = tanh(a[k] + recurrent[k] + bias[k])
-
-
-@jit
-def _cells_backward(
-    dy: np.ndarray,
-    dh: np.ndarray,
-    dc: np.ndarray,
-    gates: np.ndarray,
-    c_prev: np.ndarray,
-    c: np.ndarray,
-    dgates: np.ndarray,
-) -> None:
-    """Gradient of one step of n cells.
-
-    dy, dh (n, H): the two parts of the gradient of h. dc (n, H): gradient of c, replaced by that of c_prev.
-    gates (n, 4H), c_prev and c (n, H): as in the forward. dgates (n, 4H): written, gradient of the pre-activations.
-    """
-    size = c.shape[1]
-    one = gates.dtype.type(1)
-    for row in range(c.shape[0]):
-        gate, dgate, dc_row, c_row, c_prev_row = gates[row], dgates[row], dc[row], c[row], c_prev[row]
-        i, f, g, o = gate[:size], gate[size : 2 * size], gate[2 * size : 3 * size], gate[3 * size :]
-        di, df, dg, do = dgate[:size], dgate[size : 2 * size], dgate[2 * size : 3 * size], dgate[3 * size :]
-        dy_row, dh_row = dy[row], dh[row]
-        for k in range(size):
-            dh_k, tanh_c = dy_row[k] + dh_row[k], tanh(c_row[k])
-            do[k] = dh_k * tanh_c * o[k] * (one - o[k])  # h = o * tanh(c), o = sigmoid(...)
-            dc_row[k] += dh_k * o[k] * (one - tanh_c * tanh_c)  # h = o * tanh(c)
-        for k in range(size):
-            di[k] = dc_row[k] * g[k] * i[k] * (one - i[k])  # c = f * c_prev + i * g, i = sigmoid(...)
-        for k in range(size):
-            dg[k] = dc_row[k] * i[k] * (one - g[k] * g[k])  # c = f * c_prev + i * g, g = tanh(...)
-        for k in range(size):
-            df[k] = dc_row[k] * c_prev_row[k] * f[k] * (one - f[k])  # c = f * c_prev + i * g, f = sigmoid(...)
-            dc_row[k] *= f[k]  # c = f * c_prev + i * g
+def num_shares(packing: Packing, work: int) -> int:
+    """Threads that a recurrence is worth: `work` multiply-adds over all its tokens."""
+    return max(1, min(get_num_threads(), packing.batch_size // LEAST_ROWS)) if work > SERIAL_WORK else 1
 
 
 def lstm_forward(
@@ -111,20 +159,20 @@ def lstm_forward(
     weight_hh: np.ndarray,
     bias: np.ndarray | None,
     lengths: np.ndarray | None = None,
+    bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
     """See `kernels.lstm_forward`."""
     num_steps, batch_size, _ = x.shape
     packing = pack_lengths(lengths, num_steps, batch_size)
     tokens = packing.pack(x)
-    gates = np.dot(tokens, weight_ih.T)
+    gates = np.empty((packing.num_tokens, weight_hh.shape[0]), x.dtype)
+    multiply(tokens, False, pack(weight_ih, True, bf16), gates)
     h, c = packing.state_buffer(h0), packing.state_buffer(c0)
-    recurrent = np.empty((batch_size, gates.shape[1]), gates.dtype)
     bias_row = np.zeros(gates.shape[1], gates.dtype) if bias is None else bias
-    for previous, start, size in packing.steps:
-        token, before, after = (slice(row, row + size) for row in (start - batch_size, previous, start))
-        np.dot(h[before], weight_hh.T, out=recurrent[:size])
-        _cells(gates[token], recurrent, bias_row, c[before], c[after], h[after])
-    cache = LSTMCache(tokens, gates, h, c, packing, weight_ih, weight_hh, bias is not None)
+    recurrent, shares = pack(weight_hh, True, bf16), num_shares(packing, gates.size * h.shape[1])
+    arrays = (packing.steps, gates, h, c, bias_row, recurrent.panels, batch_size)
+    run(lambda share: _forward_rows(share, shares, *arrays), shares)
+    cache = LSTMCache(tokens, gates, h, c, packing, weight_ih, weight_hh, bias is not None, bf16)
     return packing.unpack(h[batch_size:]), packing.last_states(h), packing.last_states(c), cache
 
 
@@ -132,19 +180,19 @@ def lstm_backward(
     dy: np.ndarray | None, dh_n: np.ndarray | None, dc_n: np.ndarray | None, cache: LSTMCache
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """See `kernels.lstm_backward`."""
-    x, gates, h, c, packing, weight_ih, weight_hh, has_bias = cache
+    x, gates, h, c, packing, weight_ih, weight_hh, has_bias, bf16 = cache
     batch_size = packing.batch_size
     dtokens = np.zeros_like(h[batch_size:]) if dy is None else packing.pack(dy)  # y = unpack(h[batch_size:])
     dh = np.zeros_like(h[:batch_size]) if dh_n is None else packing.sort(dh_n)  # h_n = last_states(h)
     dc = np.zeros_like(c[:batch_size]) if dc_n is None else packing.sort(dc_n)  # c_n = last_states(c)
     dgates = np.empty_like(gates)
-    # A row not yet alive keeps dh_n and dc_n in dh and dc until the loop comes to its last token.
-    for previous, start, size in reversed(packing.steps):
-        token, before, after = (slice(row, row + size) for row in (start - batch_size, previous, start))
-        _cells_backward(dtokens[token], dh, dc, gates[token], c[before], c[after], dgates[token])
-        np.dot(dgates[token], weight_hh, out=dh[:size])  # recurrent = h_prev @ weight_hh.T
-    dx = packing.unpack(np.dot(dgates, weight_ih))  # gates = x @ weight_ih.T
-    dweight_ih = np.dot(dgates.T, x)  # gates = x @ weight_ih.T
-    dweight_hh = np.dot(dgates.T, packing.previous_states(h))  # recurrent = h_prev @ weight_hh.T
-    dbias = dgates.sum(axis=0) if has_bias else None  # a = gates + recurrent + bias
-    return dx, packing.unsort(dh), packing.unsort(dc), dweight_ih, dweight_hh, dbias
+    recurrent, shares = pack(weight_hh, False, bf16), num_shares(packing, gates.size * h.shape[1])
+    arrays = (packing.steps, dtokens, dh, dc, gates, c, dgates, recurrent.panels, batch_size)
+    run(lambda share: _backward_rows(share, shares, *arrays), shares)
+    del recurrent, arrays, dtokens
+    # gates = x @ weight_ih.T + h_prev @ weight_hh.T + bias
+    dx = multiply(dgates, False, pack(weight_ih, False, bf16), np.empty_like(x))
+    dweight_ih = multiply(dgates, True, pack(x, False, bf16), np.empty_like(weight_ih))
+    dweight_hh = multiply(dgates, True, pack(packing.previous_states(h), False, bf16), np.empty_like(weight_hh))
+    dbias = column_sums(dgates) if has_bias else None
+    return packing.unpack(dx), packing.unsort(dh), packing.unsort(dc), dweight_ih, dweight_hh, dbias

@@ -16,6 +16,7 @@ def lstm_forward(
     weight_hh: np.ndarray,
     bias: np.ndarray | None,
     lengths: np.ndarray | None = None,
+    bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
     """One LSTM layer over a padded batch. Equations: `kernels.reference.lstm`.
 
@@ -27,6 +28,7 @@ def lstm_forward(
         weight_hh: (4H, H), likewise.
         bias: (4H,), likewise, or None for no bias.
         lengths: (N,) integers in 0..T, tokens of each row, or None where every row has T.
+        bf16: products of bfloat16-rounded operands, summed in float32, here and in the backward; float64 ignores it.
 
     Returns:
         y: (T, N, H) hidden states, zero past a row's length. May share memory with the cache.
@@ -45,7 +47,7 @@ def lstm_forward(
     check_recurrent(name, 4, x, h0, weight_ih, weight_hh, {"bias": bias}, lengths)
     check_shape(name, "c0", c0, h0.shape, "(N, hidden_size)", h0=h0.shape)
     arrays = (contiguous(array) for array in (x, h0, c0, weight_ih, weight_hh, bias))
-    return backend.lstm_forward(*arrays, lengths)
+    return backend.lstm_forward(*arrays, lengths, bf16)
 
 
 def lstm_backward(
@@ -81,6 +83,7 @@ def gru_forward(
     bias_ih: np.ndarray | None,
     bias_hh: np.ndarray | None,
     lengths: np.ndarray | None = None,
+    bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, Any]:
     """One GRU layer over a padded batch. Equations: `kernels.reference.gru`.
 
@@ -92,6 +95,7 @@ def gru_forward(
         bias_ih: (3H,), likewise, or None together with bias_hh.
         bias_hh: (3H,), likewise; its n block lies inside the reset gate's product.
         lengths: (N,) integers in 0..T, tokens of each row, or None where every row has T.
+        bf16: products of bfloat16-rounded operands, summed in float32, here and in the backward; float64 ignores it.
 
     Returns:
         y: (T, N, H) hidden states, zero past a row's length. May share memory with the cache.
@@ -111,7 +115,7 @@ def gru_forward(
         raise ValueError(f"{name}: {missing} is None but the other bias is not; expected both arrays or both None")
     check_recurrent(name, 3, x, h0, weight_ih, weight_hh, {"bias_ih": bias_ih, "bias_hh": bias_hh}, lengths)
     arrays = (contiguous(array) for array in (x, h0, weight_ih, weight_hh, bias_ih, bias_hh))
-    return backend.gru_forward(*arrays, lengths)
+    return backend.gru_forward(*arrays, lengths, bf16)
 
 
 def gru_backward(

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.reference.lstm import live_mask, sigmoid
+from kernels.reference.lstm import live_mask, rows, sigmoid
+from kernels.reference.precision import product
 
 
 class GRUCache(NamedTuple):
@@ -26,6 +27,7 @@ class GRUCache(NamedTuple):
     weight_ih: np.ndarray  # (3H, I)
     weight_hh: np.ndarray  # (3H, H)
     has_bias: bool
+    bf16: bool
 
 
 def gru_step(
@@ -61,6 +63,7 @@ def gru_forward(
     bias_ih: np.ndarray | None,
     bias_hh: np.ndarray | None,
     lengths: np.ndarray | None = None,
+    bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, GRUCache]:
     """See `kernels.gru_forward`."""
     num_steps, batch_size, _ = x.shape
@@ -71,11 +74,11 @@ def gru_forward(
     h = np.empty((num_steps + 1, *h0.shape), x.dtype)
     h[0] = h0
     for t in range(num_steps):
-        input_part = x[t] @ weight_ih.T + (0 if bias_ih is None else bias_ih)
-        hidden_part = h[t] @ weight_hh.T + (0 if bias_hh is None else bias_hh)
+        input_part = product(x[t], weight_ih.T, bf16) + (0 if bias_ih is None else bias_ih)
+        hidden_part = product(h[t], weight_hh.T, bf16) + (0 if bias_hh is None else bias_hh)
         gates[t], hidden_n[t], h_new = gru_step(input_part, hidden_part, h[t])
         h[t + 1] = np.where(live[t], h_new, h[t])
-    cache = GRUCache(x, gates, hidden_n, h, live, weight_ih, weight_hh, bias_ih is not None)
+    cache = GRUCache(x, gates, hidden_n, h, live, weight_ih, weight_hh, bias_ih is not None, bf16)
     return np.where(live, h[1:], 0), h[-1].copy(), cache
 
 
@@ -83,17 +86,18 @@ def gru_backward(
     dy: np.ndarray | None, dh_n: np.ndarray | None, cache: GRUCache
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
     """See `kernels.gru_backward`."""
-    x, gates, hidden_n, h, live, weight_ih, weight_hh, has_bias = cache
+    x, gates, hidden_n, h, live, weight_ih, weight_hh, has_bias, bf16 = cache
     dy = np.zeros_like(h[1:]) if dy is None else np.where(live, dy, 0)  # y = where(live, h[1:], 0)
     dh = np.zeros_like(h[0]) if dh_n is None else dh_n  # h_n = h[-1]
     dinput, dhidden = np.zeros_like(gates), np.zeros_like(gates)
     for t in reversed(range(len(x))):
         da, db, dh_direct = gru_step_backward(dh + dy[t], gates[t], hidden_n[t], h[t])  # ... = gru_step(...)
         dinput[t], dhidden[t] = np.where(live[t], da, 0), np.where(live[t], db, 0)
-        dh = np.where(live[t], dh_direct + dhidden[t] @ weight_hh, dh)  # hidden_part = h[t] @ weight_hh.T + bias_hh
-    dx = dinput @ weight_ih  # input_part = x[t] @ weight_ih.T + bias_ih
-    dweight_ih = np.einsum("tng,tni->gi", dinput, x)  # input_part = x[t] @ weight_ih.T + bias_ih
-    dweight_hh = np.einsum("tng,tnh->gh", dhidden, h[:-1])  # hidden_part = h[t] @ weight_hh.T + bias_hh
+        dh_recurrent = product(dhidden[t], weight_hh, bf16)  # hidden_part = h[t] @ weight_hh.T + bias_hh
+        dh = np.where(live[t], dh_direct + dh_recurrent, dh)
+    dx = product(dinput, weight_ih, bf16)  # input_part = x[t] @ weight_ih.T + bias_ih
+    dweight_ih = product(rows(dinput).T, rows(x), bf16)  # input_part = x[t] @ weight_ih.T + bias_ih
+    dweight_hh = product(rows(dhidden).T, rows(h[:-1]), bf16)  # hidden_part = h[t] @ weight_hh.T + bias_hh
     dbias_ih = dinput.sum(axis=(0, 1)) if has_bias else None  # input_part = ... + bias_ih
     dbias_hh = dhidden.sum(axis=(0, 1)) if has_bias else None  # hidden_part = ... + bias_hh
     return dx, np.array(dh), dweight_ih, dweight_hh, dbias_ih, dbias_hh

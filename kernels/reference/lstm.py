@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kernels.reference.precision import product
+
 
 class LSTMCache(NamedTuple):
     """What the backward needs. Slot 0 of h and c is the initial state, slot t + 1 the state after step t."""
@@ -24,6 +26,7 @@ class LSTMCache(NamedTuple):
     weight_ih: np.ndarray  # (4H, I)
     weight_hh: np.ndarray  # (4H, H)
     has_bias: bool
+    bf16: bool
 
 
 def sigmoid(a: np.ndarray) -> np.ndarray:
@@ -36,6 +39,11 @@ def live_mask(lengths: np.ndarray | None, num_steps: int, batch_size: int) -> np
     if lengths is None:
         return np.ones((num_steps, batch_size, 1), dtype=bool)
     return np.arange(num_steps)[:, None, None] < lengths[None, :, None]
+
+
+def rows(sequence: np.ndarray) -> np.ndarray:
+    """(T, N, F) -> (T * N, F)."""
+    return sequence.reshape(-1, sequence.shape[2])
 
 
 def lstm_step(gates_pre: np.ndarray, c_prev: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -71,6 +79,7 @@ def lstm_forward(
     weight_hh: np.ndarray,
     bias: np.ndarray | None,
     lengths: np.ndarray | None = None,
+    bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
     """See `kernels.lstm_forward`."""
     num_steps, batch_size, _ = x.shape
@@ -80,11 +89,11 @@ def lstm_forward(
     h, c = (np.empty((num_steps + 1, *state.shape), x.dtype) for state in (h0, c0))
     h[0], c[0] = h0, c0
     for t in range(num_steps):
-        gates_pre = x[t] @ weight_ih.T + h[t] @ weight_hh.T + (0 if bias is None else bias)
+        gates_pre = product(x[t], weight_ih.T, bf16) + product(h[t], weight_hh.T, bf16) + (0 if bias is None else bias)
         gates[t], h_new, c_new = lstm_step(gates_pre, c[t])
         h[t + 1] = np.where(live[t], h_new, h[t])
         c[t + 1] = np.where(live[t], c_new, c[t])
-    cache = LSTMCache(x, gates, h, c, live, weight_ih, weight_hh, bias is not None)
+    cache = LSTMCache(x, gates, h, c, live, weight_ih, weight_hh, bias is not None, bf16)
     return np.where(live, h[1:], 0), h[-1].copy(), c[-1].copy(), cache
 
 
@@ -92,7 +101,7 @@ def lstm_backward(
     dy: np.ndarray | None, dh_n: np.ndarray | None, dc_n: np.ndarray | None, cache: LSTMCache
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """See `kernels.lstm_backward`."""
-    x, gates, h, c, live, weight_ih, weight_hh, has_bias = cache
+    x, gates, h, c, live, weight_ih, weight_hh, has_bias, bf16 = cache
     dy = np.zeros_like(h[1:]) if dy is None else np.where(live, dy, 0)  # y = where(live, h[1:], 0)
     dh = np.zeros_like(h[0]) if dh_n is None else dh_n  # h_n = h[-1]
     dc = np.zeros_like(c[0]) if dc_n is None else dc_n  # c_n = c[-1]
@@ -101,9 +110,9 @@ def lstm_backward(
         da, dc_prev = lstm_step_backward(dh + dy[t], dc, gates[t], c[t], c[t + 1])  # gates, h, c = lstm_step(...)
         dgates[t] = np.where(live[t], da, 0)
         dc = np.where(live[t], dc_prev, dc)  # c[t + 1] = where(live[t], c_new, c[t])
-        dh = np.where(live[t], dgates[t] @ weight_hh, dh)  # gates_pre = ... + h[t] @ weight_hh.T
-    dx = dgates @ weight_ih  # gates_pre = x[t] @ weight_ih.T + ...
-    dweight_ih = np.einsum("tng,tni->gi", dgates, x)  # gates_pre = x[t] @ weight_ih.T + ...
-    dweight_hh = np.einsum("tng,tnh->gh", dgates, h[:-1])  # gates_pre = ... + h[t] @ weight_hh.T
+        dh = np.where(live[t], product(dgates[t], weight_hh, bf16), dh)  # gates_pre = ... + h[t] @ weight_hh.T
+    dx = product(dgates, weight_ih, bf16)  # gates_pre = x[t] @ weight_ih.T + ...
+    dweight_ih = product(rows(dgates).T, rows(x), bf16)  # gates_pre = x[t] @ weight_ih.T + ...
+    dweight_hh = product(rows(dgates).T, rows(h[:-1]), bf16)  # gates_pre = ... + h[t] @ weight_hh.T
     dbias = dgates.sum(axis=(0, 1)) if has_bias else None  # gates_pre = ... + bias
     return dx, np.array(dh), np.array(dc), dweight_ih, dweight_hh, dbias

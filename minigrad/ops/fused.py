@@ -11,6 +11,7 @@ import numpy as np
 
 import kernels
 from minigrad import random
+from minigrad.autocast import bf16_enabled
 from minigrad.function import Context, Function
 from minigrad.ops import elementwise
 from minigrad.ops.common import as_tensor
@@ -28,7 +29,7 @@ class LSTMLayer(Function):
     def forward(
         ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, bias: Array | None, lengths: Any
     ) -> tuple:
-        y, h_n, c_n, ctx.cache = kernels.lstm_forward(x, h0, c0, w_ih, w_hh, bias, lengths)
+        y, h_n, c_n, ctx.cache = kernels.lstm_forward(x, h0, c0, w_ih, w_hh, bias, lengths, bf16_enabled())
         ctx.save_for_backward(x, h0, c0, w_ih, w_hh, y)  # not read: the cache shares their memory
         return y, h_n, c_n
 
@@ -46,7 +47,7 @@ class GRULayer(Function):
     def forward(
         ctx: Context, x: Array, h0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, lengths: Any
     ) -> tuple:
-        y, h_n, ctx.cache = kernels.gru_forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths)
+        y, h_n, ctx.cache = kernels.gru_forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths, bf16_enabled())
         ctx.save_for_backward(x, h0, w_ih, w_hh, y)
         return y, h_n
 

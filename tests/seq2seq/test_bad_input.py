@@ -45,7 +45,7 @@ OPTIONS: dict[str, tuple[list[object], str]] = {
     "threads": (["--threads", 0], "threads is 0; expected 1 to"),
     "cuda": (["--device", "cuda"], "device is 'cuda'; expected cpu: this version has no CUDA kernels"),
     "device": (["--device", "tpu"], "device is 'tpu'; expected cpu"),
-    "bf16": (["--precision", "bf16"], "precision is 'bf16'; expected fp32 or fp64: bf16 is not part of this version"),
+    "precision": (["--precision", "fp16"], "precision is 'fp16'; expected fp32 or bf16 or fp64"),
     "tokenizer": (
         ["--src-tokenizer", "words"],
         "tokenizer is 'words'; expected one of word, space, char, sentencepiece",

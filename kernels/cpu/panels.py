@@ -1,0 +1,254 @@
+"""Operands of a product copied into panels, the order in which a tile reads them.
+
+`[panel][k][width]`: A by panels of ROWS rows (the last one as narrow as its rows), B by panels of COLUMNS columns (the
+last one filled up with zeros). What is contiguous along k is transposed on the way, in square blocks held in vector
+registers; what is contiguous across a panel is copied. A panel of uint32 takes float32 numbers rounded to bfloat16
+(nearest, ties to even), two of consecutive k in one element.
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+from kernels.cpu.jit import FLAGS, jit
+from kernels.cpu.tiles import COLUMNS, COLUMNS_64, SHAPE
+
+SQUARE = SHAPE.square  # side of a transposed block; divides ROWS and COLUMNS
+K_GROUP = 8  # k copied panel by panel before the next ones, so that reads and writes stay on few pages
+
+
+def panel_columns(panels: Any) -> int:
+    """Columns of a panel of B."""
+    return COLUMNS_64 if panels.dtype == np.float64 else COLUMNS
+
+
+def per_element(panels: Any) -> int:
+    """Numbers along k that one element of a panel holds: 2 for pairs of bfloat16."""
+    return 2 if panels.dtype == np.uint32 else 1
+
+
+@overload(panel_columns, jit_options=FLAGS)
+def _panel_columns(panels: Any) -> Any:
+    columns = COLUMNS_64 if panels.dtype == types.float64 else COLUMNS
+
+    def constant(panels: Any) -> int:
+        return columns
+
+    return constant
+
+
+@overload(per_element, jit_options=FLAGS)
+def _per_element(panels: Any) -> Any:
+    count = 2 if panels.dtype == types.uint32 else 1
+
+    def constant(panels: Any) -> int:
+        return count
+
+    return constant
+
+
+@jit
+def to_bf16(x: np.float32) -> np.uint32:
+    """The float32's bits rounded to the nearest bfloat16, ties to even, in the low 16 bits; a NaN stays one."""
+    bits = np.float32(x).view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    return rounded if x == x else np.uint32(0x7FC0)
+
+
+def as_element(source: Any, at: int, step: int, real: bool, panel: Any) -> Any:
+    """The panel's element for source[at], of a pair also source[at + step], zero in its place unless `real`."""
+    if panel.dtype != np.uint32:
+        return source[at]
+    return to_bf16(source[at]) | (to_bf16(source[at + step]) if real else np.uint32(0)) << np.uint32(16)
+
+
+@overload(as_element, jit_options=FLAGS)
+def _as_element(source: Any, at: Any, step: Any, real: Any, panel: Any) -> Any:
+    if panel.dtype != types.uint32:
+
+        def element(source: Any, at: Any, step: Any, real: Any, panel: Any) -> Any:
+            return source[at]
+
+    else:
+
+        def element(source: Any, at: Any, step: Any, real: Any, panel: Any) -> Any:
+            high = to_bf16(source[at + step]) if real else np.uint32(0)
+            return to_bf16(source[at]) | np.uint32(high << np.uint32(16))
+
+    return element
+
+
+class _Vectors:
+    """Emits loads of numbers as vectors of SQUARE panel elements, and their transposition."""
+
+    def __init__(self, builder: Any, source: Any, panel: Any) -> None:
+        self.builder = builder
+        self.pairs = panel.dtype == types.uint32
+        self.size = 8 if source.dtype == types.float64 else 4
+        self.number = ir.DoubleType() if self.size == 8 else ir.FloatType()
+        self.element = ir.VectorType(ir.IntType(32) if self.pairs else self.number, SQUARE)
+
+    def address(self, context: Any, array_type: Any, array: Any, index: Any) -> Any:
+        """The integer address of array[index]."""
+        data = context.make_array(array_type)(context, self.builder, array).data
+        offset = self.builder.mul(index, ir.IntType(64)(self.size))
+        return self.builder.add(self.builder.ptrtoint(data, ir.IntType(64)), offset)
+
+    def load(self, address: Any, count: int) -> Any:
+        pointer = self.builder.inttoptr(address, ir.VectorType(self.number, count).as_pointer())
+        value = self.builder.load(pointer)
+        value.align = self.size
+        return value
+
+    def store(self, value: Any, address: Any) -> None:
+        self.builder.store(value, self.builder.inttoptr(address, self.element.as_pointer())).align = self.size
+
+    def along_k(self, address: Any) -> Any:
+        """SQUARE elements whose numbers are consecutive; little-endian order makes pairs of neighbours."""
+        if not self.pairs:
+            return self.load(address, SQUARE)
+        halves = self.round(self.load(address, 2 * SQUARE), 2 * SQUARE)
+        halves = self.builder.trunc(halves, ir.VectorType(ir.IntType(16), 2 * SQUARE))
+        return self.builder.bitcast(halves, self.element)
+
+    def across_k(self, address: Any, next_k: Any) -> Any:
+        """SQUARE neighbouring elements of one k, paired with those at the address `next_k`."""
+        if not self.pairs:
+            return self.load(address, SQUARE)
+        low, high = (self.round(self.load(place, SQUARE), SQUARE) for place in (address, next_k))
+        return self.builder.or_(low, self.builder.shl(high, ir.Constant(self.element, [16] * SQUARE)))
+
+    def round(self, value: Any, count: int) -> Any:
+        """`to_bf16` of each lane."""
+        builder, bits_type = self.builder, ir.VectorType(ir.IntType(32), count)
+
+        def constant(number: int) -> Any:
+            return ir.Constant(bits_type, [number] * count)
+
+        bits = builder.bitcast(value, bits_type)
+        odd = builder.and_(builder.lshr(bits, constant(16)), constant(1))
+        rounded = builder.lshr(builder.add(builder.add(bits, constant(0x7FFF)), odd), constant(16))
+        return builder.select(builder.fcmp_ordered("ord", value, value), rounded, constant(0x7FC0))
+
+    def transpose(self, rows: list[Any]) -> list[Any]:
+        """Each round interleaves the first half of the rows with the second; log2(SQUARE) rounds transpose."""
+        half = SQUARE // 2
+        for _ in range(SQUARE.bit_length() - 1):
+            pairs = [(rows[r], rows[r + half]) for r in range(half)]
+            rows = [self._interleave(a, b, start) for a, b in pairs for start in (0, half)]
+        return rows
+
+    def _interleave(self, a: Any, b: Any, start: int) -> Any:
+        lanes = [lane + offset for lane in range(start, start + SQUARE // 2) for offset in (0, SQUARE)]
+        return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), SQUARE), lanes))
+
+
+@intrinsic
+def _transpose_square(
+    typing_context: Any, source: Any, at: Any, stride: Any, panel: Any, panel_at: Any, width: Any
+) -> Any:
+    """panel[panel_at + k * width + r] <- element k of the row at source[at + r * stride], k and r below SQUARE."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vectors, i64 = _Vectors(builder, source, panel), ir.IntType(64)
+        starts = [builder.add(args[1], builder.mul(args[2], i64(r))) for r in range(SQUARE)]
+        rows = [vectors.along_k(vectors.address(context, source, args[0], start)) for start in starts]
+        for k, column in enumerate(vectors.transpose(rows)):
+            place = builder.add(args[4], builder.mul(args[5], i64(k)))
+            vectors.store(column, vectors.address(context, panel, args[3], place))
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, types.intp, panel, types.intp, types.intp), codegen
+
+
+@intrinsic
+def _copy_across(typing_context: Any, source: Any, at: Any, stride: Any, panel: Any, panel_at: Any) -> Any:
+    """panel[panel_at + r] <- source[at + r], of a pair also source[at + stride + r], r below SQUARE."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vectors = _Vectors(builder, source, panel)
+        address, next_k = (
+            vectors.address(context, source, args[0], index) for index in (args[1], builder.add(args[1], args[2]))
+        )
+        vectors.store(vectors.across_k(address, next_k), vectors.address(context, panel, args[3], args[4]))
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, types.intp, panel, types.intp), codegen
+
+
+def _transpose_in_numpy(source: Any, at: int, stride: int, panel: Any, panel_at: int, width: int) -> None:
+    for r in range(SQUARE):
+        for k in range(SQUARE):
+            number = at + r * stride + k * per_element(panel)
+            panel[panel_at + k * width + r] = as_element(source, number, 1, True, panel)
+
+
+def _copy_in_numpy(source: Any, at: int, stride: int, panel: Any, panel_at: int) -> None:
+    for r in range(SQUARE):
+        panel[panel_at + r] = as_element(source, at + r, stride, True, panel)
+
+
+transpose_square, copy_across = _transpose_square, _copy_across
+if numba.config.DISABLE_JIT:
+    transpose_square, copy_across = _transpose_in_numpy, _copy_in_numpy
+
+
+@jit
+def pack_rows(
+    source: Any, at: int, stride: int, rows: int, k0: int, k1: int, panel: Any, panel_at: int, width: int
+) -> None:
+    """One panel from numbers that lie along k.
+
+    panel[panel_at:] as [k][width] <- numbers k0 <= k < k1 of the rows at source[at], source[at + stride], ...; flat
+    arrays. Columns rows .. width - 1 of the panel become zero.
+    """
+    pair = per_element(panel)
+    span, count = SQUARE * pair, (k1 - k0 + pair - 1) // pair
+    whole = (k1 - k0) // span * SQUARE
+    square_rows = rows // SQUARE * SQUARE
+    for k in range(0, whole, SQUARE):
+        for r in range(0, square_rows, SQUARE):
+            transpose_square(source, at + r * stride + k0 + k * pair, stride, panel, panel_at + k * width + r, width)
+        for r in range(square_rows, rows):
+            for step in range(k, k + SQUARE):
+                number = at + r * stride + k0 + step * pair
+                panel[panel_at + step * width + r] = as_element(source, number, 1, True, panel)
+    for k in range(whole, count):
+        for r in range(rows):
+            number = at + r * stride + k0 + k * pair
+            panel[panel_at + k * width + r] = as_element(source, number, 1, k0 + k * pair + 1 < k1, panel)
+    for k in range(count):
+        for r in range(rows, width):
+            panel[panel_at + k * width + r] = 0
+
+
+@jit
+def pack_columns(
+    source: Any, at: int, stride: int, columns: int, k0: int, k1: int, panel: Any, panel_at: int, width: int,
+    narrow: bool,
+) -> None:  # fmt: skip
+    """Panels from numbers that lie across k: columns of a matrix whose row k starts at source[at + k * stride].
+
+    The last panel is as narrow as its columns if `narrow`, else filled up with zeros.
+    """
+    pair = per_element(panel)
+    count = (k1 - k0 + pair - 1) // pair
+    for start in range(0, count, K_GROUP):
+        stop = min(start + K_GROUP, count)
+        for first in range(0, columns, width):
+            real = min(width, columns - first)
+            across = real if narrow else width
+            for k in range(start, stop):
+                number, place = at + (k0 + k * pair) * stride + first, panel_at + first * count + k * across
+                both = pair == 1 or k0 + k * pair + 1 < k1
+                whole = real // SQUARE * SQUARE if both else 0
+                for r in range(0, whole, SQUARE):
+                    copy_across(source, number + r, stride, panel, place + r)
+                for r in range(whole, real):
+                    panel[place + r] = as_element(source, number + r, stride, both, panel)
+                for r in range(real, across):
+                    panel[place + r] = 0

@@ -1,0 +1,265 @@
+"""The innermost loop of every matrix product: one tile of the result, held in registers.
+
+    C[r, :] (+)= sum over k of A[k, r] * B[k, :]        r < rows <= ROWS, columns of C: COLUMNS
+
+A panel of A is `[depth][rows]`, a panel of B `[depth][COLUMNS]`, so both are read front to back. Each step of k loads
+VECTORS vectors of B, spreads one number of A at a time over all lanes, and does rows * VECTORS multiply-adds into as
+many vector registers. The loop is written in LLVM's vector instructions through Numba's `intrinsic`; LLVM turns it into
+AVX-512, AVX2, NEON or whatever the processor has (Goto and van de Geijn, "Anatomy of high-performance matrix
+multiplication", 2008, describe the scheme).
+
+Element types: float32, float64, and pairs of bfloat16 in one uint32 (low half first), whose two products are added to a
+float32 sum. Where the processor has `vdpbf16ps` it does that in one instruction, elsewhere two multiply-adds of
+unpacked halves do.
+
+Order of sums. Every element of C is summed over k from front to back, whatever the tile's height, so a row of a product
+has the same bits whichever rows are computed beside it, and by whichever thread.
+"""
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from llvmlite import binding, ir
+from numba import types
+from numba.extending import intrinsic
+
+from kernels.cpu.jit import jit
+
+config: Any = numba.config
+
+
+class Shape(NamedTuple):
+    """How a tile fills the registers: vectors of so many bytes, rows * vectors of them as sums."""
+
+    vector_bytes: int
+    rows: int
+    vectors: int
+    square: int  # side of the blocks that are transposed in registers while packing; divides rows
+    has_fma: bool
+    has_bf16: bool
+
+
+def target_features() -> dict[str, bool]:
+    """Features of the processor that Numba compiles for: this one, or the one its settings name."""
+    if config.CPU_NAME is None and config.CPU_FEATURES is None:
+        return dict(binding.get_host_cpu_features())
+    listed = (config.CPU_FEATURES or "").split(",")
+    return {name[1:]: name.startswith("+") for name in listed if name}
+
+
+def choose_shape(features: dict[str, bool], triple: str) -> Shape:
+    """The tile for a processor.
+
+    AVX-512 has 32 registers of 64 bytes, AVX2 has 16 of 32, NEON 32 of 16; any other gets vectors of 16 bytes, which
+    LLVM maps to what there is. Rows and vectors were chosen by measurement: 8 x 2 is within 3 % of the best shape on
+    AVX-512, and 4 x 3 of the best on AVX2.
+    """
+    if features.get("avx512f"):
+        return Shape(64, 8, 2, 8, True, features.get("avx512bf16", False))
+    if features.get("avx2") and features.get("fma"):
+        return Shape(32, 4, 3, 4, True, False)
+    if triple.startswith(("aarch64", "arm64")):
+        return Shape(16, 8, 2, 4, True, False)
+    return Shape(16, 4, 2, 4, False, False)
+
+
+SHAPE = choose_shape(target_features(), binding.get_default_triple())
+ROWS, VECTOR_BYTES, VECTORS = SHAPE.rows, SHAPE.vector_bytes, SHAPE.vectors
+COLUMNS = VECTOR_BYTES // 4 * VECTORS  # of float32 and bfloat16
+COLUMNS_64 = VECTOR_BYTES // 8 * VECTORS  # of float64
+
+if SHAPE.has_bf16:
+    binding.initialize_native_asmparser()  # LLVM assembles the one instruction that it has no portable name for
+
+
+class _Kind(NamedTuple):
+    """LLVM's types for one element type."""
+
+    scalar: ir.Type  # of A and B
+    vector: ir.VectorType  # of B
+    sums: ir.VectorType  # of C
+    name: str
+
+
+def _kind(element: types.Type) -> _Kind:
+    size = 8 if element == types.float64 else 4
+    lanes = VECTOR_BYTES // size
+    real = ir.DoubleType() if size == 8 else ir.FloatType()
+    scalar = ir.IntType(32) if element == types.uint32 else real
+    suffix = f"v{lanes}f{8 * size}"
+    return _Kind(scalar, ir.VectorType(scalar, lanes), ir.VectorType(real, lanes), suffix)
+
+
+class _Tile:
+    """Emits the loop of one tile at the builder's position."""
+
+    def __init__(self, builder: Any, kind: _Kind, rows: int) -> None:
+        self.builder, self.kind, self.rows = builder, kind, rows
+        self.size = 8 if isinstance(kind.sums.element, ir.DoubleType) else 4
+        function = ir.FunctionType(kind.sums, [kind.sums] * 3)
+        name = f"llvm.fma.{kind.name}"
+        self.fma = builder.module.globals.get(name) or ir.Function(builder.module, function, name)
+
+    def address(self, base: Any, index: Any, kind: ir.Type) -> Any:
+        """Pointer to element `index` after the integer address `base`."""
+        offset = self.builder.mul(index, ir.IntType(64)(self.size))
+        return self.builder.inttoptr(self.builder.add(base, offset), kind.as_pointer())
+
+    def load(self, base: Any, index: Any, kind: ir.Type) -> Any:
+        value = self.builder.load(self.address(base, index, kind))
+        value.align = self.size
+        return value
+
+    def spread(self, scalar: Any) -> Any:
+        """The scalar in every lane."""
+        vector, i32 = self.kind.vector, ir.IntType(32)
+        undefined = ir.Constant(vector, ir.Undefined)
+        first = self.builder.insert_element(undefined, scalar, i32(0))
+        lanes = ir.Constant(ir.VectorType(i32, vector.count), [0] * vector.count)
+        return self.builder.shuffle_vector(first, undefined, lanes)
+
+    def multiply_add(self, a: Any, b: Any, total: Any) -> Any:
+        """total + a * b, for pairs of bfloat16 the sum of both products."""
+        builder, kind = self.builder, self.kind
+        if kind.scalar != ir.IntType(32):
+            return self.fused(a, b, total)
+        if SHAPE.has_bf16:
+            function = ir.FunctionType(kind.sums, [kind.sums, kind.vector, kind.vector])
+            return builder.asm(function, "vdpbf16ps $3, $2, $0", "=v,0,v,v", [total, a, b], False)
+        for half in (self.low_half, self.high_half):
+            total = self.fused(half(a), half(b), total)
+        return total
+
+    def fused(self, a: Any, b: Any, total: Any) -> Any:
+        """total + a * b in one rounding where the processor has it; a call of libm would be far slower than two."""
+        if SHAPE.has_fma:
+            return self.builder.call(self.fma, [a, b, total])
+        return self.builder.fadd(total, self.builder.fmul(a, b))
+
+    def low_half(self, pair: Any) -> Any:
+        bits = self.builder.shl(pair, ir.Constant(self.kind.vector, [16] * self.kind.vector.count))
+        return self.builder.bitcast(bits, self.kind.sums)
+
+    def high_half(self, pair: Any) -> Any:
+        bits = self.builder.and_(pair, ir.Constant(self.kind.vector, [0xFFFF0000] * self.kind.vector.count))
+        return self.builder.bitcast(bits, self.kind.sums)
+
+    def emit(self, a: Any, b: Any, c: Any, ldc: Any, depth: Any, accumulate: Any) -> None:
+        """a, b, c are addresses; ldc is the distance of C's rows in elements; starts from zero or from C."""
+        builder, kind, i64 = self.builder, self.kind, ir.IntType(64)
+        lanes = kind.sums.count
+        tile = [(row, vector) for row in range(self.rows) for vector in range(VECTORS)]
+        places = [builder.add(builder.mul(ldc, i64(row)), i64(vector * lanes)) for row, vector in tile]
+        before = builder.block
+        with builder.if_then(accumulate):
+            loaded = [self.load(c, place, kind.sums) for place in places]
+            load_block = builder.block
+        entry = builder.block
+        start = [self._phi(kind.sums, (ir.Constant(kind.sums, None), before), (v, load_block)) for v in loaded]
+
+        loop, done = builder.append_basic_block("depth"), builder.append_basic_block("store")
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        k = self._phi(i64, (i64(0), entry))
+        sums = [self._phi(kind.sums, (value, entry)) for value in start]
+        b_row = builder.mul(k, i64(VECTORS * lanes))
+        b_k = [self.load(b, builder.add(b_row, i64(v * lanes)), kind.vector) for v in range(VECTORS)]
+        results = []
+        for row in range(self.rows):
+            a_k = self.spread(self.load(a, builder.add(builder.mul(k, i64(self.rows)), i64(row)), kind.scalar))
+            results += [self.multiply_add(a_k, b_k[v], sums[row * VECTORS + v]) for v in range(VECTORS)]
+        for phi, value in zip(sums, results, strict=True):
+            phi.add_incoming(value, loop)
+        k_next = builder.add(k, i64(1))
+        k.add_incoming(k_next, loop)
+        builder.cbranch(builder.icmp_signed("<", k_next, depth), loop, done)
+
+        builder.position_at_end(done)
+        for place, value in zip(places, results, strict=True):
+            builder.store(value, self.address(c, place, kind.sums)).align = self.size
+
+    def _phi(self, kind: ir.Type, *incoming: tuple[Any, Any]) -> Any:
+        phi = self.builder.phi(kind)
+        for value, block in incoming:
+            phi.add_incoming(value, block)
+        return phi
+
+
+def _make_tile(rows: int) -> Any:
+    """The intrinsic for `rows` rows; flat arrays a, b, c with the index where each panel or tile starts."""
+
+    @intrinsic
+    def tile_of_rows(
+        typing_context: Any, a: Any, a_at: Any, b: Any, b_at: Any, c: Any, c_at: Any, ldc: Any, depth: Any, more: Any
+    ) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            emitter = _Tile(builder, _kind(a.dtype), rows)
+
+            def start(position: int) -> Any:
+                array = context.make_array(signature.args[position])(context, builder, args[position])
+                base = builder.ptrtoint(array.data, ir.IntType(64))
+                return builder.add(base, builder.mul(args[position + 1], ir.IntType(64)(emitter.size)))
+
+            emitter.emit(start(0), start(2), start(4), args[6], args[7], args[8])
+            return context.get_dummy_value()
+
+        return types.void(a, types.intp, b, types.intp, c, types.intp, types.intp, types.intp, types.boolean), codegen
+
+    return tile_of_rows
+
+
+def tile_in_numpy(
+    a: np.ndarray, a_at: int, b: np.ndarray, b_at: int, c: np.ndarray, c_at: int, ldc: int, depth: int, more: bool,
+    rows: int,
+) -> None:  # fmt: skip
+    """What `tile` does, for runs without the compiler and as the oracle of its tests."""
+    columns = COLUMNS_64 if a.dtype == np.float64 else COLUMNS
+    a_panel = a[a_at : a_at + depth * rows].reshape(depth, rows)
+    b_panel = b[b_at : b_at + depth * columns].reshape(depth, columns)
+    if a.dtype == np.uint32:
+        a_panel, b_panel = (
+            np.stack([panel << 16, panel & 0xFFFF0000], 1).astype(np.uint32).view(np.float32).reshape(2 * depth, -1)
+            for panel in (a_panel, b_panel)
+        )
+    for row in range(rows):
+        target = c[c_at + row * ldc : c_at + row * ldc + columns]
+        target[:] = (target if more else 0) + a_panel[:, row] @ b_panel
+
+
+if config.DISABLE_JIT:
+    tile = tile_in_numpy
+else:
+    _1, _2, _3, _4, _5, _6, _7, _8 = (_make_tile(min(rows, ROWS)) for rows in range(1, 9))
+
+    @jit
+    def tile(
+        a: np.ndarray, a_at: int, b: np.ndarray, b_at: int, c: np.ndarray, c_at: int, ldc: int, depth: int, more: bool,
+        rows: int,
+    ) -> None:  # fmt: skip
+        """One tile: c (+)= a panel of `rows` rows times a panel of COLUMNS columns.
+
+        Args:
+            a, b, c: flat arrays, a and b of one element type, c of its sums.
+            a_at, b_at, c_at: where the panels and the tile start.
+            ldc: distance of the tile's rows in c.
+            depth: elements (bfloat16: pairs) along k, at least 1.
+            more: add to what c holds instead of overwriting it.
+            rows: 1 to ROWS.
+        """
+        if rows == 8:
+            _8(a, a_at, b, b_at, c, c_at, ldc, depth, more)
+        elif rows == 7:
+            _7(a, a_at, b, b_at, c, c_at, ldc, depth, more)
+        elif rows == 6:
+            _6(a, a_at, b, b_at, c, c_at, ldc, depth, more)
+        elif rows == 5:
+            _5(a, a_at, b, b_at, c, c_at, ldc, depth, more)
+        elif rows == 4:
+            _4(a, a_at, b, b_at, c, c_at, ldc, depth, more)
+        elif rows == 3:
+            _3(a, a_at, b, b_at, c, c_at, ldc, depth, more)
+        elif rows == 2:
+            _2(a, a_at, b, b_at, c, c_at, ldc, depth, more)
+        else:
+            _1(a, a_at, b, b_at, c, c_at, ldc, depth, more)

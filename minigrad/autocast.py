@@ -1,0 +1,67 @@
+"""Products in bfloat16: ``with autocast("cpu", dtype=bfloat16):`` as in PyTorch.
+
+Inside, the products of linear, LSTM, GRU and the fused output layer round their float32 operands to bfloat16 and sum in
+float32. Weights, states, gates, losses, gradients and optimiser stay float32. A gradient is computed in the precision
+of its forward, wherever backward is called. float64 operands are never rounded.
+"""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Any
+
+from minigrad.dtypes import float32
+
+
+class _BFloat16:
+    """Names the precision of products; no array has this dtype."""
+
+    def __repr__(self) -> str:
+        return "bfloat16"
+
+
+bfloat16 = _BFloat16()
+
+
+class _Setting(threading.local):
+    bf16 = False
+
+
+_setting = _Setting()
+
+
+def bf16_enabled() -> bool:
+    """Whether products of this thread are in bfloat16 now."""
+    return _setting.bf16
+
+
+class autocast:  # noqa: N801  (PyTorch's name, used like a function)
+    """Within the block products run in ``dtype``.
+
+    Args:
+        device_type: "cpu".
+        dtype: bfloat16, or float32 to switch it off inside another block.
+        enabled: False leaves products in float32.
+
+    Raises:
+        ValueError: another device or dtype.
+    """
+
+    def __init__(self, device_type: str = "cpu", dtype: Any = bfloat16, enabled: bool = True) -> None:
+        if device_type != "cpu":
+            raise ValueError(f"autocast: device_type is {device_type!r}; expected 'cpu'")
+        if dtype is not bfloat16 and dtype != float32:
+            raise ValueError(f"autocast: dtype is {dtype}; expected bfloat16 or float32")
+        self._bf16 = enabled and dtype is bfloat16
+        self._former: list[bool] = []
+
+    def __enter__(self) -> autocast:
+        self._former.append(_setting.bf16)
+        _setting.bf16 = self._bf16
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _setting.bf16 = self._former.pop()
