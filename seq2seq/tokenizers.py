@@ -10,10 +10,12 @@ subwords of Kudo and Richardson 2018 (SentencePiece).
 
 import base64
 import binascii
+import contextlib
 import importlib.util
 import io
 import re
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from seq2seq.errors import UserError
@@ -279,7 +281,8 @@ def _decoded_model(text: str) -> bytes:
 def _spacy_splitter(language: str) -> Any:
     """spaCy's rules without any trained model; they reproduce the vocabularies of the tutorials."""
     try:
-        import spacy
+        with _hidden("torch", "tensorflow", "mxnet", "cupy"):
+            import spacy
     except ImportError:
         raise UserError(
             "tokenizer word: made with spaCy, which is not installed; pip install spacy (or minigrad-seq2seq[spacy])"
@@ -289,7 +292,22 @@ def _spacy_splitter(language: str) -> Any:
     except ImportError as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"tokenizer word: spaCy has no rules for language {language!r} ({reason})") from None
-    return lambda sentence: [token.text for token in rules(sentence)]
+    return lambda sentence: [sys.intern(token.text) for token in rules(sentence)]  # one string for equal words
+
+
+@contextlib.contextmanager
+def _hidden(*names: str) -> Iterator[None]:
+    """Inside, these packages cannot be imported, unless they already are.
+
+    spaCy imports any tensor library that it finds; its rules use none, and PyTorch alone costs 250 MB and seconds.
+    """
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  (None is how Python marks it)
+    try:
+        yield
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)
 
 
 def _moses_splitter(language: str) -> Any:

@@ -4,6 +4,7 @@ import base64
 import importlib.util
 import json
 import re
+import subprocess
 import sys
 from typing import Any
 
@@ -156,3 +157,14 @@ def test_foreign_configurations_are_refused(case: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         tokenizer_from_config(config)
     assert "\n" not in str(caught.value)
+
+
+def test_spacy_imports_no_tensor_library() -> None:
+    """spaCy would import PyTorch wherever it is installed, for 250 MB and nothing."""
+    pytest.importorskip("spacy")
+    code = (
+        "import sys; from seq2seq.tokenizers import WordTokenizer; "
+        "print(WordTokenizer('en', 'spacy').tokenize(\"don't\"), 'torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "['do', \"n't\"] False\n"
