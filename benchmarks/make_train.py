@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from peers.worker import best_environment
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -23,7 +25,7 @@ def run_once() -> tuple[float, dict]:
     """Seconds from clone to the end of ``make train``, and the scores of what it trained."""
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "minigrad"
-        environment = dict(os.environ, NUMBA_CACHE_DIR=str(Path(folder) / "kernels"))
+        environment = dict(best_environment(), NUMBA_CACHE_DIR=str(Path(folder) / "kernels"))
         start = time.perf_counter()
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
         subprocess.run(["make", "train"], cwd=clone, env=environment, check=True, capture_output=True)

@@ -1,7 +1,9 @@
-"""Write the README's table of results from the JSON under benchmarks/results, so that no figure is typed by hand.
+"""Write the README's tables and plot from the JSON under benchmarks/results, so that no figure is typed by hand.
 
-python benchmarks/report.py            rewrite the table in README.md
-python benchmarks/report.py --check    exit code 1 if the table there is not the one the files give
+python benchmarks/report.py            rewrite them in README.md
+python benchmarks/report.py --check    exit code 1 if what stands there is not what the files give
+
+A file that is missing leaves its rows out. The tables of speed are made by `speed.py`.
 """
 
 from __future__ import annotations
@@ -9,20 +11,35 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import plots
+import speed
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+PLOT = "scaling.svg"
 BEGIN, END = "<!-- results: written by benchmarks/report.py -->", "<!-- end of results -->"
 
 MULTI30K = "python -m seq2seq.train --data multi30k"
 PUBLISHED_BLEU, PUBLISHED_PPL = 13.76, 43.83  # the tutorials' first model, as its published notebook prints them
 
+Rows = list[tuple[str, ...]]
+
 
 def read(name: str) -> Any:
     return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+
+
+def present(make: Callable[[], Rows]) -> Rows:
+    """The rows, or none where a file of theirs is missing."""
+    try:
+        return make()
+    except FileNotFoundError:
+        return []
 
 
 def validations(name: str) -> list[dict[str, Any]]:
@@ -30,12 +47,7 @@ def validations(name: str) -> list[dict[str, Any]]:
     return [record for record in map(json.loads, lines) if "val_loss" in record]
 
 
-def rows() -> list[tuple[str, str, str]]:
-    """(what, figure, command) per line of the table."""
-    return [*numbers_rows(), *multi30k_rows(), *speed_rows(), *startup_rows()]
-
-
-def numbers_rows() -> list[tuple[str, str, str]]:
+def numbers_rows() -> Rows:
     test, timing = read("numbers/test.json"), read("make_train.json")
     return [
         (
@@ -52,7 +64,7 @@ def numbers_rows() -> list[tuple[str, str, str]]:
     ]
 
 
-def multi30k_rows() -> list[tuple[str, str, str]]:
+def multi30k_rows() -> Rows:
     greedy, beam, manifest = (read(f"multi30k/{n}.json") for n in ("test", "test-beam5", "manifest"))
     best = min(validations("multi30k"), key=lambda record: record["val_loss"])
     evaluate = "`python -m seq2seq.evaluate runs/multi30k-1`"
@@ -78,35 +90,7 @@ def multi30k_rows() -> list[tuple[str, str, str]]:
     ]
 
 
-def speed_rows() -> list[tuple[str, str, str]]:
-    training, decoding = read("training_step.json"), read("decoding.json")
-    torch = f"PyTorch {training['versions']['torch']}"
-    ways = {"forcing_1.0": "the right word always given", "forcing_0.5": "the tutorials' loop, forcing 0.5"}
-    lines = [
-        (
-            f"Training step of that model, {way}: time of {torch} over ours, both float32 on {training['cores']} cores",
-            _ratio(training[name]["ratio"]),
-            "`python benchmarks/training_step.py --data-dir DIR`",
-        )
-        for name, way in ways.items()
-    ]
-    lines += [
-        (
-            f"Decoding {name}, 15 words in, 15 out: the same ratio",
-            _ratio(found["ratio"]),
-            "`python benchmarks/decoding.py`",
-        )
-        for name, found in decoding.items()
-        if "sentence" in name
-    ]
-    return lines
-
-
-def _ratio(ratio: dict[str, float]) -> str:
-    return f"{ratio['median']:.2f} (middle half {ratio['low']:.2f} to {ratio['high']:.2f})"
-
-
-def startup_rows() -> list[tuple[str, str, str]]:
+def startup_rows() -> Rows:
     seconds = read("startup.json")["seconds"]
     names = {
         "import": "`import minigrad`",
@@ -116,27 +100,43 @@ def startup_rows() -> list[tuple[str, str, str]]:
     return [(text, f"{median(seconds[name]):.2f} s", "`python benchmarks/startup.py`") for name, text in names.items()]
 
 
-def table() -> str:
-    lines = ["| what | figure | command |", "|---|---|---|"]
-    lines += [f"| {what} | {figure} | {command} |" for what, figure, command in rows()]
-    return "\n".join(lines)
+def as_table(head: tuple[str, ...], rows: Rows) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("|" + "|".join(f" {cell} " if cell != "---" else cell for cell in line) + "|" for line in lines)
 
 
-def with_table(text: str) -> str:
+def figures() -> str:
+    """Everything between the markers."""
+    rows = [row for make in (numbers_rows, multi30k_rows, startup_rows) for row in present(make)]
+    parts = [as_table(("what", "figure", "command"), rows)]
+    found = {name: read(f"{name}.json") for name in speed.FILES if (RESULTS / f"{name}.json").exists()}
+    parts += [part if isinstance(part, str) else as_table(part[0], part[1:]) for part in speed.sections(found)]
+    if (RESULTS / "scaling.json").exists():
+        parts.append(f"![Time per token over batch size, cells, steps, words, threads](benchmarks/results/{PLOT})")
+    return "\n\n".join(parts)
+
+
+def plot() -> str | None:
+    """The SVG, or None without its file."""
+    return plots.scaling(read("scaling.json")) if (RESULTS / "scaling.json").exists() else None
+
+
+def with_figures(text: str) -> str:
     head, rest = text.split(BEGIN)
-    return f"{head}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
+    return f"{head}{BEGIN}\n{figures()}\n{END}{rest.split(END)[1]}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="change nothing; say whether the table is current")
+    parser.add_argument("--check", action="store_true", help="change nothing; say whether the figures are current")
     options = parser.parse_args()
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    new = with_table(text)
+    files = {ROOT / "README.md": with_figures((ROOT / "README.md").read_text(encoding="utf-8"))}
+    if (drawing := plot()) is not None:
+        files[RESULTS / PLOT] = drawing
     if options.check:
-        return int(text != new)
-    readme.write_text(new, encoding="utf-8")
+        return int(any(not path.exists() or path.read_text(encoding="utf-8") != new for path, new in files.items()))
+    for path, new in files.items():
+        path.write_text(new, encoding="utf-8")
     return 0
 
 

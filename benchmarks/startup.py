@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from statistics import median
+
+from peers.worker import best_environment
 
 IMPORT = "import time; t = time.perf_counter(); import minigrad; print(time.perf_counter() - t)"
 STEP = """
@@ -47,7 +48,7 @@ print(times[0] - min(times))
 
 def seconds(code: str, cache: str | None = None) -> float:
     """What the program printed, run in a fresh interpreter, with the kernel cache in ``cache`` if given."""
-    environment = dict(os.environ, **({"NUMBA_CACHE_DIR": cache} if cache else {}))
+    environment = dict(best_environment(), **({"NUMBA_CACHE_DIR": cache} if cache else {}))
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     return float(result.stdout)
 

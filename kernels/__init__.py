@@ -1,4 +1,5 @@
-"""Array kernels with hand-written gradients: arrays in, arrays out; no tape, no modules, no global state.
+"""Array kernels with hand-written gradients: arrays in, arrays out; no tape, no modules, no global state but
+the number of threads.
 
 Dimensions
     T time steps, N batch rows, I input size, H hidden size, L layers, V vocabulary size, E embedding size, K beam size,
@@ -10,48 +11,89 @@ Layout
 
 Contract
     Every kernel exists with the same name and signature in `kernels.reference` (the oracle: one line per equation) and
-    in `kernels.cpu` (BLAS + Numba). The names exported here check their arguments, choose the backend from the type of
-    the arrays, and call it. Non-contiguous arguments are accepted and made contiguous. A `*_forward` that needs
+    in `kernels.cpu` (Numba, without a BLAS). The names exported here check their arguments, choose the backend from the
+    type of the arrays, and call it. Non-contiguous arguments are accepted and made contiguous. A `*_forward` that needs
     something later returns it as its last result, a named cache. The cache belongs to the backend that made it, may
     share memory with the inputs and outputs of the forward call, and goes unchanged into `*_backward`. Arguments are
-    read-only, save for the arrays `adam_step` updates. Results are assigned, never accumulated: adding up gradients is
-    the caller's work. An incoming gradient may be None where the docstring says so, which means zero. Sums run in a
-    fixed order without atomics: two equal calls give equal bits. A NaN or an infinity is never swallowed.
+    read-only, save for the arrays that an optimiser's step updates. Results are assigned, never accumulated: adding up
+    gradients is the caller's work. An incoming gradient may be None where the docstring says so, which means zero. Sums
+    run in a fixed order without atomics: two equal calls give equal bits. A NaN or an infinity is never swallowed.
 
 Importing this package compiles nothing and does not import Numba; the first call does.
 """
 
+from kernels.compiled import compiled_marker
 from kernels.dispatch import (
+    adam_replay,
+    adam_rows_step,
+    adam_scalars,
     adam_step,
     backend_for,
+    beam_decode,
     cross_entropy_backward,
     cross_entropy_forward,
     dropout,
     embedding_backward,
     embedding_forward,
+    greedy_decode,
     gru_backward,
     gru_forward,
+    linear_argmax,
+    linear_backward,
+    linear_cross_entropy_backward,
+    linear_cross_entropy_forward,
+    linear_forward,
     lstm_backward,
+    lstm_continue,
+    lstm_finish,
     lstm_forward,
+    lstm_start,
+    matmul,
+    pack_decoder,
     random_bits,
+    rmsprop_step,
+    sgd_rows_step,
+    sgd_step,
     sum_of_squares,
 )
+from kernels.threads import get_num_threads, set_num_threads
 
 # Another distribution also installs an import named `kernels`; this tells ours from it.
 __minigrad_kernels__ = True
 
 __all__ = [
+    "adam_replay",
+    "adam_rows_step",
+    "adam_scalars",
     "adam_step",
     "backend_for",
+    "beam_decode",
+    "compiled_marker",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "dropout",
     "embedding_backward",
     "embedding_forward",
+    "get_num_threads",
+    "greedy_decode",
     "gru_backward",
     "gru_forward",
+    "linear_argmax",
+    "linear_backward",
+    "linear_cross_entropy_backward",
+    "linear_cross_entropy_forward",
+    "linear_forward",
     "lstm_backward",
+    "lstm_continue",
+    "lstm_finish",
     "lstm_forward",
+    "lstm_start",
+    "matmul",
+    "pack_decoder",
     "random_bits",
+    "rmsprop_step",
+    "set_num_threads",
+    "sgd_rows_step",
+    "sgd_step",
     "sum_of_squares",
 ]

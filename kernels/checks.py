@@ -70,6 +70,16 @@ def check_ids(function: str, name: str, ids: Any, limit: int, limit_name: str) -
         raise IndexError(f"{function}: {name} holds {worst}; expected 0..{limit_name}-1 = 0..{limit - 1}")
 
 
+def check_rows(function: str, rows: Any, limit: int) -> None:
+    """rows (R,) is int64, ascending without repetition, in 0..limit-1. Raises TypeError, ValueError, IndexError."""
+    if rows.dtype != np.int64:
+        raise TypeError(f"{function}: rows has dtype {rows.dtype}; expected int64")
+    check_rank(function, "rows", rows, 1, "(R,)")
+    if rows.size and not (rows[1:] > rows[:-1]).all():
+        raise ValueError(f"{function}: rows holds {rows.tolist()[:8]}; expected distinct rows in ascending order")
+    check_ids(function, "rows", rows, limit, "V")
+
+
 def check_range(function: str, name: str, value: float, low: float, high: float) -> None:
     """low <= value <= high; a NaN fails. Raises ValueError."""
     if not low <= value <= high:

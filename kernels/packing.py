@@ -34,18 +34,28 @@ class Packing(NamedTuple):
         """P, the number of real tokens."""
         return self.num_steps * self.batch_size if self.rows is None else len(self.rows)
 
-    def pack(self, padded: np.ndarray) -> np.ndarray:
-        """(T, N, F) -> (P, F); a view where no row has padding."""
-        flat = padded.reshape(self.num_steps * self.batch_size, padded.shape[2])
-        return flat if self.rows is None else flat[self.rows]
+    def tokens_before(self, step: int) -> int:
+        """How many of the P tokens lie before a step."""
+        return int(self.steps[step, 1]) - self.batch_size if step < len(self.steps) else self.num_tokens
 
-    def unpack(self, tokens: np.ndarray) -> np.ndarray:
-        """(P, F) -> (T, N, F) with zeros in the padding; a view where no row has padding."""
-        shape = (self.num_steps, self.batch_size, tokens.shape[1])
+    def pack(self, padded: np.ndarray, start: int = 0) -> np.ndarray:
+        """(S, N, F), steps start .. start + S - 1 -> their tokens (., F); a view where no row has padding."""
+        flat = padded.reshape(len(padded) * self.batch_size, padded.shape[2])
+        if self.rows is None:
+            return flat
+        rows = self.rows[self.tokens_before(start) : self.tokens_before(start + len(padded))]
+        return flat[rows - start * self.batch_size]
+
+    def unpack(self, tokens: np.ndarray, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Tokens (., F) of steps start .. stop - 1 (by default all) -> (S, N, F), zeros in the padding; a view where no
+        row has padding."""
+        stop = self.num_steps if stop is None else stop
+        shape = (stop - start, self.batch_size, tokens.shape[1])
         if self.rows is None:
             return tokens.reshape(shape)
         padded = np.zeros(shape, tokens.dtype)
-        padded.reshape(-1, tokens.shape[1])[self.rows] = tokens
+        rows = self.rows[self.tokens_before(start) : self.tokens_before(stop)]
+        padded.reshape(-1, tokens.shape[1])[rows - start * self.batch_size] = tokens
         return padded
 
     def sort(self, state: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ if not getattr(_kernels, "__minigrad_kernels__", False):
     )
 
 from minigrad import tensor as _tensor_module  # noqa: I001  (first: ops build on Tensor)
+from kernels import compiled_marker, get_num_threads, set_num_threads
 from minigrad import methods as _methods
 from minigrad import autograd, backends, cuda, nn, optim, random
 from minigrad.autocast import autocast, bfloat16

@@ -8,6 +8,7 @@ of its forward, wherever backward is called. float64 operands are never rounded.
 from __future__ import annotations
 
 import threading
+from contextlib import ContextDecorator
 from types import TracebackType
 from typing import Any
 
@@ -25,7 +26,11 @@ bfloat16 = _BFloat16()
 
 
 class _Setting(threading.local):
-    bf16 = False
+    """Of one thread: whether products are rounded, and what to return to at the end of each block it is in."""
+
+    def __init__(self) -> None:
+        self.bf16 = False
+        self.former: list[bool] = []
 
 
 _setting = _Setting()
@@ -36,8 +41,8 @@ def bf16_enabled() -> bool:
     return _setting.bf16
 
 
-class autocast:  # noqa: N801  (PyTorch's name, used like a function)
-    """Within the block products run in ``dtype``.
+class autocast(ContextDecorator):  # noqa: N801  (PyTorch's name, used like a function)
+    """Within the block, or the decorated function, products of this thread run in ``dtype``.
 
     Args:
         device_type: "cpu".
@@ -54,14 +59,13 @@ class autocast:  # noqa: N801  (PyTorch's name, used like a function)
         if dtype is not bfloat16 and dtype != float32:
             raise ValueError(f"autocast: dtype is {dtype}; expected bfloat16 or float32")
         self._bf16 = enabled and dtype is bfloat16
-        self._former: list[bool] = []
 
     def __enter__(self) -> autocast:
-        self._former.append(_setting.bf16)
+        _setting.former.append(_setting.bf16)
         _setting.bf16 = self._bf16
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _setting.bf16 = self._former.pop()
+        _setting.bf16 = _setting.former.pop()

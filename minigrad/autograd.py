@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import numpy as np
+from typing import Any
 
 from minigrad.function import Function
 from minigrad.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
-from minigrad.tape import Leaf, Node, walk_back
-from minigrad.tensor import Tensor
+from minigrad.tape import Gradient, Leaf, Node, walk_back
+from minigrad.tensor import Tensor, accumulated
 
 __all__ = [
     "Function", "Variable", "backward", "enable_grad", "grad", "inference_mode", "is_grad_enabled", "no_grad",
@@ -48,8 +47,10 @@ def grad(
     retain_graph: bool | None = None,
     create_graph: bool = False,
     allow_unused: bool = False,
-) -> tuple[Tensor | None, ...]:
+) -> tuple[Any, ...]:
     """Gradients of ``outputs`` with respect to ``inputs`` (any recorded tensors), without touching ``.grad``.
+
+    Each is a Tensor, a RowGradient where only ``embedding(..., sparse=True)`` used the input, or None.
 
     Raises RuntimeError if an input does not influence the outputs and ``allow_unused`` is False.
     """
@@ -67,15 +68,23 @@ def grad(
         )
     arrays = [output.initial_grad(seed) for output, seed in zip(outputs, seeds, strict=True)]
 
-    def deliver(leaf: Leaf, array: np.ndarray, owned: bool) -> None:
+    def deliver(leaf: Leaf, array: Gradient, owned: bool) -> None:
         if id(leaf) in leaves:
             leaves[id(leaf)].append(array)
 
     walk_back([output.edge() for output in outputs], arrays, bool(retain_graph), capture, deliver)
-    results = [Tensor(sum(slot[1:], slot[0].copy())) if slot else None for slot in slots]
+    results = [_total(slot) for slot in slots]
     for position, result in enumerate(results):
         if result is None and not allow_unused:
             raise RuntimeError(
                 f"grad: input {position} was not used to compute the outputs; pass allow_unused=True to get None"
             )
     return tuple(results)
+
+
+def _total(pieces: list[Gradient]) -> Any:
+    """The sum of the gradients that arrived, with memory of its own; None if none did."""
+    total = None
+    for piece in pieces:
+        total = accumulated(total, piece, False)
+    return total

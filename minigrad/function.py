@@ -21,10 +21,16 @@ from minigrad.tensor import Tensor, View
 
 
 class Context:
-    """What one forward call leaves for its backward: saved arrays and any attribute the op sets."""
+    """What one forward call leaves for its backward: saved arrays and any attribute the op sets.
+
+    Attributes:
+        needs_input_grad: for each argument of forward, whether its gradient may be asked for.
+        last_use: set for backward: what is kept here will not be needed again, so it may be overwritten.
+    """
 
     def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs_input_grad
+        self.last_use = False
         self.saved: tuple[Any, ...] = ()
 
     def __getattr__(self, name: str) -> Any:
@@ -59,6 +65,11 @@ class Function:
         raise NotImplementedError
 
     @classmethod
+    def unwrap(cls, args: tuple) -> list:
+        """The arguments as ``forward`` gets them: Tensors as their arrays."""
+        return [a.array if isinstance(a, Tensor) else a for a in args]
+
+    @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Run forward on the arrays of ``args`` (Tensors or constants); Tensors out, recorded where needed."""
         grad_enabled = is_grad_enabled()
@@ -68,7 +79,7 @@ class Function:
                 if isinstance(a, Tensor):
                     a.check_not_stale(cls.__name__)
         ctx = Context(needs)
-        result = cls.forward(ctx, *[a.array if isinstance(a, Tensor) else a for a in args], **kwargs)
+        result = cls.forward(ctx, *cls.unwrap(args), **kwargs)
         arrays = result if isinstance(result, tuple) else (result,)
         outputs = tuple(Tensor(array) for array in arrays)
         if cls.view and np.may_share_memory(args[0].array, outputs[0].array):

@@ -4,7 +4,7 @@ The walk is iterative, linear in the number of recorded calls, and in a fixed or
 recorded uses its outputs have, and visits a node when all of them have delivered their gradient. Gradients are popped
 as they are used and saved arrays are dropped node by node, so memory falls while the walk goes on. Accumulation never
 writes into an array that an op may still hold: the first gradient is kept as it is, the second makes a new array which
-the walk owns, later ones are added in place.
+the walk owns, later ones are added in place. A row-wise gradient reaches leaves as it is; a node gets it dense.
 """
 
 from __future__ import annotations
@@ -14,21 +14,28 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from minigrad.rows import RowGradient
+
+Gradient = np.ndarray | RowGradient
+
 
 class Leaf(Protocol):
     """What the tape knows of a tensor that the user made."""
 
-    def accumulate_grad(self, grad: np.ndarray, owned: bool) -> None:
+    def accumulate_grad(self, grad: Gradient, owned: bool) -> None:
         """Add to its gradient; ``owned``: nobody else holds the array."""
 
 
 class Version:
-    """How often the memory behind some tensors was changed in place; ``recorded`` once such a change is on the tape."""
+    """How often the memory behind some tensors was changed in place; ``recorded`` once such a change is on the tape.
 
-    __slots__ = ("recorded", "value")
+    ``handed_out`` counts how often the memory was given to someone whose changes go unnoticed: ``numpy()``, ``data``.
+    """
+
+    __slots__ = ("handed_out", "recorded", "value")
 
     def __init__(self) -> None:
-        self.value = 0
+        self.value = self.handed_out = 0
         self.recorded = False
 
 
@@ -76,6 +83,7 @@ class Node:
                     f"backward: a tensor that {name} saved for its gradient was changed in place afterwards; "
                     "change it before the use, or use clone()"
                 )
+        ctx.last_use = release
         if release:
             self.ctx, self.versions = None, []
         result = self.function.backward(ctx, *grads)
@@ -118,7 +126,7 @@ def walk_back(
     grads: Sequence[np.ndarray],
     retain_graph: bool = False,
     capture: dict[tuple[Node, int], list] | None = None,
-    on_leaf: Callable[[Leaf, np.ndarray, bool], None] | None = None,
+    on_leaf: Callable[[Leaf, Gradient, bool], None] | None = None,
 ) -> None:
     """Walk back from outputs, given by their edges, with their gradients ``grads``; leaves accumulate.
 
@@ -128,9 +136,9 @@ def walk_back(
     gradients = _Gradients()
     roots: list[Node] = []
 
-    def deliver(edge: Edge, grad: np.ndarray, owned: bool) -> None:
+    def deliver(edge: Edge, grad: Gradient, owned: bool) -> None:
         if edge.node is not None:
-            gradients.add(edge.node, edge.output, grad, owned)
+            gradients.add(edge.node, edge.output, grad, owned)  # type: ignore[arg-type]  # see _checked
         elif edge.leaf is not None and on_leaf is not None:
             on_leaf(edge.leaf, grad, owned)
         elif edge.leaf is not None:
@@ -155,7 +163,7 @@ def walk_back(
 
 def _visit(
     node: Node, grad_outputs: list[np.ndarray | None], retain_graph: bool, capture: dict[tuple[Node, int], list]
-) -> list[tuple[Edge, np.ndarray | None, bool]]:
+) -> list[tuple[Edge, Gradient | None, bool]]:
     """Run one node backward: for each input that wants one, its gradient and whether the walk owns that array."""
     for index, arrived in enumerate(grad_outputs):
         if arrived is not None and (node, index) in capture:
@@ -189,10 +197,14 @@ def _count_uses(roots: list[Node]) -> dict[Node, int]:
     return uses
 
 
-def _checked(grad: np.ndarray, edge: Edge, node: Node) -> np.ndarray:
+def _checked(grad: Gradient, edge: Edge, node: Node) -> Gradient:
+    """A gradient of the input's shape, in its dtype; dense if an op is to take it."""
     if grad.shape != edge.shape:
         raise RuntimeError(
             f"{node.function.__name__}.backward returned a gradient of shape {grad.shape}; "
             f"expected {edge.shape}, the shape of its input"
         )
+    if isinstance(grad, RowGradient):
+        grad = grad.astype(edge.dtype)
+        return grad if edge.node is None else grad.dense_array()
     return np.asarray(grad, edge.dtype)

@@ -15,7 +15,8 @@ import numpy as np
 from minigrad.device import CPU
 from minigrad.device import device as Device
 from minigrad.dtypes import bool_, float32, int64, is_floating
-from minigrad.tape import Edge, Node, Version, walk_back
+from minigrad.rows import RowGradient
+from minigrad.tape import Edge, Gradient, Node, Version, walk_back
 
 
 class View(NamedTuple):
@@ -38,6 +39,7 @@ class Tensor:
 
     __slots__ = ("__weakref__", "_index", "_node", "_seen", "_view", "array", "grad", "requires_grad", "version")
     __array_ufunc__ = None  # ndarray + Tensor is left to Tensor.__radd__
+    is_sparse = False  # only gradients can be: RowGradient
 
     def __init__(self, data: Any = (), *sizes: int, requires_grad: bool = False) -> None:
         if isinstance(data, np.ndarray):
@@ -51,7 +53,7 @@ class Tensor:
         if requires_grad and not is_floating(self.array.dtype):
             raise RuntimeError(f"Tensor: only floating tensors can require gradients; got dtype {self.array.dtype}")
         self.requires_grad = requires_grad
-        self.grad: Tensor | None = None
+        self.grad: Any = None  # Tensor, RowGradient, None
         self._node: Node | None = None
         self._index = 0
         self.version = Version()
@@ -127,12 +129,9 @@ class Tensor:
             raise NotImplementedError("backward: create_graph=True is not supported")
         walk_back([self.edge()], [self.initial_grad(gradient)], retain_graph)
 
-    def accumulate_grad(self, grad: np.ndarray, owned: bool) -> None:
+    def accumulate_grad(self, grad: Gradient, owned: bool) -> None:
         """``self.grad += grad``; the first gradient is kept without a copy if nobody else holds it (``owned``)."""
-        if self.grad is None:
-            self.grad = Tensor(grad if owned and grad.flags.c_contiguous else grad.copy())
-        else:
-            self.grad.array += grad
+        self.grad = accumulated(self.grad, grad, owned)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         if not self.is_leaf and not requires_grad:
@@ -156,6 +155,7 @@ class Tensor:
     @property
     def data(self) -> Tensor:
         """The same memory, off the tape, with a version of its own: changing it is not noticed by backward."""
+        self.version.handed_out += 1
         return Tensor(self.array)
 
     @data.setter
@@ -216,6 +216,7 @@ class Tensor:
         """The array itself, sharing memory. RuntimeError for a tensor that requires a gradient: use detach()."""
         if self.requires_grad:
             raise RuntimeError("numpy: this tensor requires a gradient; use detach().numpy()")
+        self.version.handed_out += 1
         return self.array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -284,6 +285,29 @@ class Tensor:
         def __gt__(self, other: Any) -> Tensor: ...
         def __le__(self, other: Any) -> Tensor: ...
         def __ge__(self, other: Any) -> Tensor: ...
+
+
+def accumulated(held: Any, grad: Gradient, owned: bool) -> Any:
+    """The sum of ``held`` (Tensor, RowGradient or None), which may be changed in place, and ``grad``.
+
+    Row-wise gradients stay so among themselves, and become dense where they meet a dense one. ``owned``: nobody else
+    holds the arrays of ``grad``, so they may be kept.
+    """
+    if isinstance(grad, RowGradient):
+        if held is None:
+            return grad if owned else grad.clone()
+        if isinstance(held, RowGradient):
+            held.append(grad, owned)
+        else:
+            grad.add_to(held.array)
+        return held
+    if held is None or held.is_sparse:
+        array = grad if owned and grad.flags.c_contiguous else grad.copy()
+        if held is not None:
+            held.add_to(array)
+        return Tensor(array)
+    held.array += grad
+    return held
 
 
 def sizes(arguments: Sequence[Any]) -> tuple[int, ...]:

@@ -104,8 +104,11 @@ def _fail(message: str) -> int:
 
 
 def limit_threads(threads: int | None) -> None:
-    """Run the matrix products on ``threads`` processor threads from now on; None leaves them on all."""
+    """Compute on ``threads`` processor threads from now on; None leaves it to all."""
     if threads is not None:
         from threadpoolctl import threadpool_limits
 
+        import minigrad
+
+        minigrad.set_num_threads(threads)
         threadpool_limits(threads)

@@ -13,11 +13,11 @@ from seq2seq import config as settings
 from seq2seq import metrics
 from seq2seq.cli import OneLineParser, check_decoding, check_output, limit_threads, run_command, write_output
 from seq2seq.config import Config
-from seq2seq.data import Dataset, load_dataset, read_pairs
+from seq2seq.data import Dataset, EncodedSplit, load_dataset, read_pairs
 from seq2seq.evaluation import is_lowercase, split_losses
 from seq2seq.run_dir import require_same_data
-from seq2seq.text import require_known_words
-from seq2seq.translator import Translator
+from seq2seq.text import require_known_words, without_blanks
+from seq2seq.translator import PRECISIONS, Translator
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,6 +30,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--length-penalty", type=float, default=1.0, help="scores are divided by length to this power")
     parser.add_argument("--batch-size", type=int, default=64, help="sentences decoded together")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS,
+        help="of the matrix products that translate; by default as in training. bf16: also say how it changes BLEU",
+    )  # fmt: skip
     parser.add_argument("--json", help="write the figures to this file as well")
     parser.add_argument("--threads", type=int, help="processor threads; by default all")
     return parser
@@ -46,9 +50,14 @@ def evaluate(arguments: Sequence[str] | None = None) -> int:
     config = settings.load(run_dir)
     dataset = _dataset(config, options, run_dir)
     split = options.split or ("test" if "test" in dataset.splits else "valid")
-    translator = Translator.load(run_dir, options.checkpoint)
-    require_known_words(translator.codec, [src for src, _ in dataset.split(split)], options.test or f"split {split}")
-    result = score(translator, dataset, split, options.beam_size, options.length_penalty, options.batch_size)
+    translator = Translator.load(run_dir, options.checkpoint, options.precision)
+    encoded = translator.codec.encode_pairs(dataset.split(split))
+    require_known_words(translator.codec, encoded.src, options.test or f"split {split}")
+    decoding = options.beam_size, options.length_penalty, options.batch_size
+    result = score(translator, dataset, split, *decoding, encoded)
+    if options.precision == "bf16":
+        exact = Translator(translator.model, translator.codec, config, "fp32")
+        result["bleu_fp32"] = _bleu(exact, dataset, split, *decoding, encoded)
     print("\n".join(_table(result)))
     if options.json:
         write_output(options.json, json.dumps(result, indent=1) + "\n")
@@ -70,18 +79,20 @@ def _dataset(config: Config, options: argparse.Namespace, run_dir: Path) -> Data
 
 
 def score(
-    translator: Translator, dataset: Dataset, split: str, beam_size: int, length_penalty: float, batch_size: int
-) -> dict[str, Any]:
-    """All figures of one split.
+    translator: Translator, dataset: Dataset, split: str, beam_size: int, length_penalty: float, batch_size: int,
+    encoded: EncodedSplit | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """All figures of one split; ``encoded`` is the split in ids, where it has been encoded already.
 
     Returns:
         loss, ppl_forced, ppl_free; bleu and chrf of detokenised text and bleu_tokens of tokens as the model sees them
         (comparable with the tutorials), each with its signature; exact_match in percent; how they were decoded.
     """
     codec = translator.codec
-    forced, free, num_tokens = split_losses(translator, dataset.split(split))
-    sources = [src for src, _ in dataset.split(split)]
-    found = translator.search(sources, beam_size, length_penalty, 1, batch_size)
+    encoded = encoded or codec.encode_pairs(dataset.split(split))
+    forced, free, num_tokens = split_losses(translator, encoded)
+    sources = without_blanks(encoded.src, [src for src, _ in dataset.split(split)])
+    found = translator.search_ids(sources, beam_size, length_penalty, 1, batch_size)
     hypotheses = [codec.decode(best[0].ids) for best in found]
     tokens = [" ".join(codec.trg_vocabulary.decode(best[0].ids)) for best in found]
     references, lowercase = dataset.references(split), is_lowercase(codec)
@@ -94,20 +105,36 @@ def score(
     return {
         "data": dataset.name, "split": split, "sentences": len(sources), "target_tokens": num_tokens,
         "beam_size": beam_size, "length_penalty": length_penalty if beam_size > 1 else None,
+        "precision": translator.precision,
         "loss": forced / max(num_tokens, 1), "ppl_forced": metrics.perplexity(forced, num_tokens),
         "ppl_free": metrics.perplexity(free, num_tokens),
         "exact_match": metrics.exact_match(hypotheses, references, lowercase),
         **{name: figure.value for name, figure in scores.items()},
         "signatures": {name: figure.signature for name, figure in scores.items()},
+        "bleu_fp32": None,
     }  # fmt: skip
+
+
+def _bleu(
+    translator: Translator, dataset: Dataset, split: str, beam_size: int, length_penalty: float, batch_size: int,
+    encoded: EncodedSplit,
+) -> float:  # fmt: skip
+    """BLEU alone, as in ``score``."""
+    sources = without_blanks(encoded.src, [src for src, _ in dataset.split(split)])
+    hypotheses = translator.translate_ids(sources, beam_size, length_penalty, batch_size)
+    return metrics.bleu(hypotheses, dataset.references(split), is_lowercase(translator.codec)).value
 
 
 def _table(result: dict[str, Any]) -> list[str]:
     decoder = "greedy" if result["beam_size"] == 1 else f"beam {result['beam_size']}"
+    decoder += "" if result["precision"] == "fp32" else f", {result['precision']}"
     lines = [f"{result['data']} {result['split']}: {result['sentences']:,} sentences, {decoder}"]
     lines += [f"  {name:12} {result[name]:9.3f}" for name in ("loss", "ppl_forced", "ppl_free")]
     lines += [f"  {'exact_match':12} {result['exact_match']:9.3f} %"]
     lines += [f"  {n:12} {result[n]:9.3f}   {result['signatures'][n]}" for n in ("bleu", "chrf", "bleu_tokens")]
+    if result["bleu_fp32"] is not None:
+        change = result["bleu"] - result["bleu_fp32"]
+        lines += [f"  {'bleu_fp32':12} {result['bleu_fp32']:9.3f}   bf16 changes it by {change:+.3f}"]
     return lines
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from seq2seq import metrics
-from seq2seq.data import Dataset, Pair, evaluation_batches, make_batch
+from seq2seq.data import Dataset, EncodedSplit, evaluation_batches, make_batch
 from seq2seq.model import sequence_losses
-from seq2seq.text import TextCodec
+from seq2seq.text import TextCodec, without_blanks
 from seq2seq.translator import Translator
 
 
-def split_losses(translator: Translator, pairs: Sequence[Pair]) -> tuple[float, float, int]:
+def split_losses(translator: Translator, encoded: EncodedSplit) -> tuple[float, float, int]:
     """Summed -log p of the targets with the right words given, with the model's own words given, and their number."""
     settings = translator.settings
-    encoded = translator.codec.encode_pairs(pairs)
     order = evaluation_batches(encoded.src.lengths, encoded.trg.lengths, settings.batch_size)
     batches = [make_batch(encoded, indices, settings.reverse_source) for indices in order]
     forced, num_tokens = sequence_losses(translator.model, batches, teacher_forcing_ratio=1.0)
@@ -22,8 +19,13 @@ def split_losses(translator: Translator, pairs: Sequence[Pair]) -> tuple[float, 
     return forced, free, num_tokens
 
 
-def evaluate_split(translator: Translator, dataset: Dataset, split: str) -> dict[str, float]:
+def evaluate_split(
+    translator: Translator, dataset: Dataset, split: str, encoded: EncodedSplit | None = None
+) -> dict[str, float]:
     """Figures of a model on one split, translations greedy.
+
+    Args:
+        encoded: the split in ids, where it has been encoded already.
 
     Returns:
         val_loss: mean -log p per target token, the right words given. The choice between models is made by it.
@@ -31,8 +33,10 @@ def evaluate_split(translator: Translator, dataset: Dataset, split: str) -> dict
         bleu, exact_match: percent, of detokenised text (without case if the model was trained so).
     """
     pairs = dataset.split(split)
-    forced, free, num_tokens = split_losses(translator, pairs)
-    hypotheses = translator.translate([src for src, _ in pairs], batch_size=translator.settings.batch_size)
+    encoded = encoded or translator.codec.encode_pairs(pairs)
+    forced, free, num_tokens = split_losses(translator, encoded)
+    sources = without_blanks(encoded.src, [src for src, _ in pairs])
+    hypotheses = translator.translate_ids(sources, batch_size=translator.settings.batch_size)
     references = dataset.references(split)
     lowercase = is_lowercase(translator.codec)
     return {

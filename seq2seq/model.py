@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 import minigrad.nn.functional as F
-from minigrad import Tensor, nn, no_grad, random
+from minigrad import Tensor, autocast, nn, no_grad, random
 from seq2seq.config import Config
 from seq2seq.data import Batch
 from seq2seq.vocabulary import PAD_ID
@@ -38,7 +38,7 @@ class Encoder(nn.Module):
 
     def __init__(self, vocab_size: int, embedding_size: int, hidden_size: int, num_layers: int, dropout: float) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocab_size, embedding_size)
+        self.embedding = nn.Embedding(vocab_size, embedding_size, sparse=True)
         self.rnn = nn.LSTM(embedding_size, hidden_size, num_layers, dropout=dropout if num_layers > 1 else 0.0)
         self.dropout = nn.Dropout(dropout)
 
@@ -53,7 +53,7 @@ class Decoder(nn.Module):
 
     def __init__(self, vocab_size: int, embedding_size: int, hidden_size: int, num_layers: int, dropout: float) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocab_size, embedding_size)
+        self.embedding = nn.Embedding(vocab_size, embedding_size, sparse=True)
         self.rnn = nn.LSTM(embedding_size, hidden_size, num_layers, dropout=dropout if num_layers > 1 else 0.0)
         self.fc_out = nn.Linear(hidden_size, vocab_size)
         self.dropout = nn.Dropout(dropout)
@@ -62,6 +62,29 @@ class Decoder(nn.Module):
         """Any number of steps: trg_input (T,N) int64, lengths (N,) int64 up to T -> outputs (T,N,H), next state."""
         outputs, (h, c) = self.rnn(self.dropout(self.embedding(trg_input)), tuple(state), lengths=lengths)
         return outputs, State(h, c)
+
+
+class DecoderInPieces:
+    """A decoder whose next words may depend on its outputs: see ``nn.StackInPieces``. Arguments as ``Decoder.forward``,
+    with the number of steps in place of the words."""
+
+    def __init__(self, decoder: Decoder, state: State, num_steps: int, lengths: Array) -> None:
+        self._decoder = decoder
+        size = (num_steps, len(lengths), decoder.embedding.embedding_dim)
+        self._dropout = nn.DropoutInPieces(size, decoder.dropout.p, decoder.training, state.h.dtype)
+        self._stack = nn.StackInPieces(decoder.rnn, state, num_steps, lengths)
+        self._steps = 0
+
+    def extend(self, words: Array) -> Array:
+        """The next steps: words (S,N) -> outputs (S,N,H), off the tape."""
+        start, self._steps = self._steps, self._steps + len(words)
+        with no_grad():
+            embedded = self._decoder.embedding(Tensor(words)).array
+        return self._stack.extend(self._dropout.part(embedded, start))
+
+    def finish(self, words: Array) -> Tensor:
+        """All steps on the tape: words (T,N), those of the pieces -> outputs (T,N,H)."""
+        return self._stack.finish(self._dropout.whole(self._decoder.embedding(Tensor(words))))[0]
 
 
 class Seq2Seq(nn.Module):
@@ -74,6 +97,7 @@ class Seq2Seq(nn.Module):
 
     def __init__(self, src_vocab_size: int, trg_vocab_size: int, config: Config) -> None:
         super().__init__()
+        self.bf16 = config.precision == "bf16"
         sizes = config.embedding_size, config.hidden_size, config.num_layers, config.dropout
         self.encoder = Encoder(src_vocab_size, *sizes)
         self.decoder = Decoder(trg_vocab_size, *sizes)
@@ -84,33 +108,38 @@ class Seq2Seq(nn.Module):
         """The sum over all real target positions of -log p(word), a 0-d Tensor; divide by ``batch.num_trg_tokens``.
 
         After each step the decoder is given the right word with probability ``teacher_forcing_ratio``, else its own
-        best guess; the choice is made once for the whole batch, as in the tutorials. A step that follows a right word
-        does not wait for the one before it, so each run of them goes through one call.
+        best guess; the choice is made once for the whole batch, as in the tutorials. Products are in bfloat16 if the
+        model's precision is that.
         """
-        state = self.encoder(Tensor(batch.src), batch.src_lengths)
-        losses = []
-        guesses = None
-        for start, end in forced_runs(len(batch.trg_input), teacher_forcing_ratio):
-            trg_input = batch.trg_input[start:end]
-            if guesses is not None:
-                trg_input = np.concatenate([guesses[None], trg_input[1:]])
-            lengths = np.clip(batch.trg_lengths - start, 0, end - start)
-            outputs, state = self.decoder(Tensor(trg_input), state, lengths)
-            real = np.arange(end - start)[:, None] < lengths
-            logits = self.decoder.fc_out(outputs[real])
-            targets = Tensor(batch.trg_output[start:end][real])
-            losses.append(F.cross_entropy(logits, targets, reduction="sum", label_smoothing=label_smoothing))
-            guesses = _guesses(logits.array, real[-1])
-        return sum(losses[1:], losses[0])
+        with autocast("cpu", enabled=self.bf16):
+            state = self.encoder(Tensor(batch.src), batch.src_lengths)
+            real = np.arange(len(batch.trg_output))[:, None] < batch.trg_lengths
+            outputs = self._decode(batch, state, teacher_forcing_ratio)[real]
+            layer, targets = self.decoder.fc_out, Tensor(batch.trg_output[real])
+            return F.linear_cross_entropy(
+                outputs, layer.weight, layer.bias, targets, reduction="sum", label_smoothing=label_smoothing
+            )
 
+    def _decode(self, batch: Batch, state: State, teacher_forcing_ratio: float) -> Tensor:
+        """The decoder's outputs (T,N,H). A step that follows a right word does not wait for the one before it: each run
+        of them is one piece, and what is recorded is one call over all steps."""
+        runs = list(forced_runs(len(batch.trg_input), teacher_forcing_ratio))
+        if len(runs) == 1:
+            return self.decoder(Tensor(batch.trg_input), state, batch.trg_lengths)[0]
+        words = batch.trg_input.copy()
+        pieces = DecoderInPieces(self.decoder, state, len(words), batch.trg_lengths)
+        for start, end in runs:
+            outputs = pieces.extend(words[start:end])
+            if end < len(words):
+                words[end] = self._guesses(outputs[-1], batch.trg_lengths > end)
+        return pieces.finish(words)
 
-def _guesses(logits: Array, real: Array) -> Array:
-    """The likeliest word of each sentence still going on after a run: its rows are the last of ``logits``."""
-    guesses = np.full(len(real), PAD_ID)
-    count = int(real.sum())
-    if count:
-        guesses[real] = logits[-count:].argmax(axis=1)
-    return guesses
+    def _guesses(self, outputs: Array, going_on: Array) -> Array:
+        """The likeliest word of each sentence that goes on, padding for the others: outputs (N,H), going_on (N,)."""
+        guesses = np.full(len(going_on), PAD_ID)
+        layer = self.decoder.fc_out
+        guesses[going_on] = F.linear_argmax(Tensor(outputs[going_on]), layer.weight, layer.bias).array
+        return guesses
 
 
 def forced_runs(num_steps: int, teacher_forcing_ratio: float) -> Iterator[tuple[int, int]]:

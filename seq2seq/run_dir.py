@@ -62,8 +62,8 @@ def _next_free(data: str) -> Path:
     return Path("runs") / f"{name}-{number}"
 
 
-def write_manifest(run_dir: Path, checksums: dict[str, str], num_parameters: int) -> None:
-    """What the run's figures depend on: versions, processor, threads, commit, data."""
+def write_manifest(run_dir: Path, checksums: dict[str, str], num_parameters: int, memory_plan: dict[str, int]) -> None:
+    """What the run's figures depend on: versions, processor, threads, commit, data; and the bytes it was to need."""
     manifest = {
         "versions": {"python": platform.python_version(), **_versions()},
         "platform": f"{platform.system()} {platform.machine()}",
@@ -71,6 +71,7 @@ def write_manifest(run_dir: Path, checksums: dict[str, str], num_parameters: int
         "blas": _blas(),
         "git_commit": _git_commit(),
         "num_parameters": num_parameters,
+        "memory_plan": memory_plan,
         "data_sha256": checksums,
     }
     replace_file(run_dir / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())

@@ -2,23 +2,29 @@
 
 A hypothesis is a list of target ids without <sos>; it is finished by <eos>, or cut at the longest allowed output. Its
 score is its total log-probability, divided by length**length_penalty. What is found for a sentence does not depend on
-the sentences beside it, up to rounding (see ``_step``). <pad> and <sos> are never produced.
+the sentences beside it, to the bit. <pad> and <sos> are never produced.
+
+The encoder runs as in training; from its states on a search is one call of ``minigrad.decoding``, which has the
+decoder's weights packed. They are kept for as long as the model lives, and packed again when it has learned.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-import minigrad.nn.functional as F
-from minigrad import Tensor, no_grad
+from minigrad import Tensor, autocast, no_grad
+from minigrad.decoding import PackedDecoder
 from seq2seq.data import pad_sources
-from seq2seq.model import Seq2Seq, State
+from seq2seq.model import Decoder, Seq2Seq, State
 from seq2seq.vocabulary import EOS_ID, PAD_ID, SOS_ID
 
 Array = np.ndarray
+
+_packed: WeakKeyDictionary[Decoder, dict[bool, PackedDecoder]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,8 @@ class Hypothesis:
 
     Attributes:
         ids: target ids.
-        log_prob: natural logarithm of its probability, <eos> included where it ends by one.
+        log_prob: natural logarithm of its probability, <eos> included where it ends by one. NaN where the model's
+            numbers left no word to go on with.
         score: log_prob divided by the length penalty; hypotheses are ranked by it.
     """
 
@@ -38,64 +45,35 @@ class Hypothesis:
 
 @no_grad()
 def greedy_search(
-    model: Seq2Seq, sources: Sequence[Sequence[int]], max_length: int, reverse_source: bool = False
-) -> list[Hypothesis]:
+    model: Seq2Seq, sources: Sequence[Sequence[int]], max_length: int, reverse_source: bool = False,
+    bf16: bool | None = None,
+) -> list[Hypothesis]:  # fmt: skip
     """The likeliest next word, again and again.
 
     Args:
         sources: N lists of source ids, without <sos> and <eos>.
-        max_length: most target ids, <eos> counted.
+        max_length: most target ids, <eos> counted; at least 1.
         reverse_source: as the model was trained.
+        bf16: products in bfloat16, sums and states in float32; None is the model's own precision.
 
     Returns:
         One Hypothesis per source.
     """
-    state = _encode(model, sources, reverse_source)
-    count = len(sources)
-    words, log_probs = np.full((count, max_length), PAD_ID), np.zeros(count)
-    going = np.arange(count)
-    previous = np.full(count, SOS_ID)
-    for step in range(max_length):
-        if not len(going):
-            break
-        scores, state = _step(model, previous, state)
-        best = scores.argmax(axis=1)
-        words[going, step] = best
-        log_probs[going] += scores[np.arange(len(going)), best]
-        kept = np.flatnonzero(best != EOS_ID)
-        previous, state, going = best[kept], state.select(kept), going[kept]
-    return [_hypothesis(row, log_prob, 0.0) for row, log_prob in zip(words, log_probs, strict=True)]
-
-
-def _hypothesis(row: Array, log_prob: float, length_penalty: float) -> Hypothesis:
-    ends = np.flatnonzero((row == EOS_ID) | (row == PAD_ID))
-    ids = row[: ends[0]] if len(ends) else row
-    length = len(ids) + bool(len(ends))
-    return Hypothesis(tuple(ids.tolist()), float(log_prob), float(log_prob) / max(length, 1) ** length_penalty)
-
-
-def _encode(model: Seq2Seq, sources: Sequence[Sequence[int]], reverse_source: bool) -> State:
-    model.eval()
-    src, src_lengths = pad_sources(sources, reverse_source)
-    return model.encoder(Tensor(src), src_lengths)
-
-
-def _step(model: Seq2Seq, previous: Array, state: State) -> tuple[Array, State]:
-    """log p(next word) (N,V) after the words ``previous`` (N,), and the state that follows.
-
-    BLAS may round a row differently among other numbers of rows: scores are independent of the sentences beside to
-    about 1e-6 of their size, and words are the same unless two are as close as that.
-    """
-    outputs, state = model.decoder(Tensor(previous[None]), state)
-    scores = F.log_softmax(model.decoder.fc_out(outputs[0]), dim=-1).array
-    scores[:, [PAD_ID, SOS_ID]] = -np.inf
-    return scores, state
+    if not sources:
+        return []
+    bf16 = model.bf16 if bf16 is None else bf16
+    state = _encode(model, sources, reverse_source, bf16)
+    words, lengths, log_probs = _decoder(model, bf16).greedy(state, SOS_ID, EOS_ID, (PAD_ID, SOS_ID), max_length)
+    return [
+        Hypothesis(tuple(row[:length].tolist()), log_prob, log_prob)
+        for row, length, log_prob in zip(words, lengths, log_probs.tolist(), strict=True)
+    ]
 
 
 @no_grad()
 def beam_search(
     model: Seq2Seq, sources: Sequence[Sequence[int]], max_length: int, beam_size: int = 5,
-    length_penalty: float = 1.0, n_best: int = 1, reverse_source: bool = False,
+    length_penalty: float = 1.0, n_best: int = 1, reverse_source: bool = False, bf16: bool | None = None,
 ) -> list[list[Hypothesis]]:  # fmt: skip
     """The ``n_best`` best-scored hypotheses that a beam of ``beam_size`` finds for each source, best first.
 
@@ -106,77 +84,38 @@ def beam_search(
         raise ValueError(f"beam_search: n_best is {n_best}; expected 1 to beam_size = {beam_size}")
     if not sources:
         return []
-    beams = [_Beam(beam_size, length_penalty, n_best, max_length) for _ in sources]
-    state = _encode(model, sources, reverse_source)
-    live = list(range(len(sources)))
-    for step in range(max_length):
-        if not live:
-            break
-        previous = np.concatenate([beams[i].last_words(step) for i in live])
-        scores, state = _step(model, previous, state)
-        rows, offset, still = [], 0, []
-        for i in live:
-            width = beams[i].width
-            parents = beams[i].advance(scores[offset : offset + width], step)
-            if not beams[i].done:
-                still.append(i)
-                rows.append(parents + offset)
-            offset += width
-        live = still
-        state = state.select(np.concatenate(rows)) if rows else state
-    return [beam.best() for beam in beams]
+    bf16 = model.bf16 if bf16 is None else bf16
+    state = _encode(model, sources, reverse_source, bf16)
+    found = _decoder(model, bf16).beam(
+        state, SOS_ID, EOS_ID, (PAD_ID, SOS_ID), max_length, beam_size, length_penalty, n_best
+    )
+    return [_hypotheses(*sentence) for sentence in zip(*found, strict=True)]
 
 
-class _Beam:
-    """The hypotheses of one sentence: those going on, one row each, and those finished."""
+def _hypotheses(words: Array, lengths: Array, log_probs: Array, scores: Array, count: int) -> list[Hypothesis]:
+    """Those of one sentence; where a NaN left none, an empty one that says so."""
+    if count == 0:
+        return [Hypothesis((), float("nan"), float("nan"))]
+    ids = [tuple(row[:length].tolist()) for row, length in zip(words, lengths, strict=True)]
+    return [Hypothesis(*one) for one in zip(ids, log_probs.tolist(), scores.tolist(), strict=True)][:count]
 
-    def __init__(self, beam_size: int, length_penalty: float, n_best: int, max_length: int) -> None:
-        self.beam_size, self.length_penalty, self.n_best, self.max_length = (
-            beam_size,
-            length_penalty,
-            n_best,
-            max_length,
-        )
-        self.words = np.full((1, max_length), PAD_ID)
-        self.log_probs = np.zeros(1)
-        self.finished: list[Hypothesis] = []
-        self.done = False
 
-    @property
-    def width(self) -> int:
-        return len(self.log_probs)
+def _encode(model: Seq2Seq, sources: Sequence[Sequence[int]], reverse_source: bool, bf16: bool) -> State:
+    model.eval()
+    src, src_lengths = pad_sources(sources, reverse_source)
+    with autocast("cpu", enabled=bf16):
+        return model.encoder(Tensor(src), src_lengths)
 
-    def last_words(self, step: int) -> Array:
-        return self.words[:, step - 1] if step else np.full(1, SOS_ID)
 
-    def advance(self, scores: Array, step: int) -> Array:
-        """Extend by one word, given log p (width,V); returns which row each new hypothesis continues."""
-        totals = self.log_probs[:, None] + scores
-        parents, words = np.unravel_index(self._top(totals.ravel()), totals.shape)
-        log_probs = totals[parents, words]
-        extended = self.words[parents]
-        extended[:, step] = words
-        ended = (words == EOS_ID) | (step == self.max_length - 1)
-        for row in np.flatnonzero(ended):
-            self.finished.append(_hypothesis(extended[row], log_probs[row], self.length_penalty))
-        self.words, self.log_probs = extended[~ended], log_probs[~ended]
-        self.done = not self.width or self._settled()
-        return parents[~ended]
+def _decoder(model: Seq2Seq, bf16: bool) -> PackedDecoder:
+    """The model's decoder in one precision, the same object in every call."""
+    decoder = model.decoder
+    by_precision = _packed.setdefault(decoder, {})
+    if bf16 not in by_precision:
+        by_precision[bf16] = PackedDecoder(decoder.embedding, decoder.rnn, decoder.fc_out, bf16)
+    return by_precision[bf16]
 
-    def _top(self, totals: Array) -> Array:
-        """Indices of the beam_size best that are possible at all, best first, equal ones by index."""
-        size = min(self.beam_size, len(totals))
-        threshold = np.partition(totals, len(totals) - size)[len(totals) - size]
-        candidates = np.flatnonzero((totals >= threshold) & (totals > -np.inf))
-        return candidates[np.argsort(-totals[candidates], kind="stable")][:size]
 
-    def _settled(self) -> bool:
-        """Whether the n best are finished and none going on can come before them any more."""
-        if len(self.finished) < self.n_best:
-            return False
-        worst_of_best = sorted((h.score for h in self.finished), reverse=True)[self.n_best - 1]
-        longest = self.max_length if self.length_penalty > 0 else 1
-        return bool(worst_of_best >= self.log_probs.max() / longest**self.length_penalty)
-
-    def best(self) -> list[Hypothesis]:
-        return sorted(self.finished, key=lambda h: -h.score)[: self.n_best]
+def release_decoder(model: Seq2Seq) -> None:
+    """Forget the model's packed decoder, as large as its weights; the next search packs it again."""
+    _packed.pop(model.decoder, None)

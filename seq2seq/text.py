@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from seq2seq.config import Config
-from seq2seq.data import Dataset, EncodedSplit, Pair, encode_split
+from seq2seq.data import Dataset, EncodedSplit, NumberedTokens, Pair, Ragged, encode_split, tokenize_pairs
 from seq2seq.errors import UserError
 from seq2seq.tokenizers import Tokenizer, build_tokenizer, tokenizer_from_config
-from seq2seq.vocabulary import SPECIALS, Vocabulary
+from seq2seq.vocabulary import SPECIALS, UNK_ID, Vocabulary
 from seq2seq.writing import replace_file
 
 
@@ -35,37 +37,37 @@ class TextCodec:
     @classmethod
     def build(cls, dataset: Dataset, config: Config) -> TextCodec:
         """Tokenizers and vocabularies from the training split of ``dataset``; settings left open suit the data set."""
+        return cls.build_encoded(dataset, config)[0]
 
-        def setting(name: str) -> Any:
-            value = getattr(config, name)
-            return dataset.defaults.get(name) if value is None else value
-
-        pairs = dataset.split("train")
-        tokenized = []
-        for side, language in (("src", dataset.src_language), ("trg", dataset.trg_language)):
-            sentences = [pair[side == "trg"] for pair in pairs]
-            name = setting(f"{side}_tokenizer") or "word"
-            tokenizer = build_tokenizer(
-                name, language, sentences, lower=bool(setting("lower")), vocab_size=config.max_vocab_size
-            )
-            tokenized.append((tokenizer, [tokenizer.tokenize(sentence) for sentence in sentences]))
-        (src_tokenizer, src), (trg_tokenizer, trg) = tokenized
-        most = config.max_length or float("inf")
-        kept = [i for i in range(len(pairs)) if max(len(src[i]), len(trg[i])) <= most]
-        min_freq, max_size = setting("min_freq") or 1, config.max_vocab_size
-        if not kept:
+    @classmethod
+    def build_encoded(cls, dataset: Dataset, config: Config) -> tuple[TextCodec, dict[str, EncodedSplit]]:
+        """As ``build``, and every split in the codec's ids: each sentence is tokenised once."""
+        pairs, is_train = _all_pairs(dataset)
+        tokenizers = _build_tokenizers(dataset, config)
+        src, trg = map(NumberedTokens, tokenize_pairs(pairs, *tokenizers))
+        most = config.max_length or np.inf
+        kept = is_train & (np.maximum(src.numbers.lengths, trg.numbers.lengths) <= most)
+        if not kept.any():
             raise UserError(f"data {config.data}: no training pairs are left with max_length {config.max_length}")
-        words = (("src", [src[i] for i in kept]), ("trg", [trg[i] for i in kept]))
-        vocabularies = [_vocabulary(side, tokens, min_freq, max_size) for side, tokens in words]
-        longest = max(len(trg[i]) for i in kept)
+        min_freq, max_size = _setting(dataset, config, "min_freq") or 1, config.max_vocab_size
+        src_vocabulary = _vocabulary("src", src.counts(kept), min_freq, max_size)
+        trg_vocabulary = _vocabulary("trg", trg.counts(kept), min_freq, max_size)
+        longest = int(trg.numbers.lengths[kept].max())
         limit = config.max_output_length or longest + longest // 2 + 1
-        return cls(src_tokenizer, trg_tokenizer, vocabularies[0], vocabularies[1], limit)
+        encoded = EncodedSplit(src.encode(src_vocabulary), trg.encode(trg_vocabulary))
+        return cls(*tokenizers, src_vocabulary, trg_vocabulary, limit), _cut(dataset, encoded)
+
+    def encode_dataset(self, dataset: Dataset) -> dict[str, EncodedSplit]:
+        """Every split in ids."""
+        return _cut(dataset, self.encode_pairs(_all_pairs(dataset)[0]))
 
     def encode_pairs(self, pairs: Sequence[Pair]) -> EncodedSplit:
         return encode_split(pairs, self.src_tokenizer, self.trg_tokenizer, self.src_vocabulary, self.trg_vocabulary)
 
-    def encode_source(self, sentence: str) -> list[int]:
-        return self.src_vocabulary.encode(self.src_tokenizer.tokenize(sentence))
+    def encode_sources(self, sentences: Sequence[str]) -> Ragged:
+        """The ids of source sentences to translate, as ``without_blanks``."""
+        tokens = self.src_tokenizer.tokenize_all(sentences)
+        return without_blanks(Ragged(map(self.src_vocabulary.encode, tokens)), sentences)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The sentence of target ids, detokenised."""
@@ -115,12 +117,49 @@ class TextCodec:
             ) from None
 
 
-def _vocabulary(side: str, token_lists: Sequence[Sequence[str]], min_freq: int, max_size: int | None) -> Vocabulary:
+def _setting(dataset: Dataset, config: Config, name: str) -> Any:
+    """A setting; where it was left open, what suits the data set."""
+    value = getattr(config, name)
+    return dataset.defaults.get(name) if value is None else value
+
+
+def _build_tokenizers(dataset: Dataset, config: Config) -> tuple[Tokenizer, Tokenizer]:
+    """New tokenizers for the source and the target side."""
+    lower = bool(_setting(dataset, config, "lower"))
+
+    def build(side: int, name: str, language: str) -> Tokenizer:
+        sentences = [pair[side] for pair in dataset.split("train")]
+        return build_tokenizer(name, language, sentences, lower=lower, vocab_size=config.max_vocab_size)
+
+    src, trg = (_setting(dataset, config, f"{side}_tokenizer") or "word" for side in ("src", "trg"))
+    return build(0, src, dataset.src_language), build(1, trg, dataset.trg_language)
+
+
+def without_blanks(sources: Ragged, sentences: Sequence[str]) -> Ragged:
+    """``sources``, the ids of ``sentences``; none for a blank sentence, which has nothing to translate."""
+    if all(sentence.strip() for sentence in sentences):
+        return sources
+    return Ragged(ids.tolist() if s.strip() else [] for ids, s in zip(sources, sentences, strict=True))
+
+
+def _all_pairs(dataset: Dataset) -> tuple[list[Pair], npt.NDArray[np.bool_]]:
+    """The pairs of all splits, one after the other, and which of them are for training."""
+    dataset.split("train")  # must exist
+    is_train = [np.full(len(pairs), name == "train") for name, pairs in dataset.splits.items()]
+    return [pair for pairs in dataset.splits.values() for pair in pairs], np.concatenate(is_train)
+
+
+def _cut(dataset: Dataset, encoded: EncodedSplit) -> dict[str, EncodedSplit]:
+    """By split what ``_all_pairs`` put together."""
+    parts = encoded.cut(len(pairs) for pairs in dataset.splits.values())
+    return dict(zip(dataset.splits, parts, strict=True))
+
+
+def _vocabulary(side: str, counts: Mapping[str, int], min_freq: int, max_size: int | None) -> Vocabulary:
     """The vocabulary of one side; UserError where not one word is frequent enough, since nothing could be learned."""
-    vocabulary = Vocabulary.build(token_lists, min_freq, max_size)
+    vocabulary = Vocabulary.from_counts(counts, min_freq, max_size)
     if len(vocabulary) == len(SPECIALS):
-        counts = Counter(token for tokens in token_lists for token in tokens if token not in SPECIALS)
-        most = max(counts.values(), default=0)
+        most = max((count for token, count in counts.items() if token not in SPECIALS), default=0)
         raise UserError(
             f"{side} vocabulary: empty, since min_freq is {min_freq} and the most frequent word of the training text "
             f"occurs {most} times; expected more text or a smaller --min-freq"
@@ -128,11 +167,10 @@ def _vocabulary(side: str, token_lists: Sequence[Sequence[str]], min_freq: int, 
     return vocabulary
 
 
-def require_known_words(codec: TextCodec, sentences: Sequence[str], name: str) -> None:
-    """UserError where not one source word is known: no text, another language, or another tokenisation."""
-    words = [token for sentence in sentences for token in codec.src_tokenizer.tokenize(sentence)]
-    if not words or codec.src_vocabulary.unk_rate(words) == 1:
+def require_known_words(codec: TextCodec, sources: Ragged, name: str) -> None:
+    """UserError where not one word of ``sources`` (ids) is known: no text, another language or tokenisation."""
+    if (sources.flat == UNK_ID).all():
         raise UserError(
-            f"{name}: none of its {len(words):,} words is in the source vocabulary "
+            f"{name}: none of its {len(sources.flat):,} words is in the source vocabulary "
             f"(expected text like {' '.join(codec.src_vocabulary.tokens[4:10])} ...)"
         )

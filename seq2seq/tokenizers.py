@@ -10,23 +10,23 @@ subwords of Kudo and Richardson 2018 (SentencePiece).
 
 import base64
 import binascii
-import contextlib
+import functools
 import importlib.util
 import io
 import re
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from seq2seq.errors import UserError
+from seq2seq.spacy_rules import TORN_EXAMPLES, SpacyRules
 
 _BLANK = "\u2581"
 _ENCODED = {" ": _BLANK, _BLANK: _BLANK * 2}
 _DECODED = {token: character for character, token in _ENCODED.items()}
 _MAX_SENTENCE_BYTES = 1_000_000
 _MOST_PIECES = 8000
-# What splitting may tear apart and the Moses rules do not join: an example, and where the blank must go.
-_TORN = (("well-known", r"(?<=\w) - (?=\w)", "-"), ("don't", r"(?<=\w) (?=n['\u2019]t\b)", ""))
+# What splitting may tear apart and the Moses rules do not join; for each of TORN_EXAMPLES: where the blank must go.
+_TORN = ((r"(?<=\w) - (?=\w)", "-"), (r"(?<=\w) (?=n['\u2019]t\b)", ""))
 
 
 class Tokenizer(Protocol):
@@ -35,6 +35,10 @@ class Tokenizer(Protocol):
     def tokenize(self, sentence: str) -> list[str]:
         """The tokens of one sentence."""
 
+    def tokenize_all(self, sentences: Sequence[str]) -> Iterable[list[str]]:
+        """The tokens of each sentence, to be read once; work in another process, if any, starts with the call."""
+        return map(self.tokenize, sentences)
+
     def detokenize(self, tokens: Sequence[str]) -> str:
         """The sentence the tokens stand for, as a reader expects it."""
 
@@ -42,7 +46,7 @@ class Tokenizer(Protocol):
         """A dictionary for JSON that `tokenizer_from_config` turns back into this tokenizer."""
 
 
-class SpaceTokenizer:
+class SpaceTokenizer(Tokenizer):
     """Splits at blanks (U+0020) only; runs of blanks count as one."""
 
     def __init__(self, lower: bool = False) -> None:
@@ -58,7 +62,7 @@ class SpaceTokenizer:
         return {"name": "space", "lower": self.lower}
 
 
-class CharTokenizer:
+class CharTokenizer(Tokenizer):
     """A token per character; a blank becomes U+2581, and that character is doubled, so sentences come back exactly."""
 
     def __init__(self, lower: bool = False) -> None:
@@ -74,7 +78,7 @@ class CharTokenizer:
         return {"name": "char", "lower": self.lower}
 
 
-class WordTokenizer:
+class WordTokenizer(Tokenizer):
     """Words and punctuation marks.
 
     Args:
@@ -93,12 +97,13 @@ class WordTokenizer:
         self.backend = backend or ("spacy" if importlib.util.find_spec("spacy") else "moses")
         if self.backend not in ("spacy", "moses"):
             raise UserError(f"tokenizer backend is {self.backend!r}; expected 'spacy' or 'moses'")
-        self._split = _spacy_splitter(language) if self.backend == "spacy" else _moses_splitter(language)
-        self._detokenizer = _moses("MosesDetokenizer", language)
-        self._joins = [(re.compile(torn), whole) for example, torn, whole in _TORN if len(self._split(example)) > 1]
+        self._rules = SpacyRules(language) if self.backend == "spacy" else _MosesRules(language)
 
     def tokenize(self, sentence: str) -> list[str]:
-        return self._split(_cased(sentence, self.lower))
+        return self._rules.split(_cased(sentence, self.lower))
+
+    def tokenize_all(self, sentences: Sequence[str]) -> Iterable[list[str]]:
+        return self._rules.split_all([_cased(sentence, self.lower) for sentence in sentences])
 
     def detokenize(self, tokens: Sequence[str]) -> str:
         sentence: str = self._detokenizer.detokenize(list(tokens), unescape=False)
@@ -106,11 +111,20 @@ class WordTokenizer:
             sentence = torn.sub(whole, sentence)
         return sentence
 
+    @functools.cached_property
+    def _detokenizer(self) -> Any:
+        return _moses("MosesDetokenizer", self.language)
+
+    @functools.cached_property
+    def _joins(self) -> list[tuple[re.Pattern[str], str]]:
+        torn = zip(_TORN, self._rules.torn_examples(), strict=True)
+        return [(re.compile(pattern), whole) for (pattern, whole), is_torn in torn if is_torn]
+
     def to_config(self) -> dict[str, Any]:
         return {"name": "word", "language": self.language, "backend": self.backend, "lower": self.lower}
 
 
-class SentencePieceTokenizer:
+class SentencePieceTokenizer(Tokenizer):
     """Subwords learned from the training sentences.
 
     Args:
@@ -278,41 +292,21 @@ def _decoded_model(text: str) -> bytes:
         raise UserError("tokenizer model: not base64; expected a serialized SentencePiece model") from None
 
 
-def _spacy_splitter(language: str) -> Any:
-    """spaCy's rules without any trained model; they reproduce the vocabularies of the tutorials."""
-    try:
-        with _hidden("torch", "tensorflow", "mxnet", "cupy"):
-            import spacy
-    except ImportError:
-        raise UserError(
-            "tokenizer word: made with spaCy, which is not installed; pip install spacy (or minigrad-seq2seq[spacy])"
-        ) from None
-    try:
-        rules = spacy.blank(language).tokenizer
-    except ImportError as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"tokenizer word: spaCy has no rules for language {language!r} ({reason})") from None
-    return lambda sentence: [sys.intern(token.text) for token in rules(sentence)]  # one string for equal words
+class _MosesRules:
+    """The Moses rules of a language, with the methods of `SpacyRules`."""
 
+    def __init__(self, language: str) -> None:
+        self._tokenizer = _moses("MosesTokenizer", language)
 
-@contextlib.contextmanager
-def _hidden(*names: str) -> Iterator[None]:
-    """Inside, these packages cannot be imported, unless they already are.
+    def split(self, sentence: str) -> list[str]:
+        tokens: list[str] = self._tokenizer.tokenize(sentence, escape=False)
+        return tokens
 
-    spaCy imports any tensor library that it finds; its rules use none, and PyTorch alone costs 250 MB and seconds.
-    """
-    hidden = [name for name in names if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  (None is how Python marks it)
-    try:
-        yield
-    finally:
-        for name in hidden:
-            sys.modules.pop(name, None)
+    def split_all(self, sentences: Sequence[str]) -> Iterable[list[str]]:
+        return map(self.split, sentences)
 
-
-def _moses_splitter(language: str) -> Any:
-    tokenizer = _moses("MosesTokenizer", language)
-    return lambda sentence: tokenizer.tokenize(sentence, escape=False)
+    def torn_examples(self) -> list[bool]:
+        return [len(self.split(example)) > 1 for example in TORN_EXAMPLES]
 
 
 def _moses(kind: str, language: str) -> Any:

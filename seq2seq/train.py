@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from seq2seq import config as settings
+from seq2seq import memory
 from seq2seq import run_dir as folder
 from seq2seq.cli import limit_threads, run_command, say
 from seq2seq.config import Config
 from seq2seq.data import Dataset, drop_long, load_dataset
-from seq2seq.text import TextCodec, require_known_words
+from seq2seq.text import TextCodec, require_known_words, without_blanks
 from seq2seq.trainer import Trainer
 from seq2seq.translator import Translator
+from seq2seq.warm_up import compile_kernels
 
 _SAMPLES = 5
 
@@ -26,10 +29,12 @@ def train(arguments: Sequence[str] | None = None) -> int:
         config.data, data_dir=config.data_dir, src_language=config.src_language, trg_language=config.trg_language,
         valid=config.valid, test=config.test, seed=config.seed,
     )  # fmt: skip
+    compile_kernels(config)
     with folder.prepared(config) as run_dir:
         if config.resume:
             folder.require_same_data(dataset, run_dir)
         trainer = _make_trainer(config, dataset, run_dir)
+    del dataset  # the raw text of the training split: ids are enough from here on
     if config.resume:
         trainer.resume()
         say(f"{run_dir}: going on after step {trainer.progress.step} of {trainer.total_steps}")
@@ -39,42 +44,50 @@ def train(arguments: Sequence[str] | None = None) -> int:
         say(f"interrupted after step {trainer.progress.step}, saved; to go on:")
         say(f"  python -m seq2seq.train --run-dir {run_dir} --resume")
         return 130
-    _show_samples(dataset, run_dir)
+    _show_samples(trainer)
     return 0
 
 
 def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
-    codec = TextCodec.load(run_dir) if config.resume else TextCodec.build(dataset, config)
-    encoded = codec.encode_pairs(dataset.split("train"))
+    if config.resume:
+        codec = TextCodec.load(run_dir)
+        encoded = codec.encode_dataset(dataset)
+    else:
+        codec, encoded = TextCodec.build_encoded(dataset, config)
     if config.max_length is not None:
-        encoded, dropped = drop_long(encoded, config.max_length)
+        encoded["train"], dropped = drop_long(encoded["train"], config.max_length)
         say(f"left out {dropped} training pairs with more than {config.max_length} tokens on one side")
-    for split, pairs in dataset.splits.items():
-        require_known_words(codec, [src for src, _ in pairs], f"split {split}")
-    trainer = Trainer(config, dataset, codec, encoded, run_dir)
+    for name, split in encoded.items():
+        require_known_words(codec, split.src, f"split {name}")
+    vocab_sizes = len(codec.src_vocabulary), len(codec.trg_vocabulary)
+    plan = memory.plan(config, vocab_sizes, memory.batch_shapes(encoded["train"], config))
+    memory.require_fit(plan, config.batch_size)
+    held_out = {name: pairs for name, pairs in dataset.splits.items() if name != "train"}
+    trainer = Trainer(config, dataclasses.replace(dataset, splits=held_out), codec, encoded, run_dir)
     num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     if not config.resume:
         codec.save(run_dir)
-        folder.write_manifest(run_dir, dataset.checksums, num_parameters)
+        folder.write_manifest(run_dir, dataset.checksums, num_parameters, dataclasses.asdict(plan))
         settings.save(config, run_dir)
     say(
-        f"{dataset.name} {dataset.src_language}-{dataset.trg_language}: {len(encoded):,} training pairs, "
+        f"{dataset.name} {dataset.src_language}-{dataset.trg_language}: {len(encoded['train']):,} training pairs, "
         f"vocabularies of {len(codec.src_vocabulary):,} and {len(codec.trg_vocabulary):,}; "
         f"{num_parameters:,} parameters; run in {run_dir}"
     )
+    say(str(plan))
     return trainer
 
 
-def _show_samples(dataset: Dataset, run_dir: Path) -> None:
+def _show_samples(trainer: Trainer) -> None:
     """Translations of sentences the model never saw, and how to go on."""
+    dataset, run_dir = trainer.dataset, trainer.run_dir
     if not (run_dir / "checkpoints" / "best.safetensors").exists():
         return
     split = "test" if "test" in dataset.splits else "valid"
     pairs = dataset.split(split)[:_SAMPLES]
+    sources = without_blanks(trainer.encoded[split].src.part(0, len(pairs)), [src for src, _ in pairs])
     say(f"\nSentences it never saw ({split}):")
-    for (src, trg), hypothesis in zip(
-        pairs, Translator.load(run_dir).translate([src for src, _ in pairs]), strict=True
-    ):
+    for (src, trg), hypothesis in zip(pairs, Translator.load(run_dir).translate_ids(sources), strict=True):
         say(f"  {src}\n    = {hypothesis}" + ("" if hypothesis == trg else f"\n    (reference: {trg})"))
     say(f"\nScores:    python -m seq2seq.evaluate {run_dir}\nTranslate: python -m seq2seq.translate {run_dir}")
 

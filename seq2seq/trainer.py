@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from minigrad import nn, optim, random
+from minigrad import optim, random
 from seq2seq import checkpoint
 from seq2seq import config as settings
 from seq2seq.checkpoint import Progress
@@ -38,14 +38,17 @@ class Trainer:
 
     Args:
         config: resolved settings.
-        dataset: raw sentence pairs; "valid" is used after each epoch.
+        dataset: raw sentence pairs; "valid" is used after each epoch, "train" not at all.
         codec: tokenizers and vocabularies.
-        train: the encoded training split.
+        encoded: the splits in ids.
         run_dir: where everything is written.
     """
 
-    def __init__(self, config: Config, dataset: Dataset, codec: TextCodec, train: EncodedSplit, run_dir: Path) -> None:
-        self.config, self.dataset, self.codec, self.train, self.run_dir = config, dataset, codec, train, run_dir
+    def __init__(
+        self, config: Config, dataset: Dataset, codec: TextCodec, encoded: dict[str, EncodedSplit], run_dir: Path
+    ) -> None:
+        self.config, self.dataset, self.codec, self.encoded, self.run_dir = config, dataset, codec, encoded, run_dir
+        self.train = train = encoded["train"]
         self.model = build_model(len(codec.src_vocabulary), len(codec.trg_vocabulary), config)
         self.optimizer = optim.Adam(self.model.parameters(), lr=config.lr)
         self.sampler = BatchSampler(train.src.lengths, train.trg.lengths, config.batch_size, config.seed)
@@ -119,12 +122,10 @@ class Trainer:
         start, config, step = time.monotonic(), self.config, self.progress.step
         random.seed_step(config.seed, step)
         self.model.train()
-        loss = self.model.loss(batch, config.teacher_forcing_ratio, config.label_smoothing) / batch.num_trg_tokens
         self.optimizer.zero_grad()
+        loss = self.model.loss(batch, config.teacher_forcing_ratio, config.label_smoothing) / batch.num_trg_tokens
         loss.backward()
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm))
-        if math.isfinite(norm):
-            self.optimizer.step()
+        norm = float(self.optimizer.step_clipped(config.clip_norm))
         self._count_skipped(norm, step)
         return {
             "step": step + 1, "epoch": self.progress.epoch, "loss": loss.item(), "src_tokens": batch.num_src_tokens,
@@ -160,7 +161,7 @@ class Trainer:
 
     def validate(self, split: str = "valid") -> dict[str, float]:
         """Losses and scores on a split; see ``evaluate_split``."""
-        return evaluate_split(Translator(self.model, self.codec, self.config), self.dataset, split)
+        return evaluate_split(Translator(self.model, self.codec, self.config), self.dataset, split, self.encoded[split])
 
     def _save(self, name: str) -> None:
         optimizer = self.optimizer if name == "last" else None

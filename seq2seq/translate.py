@@ -10,7 +10,7 @@ from seq2seq.cli import OneLineParser, check_decoding, check_output, limit_threa
 from seq2seq.data import decode_lines, read_lines
 from seq2seq.errors import UserError
 from seq2seq.text import require_known_words
-from seq2seq.translator import Translator
+from seq2seq.translator import PRECISIONS, Translator
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,6 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--length-penalty", type=float, default=1.0, help="scores are divided by length to this power")
     parser.add_argument("--batch-size", type=int, default=64, help="sentences decoded together")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument("--precision", choices=PRECISIONS, help="of the matrix products; by default as in training")
     parser.add_argument("--device", choices=("cpu",), default="cpu")
     parser.add_argument("--threads", type=int, help="processor threads; by default all")
     return parser
@@ -34,12 +35,14 @@ def translate(arguments: Sequence[str] | None = None) -> int:
     check_decoding(options)
     check_output(options.output)
     limit_threads(options.threads)
-    translator = Translator.load(options.run_dir, options.checkpoint)
+    translator = Translator.load(options.run_dir, options.checkpoint, options.precision)
     sentences = _read_input(options.input)
+    sources = translator.codec.encode_sources(sentences)
     if any(sentence.strip() for sentence in sentences):
         name = "standard input" if options.input == "-" else options.input
-        require_known_words(translator.codec, sentences, name)
-    found = translator.search(sentences, options.beam_size, options.length_penalty, options.n_best, options.batch_size)
+        require_known_words(translator.codec, sources, name)
+    decoding = options.beam_size, options.length_penalty, options.n_best, options.batch_size
+    found = translator.search_ids(sources, *decoding)
     lines = []
     for number, hypotheses in enumerate(found, start=1):
         for hypothesis in hypotheses:

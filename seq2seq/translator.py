@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from seq2seq import checkpoint, config
 from seq2seq.config import Config
-from seq2seq.data import evaluation_batches
+from seq2seq.data import Ragged, evaluation_batches
+from seq2seq.errors import UserError
 from seq2seq.model import Seq2Seq, build_model
 from seq2seq.search import Hypothesis, beam_search, greedy_search
 from seq2seq.text import TextCodec
+
+PRECISIONS = ("fp32", "bf16")
 
 
 class Translator:
@@ -20,26 +25,40 @@ class Translator:
         model: trained weights.
         codec: the tokenizers and vocabularies they belong to.
         settings: the run's Config.
+        precision: of the products while decoding, "fp32" or "bf16"; by default as in training, and a run in fp64 has
+            no other (UserError).
     """
 
-    def __init__(self, model: Seq2Seq, codec: TextCodec, settings: Config) -> None:
+    def __init__(self, model: Seq2Seq, codec: TextCodec, settings: Config, precision: str | None = None) -> None:
         self.model, self.codec, self.settings = model, codec, settings
+        self.precision = precision or settings.precision
+        choices = ("fp64",) if settings.precision == "fp64" else PRECISIONS
+        if self.precision not in choices:
+            expected = f"{' or '.join(choices)} for a run in {settings.precision}"
+            raise UserError(f"precision is {self.precision}; expected {expected}")
 
     @classmethod
-    def load(cls, run_dir: str | Path, name: str = "best") -> Translator:
+    def load(cls, run_dir: str | Path, name: str = "best", precision: str | None = None) -> Translator:
         """The translator of a run's checkpoint ``name`` ("best" or "last"); UserError if the folder is no whole run."""
         run_dir = Path(run_dir)
         settings = config.load(run_dir)
         codec = TextCodec.load(run_dir)
         model = build_model(len(codec.src_vocabulary), len(codec.trg_vocabulary), settings)
         checkpoint.load(checkpoint.path_of(run_dir, name), model, None, codec.fingerprint())
-        return cls(model, codec, settings)
+        return cls(model, codec, settings, precision)
 
     def translate(
         self, sentences: Sequence[str], beam_size: int = 1, length_penalty: float = 1.0, batch_size: int = 64
     ) -> list[str]:
         """Translations, detokenised, in the order of ``sentences``; beam_size 1 is greedy."""
         found = self.search(sentences, beam_size, length_penalty, 1, batch_size)
+        return [self.codec.decode(hypotheses[0].ids) for hypotheses in found]
+
+    def translate_ids(
+        self, sources: Ragged, beam_size: int = 1, length_penalty: float = 1.0, batch_size: int = 64
+    ) -> list[str]:
+        """As ``translate``, of sentences that are source ids already."""
+        found = self.search_ids(sources, beam_size, length_penalty, 1, batch_size)
         return [self.codec.decode(hypotheses[0].ids) for hypotheses in found]
 
     def search(
@@ -52,18 +71,26 @@ class Translator:
     ) -> list[list[Hypothesis]]:
         """The ``n_best`` hypotheses for each sentence, best first; for an empty or blank sentence one, the empty one.
 
-        Sentences of like length are decoded together, ``batch_size`` at a time; that changes the speed, and the scores
-        by rounding (about 1e-6 of them).
+        Sentences of like length are decoded together, ``batch_size`` at a time; that changes the speed alone.
         """
         if isinstance(sentences, str):
             raise TypeError("translate: got one string; expected a list of sentences")
-        results = [[Hypothesis((), 0.0, 0.0)] for _ in sentences]
-        sources = {i: self.codec.encode_source(s) for i, s in enumerate(sentences) if s and not s.isspace()}
-        spoken = [i for i, source in sources.items() if source]
-        lengths = [len(sources[i]) for i in spoken]
-        for positions in evaluation_batches(lengths, [0] * len(lengths), batch_size):
-            indices = [spoken[position] for position in positions]
-            found = self._search_batch([sources[i] for i in indices], beam_size, length_penalty, n_best)
+        return self.search_ids(self.codec.encode_sources(sentences), beam_size, length_penalty, n_best, batch_size)
+
+    def search_ids(
+        self,
+        sources: Ragged,
+        beam_size: int = 1,
+        length_penalty: float = 1.0,
+        n_best: int = 1,
+        batch_size: int = 64,
+    ) -> list[list[Hypothesis]]:
+        """As ``search``, of sentences that are source ids already; one without ids is an empty sentence."""
+        results = [[Hypothesis((), 0.0, 0.0)] for _ in range(len(sources))]
+        spoken = np.flatnonzero(sources.lengths)
+        for positions in evaluation_batches(sources.lengths[spoken], np.zeros_like(spoken), batch_size):
+            indices = spoken[positions].tolist()
+            found = self._search_batch([sources[i].tolist() for i in indices], beam_size, length_penalty, n_best)
             for index, hypotheses in zip(indices, found, strict=True):
                 results[index] = hypotheses
         return results
@@ -71,7 +98,7 @@ class Translator:
     def _search_batch(
         self, sources: Sequence[Sequence[int]], beam_size: int, length_penalty: float, n_best: int
     ) -> list[list[Hypothesis]]:
-        limit, reverse = self.codec.max_output_length, self.settings.reverse_source
+        limit, reverse, bf16 = self.codec.max_output_length, self.settings.reverse_source, self.precision == "bf16"
         if beam_size == 1 and n_best == 1:
-            return [[h] for h in greedy_search(self.model, sources, limit, reverse)]
-        return beam_search(self.model, sources, limit, beam_size, length_penalty, n_best, reverse)
+            return [[h] for h in greedy_search(self.model, sources, limit, reverse, bf16)]
+        return beam_search(self.model, sources, limit, beam_size, length_penalty, n_best, reverse, bf16)

@@ -7,7 +7,7 @@ spelling that occurs in the text is an unknown word like any other: text can nev
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from seq2seq.errors import UserError
 
@@ -47,10 +47,14 @@ class Vocabulary:
         Raises:
             UserError: min_freq or max_size is below 1.
         """
+        return cls.from_counts(Counter(token for tokens in token_lists for token in tokens), min_freq, max_size)
+
+    @classmethod
+    def from_counts(cls, counts: Mapping[str, int], min_freq: int = 1, max_size: int | None = None) -> "Vocabulary":
+        """As `build`, from how often each token occurs."""
         for name, value in (("min_freq", min_freq), ("max_size", max_size)):
             if value is not None and value < 1:
                 raise UserError(f"{name} is {value}; expected at least 1")
-        counts = Counter(token for tokens in token_lists for token in tokens)
         words = [word for word, count in counts.items() if count >= min_freq and word not in SPECIALS]
         return cls(sorted(words, key=lambda word: (-counts[word], word))[:max_size])
 

@@ -48,6 +48,9 @@ CASES = pytest.StashKey[GradientCases]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    import kernels  # only now: NumPy reads the settings above
+
+    kernels.set_num_threads(1)  # for the same reason; tests of threads set their own number
     config.stash[CASES] = GradientCases()
 
 

@@ -73,7 +73,9 @@ def test_blocks_run_and_print_what_is_shown(code: str, output: str | None, capsy
 
 def test_every_page_but_the_commands_has_a_runnable_block() -> None:
     pages = {str(parameter.id).rpartition("-")[0] for parameter in RUNNABLE}
-    assert pages == {"lstm", "kernels", "autograd", "reading-order", "from-the-tutorials", "README"}
+    assert pages == {
+        "lstm", "kernels", "products", "speed", "autograd", "reading-order", "from-the-tutorials", "README",
+    }  # fmt: skip
 
 
 def test_the_readmes_figures_are_those_of_the_stored_results() -> None:
@@ -271,7 +273,6 @@ UNSUPPORTED: dict[str, Callable[[], object]] = {
     "maximize": lambda: optim.Adam([{"params": [weight()], "maximize": True}]),
     "max_norm": lambda: nn.Embedding(2, 2, max_norm=1.0),
     "scale_grad_by_freq": lambda: nn.Embedding(2, 2, scale_grad_by_freq=True),
-    "sparse": lambda: nn.Embedding(2, 2, sparse=True),
     "cuda": lambda: torch.zeros(2, device="cuda"),
 }
 

@@ -1,33 +1,47 @@
-"""One Adam or AdamW update in one pass over the four arrays. See `kernels.reference.adam`."""
+"""Adam and AdamW in one pass over the four arrays, and the replay of steps without a gradient.
+
+Every loop here rounds each operation on its own, in the order of `kernels.reference.adam`: a row that is brought up to
+date later, by another loop, has the same bits as one that was updated at every step.
+"""
 
 import numpy as np
 
-from kernels.cpu.jit import jit
+from kernels.adam_scalars import adam_scalars
+from kernels.cpu.chunks import CHUNK, rows_per_chunk, run_chunks
+from kernels.cpu.jit import jit_exact
+
+SHRINK, L2, BETA1, BETA2, STEP_SIZE, EPS = 0, 1, 2, 4, 6, 8  # columns of `adam_scalars`
+_BETWEEN_LOOKS = 16  # steps of a replay between two looks whether the row has come to rest
 
 
-@jit
-def _adam_step(
+@jit_exact
+def _update(
+    param: np.ndarray, grad: np.ndarray, m: np.ndarray, v: np.ndarray, scalars: np.ndarray, scale: float
+) -> None:
+    """One step on arrays (S,); scalars (9,) and scale of their dtype, so that the loop stays in it."""
+    shrink, l2, beta1, rest1, beta2 = scalars[0], scalars[1], scalars[2], scalars[3], scalars[4]
+    rest2, step_size, root_correction, eps = scalars[5], scalars[6], scalars[7], scalars[8]
+    for k in range(param.shape[0]):
+        g = scale * grad[k]
+        if l2 != 0.0:
+            g += l2 * param[k]
+        m[k] = beta1 * m[k] + rest1 * g
+        v[k] = beta2 * v[k] + rest2 * g * g
+        param[k] = shrink * param[k] - step_size * m[k] / (np.sqrt(v[k]) * root_correction + eps)
+
+
+@jit_exact
+def _update_chunk(
     param: np.ndarray,
     grad: np.ndarray,
     m: np.ndarray,
     v: np.ndarray,
-    shrink: float,
-    l2: float,
-    beta1: float,
-    one_minus_beta1: float,
-    beta2: float,
-    one_minus_beta2: float,
-    step_size: float,
-    root_correction: float,
-    eps: float,
+    scalars: np.ndarray,
+    scale: float,
+    start: int,
+    stop: int,
 ) -> None:
-    """All arrays (S,); all scalars of their dtype, so that the loop stays in it."""
-    for k in range(param.shape[0]):
-        decayed = shrink * param[k]
-        g = grad[k] + l2 * param[k]
-        m[k] = beta1 * m[k] + one_minus_beta1 * g
-        v[k] = beta2 * v[k] + one_minus_beta2 * g * g
-        param[k] = decayed - step_size * m[k] / (np.sqrt(v[k]) * root_correction + eps)
+    _update(param[start:stop], grad[start:stop], m[start:stop], v[start:stop], scalars, scale)
 
 
 def adam_step(
@@ -42,10 +56,142 @@ def adam_step(
     eps: float,
     weight_decay: float,
     decoupled: bool,
+    grad_scale: float = 1.0,
 ) -> None:
     """See `kernels.adam_step`."""
-    shrink, l2 = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
-    step_size, root_correction = lr / (1 - beta1**step), (1 - beta2**step) ** -0.5
-    scalars = (shrink, l2, beta1, 1 - beta1, beta2, 1 - beta2, step_size, root_correction, eps)
+    scalars = adam_scalars(step, lr, beta1, beta2, eps, weight_decay, decoupled).astype(param.dtype)
     flat = [array.reshape(-1) for array in (param, grad, m, v)]
-    _adam_step(*flat, *map(param.dtype.type, scalars))  # type: ignore[arg-type]
+    run_chunks(_update_chunk, param.size, CHUNK, *flat, scalars, param.dtype.type(grad_scale))
+
+
+@jit_exact
+def _update_rows(
+    param: np.ndarray,
+    rows: np.ndarray,
+    values: np.ndarray,
+    m: np.ndarray,
+    v: np.ndarray,
+    scalars: np.ndarray,
+    scale: float,
+    start: int,
+    stop: int,
+) -> None:
+    for k in range(start, stop):
+        row = rows[k]
+        _update(param[row], values[k], m[row], v[row], scalars, scale)
+
+
+def adam_rows_step(
+    param: np.ndarray,
+    rows: np.ndarray,
+    values: np.ndarray,
+    m: np.ndarray,
+    v: np.ndarray,
+    scalars: np.ndarray,
+    grad_scale: float = 1.0,
+) -> None:
+    """See `kernels.adam_rows_step`."""
+    numbers = scalars.astype(param.dtype, copy=False), param.dtype.type(grad_scale)
+    run_chunks(_update_rows, len(rows), rows_per_chunk(param.shape[1]), param, rows, values, m, v, *numbers)
+
+
+@jit_exact
+def _step_without_gradient(param: np.ndarray, m: np.ndarray, v: np.ndarray, scalars: np.ndarray) -> None:
+    """`_update` where scale * grad is 0: without an l2, g is 0 and 0 is what it adds."""
+    shrink, l2, beta1, rest1, beta2 = scalars[0], scalars[1], scalars[2], scalars[3], scalars[4]
+    rest2, step_size, root_correction, eps = scalars[5], scalars[6], scalars[7], scalars[8]
+    zero = param.dtype.type(0)
+    for k in range(param.shape[0]):
+        g = zero
+        if l2 != 0.0:
+            g += l2 * param[k]
+        m[k] = beta1 * m[k] + rest1 * g
+        v[k] = beta2 * v[k] + rest2 * g * g
+        param[k] = shrink * param[k] - step_size * m[k] / (np.sqrt(v[k]) * root_correction + eps)
+
+
+@jit_exact
+def _at_rest(param: np.ndarray, m: np.ndarray, v: np.ndarray, most: float, least: float) -> bool:
+    """Whether no later step can change param, given the largest step size and the smallest eps of those to come.
+
+    |m| never grows without a gradient and the denominator is at least eps, so by the monotony of rounding no later
+    change exceeds `bound`; where neither adding nor subtracting it changes param, nothing between does. A 0 in param
+    is left to the full loop (its sign may change), and so is a NaN, which fails every comparison.
+    """
+    if most == np.inf:  # param changes by itself
+        return False
+    moving = 0
+    for k in range(param.shape[0]):
+        p = param[k]
+        bound = most * np.abs(m[k]) / least
+        rests = (p - bound == p) & (p + bound == p) & (p != 0.0) & (v[k] >= 0.0)
+        moving += 0 if rests else 1
+    return moving == 0
+
+
+@jit_exact
+def _decay(x: np.ndarray, betas: np.ndarray, start: int, constant: bool) -> None:
+    """x = beta x + 0 for the betas from `start` on, eight at a time; `constant`: they are all equal."""
+    zero = x.dtype.type(0)
+    stop = betas.shape[0]
+    while start + 8 <= stop:
+        b0, b1, b2, b3 = betas[start], betas[start + 1], betas[start + 2], betas[start + 3]
+        b4, b5, b6, b7 = betas[start + 4], betas[start + 5], betas[start + 6], betas[start + 7]
+        changed = 0
+        for k in range(x.shape[0]):
+            y = b3 * (b2 * (b1 * (b0 * x[k] + zero) + zero) + zero) + zero
+            y = b7 * (b6 * (b5 * (b4 * y + zero) + zero) + zero) + zero
+            changed += 1 if y != x[k] else 0
+            x[k] = y
+        start += 8
+        if constant and changed == 0:
+            return  # the smallest numbers round to themselves: nothing changes any more
+    for t in range(start, stop):
+        for k in range(x.shape[0]):
+            x[k] = betas[t] * x[k] + zero
+
+
+@jit_exact
+def _replay_rows(
+    param: np.ndarray,
+    m: np.ndarray,
+    v: np.ndarray,
+    rows: np.ndarray,
+    first: np.ndarray,
+    history: np.ndarray,
+    betas: np.ndarray,
+    bounds: np.ndarray,
+    constant: bool,
+    start: int,
+    stop: int,
+) -> None:
+    """history (S, 9); betas (2, S) two of its columns; bounds (S, 2) most and least of `_at_rest`."""
+    for k in range(start, stop):
+        p, m_row, v_row = param[rows[k]], m[rows[k]], v[rows[k]]
+        t = first[k]
+        while t < history.shape[0]:
+            if (t - first[k]) % _BETWEEN_LOOKS == 0 and _at_rest(p, m_row, v_row, bounds[t, 0], bounds[t, 1]):
+                break
+            _step_without_gradient(p, m_row, v_row, history[t])
+            t += 1
+        _decay(m_row, betas[0], t, constant)
+        _decay(v_row, betas[1], t, constant)
+
+
+def adam_replay(
+    param: np.ndarray, m: np.ndarray, v: np.ndarray, rows: np.ndarray, first: np.ndarray, history: np.ndarray
+) -> None:
+    """See `kernels.adam_replay`."""
+    history = np.ascontiguousarray(history, param.dtype)
+    betas = np.ascontiguousarray(history[:, [BETA1, BETA2]].T)
+    constant = bool((betas == betas[:, :1]).all())
+    size = rows_per_chunk(param.shape[1] * max(len(history), 1))
+    run_chunks(_replay_rows, len(rows), size, param, m, v, rows, first, history, betas, _bounds(history), constant)
+
+
+def _bounds(history: np.ndarray) -> np.ndarray:
+    """(S, 2): from each step on, the largest step size and the smallest eps; inf where param changes without m."""
+    step_size, eps = history[:, STEP_SIZE], history[:, EPS]
+    tame = (history[:, SHRINK] == 1) & (history[:, L2] == 0) & (eps > 0) & (step_size >= 0)
+    most = np.maximum.accumulate(np.where(tame, step_size, np.inf)[::-1])[::-1]
+    return np.ascontiguousarray(np.stack([most, np.minimum.accumulate(eps[::-1])[::-1]], 1), history.dtype)

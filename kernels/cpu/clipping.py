@@ -2,19 +2,22 @@
 
 import numpy as np
 
+from kernels.cpu.chunks import CHUNK, run_chunks
 from kernels.cpu.jit import jit_sum
 
 
 @jit_sum
-def _sum_of_squares(values: np.ndarray) -> float:
-    """(S,) -> the sum of squares in float64."""
+def _sum_of_squares(values: np.ndarray, sums: np.ndarray, start: int, stop: int) -> None:
+    """values (S,); the sum of the squares of a chunk, in float64, becomes its entry of sums."""
     total = 0.0
-    for k in range(values.shape[0]):
+    for k in range(start, stop):
         value = np.float64(values[k])
         total += value * value
-    return total
+    sums[start // CHUNK] = total
 
 
 def sum_of_squares(x: np.ndarray) -> float:
-    """See `kernels.sum_of_squares`."""
-    return float(_sum_of_squares(x.reshape(-1)))
+    """See `kernels.sum_of_squares`; the sums of the chunks are added in their order."""
+    sums = np.zeros(-(-x.size // CHUNK))
+    run_chunks(_sum_of_squares, x.size, CHUNK, x.reshape(-1), sums)
+    return float(sum(sums.tolist()))

@@ -44,18 +44,18 @@ def _losses(
             shifted[j] = row[j] - largest
         for j in range(vocab_size):
             exps[j] = exp(shifted[j])
-        row_sum[m] = _sum(exps)
+        row_sum[m] = add_up(exps)
         if targets[m] == ignore_index:
             losses[m] = 0
             continue
         log_sum = np.log(row_sum[m])
         losses[m] = (one - label_smoothing) * (log_sum - shifted[targets[m]])
         if label_smoothing > 0:
-            losses[m] += label_smoothing * (log_sum - _sum(shifted) / num_classes)
+            losses[m] += label_smoothing * (log_sum - add_up(shifted) / num_classes)
 
 
 @jit_sum
-def _sum(values: np.ndarray) -> float:
+def add_up(values: np.ndarray) -> float:
     """(S,) -> its sum, in its dtype."""
     total = values.dtype.type(0)
     for k in range(values.shape[0]):

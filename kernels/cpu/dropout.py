@@ -1,23 +1,46 @@
-"""Inverted dropout with a counter-based mask. See `kernels.reference.dropout`."""
+"""Inverted dropout with a counter-based mask, drawn and applied piece by piece. See `kernels.reference.dropout`."""
 
 import numpy as np
 
+from kernels.cpu.chunks import CHUNK, run_chunks
 from kernels.cpu.jit import jit
-from kernels.cpu.random import random_bits
+from kernels.cpu.random import Words, philox_blocks, split_words
+
+BLOCKS = 256  # Philox blocks whose words stay in the first cache between drawing and use
 
 
 @jit
-def _mask(x: np.ndarray, words: np.ndarray, threshold: np.uint64, scale: float, out: np.ndarray) -> None:
-    """out = x * scale where the word is >= threshold, else x * 0; arrays (S,), scale of their dtype."""
+def _drop(
+    x: np.ndarray,
+    out: np.ndarray,
+    threshold: np.uint32,
+    scale: float,
+    site: np.uint64,
+    step: Words,
+    key: Words,
+    start: int,
+    stop: int,
+) -> None:
+    """out = x * scale where the element's word is >= threshold, else x * 0; start is a multiple of 4."""
     dropped = scale * 0
-    for k in range(x.shape[0]):
-        out[k] = x[k] * (scale if words[k] >= threshold else dropped)
+    words = np.empty((4, BLOCKS), np.uint32)
+    for first in range(start, stop, 4 * BLOCKS):
+        philox_blocks(words, first // 4, site, step, key)
+        whole = min(BLOCKS, (stop - first) // 4)
+        for lane in range(4):
+            lane_words = words[lane]
+            for block in range(whole):
+                k = first + 4 * block + lane
+                out[k] = x[k] * (scale if lane_words[block] >= threshold else dropped)
+        for k in range(first + 4 * whole, min(first + 4 * BLOCKS, stop)):
+            out[k] = x[k] * (scale if words[(k - first) % 4, whole] >= threshold else dropped)
 
 
 def dropout(x: np.ndarray, p: float, seed: int, step: int, site: int) -> np.ndarray:
     """See `kernels.dropout`."""
-    scale = x.dtype.type(0.0 if p == 1 else 1 / (1 - p))
+    if p == 1:
+        return x * x.dtype.type(0)
     out = np.empty_like(x)
-    words = random_bits(x.size, seed, step, site)
-    _mask(x.reshape(-1), words, np.uint64(p * 2**32), scale, out.reshape(-1))
+    arguments = (np.uint32(p * 2**32), x.dtype.type(1 / (1 - p)), np.uint64(site), split_words(step), split_words(seed))
+    run_chunks(_drop, x.size, CHUNK, x.reshape(-1), out.reshape(-1), *arguments)
     return out

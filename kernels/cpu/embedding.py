@@ -14,8 +14,9 @@ def embedding_forward(weight: np.ndarray, ids: np.ndarray) -> np.ndarray:
 def _sum_segments(dy: np.ndarray, order: np.ndarray, bounds: np.ndarray, values: np.ndarray) -> None:
     """values[r] = sum of dy[order[k]] over k in bounds[r] .. bounds[r + 1] - 1; dy (S, E), values (R, E)."""
     for r in range(values.shape[0]):
-        row = values[r]
-        row[:] = dy[order[bounds[r]]]
+        row, first = values[r], dy[order[bounds[r]]]
+        for j in range(row.shape[0]):  # a slice assignment would take a second to compile
+            row[j] = first[j]
         for k in range(bounds[r] + 1, bounds[r + 1]):
             summand = dy[order[k]]
             for j in range(row.shape[0]):

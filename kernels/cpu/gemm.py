@@ -14,11 +14,9 @@ import numpy as np
 
 from kernels.cpu.jit import jit
 from kernels.cpu.panels import pack_columns, pack_rows, panel_columns, per_element
-from kernels.cpu.threads import chunks, run
-from kernels.cpu.tiles import ROWS, tile
+from kernels.cpu.product import DEPTH, ROW_BLOCK, multiply_block, prepare, workspace
+from kernels.threads import chunks, run
 
-DEPTH = 512  # numbers along k of a block; even
-ROW_BLOCK = 16 * ROWS  # rows of A packed at a time
 SERIAL_WORK = 1 << 21  # multiply-adds below which waking a thread costs more than it saves
 
 
@@ -67,127 +65,28 @@ def pack(source: np.ndarray, transposed: bool, bf16: bool = False) -> Packed:
     part = max(1, SERIAL_WORK // 16 // (width * max(depth, 1))) * width
     parts = list(chunks(columns, part))
     flat = source.reshape(-1)
+    prepare(panels.dtype)
     run(lambda number: _pack_b(flat, transposed, panels, depth, columns, *parts[number]), len(parts))
     return Packed(panels, depth, columns)
 
 
-@jit
-def pack_row_blocks(source: Any, transposed: bool, at: int, stride: int, rows: int, k0: int, k1: int, a: Any) -> None:
-    """a <- k0 <= k < k1 of `rows` rows of A, in panels of ROWS rows.
-
-    Row r of A starts at source[at + r * stride]; if `transposed`, column k of it starts at source[at + k * stride].
-    """
-    if transposed:
-        pack_columns(source, at, stride, rows, k0, k1, a, 0, ROWS, True)
-        return
-    pair = per_element(a)
-    depth = (k1 - k0 + pair - 1) // pair
-    for row in range(0, rows, ROWS):
-        width = min(ROWS, rows - row)
-        pack_rows(source, at + row * stride, stride, width, k0, k1, a, row * depth, width)
-
-
-@jit
-def multiply_panels(
-    a: Any, rows: int, b: Any, b_at: int, columns: int, c: Any, c_at: int, ldc: int, depth: int, more: bool
-) -> None:
-    """C (+)= A B for one block of k, all of it in panels: A's from a[0] on, B's from b[b_at] on.
-
-    Args:
-        rows, columns: of C, which is flat: row 0, column 0 at c_at, rows ldc apart.
-        depth: elements of the panels along k.
-        more: add to C instead of overwriting it.
-    """
-    width = panel_columns(b)
-    for column in range(0, columns, width):
-        panel = b_at + column * depth
-        if columns - column < width:
-            _edge_columns(a, rows, b, panel, c, c_at + column, ldc, depth, columns - column, more)
-            continue
-        for row in range(0, rows, ROWS):
-            tile(a, row * depth, b, panel, c, c_at + row * ldc + column, ldc, depth, more, min(ROWS, rows - row))
-
-
-@jit
-def _edge_columns(
-    a: Any, rows: int, b: Any, panel: int, c: Any, c_at: int, ldc: int, depth: int, real: int, more: bool
-) -> None:
-    """The last panel, of which `real` columns exist: tiles are computed aside, from what C holds, and copied."""
-    width = panel_columns(b)
-    aside = np.zeros(ROWS * width, c.dtype)
-    for row in range(0, rows, ROWS):
-        count = min(ROWS, rows - row)
-        if more:
-            for r in range(count):
-                for j in range(real):
-                    aside[r * width + j] = c[c_at + (row + r) * ldc + j]
-        tile(a, row * depth, b, panel, aside, 0, width, depth, more, count)
-        for r in range(count):
-            for j in range(real):
-                c[c_at + (row + r) * ldc + j] = aside[r * width + j]
-
-
-@jit
-def multiply_rows(
-    source: Any, transposed: bool, at: int, stride: int, rows: int, a: Any, b: Any, depth: int, columns: int,
-    first_column: int, stop_column: int, c: Any, c_at: int, ldc: int, more: bool,
-) -> None:  # fmt: skip
-    """C (+)= A B for `rows` rows of A and some columns of B; to be called inside a task.
-
-    Args:
-        source, transposed, at, stride: A, see `pack_row_blocks`.
-        a: work space for `workspace(rows, depth)` elements, of B's element type.
-        b, depth, columns: a `Packed`.
-        first_column, stop_column: the columns to compute, from a multiple of a panel's columns on.
-        c: flat; row 0, column 0 of these rows (not first_column) is at c_at, rows are ldc apart.
-    """
-    width, pair = panel_columns(b), per_element(b)
-    padded = (columns + width - 1) // width * width
-    for row in range(0, rows, ROW_BLOCK):
-        count = min(ROW_BLOCK, rows - row)
-        for k0 in range(0, depth, DEPTH):
-            k1 = min(k0 + DEPTH, depth)
-            size = (k1 - k0 + pair - 1) // pair
-            pack_row_blocks(source, transposed, at + row * (1 if transposed else stride), stride, count, k0, k1, a)
-            multiply_panels(
-                a, count, b, k0 // pair * padded + first_column * size, stop_column - first_column,
-                c, c_at + row * ldc + first_column, ldc, size, more or k0 > 0,
-            )  # fmt: skip
-
-
-@jit
-def workspace(rows: int, depth: int) -> int:
-    """Elements that `multiply_rows` needs to pack A."""
-    return min(rows, ROW_BLOCK) * min(depth, DEPTH)
-
-
-@jit
-def _multiply_block(
-    source: Any, transposed: bool, at: int, stride: int, rows: int, b: Any, depth: int, columns: int,
-    first_column: int, stop_column: int, c: Any, c_at: int, more: bool,
-) -> None:  # fmt: skip
-    a = np.empty(workspace(rows, depth), b.dtype)
-    multiply_rows(
-        source, transposed, at, stride, rows, a, b, depth, columns, first_column, stop_column, c, c_at, columns, more
-    )  # fmt: skip
-
-
-def multiply(a: np.ndarray, transposed: bool, b: Packed, out: np.ndarray, more: bool = False) -> np.ndarray:
-    """out (M, N) = A B, or += with `more`; A is a (M, K), or the transpose of a (K, M). All C-contiguous."""
-    rows, stride = a.shape[1] if transposed else a.shape[0], a.shape[1]
+def multiply(matrix: np.ndarray, transposed: bool, b: Packed, out: np.ndarray, more: bool = False) -> np.ndarray:
+    """out (M, N) = A B, or += with `more`; A is matrix (M, K), or the transpose of a (K, M). All C-contiguous."""
+    rows, stride = matrix.shape[1] if transposed else matrix.shape[0], matrix.shape[1]
     if b.depth == 0 or not out.size:
         if not more:
             out[:] = 0
         return out
-    flat_a, flat_out = a.reshape(-1), out.reshape(-1)
+    flat_a, flat_out = matrix.reshape(-1), out.reshape(-1)
     row_parts, column_parts = _split(rows, b)
     tasks = [(*row, *column) for row in row_parts for column in column_parts]
 
     def block(task: int) -> None:
         row, row_stop, column, column_stop = tasks[task]
-        _multiply_block(
-            flat_a, transposed, row * (1 if transposed else stride), stride, row_stop - row, b.panels, b.depth,
-            b.columns, column, column_stop, flat_out, row * b.columns, more,
+        a = np.empty(workspace(row_stop - row, b.depth), b.panels.dtype)
+        multiply_block(
+            flat_a, transposed, row * (1 if transposed else stride), stride, row_stop - row, a, b.panels, b.depth,
+            b.columns, column, column_stop, flat_out, row * b.columns, b.columns, more,
         )  # fmt: skip
 
     run(block, len(tasks))

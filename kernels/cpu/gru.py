@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cpu.activations import sigmoid, tanh
-from kernels.cpu.gemm import multiply, multiply_rows, pack, workspace
+from kernels.cpu.gemm import multiply, pack
 from kernels.cpu.jit import jit
 from kernels.cpu.lstm import num_shares
+from kernels.cpu.product import multiply_rows, workspace
 from kernels.cpu.sums import column_sums
-from kernels.cpu.threads import run
 from kernels.packing import Packing, pack_lengths
+from kernels.threads import run
 
 
 class GRUCache(NamedTuple):
@@ -84,7 +85,8 @@ def _cell_backward(
         db_n[k] = da_n[k] * r[k]  # n = tanh(a_n + r * b_n)
     for k in range(size):
         dh[k] *= z[k]  # h = n + z * (h_prev - n)
-    dhidden[: 2 * size] = dinput[: 2 * size]  # r, z = sigmoid(input part + recurrent part)
+    for k in range(2 * size):
+        dhidden[k] = dinput[k]  # r, z = sigmoid(input part + recurrent part)
 
 
 @jit

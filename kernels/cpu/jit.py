@@ -55,6 +55,11 @@ def jit(function: Function) -> Function:
     return _compile(function, FLAGS)
 
 
+def jit_inline(function: Function) -> Function:
+    """For a piece of one kernel: its statements stand in the caller's code, so it is never compiled on its own."""
+    return numba.njit(inline="always", **FLAGS)(function)
+
+
 def jit_sum(function: Function) -> Function:
     """The same with SUM_FLAGS, for functions that do nothing but add up: they vectorise in no other way."""
     return _compile(function, SUM_FLAGS)
@@ -70,6 +75,7 @@ def jit_exact(function: Function) -> Function:
 
 
 def _compile(function: Function, flags: dict[str, Any]) -> Function:
+    flags = flags | {"no_cfunc_wrapper": True}  # nobody calls a kernel from C; without the wrapper it compiles faster
     if CACHE_FOLDER is None:
         return numba.njit(**flags)(function)
     configured = config.CACHE_DIR

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cpu.activations import sigmoid, tanh
-from kernels.cpu.gemm import SERIAL_WORK, multiply, multiply_rows, pack, workspace
+from kernels.cpu.gemm import SERIAL_WORK, Packed, multiply, pack
 from kernels.cpu.jit import jit
+from kernels.cpu.product import multiply_rows, workspace
 from kernels.cpu.sums import column_sums
-from kernels.cpu.threads import get_num_threads, run
 from kernels.packing import Packing, pack_lengths
+from kernels.threads import get_num_threads
+from kernels.threads import run as run_tasks
 
 LEAST_ROWS = 4  # rows of a step that one thread should have; with fewer, reading the weights twice costs too much
 
@@ -37,6 +39,15 @@ class LSTMCache(NamedTuple):
     def output_shape(self) -> tuple[int, int, int]:
         """(T, N, H), the shape of y."""
         return self.packing.num_steps, self.packing.batch_size, self.h.shape[1]
+
+
+class LSTMRun(NamedTuple):
+    """A layer on its way through the steps: the cache that it fills, and the weights in panels."""
+
+    cache: LSTMCache
+    input_part: Packed
+    recurrent: Packed
+    bias: np.ndarray  # (4H,)
 
 
 @jit
@@ -125,9 +136,11 @@ def _backward_rows(
 ) -> None:  # fmt: skip
     """All steps, last first, of the rows of `_forward_rows`; dh and dc (N, H) end as those of the initial states.
 
-    A row not yet alive keeps dh_n and dc_n there until the loop comes to its last token. dy, dgates (P, .) by tokens.
+    A row not yet alive keeps dh_n and dc_n there until the loop comes to its last token. dy, dgates (P, .) by tokens;
+    dgates may be gates.
     """
     size = c.shape[1]
+    activated = np.empty(4 * size, gates.dtype)
     flat_dh, flat_dgates = dh.reshape(-1), dgates.reshape(-1)
     a = np.empty(workspace((batch_size - share + shares - 1) // shares, 4 * size), panels.dtype)
     for t in range(steps.shape[0] - 1, -1, -1):
@@ -137,9 +150,10 @@ def _backward_rows(
             dh_row, dy_row = dh[share + row], dy[token + row]
             for k in range(size):
                 dh_row[k] += dy_row[k]
-            _cell_backward(
-                dh_row, dc[share + row], gates[token + row], c[before + row], c[after + row], dgates[token + row]
-            )  # fmt: skip
+            gates_row = gates[token + row]
+            for k in range(4 * size):  # a slice assignment would take a second to compile
+                activated[k] = gates_row[k]
+            _cell_backward(dh_row, dc[share + row], activated, c[before + row], c[after + row], dgates[token + row])
         multiply_rows(
             flat_dgates, False, token * 4 * size, shares * 4 * size, (alive + shares - 1) // shares, a, panels,
             4 * size, size, 0, size, flat_dh, share * size, shares * size, False,
@@ -149,6 +163,69 @@ def _backward_rows(
 def num_shares(packing: Packing, work: int) -> int:
     """Threads that a recurrence is worth: `work` multiply-adds over all its tokens."""
     return max(1, min(get_num_threads(), packing.batch_size // LEAST_ROWS)) if work > SERIAL_WORK else 1
+
+
+def _start(
+    tokens: np.ndarray | None,
+    h0: np.ndarray,
+    c0: np.ndarray,
+    weight_ih: np.ndarray,
+    weight_hh: np.ndarray,
+    bias: np.ndarray | None,
+    packing: Packing,
+    bf16: bool,
+) -> LSTMRun:
+    """tokens (P, I), or None for a buffer to be filled step by step."""
+    gates = np.empty((packing.num_tokens, len(weight_hh)), h0.dtype)
+    tokens = np.empty((packing.num_tokens, weight_ih.shape[1]), h0.dtype) if tokens is None else tokens
+    cache = LSTMCache(
+        tokens, gates, packing.state_buffer(h0), packing.state_buffer(c0), packing, weight_ih, weight_hh,
+        bias is not None, bf16,
+    )  # fmt: skip
+    bias = np.zeros(gates.shape[1], gates.dtype) if bias is None else bias
+    return LSTMRun(cache, pack(weight_ih, True, bf16), pack(weight_hh, True, bf16), bias)
+
+
+def _advance(run: LSTMRun, start: int, stop: int) -> None:
+    """Steps start .. stop - 1, whose tokens are in the cache."""
+    cache, packing = run.cache, run.cache.packing
+    first, last = packing.tokens_before(start), packing.tokens_before(stop)
+    gates = cache.gates[first:last]
+    multiply(cache.x[first:last], False, run.input_part, gates)
+    arrays = (packing.steps[start:stop], cache.gates, cache.h, cache.c, run.bias, run.recurrent.panels)
+    shares = num_shares(packing, gates.size * cache.h.shape[1])
+    run_tasks(lambda share: _forward_rows(share, shares, *arrays, packing.batch_size), shares)
+
+
+def lstm_start(
+    h0: np.ndarray,
+    c0: np.ndarray,
+    weight_ih: np.ndarray,
+    weight_hh: np.ndarray,
+    bias: np.ndarray | None,
+    num_steps: int,
+    lengths: np.ndarray | None = None,
+    bf16: bool = False,
+) -> LSTMRun:
+    """See `kernels.lstm_start`."""
+    return _start(None, h0, c0, weight_ih, weight_hh, bias, pack_lengths(lengths, num_steps, len(h0)), bf16)
+
+
+def lstm_continue(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray:
+    """See `kernels.lstm_continue`."""
+    cache, packing, stop = run.cache, run.cache.packing, start + len(x)
+    first, last = packing.tokens_before(start), packing.tokens_before(stop)
+    cache.x[first:last] = packing.pack(x, start)
+    _advance(run, start, stop)
+    states = cache.h[packing.batch_size :]
+    return packing.unpack(states[first:last], start, stop)
+
+
+def lstm_finish(run: LSTMRun) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
+    """See `kernels.lstm_finish`."""
+    cache, packing = run.cache, run.cache.packing
+    y = packing.unpack(cache.h[packing.batch_size :])
+    return y, packing.last_states(cache.h), packing.last_states(cache.c), cache
 
 
 def lstm_forward(
@@ -162,34 +239,31 @@ def lstm_forward(
     bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
     """See `kernels.lstm_forward`."""
-    num_steps, batch_size, _ = x.shape
-    packing = pack_lengths(lengths, num_steps, batch_size)
-    tokens = packing.pack(x)
-    gates = np.empty((packing.num_tokens, weight_hh.shape[0]), x.dtype)
-    multiply(tokens, False, pack(weight_ih, True, bf16), gates)
-    h, c = packing.state_buffer(h0), packing.state_buffer(c0)
-    bias_row = np.zeros(gates.shape[1], gates.dtype) if bias is None else bias
-    recurrent, shares = pack(weight_hh, True, bf16), num_shares(packing, gates.size * h.shape[1])
-    arrays = (packing.steps, gates, h, c, bias_row, recurrent.panels, batch_size)
-    run(lambda share: _forward_rows(share, shares, *arrays), shares)
-    cache = LSTMCache(tokens, gates, h, c, packing, weight_ih, weight_hh, bias is not None, bf16)
-    return packing.unpack(h[batch_size:]), packing.last_states(h), packing.last_states(c), cache
+    packing = pack_lengths(lengths, len(x), len(h0))
+    run = _start(packing.pack(x), h0, c0, weight_ih, weight_hh, bias, packing, bf16)
+    _advance(run, 0, len(x))
+    return lstm_finish(run)
+
+
+def _recurrence_backward(dtokens: np.ndarray, dh: np.ndarray, dc: np.ndarray, dgates: np.ndarray, cache: Any) -> None:
+    """dgates (P, 4H), which may be the cache's gates, from dtokens (P, H); dh and dc (N, H) are updated."""
+    packing, size = cache.packing, dh.shape[1]
+    recurrent, shares = pack(cache.weight_hh, False, cache.bf16), num_shares(packing, dgates.size * size)
+    arrays = (packing.steps, dtokens, dh, dc, cache.gates, cache.c, dgates, recurrent.panels, packing.batch_size)
+    run_tasks(lambda share: _backward_rows(share, shares, *arrays), shares)
 
 
 def lstm_backward(
-    dy: np.ndarray | None, dh_n: np.ndarray | None, dc_n: np.ndarray | None, cache: LSTMCache
+    dy: np.ndarray | None, dh_n: np.ndarray | None, dc_n: np.ndarray | None, cache: LSTMCache, consume: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """See `kernels.lstm_backward`."""
     x, gates, h, c, packing, weight_ih, weight_hh, has_bias, bf16 = cache
     batch_size = packing.batch_size
-    dtokens = np.zeros_like(h[batch_size:]) if dy is None else packing.pack(dy)  # y = unpack(h[batch_size:])
     dh = np.zeros_like(h[:batch_size]) if dh_n is None else packing.sort(dh_n)  # h_n = last_states(h)
     dc = np.zeros_like(c[:batch_size]) if dc_n is None else packing.sort(dc_n)  # c_n = last_states(c)
-    dgates = np.empty_like(gates)
-    recurrent, shares = pack(weight_hh, False, bf16), num_shares(packing, gates.size * h.shape[1])
-    arrays = (packing.steps, dtokens, dh, dc, gates, c, dgates, recurrent.panels, batch_size)
-    run(lambda share: _backward_rows(share, shares, *arrays), shares)
-    del recurrent, arrays, dtokens
+    dgates = gates if consume else np.empty_like(gates)
+    # y = unpack(h[batch_size:])
+    _recurrence_backward(np.zeros_like(h[batch_size:]) if dy is None else packing.pack(dy), dh, dc, dgates, cache)
     # gates = x @ weight_ih.T + h_prev @ weight_hh.T + bias
     dx = multiply(dgates, False, pack(weight_ih, False, bf16), np.empty_like(x))
     dweight_ih = multiply(dgates, True, pack(x, False, bf16), np.empty_like(weight_ih))

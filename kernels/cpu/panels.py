@@ -8,13 +8,12 @@ registers; what is contiguous across a panel is copied. A panel of uint32 takes 
 
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from kernels.cpu.jit import FLAGS, jit
+from kernels.cpu.jit import FLAGS, config, jit
 from kernels.cpu.tiles import COLUMNS, COLUMNS_64, SHAPE
 
 SQUARE = SHAPE.square  # side of a transposed block; divides ROWS and COLUMNS
@@ -192,9 +191,8 @@ def _copy_in_numpy(source: Any, at: int, stride: int, panel: Any, panel_at: int)
         panel[panel_at + r] = as_element(source, at + r, stride, True, panel)
 
 
-transpose_square, copy_across = _transpose_square, _copy_across
-if numba.config.DISABLE_JIT:
-    transpose_square, copy_across = _transpose_in_numpy, _copy_in_numpy
+transpose_square: Any = _transpose_in_numpy if config.DISABLE_JIT else _transpose_square
+copy_across: Any = _copy_in_numpy if config.DISABLE_JIT else _copy_across
 
 
 @jit

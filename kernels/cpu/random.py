@@ -11,6 +11,8 @@ LOW_WORD = np.uint64(0xFFFFFFFF)
 WORD_BITS = np.uint64(32)
 ROUNDS = 10
 
+Words = tuple[np.uint64, np.uint64]
+
 
 @jit
 def philox(
@@ -26,23 +28,23 @@ def philox(
 
 
 @jit
-def _fill(words: np.ndarray, site: np.uint64, step: tuple[np.uint64, ...], key: tuple[np.uint64, ...]) -> None:
-    """words (4 * B,) uint32 <- blocks 0 .. B-1 of the stream."""
-    for block in range(words.shape[0] // 4):
-        w0, w1, w2, w3 = philox(np.uint64(block), site, step[0], step[1], key[0], key[1])
-        words[4 * block] = w0
-        words[4 * block + 1] = w1
-        words[4 * block + 2] = w2
-        words[4 * block + 3] = w3
+def philox_blocks(words: np.ndarray, first: int, site: np.uint64, step: Words, key: Words) -> None:
+    """words (4, B) uint32 <- the words of blocks first .. first + B - 1, a row for each of a block's four."""
+    for block in range(words.shape[1]):
+        w0, w1, w2, w3 = philox(np.uint64(first + block), site, step[0], step[1], key[0], key[1])
+        words[0, block] = w0
+        words[1, block] = w1
+        words[2, block] = w2
+        words[3, block] = w3
 
 
-def split_words(value: int) -> tuple[np.uint64, np.uint64]:
+def split_words(value: int) -> Words:
     """The low and the high 32 bits of a 64-bit number."""
     return np.uint64(value & 0xFFFFFFFF), np.uint64(value >> 32)
 
 
 def random_bits(count: int, seed: int, step: int, site: int) -> np.ndarray:
     """See `kernels.random_bits`."""
-    words = np.empty(-(-count // 4) * 4, np.uint32)
-    _fill(words, np.uint64(site), split_words(step), split_words(seed))
-    return words[:count]
+    words = np.empty((4, -(-count // 4)), np.uint32)
+    philox_blocks(words, 0, np.uint64(site), split_words(step), split_words(seed))
+    return np.ascontiguousarray(words.T).reshape(-1)[:count]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kernels.cpu.jit import jit
-from kernels.cpu.threads import chunks, run
+from kernels.threads import chunks, run
 
 CHUNK = 256  # columns of a task
 

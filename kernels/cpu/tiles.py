@@ -18,15 +18,13 @@ has the same bits whichever rows are computed beside it, and by whichever thread
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from llvmlite import binding, ir
 from numba import types
+from numba.core import codegen
 from numba.extending import intrinsic
 
-from kernels.cpu.jit import jit
-
-config: Any = numba.config
+from kernels.cpu.jit import config, jit
 
 
 class Shape(NamedTuple):
@@ -41,11 +39,9 @@ class Shape(NamedTuple):
 
 
 def target_features() -> dict[str, bool]:
-    """Features of the processor that Numba compiles for: this one, or the one its settings name."""
-    if config.CPU_NAME is None and config.CPU_FEATURES is None:
-        return dict(binding.get_host_cpu_features())
-    listed = (config.CPU_FEATURES or "").split(",")
-    return {name[1:]: name.startswith("+") for name in listed if name}
+    """Features of the processor that Numba compiles for: this one's, or those that its settings name."""
+    listed = codegen.get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
+    return {name[1:]: name.startswith("+") for name in listed.split(",") if name}
 
 
 def choose_shape(features: dict[str, bool], triple: str) -> Shape:
@@ -119,17 +115,35 @@ class _Tile:
         lanes = ir.Constant(ir.VectorType(i32, vector.count), [0] * vector.count)
         return self.builder.shuffle_vector(first, undefined, lanes)
 
-    def multiply_add(self, a: Any, b: Any, total: Any) -> Any:
-        """total + a * b, for pairs of bfloat16 the sum of both products."""
-        builder, kind = self.builder, self.kind
-        if kind.scalar != ir.IntType(32):
-            return self.fused(a, b, total)
+    def multiply_adds(self, a: Any, b: Any, k: Any, sums: list[Any]) -> list[Any]:
+        """The sums after step k.
+
+        Pairs of bfloat16 are unpacked one half after the other, which needs no more registers than float32 does; the
+        empty instruction keeps LLVM from holding both halves at once.
+        """
+        if self.kind.scalar != ir.IntType(32):
+            return self._step(a, b, k, sums, self.fused, lambda value: value)
         if SHAPE.has_bf16:
-            function = ir.FunctionType(kind.sums, [kind.sums, kind.vector, kind.vector])
-            return builder.asm(function, "vdpbf16ps $3, $2, $0", "=v,0,v,v", [total, a, b], False)
-        for half in (self.low_half, self.high_half):
-            total = self.fused(half(a), half(b), total)
-        return total
+            return self._step(a, b, k, sums, self.pair_product, lambda value: value)
+        sums = self._step(a, b, k, sums, self.fused, self.low_half)
+        self.builder.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], True)
+        return self._step(a, b, k, sums, self.fused, self.high_half)
+
+    def _step(self, a: Any, b: Any, k: Any, sums: list[Any], multiply_add: Any, number: Any) -> list[Any]:
+        """The sums after one product each of what `number` makes of the elements."""
+        builder, vector, i64 = self.builder, self.kind.vector, ir.IntType(64)
+        a_row, b_row = builder.mul(k, i64(self.rows)), builder.mul(k, i64(VECTORS * vector.count))
+        b_k = [number(self.load(b, builder.add(b_row, i64(v * vector.count)), vector)) for v in range(VECTORS)]
+        results = []
+        for row in range(self.rows):
+            a_k = number(self.spread(self.load(a, builder.add(a_row, i64(row)), self.kind.scalar)))
+            results += [multiply_add(a_k, b_k[v], sums[row * VECTORS + v]) for v in range(VECTORS)]
+        return results
+
+    def pair_product(self, a: Any, b: Any, total: Any) -> Any:
+        """total + both products of pairs of bfloat16."""
+        function = ir.FunctionType(self.kind.sums, [self.kind.sums, self.kind.vector, self.kind.vector])
+        return self.builder.asm(function, "vdpbf16ps $3, $2, $0", "=v,0,v,v", [total, a, b], False)
 
     def fused(self, a: Any, b: Any, total: Any) -> Any:
         """total + a * b in one rounding where the processor has it; a call of libm would be far slower than two."""
@@ -163,12 +177,7 @@ class _Tile:
         builder.position_at_end(loop)
         k = self._phi(i64, (i64(0), entry))
         sums = [self._phi(kind.sums, (value, entry)) for value in start]
-        b_row = builder.mul(k, i64(VECTORS * lanes))
-        b_k = [self.load(b, builder.add(b_row, i64(v * lanes)), kind.vector) for v in range(VECTORS)]
-        results = []
-        for row in range(self.rows):
-            a_k = self.spread(self.load(a, builder.add(builder.mul(k, i64(self.rows)), i64(row)), kind.scalar))
-            results += [self.multiply_add(a_k, b_k[v], sums[row * VECTORS + v]) for v in range(VECTORS)]
+        results = self.multiply_adds(a, b, k, sums)
         for phi, value in zip(sums, results, strict=True):
             phi.add_incoming(value, loop)
         k_next = builder.add(k, i64(1))

@@ -4,25 +4,60 @@ The docstrings here are the contract of every backend. Checks look at shapes and
 arrays.
 """
 
+from kernels.dispatch.adam import adam_replay, adam_rows_step, adam_scalars, adam_step
 from kernels.dispatch.backend import backend_for
+from kernels.dispatch.decoding import beam_decode, greedy_decode, pack_decoder
 from kernels.dispatch.embedding import embedding_backward, embedding_forward
-from kernels.dispatch.losses import cross_entropy_backward, cross_entropy_forward
-from kernels.dispatch.optimisers import adam_step, sum_of_squares
+from kernels.dispatch.linear import linear_backward, linear_forward, matmul
+from kernels.dispatch.losses import (
+    cross_entropy_backward,
+    cross_entropy_forward,
+    linear_argmax,
+    linear_cross_entropy_backward,
+    linear_cross_entropy_forward,
+)
+from kernels.dispatch.optimisers import rmsprop_step, sgd_rows_step, sgd_step, sum_of_squares
 from kernels.dispatch.random import dropout, random_bits
-from kernels.dispatch.recurrent import gru_backward, gru_forward, lstm_backward, lstm_forward
+from kernels.dispatch.recurrent import (
+    gru_backward,
+    gru_forward,
+    lstm_backward,
+    lstm_continue,
+    lstm_finish,
+    lstm_forward,
+    lstm_start,
+)
 
 __all__ = [
+    "adam_replay",
+    "adam_rows_step",
+    "adam_scalars",
     "adam_step",
     "backend_for",
+    "beam_decode",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "dropout",
     "embedding_backward",
     "embedding_forward",
+    "greedy_decode",
     "gru_backward",
     "gru_forward",
+    "linear_argmax",
+    "linear_backward",
+    "linear_cross_entropy_backward",
+    "linear_cross_entropy_forward",
+    "linear_forward",
     "lstm_backward",
+    "lstm_continue",
+    "lstm_finish",
     "lstm_forward",
+    "lstm_start",
+    "matmul",
+    "pack_decoder",
     "random_bits",
+    "rmsprop_step",
+    "sgd_rows_step",
+    "sgd_step",
     "sum_of_squares",
 ]

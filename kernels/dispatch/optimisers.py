@@ -1,60 +1,117 @@
-"""Updates of parameters in place, and the norm that clipping needs."""
-
-import math
+"""Updates of parameters in place by SGD and RMSprop, and the norm that clipping needs. Adam's stand in `adam.py`."""
 
 import numpy as np
 
-from kernels.checks import check_dtypes, check_range, check_shape
+from kernels.checks import check_dtypes, check_rank, check_rows, check_shape
 from kernels.dispatch.backend import backend_for, contiguous
+from kernels.dispatch.in_place import updating
 
 
-def adam_step(
+def sgd_step(
     param: np.ndarray,
     grad: np.ndarray,
-    m: np.ndarray,
-    v: np.ndarray,
-    step: int,
+    velocity: np.ndarray | None,
+    first: bool,
     lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
+    momentum: float,
+    dampening: float,
+    nesterov: bool,
     weight_decay: float,
-    decoupled: bool,
+    grad_scale: float = 1.0,
 ) -> None:
-    """One Adam (decoupled False: weight decay enters the gradient) or AdamW (True) update of param, m and v in place.
+    """One step of gradient descent, param and velocity in place.
 
     Args:
         param: array of any shape, updated.
         grad: same shape and dtype, the gradient with respect to param.
-        m: same shape and dtype, running mean of the gradient, updated; zeros before step 1.
-        v: same shape and dtype, running mean of its square, updated; zeros before step 1.
-        step: number of this update, from 1.
+        velocity: same shape and dtype, updated; None: no momentum, the gradient itself is the velocity.
+        first: whether velocity is still to be set, to the gradient.
         lr: learning rate.
-        beta1: decay of m, in [0, 1).
-        beta2: decay of v, in [0, 1).
-        eps: added to the bias-corrected square root.
-        weight_decay: coefficient of the decay.
-        decoupled: see above.
+        momentum: share of the velocity that is kept.
+        dampening: share of the gradient that stays out of the velocity, save for the first.
+        nesterov: whether the step is grad + momentum * velocity instead of velocity.
+        weight_decay: what param is multiplied with and added to the gradient.
+        grad_scale: what grad is multiplied with where it is read, rounded as a multiplication of its own.
 
     Raises:
-        TypeError, ValueError: a dtype, a shape, or a number out of its range.
+        TypeError, ValueError: a dtype or a shape.
     """
-    name = "adam_step"
-    backend = backend_for(param=param, grad=grad, m=m, v=v)
-    check_dtypes(name, param=param, grad=grad, m=m, v=v)
-    for array_name, array in (("grad", grad), ("m", m), ("v", v)):
-        check_shape(name, array_name, array, param.shape, "param.shape", param=param.shape)
-    check_range(name, "step", step, 1, math.inf)
-    for beta_name, beta in (("beta1", beta1), ("beta2", beta2)):
-        check_range(name, beta_name, beta, 0.0, math.nextafter(1.0, 0.0))
-    updated = [(array, contiguous(array)) for array in (param, m, v)]
-    work_param, work_m, work_v = (work for _, work in updated)
-    backend.adam_step(
-        work_param, contiguous(grad), work_m, work_v, step, lr, beta1, beta2, eps, weight_decay, decoupled
+    backend = backend_for(param=param, grad=grad, velocity=velocity)
+    _check_alike("sgd_step", param, grad=grad, velocity=velocity)
+    with updating(param, velocity) as (work_param, work_velocity):
+        numbers = first, lr, momentum, dampening, nesterov, weight_decay, grad_scale
+        backend.sgd_step(work_param, contiguous(grad), work_velocity, *numbers)
+
+
+def sgd_rows_step(param: np.ndarray, rows: np.ndarray, values: np.ndarray, lr: float, grad_scale: float = 1.0) -> None:
+    """param[rows] -= lr * (grad_scale * values), in place.
+
+    Args:
+        param: (V, E), updated.
+        rows: (R,) int64, distinct and ascending, each in 0..V-1.
+        values: (R, E), the gradient with respect to these rows.
+        lr: learning rate.
+        grad_scale: what values are multiplied with where they are read.
+
+    Raises:
+        TypeError, ValueError, IndexError: a dtype, a shape, or rows that are not as above.
+    """
+    name = "sgd_rows_step"
+    backend = backend_for(param=param, rows=rows, values=values)
+    check_dtypes(name, param=param, values=values)
+    check_rank(name, "param", param, 2, "(V, E)")
+    check_rows(name, rows, param.shape[0])
+    check_shape(
+        name, "values", values, (len(rows), param.shape[1]), "(R, E)", rows=rows.shape, param=param.shape
     )  # fmt: skip
-    for array, work in updated:
-        if work is not array:
-            array[...] = work
+    with updating(param) as (work_param,):
+        backend.sgd_rows_step(work_param, contiguous(rows), contiguous(values), lr, grad_scale)
+
+
+def rmsprop_step(
+    param: np.ndarray,
+    grad: np.ndarray,
+    square: np.ndarray,
+    mean: np.ndarray | None,
+    velocity: np.ndarray | None,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+    grad_scale: float = 1.0,
+) -> None:
+    """One step of RMSprop; param, square, mean and velocity in place.
+
+    Args:
+        param: array of any shape, updated.
+        grad: same shape and dtype, the gradient with respect to param.
+        square: same shape and dtype, running mean of the gradient's square, updated; zeros at first.
+        mean: the same of the gradient, for the centred form that divides by the deviation; or None.
+        velocity: same shape and dtype, updated; zeros at first; None: no momentum.
+        lr: learning rate.
+        alpha: decay of the running means.
+        eps: added to the root.
+        weight_decay: what param is multiplied with and added to the gradient.
+        momentum: share of the velocity that is kept.
+        grad_scale: what grad is multiplied with where it is read, rounded as a multiplication of its own.
+
+    Raises:
+        TypeError, ValueError: a dtype or a shape.
+    """
+    backend = backend_for(param=param, grad=grad, square=square, mean=mean, velocity=velocity)
+    _check_alike("rmsprop_step", param, grad=grad, square=square, mean=mean, velocity=velocity)
+    with updating(param, square, mean, velocity) as (work_param, *works):
+        numbers = lr, alpha, eps, weight_decay, momentum, grad_scale
+        backend.rmsprop_step(work_param, contiguous(grad), *works, *numbers)
+
+
+def _check_alike(name: str, param: np.ndarray, **others: np.ndarray | None) -> None:
+    """All arrays have param's shape and dtype; None is skipped."""
+    check_dtypes(name, param=param, **others)
+    for array_name, array in others.items():
+        if array is not None:
+            check_shape(name, array_name, array, param.shape, "param.shape", param=param.shape)
 
 
 def sum_of_squares(x: np.ndarray) -> float:
@@ -64,7 +121,7 @@ def sum_of_squares(x: np.ndarray) -> float:
         x: floating array of any shape.
 
     Returns:
-        A Python float; 0.0 for an empty array.
+        A Python float; 0.0 for an empty array. The same bits whatever the number of threads.
 
     Raises:
         TypeError: a dtype.

@@ -1,10 +1,18 @@
 """LSTM and GRU layers over whole sequences."""
 
+import math
 from typing import Any
 
 import numpy as np
 
-from kernels.checks import check_dtypes, check_output_gradients, check_recurrent, check_shape
+from kernels.checks import (
+    check_dtypes,
+    check_output_gradients,
+    check_range,
+    check_rank,
+    check_recurrent,
+    check_shape,
+)
 from kernels.dispatch.backend import backend_for, contiguous
 
 
@@ -50,8 +58,75 @@ def lstm_forward(
     return backend.lstm_forward(*arrays, lengths, bf16)
 
 
+def lstm_start(
+    h0: np.ndarray,
+    c0: np.ndarray,
+    weight_ih: np.ndarray,
+    weight_hh: np.ndarray,
+    bias: np.ndarray | None,
+    num_steps: int,
+    lengths: np.ndarray | None = None,
+    bf16: bool = False,
+) -> Any:
+    """Begin an LSTM layer whose input comes in pieces, each of which may depend on the output of those before.
+
+    Args:
+        num_steps: T, steps of all pieces together.
+        others: as in `lstm_forward`.
+
+    Returns:
+        run: for `lstm_continue` and `lstm_finish`.
+
+    Raises:
+        TypeError, ValueError: an argument of another dtype or shape, or a length out of 0..T.
+    """
+    name = "lstm_start"
+    arrays = {"h0": h0, "c0": c0, "weight_ih": weight_ih, "weight_hh": weight_hh, "bias": bias}
+    backend = backend_for(**arrays, lengths=lengths)
+    check_dtypes(name, **arrays)
+    check_rank(name, "weight_ih", weight_ih, 2, "(4H, I)")
+    check_range(name, "num_steps", num_steps, 0, math.inf)
+    x = np.broadcast_to(h0.dtype.type(0), (num_steps, len(h0), weight_ih.shape[1]))  # the shape of what will come
+    check_recurrent(name, 4, x, h0, weight_ih, weight_hh, {"bias": bias}, lengths)
+    check_shape(name, "c0", c0, h0.shape, "(N, hidden_size)", h0=h0.shape)
+    return backend.lstm_start(*map(contiguous, arrays.values()), num_steps, lengths, bf16)
+
+
+def lstm_continue(x: np.ndarray, start: int, run: Any) -> np.ndarray:
+    """The next steps of a layer.
+
+    Args:
+        x: (S, N, I) input of steps start .. start + S - 1, dtype of the run.
+        start: number of steps done so far; pieces come in order, without gaps.
+        run: of `lstm_start`, changed.
+
+    Returns:
+        y: (S, N, H) hidden states, zero past a row's length.
+
+    Raises:
+        TypeError, ValueError: another dtype or shape, or steps past the run's end.
+    """
+    name, cache = "lstm_continue", run.cache
+    backend = backend_for(x=x, gates=cache.gates)
+    check_dtypes(name, run=cache.gates, x=x)
+    check_rank(name, "x", x, 3, "(S, N, I)")
+    num_steps, batch_size, _ = cache.output_shape
+    check_shape(name, "x", x, (len(x), batch_size, cache.x.shape[-1]), "(S, N, I)", run=cache.output_shape)
+    check_range(name, "start", start, 0, num_steps - len(x))
+    return backend.lstm_continue(contiguous(x), start, run)
+
+
+def lstm_finish(run: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
+    """End a layer after its last step: y (T, N, H), h_n, c_n (N, H) and the cache, as from `lstm_forward`.
+
+    Args:
+        run: of `lstm_start`, all of whose steps are done.
+    """
+    return backend_for(gates=run.cache.gates).lstm_finish(run)
+
+
 def lstm_backward(
-    dy: np.ndarray | None, dh_n: np.ndarray | None, dc_n: np.ndarray | None, cache: Any
+    dy: np.ndarray | None, dh_n: np.ndarray | None, dc_n: np.ndarray | None, cache: Any, consume: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Gradients of one LSTM layer.
 
@@ -60,6 +135,7 @@ def lstm_backward(
         dh_n: (N, H) gradient with respect to h_n, or None for zero.
         dc_n: (N, H) gradient with respect to c_n, or None for zero.
         cache: of the `lstm_forward` call.
+        consume: the cache may be overwritten, for it is not needed again; saves an array of the size of the gates.
 
     Returns:
         Gradients with respect to x (T, N, I), zero past a row's length; h0 (N, H); c0 (N, H); weight_ih (4H, I);
@@ -72,7 +148,7 @@ def lstm_backward(
     backend = backend_for(dy=dy, dh_n=dh_n, dc_n=dc_n, gates=cache.gates)
     check_dtypes(name, cache=cache.gates, dy=dy, dh_n=dh_n, dc_n=dc_n)
     check_output_gradients(name, cache.output_shape, dy, {"dh_n": dh_n, "dc_n": dc_n})
-    return backend.lstm_backward(contiguous(dy), contiguous(dh_n), contiguous(dc_n), cache)
+    return backend.lstm_backward(contiguous(dy), contiguous(dh_n), contiguous(dc_n), cache, consume)
 
 
 def gru_forward(

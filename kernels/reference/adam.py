@@ -1,12 +1,24 @@
-"""One Adam or AdamW update, in place.
+"""Adam and AdamW updates, in place: of whole arrays, of some rows, and of rows that missed steps without a gradient.
 
     m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2
     param -= lr / (1 - beta1^t)  m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+
+The operations stand in the order in which every backend rounds them: results are equal to the bit.
 
 Source: Kingma and Ba (2015), algorithm 1; Loshchilov and Hutter (2019) for the decoupled weight decay.
 """
 
 import numpy as np
+
+from kernels.adam_scalars import adam_scalars
+
+
+def _update(param: np.ndarray, grad: np.ndarray, m: np.ndarray, v: np.ndarray, scalars: np.ndarray) -> None:
+    shrink, l2, beta1, rest1, beta2, rest2, step_size, root_correction, eps = scalars.astype(param.dtype)
+    g = grad + l2 * param if l2 else grad
+    m[...] = beta1 * m + rest1 * g
+    v[...] = beta2 * v + rest2 * g * g
+    param[...] = shrink * param - step_size * m / (np.sqrt(v) * root_correction + eps)
 
 
 def adam_step(
@@ -21,13 +33,33 @@ def adam_step(
     eps: float,
     weight_decay: float,
     decoupled: bool,
+    grad_scale: float = 1.0,
 ) -> None:
     """See `kernels.adam_step`."""
-    if decoupled:
-        param *= 1 - lr * weight_decay
-    else:
-        grad = grad + weight_decay * param
-    m[...] = beta1 * m + (1 - beta1) * grad
-    v[...] = beta2 * v + (1 - beta2) * grad * grad
-    denominator = np.sqrt(v) / (1 - beta2**step) ** 0.5 + eps
-    param -= lr / (1 - beta1**step) * m / denominator
+    scalars = adam_scalars(step, lr, beta1, beta2, eps, weight_decay, decoupled)
+    _update(param, grad * param.dtype.type(grad_scale), m, v, scalars)
+
+
+def adam_rows_step(
+    param: np.ndarray,
+    rows: np.ndarray,
+    values: np.ndarray,
+    m: np.ndarray,
+    v: np.ndarray,
+    scalars: np.ndarray,
+    grad_scale: float = 1.0,
+) -> None:
+    """See `kernels.adam_rows_step`."""
+    parts = [array[rows] for array in (param, m, v)]
+    _update(parts[0], values * param.dtype.type(grad_scale), parts[1], parts[2], scalars)
+    for array, part in zip((param, m, v), parts, strict=True):
+        array[rows] = part
+
+
+def adam_replay(
+    param: np.ndarray, m: np.ndarray, v: np.ndarray, rows: np.ndarray, first: np.ndarray, history: np.ndarray
+) -> None:
+    """See `kernels.adam_replay`."""
+    for row, start in zip(rows, first, strict=True):
+        for scalars in history[start:]:
+            _update(param[row], np.zeros_like(param[row]), m[row], v[row], scalars)

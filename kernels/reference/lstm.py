@@ -28,6 +28,11 @@ class LSTMCache(NamedTuple):
     has_bias: bool
     bf16: bool
 
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """(T, N, H), the shape of y."""
+        return self.gates.shape[0], self.gates.shape[1], self.h.shape[2]
+
 
 def sigmoid(a: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-a)) by tanh, which neither overflows nor needs a clip."""
@@ -71,6 +76,52 @@ def lstm_step_backward(
     return np.concatenate([da_i, da_f, da_g, da_o], axis=1), dc * f
 
 
+class LSTMRun(NamedTuple):
+    """A layer on its way through the steps: the cache that it fills, and the bias."""
+
+    cache: LSTMCache
+    bias: np.ndarray | None  # (4H,)
+
+
+def lstm_start(
+    h0: np.ndarray,
+    c0: np.ndarray,
+    weight_ih: np.ndarray,
+    weight_hh: np.ndarray,
+    bias: np.ndarray | None,
+    num_steps: int,
+    lengths: np.ndarray | None = None,
+    bf16: bool = False,
+) -> LSTMRun:
+    """See `kernels.lstm_start`."""
+    batch_size, input_size = len(h0), weight_ih.shape[1]
+    live = live_mask(lengths, num_steps, batch_size)
+    x = np.empty((num_steps, batch_size, input_size), h0.dtype)
+    gates = np.empty((num_steps, batch_size, weight_hh.shape[0]), h0.dtype)
+    h, c = (np.empty((num_steps + 1, *state.shape), h0.dtype) for state in (h0, c0))
+    h[0], c[0] = h0, c0
+    return LSTMRun(LSTMCache(x, gates, h, c, live, weight_ih, weight_hh, bias is not None, bf16), bias)
+
+
+def lstm_continue(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray:
+    """See `kernels.lstm_continue`."""
+    (tokens, gates, h, c, live, weight_ih, weight_hh, _, bf16), bias = run
+    stop = start + len(x)
+    tokens[start:stop] = np.where(live[start:stop], x, 0)
+    for t in range(start, stop):
+        input_part, recurrent = product(tokens[t], weight_ih.T, bf16), product(h[t], weight_hh.T, bf16)
+        gates[t], h_new, c_new = lstm_step(input_part + recurrent + (0 if bias is None else bias), c[t])
+        h[t + 1] = np.where(live[t], h_new, h[t])
+        c[t + 1] = np.where(live[t], c_new, c[t])
+    return np.where(live[start:stop], h[start + 1 : stop + 1], 0)
+
+
+def lstm_finish(run: LSTMRun) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
+    """See `kernels.lstm_finish`."""
+    h, c, live = run.cache.h, run.cache.c, run.cache.live
+    return np.where(live, h[1:], 0), h[-1].copy(), c[-1].copy(), run.cache
+
+
 def lstm_forward(
     x: np.ndarray,
     h0: np.ndarray,
@@ -82,23 +133,13 @@ def lstm_forward(
     bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
     """See `kernels.lstm_forward`."""
-    num_steps, batch_size, _ = x.shape
-    live = live_mask(lengths, num_steps, batch_size)
-    x = np.where(live, x, 0)
-    gates = np.empty((num_steps, batch_size, weight_hh.shape[0]), x.dtype)
-    h, c = (np.empty((num_steps + 1, *state.shape), x.dtype) for state in (h0, c0))
-    h[0], c[0] = h0, c0
-    for t in range(num_steps):
-        gates_pre = product(x[t], weight_ih.T, bf16) + product(h[t], weight_hh.T, bf16) + (0 if bias is None else bias)
-        gates[t], h_new, c_new = lstm_step(gates_pre, c[t])
-        h[t + 1] = np.where(live[t], h_new, h[t])
-        c[t + 1] = np.where(live[t], c_new, c[t])
-    cache = LSTMCache(x, gates, h, c, live, weight_ih, weight_hh, bias is not None, bf16)
-    return np.where(live, h[1:], 0), h[-1].copy(), c[-1].copy(), cache
+    run = lstm_start(h0, c0, weight_ih, weight_hh, bias, len(x), lengths, bf16)
+    lstm_continue(x, 0, run)
+    return lstm_finish(run)
 
 
 def lstm_backward(
-    dy: np.ndarray | None, dh_n: np.ndarray | None, dc_n: np.ndarray | None, cache: LSTMCache
+    dy: np.ndarray | None, dh_n: np.ndarray | None, dc_n: np.ndarray | None, cache: LSTMCache, consume: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """See `kernels.lstm_backward`."""
     x, gates, h, c, live, weight_ih, weight_hh, has_bias, bf16 = cache

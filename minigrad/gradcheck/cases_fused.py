@@ -65,14 +65,6 @@ def rows_of_a_table(rng: Rng, dims: Dims) -> Sample:
     return Sample((normal(rng, (vocab_size + 1, 3)), rng.integers(0, vocab_size + 1, (a, b))))
 
 
-def classified(rng: Rng, dims: Dims) -> Sample:
-    """Some targets ignored; smoothing or none."""
-    rows, num_classes = dims[0] * 2, dims[1] + 2
-    targets = np.where(rng.random(rows) < 0.3, 1, rng.integers(0, num_classes, rows))
-    options = {"ignore_index": 1 if rng.integers(2) else -100, "label_smoothing": float(rng.choice([0.0, 0.1]))}
-    return Sample((normal(rng, (rows, num_classes)), targets), options)
-
-
 def dropped(rng: Rng, dims: Dims) -> Sample:
     return Sample((normal(rng, dims),), {"p": float(rng.choice([0.0, 0.3, 0.9])), "seed": int(rng.integers(2**40))})
 
@@ -129,10 +121,8 @@ def _recurrent_oracle(cell: Any, num_states: int) -> Any:
     return oracle
 
 
-def _cross_entropy_oracle(logits: Array, targets: Array, ignore_index: int, label_smoothing: float) -> Array:
-    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    q = np.eye(logits.shape[1], dtype=logits.dtype)[targets] * (1 - label_smoothing) + label_smoothing / logits.shape[1]
-    return np.where(targets == ignore_index, 0, -(q * log_p).sum(axis=1)).astype(logits.dtype)
+def _rows_alone(weight: Tensor, ids: Tensor) -> Tensor:
+    return ops.embedding(weight, ids, None, True)
 
 
 def _dropout(x: Tensor, p: float, seed: int) -> Tensor:
@@ -219,13 +209,11 @@ CASES = [
         errors=(ErrorCase(lambda: ops.embedding(_zeros(4, 2), Tensor(np.array([1, 4]))), IndexError, "ids holds 4"),),
     ),
     OpCase(
-        "cross_entropy",
-        ops.cross_entropy,
-        _cross_entropy_oracle,
-        classified,
-        errors=(
-            ErrorCase(lambda: ops.cross_entropy(_zeros(1, 2), Tensor(np.array([2]))), IndexError, "targets holds 2"),
-        ),
+        "embedding[sparse]",
+        _rows_alone,
+        lambda weight, ids: weight[ids],
+        rows_of_a_table,
+        errors=(ErrorCase(lambda: _rows_alone(_zeros(4, 2), Tensor(np.array([-1]))), IndexError, "ids holds -1"),),
     ),
     OpCase(
         "dropout",

@@ -4,7 +4,15 @@ The rows drive ``python -m minigrad.gradcheck`` and the generic tests: forward a
 zero sizes, refused calls.
 """
 
-from minigrad.gradcheck import cases_elementwise, cases_fused, cases_products, cases_reduce, cases_select, cases_shape
+from minigrad.gradcheck import (
+    cases_elementwise,
+    cases_fused,
+    cases_losses,
+    cases_products,
+    cases_reduce,
+    cases_select,
+    cases_shape,
+)
 from minigrad.gradcheck.op_case import OpCase
 
 OP_TABLE: tuple[OpCase, ...] = (
@@ -14,4 +22,5 @@ OP_TABLE: tuple[OpCase, ...] = (
     *cases_select.CASES,
     *cases_products.CASES,
     *cases_fused.CASES,
+    *cases_losses.CASES,
 )

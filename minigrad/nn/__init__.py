@@ -7,6 +7,7 @@ from minigrad.nn.layers import Dropout, Embedding, Flatten, Identity, Linear
 from minigrad.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Parameter
+from minigrad.nn.pieces import DropoutInPieces, StackInPieces
 from minigrad.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "CrossEntropyLoss",
     "Dropout",
+    "DropoutInPieces",
     "Embedding",
     "Flatten",
     "GRUCell",
@@ -39,6 +41,7 @@ __all__ = [
     "Sequential",
     "Sigmoid",
     "Softmax",
+    "StackInPieces",
     "Tanh",
     "functional",
     "init",

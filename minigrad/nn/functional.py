@@ -19,6 +19,7 @@ from minigrad.nn.loss_functions import (
     binary_cross_entropy_with_logits,
     cross_entropy,
     l1_loss,
+    linear_cross_entropy,
     mse_loss,
     nll_loss,
 )
@@ -36,6 +37,8 @@ __all__ = [
     "l1_loss",
     "leaky_relu",
     "linear",
+    "linear_argmax",
+    "linear_cross_entropy",
     "log_softmax",
     "mse_loss",
     "nll_loss",
@@ -110,19 +113,37 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     return _given(input, ops.dropout(input, p), inplace) if training and p > 0 else input
 
 
-def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, *, sparse: bool = False) -> Tensor:
     """Rows of ``weight``.
 
     Args:
         input: ids, any shape, integer, each in [0, V).
         weight: (V, E).
         padding_idx: row that receives no gradient; negative counts from the end.
+        sparse: whether the gradient of ``weight`` is a RowGradient, of the rows used only.
 
     Returns:
         (*input.shape, E), dtype of ``weight``.
     """
     row = padding_idx if padding_idx is None or padding_idx >= 0 else padding_idx + weight.shape[0]
-    return ops.embedding(weight, input, row)
+    return ops.embedding(weight, input, row, sparse)
+
+
+def linear_argmax(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The likeliest class of each row of an output layer, ``linear(input, weight, bias).argmax(-1)``.
+
+    The logits are not stored, and nothing is recorded.
+
+    Args:
+        input: (..., H), floating point.
+        weight: (C, H), of one dtype with ``input``, C at least 1.
+        bias: (C,), or None for no bias.
+
+    Returns:
+        (...) int64: the first of equal ones; a NaN counts as the largest.
+    """
+    rows = input.reshape(-1, input.shape[-1]) if input.dim() != 2 else input
+    return ops.linear_argmax(rows, weight, bias).reshape(input.shape[:-1])
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

@@ -73,6 +73,8 @@ class Embedding(Module):
     Args:
         num_embeddings, embedding_dim: shape of ``weight``, drawn from N(0, 1).
         padding_idx: id whose row starts as zeros and receives no gradient; negative counts from the end.
+        sparse: whether ``weight.grad`` is a RowGradient. Training is the same to the bit, but a step costs only the
+            rows that were used; see ``optim.Adam``.
     """
 
     weight: Parameter
@@ -89,26 +91,30 @@ class Embedding(Module):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        reject("Embedding", max_norm=max_norm, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse)
+        reject("Embedding", max_norm=max_norm, scale_grad_by_freq=scale_grad_by_freq)
         super().__init__()
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.padding_idx = _row_index(padding_idx, num_embeddings)
+        self.sparse = sparse
         self.weight = Parameter(creation.empty(num_embeddings, embedding_dim, device=device, dtype=dtype))
         self.reset_parameters()
 
     @classmethod
-    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None) -> Embedding:
+    def from_pretrained(
+        cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None, sparse: bool = False
+    ) -> Embedding:
         """An Embedding on given vectors.
 
         Args:
             embeddings: (num_embeddings, embedding_dim), shared, not copied.
             freeze: whether the vectors stay as they are during training.
             padding_idx: as in the constructor, except that the row keeps its values.
+            sparse: as in the constructor.
         """
         if embeddings.dim() != 2:
             raise ValueError(f"from_pretrained: embeddings has shape {tuple(embeddings.shape)}; expected 2 dimensions")
-        layer = cls(0, embeddings.shape[1])
+        layer = cls(0, embeddings.shape[1], sparse=sparse)
         layer.num_embeddings = embeddings.shape[0]
         layer.padding_idx = _row_index(padding_idx, layer.num_embeddings)
         layer.weight = Parameter(embeddings, requires_grad=not freeze)
@@ -123,11 +129,11 @@ class Embedding(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """ids, any shape, int -> (*shape, embedding_dim)."""
-        return F.embedding(input, self.weight, self.padding_idx)
+        return F.embedding(input, self.weight, self.padding_idx, sparse=self.sparse)
 
     def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}{', sparse=True' if self.sparse else ''}"
 
 
 def _row_index(padding_idx: int | None, num_embeddings: int) -> int | None:

@@ -56,6 +56,44 @@ def cross_entropy(
     return _reduce_classes(losses, ids, target, weight, ignore_index, reduction)
 
 
+def linear_cross_entropy(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    target: Tensor,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """``cross_entropy(linear(input, weight, bias), target)`` without storing the logits: an output layer and its loss.
+
+    The gradients are computed along with the value, a few hundred rows at a time; rows with ``ignore_index`` cost
+    nothing. Under ``autocast`` the products are in bfloat16, the softmax and the loss in float32.
+
+    Args:
+        input: (..., H), floating point, what the layer is given.
+        weight: (C, H), of one dtype with ``input``.
+        bias: (C,), or None for no bias.
+        target: class ids (...), integer in [0, C).
+        ignore_index: target that contributes neither loss nor gradient.
+        reduction: "mean" (over the targets that are not ignored; NaN if there is none) or "sum".
+        label_smoothing: as in ``cross_entropy``.
+
+    Returns:
+        0-d, dtype of ``input``.
+
+    Raises:
+        ValueError, TypeError, IndexError: a shape, a dtype, another reduction, a target out of range.
+    """
+    name = "linear_cross_entropy"
+    if input.dim() == 0 or target.shape != input.shape[:-1]:
+        expected = input.shape[:-1]
+        raise ValueError(f"{name}: target has shape {target.shape}; expected {expected} from input {input.shape}")
+    rows = input.reshape(-1, input.shape[-1]) if input.dim() != 2 else input
+    return ops.linear_cross_entropy(rows, weight, bias, target.reshape(-1), ignore_index, label_smoothing, reduction)
+
+
 def nll_loss(
     input: Tensor,
     target: Tensor,

@@ -1,4 +1,4 @@
-"""Parameter: a tensor that a Module registers and an optimiser updates."""
+"""Parameter: a tensor that a Module registers and an optimiser updates, perhaps some of its rows later than others."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.deferred import Deferred
 from minigrad.tensor import Tensor
 
 
-class Parameter(Tensor):
+class Parameter(Deferred):
     """A leaf tensor that becomes part of a module when it is assigned to one of its attributes.
 
     Args:

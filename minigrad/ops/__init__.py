@@ -56,9 +56,11 @@ from minigrad.ops.elementwise import (
 )
 from minigrad.ops.embedding import embedding
 from minigrad.ops.functions import clip, cos, expm1, log1p, reciprocal, rsqrt, sin, square
-from minigrad.ops.fused import cross_entropy, dropout, gru_layer, lstm_layer
+from minigrad.ops.fused import dropout, gru_layer, lstm_layer
 from minigrad.ops.index import gather, getitem, index_select, masked_select, setitem
 from minigrad.ops.linalg import baddbmm, bmm, dot, linear, matmul, mm, mv
+from minigrad.ops.losses import cross_entropy, linear_argmax, linear_cross_entropy
+from minigrad.ops.lstm_in_pieces import LSTMInPieces
 from minigrad.ops.reduce import (
     all,
     amax,

@@ -5,32 +5,42 @@ from __future__ import annotations
 import numpy as np
 
 import kernels
+from minigrad.deferred import Deferred
 from minigrad.function import Context, Function
 from minigrad.ops.common import as_tensor
+from minigrad.rows import RowGradient
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
 
 
 class Embedding(Function):
-    """Rows of a table; the kernel gives the gradient by rows, which is spread here into the table's shape"""
+    """Rows of a table; its gradient by rows, which is spread into the table's shape unless ``sparse``"""
 
     fresh_grads = True
 
+    @classmethod
+    def unwrap(cls, args: tuple) -> list:
+        """The table with only the rows up to date that are about to be read."""
+        weight, ids, *constants = args
+        return [weight.array_with_rows(ids) if isinstance(weight, Deferred) else weight.array, ids, *constants]
+
     @staticmethod
-    def forward(ctx: Context, weight: Array, ids: Array, padding_idx: int | None) -> Array:
-        ctx.ids, ctx.shape, ctx.padding_idx = ids, weight.shape, padding_idx
+    def forward(ctx: Context, weight: Array, ids: Array, padding_idx: int | None, sparse: bool) -> Array:
+        ctx.ids, ctx.shape, ctx.padding_idx, ctx.sparse = ids, weight.shape, padding_idx, sparse
         return kernels.embedding_forward(weight, ids)
 
     @staticmethod
     def backward(ctx: Context, dy: Array) -> tuple:
         rows, values = kernels.embedding_backward(dy, ctx.ids, ctx.padding_idx)
-        dweight = np.zeros(ctx.shape, dy.dtype)
-        dweight[rows] = values
-        return dweight, None, None
+        gradient = RowGradient(rows, values, ctx.shape)
+        return gradient if ctx.sparse else gradient.dense_array(), None, None, None
 
 
-def embedding(weight: Tensor, ids: Tensor, padding_idx: int | None = None) -> Tensor:
-    """Rows ``ids`` (int, any shape) of weight (V,E) -> (*ids.shape, E); row ``padding_idx`` gets no gradient."""
+def embedding(weight: Tensor, ids: Tensor, padding_idx: int | None = None, sparse: bool = False) -> Tensor:
+    """Rows ``ids`` (int, any shape) of weight (V,E) -> (*ids.shape, E); row ``padding_idx`` gets no gradient.
+
+    ``sparse``: a leaf ``weight`` gets a RowGradient as its gradient, else a Tensor of its shape.
+    """
     # The ids are copied: backward needs them as they are now.
-    return Embedding.apply(weight, as_tensor(ids).array.copy(), padding_idx)
+    return Embedding.apply(weight, as_tensor(ids).array.copy(), padding_idx, sparse)

@@ -20,6 +20,11 @@ from minigrad.tensor import Tensor
 Array = np.ndarray
 
 
+def shared_with_cache(cache: Any, *arrays: Array) -> list[Array]:
+    """Of a layer's input and output, those that its cache holds too: they must stay unchanged; others need not stay."""
+    return [array for array in arrays if any(np.may_share_memory(array, kept) for kept in (cache.x, cache.h))]
+
+
 class LSTMLayer(Function):
     """One LSTM layer over a whole sequence (kernels.lstm_forward)"""
 
@@ -30,12 +35,12 @@ class LSTMLayer(Function):
         ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, bias: Array | None, lengths: Any
     ) -> tuple:
         y, h_n, c_n, ctx.cache = kernels.lstm_forward(x, h0, c0, w_ih, w_hh, bias, lengths, bf16_enabled())
-        ctx.save_for_backward(x, h0, c0, w_ih, w_hh, y)  # not read: the cache shares their memory
+        ctx.save_for_backward(w_ih, w_hh, *shared_with_cache(ctx.cache, x, y))
         return y, h_n, c_n
 
     @staticmethod
     def backward(ctx: Context, dy: Array | None, dh_n: Array | None, dc_n: Array | None) -> tuple:
-        return (*kernels.lstm_backward(dy, dh_n, dc_n, ctx.cache), None)
+        return (*kernels.lstm_backward(dy, dh_n, dc_n, ctx.cache, ctx.last_use), None)
 
 
 class GRULayer(Function):
@@ -48,28 +53,12 @@ class GRULayer(Function):
         ctx: Context, x: Array, h0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, lengths: Any
     ) -> tuple:
         y, h_n, ctx.cache = kernels.gru_forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths, bf16_enabled())
-        ctx.save_for_backward(x, h0, w_ih, w_hh, y)
+        ctx.save_for_backward(w_ih, w_hh, *shared_with_cache(ctx.cache, x, y))
         return y, h_n
 
     @staticmethod
     def backward(ctx: Context, dy: Array | None, dh_n: Array | None) -> tuple:
         return (*kernels.gru_backward(dy, dh_n, ctx.cache), None)
-
-
-class CrossEntropy(Function):
-    """-log softmax(logits)[target] per row (kernels.cross_entropy_forward)"""
-
-    fresh_grads = True
-
-    @staticmethod
-    def forward(ctx: Context, logits: Array, targets: Array, ignore_index: int, label_smoothing: float) -> Array:
-        losses, ctx.cache = kernels.cross_entropy_forward(logits, targets, ignore_index, label_smoothing)
-        ctx.save_for_backward(logits)
-        return losses
-
-    @staticmethod
-    def backward(ctx: Context, dlosses: Array) -> tuple:
-        return kernels.cross_entropy_backward(dlosses, ctx.cache), None, None, None
 
 
 class Dropout(Function):
@@ -114,16 +103,11 @@ def _lengths(lengths: Any) -> np.ndarray | None:
     return None if lengths is None else np.asarray(as_tensor(lengths).array)
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, ignore_index: int = -100, label_smoothing: float = 0.0) -> Tensor:
-    """Losses (M,) of logits (M,V) against targets (M,) int64; zero where the target is ``ignore_index``.
+def dropout(x: Tensor, p: float = 0.5, key: random.State | None = None) -> Tensor:
+    """Each element zeroed with probability ``p``, the others scaled by 1 / (1 - p); ValueError outside [0, 1].
 
-    With ``label_smoothing`` e the target distribution is (1 - e) one-hot + e / V (Szegedy et al., 2016).
+    Equal ``key`` (of ``random.next_key``) and shape give equal masks; None draws the next one.
     """
-    return CrossEntropy.apply(logits, as_tensor(targets).array.copy(), ignore_index, label_smoothing)
-
-
-def dropout(x: Tensor, p: float = 0.5) -> Tensor:
-    """Each element zeroed with probability ``p``, the others scaled by 1 / (1 - p); ValueError outside [0, 1]."""
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p is {p}; expected a probability from 0 to 1")
-    return x if p == 0 else Dropout.apply(x, p, random.next_key())
+    return x if p == 0 else Dropout.apply(x, p, key or random.next_key())

@@ -1,14 +1,23 @@
-"""Matrix products."""
+"""Matrix products. Those of two floating matrices are the kernels', batches and integers are NumPy's."""
 
 from __future__ import annotations
 
 import numpy as np
 
+import kernels
+from minigrad.autocast import bf16_enabled
 from minigrad.function import Context, Function
 from minigrad.ops.common import promote, unbroadcast
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
+_KERNEL_DTYPES = (np.float32, np.float64)
+
+
+def _matmul(a: Array, b: Array) -> Array:
+    """a @ b in one dtype; the threads of NumPy's BLAS would be in the way of the kernels'."""
+    matrices = a.ndim == b.ndim == 2
+    return kernels.matmul(a, b) if matrices and a.dtype in _KERNEL_DTYPES else np.matmul(a, b)
 
 
 class MatMul(Function):
@@ -19,13 +28,13 @@ class MatMul(Function):
     @staticmethod
     def forward(ctx: Context, a: Array, b: Array) -> Array:
         ctx.save_for_backward(a, b)
-        return np.matmul(a, b)
+        return _matmul(a, b)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
         a, b = ctx.saved
-        da = unbroadcast(np.matmul(grad, b.swapaxes(-1, -2)), a.shape) if ctx.needs_input_grad[0] else None
-        db = unbroadcast(np.matmul(a.swapaxes(-1, -2), grad), b.shape) if ctx.needs_input_grad[1] else None
+        da = unbroadcast(_matmul(grad, b.swapaxes(-1, -2)), a.shape) if ctx.needs_input_grad[0] else None
+        db = unbroadcast(_matmul(a.swapaxes(-1, -2), grad), b.shape) if ctx.needs_input_grad[1] else None
         return da, db
 
 
@@ -35,27 +44,22 @@ def _rows(x: Array) -> Array:
 
 
 class Linear(Function):
-    """y = x @ weight^T + bias on rows: one product forward, two back, the bias gradient a sum over rows"""
+    """y = x @ weight^T + bias on rows (kernels.linear_forward)"""
 
     fresh_grads = True
 
     @staticmethod
     def forward(ctx: Context, x: Array, weight: Array, bias: Array | None) -> Array:
         ctx.save_for_backward(x, weight)
-        y = np.matmul(_rows(x), weight.T)
-        if bias is not None:
-            y += bias
-        return y.reshape(*x.shape[:-1], len(weight))
+        ctx.bf16 = bf16_enabled()
+        return kernels.linear_forward(_rows(x), weight, bias, ctx.bf16).reshape(*x.shape[:-1], len(weight))
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
         x, weight = ctx.saved
-        rows, dy = _rows(x), _rows(grad)
-        # y = x @ weight^T + bias
-        dx = np.matmul(dy, weight).reshape(x.shape) if ctx.needs_input_grad[0] else None
-        dweight = np.matmul(dy.T, rows) if ctx.needs_input_grad[1] else None
-        dbias = dy.sum(axis=0) if ctx.needs_input_grad[2] else None
-        return dx, dweight, dbias
+        needs = (ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.needs_input_grad[2])
+        dx, *others = kernels.linear_backward(_rows(grad), _rows(x), weight, needs, ctx.bf16)
+        return None if dx is None else dx.reshape(x.shape), *others
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
@@ -116,4 +120,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise RuntimeError(f"linear: bias has shape {bias.shape}; expected ({weight.shape[0]},)")
     if len({t.dtype for t in (x, weight, bias) if t is not None}) > 1:
         raise RuntimeError(f"linear: input has dtype {x.dtype}, weight {weight.dtype}; expected one dtype")
+    if x.dtype not in _KERNEL_DTYPES:
+        y = matmul(x, weight.T)
+        return y if bias is None else y + bias
     return Linear.apply(x, weight, bias)

@@ -1,5 +1,9 @@
 """Adam and AdamW; the arithmetic is ``kernels.adam_step``.
 
+A row-wise gradient (of ``nn.Embedding(..., sparse=True)``) gives the same numbers as the dense one, to the bit, but a
+step costs only the rows it touches: see ``row_moments``. PyTorch has SparseAdam for such gradients, whose numbers are
+other ones: it leaves the moments of the other rows as they are.
+
 Sources: Kingma & Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1;
 Loshchilov & Hutter, "Decoupled weight decay regularization" (2019), algorithm 2.
 """
@@ -12,8 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 import kernels
+from minigrad.deferred import Deferred
 from minigrad.nn.checks import reject
 from minigrad.optim.optimizer import Optimizer, add_slot, check_at_least_zero, check_fraction, count_step
+from minigrad.optim.row_moments import RowMoments
+from minigrad.rows import RowGradient
+from minigrad.tensor import Tensor
 
 
 class Adam(Optimizer):
@@ -40,6 +48,7 @@ class Adam(Optimizer):
         amsgrad: bool = False,
     ) -> None:
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
+        self._tables: dict[Tensor, RowMoments] = {}
         super().__init__(params, {**defaults, "decoupled_weight_decay": self.decoupled})
 
     def _check_group(self, group: dict[str, Any]) -> None:
@@ -49,13 +58,48 @@ class Adam(Optimizer):
             check_fraction(self._name, f"betas[{index}]", beta)
         reject(self._name, amsgrad=group.get("amsgrad"), maximize=group.get("maximize"))
 
-    def _update(self, param: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
+    def _update(
+        self, param: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any], grad_scale: float
+    ) -> None:
         step = count_step(state)
         m, v = add_slot(state, "exp_avg", param), add_slot(state, "exp_avg_sq", param)
+        kernels.adam_step(param, grad, m, v, step, *self._numbers(group), grad_scale=grad_scale)
+
+    def _update_rows(
+        self, param: Tensor, grad: RowGradient, state: dict[str, Any], group: dict[str, Any], grad_scale: float
+    ) -> None:
+        table = self._table(param, state)
+        if table is None:
+            return super()._update_rows(param, grad, state, group, grad_scale)
+        scalars = kernels.adam_scalars(count_step(state), *self._numbers(group))
+        return table.step(grad, scalars, grad_scale)
+
+    def _numbers(self, group: dict[str, Any]) -> tuple[float, float, float, float, float, bool]:
         beta1, beta2 = group["betas"]
-        kernels.adam_step(
-            param, grad, m, v, step, group["lr"], beta1, beta2, group["eps"], group["weight_decay"], self.decoupled
-        )
+        return group["lr"], beta1, beta2, group["eps"], group["weight_decay"], self.decoupled
+
+    def _table(self, param: Tensor, state: dict[str, Any]) -> RowMoments | None:
+        """What updates the rows of ``param``; None where that needs memory in C order, or a parameter that can wait."""
+        if not isinstance(param, Deferred) or param.ndim != 2 or not param.is_contiguous():
+            return None
+        fresh = "exp_avg" not in state
+        for name in ("exp_avg", "exp_avg_sq"):
+            if state.get(name) is None:
+                state[name] = Deferred(np.zeros(param.shape, param.dtype))
+            elif not isinstance(state[name], Deferred):
+                state[name] = Deferred(state[name].array)
+        m, v = state["exp_avg"], state["exp_avg_sq"]
+        if param not in self._tables or not self._tables[param].belongs_to(param, m, v):
+            if m.shape != param.shape or v.shape != param.shape or not (m.is_contiguous() and v.is_contiguous()):
+                return None
+            self._tables[param] = RowMoments(param, m, v, fresh)
+        return self._tables[param]
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for table in self._tables.values():
+            table.settle()  # what was put off belongs to the state that goes
+        super().load_state_dict(state_dict)
+        self._tables = {}
 
 
 class AdamW(Adam):

@@ -1,7 +1,8 @@
 """Optimizer: parameter groups, per-parameter state, and the loop every optimiser shares.
 
 Contract: PyTorch's attributes and state-dict layout. A subclass gives its defaults, checks them in ``_check_group`` and
-updates one parameter in ``_update``, in place on raw arrays. Parameters without a gradient are left alone.
+updates one parameter in ``_update``, in place on raw arrays, and from a row-wise gradient in ``_update_rows`` if it can
+do better than to make it dense. Parameters without a gradient are left alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.deferred import Deferred
 from minigrad.grad_mode import enable_grad, no_grad
+from minigrad.nn.utils.clipping import clip_coefficient, total_norm
+from minigrad.rows import RowGradient
 from minigrad.tensor import Tensor
 
 
@@ -97,15 +101,53 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            for param in group["params"]:
-                if param.grad is not None:
-                    self._update(param.array, param.grad.array, self.state[param], group)
-                    param.changed_in_place()
+        self._step_all(None)
         return loss
 
-    def _update(self, param: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
+    @no_grad()
+    def step_clipped(self, max_norm: float) -> Tensor:
+        """``clip_grad_norm_`` of all gradients and ``step`` in one: the numbers are equal to the bit.
+
+        The gradients are scaled where the update reads them, and stay as they are. If their norm is not finite,
+        nothing is updated.
+
+        Args:
+            max_norm: largest norm that takes effect.
+
+        Returns:
+            0-d: the norm of all gradients as one vector, before clipping, in their dtype.
+        """
+        params = [param for group in self.param_groups for param in group["params"]]
+        grads = [param.grad for param in params if param.grad is not None]
+        norm = total_norm(grads)
+        coefficient = clip_coefficient(norm, max_norm)
+        result = Tensor(np.asarray(norm, grads[0].dtype if grads else np.float32))
+        if np.isfinite(result.array):
+            self._step_all(coefficient)
+        return result
+
+    def _step_all(self, grad_scale: float | None) -> None:
+        """Update every parameter that has a gradient; ``grad_scale`` multiplies it, rounded to its dtype first."""
+        scale = 1.0 if grad_scale is None else float(grad_scale)
+        for group in self.param_groups:
+            for param in group["params"]:
+                if param.grad is None:
+                    continue
+                if param.grad.is_sparse:
+                    self._update_rows(param, param.grad, self.state[param], group, scale)
+                else:
+                    self._update(param.array, param.grad.array, self.state[param], group, scale)
+                param.changed_in_place()
+
+    def _update(
+        self, param: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any], grad_scale: float
+    ) -> None:
         raise NotImplementedError(f"{self._name} does not say how to update a parameter")
+
+    def _update_rows(
+        self, param: Tensor, grad: RowGradient, state: dict[str, Any], group: dict[str, Any], grad_scale: float
+    ) -> None:
+        self._update(param.array, grad.dense_array(), state, group, grad_scale)
 
     def state_dict(self) -> dict[str, Any]:
         """``{"state": {number: state}, "param_groups": [options, parameter numbers]}``; tensors are shared."""
@@ -161,7 +203,7 @@ def check_fraction(owner: str, name: str, value: float) -> None:
 def add_slot(state: dict[str, Any], name: str, param: np.ndarray) -> np.ndarray:
     """The array ``state[name]``, zeros of the parameter's shape and dtype at first use."""
     if state.get(name) is None:
-        state[name] = Tensor(np.zeros_like(param, order="C"))
+        state[name] = Deferred(np.zeros(param.shape, param.dtype))
     return state[name].array
 
 
@@ -179,4 +221,6 @@ def _own_copy(key: str, value: Any, param: Tensor) -> Any:
         value = Tensor(np.asarray(value))
     if not isinstance(value, Tensor):
         return Tensor(np.asarray(value, np.float32)) if key == "step" else deepcopy(value)
-    return Tensor(np.array(value.array, np.float32 if key == "step" else param.dtype, order="C"))
+    if key == "step":
+        return Tensor(np.array(value.array, np.float32))
+    return Deferred(np.array(value.array, param.dtype, order="C"))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+import kernels
 from minigrad.nn.checks import reject
 from minigrad.optim.optimizer import Optimizer, add_slot, check_at_least_zero, count_step
 
@@ -46,26 +47,12 @@ class RMSprop(Optimizer):
         check_at_least_zero(self._name, group, "alpha", "eps", "momentum")
         reject(self._name, maximize=group.get("maximize"))
 
-    def _update(self, param: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
+    def _update(
+        self, param: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any], grad_scale: float
+    ) -> None:
         count_step(state)
-        alpha = group["alpha"]
-        if group["weight_decay"]:
-            grad = grad + group["weight_decay"] * param
-        variance = _average(add_slot(state, "square_avg", param), grad * grad, alpha)
-        if group["centered"]:
-            mean = _average(add_slot(state, "grad_avg", param), grad, alpha)
-            variance = variance - mean * mean
-        update = grad / (np.sqrt(variance) + group["eps"])
-        if group["momentum"]:
-            velocity = add_slot(state, "momentum_buffer", param)
-            velocity *= group["momentum"]
-            velocity += update
-            update = velocity
-        param -= group["lr"] * update
-
-
-def _average(average: np.ndarray, value: np.ndarray, alpha: float) -> np.ndarray:
-    """``average = alpha * average + (1 - alpha) * value`` in place."""
-    average *= alpha
-    average += (1 - alpha) * value
-    return average
+        square = add_slot(state, "square_avg", param)
+        mean = add_slot(state, "grad_avg", param) if group["centered"] else None
+        velocity = add_slot(state, "momentum_buffer", param) if group["momentum"] else None
+        numbers = group["lr"], group["alpha"], group["eps"], group["weight_decay"], group["momentum"]
+        kernels.rmsprop_step(param, grad, square, mean, velocity, *numbers, grad_scale)

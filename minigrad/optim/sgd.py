@@ -6,13 +6,16 @@ the learning rate multiplies the velocity when it is applied, not when it is gat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+import kernels
 from minigrad.nn.checks import reject
-from minigrad.optim.optimizer import Optimizer, check_at_least_zero
+from minigrad.optim.optimizer import Optimizer, add_slot, check_at_least_zero
+from minigrad.rows import RowGradient
 from minigrad.tensor import Tensor
 
 
@@ -47,22 +50,18 @@ class SGD(Optimizer):
             raise ValueError("SGD: nesterov=True; expected momentum above 0 and dampening 0")
         reject(self._name, maximize=group.get("maximize"))
 
-    def _update(self, param: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
-        momentum = group["momentum"]
-        if group["weight_decay"]:
-            grad = grad + group["weight_decay"] * param
-        if momentum:
-            velocity = _velocity(grad, state, momentum, group["dampening"])
-            grad = grad + momentum * velocity if group["nesterov"] else velocity
-        param -= group["lr"] * grad
+    def _update(
+        self, param: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any], grad_scale: float
+    ) -> None:
+        first = state.get("momentum_buffer") is None
+        velocity = add_slot(state, "momentum_buffer", param) if group["momentum"] else None
+        numbers = group["lr"], group["momentum"], group["dampening"], group["nesterov"], group["weight_decay"]
+        kernels.sgd_step(param, grad, velocity, first, *numbers, grad_scale)
 
-
-def _velocity(grad: np.ndarray, state: dict[str, Any], momentum: float, dampening: float) -> np.ndarray:
-    """The velocity after ``grad``; the first gradient is taken whole."""
-    if state.get("momentum_buffer") is None:
-        state["momentum_buffer"] = Tensor(grad.copy())
-        return state["momentum_buffer"].array
-    velocity = state["momentum_buffer"].array
-    velocity *= momentum
-    velocity += (1 - dampening) * grad
-    return velocity
+    def _update_rows(
+        self, param: Tensor, grad: RowGradient, state: dict[str, Any], group: dict[str, Any], grad_scale: float
+    ) -> None:
+        """The other rows stay as they are, unless momentum or weight decay moves them: then all are updated."""
+        if group["momentum"] or group["weight_decay"] or param.ndim != 2 or not math.isfinite(group["lr"]):
+            return super()._update_rows(param, grad, state, group, grad_scale)
+        return kernels.sgd_rows_step(param.array, grad.rows, grad.values, group["lr"], grad_scale)

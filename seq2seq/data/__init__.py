@@ -9,11 +9,13 @@ from pathlib import Path
 from seq2seq.data.batches import (
     Batch,
     EncodedSplit,
+    NumberedTokens,
     Ragged,
     drop_long,
     encode_split,
     make_batch,
     pad_sources,
+    tokenize_pairs,
 )
 from seq2seq.data.dataset import Dataset, Pair, hold_out
 from seq2seq.data.files import decode_lines, read_lines, read_parallel, read_tsv, sha256_of
@@ -27,6 +29,7 @@ __all__ = [
     "BatchSampler",
     "Dataset",
     "EncodedSplit",
+    "NumberedTokens",
     "Pair",
     "Ragged",
     "decode_lines",
@@ -40,6 +43,7 @@ __all__ = [
     "read_pairs",
     "read_parallel",
     "read_tsv",
+    "tokenize_pairs",
 ]
 
 _HELD_OUT_SHARE, _HELD_OUT_LIMIT = 0.02, 1000

@@ -6,8 +6,9 @@ encoder reads `src` = <sos> tokens <eos>, the tokens reversed on request (Sutske
 """
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,10 @@ class Ragged:
 
     Args:
         lists: the id lists.
+
+    Attributes:
+        flat: (sum of lengths,) int32, all ids, read-only.
+        lengths: (number of lists,) int64.
     """
 
     def __init__(self, lists: Iterable[Sequence[int]]) -> None:
@@ -30,9 +35,19 @@ class Ragged:
         for ids in lists:
             flat.extend(ids)
             lengths.append(len(ids))
-        self._flat = np.array(flat, dtype=np.int32)
-        self.lengths: IntArray = np.array(lengths, dtype=np.int64)
-        self._ends = np.cumsum(self.lengths)
+        self._set(np.array(flat, dtype=np.int32), np.array(lengths, dtype=np.int64))
+
+    def _set(self, flat: npt.NDArray[np.int32], lengths: IntArray) -> None:
+        flat.flags.writeable = False
+        self.flat, self.lengths = flat, lengths
+        self._ends = np.cumsum(lengths)
+
+    @classmethod
+    def from_flat(cls, flat: npt.NDArray[np.int32], lengths: IntArray) -> "Ragged":
+        """Lists that are one array already; it is not copied, and cannot be written any more."""
+        ragged = cls(())
+        ragged._set(flat, lengths)
+        return ragged
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -40,9 +55,45 @@ class Ragged:
     def __getitem__(self, index: int) -> npt.NDArray[np.int32]:
         """The ids of list `index`, a read-only view."""
         end = self._ends[index]
-        view = self._flat[end - self.lengths[index] : end]
-        view.flags.writeable = False
-        return view
+        return self.flat[end - self.lengths[index] : end]
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.int32]]:
+        return (self[index] for index in range(len(self)))
+
+    def part(self, start: int, stop: int) -> "Ragged":
+        """Lists `start` to `stop` - 1, with ids of their own."""
+        begin, end = int(self.lengths[:start].sum()), int(self.lengths[:stop].sum())
+        return Ragged.from_flat(self.flat[begin:end].copy(), self.lengths[start:stop].copy())
+
+    def renumbered(self, new_ids: npt.ArrayLike) -> "Ragged":
+        """The lists with `new_ids[i]` in place of each id i."""
+        return Ragged.from_flat(np.asarray(new_ids, dtype=np.int32)[self.flat], self.lengths)
+
+
+class NumberedTokens:
+    """Token lists in little space: each distinct token once, the lists as numbers of tokens.
+
+    Args:
+        token_lists: the tokenised sentences; they are not kept.
+
+    Attributes:
+        tokens: the distinct tokens in the order in which they first occur.
+        numbers: the lists, each token as its place in `tokens`.
+    """
+
+    def __init__(self, token_lists: Iterable[Sequence[str]]) -> None:
+        places: dict[str, int] = {}
+        self.numbers = Ragged([places.setdefault(token, len(places)) for token in tokens] for tokens in token_lists)
+        self.tokens = list(places)
+
+    def counts(self, kept: npt.NDArray[np.bool_]) -> dict[str, int]:
+        """How often each token occurs in the lists where `kept` (number of lists,) is true."""
+        numbers = self.numbers.flat[np.repeat(kept, self.numbers.lengths)]
+        return dict(zip(self.tokens, np.bincount(numbers, minlength=len(self.tokens)).tolist(), strict=True))
+
+    def encode(self, vocabulary: Vocabulary) -> Ragged:
+        """The lists in the vocabulary's ids."""
+        return self.numbers.renumbered(vocabulary.encode(self.tokens))
 
 
 @dataclass(frozen=True)
@@ -58,6 +109,11 @@ class EncodedSplit:
 
     def __len__(self) -> int:
         return len(self.src)
+
+    def cut(self, sizes: Iterable[int]) -> "list[EncodedSplit]":
+        """Consecutive parts of `sizes` pairs."""
+        ends = list(accumulate(sizes, initial=0))
+        return [EncodedSplit(self.src.part(*bounds), self.trg.part(*bounds)) for bounds in pairwise(ends)]
 
 
 @dataclass(frozen=True)
@@ -99,10 +155,16 @@ def encode_split(
     trg_vocabulary: Vocabulary,
 ) -> EncodedSplit:
     """Tokenize raw sentence pairs and look their tokens up."""
-    sentences = list(pairs)
-    src = Ragged(src_vocabulary.encode(src_tokenizer.tokenize(sentence)) for sentence, _ in sentences)
-    trg = Ragged(trg_vocabulary.encode(trg_tokenizer.tokenize(sentence)) for _, sentence in sentences)
-    return EncodedSplit(src, trg)
+    src, trg = tokenize_pairs(list(pairs), src_tokenizer, trg_tokenizer)
+    return EncodedSplit(Ragged(map(src_vocabulary.encode, src)), Ragged(map(trg_vocabulary.encode, trg)))
+
+
+def tokenize_pairs(
+    pairs: Sequence[tuple[str, str]], src_tokenizer: Tokenizer, trg_tokenizer: Tokenizer
+) -> tuple[Iterable[list[str]], Iterable[list[str]]]:
+    """The tokens of the sources and of the targets, to be read once; both sides' work starts now."""
+    src = src_tokenizer.tokenize_all([src for src, _ in pairs])
+    return src, trg_tokenizer.tokenize_all([trg for _, trg in pairs])
 
 
 def drop_long(split: EncodedSplit, max_length: int) -> tuple[EncodedSplit, int]:

@@ -199,10 +199,8 @@ def test_gradcheck_of_a_users_model(run, tmp_path, count_case) -> None:
 def test_gradcheck_fails_for_a_wrong_gradient(run, monkeypatch, tmp_path) -> None:
     import seq2seq.model as model
 
-    right = model.F.cross_entropy
-    monkeypatch.setattr(
-        model.F, "cross_entropy", lambda logits, *a, **k: right(logits, *a, **k) + 0.01 * logits.detach().sum()
-    )
+    right = model.F.linear_cross_entropy
+    monkeypatch.setattr(model.F, "linear_cross_entropy", lambda x, *a, **k: right(x, *a, **k) + 0.01 * x.detach().sum())
     result = run("gradcheck", "--embedding-size", 4, "--hidden-size", 4, "--num-layers", 1, "--init-range", 1)
     assert result.code == 1
     assert "FAIL" in result.out

@@ -136,7 +136,7 @@ def with_batches_of(translator: Translator, batch_size: int) -> Translator:
 def test_perplexities_sum_over_tokens_whatever_the_batches(toy) -> None:
     translator, dataset = toy
     pairs = dataset.split("valid")
-    alone = [split_losses(translator, [pair]) for pair in pairs]
+    alone = [split_losses(translator, translator.codec.encode_pairs([pair])) for pair in pairs]
     forced, free, num_tokens = (sum(column) for column in zip(*alone, strict=True))
     assert num_tokens == sum(len(trg.split()) + 1 for _, trg in pairs)
     mean_of_means = math.exp(sum(one[0] / one[2] for one in alone) / len(alone))

@@ -217,6 +217,21 @@ def test_guesses_carry_no_gradient(tiny_model, draw_batch, monkeypatch) -> None:
     assert_equal_gradients(gradients(model, own), gradients(model, forced), 1e-12)
 
 
+def test_one_loss_sees_all_runs_and_a_guess_is_made_only_where_it_is_needed(
+    tiny_model, draw_batch, monkeypatch
+) -> None:
+    force(monkeypatch, MIXED)
+    model, batch = tiny_model(), draw_batch()
+    losses, guesses = [], []
+    loss, argmax = F.linear_cross_entropy, F.linear_argmax
+    monkeypatch.setattr(F, "linear_cross_entropy", lambda x, *a, **k: losses.append(len(x)) or loss(x, *a, **k))
+    monkeypatch.setattr(F, "linear_argmax", lambda x, *a: guesses.append(len(x)) or argmax(x, *a))
+    model.loss(batch, 0.5)
+    assert losses == [batch.num_trg_tokens]
+    given = [int((batch.trg_lengths > t).sum()) for t in range(1, len(batch.trg_input)) if MIXED[t]]
+    assert guesses == given
+
+
 def test_forced_runs_cut_where_coins_fall() -> None:
     random.manual_seed(11)
     draws = [list(forced_runs(9, 0.7)) for _ in range(400)]

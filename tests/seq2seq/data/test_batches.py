@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seq2seq.data import EncodedSplit, Ragged, drop_long, encode_split, make_batch, pad_sources
+from seq2seq.data import EncodedSplit, NumberedTokens, Ragged, drop_long, encode_split, make_batch, pad_sources
 from seq2seq.tokenizers import CharTokenizer, SpaceTokenizer
 from seq2seq.vocabulary import EOS_ID, PAD_ID, SOS_ID, Vocabulary
 
@@ -28,9 +28,44 @@ def test_encode_split_by_value() -> None:
 
 
 def test_ids_cannot_be_written_by_accident() -> None:
-    ids = Ragged([[1, 2], [3]])[0]
-    with pytest.raises(ValueError, match="read-only"):
-        ids[0] = 7
+    ragged = Ragged([[1, 2], [3]])
+    for ids in (ragged[0], ragged.flat, ragged.part(0, 1)[0], ragged.renumbered([0, 5, 6, 7])[0]):
+        with pytest.raises(ValueError, match="read-only"):
+            ids[0] = 7
+
+
+def lists_of(ragged: Ragged) -> list[list[int]]:
+    return [ids.tolist() for ids in ragged]
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=4), max_size=8), st.data())
+def test_parts_and_new_numbers(lists: list[list[int]], data: st.DataObject) -> None:
+    ragged = Ragged(lists)
+    start, stop = sorted(data.draw(st.tuples(*[st.integers(0, len(lists))] * 2)))
+    part = ragged.part(start, stop)
+    assert (lists_of(ragged), lists_of(part)) == (lists, lists[start:stop])
+    assert part.lengths.tolist() == [len(ids) for ids in lists[start:stop]]
+    assert lists_of(part.renumbered(np.arange(10) * 10)) == [[10 * i for i in ids] for ids in lists[start:stop]]
+    assert part.renumbered(np.arange(10)).flat.dtype == np.int32
+
+
+def test_a_split_is_cut_into_parts() -> None:
+    pairs = [([4], [5, 6]), ([], [7]), ([8, 8], [])]
+    parts = split_of(pairs).cut([1, 0, 2])
+    assert [len(part) for part in parts] == [1, 0, 2]
+    assert [list(zip(lists_of(part.src), lists_of(part.trg), strict=True)) for part in parts] == [
+        pairs[:1], [], pairs[1:]
+    ]  # fmt: skip
+
+
+def test_numbered_tokens_by_value() -> None:
+    numbered = NumberedTokens(iter([["b", "a"], [], ["a", "c", "a"]]))
+    assert numbered.tokens == ["b", "a", "c"]
+    assert lists_of(numbered.numbers) == [[0, 1], [], [1, 2, 1]]
+    assert numbered.counts(np.array([True, True, True])) == {"b": 1, "a": 3, "c": 1}
+    assert numbered.counts(np.array([True, True, False])) == {"b": 1, "a": 1, "c": 0}
+    assert lists_of(numbered.encode(Vocabulary(["c", "a"]))) == [[0, 5], [], [5, 4, 5]]
+    assert lists_of(NumberedTokens([[], []]).encode(Vocabulary(["c"]))) == [[], []]
 
 
 def test_batch_by_value() -> None:

@@ -8,6 +8,7 @@ and a call from inside a task runs alone. A forked child starts with no workers 
 Why not Numba's `prange`: its portable layer dies when two Python threads enter it, its OpenMP layer after a fork.
 """
 
+import operator
 import os
 import queue
 import threading
@@ -24,10 +25,19 @@ class _Settings:
 
 
 def set_num_threads(count: int) -> None:
-    """Let kernels use up to `count` threads from now on, the calling one included. Raises ValueError below 1."""
-    if count < 1:
+    """Let kernels use up to `count` threads from now on, the calling one included.
+
+    Raises:
+        TypeError: count is not an integer.
+        ValueError: count is below 1.
+    """
+    try:
+        number = operator.index(count)
+    except TypeError:
+        raise TypeError(f"set_num_threads: count is {count!r}; expected an integer") from None
+    if number < 1:
         raise ValueError(f"set_num_threads: count is {count}; expected 1 or more")
-    _Settings.num_threads = count
+    _Settings.num_threads = number
 
 
 def get_num_threads() -> int:
@@ -39,31 +49,46 @@ class _Job:
     """Tasks that several threads take from one counter until none is left."""
 
     def __init__(self, function: Callable[[int], None], count: int) -> None:
-        self._function = function
+        self._function: Callable[[int], None] | None = function
         self._tasks: Iterator[int] = iter(range(count))  # next() is atomic under the global lock
-        self._left = count
-        self._lock = threading.Lock()
-        self._all_done = threading.Lock()
-        self._all_done.acquire()
+        self._changed = threading.Condition(threading.Lock())
+        self._helping = 0
         self.error: BaseException | None = None
 
-    def work(self) -> None:
-        """Take tasks until there are none; after an error the rest is skipped."""
-        done = 0
-        for task in self._tasks:
-            try:
-                if self.error is None:
-                    self._function(task)
-            except BaseException as error:
-                self.error = error
-            done += 1
-        with self._lock:
-            self._left -= done
-            if done and self._left == 0:
-                self._all_done.release()
+    def work(self, function: Callable[[int], None]) -> None:
+        """Take tasks until there are none; after an error the rest is left."""
+        try:
+            for task in self._tasks:
+                if self.error is not None:
+                    return
+                function(task)
+        except BaseException as error:
+            self.error = self.error or error
 
-    def wait(self) -> None:
-        self._all_done.acquire()
+    def help(self) -> None:
+        """What a worker does; one that comes after `finish` finds nothing to do."""
+        with self._changed:
+            function = self._function
+            if function is None:
+                return
+            self._helping += 1
+        try:
+            self.work(function)
+        finally:
+            del function
+            with self._changed:
+                self._helping -= 1
+                self._changed.notify_all()
+
+    def finish(self) -> None:
+        """Let no worker begin, wait for those at work, let go of the function; an interrupt is kept for later."""
+        while self._function is not None or self._helping:
+            try:
+                with self._changed:
+                    self._function = None  # late workers must not hold what it holds: arrays
+                    self._changed.wait_for(lambda: not self._helping)
+            except BaseException as error:
+                self.error = self.error or error
 
 
 class _Pool:
@@ -77,15 +102,19 @@ class _Pool:
     def submit(self, job: _Job, helpers: int) -> None:
         with self._lock:
             while self._size < helpers:
-                threading.Thread(target=self._serve, name="minigrad-kernel", daemon=True).start()
-                self._size += 1
+                try:
+                    threading.Thread(target=self._serve, name="minigrad-kernel", daemon=True).start()
+                except RuntimeError:  # the system has no more threads, or the interpreter is ending
+                    helpers = self._size
+                else:
+                    self._size += 1
         for _ in range(helpers):
             self._jobs.put(job)
 
     def _serve(self) -> None:
         _Local.inside = True
         while True:
-            self._jobs.get().work()
+            self._jobs.get().help()
 
 
 class _LocalState(threading.local):
@@ -107,9 +136,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def run(function: Callable[[int], None], count: int) -> None:
-    """Call function(task) once for each task 0 .. count - 1; returns when all are done, raises what one of them raised.
+    """Call function(task) once for each task 0 .. count - 1; returns when all are done.
 
-    Tasks must be independent and write to different memory; in which order and where they run is left open.
+    Tasks must be independent and write to different memory; in which order and where they run is left open. What one of
+    them raises is raised here, and so is an interrupt, after the tasks that had begun have ended; others are left out.
     """
     helpers = 0 if _Local.inside else min(count, _Settings.num_threads) - 1
     if helpers < 1:
@@ -117,15 +147,19 @@ def run(function: Callable[[int], None], count: int) -> None:
             function(task)
         return
     job = _Job(function, count)
-    _pool.submit(job, helpers)
-    _Local.inside = True
     try:
-        job.work()
+        _Local.inside = True
+        _pool.submit(job, helpers)
+        job.work(function)
     finally:
+        job.finish()
         _Local.inside = False
-    job.wait()
-    if job.error is not None:
-        raise job.error
+    error, job.error = job.error, None
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame
 
 
 def chunks(count: int, size: int) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,110 @@
+"""Ours: seq2seq.model, trained by minigrad's optimisers, decoded by seq2seq.search."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from typing import Any
+
+import numpy as np
+
+import kernels
+import minigrad.nn.functional as F
+from minigrad import Tensor, nn, no_grad, optim
+from peers.problem import (
+    EOS_ID,
+    IMPOSSIBLE,
+    PAD_ID,
+    SOS_ID,
+    Array,
+    Task,
+    Tokens,
+    initial_weights,
+    padded_sources,
+    runs_of,
+)
+from seq2seq.config import Config
+from seq2seq.data import Batch
+from seq2seq.model import build_model
+from seq2seq.search import beam_search, greedy_search
+
+
+class Peer:
+    """Training and decoding through the public surface; only the coins of the loop come from outside."""
+
+    def __init__(self, task: Task, precision: str, threads: int) -> None:
+        sizes = {name: getattr(task, name) for name in ("embedding_size", "hidden_size", "num_layers", "dropout")}
+        settings: Any = {**sizes, "precision": precision, "threads": threads}
+        config, self.module = Config(**settings), _module()
+        self.model = build_model(*task.vocab_sizes, config)
+        parameters = dict(self.model.named_parameters())
+        for name, array in initial_weights(task):
+            parameters[name].array[...] = array
+        rule = {"adam": optim.Adam, "sgd": optim.SGD}[task.optimizer]
+        self.optimizer = rule(self.model.parameters(), lr=task.lr)
+        self.clip_norm, self.bf16, self.excluded = task.clip_norm, precision == "bf16", False
+
+    def step(self, tokens: Tokens, forced: Array | None) -> float:
+        """See ``problem.Trainer``. The loop draws its coins in ``forced_runs``; here they are those of all peers."""
+        batch = Batch(*tokens, indices=np.arange(tokens.src.shape[1]))
+        drawn = runs_of(forced, len(tokens.trg_input))
+        self.module.forced_runs = lambda num_steps, teacher_forcing_ratio: iter(drawn)
+        self.model.train()
+        loss = self.model.loss(batch, 1.0 if forced is None else 0.5) / batch.num_trg_tokens
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.optimizer.step()
+        return float(loss.item())
+
+    def weights(self) -> dict[str, Array]:
+        """See ``problem.Trainer``."""
+        return {name: tensor.array for name, tensor in self.model.state_dict().items()}
+
+    def decode(self, sources: list[list[int]], steps: int, beam_size: int) -> list[list[int]]:
+        """See ``problem.Searcher``."""
+        self._exclude_specials()
+        if beam_size == 1:
+            return [list(h.ids) for h in greedy_search(self.model, sources, steps, bf16=self.bf16)]
+        return [list(h[0].ids) for h in beam_search(self.model, sources, steps, beam_size, bf16=self.bf16)]
+
+    @no_grad()
+    def _exclude_specials(self) -> None:
+        """Make <pad>, <sos> and <eos> impossible, once: a change makes the decoder pack its weights anew."""
+        if not self.excluded:
+            bias: Any = self.model.decoder.fc_out.bias
+            bias[[PAD_ID, SOS_ID, EOS_ID]] = IMPOSSIBLE
+            self.excluded = True
+
+    @no_grad()
+    def score(self, sources: list[list[int]], outputs: list[list[int]]) -> float:
+        """The mean over sentences of log p(output), <pad>, <sos> and <eos> being impossible; outputs of one length."""
+        self.model.eval()
+        self._exclude_specials()
+        src, lengths = padded_sources(sources)
+        words = np.array(outputs, np.int64).T
+        trg_input = np.concatenate([np.full((1, len(sources)), SOS_ID), words[:-1]])
+        rows, _ = self.model.decoder(Tensor(trg_input), self.model.encoder(Tensor(src), lengths))
+        log_probs = F.log_softmax(self.model.decoder.fc_out(rows), dim=-1).array
+        return float(np.take_along_axis(log_probs, words[:, :, None], 2).sum() / len(sources))
+
+
+def _module() -> Any:
+    """The module whose coins are replaced."""
+    return importlib.import_module("seq2seq.model")
+
+
+def matmul_rate(bf16: bool, repeats: int = 30) -> float:
+    """The best of several products 1024x512 by 512x2048, in GFLOP/s, converting to bfloat16 included."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(shape, np.float32) for shape in ((1024, 512), (512, 2048)))
+    weight = np.ascontiguousarray(b.T)
+    best = float("inf")
+    for _ in range(repeats):
+        start = time.perf_counter()
+        if bf16:
+            kernels.linear_forward(a, weight, None, True)
+        else:
+            kernels.matmul(a, b)
+        best = min(best, time.perf_counter() - start)
+    return 2 * 1024 * 512 * 2048 / best / 1e9

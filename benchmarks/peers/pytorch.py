@@ -1,0 +1,226 @@
+"""PyTorch at its best on a CPU, as measured on two cores of an AVX-512 processor.
+
+- Padded batches: the LSTM of oneDNN takes only those, and is a quarter faster in float32 than packed sequences. It runs
+  over the padding, as the tutorials' first model does, so its encoder's last state is that of the sentence only where a
+  batch has sources of one length; ``packed=True`` gives the exact function.
+- Runs: consecutive steps that are given the right word go through one LSTM call. ``step_by_step=True`` is the
+  tutorials' loop instead: one call per step.
+- Where the whole target is given, the output layer sees real positions only.
+- Adam is the fused one.
+- ``compiled=True`` puts the output layer with its loss through torch.compile with dynamic shapes, and in decoding the
+  whole step. (Compiling the module as a whole breaks at nn.LSTM and was slower than eager; compiling embedding and
+  dropout as well gained nothing.)
+- bf16: autocast in training; in decoding a copy of the model in bfloat16, so that nothing is cast in each step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from peers.problem import (
+    EOS_ID,
+    IMPOSSIBLE,
+    PAD_ID,
+    SOS_ID,
+    Array,
+    Task,
+    Tokens,
+    best_words,
+    initial_weights,
+    padded_sources,
+    runs_of,
+)
+
+State = tuple[torch.Tensor, torch.Tensor]
+
+
+class Side(nn.Module):
+    """Embedding, dropout and LSTM."""
+
+    fc_out: nn.Linear  # the decoder's
+
+    def __init__(self, vocab_size: int, task: Task) -> None:
+        super().__init__()
+        sparse = task.optimizer == "sgd"
+        self.embedding = nn.Embedding(vocab_size, task.embedding_size, sparse=sparse)
+        between = task.dropout if task.num_layers > 1 else 0.0
+        self.rnn = nn.LSTM(task.embedding_size, task.hidden_size, task.num_layers, dropout=between)
+        self.dropout = nn.Dropout(task.dropout)
+
+    def forward(self, words: torch.Tensor, state: State | None = None, lengths: Any = None) -> tuple[Any, State]:
+        rows: Any = self.dropout(self.embedding(words))
+        if lengths is not None:
+            rows = nn.utils.rnn.pack_padded_sequence(rows, lengths, enforce_sorted=False)
+        return self.rnn(rows, state)
+
+
+class Model(nn.Module):
+    """The parameter names of ``problem.shapes``."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.encoder, self.decoder = Side(task.vocab_sizes[0], task), Side(task.vocab_sizes[1], task)
+        self.decoder.fc_out = nn.Linear(task.hidden_size, task.vocab_sizes[1])
+
+
+class Peer:
+    """Training and decoding; the options are explained at the head of the file."""
+
+    def __init__(
+        self, task: Task, precision: str, threads: int, packed: bool = False, compiled: bool = False,
+        step_by_step: bool = False,
+    ) -> None:  # fmt: skip
+        torch.set_num_threads(threads)
+        self.task, self.packed, self.compiled, self.step_by_step = task, packed, compiled, step_by_step
+        self.bf16 = precision == "bf16"
+        self.model = Model(task)
+        parameters = dict(self.model.named_parameters())
+        with torch.no_grad():
+            for name, array in initial_weights(task):
+                parameters[name].copy_(torch.from_numpy(array))
+        self.optimizer = _optimizer(task, self.model)
+        self.head = torch.compile(_head, dynamic=True) if compiled else _head
+        self.searcher: _Searcher | None = None
+
+    def step(self, tokens: Tokens, forced: Array | None) -> float:
+        """See ``problem.Trainer``."""
+        self.optimizer.zero_grad()
+        with self._autocast():
+            loss = self._loss(tokens, forced) / tokens.num_tokens[1]
+        loss.backward()
+        _clip(self.model.parameters(), self.task.clip_norm)
+        self.optimizer.step()
+        return float(loss.item())
+
+    def _autocast(self) -> Any:
+        return torch.autocast("cpu", dtype=torch.bfloat16) if self.bf16 else contextlib.nullcontext()
+
+    def _loss(self, tokens: Tokens, forced: Array | None) -> torch.Tensor:
+        """The sum over real target positions."""
+        src, lengths, trg_input, trg_output, _ = (torch.from_numpy(array) for array in tokens)
+        _, state = self.model.encoder(src, None, lengths if self.packed else None)
+        if forced is None and not self.step_by_step:
+            outputs, _ = self.model.decoder(trg_input, state)
+            real = (trg_output.flatten() != PAD_ID).nonzero().squeeze(1)
+            return self._head(outputs.flatten(0, 1)[real], trg_output.flatten()[real], 0)[0]
+        own = {start for start, _ in runs_of(forced, len(trg_input))[1:]}
+        losses: list[torch.Tensor] = []
+        guesses = trg_input[0]
+        for start, end in self._runs(forced, len(trg_input)):
+            words = trg_input[start:end]
+            if start in own:
+                words = torch.cat([guesses[None], words[1:]])
+            outputs, state = self.model.decoder(words, state)
+            loss, guesses = self._head(outputs.flatten(0, 1), trg_output[start:end].flatten(), words.shape[1])
+            losses.append(loss)
+        return torch.stack(losses).sum()
+
+    def _runs(self, forced: Array | None, num_steps: int) -> Sequence[tuple[int, int]]:
+        return [(t, t + 1) for t in range(num_steps)] if self.step_by_step else runs_of(forced, num_steps)
+
+    def _head(self, rows: torch.Tensor, targets: torch.Tensor, last: int) -> Any:
+        output = self.model.decoder.fc_out
+        return self.head(rows, output.weight, output.bias, targets, last)
+
+    def weights(self) -> dict[str, Array]:
+        """See ``problem.Trainer``."""
+        return {name: tensor.numpy() for name, tensor in self.model.state_dict().items()}
+
+    def decode(self, sources: list[list[int]], steps: int, beam_size: int) -> list[list[int]]:
+        """See ``problem.Searcher``."""
+        self.searcher = self.searcher or _Searcher(self.model, self.bf16, self.compiled)
+        return self.searcher.decode(sources, steps, beam_size)
+
+
+def _head(
+    rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, targets: torch.Tensor, last: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Output layer and summed loss of rows (P,H), and the likeliest words of the last so many rows."""
+    logits = nn.functional.linear(rows, weight, bias)
+    loss = nn.functional.cross_entropy(logits, targets, ignore_index=PAD_ID, reduction="sum")
+    return loss, logits[len(logits) - last :].argmax(1)
+
+
+def _optimizer(task: Task, model: nn.Module) -> torch.optim.Optimizer:
+    if task.optimizer == "sgd":
+        return torch.optim.SGD(model.parameters(), lr=task.lr)
+    return torch.optim.Adam(model.parameters(), lr=task.lr, fused=True)
+
+
+def _clip(parameters: Any, max_norm: float) -> None:
+    """torch.nn.utils.clip_grad_norm_, and the same by hand where a gradient is sparse, which that refuses."""
+    params = list(parameters)
+    if not any(param.grad.is_sparse for param in params):
+        nn.utils.clip_grad_norm_(params, max_norm)
+        return
+    for param in params:
+        if param.grad.is_sparse:
+            param.grad = param.grad.coalesce()
+    values = [param.grad.values() if param.grad.is_sparse else param.grad for param in params]
+    norm = torch.nn.utils.get_total_norm(values)
+    holders: Any = [_Holder(value) for value in values]
+    torch.nn.utils.clip_grads_with_norm_(holders, max_norm, norm)
+
+
+class _Holder:
+    """Something with a gradient, for PyTorch's clipping."""
+
+    def __init__(self, grad: torch.Tensor) -> None:
+        self.grad = grad
+
+
+class _Searcher:
+    """Greedy and beam search, all sentences and beams in one step, in inference mode."""
+
+    def __init__(self, model: Model, bf16: bool, compiled: bool) -> None:
+        model = copy.deepcopy(model).eval()
+        with torch.no_grad():
+            model.decoder.fc_out.bias[[PAD_ID, SOS_ID, EOS_ID]] = IMPOSSIBLE
+        self.model = model.bfloat16() if bf16 else model
+        self.step = torch.compile(self._cells, dynamic=False) if compiled else self._layers
+
+    def decode(self, sources: list[list[int]], steps: int, beam_size: int) -> list[list[int]]:
+        """See ``problem.Searcher``; sources of one length need no packing."""
+        with torch.inference_mode():
+            src, lengths = padded_sources(sources)
+            equal = bool((lengths == lengths[0]).all())
+            _, (h, c) = self.model.encoder(torch.from_numpy(src), None, None if equal else torch.from_numpy(lengths))
+            count, width = len(sources), 1
+            words, scores = torch.full((count,), SOS_ID), torch.zeros(count, 1)
+            parents, found = [], []
+            for _ in range(steps):
+                log_probs, h, c = self.step(words, h, c)
+                totals = scores[:, :, None] + log_probs.view(count, width, -1)
+                scores, best = totals.flatten(1).topk(beam_size)
+                parents.append(best // totals.shape[2])
+                found.append(best % totals.shape[2])
+                words = found[-1].flatten()
+                if beam_size > 1:
+                    rows = (parents[-1] + torch.arange(count)[:, None] * width).flatten()
+                    h, c, width = h[:, rows], c[:, rows], beam_size
+            return best_words(torch.stack(parents).numpy(), torch.stack(found).numpy())
+
+    def _layers(self, words: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> tuple[Any, Any, Any]:
+        """log p (rows,V) and the next state, through nn.LSTM."""
+        outputs, (h, c) = self.model.decoder(words[None], (h, c))
+        return self.model.decoder.fc_out(outputs[0]).float().log_softmax(1), h, c
+
+    def _cells(self, words: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> tuple[Any, Any, Any]:
+        """The same from plain products, which torch.compile takes whole."""
+        rnn, x = self.model.decoder.rnn, self.model.decoder.embedding(words)
+        next_h, next_c = [], []
+        for layer in range(rnn.num_layers):
+            w_ih, w_hh, b_ih, b_hh = rnn.all_weights[layer]
+            gates = nn.functional.linear(x, w_ih, b_ih) + nn.functional.linear(h[layer], w_hh, b_hh)
+            i, f, g, o = gates.chunk(4, 1)
+            next_c.append(f.sigmoid() * c[layer] + i.sigmoid() * g.tanh())
+            x = o.sigmoid() * next_c[-1].tanh()
+            next_h.append(x)
+        log_probs = self.model.decoder.fc_out(x).float().log_softmax(1)
+        return log_probs, torch.stack(next_h), torch.stack(next_c)

@@ -1,0 +1,176 @@
+"""A process of its own for every peer: thread pools of two libraries in one process slow each other down.
+
+A worker waits on a pipe while another computes, so a race is fair on a machine that is otherwise idle. Its process
+starts with the environment that its libraries do best in: no BLAS forced to older kernels, and threads on as many cores
+as are asked for. POSIX only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from peers.problem import Task
+
+
+class Variant(NamedTuple):
+    """A way to run a peer: its module here, the precision of its products, and options of its class."""
+
+    peer: str
+    precision: str
+    options: dict[str, Any]
+
+
+_WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "minigrad": ("minigrad", {}),
+    "pytorch": ("pytorch", {}),
+    "pytorch-packed": ("pytorch", {"packed": True}),
+    "pytorch-compiled": ("pytorch", {"compiled": True}),
+    "pytorch-loop": ("pytorch", {"step_by_step": True}),
+    "jax": ("jax", {}),
+}
+VARIANTS = {
+    f"{name}{suffix}": Variant(peer, precision, options)
+    for precision, suffix in (("fp32", ""), ("bf16", "-bf16"))
+    for name, (peer, options) in _WAYS.items()
+} | {"onnxruntime": Variant("onnxruntime", "fp32", {})}
+
+# What may stand in the environment and would hold a peer back: a BLAS forced to older kernels, threads put to sleep.
+_UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OMP_WAIT_POLICY", "MKL_ENABLE_INSTRUCTIONS", "XLA_FLAGS")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_QUIET = {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2"}
+_SETTLE = 0.02  # seconds in which the spinning threads of the worker before come to rest
+
+
+def missing(name: str) -> str | None:
+    """Why a variant cannot run here, or None."""
+    variant = VARIANTS[name]
+    package = {"pytorch": "torch"}.get(variant.peer, variant.peer)
+    needed = [package, "onnx"] if package == "onnxruntime" else [package]
+    absent = [module for module in needed if importlib.util.find_spec(module) is None]
+    if absent:
+        return f"{absent[0]} is not installed"
+    if package == "minigrad" and variant.precision not in our_precisions():
+        return f"this version has no {variant.precision}"
+    return None
+
+
+def our_precisions() -> tuple[str, ...]:
+    """What the toolkit's setting ``precision`` accepts."""
+    import typing
+
+    from seq2seq.config import Config
+
+    return typing.get_args(typing.get_type_hints(Config)["precision"])
+
+
+def best_environment() -> dict[str, str]:
+    """This process's environment without what would hold a library back."""
+    return {key: value for key, value in os.environ.items() if key not in _UNSET}
+
+
+class Worker:
+    """A peer's process; every call is answered with (seconds, result)."""
+
+    def __init__(self, name: str, threads: int, task: Task | None = None) -> None:
+        self.name = name
+        self._pipe, theirs = Pipe()
+        environment = best_environment() | dict.fromkeys(_THREADS, str(threads)) | _QUIET
+        program = "from peers.worker import serve; serve()"
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", program, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()], env=environment, cwd=Path(__file__).parent.parent,
+            )  # fmt: skip
+        self._pipe.send((VARIANTS[name], threads, task))
+
+    def call(self, method: str, *arguments: Any) -> tuple[float, Any]:
+        """Seconds and result of a method of the peer, or of a function below; RuntimeError with the peer's error.
+
+        "build" with a Task drops the peer; the next call makes one for that task first, which is not timed.
+        """
+        time.sleep(_SETTLE)
+        self._pipe.send((method, arguments))
+        try:
+            seconds, result, error = self._pipe.recv()
+        except EOFError:
+            raise RuntimeError(f"{self.name}: its process ended in {method}") from None
+        if error:
+            raise RuntimeError(f"{self.name}: {method}: {error}")
+        return seconds, result
+
+    def close(self) -> None:
+        """End the process."""
+        self._pipe.close()
+        self._process.wait()
+
+
+def serve() -> None:
+    """The loop of a worker process: build the peer, then answer calls until the pipe closes."""
+    pipe = Connection(int(sys.argv[1]))
+    variant, threads, task = pipe.recv()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    peer = None
+    while True:
+        try:
+            method, arguments = pipe.recv()
+        except EOFError:
+            return
+        start, result, error = time.perf_counter(), None, None
+        try:
+            if method == "build":
+                peer, task = None, arguments[0]
+            elif method in _FUNCTIONS:
+                result = _FUNCTIONS[method](*arguments)
+            else:
+                peer = peer or _build(variant, threads, task)
+                start = time.perf_counter()
+                result = getattr(peer, method)(*arguments)
+        except Exception as problem:
+            error = f"{type(problem).__name__}: {problem}"
+        pipe.send((time.perf_counter() - start, result, error))
+
+
+def _build(variant: Variant, threads: int, task: Task) -> Any:
+    module = importlib.import_module(f"peers.{variant.peer}")
+    return module.Peer(task, variant.precision, threads, **variant.options)
+
+
+def peak_memory() -> float:
+    """The most memory this process had, in MB (10**6 bytes).
+
+    VmHWM where the system tells it: ru_maxrss also counts what the parent held when it started this process.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def blas() -> list[str]:
+    """The BLAS kernels that run in this process, as far as they can be asked."""
+    from threadpoolctl import threadpool_info
+
+    return [f"{pool['internal_api']} {pool['architecture']}" for pool in threadpool_info() if pool.get("architecture")]
+
+
+def matmul_rate(bf16: bool) -> float:
+    """GFLOP/s of this package's best kernel on one large product (1024x512 by 512x2048)."""
+    from peers.minigrad import matmul_rate as rate
+
+    return rate(bf16)
+
+
+_FUNCTIONS: dict[str, Any] = {"peak_memory": peak_memory, "blas": blas, "matmul_rate": matmul_rate}

@@ -1,0 +1,77 @@
+"""Small multiples as SVG text: one panel for every thing that is varied, both axes logarithmic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+WIDTH, HEIGHT, LEFT, TOP, GAP = 170, 150, 46, 46, 50
+COLOURS = ("#0b6e4f", "#7cb518", "#c8553d", "#f28f3b", "#3d5a80", "#98a6b5")
+LABELS = {
+    "N": "batch size N", "H": "cells H", "T": "steps T", "V": "words V", "threads": "threads",
+}  # fmt: skip
+NAMES = {"minigrad": "ours", "pytorch": "PyTorch", "jax": "JAX"}
+
+
+def scaling(result: dict[str, Any]) -> str:
+    """The SVG of benchmarks/results/scaling.json: microseconds per token over each swept quantity."""
+    sweeps = result["sweeps"]
+    series = list(dict.fromkeys(name for sweep in sweeps.values() for point in sweep for name in point["us"]))
+    colours = dict(zip(series, COLOURS, strict=False))
+    times = [us for sweep in sweeps.values() for point in sweep for us in point["us"].values()]
+    bounds = 10 ** math.floor(math.log10(min(times))), 10 ** math.ceil(math.log10(max(times)))
+    width = LEFT + len(sweeps) * (WIDTH + GAP)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {TOP + HEIGHT + 44}" font-family="sans-serif" '
+        f'font-size="11" fill="#333">',
+        '<rect width="100%" height="100%" fill="#fff"/>',
+        *_legend(colours),
+    ]
+    for number, (name, sweep) in enumerate(sweeps.items()):
+        parts += _panel(LEFT + number * (WIDTH + GAP), name, sweep, colours, bounds)
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _legend(colours: dict[str, str]) -> Iterable[str]:
+    yield '<text x="8" y="16">training step, microseconds per token</text>'
+    for number, (name, colour) in enumerate(colours.items()):
+        x = 250 + 130 * number
+        yield f'<line x1="{x}" y1="12" x2="{x + 18}" y2="12" stroke="{colour}" stroke-width="2"/>'
+        yield f'<text x="{x + 23}" y="16">{label(name)}</text>'
+
+
+def label(variant: str) -> str:
+    """ "pytorch-bf16" -> "PyTorch bf16"."""
+    framework, _, rest = variant.partition("-")
+    return f"{NAMES.get(framework, framework)} {rest}".strip()
+
+
+def _panel(
+    left: float, name: str, sweep: Sequence[dict[str, Any]], colours: dict[str, str], bounds: tuple[float, float]
+) -> Iterable[str]:
+    values = [point["value"] for point in sweep]
+    ends = min(values), max(max(values), min(values) * 2)
+
+    def across(value: float) -> float:
+        return round(left + WIDTH * math.log(value / ends[0]) / math.log(ends[1] / ends[0]), 1)
+
+    def down(us: float) -> float:
+        return round(TOP + HEIGHT * (1 - math.log(us / bounds[0]) / math.log(bounds[1] / bounds[0])), 1)
+
+    yield f'<text x="{left + WIDTH / 2}" y="{TOP + HEIGHT + 34}" text-anchor="middle">{LABELS[name]}</text>'
+    for decade in range(round(math.log10(bounds[0])), round(math.log10(bounds[1])) + 1):
+        y = down(10.0**decade)
+        yield f'<line x1="{left}" y1="{y}" x2="{left + WIDTH}" y2="{y}" stroke="#ddd"/>'
+        yield f'<text x="{left - 4}" y="{y + 4}" text-anchor="end">{10.0**decade:g}</text>'
+    for value in values:
+        yield f'<text x="{across(value)}" y="{TOP + HEIGHT + 16}" text-anchor="middle">{_short(value)}</text>'
+    for variant, colour in colours.items():
+        points = [(across(p["value"]), down(p["us"][variant])) for p in sweep if variant in p["us"]]
+        path = " ".join(f"{x},{y}" for x, y in points)
+        yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        yield "".join(f'<circle cx="{x}" cy="{y}" r="2.5" fill="{colour}"/>' for x, y in points)
+
+
+def _short(value: int) -> str:
+    return f"{value // 1000}k" if value >= 1000 and value % 1000 == 0 else str(value)

@@ -1,0 +1,178 @@
+"""What all races share: which variants run here, taking turns, medians and ratios, the file of the figures.
+
+A race opens a worker per variant, lets each make every call once (that warms up, and shows what compiling costs), then
+goes round: every call to each of them, one after the other, in an order that turns. Times of one round are compared
+with each other only, so a machine that slows down slows all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from peers.problem import Task
+from peers.worker import VARIANTS, Worker, missing
+
+OURS = "minigrad"
+PACKAGES = ("numpy", "numba", "torch", "jax", "onnxruntime")
+
+
+class Call(NamedTuple):
+    """A method of the peers with its arguments; its time is divided by ``units``."""
+
+    method: str
+    arguments: tuple[Any, ...]
+    units: float
+
+
+def parser(documentation: str, rounds: int, quick: str) -> argparse.ArgumentParser:
+    """The options that all scripts have; ``quick`` says what that option leaves."""
+    made = argparse.ArgumentParser(description=documentation.splitlines()[0])
+    made.add_argument("--rounds", type=int, default=rounds, help=f"timed rounds (default: {rounds})")
+    made.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of every peer (default: 2)")
+    made.add_argument("--variants", type=lambda text: text.split(","), help="only these, for example minigrad,jax")
+    made.add_argument("--json", type=Path, help="file for the figures")
+    made.add_argument("--quick", action="store_true", help=quick)
+    return made
+
+
+def usable(names: Sequence[str], only: Sequence[str] | None) -> list[str]:
+    """Those of ``names`` that are wanted and can run here, ours first; says what is left out and why."""
+    unknown = set(only or ()) - set(VARIANTS)
+    if unknown:
+        raise SystemExit(f"--variants is {', '.join(sorted(unknown))}; expected some of {', '.join(VARIANTS)}")
+    wanted = [name for name in names if only is None or name in only]
+    reasons = {name: missing(name) for name in wanted}
+    for name, reason in reasons.items():
+        if reason:
+            print(f"left out: {name}: {reason}", flush=True)
+    found = [name for name in wanted if not reasons[name]]
+    return sorted(found, key=lambda name: not name.startswith(OURS))
+
+
+@contextmanager
+def open_workers(names: Sequence[str], threads: int, task: Task | None) -> Iterator[dict[str, Worker]]:
+    """A process per variant, ended in any case."""
+    workers = {name: Worker(name, threads, task) for name in names}
+    try:
+        yield workers
+    finally:
+        for worker in workers.values():
+            worker.close()
+
+
+def race(workers: dict[str, Worker], calls: Sequence[Call], rounds: int) -> dict[str, Any]:
+    """Figures per variant and ratios of times, over rounds that go through ``calls`` again and again."""
+    names = list(workers)
+    first = {name: [workers[name].call(call.method, *call.arguments)[0] for call in calls] for name in names}
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(rounds):
+        call = calls[turn % len(calls)]
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            times[name].append(workers[name].call(call.method, *call.arguments)[0])
+    units = np.array([calls[turn % len(calls)].units for turn in range(rounds)])
+    return {"rounds": rounds, **summary(first, {name: np.array(times[name]) for name in names}, units)}
+
+
+def summary(first: dict[str, list[float]], seconds: dict[str, np.ndarray], units: np.ndarray) -> dict[str, Any]:
+    """Medians and middle halves of microseconds per unit, and of every peer's time over ours."""
+    variants = {
+        name: {
+            "framework": VARIANTS[name].peer,
+            "precision": VARIANTS[name].precision,
+            "us": quartiles(samples / units * 1e6),
+            "first_calls_s": round(sum(first[name]), 3),
+        }
+        for name, samples in seconds.items()
+    }
+    ours = [name for name in seconds if name.startswith(OURS)]
+    peers = [name for name in seconds if not name.startswith(OURS)]
+    ratios = {
+        us: {peer: quartiles(seconds[peer] / seconds[us]) for peer in peers if comparable(us, peer)} for us in ours
+    }
+    return {"variants": variants, "ratios": ratios}
+
+
+def comparable(us: str, peer: str) -> bool:
+    """In float32 against float32; where we may round to bfloat16 a peer may do as it likes best."""
+    return VARIANTS[us].precision == "bf16" or VARIANTS[peer].precision == "fp32"
+
+
+def quartiles(values: np.ndarray) -> dict[str, float]:
+    """Median and middle half."""
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
+    return {"low": low, "median": median, "high": high}
+
+
+def gemm_peak(worker: Worker, bf16: bool) -> float:
+    """GFLOP/s that our best kernel reaches on one large product, in a worker of ours."""
+    return float(worker.call("matmul_rate", bf16)[1])
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """What the figures depend on: processor, threads, versions, and the speed of one large product."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    with open_workers([OURS], threads, None) as workers:
+        peaks = {name: round(gemm_peak(workers[OURS], name == "bf16")) for name in ("fp32", "bf16")}
+    return {
+        "cores": os.cpu_count(), "threads": threads, "processor": _processor(), "python": platform.python_version(),
+        "versions": versions, "matmul_gflops": peaks,
+    }  # fmt: skip
+
+
+def _processor() -> dict[str, Any]:
+    """Name and what it can do for matrix products, as far as the system tells."""
+    path = Path("/proc/cpuinfo")
+    if not path.exists():
+        return {"name": platform.processor()}
+    lines = dict(line.partition(":")[::2] for line in path.read_text().splitlines() if ":" in line)
+    fields = {key.strip(): value.strip() for key, value in lines.items()}
+    known = {"avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16"}
+    return {"name": fields.get("model name", ""), "has": sorted(known & set(fields.get("flags", "").split()))}
+
+
+def show(title: str, found: dict[str, Any], unit: str, scale: float = 1.0) -> None:
+    """A line per variant: its median time times ``scale``, and its ratio to ours of the same precision."""
+    print(f"{title} ({found['rounds']} rounds)")
+    for name, figures in found["variants"].items():
+        us = f"{OURS}-bf16" if figures["precision"] == "bf16" and f"{OURS}-bf16" in found["ratios"] else OURS
+        ratio = found["ratios"].get(us, {}).get(name)
+        against = f"   {ratio['median']:5.2f} x ours ({ratio['low']:.2f} to {ratio['high']:.2f})" if ratio else ""
+        extra = f"   {figures['peak_memory_mb']:6.0f} MB" if "peak_memory_mb" in figures else ""
+        print(f"  {name:22} {figures['us']['median'] * scale:10.2f} {unit}{against}{extra}", flush=True)
+
+
+def write(path: Path | None, result: dict[str, Any]) -> None:
+    """The figures as JSON, five significant digits."""
+    if path:
+        path.write_text(json.dumps(_rounded(result), indent=1) + "\n", encoding="utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(part) for part in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+def run(main: Callable[[], None]) -> None:
+    """A script's main; a wrong result is one line and exit code 1."""
+    try:
+        main()
+    except AssertionError as error:
+        sys.exit(f"not equal: {error}")

@@ -1,0 +1,91 @@
+"""How a training step grows with batch size, states, time, vocabulary and threads, ours against PyTorch.
+
+    python benchmarks/scaling.py --json benchmarks/results/scaling.json
+
+One thing at a time is varied around a middle model (one layer, embeddings as wide as the states). The peers are equal
+by the proof of `training.verify`, at the middle. `report.py` draws the result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+from peers.problem import Task
+from peers.worker import Worker
+from racing import machine, open_workers, parser, run, usable, write
+from training import Case, measure, verify
+from workloads import fixed
+
+
+class Point(NamedTuple):
+    """A setting: batch size, cells, steps, words, threads."""
+
+    N: int = 64
+    H: int = 256
+    T: int = 16
+    V: int = 4000
+    threads: int = 2
+
+    def task(self) -> Task:
+        """The model at this point."""
+        return Task(vocab_sizes=(self.V, self.V), embedding_size=self.H, hidden_size=self.H, num_layers=1, dropout=0.0)
+
+
+SWEEPS: dict[str, list[int]] = {
+    "N": [1, 4, 16, 64, 256],
+    "H": [64, 128, 256, 512, 1024],
+    "T": [4, 8, 16, 32, 64],
+    "V": [250, 1000, 4000, 16000],
+    "threads": [1, 2],
+}
+QUICK = {"N": [1, 4], "V": [20, 50]}
+PEERS = ["minigrad", "minigrad-bf16", "pytorch", "pytorch-bf16"]
+
+
+def sweeps(options: Any) -> dict[str, list[Point]]:
+    """What is varied -> its settings."""
+    middle = middle_of(options)
+    made = {name: [middle._replace(**{name: value}) for value in values] for name, values in SWEEPS.items()}
+    if options.quick:
+        made = {name: [middle._replace(**{name: value}) for value in values] for name, values in QUICK.items()}
+    return {name: [point for point in points if point.threads <= options.threads] for name, points in made.items()}
+
+
+def middle_of(options: Any) -> Point:
+    """The setting from which one thing at a time is varied."""
+    return Point(4, 16, 5, 50, options.threads) if options.quick else Point(threads=options.threads)
+
+
+def main() -> None:
+    """Verify in the middle, race at every point, print, write."""
+    options = parser(__doc__, 7, "few tiny points, for a test of this script").parse_args()
+    names = usable(PEERS, options.variants)
+    middle, made = middle_of(options), sweeps(options)
+    small = dataclasses.replace(middle.task(), vocab_sizes=(200, 150))
+    (verified,) = verify([Case(names, small, 1.0)], options.threads)
+    result: dict[str, Any] = {**machine(options.threads), "verified_to": verified, "middle": middle._asdict()}
+    result["sweeps"] = {name: [] for name in made}
+    for threads in range(1, options.threads + 1):
+        with open_workers(names, threads, None) as workers:
+            for name, point in ((name, point) for name, points in made.items() for point in points):
+                if point.threads == threads:
+                    result["sweeps"][name].append(race_at(workers, name, point, options.rounds, result))
+                    write(options.json, result)
+
+
+def race_at(workers: dict[str, Worker], name: str, point: Point, rounds: int, result: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a point, printed."""
+    task = point.task()
+    for worker in workers.values():
+        worker.call("build", task)
+    batches = fixed(1, point.N, point.T, task.vocab_sizes)
+    found = measure(workers, Case(list(workers), task, 1.0), batches, rounds, result["matmul_gflops"])
+    us = {variant: figures["us"]["median"] for variant, figures in found["variants"].items()}
+    value = point._asdict()[name]
+    print(f"{name} = {value}: {', '.join(f'{key} {us[key]:.2f}' for key in us)} us per token", flush=True)
+    return {"value": value, "us": us, "ratios": found["ratios"]}
+
+
+if __name__ == "__main__":
+    run(main)

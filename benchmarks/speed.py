@@ -1,0 +1,127 @@
+"""The tables of speed for `report.py`: ours, and for each framework the ratio of its best variant's time to ours.
+
+Best is the variant with the least median time in the race. A float32 row lets float32 variants compete; a bfloat16 row
+lets a peer take whichever precision it is faster in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+Rows = list[tuple[str, ...]]
+
+FILES = ("training_step", "decoding", "paper_scale")
+FRAMEWORKS = {"pytorch": ("PyTorch", "torch"), "jax": ("JAX", "jax"), "onnxruntime": ("ONNX Runtime", "onnxruntime")}
+PRECISIONS = {"minigrad": "float32", "minigrad-bf16": "bfloat16"}
+TRAINING = {
+    "forcing 1.0": "Training step, the tutorials' model on Multi30k, right word always given",
+    "forcing 0.5": "The tutorials' loop, right word given to half of the steps",
+    "small model": "Training step, 1 layer of 128, 100 words, batch of 32, 15 steps",
+}
+
+
+def sections(found: dict[str, Any]) -> Iterator[str | Rows]:
+    """Text and tables (head first) from the files that are there and have races."""
+    found = {name: result for name, result in found.items() if result.get("races")}
+    if not found:
+        return
+    rows = [row for name, make in _MAKERS.items() if name in found for row in make(found[name])]
+    yield _introduction(found)
+    yield [_head(found), *rows]
+    if memory := [row for name in ("training_step", "paper_scale") if name in found for row in _memory(found[name])]:
+        yield "Peak memory of the process after these steps, and seconds of its first calls (compiling, warming up):"
+        yield [("", "ours", *(name for name, _ in FRAMEWORKS.values() if name != "ONNX Runtime")), *memory]
+
+
+def _introduction(found: dict[str, Any]) -> str:
+    machine = next(iter(found.values()))
+    processor = machine["processor"]
+    peaks = " and ".join(
+        f"{peak} GFLOP/s in {'float32' if name == 'fp32' else 'bfloat16'}"
+        for name, peak in machine["matmul_gflops"].items()
+    )
+    return (
+        f"Time of each framework's best variant over ours in one interleaved run, median and middle half, on "
+        f"{machine['threads']} threads ({processor['name']}, {', '.join(processor.get('has', []))}). Above 1 we are "
+        f"faster. Our best kernel reaches {peaks} on one large product; percentages are the arithmetic of real tokens "
+        f"against that."
+    )
+
+
+def _head(found: dict[str, Any]) -> tuple[str, ...]:
+    versions = next(iter(found.values()))["versions"]
+    peers = [f"{name} {versions.get(package, '')}".strip() for name, package in FRAMEWORKS.values()]
+    return ("what", "ours", *peers, "command")
+
+
+def _ratios(race: dict[str, Any], ours: str, only: str = "") -> list[str]:
+    """A cell per framework; ``only`` limits to variants that start so."""
+    cells = []
+    for framework in FRAMEWORKS:
+        able = {
+            name: race["variants"][name]["us"]["median"]
+            for name in race["ratios"][ours]
+            if race["variants"][name]["framework"] == framework and name.startswith(only)
+        }
+        best = min(able, key=lambda name: able[name], default=None)
+        cells.append(_ratio(race["ratios"][ours][best], best, framework) if best else "-")
+    return cells
+
+
+def _ratio(ratio: dict[str, float], variant: str, framework: str) -> str:
+    way = variant.removeprefix(framework).strip("-").replace("-", " ")
+    return f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f}){f', {way}' if way else ''}"
+
+
+def _ours(race: dict[str, Any], ours: str) -> str:
+    figures = race["variants"][ours]
+    share = f", {figures['of_peak']:.0%}" if "of_peak" in figures else ""
+    return f"{figures['us']['median']:.3g} us per token{share}"
+
+
+def _training_rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    command = "`python benchmarks/training_step.py --data-dir DIR`"
+    for name, race in result["races"].items():
+        for ours in race["ratios"]:
+            text = f"{TRAINING.get(name, name)}, {PRECISIONS[ours]}"
+            yield (text, _ours(race, ours), *_ratios(race, ours), command)
+            if any(variant.startswith("pytorch-loop") for variant in race["ratios"][ours]):
+                cells = _ratios(race, ours, "pytorch-loop")
+                yield ("the same, against one call per step as the tutorials write it", "", *cells, command)
+
+
+def _decoding_rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    for name, race in result["races"].items():
+        for ours in race["ratios"]:
+            text = f"Decoding {name}, {result['words']} words in and out, {PRECISIONS[ours]}"
+            time = f"{race['variants'][ours]['us']['median'] / 1000:.3g} ms"
+            yield (text, time, *_ratios(race, ours), "`python benchmarks/decoding.py`")
+
+
+def _paper_rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    for race in result["races"].values():
+        for ours in race["ratios"]:
+            speed = f"{1e6 / race['variants'][ours]['us']['median']:.0f} tokens per second"
+            text = f"Training step at the size of Sutskever et al. (2014), {result['num_parameters']:,} parameters"
+            cells = _ratios(race, ours)
+            yield (f"{text}, {PRECISIONS[ours]}", speed, *cells, "`python benchmarks/paper_scale.py`")
+
+
+def _memory(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Of the variants that the rows of ratios quote."""
+    for name, race in result["races"].items():
+        for ours in race["ratios"]:
+            title = TRAINING.get(name, f"Size of Sutskever et al. (2014), batch of {race.get('batch_size')}")
+            cells = [_cost(race["variants"][ours])]
+            for framework in ("pytorch", "jax"):
+                able = [race["variants"][n] for n in race["ratios"][ours] if n.startswith(framework)]
+                cells.append(_cost(min(able, key=lambda figures: figures["us"]["median"])) if able else "-")
+            yield (f"{title}, {PRECISIONS[ours]}", *cells)
+
+
+def _cost(figures: dict[str, Any]) -> str:
+    return f"{figures['peak_memory_mb']:,} MB, {figures['first_calls_s']:.1f} s"
+
+
+_MAKERS = {"training_step": _training_rows, "decoding": _decoding_rows, "paper_scale": _paper_rows}

@@ -1,0 +1,123 @@
+"""Training races: the variants, the proof that they compute the same, the figures of a race."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from peers.problem import Array, Task, Tokens
+from peers.worker import VARIANTS, Worker
+from racing import OURS, Call, open_workers, quartiles, race
+from workloads import coins, random_batch
+
+FORCED = ("minigrad", "pytorch", "pytorch-packed", "pytorch-compiled", "jax")
+LOOP = ("minigrad", "pytorch", "pytorch-loop", "pytorch-compiled", "jax")
+
+# Adam divides by the root of a gradient's square, so rounding in a gradient near zero moves a weight by up to lr:
+# float32 weights agree to 1e-3 of their mean size, not to rounding. bfloat16 rounds to 2**-9 = 0.2 %. In the loop it
+# decides near ties among the decoder's own words too: a sentence that goes on otherwise has a loss about a quarter
+# apart, and 5 % are two or three of the twelve sentences. (The same loop is held to 1e-3 in float32.)
+TOLERANCE = {"fp32": 1e-3, "bf16": 1e-2}
+LOOP_TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
+
+
+def with_bf16(names: Sequence[str]) -> list[str]:
+    """Every variant in both precisions."""
+    return [*names, *(f"{name}-bf16" for name in names)]
+
+
+class Case(NamedTuple):
+    """Variants, the model they train, and how often the right word is given."""
+
+    names: Sequence[str]
+    task: Task
+    forcing: float
+
+
+def verify(cases: Sequence[Case], threads: int) -> list[dict[str, float]]:
+    """For each case and variant the worst relative difference from ours in float32; AssertionError if it is large.
+
+    Three steps without dropout, on small batches and the model that is to be timed. Losses of all steps are compared,
+    and in float32 all weights. The first weights are drawn from a wider range than in training: else many words would
+    be nearly equally likely, and rounding would decide which is the decoder's own.
+    """
+    results: dict[tuple[str, int, bool], Any] = {}
+    for name in dict.fromkeys([OURS, *(name for case in cases for name in case.names)]):
+        with open_workers([name], threads, None) as workers:
+            for number, case in enumerate(cases):
+                if name == OURS or name in case.names:
+                    for equal in (False, True) if name == OURS else (_pads(name),):
+                        results[name, number, equal] = _three_steps(workers[name], case, equal)
+    found = []
+    for number, case in enumerate(cases):
+        worst = {}
+        for name in case.names:
+            pair = results[name, number, _pads(name)], results[OURS, number, _pads(name)]
+            tolerance = (TOLERANCE if case.forcing == 1 else LOOP_TOLERANCE)[VARIANTS[name].precision]
+            worst[name] = _apart(name, *pair, tolerance)
+        found.append(worst)
+        print(f"verified: {', '.join(f'{name} to {value:.0e}' for name, value in worst.items())}", flush=True)
+    return found
+
+
+def _pads(name: str) -> bool:
+    """PyTorch without packing reads the padding: it is the same function only for sources of one length."""
+    return VARIANTS[name].peer == "pytorch" and not VARIANTS[name].options.get("packed")
+
+
+def _apart(
+    name: str, found: tuple[Array, dict[str, Array]], right: tuple[Array, dict[str, Array]], tolerance: float
+) -> float:
+    """The worst relative difference; AssertionError where it is above ``tolerance``, or NaN."""
+    differences = [float(np.abs(found[0] / right[0] - 1).max())]
+    if VARIANTS[name].precision == "fp32":
+        for key, value in right[1].items():
+            differences.append(float(np.abs(found[1][key] - value).mean() / np.abs(value).mean()))
+    worst = float(np.max(differences))  # unlike max(), keeps a NaN
+    assert worst <= tolerance, f"{name} is {worst:.2g} from ours"
+    return worst
+
+
+def _three_steps(worker: Worker, case: Case, equal: bool) -> tuple[Array, dict[str, Array]]:
+    """Losses and the weights after them; ``equal``: sources of one length. All batches have one padded shape."""
+    rng = np.random.default_rng(2)
+    worker.call("build", dataclasses.replace(case.task, dropout=0.0, init_range=0.3))
+    losses = []
+    for number in range(3):
+        src, trg = rng.integers(2, 9, 12), rng.integers(1, 8, 12)
+        src[0], trg[0] = 8, 7
+        batch = random_batch(rng, np.full_like(src, 8) if equal else src, trg, case.task.vocab_sizes)
+        losses.append(worker.call("step", batch, _forced(batch, case.forcing, number))[1])
+    return np.array(losses), worker.call("weights")[1]
+
+
+def _forced(batch: Tokens, forcing: float, seed: int) -> Array | None:
+    return None if forcing == 1 else coins(len(batch.trg_input), seed)
+
+
+def train(case: Case, batches: Sequence[Tokens], threads: int, rounds: int, peaks: dict[str, float]) -> dict[str, Any]:
+    """A race in processes of its own, and the peak memory of each."""
+    with open_workers(case.names, threads, case.task) as workers:
+        found = measure(workers, case, batches, rounds, peaks)
+        for name, worker in workers.items():
+            found["variants"][name]["peak_memory_mb"] = round(worker.call("peak_memory")[1])
+            found["variants"][name]["blas"] = worker.call("blas")[1]
+    return found
+
+
+def measure(
+    workers: dict[str, Worker], case: Case, batches: Sequence[Tokens], rounds: int, peaks: dict[str, float]
+) -> dict[str, Any]:
+    """A race over training steps: microseconds per real token, and the arithmetic of real tokens over time."""
+    calls = [
+        Call("step", (batch, _forced(batch, case.forcing, number)), sum(batch.num_tokens))
+        for number, batch in enumerate(batches)
+    ]
+    found = race(workers, calls, rounds)
+    work = float(np.mean([case.task.flops(*batch.num_tokens) / sum(batch.num_tokens) for batch in batches]))
+    for figures in found["variants"].values():
+        figures["gflops"] = work / figures["us"]["median"] / 1e3
+        figures["of_peak"] = figures["gflops"] / peaks[figures["precision"]]
+    return {"forcing": case.forcing, "tokens": quartiles(np.array([sum(b.num_tokens) for b in batches])), **found}

@@ -1,0 +1,29 @@
+"""Long arrays and tables cut into fixed pieces that the threads share.
+
+The cuts depend on the sizes alone, so who computes a piece, and on how many threads, changes no bit.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from kernels.threads import run
+
+CHUNK = 65_536  # elements; four float32 arrays of them fit into a core's second cache
+
+
+def run_chunks(kernel: Callable[..., None], count: int, size: int, *arguments: Any) -> None:
+    """kernel(*arguments, start, stop) for each piece [start, stop) of 0..count, `size` long but the last."""
+    held = [arguments]
+
+    def task(piece: int) -> None:
+        kernel(*held[0], piece * size, min((piece + 1) * size, count))
+
+    try:
+        run(task, -(-count // size))
+    finally:
+        held.clear()  # a worker that comes late must not keep the arrays: their owner counts who holds them
+
+
+def rows_per_chunk(row_size: int) -> int:
+    """How many rows of a table make up a piece of about CHUNK elements."""
+    return max(1, CHUNK // max(row_size, 1))

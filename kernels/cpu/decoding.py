@@ -1,0 +1,350 @@
+"""Greedy and beam search, compiled whole. See `kernels.reference.decoding` for the searches themselves.
+
+The weights are packed once. Each thread takes its share of the sentences from the encoder's states to the end: per step
+the embedding, the layers (one product with [x; h], the gates behind it), and the output layer by blocks of rows, whose
+words are ranked while the logits are in cache. A row is a hypothesis going on; rows that end are gone in the next step,
+and a row finds the state it continues by index: h is copied next to the new x, c is read where it lies.
+
+A row's numbers have the same bits whichever rows are computed beside it (`kernels.cpu.gemm`), so what is found for a
+sentence does not depend on its batch or on the number of threads.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kernels.cpu.gemm import pack
+from kernels.cpu.jit import jit
+from kernels.cpu.lstm import lstm_cell
+from kernels.cpu.panels import panel_columns
+from kernels.cpu.product import multiply_rows, workspace
+from kernels.cpu.ranking import insert, log_sum_exp, offer_words
+from kernels.threads import get_num_threads, run
+
+BLOCK = 64  # rows whose gates or logits are computed together, and used while they are in cache
+LEAST_ROWS = 4  # rows that one thread should have; with fewer, reading the weights twice costs too much
+
+
+class DecoderWeights(NamedTuple):
+    """A decoder whose matrices lie in panels, behind each other: [weight_ih, weight_hh] of each layer, the output."""
+
+    embedding: np.ndarray  # (V, E)
+    panels: np.ndarray  # flat
+    starts: np.ndarray  # (L + 2,) where each matrix begins in panels, and the end
+    bias: np.ndarray  # (L, 4H)
+    output_bias: np.ndarray  # (V,)
+
+
+class _States(NamedTuple):
+    """Work space of one thread for R rows. Of inputs and c there are two: before and after a step."""
+
+    inputs: np.ndarray  # (2, L, R, max(E, H) + H): [x; h] of each layer, x ending where h begins
+    c: np.ndarray  # (2, L, R, H)
+    gates: np.ndarray  # (BLOCK, 4H filled up to whole panels)
+    logits: np.ndarray  # (BLOCK, V filled up to whole panels)
+    shifted: np.ndarray  # (V,)
+    exps: np.ndarray  # (V,)
+    a: np.ndarray  # flat, for `multiply_rows`
+
+
+class _Rows(NamedTuple):
+    """The hypotheses going on, up to R of them. Row numbers change from step to step."""
+
+    words: np.ndarray  # (R,) int64, the last word
+    parents: np.ndarray  # (R,) int64, the row of the step before that is continued
+    log_probs: np.ndarray  # (2, R) float64, before and after a step
+    owner: np.ndarray  # (R,) int64, position of the sentence among those live
+    said: np.ndarray  # (T, R) int64, the words of each step
+    back: np.ndarray  # (T, R) int64, the parents of each step
+
+
+class _Candidates(NamedTuple):
+    """The best extensions of each of S sentences, best first."""
+
+    totals: np.ndarray  # (S, K) float64
+    rows: np.ndarray  # (S, K) int64
+    words: np.ndarray  # (S, K) int64
+    counts: np.ndarray  # (S,) int64
+
+
+class _Found(NamedTuple):
+    """The results of `beam_decode`, and where they are found again: score divisors by length, (T + 1,) float64."""
+
+    words: np.ndarray
+    lengths: np.ndarray
+    log_probs: np.ndarray
+    scores: np.ndarray
+    counts: np.ndarray
+    divisors: np.ndarray
+
+
+class _Task(NamedTuple):
+    """What is asked for."""
+
+    h0: np.ndarray  # (L, N, H)
+    c0: np.ndarray  # (L, N, H)
+    start: int
+    end: int
+    excluded: np.ndarray  # int64
+    max_length: int
+    beam_size: int
+    longest: int  # the length by which a hypothesis going on could profit most
+
+
+def pack_decoder(
+    embedding: np.ndarray,
+    weights_ih: Sequence[np.ndarray],
+    weights_hh: Sequence[np.ndarray],
+    biases: Sequence[np.ndarray],
+    output_weight: np.ndarray,
+    output_bias: np.ndarray,
+    bf16: bool = False,
+) -> DecoderWeights:
+    """See `kernels.pack_decoder`."""
+    stacked = [np.concatenate(pair, axis=1) for pair in zip(weights_ih, weights_hh, strict=True)]
+    packed = [pack(matrix, True, bf16).panels for matrix in (*stacked, output_weight)]
+    starts = np.cumsum([0, *(len(panels) for panels in packed)])
+    return DecoderWeights(embedding.copy(), np.concatenate(packed), starts, np.stack(biases), output_bias.copy())
+
+
+@jit
+def _make_states(weights: Any, task: Any, share: int, shares: int, rows: int) -> Any:
+    """Work space for `rows` rows, with the initial states of the sentences share, share + shares, ... in the first."""
+    layers, sentences, size = task.h0.shape
+    dtype, width = weights.embedding.dtype, panel_columns(weights.panels)
+    vocab_size, embedding_size = weights.embedding.shape
+    x_end = max(embedding_size, size)
+    inputs = np.zeros((2, layers, rows, x_end + size), dtype)
+    c = np.zeros((2, layers, rows, size), dtype)
+    for row, sentence in enumerate(range(share, sentences, shares)):
+        for layer in range(layers):
+            inputs[0, layer, row, x_end:] = task.h0[layer, sentence]
+            c[0, layer, row] = task.c0[layer, sentence]
+    gates = np.empty((BLOCK, (4 * size + width - 1) // width * width), dtype)
+    logits = np.empty((BLOCK, (vocab_size + width - 1) // width * width), dtype)
+    a = np.empty(workspace(BLOCK, x_end + size), weights.panels.dtype)
+    return _States(inputs, c, gates, logits, np.empty(vocab_size, dtype), np.empty(vocab_size, dtype), a)
+
+
+@jit
+def _advance(weights: Any, states: Any, before: int, words: np.ndarray, parents: np.ndarray, rows: int) -> None:
+    """One step of all layers: row r gets words[r] after the state of row parents[r] in the buffers `before`."""
+    inputs, c, after = states.inputs, states.c, 1 - before
+    layers, size = c.shape[1], c.shape[3]
+    x_end = inputs.shape[3] - size
+    for row in range(rows):
+        inputs[after, 0, row, x_end - weights.embedding.shape[1] : x_end] = weights.embedding[words[row]]
+        for layer in range(layers):
+            inputs[after, layer, row, x_end:] = inputs[before, layer, parents[row], x_end:]
+    for layer in range(layers):
+        for first in range(0, rows, BLOCK):
+            stop = min(first + BLOCK, rows)
+            input_size = size if layer else weights.embedding.shape[1]
+            _multiply(weights, layer, states, after, layer, first, stop, x_end - input_size, states.gates)
+            for row in range(first, stop):
+                h = inputs[after, layer, row, x_end:]
+                c_prev = c[before, layer, parents[row]]
+                lstm_cell(states.gates[row - first, : 4 * size], weights.bias[layer], c_prev, c[after, layer, row], h)
+                if layer + 1 < layers:
+                    inputs[after, layer + 1, row, x_end - size : x_end] = h
+
+
+@jit
+def _multiply(
+    weights: Any, matrix: int, states: Any, now: int, layer: int, first: int, stop: int, column: int, out: np.ndarray
+) -> None:
+    """out (BLOCK, .) <- the inputs of a layer's rows first .. stop - 1, from a column on, times a packed matrix."""
+    inputs, columns = states.inputs, out.shape[1]
+    stride = inputs.shape[3]
+    at = ((now * inputs.shape[1] + layer) * inputs.shape[2] + first) * stride + column
+    panels = weights.panels[weights.starts[matrix] : weights.starts[matrix + 1]]
+    multiply_rows(
+        inputs.reshape(-1), False, at, stride, stop - first, states.a, panels, stride - column, columns, 0, columns,
+        out.reshape(-1), 0, columns, False,
+    )  # fmt: skip
+
+
+@jit
+def _rank(weights: Any, states: Any, now: int, rows: Any, count: int, excluded: np.ndarray, candidates: Any) -> None:
+    """Offer every extension of the `count` rows to the candidates of their sentences, in the order of row and word."""
+    layers, size = states.c.shape[1], states.c.shape[3]
+    vocab_size, x_end = len(weights.output_bias), states.inputs.shape[3] - size
+    for first in range(0, count, BLOCK):
+        stop = min(first + BLOCK, count)
+        _multiply(weights, layers, states, now, layers - 1, first, stop, x_end, states.logits)
+        for row in range(first, stop):
+            logits = states.logits[row - first, :vocab_size]
+            log_sum = log_sum_exp(logits, weights.output_bias, states.shifted, states.exps)
+            for word in excluded:
+                states.shifted[word] = -np.inf
+            i = rows.owner[row]
+            candidates.counts[i] = offer_words(
+                states.shifted, log_sum, rows.log_probs[now, row], row, candidates.totals[i], candidates.rows[i],
+                candidates.words[i], candidates.counts[i],
+            )  # fmt: skip
+
+
+@jit
+def _make_rows(task: Any, sentences: int, steps: int) -> Any:
+    """One row for each sentence, before the first step."""
+    count = sentences * task.beam_size
+    words, order = np.full(count, task.start), np.arange(count)
+    history = np.zeros((2, steps, count), np.int64)
+    return _Rows(words, order, np.zeros((2, count)), order.copy(), history[0], history[1])
+
+
+@jit
+def _make_candidates(sentences: int, beam_size: int) -> Any:
+    shape = (sentences, beam_size)
+    counts = np.zeros(sentences, np.int64)
+    return _Candidates(np.zeros(shape), np.zeros(shape, np.int64), np.zeros(shape, np.int64), counts)
+
+
+@jit
+def _greedy_share(
+    share: int, shares: int, weights: Any, task: Any, words: np.ndarray, lengths: np.ndarray, log_probs: np.ndarray
+) -> None:
+    """The sentences share, share + shares, ...; a row for each that goes on."""
+    live = np.arange(share, task.h0.shape[1], shares)
+    count, now = len(live), 0
+    states = _make_states(weights, task, share, shares, count)
+    rows, candidates = _make_rows(task, count, 0), _make_candidates(count, 1)
+    for step in range(task.max_length):
+        _advance(weights, states, now, rows.words, rows.parents, count)
+        now, going = 1 - now, 0
+        candidates.counts[:] = 0
+        _rank(weights, states, now, rows, count, task.excluded, candidates)
+        for row in range(count):
+            sentence, word = live[row], candidates.words[row, 0]
+            if candidates.counts[row] == 0:
+                log_probs[sentence] = np.nan
+                continue
+            log_probs[sentence] += candidates.totals[row, 0]
+            if word == task.end:
+                continue
+            words[sentence, step], lengths[sentence] = word, step + 1
+            live[going], rows.words[going], rows.parents[going] = sentence, word, row
+            going += 1
+        count = going
+        if count == 0:
+            break
+
+
+def greedy_decode(
+    decoder: DecoderWeights,
+    h0: np.ndarray,
+    c0: np.ndarray,
+    start: int,
+    end: int,
+    excluded: np.ndarray,
+    max_length: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """See `kernels.greedy_decode`."""
+    count = h0.shape[1]
+    words, lengths = np.full((count, max_length), -1), np.zeros(count, np.int64)
+    log_probs, shares = np.zeros(count), _num_shares(count, count)
+    task = _Task(h0, c0, start, end, excluded, max_length, 1, 1)
+    run(lambda share: _greedy_share(share, shares, decoder, task, words, lengths, log_probs), shares)
+    return words, lengths, log_probs
+
+
+def _num_shares(sentences: int, rows: int) -> int:
+    """Threads that a batch is worth."""
+    return max(1, min(get_num_threads(), sentences, rows // LEAST_ROWS))
+
+
+@jit
+def _finish(found: Any, sentence: int, rows: Any, parent: int, word: int, step: int, total: float, end: int) -> None:
+    """Keep a hypothesis that ends with this word at this step, if it is among the n best so far."""
+    score = total / found.divisors[step + 1]
+    scores, count = found.scores[sentence], found.counts[sentence]
+    place = insert(scores, count, score)
+    if place == len(scores):
+        return
+    words, lengths, log_probs = found.words[sentence], found.lengths[sentence], found.log_probs[sentence]
+    for k in range(min(count, len(scores) - 1), place, -1):
+        words[k], lengths[k], log_probs[k] = words[k - 1], lengths[k - 1], log_probs[k - 1]
+    found.counts[sentence] = min(count + 1, len(scores))
+    words[place], lengths[place], log_probs[place] = -1, step + (word != end), total
+    if word != end:
+        words[place, step] = word
+    for earlier in range(step - 1, -1, -1):
+        words[place, earlier] = rows.said[earlier, parent]
+        parent = rows.back[earlier, parent]
+
+
+@jit
+def _extend(
+    task: Any, found: Any, candidates: Any, rows: Any, i: int, sentence: int, step: int, now: int, first: int,
+    place: int,
+) -> int:  # fmt: skip
+    """The candidates of sentence i end, or become the rows from `first` on of the sentence now at `place`.
+
+    Returns the number of these rows: 0 if the sentence is done, since no hypothesis going on could enter its n best,
+    even if it gained nothing but length.
+    """
+    new = first
+    for k in range(candidates.counts[i]):
+        parent, word, total = candidates.rows[i, k], candidates.words[i, k], candidates.totals[i, k]
+        if word == task.end or step == task.max_length - 1:
+            _finish(found, sentence, rows, parent, word, step, total, task.end)
+            continue
+        rows.words[new], rows.parents[new], rows.owner[new], rows.log_probs[now, new] = word, parent, place, total
+        rows.said[step, new], rows.back[step, new] = word, parent
+        new += 1
+    if new == first:
+        return 0
+    scores = found.scores[sentence]
+    full = found.counts[sentence] == len(scores)
+    settled = full and scores[-1] >= rows.log_probs[now, first] / found.divisors[task.longest]
+    return 0 if settled else new - first
+
+
+@jit
+def _beam_share(share: int, shares: int, weights: Any, task: Any, found: Any) -> None:
+    """The sentences share, share + shares, ...; the rows of a sentence stand together, best first."""
+    live = np.arange(share, task.h0.shape[1], shares)
+    count, num_live, now = len(live), len(live), 0
+    states = _make_states(weights, task, share, shares, count * task.beam_size)
+    rows, candidates = _make_rows(task, count, task.max_length), _make_candidates(count, task.beam_size)
+    for step in range(task.max_length):
+        _advance(weights, states, now, rows.words, rows.parents, count)
+        after = 1 - now
+        rows.log_probs[after, :count] = rows.log_probs[now, :count]
+        candidates.counts[:num_live] = 0
+        _rank(weights, states, after, rows, count, task.excluded, candidates)
+        count, still = 0, 0
+        for i in range(num_live):
+            new = _extend(task, found, candidates, rows, i, live[i], step, after, count, still)
+            if new > 0:
+                live[still] = live[i]
+                count, still = count + new, still + 1
+        num_live, now = still, after
+        if count == 0:
+            break
+
+
+def beam_decode(
+    decoder: DecoderWeights,
+    h0: np.ndarray,
+    c0: np.ndarray,
+    start: int,
+    end: int,
+    excluded: np.ndarray,
+    max_length: int,
+    beam_size: int,
+    length_penalty: float = 1.0,
+    n_best: int = 1,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """See `kernels.beam_decode`."""
+    count = h0.shape[1]
+    divisors = np.array([1.0, *(length**length_penalty for length in range(1, max_length + 1))])
+    words, lengths = np.full((count, n_best, max_length), -1), np.zeros((count, n_best), np.int64)
+    log_probs, scores = np.zeros((2, count, n_best))
+    found = _Found(words, lengths, log_probs, scores, np.zeros(count, np.int64), divisors)
+    longest = max_length if length_penalty > 0 else 1
+    task = _Task(h0, c0, start, end, excluded, max_length, beam_size, longest)
+    shares = _num_shares(count, count * beam_size)
+    run(lambda share: _beam_share(share, shares, decoder, task, found), shares)
+    return found[:5]

@@ -1,0 +1,98 @@
+"""Matrix products and the linear layer on the packed product. See `kernels.reference.linear` for the equations.
+
+No product here wakes the threads of a BLAS, which would spin next to those of the kernels. A product of a few rows is
+bound by reading the weight once; packing it would take several times as long, so there each element is a dot product.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from kernels.cpu.gemm import Packed, multiply, pack
+from kernels.cpu.jit import jit, jit_sum
+from kernels.cpu.panels import to_bf16
+from kernels.cpu.sums import column_sums
+from kernels.threads import chunks, run
+
+FEW_ROWS = 4  # with bfloat16, where a dot product rounds as it goes, half of them
+DOT_WORK = 1 << 18  # multiply-adds of a task of dot products
+
+
+def product(a: np.ndarray, transposed: bool, b: Packed) -> np.ndarray:
+    """A B as a new array; a is A or, if `transposed`, its transpose."""
+    return multiply(a, transposed, b, np.empty((a.shape[1 if transposed else 0], b.columns), a.dtype))
+
+
+def _stored(matrix: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The matrix as it lies in memory, and whether that is its transpose; any other layout is copied."""
+    if not matrix.flags.c_contiguous and matrix.T.flags.c_contiguous:
+        return matrix.T, True
+    return np.ascontiguousarray(matrix), False
+
+
+def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """See `kernels.matmul`."""
+    return product(*_stored(a), pack(*_stored(b)))
+
+
+def linear_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, bf16: bool = False) -> np.ndarray:
+    """See `kernels.linear_forward`."""
+    rounded = bf16 and x.dtype == np.float32
+    few = 0 < len(x) <= (FEW_ROWS // 2 if rounded else FEW_ROWS)
+    y = _dot_products(x, weight, rounded) if few else product(x, False, pack(weight, True, bf16))
+    if bias is not None:
+        y += bias
+    return y
+
+
+def linear_backward(
+    dy: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray,
+    needs: tuple[bool, bool, bool] = (True, True, True),
+    bf16: bool = False,
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """See `kernels.linear_backward`."""
+    dx = product(dy, False, pack(weight, False, bf16)) if needs[0] else None  # y = x W^T + b
+    dweight = product(dy, True, pack(x, False, bf16)) if needs[1] else None  # y = x W^T + b
+    dbias = column_sums(dy) if needs[2] else None  # y = x W^T + b
+    return dx, dweight, dbias
+
+
+def _dot_products(x: np.ndarray, weight: np.ndarray, rounded: bool) -> np.ndarray:
+    """x W^T, every element a dot product of two rows, `rounded` to bfloat16 or not."""
+    y = np.empty((len(x), len(weight)), x.dtype)
+    parts = list(chunks(len(weight), max(1, DOT_WORK // max(x.size, 1))))
+    run(lambda part: _dot_rows(x, weight, rounded, *parts[part], y), len(parts))
+    return y
+
+
+@jit
+def _dot_rows(x: Any, weight: Any, rounded: bool, start: int, stop: int, y: Any) -> None:
+    """Columns start .. stop - 1 of y."""
+    for column in range(start, stop):
+        for row in range(x.shape[0]):
+            y[row, column] = _rounded_dot(x[row], weight[column]) if rounded else _dot(x[row], weight[column])
+
+
+@jit_sum
+def _dot(a: Any, b: Any) -> Any:
+    total = a.dtype.type(0)
+    for k in range(a.shape[0]):
+        total += a[k] * b[k]
+    return total
+
+
+@jit_sum
+def _rounded_dot(a: Any, b: Any) -> Any:
+    """The dot product of both rounded to bfloat16, summed in their dtype."""
+    total = a.dtype.type(0)
+    for k in range(a.shape[0]):
+        total += a.dtype.type(_round(a[k]) * _round(b[k]))
+    return total
+
+
+@jit
+def _round(x: Any) -> Any:
+    """A number rounded to bfloat16, as float32."""
+    return np.uint32(to_bf16(np.float32(x)) << np.uint32(16)).view(np.float32)

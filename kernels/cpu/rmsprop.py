@@ -1,0 +1,57 @@
+"""RMSprop in one pass, without arrays in between. See `kernels.reference.rmsprop`."""
+
+import numpy as np
+
+from kernels.cpu.chunks import CHUNK, run_chunks
+from kernels.cpu.jit import jit_exact
+
+
+@jit_exact
+def _step(
+    param: np.ndarray,
+    grad: np.ndarray,
+    square: np.ndarray,
+    mean: np.ndarray,
+    velocity: np.ndarray,
+    scalars: np.ndarray,
+    centered: bool,
+    moving: bool,
+    start: int,
+    stop: int,
+) -> None:
+    """mean and velocity are read only if centered and moving."""
+    scale, lr, alpha, rest = scalars[0], scalars[1], scalars[2], scalars[3]
+    eps, weight_decay, momentum = scalars[4], scalars[5], scalars[6]
+    for k in range(start, stop):
+        g = scale * grad[k]
+        if weight_decay != 0.0:
+            g += weight_decay * param[k]
+        square[k] = alpha * square[k] + rest * (g * g)
+        variance = square[k]
+        if centered:
+            mean[k] = alpha * mean[k] + rest * g
+            variance -= mean[k] * mean[k]
+        update = g / (np.sqrt(variance) + eps)
+        if moving:
+            velocity[k] = momentum * velocity[k] + update
+            update = velocity[k]
+        param[k] -= lr * update
+
+
+def rmsprop_step(
+    param: np.ndarray,
+    grad: np.ndarray,
+    square: np.ndarray,
+    mean: np.ndarray | None,
+    velocity: np.ndarray | None,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+    grad_scale: float = 1.0,
+) -> None:
+    """See `kernels.rmsprop_step`."""
+    scalars = np.array([grad_scale, lr, alpha, 1 - alpha, eps, weight_decay, momentum], param.dtype)
+    flat = [(square if array is None else array).reshape(-1) for array in (param, grad, square, mean, velocity)]
+    run_chunks(_step, param.size, CHUNK, *flat, scalars, mean is not None, velocity is not None)

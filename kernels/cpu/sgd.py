@@ -1,0 +1,72 @@
+"""Stochastic gradient descent in one pass, without arrays in between. See `kernels.reference.sgd`."""
+
+import numpy as np
+
+from kernels.cpu.chunks import CHUNK, rows_per_chunk, run_chunks
+from kernels.cpu.jit import jit_exact
+
+
+@jit_exact
+def _plain(param: np.ndarray, grad: np.ndarray, scalars: np.ndarray, start: int, stop: int) -> None:
+    scale, lr, weight_decay = scalars[0], scalars[1], scalars[2]
+    for k in range(start, stop):
+        g = scale * grad[k]
+        if weight_decay != 0.0:
+            g += weight_decay * param[k]
+        param[k] -= lr * g
+
+
+@jit_exact
+def _with_momentum(
+    param: np.ndarray,
+    grad: np.ndarray,
+    velocity: np.ndarray,
+    scalars: np.ndarray,
+    first: bool,
+    nesterov: bool,
+    start: int,
+    stop: int,
+) -> None:
+    scale, lr, weight_decay, momentum, taken = scalars[0], scalars[1], scalars[2], scalars[3], scalars[4]
+    for k in range(start, stop):
+        g = scale * grad[k]
+        if weight_decay != 0.0:
+            g += weight_decay * param[k]
+        velocity[k] = g if first else momentum * velocity[k] + taken * g
+        param[k] -= lr * (g + momentum * velocity[k] if nesterov else velocity[k])
+
+
+def sgd_step(
+    param: np.ndarray,
+    grad: np.ndarray,
+    velocity: np.ndarray | None,
+    first: bool,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    nesterov: bool,
+    weight_decay: float,
+    grad_scale: float = 1.0,
+) -> None:
+    """See `kernels.sgd_step`."""
+    scalars = np.array([grad_scale, lr, weight_decay, momentum, 1 - dampening], param.dtype)
+    flat = param.reshape(-1), grad.reshape(-1)
+    if velocity is None:
+        run_chunks(_plain, param.size, CHUNK, *flat, scalars)
+    else:
+        run_chunks(_with_momentum, param.size, CHUNK, *flat, velocity.reshape(-1), scalars, first, nesterov)
+
+
+@jit_exact
+def _rows(param: np.ndarray, rows: np.ndarray, values: np.ndarray, scalars: np.ndarray, start: int, stop: int) -> None:
+    scale, lr = scalars[0], scalars[1]
+    for k in range(start, stop):
+        row, grad = param[rows[k]], values[k]
+        for j in range(row.shape[0]):
+            row[j] -= lr * (scale * grad[j])
+
+
+def sgd_rows_step(param: np.ndarray, rows: np.ndarray, values: np.ndarray, lr: float, grad_scale: float = 1.0) -> None:
+    """See `kernels.sgd_rows_step`."""
+    scalars = np.array([grad_scale, lr], param.dtype)
+    run_chunks(_rows, len(rows), rows_per_chunk(param.shape[1]), param, rows, values, scalars)

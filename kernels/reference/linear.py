@@ -1,0 +1,33 @@
+"""Matrix products and the linear layer.
+
+y = x W^T + b,   dx = dy W,   dW = dy^T x,   db = the sum of the rows of dy
+"""
+
+import numpy as np
+
+from kernels.reference.precision import product
+
+
+def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """See `kernels.matmul`."""
+    return a @ b
+
+
+def linear_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, bf16: bool = False) -> np.ndarray:
+    """See `kernels.linear_forward`."""
+    y = product(x, weight.T, bf16)
+    return y if bias is None else y + bias
+
+
+def linear_backward(
+    dy: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray,
+    needs: tuple[bool, bool, bool] = (True, True, True),
+    bf16: bool = False,
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """See `kernels.linear_backward`."""
+    dx = product(dy, weight, bf16) if needs[0] else None  # y = x W^T + b
+    dweight = product(dy.T, x, bf16) if needs[1] else None  # y = x W^T + b
+    dbias = dy.sum(axis=0) if needs[2] else None  # y = x W^T + b
+    return dx, dweight, dbias

@@ -1,0 +1,82 @@
+"""An ``nn.LSTM`` fed in pieces: each may depend on the outputs of those before, as in a decoder that hears itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad import ops, random
+from minigrad.nn.recurrent import LSTM
+from minigrad.tensor import Tensor
+
+Array = np.ndarray
+
+
+class DropoutInPieces:
+    """One dropout over all steps, applied to a few of them at a time.
+
+    Args:
+        size: (T,N,F) of the whole.
+        p: probability that an element is zeroed.
+        training: False passes everything through.
+        dtype: of what it will be applied to.
+    """
+
+    def __init__(self, size: tuple[int, ...], p: float, training: bool, dtype: Any) -> None:
+        self._p = p if training else 0.0
+        self._key = random.next_key() if self._p else None
+        self._mask = ops.dropout(Tensor(np.ones(size, dtype)), self._p, self._key).array if self._p else None
+
+    def part(self, x: Array, start: int) -> Array:
+        """x (S,N,F), the steps from ``start`` on, off the tape."""
+        return x if self._mask is None else x * self._mask[start : start + len(x)]
+
+    def whole(self, x: Tensor) -> Tensor:
+        """All steps on the tape; the mask is drawn again, so that none is kept for the backward."""
+        self._mask = None
+        return ops.dropout(x, self._p, self._key)
+
+
+class StackInPieces:
+    """The layers of an LSTM under way; the dropout between them is drawn at the start, for all steps.
+
+    Args:
+        lstm: one direction, time-major.
+        hx: h0 and c0, (L,N,H) each.
+        num_steps: T, steps of all pieces together.
+        lengths: (N,) integers in 0..T, real steps of each sequence, or None.
+
+    Raises:
+        ValueError: a bidirectional or batch-first LSTM.
+    """
+
+    def __init__(self, lstm: LSTM, hx: tuple[Tensor, Tensor], num_steps: int, lengths: Array | None = None) -> None:
+        if lstm.bidirectional or lstm.batch_first:
+            raise ValueError("StackInPieces: the LSTM is bidirectional or batch_first; expected neither")
+        h0, c0 = hx
+        size = (num_steps, h0.shape[1], lstm.hidden_size)
+        self._layers, self._dropouts = [], []
+        for layer, (weight_ih, weight_hh, *biases) in enumerate(lstm.all_weights):
+            bias_ih, bias_hh = biases or (None, None)
+            start = (h0[layer], c0[layer], weight_ih, weight_hh, bias_ih, bias_hh)
+            self._layers.append(ops.LSTMInPieces(*start, num_steps, lengths))
+            p = lstm.dropout if layer else 0.0
+            self._dropouts.append(DropoutInPieces(size, p, lstm.training, h0.dtype))
+        self._steps = 0
+
+    def extend(self, x: Array) -> Array:
+        """The next steps: x (S,N,I) -> outputs (S,N,H) of the last layer, off the tape."""
+        start, self._steps = self._steps, self._steps + len(x)
+        for layer, dropout in zip(self._layers, self._dropouts, strict=True):
+            x = layer.extend(dropout.part(x, start))
+        return x
+
+    def finish(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """All steps on the tape: ``x`` (T,N,I), equal to the pieces -> outputs (T,N,H), and (L,N,H) h_n, c_n."""
+        finals: list[Any] = []
+        for layer, dropout in zip(self._layers, self._dropouts, strict=True):
+            x, *states = layer.finish(dropout.whole(x))
+            finals.append(states)
+        h_n, c_n = (ops.stack(list(states), 0) for states in zip(*finals, strict=True))
+        return x, (h_n, c_n)

@@ -1,0 +1,70 @@
+"""One LSTM layer whose input comes in pieces, recorded on the tape as one call over the whole sequence.
+
+A decoder that is fed its own guesses knows the input of a step only after the step before. The pieces are computed as
+they come, off the tape; when the last one is done, the whole input is known, and one node takes over what the pieces
+left behind. So the backward is that of a layer over whole sequences, however many pieces there were.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import kernels
+from minigrad.autocast import bf16_enabled
+from minigrad.function import Context, Function
+from minigrad.ops import elementwise
+from minigrad.ops.fused import shared_with_cache
+from minigrad.tensor import Tensor
+
+Array = np.ndarray
+
+
+class LSTMFinish(Function):
+    """The end of a layer fed in pieces (kernels.lstm_finish); arguments as LSTMLayer's, for their gradients"""
+
+    fresh_grads = True
+
+    @staticmethod
+    def forward(
+        ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, bias: Array | None, run: Any
+    ) -> tuple:
+        y, h_n, c_n, ctx.cache = kernels.lstm_finish(run)
+        ctx.save_for_backward(w_ih, w_hh, *shared_with_cache(ctx.cache, y))
+        return y, h_n, c_n
+
+    @staticmethod
+    def backward(ctx: Context, dy: Array | None, dh_n: Array | None, dc_n: Array | None) -> tuple:
+        return (*kernels.lstm_backward(dy, dh_n, dc_n, ctx.cache, ctx.last_use), None)
+
+
+class LSTMInPieces:
+    """A layer under way.
+
+    Args:
+        h0, c0: (N,H) initial states.
+        weight_ih, weight_hh: (4H,I), (4H,H); bias_ih, bias_hh: (4H,) or None.
+        num_steps: T, steps of all pieces together.
+        lengths: (N,) integers in 0..T, or None; as in ``lstm_layer``.
+    """
+
+    def __init__(
+        self, h0: Tensor, c0: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor | None,
+        bias_hh: Tensor | None, num_steps: int, lengths: Array | None = None,
+    ) -> None:  # fmt: skip
+        bias = None if bias_ih is None or bias_hh is None else elementwise.add(bias_ih, bias_hh)
+        self._arguments = (h0, c0, weight_ih, weight_hh, bias)
+        start = [None if tensor is None else tensor.array for tensor in self._arguments]
+        self._run = kernels.lstm_start(*start, num_steps, lengths, bf16_enabled())  # type: ignore[arg-type, call-arg]
+        self._steps = 0
+
+    def extend(self, x: Array) -> Array:
+        """The next steps: x (S,N,I) -> y (S,N,H), off the tape."""
+        y = kernels.lstm_continue(x, self._steps, self._run)
+        self._steps += len(x)
+        return y
+
+    def finish(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """After the last step: ``x`` (T,N,I), which all pieces together must equal -> y (T,N,H), h_n, c_n (N,H)."""
+        return LSTMFinish.apply(x, *self._arguments, self._run)

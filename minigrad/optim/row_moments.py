@@ -1,0 +1,129 @@
+"""Adam on a table of which each step uses some rows: the same bits as on all of it, at the cost of those rows.
+
+Without a gradient an Adam step still shrinks a row's moments and moves its parameters. Such steps are put off: the
+numbers of every step are kept, and a row catches up (``kernels.adam_replay``, one row at a time in the first cache)
+before it is read or updated again. The table and its two moments are ``Deferred`` tensors, so nobody sees a row that
+lags behind. A row whose moments are all zero moves only by weight decay; without one it costs nothing, ever.
+
+Contract: parameters and moments are at every moment anybody looks those of ``kernels.adam_step`` with zeros for the
+missing gradients, to the bit, for any learning rates and options of the steps.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+
+import kernels
+from minigrad.deferred import Deferred
+from minigrad.rows import RowGradient
+from minigrad.tensor import Tensor
+
+HISTORY = 1024  # steps that may be put off; then everything catches up
+
+
+class RowMoments:
+    """The owner of a table and its moments while some rows lag behind.
+
+    Args:
+        param: the table (V,E), in C order.
+        m, v: its moments, same shape and dtype, in C order.
+        fresh: whether the moments are zeros that nobody has written to.
+    """
+
+    def __init__(self, param: Deferred, m: Deferred, v: Deferred, fresh: bool = False) -> None:
+        self.param, self.m, self.v = param, m, v
+        for tensor in (m, v):
+            if tensor.owner is not None:
+                tensor.owner.settle_for(tensor)
+        num_rows = param.shape[0]
+        self._history = np.zeros((HISTORY, kernels.adam_scalars(1, 0.0, 0.0, 0.0, 0.0, 0.0, False).size), param.dtype)
+        self._count = 0  # steps in the history
+        self._done = np.zeros(num_rows, np.int64)  # how many of them each row has made
+        self._idle = True  # whether they leave a row alone whose moments are zero
+        self._moving = np.zeros(num_rows, bool) if fresh else None  # rows whose moments may not be zero; None: unknown
+        m.owner = v.owner = self
+
+    def belongs_to(self, param: Tensor, m: Any, v: Any) -> bool:
+        """Whether it was made for these tensors, and they still have one shape and dtype."""
+        same = self.param is param and self.m is m and self.v is v
+        return same and m.shape == v.shape == param.shape == (*self._done.shape, *m.shape[1:]) and (
+            m.dtype == v.dtype == param.dtype == self._history.dtype
+        )  # fmt: skip
+
+    def step(self, grad: RowGradient, scalars: np.ndarray, grad_scale: float) -> None:
+        """Update the rows that have a gradient, by ``kernels.adam_scalars`` of this step; put off the others."""
+        if self.param.owner not in (None, self):
+            self.param.owner.settle_for(self.param)  # another optimiser's steps came first
+        if self._moving is None:
+            self._moving = self._nonzero_rows()
+        self._catch_up(grad.rows)
+        param, m, v = (tensor.lagging_array() for tensor in (self.param, self.m, self.v))
+        kernels.adam_rows_step(param, grad.rows, grad.values, m, v, scalars, grad_scale)
+        del param, m, v  # for is_shared
+        self._record(scalars)
+        self._done[grad.rows] = self._count
+        self._moving[grad.rows] = True
+        self.param.owner = self
+        seen = self.m.is_shared() or self.v.is_shared()  # and may be written to
+        if seen or self.param.is_shared() or self._count == HISTORY:
+            self.settle()
+        if seen:
+            self._moving = None
+
+    def _record(self, scalars: np.ndarray) -> None:
+        entry = self._history[self._count]
+        entry[:] = scalars
+        shrink, l2, *_, step_size, _, eps = entry
+        self._idle = bool(self._idle and shrink == 1 and l2 == 0 and eps > 0 and np.isfinite(step_size))
+        self._count += 1
+
+    def _nonzero_rows(self) -> np.ndarray:
+        """(V,) bool; by the bits, since -0.0 is not where a step without a gradient stays."""
+        bits = [tensor.lagging_array().view(f"u{tensor.element_size()}") for tensor in (self.m, self.v)]
+        return np.logical_or(bits[0].any(axis=1), bits[1].any(axis=1))
+
+    def _lagging(self, rows: np.ndarray) -> np.ndarray:
+        """Those of ``rows`` that a missed step would change."""
+        assert self._moving is not None  # known since the first step of the history
+        behind = self._done[rows] < self._count
+        return rows[behind & self._moving[rows]] if self._idle else rows[behind]
+
+    def _catch_up(self, rows: np.ndarray) -> None:
+        """Bring ``rows`` (ascending, distinct) to the last step."""
+        rows = self._lagging(rows) if self._count else rows[:0]
+        if len(rows):
+            param, m, v = (tensor.lagging_array() for tensor in (self.param, self.m, self.v))
+            kernels.adam_replay(param, m, v, rows, self._done[rows], self._history[: self._count])
+            self._done[rows] = self._count
+
+    def settle(self) -> None:
+        """Bring every row to the last step, and begin a new history."""
+        if self._count:
+            self._catch_up(np.arange(len(self._done)))
+            self._done[:] = 0
+            self._count, self._idle = 0, True
+        if self.param.owner is self:
+            self.param.owner = None
+
+    def settle_for(self, tensor: Tensor) -> None:
+        """``settle``; who reads a moment may write to it, so which rows are zero is then found out anew."""
+        self.settle()
+        if tensor is not self.param:
+            self._moving = None
+
+    def settle_rows(self, ids: np.ndarray) -> None:
+        """Bring the rows ``ids`` (integers of any shape) to the last step."""
+        if ids.dtype.kind not in "iu" or (ids.size and (ids.min() < 0 or ids.max() >= len(self._done))):
+            return  # the reader will refuse them
+        if self._count:
+            self._catch_up(np.unique(self._lagging(ids.reshape(-1))))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> RowMoments:
+        self.settle()
+        param, m, v = (deepcopy(tensor, memo) for tensor in (self.param, self.m, self.v))
+        copied = RowMoments(param, m, v)
+        memo[id(self)] = copied
+        return copied

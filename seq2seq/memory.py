@@ -1,0 +1,227 @@
+"""What a training run will need of the machine's memory, told before it starts.
+
+The plan follows the arrays of one step through forward, backward and update, for the batch that needs most of them.
+What lies outside of arrays (the interpreter, the data, the compiled kernels) is what the process occupies when the plan
+is made, and an allowance for what the first step compiles and loads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from seq2seq.config import Config
+from seq2seq.data import BatchSampler, EncodedSplit
+from seq2seq.errors import UserError
+
+COMPILED = 60 << 20  # bytes: compiled kernels with what LLVM keeps, and the allocator's slack; measured
+CHUNK_LOGITS, CHUNK_ROWS = 16 << 20, (256, 512)  # the fused output layer's: bytes of logits, fewest and most rows
+
+
+@dataclass(frozen=True)
+class BatchShape:
+    """What of a batch decides its memory: N pairs; padded steps S and T; real tokens of both sides."""
+
+    pairs: int
+    src_steps: int
+    trg_steps: int
+    src_tokens: int
+    trg_tokens: int
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes of a run at their most.
+
+    Attributes:
+        process: the interpreter, the data and the kernels.
+        weights: parameters.
+        optimizer: Adam's two moments.
+        step: activations, gradients and work space together, at the worst moment of a step.
+    """
+
+    process: int
+    weights: int
+    optimizer: int
+    step: int
+
+    @property
+    def peak(self) -> int:
+        return self.process + self.weights + self.optimizer + self.step
+
+    def __str__(self) -> str:
+        parts = {name: getattr(self, name) for name in ("weights", "optimizer", "step", "process")}
+        listed = ", ".join(f"{name} {_megabytes(size)}" for name, size in parts.items())
+        return f"memory: {_megabytes(self.peak)} at most ({listed})"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 2**20:,.0f} MB"
+
+
+class _Step:
+    """The arrays of one training step, in numbers; `most` is their sum at the worst moment."""
+
+    def __init__(self) -> None:
+        self.held = self.most = 0
+
+    def hold(self, *sizes: int) -> None:
+        self.held += sum(sizes)
+        self.most = max(self.most, self.held)
+
+    def drop(self, *sizes: int) -> None:
+        self.held -= sum(sizes)
+
+    def pass_through(self, *sizes: int) -> None:
+        """Held only for a moment, all together."""
+        self.hold(*sizes)
+        self.drop(*sizes)
+
+
+def step_bytes(config: Config, src_vocab_size: int, trg_vocab_size: int, shape: BatchShape) -> int:
+    """Bytes of activations, gradients and work space at the worst moment of a step with such a batch."""
+    step = _Step()
+    sides = [
+        (shape.src_steps, shape.src_tokens, shape.src_steps * shape.pairs != shape.src_tokens),
+        (shape.trg_steps, shape.trg_tokens, shape.trg_steps * shape.pairs != shape.trg_tokens),
+    ]
+    for num_steps, num_tokens, padded in sides:
+        _forward(step, config, shape.pairs, num_steps, num_tokens, padded)
+    outputs, rows = shape.trg_steps * shape.pairs * config.hidden_size, shape.trg_tokens * config.hidden_size
+    _loss(step, config, trg_vocab_size, shape.trg_tokens, outputs, rows)
+    for num_steps, num_tokens, padded in reversed(sides):
+        _backward(step, config, shape.pairs, num_steps, num_tokens, padded)
+    return step.most * (8 if config.precision == "fp64" else 4)
+
+
+def _layers(config: Config) -> list[tuple[int, int]]:
+    """(input size, numbers of the weights and biases) of each layer of one side."""
+    sizes = [config.embedding_size] + [config.hidden_size] * (config.num_layers - 1)
+    return [(size, 4 * config.hidden_size * (size + config.hidden_size + 2)) for size in sizes]
+
+
+def _kept(pairs: int, num_tokens: int, input_size: int, hidden_size: int) -> int:
+    """What a layer keeps: its input, four gates, h and c, the latter two with the states before the first step."""
+    return num_tokens * (input_size + 6 * hidden_size) + 2 * pairs * hidden_size
+
+
+def _forward(step: _Step, config: Config, pairs: int, num_steps: int, num_tokens: int, padded: bool) -> None:
+    hidden, positions, x_before = config.hidden_size, num_steps * pairs, 0
+    for input_size, weights in _layers(config):
+        step.hold(positions * input_size)  # the dropout's output, beside its input
+        step.drop(x_before)
+        layer = _kept(pairs, num_tokens, input_size, hidden)
+        step.hold(layer, _panels(config, weights))
+        step.drop(_panels(config, weights), positions * input_size)
+        x_before = positions * hidden if padded else 0
+        step.hold(x_before)  # y, zeros in the padding
+    step.drop(x_before)
+
+
+def _panels(config: Config, numbers: int) -> int:
+    return numbers // 2 if config.precision == "bf16" else numbers
+
+
+def _loss(step: _Step, config: Config, vocab_size: int, num_tokens: int, outputs: int, rows: int) -> None:
+    output_layer = vocab_size * (config.hidden_size + 1)
+    few, many = CHUNK_ROWS
+    chunk = min(num_tokens, many, max(few, CHUNK_LOGITS // (4 * vocab_size)))
+    step.hold(outputs, rows)  # all positions, and the real ones
+    step.drop(outputs)
+    step.hold(rows, output_layer)  # the gradients of the latter and of the layer
+    step.pass_through(2 * _panels(config, output_layer), chunk * vocab_size)
+    step.drop(rows, rows)
+
+
+def _backward(step: _Step, config: Config, pairs: int, num_steps: int, num_tokens: int, padded: bool) -> None:
+    hidden, positions = config.hidden_size, num_steps * pairs
+    for input_size, weights in reversed(_layers(config)):
+        dy = positions * hidden
+        dtokens = num_tokens * hidden if padded else 0
+        step.hold(dy)
+        step.pass_through(dtokens, _panels(config, 4 * hidden * hidden))
+        dx = num_tokens * input_size
+        step.hold(dx)
+        previous = num_tokens * hidden if padded else 0
+        step.hold(weights)
+        step.pass_through(previous, _panels(config, num_tokens * hidden))
+        step.drop(dy, _kept(pairs, num_tokens, input_size, hidden), dx)
+        step.hold(positions * input_size if padded else dx)
+        step.drop(positions * input_size if padded else dx)
+    step.hold(num_tokens * config.embedding_size)  # rows of the embedding's gradient
+
+
+def count_parameters(config: Config, src_vocab_size: int, trg_vocab_size: int) -> int:
+    """Parameters of ``Seq2Seq``."""
+    embeddings = (src_vocab_size + trg_vocab_size) * config.embedding_size
+    layers = 2 * sum(weights for _, weights in _layers(config))
+    return embeddings + layers + trg_vocab_size * (config.hidden_size + 1)
+
+
+def batch_shapes(train: EncodedSplit, config: Config, most_epochs: int = 5) -> set[BatchShape]:
+    """The shapes of the batches of the first epochs."""
+    src, trg = (np.asarray(side.lengths) for side in (train.src, train.trg))
+    sampler = BatchSampler(src, trg, config.batch_size, config.seed)
+    shapes = set()
+    for epoch in range(min(config.epochs, most_epochs)):
+        for indices in sampler.batches(epoch):
+            real = src[indices] + 2, trg[indices] + 1  # <sos> and <eos>; <eos>
+            steps, tokens = ([int(f(side)) for side in real] for f in (np.max, np.sum))
+            shapes.add(BatchShape(len(indices), *steps, *tokens))
+    return shapes
+
+
+def plan(config: Config, vocab_sizes: tuple[int, int], shapes: Iterable[BatchShape]) -> MemoryPlan:
+    """The plan of a run whose model does not exist yet and whose batches have these shapes."""
+    weights = count_parameters(config, *vocab_sizes) * (8 if config.precision == "fp64" else 4)
+    worst = max((step_bytes(config, *vocab_sizes, shape) for shape in shapes), default=0)
+    return MemoryPlan(occupied_bytes() + COMPILED, weights, 2 * weights, worst)
+
+
+def occupied_bytes() -> int:
+    """Resident memory of this process; on systems that do not tell, its most so far."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def available_bytes() -> int | None:
+    """Memory that this process may still take; None where the system does not tell."""
+    limits = [_free_of_machine(), _free_of_group()]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _free_of_machine() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _free_of_group(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """What a container's limit leaves."""
+    try:
+        limit, used = ((folder / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
+        return None if limit == "max" else max(0, int(limit) - int(used))
+    except (OSError, ValueError):
+        return None
+
+
+def require_fit(needed: MemoryPlan, batch_size: int) -> None:
+    """UserError with advice if the machine has not got what the plan says."""
+    free = available_bytes()
+    more = needed.peak - occupied_bytes()
+    if free is not None and more > free:
+        raise UserError(
+            f"{needed}, but only {_megabytes(free)} are free beside what is in use; try a smaller --batch-size "
+            f"(now {batch_size}), a --max-length that leaves out the longest pairs, a smaller --max-vocab-size or "
+            "--hidden-size, or --precision bf16"
+        )

@@ -1,0 +1,70 @@
+"""The report quotes what the files say: the best variant of each framework, and a plot that is valid SVG."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree import ElementTree
+
+import plots
+import speed
+
+
+def variant(framework: str, us: float, memory: int = 100) -> dict[str, Any]:
+    times = {"low": us, "median": us, "high": us}
+    return {"framework": framework, "us": times, "peak_memory_mb": memory, "first_calls_s": 1.25, "of_peak": 0.875}
+
+
+def ratio(median: float) -> dict[str, float]:
+    return {"low": median - 0.25, "median": median, "high": median + 0.25}
+
+
+MACHINE = {
+    "threads": 2, "processor": {"name": "A", "has": ["avx2"]}, "versions": {"torch": "2.9", "jax": "0.8"},
+    "matmul_gflops": {"fp32": 200, "bf16": 400},
+}  # fmt: skip
+RACE = {
+    "variants": {
+        "minigrad": variant("minigrad", 100),
+        "pytorch": variant("pytorch", 130),
+        "pytorch-loop": variant("pytorch", 250, 300),
+        "pytorch-compiled": variant("pytorch", 120, 900),
+        "jax": variant("jax", 150),
+    },
+    "ratios": {
+        "minigrad": {
+            "pytorch": ratio(1.3),
+            "pytorch-loop": ratio(2.5),
+            "pytorch-compiled": ratio(1.2),
+            "jax": ratio(1.5),
+        }
+    },
+}  # fmt: skip
+
+
+def test_rows_quote_the_best_variant() -> None:
+    introduction, table, _, memory = speed.sections({"training_step": {**MACHINE, "races": {"forcing 0.5": RACE}}})
+    assert "200 GFLOP/s in float32 and 400 GFLOP/s in bfloat16" in introduction
+    assert table[0][1:5] == ("ours", "PyTorch 2.9", "JAX 0.8", "ONNX Runtime")
+    assert table[1][1:5] == ("100 us per token, 88%", "1.20 (0.95 to 1.45), compiled", "1.50 (1.25 to 1.75)", "-")
+    assert table[2][1:5] == ("", "2.50 (2.25 to 2.75), loop", "-", "-")
+    assert memory[1][1:] == ("100 MB, 1.2 s", "900 MB, 1.2 s", "100 MB, 1.2 s")
+
+
+def test_files_without_races_give_no_rows() -> None:
+    assert list(speed.sections({})) == []
+    assert list(speed.sections({"decoding": {"old": 1}})) == []
+
+
+def test_the_plot_has_every_point() -> None:
+    names = ["minigrad", "pytorch-bf16"]
+    sweep = [{"value": value, "us": dict.fromkeys(names, 10.0 * value)} for value in (1, 4, 4000)]
+    drawing = plots.scaling({"sweeps": {"N": sweep, "threads": sweep[:2]}})
+    root = ElementTree.fromstring(drawing)
+    tags = [element.tag.partition("}")[2] for element in root.iter()]
+    assert tags.count("circle") == 2 * (3 + 2)
+    texts = [element.text for element in root.iter() if element.text and element.text.strip()]
+    assert {"ours", "pytorch-bf16", "4k", "batch size N"} - set(texts) == {"pytorch-bf16"}
+    assert "PyTorch bf16" in texts
+    heights = [float(e.get("cy", "nan")) for e in root.iter() if e.tag.endswith("circle")]
+    assert all(plots.TOP <= y <= plots.TOP + plots.HEIGHT for y in heights)
+    assert heights[0] > heights[2]

@@ -1,0 +1,112 @@
+"""TextCodec: vocabularies and ids as a direct construction finds them, each sentence tokenised once in a run."""
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from seq2seq.config import Config
+from seq2seq.data import Dataset, EncodedSplit, Pair, Ragged, load_dataset
+from seq2seq.errors import UserError
+from seq2seq.model import build_model
+from seq2seq.text import TextCodec, require_known_words, without_blanks
+from seq2seq.tokenizers import CharTokenizer, SpaceTokenizer
+from seq2seq.translator import Translator
+from seq2seq.vocabulary import Vocabulary
+
+SPLITS: dict[str, list[Pair]] = {
+    "valid": [("a new c", "y"), ("", "")],
+    "train": [("a b", "x y x"), ("a  a c", "yy"), ("b c d e f", "x"), ("a", "z x y x y x y")],
+    "test": [("f", "q")],
+}
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    defaults = {"src_tokenizer": "space", "trg_tokenizer": "char", "lower": False, "min_freq": 2}
+    return Dataset("toy", "xx", "xx", SPLITS, defaults=defaults)
+
+
+def lists(split: EncodedSplit) -> list[tuple[list[int], list[int]]]:
+    return [(src.tolist(), trg.tolist()) for src, trg in zip(split.src, split.trg, strict=True)]
+
+
+@pytest.mark.parametrize(("max_length", "words"), [(None, ("a", "b", "c")), (6, ("a", "b", "c")), (4, ("a",))])
+def test_the_ids_of_every_split(dataset: Dataset, max_length: int | None, words: tuple[str, ...]) -> None:
+    codec, encoded = TextCodec.build_encoded(dataset, dataclasses.replace(Config(), max_length=max_length))
+    src_tokenizer, trg_tokenizer = SpaceTokenizer(), CharTokenizer()
+    tokenized = {
+        name: [(src_tokenizer.tokenize(src), trg_tokenizer.tokenize(trg)) for src, trg in pairs]
+        for name, pairs in SPLITS.items()
+    }
+    kept = [pair for pair in tokenized["train"] if max(map(len, pair)) <= (max_length or 99)]
+    src_vocabulary = Vocabulary.build([src for src, _ in kept], min_freq=2)
+    trg_vocabulary = Vocabulary.build([trg for _, trg in kept], min_freq=2)
+    assert codec.src_vocabulary.tokens == src_vocabulary.tokens
+    assert codec.src_vocabulary.tokens[4:] == words
+    assert codec.trg_vocabulary.tokens == trg_vocabulary.tokens
+    assert list(encoded) == list(SPLITS)
+    for name, pairs in tokenized.items():
+        expected = [(src_vocabulary.encode(src), trg_vocabulary.encode(trg)) for src, trg in pairs]
+        assert lists(encoded[name]) == expected
+        assert lists(codec.encode_dataset(dataset)[name]) == expected
+        assert lists(codec.encode_pairs(SPLITS[name])) == expected
+    longest = max(len(trg) for _, trg in kept)
+    assert codec.max_output_length == longest + longest // 2 + 1
+
+
+def test_build_alone_gives_the_same_codec(dataset: Dataset) -> None:
+    codec = TextCodec.build(dataset, Config())
+    assert codec.fingerprint() == TextCodec.build_encoded(dataset, Config())[0].fingerprint()
+
+
+def test_sources_without_blanks(dataset: Dataset) -> None:
+    codec = dataclasses.replace(TextCodec.build(dataset, Config()), src_tokenizer=CharTokenizer())
+    sentences = ["a", "", " \t", "b "]
+    assert [ids.tolist() for ids in codec.encode_sources(sentences)] == [[4], [], [], [5, 0]]
+    sources = Ragged([[4], [], [7, 8], [5]])
+    assert [ids.tolist() for ids in without_blanks(sources, sentences)] == [[4], [], [], [5]]
+    assert without_blanks(sources, ["a", "b", "c", "d"]) is sources
+
+
+def test_ids_are_translated_as_their_sentences(dataset: Dataset) -> None:
+    config = dataclasses.replace(Config(), hidden_size=8, embedding_size=6, init_range=0.9, max_output_length=5)
+    codec = TextCodec.build(dataset, config)
+    model = build_model(len(codec.src_vocabulary), len(codec.trg_vocabulary), config)
+    translator = Translator(model, codec, config)
+    sentences = ["a b", "", "c", "a a a c", "  "]
+    sources = codec.encode_sources(sentences)
+    for beam_size in (1, 3):
+        assert translator.translate_ids(sources, beam_size) == translator.translate(sentences, beam_size)
+        found = translator.search_ids(sources, beam_size, 1.0, beam_size, batch_size=2)
+        assert found == [translator.search([s], beam_size, 1.0, beam_size)[0] for s in sentences]
+        assert [hypothesis.ids for hypothesis in found[1]] == [()]
+    assert translator.translate_ids(Ragged([])) == []
+
+
+def test_known_words_are_required(dataset: Dataset) -> None:
+    codec = TextCodec.build(dataset, Config())
+    require_known_words(codec, codec.encode_sources(["u v", "u a"]), "this")
+    for sentences, number in ((["u v", "<pad>"], 3), ([""], 0), ([], 0)):
+        with pytest.raises(UserError, match=f"this: none of its {number} words is in the source vocabulary"):
+            require_known_words(codec, codec.encode_sources(sentences), "this")
+
+
+@pytest.mark.parametrize("options", [(), ("--max-length", 4)])
+def test_a_run_tokenises_each_sentence_once(train, run, corpus: Path, monkeypatch, options) -> None:
+    seen: Counter[str] = Counter()
+    tokenize = SpaceTokenizer.tokenize
+
+    def counted(self: SpaceTokenizer, sentence: str) -> list[str]:
+        seen[sentence] += 1
+        return tokenize(self, sentence)
+
+    monkeypatch.setattr(SpaceTokenizer, "tokenize", counted)
+    dataset = load_dataset(str(corpus))
+    sentences = Counter(sentence for pairs in dataset.splits.values() for pair in pairs for sentence in pair)
+    folder = train("run", "--epochs", 2, *options)
+    assert seen == sentences
+    seen.clear()
+    assert run("train", "--run-dir", folder, "--resume", "--epochs", 3).code == 0
+    assert seen == sentences

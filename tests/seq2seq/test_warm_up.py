@@ -1,0 +1,62 @@
+"""Kernels are compiled in a child, once, and whatever goes wrong there does not stop a run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seq2seq import warm_up
+from seq2seq.config import Config
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands of the children, which are not started."""
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 1 if "fp64" in command else 0)
+
+    monkeypatch.setattr(warm_up.subprocess, "run", run)
+    return commands
+
+
+def test_once_for_each_kind_of_run(
+    calls: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(warm_up, "compiled_marker", lambda name: tmp_path / name)
+    for config in (Config(), Config(num_layers=5), Config(precision="bf16"), Config(num_layers=1), Config()):
+        warm_up.compile_kernels(config)
+    assert [command[1:] for command in calls] == [
+        ["-m", "seq2seq.warm_up", precision, layers]
+        for precision, layers in (("fp32", "2"), ("bf16", "2"), ("fp32", "1"))
+    ]
+    assert calls[0][0] == sys.executable
+    assert capsys.readouterr().out.count("compiling the kernels") == 3
+
+
+def test_a_failure_is_tried_again_and_stops_nothing(
+    calls: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warm_up, "compiled_marker", lambda name: tmp_path / name)
+    for _ in range(2):
+        warm_up.compile_kernels(Config(precision="fp64"))
+    assert len(calls) == 2
+
+
+def test_nothing_is_done_where_compiled_kernels_are_not_kept(
+    calls: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warm_up, "compiled_marker", lambda name: None)
+    warm_up.compile_kernels(Config())
+    assert not calls
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_child_runs(precision: str) -> None:
+    assert warm_up.main([precision, "1"]) == 0
