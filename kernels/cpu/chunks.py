@@ -12,7 +12,11 @@ CHUNK = 65_536  # elements; four float32 arrays of them fit into a core's second
 
 
 def run_chunks(kernel: Callable[..., None], count: int, size: int, *arguments: Any) -> None:
-    """kernel(*arguments, start, stop) for each piece [start, stop) of 0..count, `size` long but the last."""
+    """kernel(*arguments, start, stop) for each piece [start, stop) of 0..count, `size` long but the last.
+
+    A kernel slices its arrays and counts from 0: an index from `start` on might be negative for all that the compiler
+    knows, and such a loop does not vectorise.
+    """
     held = [arguments]
 
     def task(piece: int) -> None:

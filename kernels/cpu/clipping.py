@@ -9,9 +9,9 @@ from kernels.cpu.jit import jit_sum
 @jit_sum
 def _sum_of_squares(values: np.ndarray, sums: np.ndarray, start: int, stop: int) -> None:
     """values (S,); the sum of the squares of a chunk, in float64, becomes its entry of sums."""
-    total = 0.0
-    for k in range(start, stop):
-        value = np.float64(values[k])
+    total, chunk = 0.0, values[start:stop]
+    for k in range(chunk.shape[0]):
+        value = np.float64(chunk[k])
         total += value * value
     sums[start // CHUNK] = total
 

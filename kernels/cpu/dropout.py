@@ -26,14 +26,17 @@ def _drop(
     words = np.empty((4, BLOCKS), np.uint32)
     for first in range(start, stop, 4 * BLOCKS):
         philox_blocks(words, first // 4, site, step, key)
-        whole = min(BLOCKS, (stop - first) // 4)
-        for lane in range(4):
-            lane_words = words[lane]
-            for block in range(whole):
-                k = first + 4 * block + lane
-                out[k] = x[k] * (scale if lane_words[block] >= threshold else dropped)
-        for k in range(first + 4 * whole, min(first + 4 * BLOCKS, stop)):
-            out[k] = x[k] * (scale if words[(k - first) % 4, whole] >= threshold else dropped)
+        last = min(first + 4 * BLOCKS, stop)
+        piece, kept = x[first:last], out[first:last]
+        w0, w1, w2, w3 = words[0], words[1], words[2], words[3]
+        whole = piece.shape[0] // 4
+        for block in range(whole):
+            kept[4 * block] = piece[4 * block] * (scale if w0[block] >= threshold else dropped)
+            kept[4 * block + 1] = piece[4 * block + 1] * (scale if w1[block] >= threshold else dropped)
+            kept[4 * block + 2] = piece[4 * block + 2] * (scale if w2[block] >= threshold else dropped)
+            kept[4 * block + 3] = piece[4 * block + 3] * (scale if w3[block] >= threshold else dropped)
+        for k in range(4 * whole, piece.shape[0]):
+            kept[k] = piece[k] * (scale if words[k % 4, whole] >= threshold else dropped)
 
 
 def dropout(x: np.ndarray, p: float, seed: int, step: int, site: int) -> np.ndarray:

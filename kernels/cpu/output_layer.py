@@ -225,8 +225,9 @@ def linear_cross_entropy_backward(dloss: np.ndarray, cache: LinearCrossEntropyCa
 
 @jit
 def _scale(values: Any, factor: Any, start: int, stop: int) -> None:
-    for k in range(start, stop):
-        values[k] *= factor
+    chunk = values[start:stop]
+    for k in range(chunk.shape[0]):
+        chunk[k] *= factor
 
 
 def linear_argmax(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, bf16: bool = False) -> np.ndarray:

@@ -22,7 +22,9 @@ def _step(
     """mean and velocity are read only if centered and moving."""
     scale, lr, alpha, rest = scalars[0], scalars[1], scalars[2], scalars[3]
     eps, weight_decay, momentum = scalars[4], scalars[5], scalars[6]
-    for k in range(start, stop):
+    param, grad, square = param[start:stop], grad[start:stop], square[start:stop]
+    mean, velocity = mean[start:stop], velocity[start:stop]
+    for k in range(param.shape[0]):
         g = scale * grad[k]
         if weight_decay != 0.0:
             g += weight_decay * param[k]

@@ -9,7 +9,8 @@ from kernels.cpu.jit import jit_exact
 @jit_exact
 def _plain(param: np.ndarray, grad: np.ndarray, scalars: np.ndarray, start: int, stop: int) -> None:
     scale, lr, weight_decay = scalars[0], scalars[1], scalars[2]
-    for k in range(start, stop):
+    param, grad = param[start:stop], grad[start:stop]
+    for k in range(param.shape[0]):
         g = scale * grad[k]
         if weight_decay != 0.0:
             g += weight_decay * param[k]
@@ -28,7 +29,8 @@ def _with_momentum(
     stop: int,
 ) -> None:
     scale, lr, weight_decay, momentum, taken = scalars[0], scalars[1], scalars[2], scalars[3], scalars[4]
-    for k in range(start, stop):
+    param, grad, velocity = param[start:stop], grad[start:stop], velocity[start:stop]
+    for k in range(param.shape[0]):
         g = scale * grad[k]
         if weight_decay != 0.0:
             g += weight_decay * param[k]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from minigrad import random
 from minigrad.dtypes import category
 from minigrad.grad_mode import is_grad_enabled
@@ -28,6 +30,10 @@ from minigrad.ops.elementwise import (
 from minigrad.ops.index import setitem
 from minigrad.ops.select import scatter, scatter_add
 from minigrad.tensor import Tensor
+
+Array = np.ndarray
+
+_PIECE = 1 << 20  # numbers drawn at a time
 
 
 def copy_(x: Tensor, source: Any) -> Tensor:
@@ -103,9 +109,21 @@ def masked_fill_(x: Tensor, mask: Tensor, value: Any) -> Tensor:
 
 def uniform_(x: Tensor, from_: float = 0.0, to: float = 1.0) -> Tensor:
     """Fill with draws from U[from_, to)."""
-    return copy_(x, Tensor(random.generator().uniform(from_, to, x.shape).astype(x.dtype)))
+    generator = random.generator()
+    return _fill(x, lambda count: generator.uniform(from_, to, count))
 
 
 def normal_(x: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Fill with draws from N(mean, std**2)."""
-    return copy_(x, Tensor(random.generator().normal(mean, std, x.shape).astype(x.dtype)))
+    generator = random.generator()
+    return _fill(x, lambda count: generator.normal(mean, std, count))
+
+
+def _fill(x: Tensor, draw: Callable[[int], Array]) -> Tensor:
+    """Fill with draws in float64, a piece at a time: all at once would be twice the memory of a float32 table."""
+    values = np.empty(x.shape, x.dtype)
+    flat = values.reshape(-1)
+    for start in range(0, flat.size, _PIECE):
+        piece = flat[start : start + _PIECE]
+        piece[:] = draw(piece.size)
+    return copy_(x, Tensor(values))

@@ -197,3 +197,18 @@ def test_switches_and_wrappers_of_old_programs() -> None:
     x = minigrad.ones(2)
     assert minigrad.autograd.Variable(x) is x
     assert minigrad.autograd.Variable(x, requires_grad=True).requires_grad
+
+
+def test_filling_piece_by_piece_draws_the_same_numbers(monkeypatch):
+    """Pieces keep the memory small and change nothing."""
+    from minigrad.ops import inplace
+
+    def fill():
+        minigrad.manual_seed(5)
+        x = minigrad.empty(7, 9)
+        return x.uniform_(-1, 2).numpy().copy(), x.normal_(1, 3).numpy().copy()
+
+    whole = fill()
+    monkeypatch.setattr(inplace, "_PIECE", 10)
+    for a, b in zip(whole, fill(), strict=True):
+        np.testing.assert_array_equal(a, b)
