@@ -27,11 +27,12 @@ PACKAGES = ("numpy", "numba", "torch", "jax", "onnxruntime")
 
 
 class Call(NamedTuple):
-    """A method of the peers with its arguments; its time is divided by ``units``."""
+    """A method of the peers with its arguments; its time is divided by ``units``, and taken over so many in a row."""
 
     method: str
     arguments: tuple[Any, ...]
     units: float
+    times: int = 1
 
 
 def parser(documentation: str, rounds: int, quick: str) -> argparse.ArgumentParser:
@@ -78,7 +79,7 @@ def race(workers: dict[str, Worker], calls: Sequence[Call], rounds: int) -> dict
     for turn in range(rounds):
         call = calls[turn % len(calls)]
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            times[name].append(workers[name].call(call.method, *call.arguments)[0])
+            times[name].append(workers[name].call(call.method, *call.arguments, times=call.times)[0])
     units = np.array([calls[turn % len(calls)].units for turn in range(rounds)])
     return {"rounds": rounds, **summary(first, {name: np.array(times[name]) for name in names}, units)}
 

@@ -97,10 +97,12 @@ def _forced(batch: Tokens, forcing: float, seed: int) -> Array | None:
     return None if forcing == 1 else coins(len(batch.trg_input), seed)
 
 
-def train(case: Case, batches: Sequence[Tokens], threads: int, rounds: int, peaks: dict[str, float]) -> dict[str, Any]:
-    """A race in processes of its own, and the peak memory of each."""
+def train(
+    case: Case, batches: Sequence[Tokens], threads: int, rounds: int, peaks: dict[str, float], steps: int = 1
+) -> dict[str, Any]:
+    """A race in processes of its own, so many steps in a row at a time, and the peak memory of each."""
     with open_workers(case.names, threads, case.task) as workers:
-        found = measure(workers, case, batches, rounds, peaks)
+        found = measure(workers, case, batches, rounds, peaks, steps)
         for name, worker in workers.items():
             found["variants"][name]["peak_memory_mb"] = round(worker.call("peak_memory")[1])
             found["variants"][name]["blas"] = worker.call("blas")[1]
@@ -108,11 +110,12 @@ def train(case: Case, batches: Sequence[Tokens], threads: int, rounds: int, peak
 
 
 def measure(
-    workers: dict[str, Worker], case: Case, batches: Sequence[Tokens], rounds: int, peaks: dict[str, float]
-) -> dict[str, Any]:
+    workers: dict[str, Worker], case: Case, batches: Sequence[Tokens], rounds: int, peaks: dict[str, float],
+    steps: int = 1,
+) -> dict[str, Any]:  # fmt: skip
     """A race over training steps: microseconds per real token, and the arithmetic of real tokens over time."""
     calls = [
-        Call("step", (batch, _forced(batch, case.forcing, number)), sum(batch.num_tokens))
+        Call("step", (batch, _forced(batch, case.forcing, number)), sum(batch.num_tokens), steps)
         for number, batch in enumerate(batches)
     ]
     found = race(workers, calls, rounds)

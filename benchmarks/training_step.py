@@ -21,20 +21,21 @@ from workloads import fixed, like_multi30k, multi30k
 
 
 class Row(NamedTuple):
-    """A race: its key in the file, model, batches, forcing, variants, and rounds in multiples of --rounds."""
+    """A race: its key in the file, model, batches, forcing, variants, steps at a time, rounds per --rounds."""
 
     name: str
     task: Task
     batches: Sequence[Tokens]
     forcing: float
     variants: list[str]
+    steps: int = 1
     times: int = 1
 
 
 def rows(options: Any) -> list[Row]:
     """The races of a full or of a quick run."""
     small = Task(vocab_sizes=(100, 100), embedding_size=64, hidden_size=128, num_layers=1, dropout=0.0)
-    steps = Row("small model", small, fixed(2, 32, 15, small.vocab_sizes), 1.0, list(FORCED), 10)
+    steps = Row("small model", small, fixed(2, 32, 15, small.vocab_sizes), 1.0, list(FORCED), 20, 3)
     if options.quick:
         tiny = Task(vocab_sizes=(60, 50), embedding_size=8, hidden_size=16)
         batches = like_multi30k(1, 4, tiny.vocab_sizes)
@@ -68,7 +69,9 @@ def main() -> None:
     races = [row for row in rows(options) if options.races is None or row.name in options.races]
     cases = [Case(usable(row.variants, options.variants), row.task, row.forcing) for row in races]
     for row, case, verified in zip(races, cases, verify(cases, options.threads), strict=True):
-        found = train(case, row.batches, options.threads, options.rounds * row.times, result["matmul_gflops"])
+        found = train(
+            case, row.batches, options.threads, options.rounds * row.times, result["matmul_gflops"], row.steps
+        )
         result["races"][row.name] = {**found, "verified_to": verified}
         show(row.name, found, "us per token")
         write(options.json, result)

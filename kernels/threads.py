@@ -12,7 +12,7 @@ import operator
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 
 def available_cores() -> int:
@@ -160,6 +160,12 @@ def run(function: Callable[[int], None], count: int) -> None:
             raise error
         finally:
             del error  # its traceback holds this frame
+
+
+def run_all(*lists: Sequence[Callable[[], None]]) -> None:
+    """`run` for tasks of several kinds: threads that are done with one kind go on with the next without waiting."""
+    tasks = [task for tasks in lists for task in tasks]
+    run(lambda number: tasks[number](), len(tasks))
 
 
 def chunks(count: int, size: int) -> Iterator[tuple[int, int]]:

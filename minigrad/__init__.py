@@ -17,6 +17,7 @@ from minigrad import tensor as _tensor_module  # noqa: I001  (first: ops build o
 from kernels import compiled_marker, get_num_threads, set_num_threads
 from minigrad import methods as _methods
 from minigrad import autograd, backends, cuda, nn, optim, random
+from minigrad.allocator import keep_freed_memory
 from minigrad.autocast import autocast, bfloat16
 from minigrad.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from minigrad.creation import (

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from minigrad import keep_freed_memory
 from seq2seq import config as settings
 from seq2seq import memory
 from seq2seq import run_dir as folder
@@ -25,6 +26,7 @@ def train(arguments: Sequence[str] | None = None) -> int:
     """Train as the command line says; the exit code: 0 when done, 130 when interrupted and saved."""
     config = settings.parse(arguments)
     limit_threads(config.threads)
+    keep_freed_memory()
     dataset = load_dataset(
         config.data, data_dir=config.data_dir, src_language=config.src_language, trg_language=config.trg_language,
         valid=config.valid, test=config.test, seed=config.seed,

@@ -10,7 +10,7 @@ import numpy as np
 
 import kernels
 import minigrad.nn.functional as F
-from minigrad import Tensor, nn, no_grad, optim
+from minigrad import Tensor, keep_freed_memory, no_grad, optim
 from peers.problem import (
     EOS_ID,
     IMPOSSIBLE,
@@ -36,6 +36,7 @@ class Peer:
         sizes = {name: getattr(task, name) for name in ("embedding_size", "hidden_size", "num_layers", "dropout")}
         settings: Any = {**sizes, "precision": precision, "threads": threads}
         config, self.module = Config(**settings), _module()
+        keep_freed_memory()  # as seq2seq.train does
         self.model = build_model(*task.vocab_sizes, config)
         parameters = dict(self.model.named_parameters())
         for name, array in initial_weights(task):
@@ -50,11 +51,10 @@ class Peer:
         drawn = runs_of(forced, len(tokens.trg_input))
         self.module.forced_runs = lambda num_steps, teacher_forcing_ratio: iter(drawn)
         self.model.train()
-        loss = self.model.loss(batch, 1.0 if forced is None else 0.5) / batch.num_trg_tokens
         self.optimizer.zero_grad()
+        loss = self.model.loss(batch, 1.0 if forced is None else 0.5) / batch.num_trg_tokens
         loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        self.optimizer.step()
+        self.optimizer.step_clipped(self.clip_norm)
         return float(loss.item())
 
     def weights(self) -> dict[str, Array]:

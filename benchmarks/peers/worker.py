@@ -91,13 +91,14 @@ class Worker:
             )  # fmt: skip
         self._pipe.send((VARIANTS[name], threads, task))
 
-    def call(self, method: str, *arguments: Any) -> tuple[float, Any]:
+    def call(self, method: str, *arguments: Any, times: int = 1) -> tuple[float, Any]:
         """Seconds and result of a method of the peer, or of a function below; RuntimeError with the peer's error.
 
+        With ``times`` it is called so often in a row, as short steps are in a real loop; the seconds are those of one.
         "build" with a Task drops the peer; the next call makes one for that task first, which is not timed.
         """
         time.sleep(_SETTLE)
-        self._pipe.send((method, arguments))
+        self._pipe.send((method, arguments, times))
         try:
             seconds, result, error = self._pipe.recv()
         except EOFError:
@@ -121,7 +122,7 @@ def serve() -> None:
     peer = None
     while True:
         try:
-            method, arguments = pipe.recv()
+            method, arguments, times = pipe.recv()
         except EOFError:
             return
         start, result, error = time.perf_counter(), None, None
@@ -133,10 +134,11 @@ def serve() -> None:
             else:
                 peer = peer or _build(variant, threads, task)
                 start = time.perf_counter()
-                result = getattr(peer, method)(*arguments)
+                for _ in range(times):
+                    result = getattr(peer, method)(*arguments)
         except Exception as problem:
             error = f"{type(problem).__name__}: {problem}"
-        pipe.send((time.perf_counter() - start, result, error))
+        pipe.send(((time.perf_counter() - start) / times, result, error))
 
 
 def _build(variant: Variant, threads: int, task: Task) -> Any:

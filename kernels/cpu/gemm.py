@@ -5,9 +5,14 @@ blocks of DEPTH. A `Packed` B is made once and used for every product with it: a
 the output layer for all rows. With bfloat16 panels products are still summed in float32.
 
 A panel of B (DEPTH x COLUMNS) stays in the second cache while all row blocks of A pass by. The order of sums over k
-depends on DEPTH alone: a row of C has the same bits whichever rows and threads are beside it.
+is front to back: a row of C has the same bits whichever rows and threads are beside it.
+
+`pack` and `multiply` do one thing at a time; what is independent can be gathered as tasks and run at once, which saves
+the threads from waiting for each other in between.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +20,12 @@ import numpy as np
 from kernels.cpu.jit import jit
 from kernels.cpu.panels import pack_columns, pack_rows, panel_columns, per_element
 from kernels.cpu.product import DEPTH, ROW_BLOCK, multiply_block, prepare, workspace
-from kernels.threads import chunks, run
+from kernels.threads import chunks, run_all
 
 SERIAL_WORK = 1 << 21  # multiply-adds below which waking a thread costs more than it saves
+
+
+Task = Callable[[], None]
 
 
 class Packed(NamedTuple):
@@ -57,40 +65,53 @@ def pack(source: np.ndarray, transposed: bool, bf16: bool = False) -> Packed:
         source: (K, N) float32 or float64, C-contiguous; (N, K) if `transposed`, and then B is its transpose.
         bf16: round to bfloat16; float64 stays as it is.
     """
+    packed, tasks = packing(source, transposed, bf16)
+    run_all(tasks)
+    return packed
+
+
+def packing(source: np.ndarray, transposed: bool, bf16: bool = False) -> tuple[Packed, list[Task]]:
+    """`pack` as tasks: the panels are filled when all of them have run."""
     columns, depth = source.shape if transposed else source.shape[::-1]
     panels = np.empty(0, np.uint32 if bf16 and source.dtype == np.float32 else source.dtype)
     width, pair = panel_columns(panels), per_element(panels)
     padded = -(-columns // width) * width
     panels = np.empty(-(-depth // pair) * padded, panels.dtype)
     part = max(1, SERIAL_WORK // 16 // (width * max(depth, 1))) * width
-    parts = list(chunks(columns, part))
-    flat = source.reshape(-1)
+    arguments = (source.reshape(-1), transposed, panels, depth, columns)
     prepare(panels.dtype)
-    run(lambda number: _pack_b(flat, transposed, panels, depth, columns, *parts[number]), len(parts))
-    return Packed(panels, depth, columns)
+    return Packed(panels, depth, columns), [partial(_pack_b, *arguments, *part) for part in chunks(columns, part)]
+
+
+def pack_all(*sources: tuple[np.ndarray, bool], bf16: bool) -> list[Packed]:
+    """`pack` of several (source, transposed) at once."""
+    planned = [packing(source, transposed, bf16) for source, transposed in sources]
+    run_all(*(tasks for _, tasks in planned))
+    return [packed for packed, _ in planned]
 
 
 def multiply(matrix: np.ndarray, transposed: bool, b: Packed, out: np.ndarray, more: bool = False) -> np.ndarray:
     """out (M, N) = A B, or += with `more`; A is matrix (M, K), or the transpose of a (K, M). All C-contiguous."""
+    run_all(multiplying(matrix, transposed, b, out, more))
+    return out
+
+
+def multiplying(matrix: np.ndarray, transposed: bool, b: Packed, out: np.ndarray, more: bool = False) -> list[Task]:
+    """`multiply` as tasks."""
     rows, stride = matrix.shape[1] if transposed else matrix.shape[0], matrix.shape[1]
     if b.depth == 0 or not out.size:
-        if not more:
-            out[:] = 0
-        return out
+        return [] if more else [partial(out.fill, 0)]
     flat_a, flat_out = matrix.reshape(-1), out.reshape(-1)
-    row_parts, column_parts = _split(rows, b)
-    tasks = [(*row, *column) for row in row_parts for column in column_parts]
 
-    def block(task: int) -> None:
-        row, row_stop, column, column_stop = tasks[task]
+    def block(row: int, row_stop: int, column: int, column_stop: int) -> None:
         a = np.empty(workspace(row_stop - row, b.depth), b.panels.dtype)
         multiply_block(
             flat_a, transposed, row * (1 if transposed else stride), stride, row_stop - row, a, b.panels, b.depth,
             b.columns, column, column_stop, flat_out, row * b.columns, b.columns, more,
         )  # fmt: skip
 
-    run(block, len(tasks))
-    return out
+    row_parts, column_parts = _split(rows, b)
+    return [partial(block, *row, *column) for row in row_parts for column in column_parts]
 
 
 def _split(rows: int, b: Packed) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cpu.activations import sigmoid, tanh
-from kernels.cpu.gemm import multiply, pack
+from kernels.cpu.gemm import multiply, multiplying, pack, pack_all
 from kernels.cpu.jit import jit
 from kernels.cpu.lstm import num_shares
 from kernels.cpu.product import multiply_rows, workspace
-from kernels.cpu.sums import column_sums
+from kernels.cpu.sums import summing
 from kernels.packing import Packing, pack_lengths
-from kernels.threads import run
+from kernels.threads import run, run_all
 
 
 class GRUCache(NamedTuple):
@@ -175,10 +175,14 @@ def gru_backward(
     recurrent, shares = pack(weight_hh, False, bf16), num_shares(packing, gates.size * h.shape[1])
     arrays = (packing.steps, dtokens, dh, gates, hidden_n, h, dinput, dhidden, recurrent.panels, batch_size)
     run(lambda share: _backward_rows(share, shares, *arrays), shares)
-    # gates = x @ weight_ih.T, recurrent = h_prev @ weight_hh.T
-    dx = multiply(dinput, False, pack(weight_ih, False, bf16), np.empty_like(x))
-    dweight_ih = multiply(dinput, True, pack(x, False, bf16), np.empty_like(weight_ih))
-    dweight_hh = multiply(dhidden, True, pack(packing.previous_states(h), False, bf16), np.empty_like(weight_hh))
-    dbias_ih = column_sums(dinput) if has_bias else None  # a = gates + bias_ih
-    dbias_hh = column_sums(dhidden) if has_bias else None  # b = recurrent + bias_hh
+    dx, dweight_ih, dweight_hh = np.empty_like(x), np.empty_like(weight_ih), np.empty_like(weight_hh)
+    dbias_ih, dbias_hh = (np.empty(len(weight_ih), x.dtype) if has_bias else None for _ in range(2))
+    weights, inputs, states = pack_all((weight_ih, False), (x, False), (packing.previous_states(h), False), bf16=bf16)
+    run_all(
+        multiplying(dhidden, True, states, dweight_hh),  # recurrent = h_prev @ weight_hh.T
+        multiplying(dinput, True, inputs, dweight_ih),  # gates = x @ weight_ih.T
+        multiplying(dinput, False, weights, dx),  # gates = x @ weight_ih.T
+        [] if dbias_ih is None else summing(dinput, dbias_ih),  # a = gates + bias_ih
+        [] if dbias_hh is None else summing(dhidden, dbias_hh),  # b = recurrent + bias_hh
+    )
     return packing.unpack(dx), packing.unsort(dh), dweight_ih, dweight_hh, dbias_ih, dbias_hh

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cpu.activations import sigmoid, tanh
-from kernels.cpu.gemm import SERIAL_WORK, Packed, multiply, pack
+from kernels.cpu.gemm import SERIAL_WORK, Packed, multiply, multiplying, pack, pack_all
 from kernels.cpu.jit import jit
 from kernels.cpu.product import multiply_rows, workspace
-from kernels.cpu.sums import column_sums
+from kernels.cpu.sums import summing
 from kernels.packing import Packing, pack_lengths
-from kernels.threads import get_num_threads
+from kernels.threads import get_num_threads, run_all
 from kernels.threads import run as run_tasks
 
 LEAST_ROWS = 4  # rows of a step that one thread should have; with fewer, reading the weights twice costs too much
@@ -183,7 +183,8 @@ def _start(
         bias is not None, bf16,
     )  # fmt: skip
     bias = np.zeros(gates.shape[1], gates.dtype) if bias is None else bias
-    return LSTMRun(cache, pack(weight_ih, True, bf16), pack(weight_hh, True, bf16), bias)
+    input_part, recurrent = pack_all((weight_ih, True), (weight_hh, True), bf16=bf16)
+    return LSTMRun(cache, input_part, recurrent, bias)
 
 
 def _advance(run: LSTMRun, start: int, stop: int) -> None:
@@ -264,9 +265,13 @@ def lstm_backward(
     dgates = gates if consume else np.empty_like(gates)
     # y = unpack(h[batch_size:])
     _recurrence_backward(np.zeros_like(h[batch_size:]) if dy is None else packing.pack(dy), dh, dc, dgates, cache)
-    # gates = x @ weight_ih.T + h_prev @ weight_hh.T + bias
-    dx = multiply(dgates, False, pack(weight_ih, False, bf16), np.empty_like(x))
-    dweight_ih = multiply(dgates, True, pack(x, False, bf16), np.empty_like(weight_ih))
-    dweight_hh = multiply(dgates, True, pack(packing.previous_states(h), False, bf16), np.empty_like(weight_hh))
-    dbias = column_sums(dgates) if has_bias else None
+    dx, dweight_ih, dweight_hh = np.empty_like(x), np.empty_like(weight_ih), np.empty_like(weight_hh)
+    dbias = np.empty(len(weight_ih), x.dtype) if has_bias else None
+    weights, inputs, states = pack_all((weight_ih, False), (x, False), (packing.previous_states(h), False), bf16=bf16)
+    run_all(
+        multiplying(dgates, True, states, dweight_hh),  # gates = x @ weight_ih.T + h_prev @ weight_hh.T + bias
+        multiplying(dgates, True, inputs, dweight_ih),
+        multiplying(dgates, False, weights, dx),
+        [] if dbias is None else summing(dgates, dbias),
+    )
     return packing.unpack(dx), packing.unsort(dh), packing.unsort(dc), dweight_ih, dweight_hh, dbias

@@ -11,6 +11,7 @@ is shared between tasks, so results have the same bits for any number of threads
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,12 @@ import numpy as np
 from kernels.cpu.activations import exp
 from kernels.cpu.chunks import CHUNK, run_chunks
 from kernels.cpu.cross_entropy import add_up
-from kernels.cpu.gemm import Packed, multiply, pack
+from kernels.cpu.gemm import Packed, Task, multiplying, pack, pack_all, packing
 from kernels.cpu.jit import jit
 from kernels.cpu.product import ROW_BLOCK, multiply_rows, workspace
-from kernels.cpu.sums import column_sums
+from kernels.cpu.sums import summing
 from kernels.cpu.tiles import ROWS
-from kernels.threads import chunks, get_num_threads, run
+from kernels.threads import chunks, get_num_threads, run, run_all
 
 Gradients = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
@@ -140,18 +141,12 @@ def _block_rows(rows: int) -> int:
 def _chunk(
     x: np.ndarray, by_word: Packed, by_unit: Packed, bias: np.ndarray, targets: np.ndarray, smoothing: Any, scale: Any,
     gradient: bool, start: int, stop: int, logits: np.ndarray, losses: np.ndarray, dx: np.ndarray,
-) -> None:  # fmt: skip
-    """`_block` for rows start .. stop - 1, by blocks on all threads."""
-    parts = list(chunks(stop - start, _block_rows(stop - start)))
-
-    def block(part: int) -> None:
-        first, last = parts[part]
-        _block(
-            x, by_word.panels, by_unit.panels, bias, targets, smoothing, scale, gradient, start + first, start + last,
-            start, logits, losses, dx,
-        )  # fmt: skip
-
-    run(block, len(parts))
+) -> list[Task]:  # fmt: skip
+    """`_block` for rows start .. stop - 1, by blocks, as tasks."""
+    given = (x, by_word.panels, by_unit.panels, bias, targets, smoothing, scale, gradient)
+    written = (start, logits, losses, dx)
+    blocks = chunks(stop - start, _block_rows(stop - start))
+    return [partial(_block, *given, start + first, start + last, *written) for first, last in blocks]
 
 
 def _live_rows(
@@ -161,18 +156,22 @@ def _live_rows(
     weight, bf16, dtype = cache.weight, cache.bf16, x.dtype
     bias = np.zeros(len(weight), dtype) if cache.bias is None else cache.bias
     smoothing, factor = dtype.type(cache.label_smoothing), dtype.type(scale)
-    by_word = pack(weight, True, bf16)
-    by_unit = pack(weight, False, bf16) if gradient else by_word
+    by_word, *others = pack_all((weight, True), *([(weight, False)] if gradient else []), bf16=bf16)
+    by_unit = others[0] if others else by_word
     losses, dx = np.empty(len(x), dtype), np.empty_like(x)
-    dweight, dbias = np.zeros_like(weight), np.zeros_like(bias)
+    dweight, dbias, chunk_dbias = np.zeros_like(weight), np.zeros_like(bias), np.empty_like(bias)
     most = _chunk_rows(len(x), len(weight) * dtype.itemsize)
     logits = np.empty((min(most, len(x)), len(weight)), dtype)
     for start, stop in chunks(len(x), most):
-        _chunk(x, by_word, by_unit, bias, targets, smoothing, factor, gradient, start, stop, logits, losses, dx)
-        if gradient:
-            dlogits = logits[: stop - start]
-            multiply(dlogits, True, pack(x[start:stop], False, bf16), dweight, more=True)
-            dbias += column_sums(dlogits)
+        arguments = (x, by_word, by_unit, bias, targets, smoothing, factor, gradient, start, stop, logits, losses, dx)
+        if not gradient:
+            run_all(_chunk(*arguments))
+            continue
+        inputs, packing_tasks = packing(x[start:stop], False, bf16)
+        run_all(_chunk(*arguments), packing_tasks)
+        dlogits = logits[: stop - start]
+        run_all(multiplying(dlogits, True, inputs, dweight, more=True), summing(dlogits, chunk_dbias))
+        dbias += chunk_dbias
     return losses, (dx, dweight, None if cache.bias is None else dbias) if gradient else None
 
 

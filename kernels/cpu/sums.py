@@ -1,9 +1,12 @@
 """Sums over the rows of a matrix, as the gradient of a bias needs them."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from kernels.cpu.jit import jit
-from kernels.threads import chunks, run
+from kernels.threads import chunks, run_all
 
 CHUNK = 256  # columns of a task
 
@@ -21,6 +24,10 @@ def _add_rows(matrix: np.ndarray, start: int, stop: int, out: np.ndarray) -> Non
 def column_sums(matrix: np.ndarray) -> np.ndarray:
     """(M, S) C-contiguous -> (S,), each column added up from the first row to the last."""
     out = np.empty(matrix.shape[1], matrix.dtype)
-    parts = list(chunks(len(out), CHUNK))
-    run(lambda part: _add_rows(matrix, *parts[part], out), len(parts))
+    run_all(summing(matrix, out))
     return out
+
+
+def summing(matrix: np.ndarray, out: np.ndarray) -> list[Callable[[], None]]:
+    """`column_sums` into out (S,), as tasks for `run_all`."""
+    return [partial(_add_rows, matrix, *part, out) for part in chunks(len(out), CHUNK)]
