@@ -90,6 +90,28 @@ def multi30k_rows() -> Rows:
     ]
 
 
+def precision_rows() -> Rows:
+    """The last epoch of the curves in both precisions."""
+    found = read("precision_curves.json")
+    last, seeds = found["epochs"][-1], len(found["runs"]["bf16"])
+    worst = max(abs(epoch["val_loss"]["difference_in_errors"]) for epoch in found["epochs"])
+
+    def both(name: str, digits: int) -> str:
+        figures = last[name]
+        means = f"{figures['fp32']:.{digits}f} / {figures['bf16']:.{digits}f}"
+        return f"{means} (seeds differ by {figures['spread']:.{digits}f})"
+
+    return [
+        (
+            f"Multi30k, the same model, fp32 / bf16 after {last['epoch']} epochs, means of {seeds} seeds: validation "
+            f"loss; over all epochs at most {worst:.1f} standard errors apart",
+            both("val_loss", 3),
+            "`python benchmarks/precision_curves.py`",
+        ),
+        ("the same, validation BLEU, greedy", both("bleu", 2), "`python benchmarks/precision_curves.py`"),
+    ]
+
+
 def startup_rows() -> Rows:
     seconds = read("startup.json")["seconds"]
     names = {
@@ -107,7 +129,7 @@ def as_table(head: tuple[str, ...], rows: Rows) -> str:
 
 def figures() -> str:
     """Everything between the markers."""
-    rows = [row for make in (numbers_rows, multi30k_rows, startup_rows) for row in present(make)]
+    rows = [row for make in (numbers_rows, multi30k_rows, precision_rows, startup_rows) for row in present(make)]
     parts = [as_table(("what", "figure", "command"), rows)]
     found = {name: read(f"{name}.json") for name in speed.FILES if (RESULTS / f"{name}.json").exists()}
     parts += [part if isinstance(part, str) else as_table(part[0], part[1:]) for part in speed.sections(found)]

@@ -28,10 +28,6 @@ class State(NamedTuple):
     h: Tensor
     c: Tensor
 
-    def select(self, rows: Array) -> State:
-        """The state of some rows of the batch, in the order of ``rows`` (int64)."""
-        return State(Tensor(self.h.array[:, rows]), Tensor(self.c.array[:, rows]))
-
 
 class Encoder(nn.Module):
     """Embedding and stacked LSTM over the source."""

@@ -22,7 +22,8 @@ from kernels.cpu.panels import pack_columns, pack_rows, panel_columns, per_eleme
 from kernels.cpu.product import DEPTH, ROW_BLOCK, multiply_block, prepare, workspace
 from kernels.threads import chunks, run_all
 
-SERIAL_WORK = 1 << 21  # multiply-adds below which waking a thread costs more than it saves
+# Below so many multiply-adds, or numbers copied, waking a thread costs more than it saves.
+SERIAL_WORK, SERIAL_COPY = 1 << 21, 1 << 18
 
 
 Task = Callable[[], None]
@@ -86,7 +87,12 @@ def packing(source: np.ndarray, transposed: bool, bf16: bool = False) -> tuple[P
 def pack_all(*sources: tuple[np.ndarray, bool], bf16: bool) -> list[Packed]:
     """`pack` of several (source, transposed) at once."""
     planned = [packing(source, transposed, bf16) for source, transposed in sources]
-    run_all(*(tasks for _, tasks in planned))
+    if sum(source.size for source, _ in sources) < SERIAL_COPY:
+        for _, tasks in planned:
+            for task in tasks:
+                task()
+    else:
+        run_all(*(tasks for _, tasks in planned))
     return [packed for packed, _ in planned]
 
 
