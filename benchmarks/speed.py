@@ -74,9 +74,9 @@ def _ratio(ratio: dict[str, float], variant: str, framework: str) -> str:
     return f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f}){f', {way}' if way else ''}"
 
 
-def _ours(race: dict[str, Any], ours: str) -> str:
+def _ours(result: dict[str, Any], race: dict[str, Any], ours: str) -> str:
     figures = race["variants"][ours]
-    share = f", {figures['of_peak']:.0%}" if "of_peak" in figures else ""
+    share = f", {figures['gflops'] / result['matmul_gflops'][figures['precision']]:.0%}" if "gflops" in figures else ""
     return f"{figures['us']['median']:.3g} us per token{share}"
 
 
@@ -85,7 +85,7 @@ def _training_rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     for name, race in result["races"].items():
         for ours in race["ratios"]:
             text = f"{TRAINING.get(name, name)}, {PRECISIONS[ours]}"
-            yield (text, _ours(race, ours), *_ratios(race, ours), command)
+            yield (text, _ours(result, race, ours), *_ratios(race, ours), command)
             if any(variant.startswith("pytorch-loop") for variant in race["ratios"][ours]):
                 cells = _ratios(race, ours, "pytorch-loop")
                 yield ("the same, against one call per step as the tutorials write it", "", *cells, command)

@@ -18,7 +18,7 @@ from kernels.cpu.jit import config, jit, jit_inline
 from kernels.cpu.panels import pack_columns, pack_rows, panel_columns, per_element
 from kernels.cpu.tiles import ROWS, tile
 
-DEPTH = 512  # numbers along k of a block; even
+DEPTH = 1024  # numbers along k of a block; even
 ROW_BLOCK = 16 * ROWS  # rows of A packed at a time
 TABLE = "minigrad_multiply_rows"
 ELEMENTS = [types.float32, types.float64, types.uint32]  # of the panels, in the order of the table

@@ -11,7 +11,14 @@ import speed
 
 def variant(framework: str, us: float, memory: int = 100) -> dict[str, Any]:
     times = {"low": us, "median": us, "high": us}
-    return {"framework": framework, "us": times, "peak_memory_mb": memory, "first_calls_s": 1.25, "of_peak": 0.875}
+    return {
+        "framework": framework,
+        "us": times,
+        "peak_memory_mb": memory,
+        "first_calls_s": 1.25,
+        "gflops": 175.0,
+        "precision": "fp32",
+    }
 
 
 def ratio(median: float) -> dict[str, float]:

@@ -56,7 +56,7 @@ def test_training_step(peers, tmp_path) -> None:
             assert race["verified_to"][peer] < (5e-2 if bf16 else 1e-3)
             assert race["variants"][peer]["peak_memory_mb"] > 20
         assert 0 < race["verified_to"]["minigrad-bf16"] < 5e-2
-        assert race["variants"]["minigrad"]["of_peak"] > 0
+        assert race["variants"]["minigrad"]["gflops"] > 0
 
 
 def test_decoding(tmp_path) -> None:
