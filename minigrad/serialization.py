@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,15 @@ from minigrad.tensor import Tensor
 
 _STRUCTURE = "minigrad"
 _TENSOR = "__tensor__"
+_DTYPES = {
+    "<f8": "F64", "<f4": "F32", "<f2": "F16", "<i8": "I64", "<i4": "I32", "<i2": "I16", "|i1": "I8", "<u8": "U64",
+    "<u4": "U32", "<u2": "U16", "|u1": "U8", "|b1": "BOOL",
+}  # fmt: skip
 
 
 def save(obj: Any, path: str | os.PathLike) -> None:
     """Write ``obj`` to ``path``. TypeError names what cannot be stored; OSError leaves the former file whole."""
-    write_atomically(path, to_bytes(obj))
+    write_atomically(path, to_pieces(obj))
 
 
 def load(path: str | os.PathLike, map_location: Any = None, weights_only: bool = True) -> Any:
@@ -37,14 +42,31 @@ def load(path: str | os.PathLike, map_location: Any = None, weights_only: bool =
 
 def to_bytes(obj: Any) -> bytes:
     """``obj`` as the bytes of a safetensors file; equal objects give equal bytes."""
-    from safetensors.numpy import save as serialize
+    return b"".join(to_pieces(obj))
 
+
+def to_pieces(obj: Any) -> Iterator[Any]:
+    """``to_bytes`` piece by piece: the header, then the memory of each tensor, none of which is copied first.
+
+    The format is eight bytes of length, a JSON header padded to a multiple of eight, and the tensors without gaps.
+    """
     tensors: dict[str, np.ndarray] = {}
     structure = json.dumps(_flatten(obj, "", tensors), sort_keys=False)
-    # safetensors writes the raw memory of strided arrays in the wrong order, hence the contiguous copies.
-    return serialize(
-        {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in tensors.items()}, {_STRUCTURE: structure}
-    )
+    header: dict[str, Any] = {"__metadata__": {_STRUCTURE: structure}}
+    names = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))  # each begins at a multiple of its size
+    end = 0
+    for name in names:
+        array, start = tensors[name], end
+        if (kind := _DTYPES.get(array.dtype.newbyteorder("<").str)) is None:
+            raise TypeError(f"save: {name} has dtype {array.dtype}; expected bool, integers or floating numbers")
+        end += array.nbytes
+        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    for name in names:
+        array = tensors[name]
+        yield np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
 
 
 def from_bytes(data: bytes) -> Any:
@@ -95,8 +117,9 @@ def _unflatten(value: Any, tensors: dict[str, np.ndarray]) -> Any:
     return [_unflatten(item, tensors) for item in value] if isinstance(value, list) else value
 
 
-def write_atomically(path: str | os.PathLike, data: bytes) -> None:
-    """Put ``data`` at ``path`` so that at any moment, also after a power cut, the old file or the new one is there.
+def write_atomically(path: str | os.PathLike, data: bytes | Iterable[Any]) -> None:
+    """Put ``data``, bytes or pieces of them, at ``path`` so that the old file or the new one is there at any moment,
+    also after a power cut.
 
     A temporary file in the same folder is written and synced, renamed over ``path``, and the folder is synced.
     OSError (a full disk, no permission) leaves the old file and no temporary one.
@@ -105,7 +128,9 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            pieces: Iterable[Any] = [data] if isinstance(data, bytes) else data
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())

@@ -14,7 +14,7 @@ import numpy as np
 
 from minigrad import Tensor, nn
 from minigrad.optim import Optimizer
-from minigrad.serialization import from_bytes, to_bytes
+from minigrad.serialization import from_bytes, to_pieces
 from seq2seq.errors import UserError
 from seq2seq.writing import naming, replace_file
 
@@ -54,7 +54,7 @@ def save(path: Path, model: nn.Module, optimizer: Optimizer | None, progress: Pr
         "model": dict(model.state_dict()),
         "optimizer": optimizer.state_dict() if optimizer else None,
     }
-    replace_file(path, to_bytes(content))
+    replace_file(path, to_pieces(content))
 
 
 def load(path: Path, model: nn.Module, optimizer: Optimizer | None, fingerprint: str) -> Progress:

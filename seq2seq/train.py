@@ -16,7 +16,6 @@ from seq2seq.config import Config
 from seq2seq.data import Dataset, drop_long, load_dataset
 from seq2seq.text import TextCodec, require_known_words, without_blanks
 from seq2seq.trainer import Trainer
-from seq2seq.translator import Translator
 from seq2seq.warm_up import compile_kernels
 
 _SAMPLES = 5
@@ -89,7 +88,7 @@ def _show_samples(trainer: Trainer) -> None:
     pairs = dataset.split(split)[:_SAMPLES]
     sources = without_blanks(trainer.encoded[split].src.part(0, len(pairs)), [src for src, _ in pairs])
     say(f"\nSentences it never saw ({split}):")
-    for (src, trg), hypothesis in zip(pairs, Translator.load(run_dir).translate_ids(sources), strict=True):
+    for (src, trg), hypothesis in zip(pairs, trainer.best_translator().translate_ids(sources), strict=True):
         say(f"  {src}\n    = {hypothesis}" + ("" if hypothesis == trg else f"\n    (reference: {trg})"))
     say(f"\nScores:    python -m seq2seq.evaluate {run_dir}\nTranslate: python -m seq2seq.translate {run_dir}")
 

@@ -163,6 +163,12 @@ class Trainer:
         """Losses and scores on a split; see ``evaluate_split``."""
         return evaluate_split(Translator(self.model, self.codec, self.config), self.dataset, split, self.encoded[split])
 
+    def best_translator(self) -> Translator:
+        """The run's best weights, loaded into this trainer's model: training is over then."""
+        self.optimizer.zero_grad()
+        checkpoint.load(checkpoint.path_of(self.run_dir, "best"), self.model, None, self.codec.fingerprint())
+        return Translator(self.model, self.codec, self.config)
+
     def _save(self, name: str) -> None:
         optimizer = self.optimizer if name == "last" else None
         path = checkpoint.path_of(self.run_dir, name)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from minigrad.serialization import write_atomically
 
@@ -18,7 +19,8 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path`` in one step; an OSError names ``path`` and leaves the former file."""
+def replace_file(path: Path, data: bytes | Iterable[Any]) -> None:
+    """Put ``data``, bytes or pieces of them, at ``path`` in one step; an OSError names ``path`` and leaves the former
+    file."""
     with naming(path):
         write_atomically(path, data)

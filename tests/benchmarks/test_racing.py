@@ -151,7 +151,7 @@ class Clock:
     def __init__(self, *seconds: float) -> None:
         self.seconds = itertools.chain(seconds, itertools.repeat(seconds[-1]))
 
-    def call(self, method: str, *arguments: Any) -> tuple[float, Any]:
+    def call(self, method: str, *arguments: Any, times: int = 1) -> tuple[float, Any]:
         return next(self.seconds), None
 
 

@@ -69,7 +69,7 @@ def test_number_of_parameters() -> None:
 def test_what_does_not_fit_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_bytes", lambda: 100 << 20)
     plan = memory.plan(Config(), VOCAB_SIZES, memory.batch_shapes(random_split(9, 3, 9, 3, 9), Config()))
-    pattern = r"memory: \d+ MB at most \(weights .*\), but only 100 MB are free.*--batch-size"
+    pattern = r"memory: [\d,]+ MB at most \(weights .*\), but only 100 MB are free.*--batch-size"
     with pytest.raises(UserError, match=pattern):
         memory.require_fit(plan, 128)
     monkeypatch.setattr(memory, "available_bytes", lambda: None)
@@ -86,7 +86,8 @@ def test_a_container_limits_what_is_free(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc to know what a process occupies")
-def test_the_peak_of_a_whole_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hidden_size", ["512", "768"])
+def test_the_peak_of_a_whole_run(tmp_path: Path, hidden_size: str) -> None:
     """The plan printed before training, against the most the process ever occupied: 10 %.
 
     VmHWM, since getrusage also counts what the parent held when it forked.
@@ -95,7 +96,7 @@ def test_the_peak_of_a_whole_run(tmp_path: Path) -> None:
         "import sys; from seq2seq.train import train; train(sys.argv[1:]); "
         "status = open('/proc/self/status').read(); print('peak', int(status.split('VmHWM:')[1].split()[0]) << 10)"
     )
-    options = ["--data", "numbers", "--run-dir", str(tmp_path), "--hidden-size", "512", "--batch-size", "512"]
+    options = ["--data", "numbers", "--run-dir", str(tmp_path), "--hidden-size", hidden_size, "--batch-size", "512"]
     arguments = [*options, "--num-layers", "2", "--max-steps", "6", "--threads", "1"]
     result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     peak = int(result.stdout.split("peak ")[1])
