@@ -70,8 +70,9 @@ def multi30k_rows() -> Rows:
     evaluate = "`python -m seq2seq.evaluate runs/multi30k-1`"
     return [
         (
-            f"Multi30k de-en, the tutorials' LSTM model ({manifest['num_parameters']:,} parameters, 10 epochs): "
-            f"test_2016 BLEU, greedy, their tokens (they: {PUBLISHED_BLEU})",
+            f"Multi30k de-en, the tutorials' LSTM model ({manifest['num_parameters']:,} parameters, 10 epochs, "
+            f"trained at commit {manifest['git_commit'][:7]}): test_2016 BLEU, greedy, their tokens "
+            f"(they: {PUBLISHED_BLEU})",
             f"{greedy['bleu_tokens']:.2f}",
             f"`{MULTI30K}`, then {evaluate}",
         ),

@@ -30,7 +30,6 @@ def train(arguments: Sequence[str] | None = None) -> int:
         config.data, data_dir=config.data_dir, src_language=config.src_language, trg_language=config.trg_language,
         valid=config.valid, test=config.test, seed=config.seed,
     )  # fmt: skip
-    compile_kernels(config)
     with folder.prepared(config) as run_dir:
         if config.resume:
             folder.require_same_data(dataset, run_dir)
@@ -61,6 +60,7 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
     for name, split in encoded.items():
         require_known_words(codec, split.src, f"split {name}")
     vocab_sizes = len(codec.src_vocabulary), len(codec.trg_vocabulary)
+    compile_kernels(config)  # mistakes in the input are told by now
     plan = memory.plan(config, vocab_sizes, memory.batch_shapes(encoded["train"], config))
     memory.require_fit(plan, config.batch_size)
     held_out = {name: pairs for name, pairs in dataset.splits.items() if name != "train"}

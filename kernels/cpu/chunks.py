@@ -17,15 +17,7 @@ def run_chunks(kernel: Callable[..., None], count: int, size: int, *arguments: A
     A kernel slices its arrays and counts from 0: an index from `start` on might be negative for all that the compiler
     knows, and such a loop does not vectorise.
     """
-    held = [arguments]
-
-    def task(piece: int) -> None:
-        kernel(*held[0], piece * size, min((piece + 1) * size, count))
-
-    try:
-        run(task, -(-count // size))
-    finally:
-        held.clear()  # a worker that comes late must not keep the arrays: their owner counts who holds them
+    run(lambda piece: kernel(*arguments, piece * size, min((piece + 1) * size, count)), -(-count // size))
 
 
 def rows_per_chunk(row_size: int) -> int:

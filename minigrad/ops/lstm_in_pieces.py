@@ -13,18 +13,16 @@ import numpy as np
 
 import kernels
 from minigrad.autocast import bf16_enabled
-from minigrad.function import Context, Function
+from minigrad.function import Context
 from minigrad.ops import elementwise
-from minigrad.ops.fused import shared_with_cache
+from minigrad.ops.fused import LSTMLayer, shared_with_cache
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
 
 
-class LSTMFinish(Function):
-    """The end of a layer fed in pieces (kernels.lstm_finish); arguments as LSTMLayer's, for their gradients"""
-
-    fresh_grads = True
+class LSTMFinish(LSTMLayer):
+    """The end of a layer fed in pieces (kernels.lstm_finish); arguments and gradients are those of LSTMLayer"""
 
     @staticmethod
     def forward(
@@ -33,10 +31,6 @@ class LSTMFinish(Function):
         y, h_n, c_n, ctx.cache = kernels.lstm_finish(run)
         ctx.save_for_backward(w_ih, w_hh, *shared_with_cache(ctx.cache, y))
         return y, h_n, c_n
-
-    @staticmethod
-    def backward(ctx: Context, dy: Array | None, dh_n: Array | None, dc_n: Array | None) -> tuple:
-        return (*kernels.lstm_backward(dy, dh_n, dc_n, ctx.cache, ctx.last_use), None)
 
 
 class LSTMInPieces:

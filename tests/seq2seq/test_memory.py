@@ -60,6 +60,14 @@ def test_a_step_takes_what_the_plan_says(shape: str, precision: str, forcing: fl
     assert memory.step_bytes(config, *VOCAB_SIZES, batch_shape) == pytest.approx(taken, rel=0.1)
 
 
+def test_the_chunks_are_those_of_the_output_layer() -> None:
+    """seq2seq knows no kernels, so the plan repeats what decides the size of a chunk of logits."""
+    from kernels.cpu import output_layer
+
+    assert output_layer.LOGITS_BYTES == memory.CHUNK_LOGITS
+    assert (output_layer.FEWEST_ROWS, output_layer.MOST_ROWS) == memory.CHUNK_ROWS
+
+
 def test_number_of_parameters() -> None:
     config = Config(hidden_size=24, embedding_size=10, num_layers=3)
     model = build_model(30, 20, config)
