@@ -14,8 +14,7 @@ import numpy as np
 import kernels
 from minigrad.autocast import bf16_enabled
 from minigrad.function import Context
-from minigrad.ops import elementwise
-from minigrad.ops.fused import LSTMLayer, shared_with_cache
+from minigrad.ops.fused import LSTMLayer, shared_with_cache, sum_of_biases
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -26,7 +25,7 @@ class LSTMFinish(LSTMLayer):
 
     @staticmethod
     def forward(
-        ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, bias: Array | None, run: Any
+        ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, run: Any
     ) -> tuple:
         y, h_n, c_n, ctx.cache = kernels.lstm_finish(run)
         ctx.save_for_backward(w_ih, w_hh, *shared_with_cache(ctx.cache, y))
@@ -47,10 +46,11 @@ class LSTMInPieces:
         self, h0: Tensor, c0: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor | None,
         bias_hh: Tensor | None, num_steps: int, lengths: Array | None = None,
     ) -> None:  # fmt: skip
-        bias = None if bias_ih is None or bias_hh is None else elementwise.add(bias_ih, bias_hh)
-        self._arguments = (h0, c0, weight_ih, weight_hh, bias)
-        start = [None if tensor is None else tensor.array for tensor in self._arguments]
-        self._run = kernels.lstm_start(*start, num_steps, lengths, bf16_enabled())  # type: ignore[arg-type, call-arg]
+        self._arguments = (h0, c0, weight_ih, weight_hh, bias_ih, bias_hh)
+        bias = sum_of_biases(*(None if b is None else b.array for b in (bias_ih, bias_hh)))
+        self._run = kernels.lstm_start(
+            h0.array, c0.array, weight_ih.array, weight_hh.array, bias, num_steps, lengths, bf16_enabled()
+        )
         self._steps = 0
 
     def extend(self, x: Array) -> Array:

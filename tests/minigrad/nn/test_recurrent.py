@@ -265,3 +265,12 @@ def test_other_refusals() -> None:
         nn.LSTM(3, 4, proj_size=2)
     with pytest.warns(UserWarning, match="dropout=0.5 acts between layers"):
         nn.LSTM(3, 4, dropout=0.5)
+
+
+def test_biases_have_gradients_of_their_own() -> None:
+    """They are equal, but scaling one must not scale the other."""
+    layer = nn.LSTM(INPUT, H)
+    layer(mg.ones(T, N, INPUT))[0].sum().backward()
+    first, second = layer.bias_ih_l0.grad.numpy(), layer.bias_hh_l0.grad.numpy()
+    np.testing.assert_array_equal(first, second)
+    assert not np.may_share_memory(first, second)
