@@ -88,11 +88,12 @@ def adam_step_all(
         return
     dtype = params[0].dtype
     scalars = adam_scalars(step, lr, beta1, beta2, eps, weight_decay, decoupled).astype(dtype)
-    numbers = scalars, dtype.type(grad_scale)
+    update: Any = _update_chunk
     tasks: list[Task] = []
     for arrays in zip(params, grads, m, v, strict=True):
-        flat: Any = [array.reshape(-1) for array in arrays]
-        tasks += [partial(_update_chunk, *flat, *numbers, *part) for part in chunks(flat[0].size, CHUNK)]
+        flat = [array.reshape(-1) for array in arrays]
+        parts = chunks(flat[0].size, CHUNK)
+        tasks += [partial(update, *flat, scalars, dtype.type(grad_scale), *part) for part in parts]
     run_all(tasks)
 
 

@@ -15,7 +15,7 @@ from kernels.cpu.gemm import SERIAL_WORK, Packed, multiply, multiplying, pack, p
 from kernels.cpu.jit import jit
 from kernels.cpu.product import multiply_rows, workspace
 from kernels.cpu.sums import summing
-from kernels.packing import Packing, pack_lengths
+from kernels.packing import Packing, pack_lengths, packing_of
 from kernels.threads import get_num_threads, run_all
 from kernels.threads import run as run_tasks
 
@@ -25,9 +25,9 @@ LEAST_ROWS = 4  # rows of a step that one thread should have; with fewer, readin
 class LSTMCache(NamedTuple):
     """What the backward needs; tanh(c) is computed again rather than kept."""
 
-    x: np.ndarray  # (P, I) packed; the input itself where no row has padding
+    x: np.ndarray  # (P, I) packed; the input itself where it is so given or no row has padding
     gates: np.ndarray  # (P, 4H) packed, activated, blocks i f g o
-    h: np.ndarray  # (N + P, H) state buffer; y shares it where no row has padding
+    h: np.ndarray  # (N + P, H) state buffer; y shares it where x is packed or no row has padding
     c: np.ndarray  # (N + P, H) state buffer
     packing: Packing
     weight_ih: np.ndarray  # (4H, I)
@@ -36,9 +36,14 @@ class LSTMCache(NamedTuple):
     bf16: bool
 
     @property
-    def output_shape(self) -> tuple[int, int, int]:
-        """(T, N, H), the shape of y."""
-        return self.packing.num_steps, self.packing.batch_size, self.h.shape[1]
+    def output_shape(self) -> tuple[int, ...]:
+        """Of y: (T, N, H), or (P, H) for a packed x."""
+        return self.packing.shape(self.h.shape[1])
+
+    @property
+    def batch_size(self) -> int:
+        """N."""
+        return self.packing.batch_size
 
 
 class LSTMRun(NamedTuple):
@@ -207,14 +212,16 @@ def lstm_start(
     num_steps: int,
     lengths: np.ndarray | None = None,
     bf16: bool = False,
+    packed: bool = False,
 ) -> LSTMRun:
     """See `kernels.lstm_start`."""
-    return _start(None, h0, c0, weight_ih, weight_hh, bias, pack_lengths(lengths, num_steps, len(h0)), bf16)
+    packing = pack_lengths(lengths, num_steps, len(h0))._replace(given_packed=packed)
+    return _start(None, h0, c0, weight_ih, weight_hh, bias, packing, bf16)
 
 
 def lstm_continue(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray:
     """See `kernels.lstm_continue`."""
-    cache, packing, stop = run.cache, run.cache.packing, start + len(x)
+    cache, packing, stop = run.cache, run.cache.packing, run.cache.packing.stop(x, start)
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
     cache.x[first:last] = packing.pack(x, start)
     _advance(run, start, stop)
@@ -240,9 +247,9 @@ def lstm_forward(
     bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
     """See `kernels.lstm_forward`."""
-    packing = pack_lengths(lengths, len(x), len(h0))
+    packing = packing_of(x, lengths, len(h0))
     run = _start(packing.pack(x), h0, c0, weight_ih, weight_hh, bias, packing, bf16)
-    _advance(run, 0, len(x))
+    _advance(run, 0, packing.num_steps)
     return lstm_finish(run)
 
 

@@ -17,7 +17,7 @@ class DropoutInPieces:
     """One dropout over all steps, applied to a few of them at a time.
 
     Args:
-        size: (T,N,F) of the whole.
+        size: (T,N,F) of the whole, or (P,F) where it is packed.
         p: probability that an element is zeroed.
         training: False passes everything through.
         dtype: of what it will be applied to.
@@ -29,7 +29,7 @@ class DropoutInPieces:
         self._mask = ops.dropout(Tensor(np.ones(size, dtype)), self._p, self._key).array if self._p else None
 
     def part(self, x: Array, start: int) -> Array:
-        """x (S,N,F), the steps from ``start`` on, off the tape."""
+        """x (S,N,F), the steps from ``start`` on; packed, the rows from there on. Off the tape."""
         return x if self._mask is None else x * self._mask[start : start + len(x)]
 
     def whole(self, x: Tensor) -> Tensor:
@@ -46,34 +46,41 @@ class StackInPieces:
         hx: h0 and c0, (L,N,H) each.
         num_steps: T, steps of all pieces together.
         lengths: (N,) integers in 0..T, real steps of each sequence, or None.
+        packed: pieces come as the data of a ``PackedSequence``, (.,I), and so do the results; needs ``lengths``.
 
     Raises:
         ValueError: a bidirectional or batch-first LSTM.
     """
 
-    def __init__(self, lstm: LSTM, hx: tuple[Tensor, Tensor], num_steps: int, lengths: Array | None = None) -> None:
+    def __init__(
+        self, lstm: LSTM, hx: tuple[Tensor, Tensor], num_steps: int, lengths: Array | None = None, packed: bool = False
+    ) -> None:
         if lstm.bidirectional or lstm.batch_first:
             raise ValueError("StackInPieces: the LSTM is bidirectional or batch_first; expected neither")
         h0, c0 = hx
-        size = (num_steps, h0.shape[1], lstm.hidden_size)
+        size: tuple[int, ...] = (num_steps, h0.shape[1], lstm.hidden_size)
+        if packed:
+            if lengths is None:
+                raise ValueError("StackInPieces: lengths is None; expected (N,) integers, since pieces come packed")
+            size = (int(lengths.sum()), lstm.hidden_size)
         self._layers, self._dropouts = [], []
         for layer, (weight_ih, weight_hh, *biases) in enumerate(lstm.all_weights):
             bias_ih, bias_hh = biases or (None, None)
             start = (h0[layer], c0[layer], weight_ih, weight_hh, bias_ih, bias_hh)
-            self._layers.append(ops.LSTMInPieces(*start, num_steps, lengths))
+            self._layers.append(ops.LSTMInPieces(*start, num_steps, lengths, packed))
             p = lstm.dropout if layer else 0.0
             self._dropouts.append(DropoutInPieces(size, p, lstm.training, h0.dtype))
-        self._steps = 0
+        self._done = 0  # steps, or rows of the packed sequence
 
     def extend(self, x: Array) -> Array:
-        """The next steps: x (S,N,I) -> outputs (S,N,H) of the last layer, off the tape."""
-        start, self._steps = self._steps, self._steps + len(x)
+        """The next steps: x (S,N,I), or packed (.,I) -> outputs of the last layer in the same form, off the tape."""
+        start, self._done = self._done, self._done + len(x)
         for layer, dropout in zip(self._layers, self._dropouts, strict=True):
             x = layer.extend(dropout.part(x, start))
         return x
 
     def finish(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """All steps on the tape: ``x`` (T,N,I), equal to the pieces -> outputs (T,N,H), and (L,N,H) h_n, c_n."""
+        """All steps on the tape: ``x``, equal to the pieces -> outputs in the same form, and (L,N,H) h_n, c_n."""
         finals: list[Any] = []
         for layer, dropout in zip(self._layers, self._dropouts, strict=True):
             x, *states = layer.finish(dropout.whole(x))

@@ -89,6 +89,7 @@ def lstm_layer(
     """One LSTM layer: x (T,N,I), h0 c0 (N,H), weights (4H,I) (4H,H), biases (4H,) -> y (T,N,H), h_n, c_n (N,H).
 
     ``lengths`` (N,) integers: rows past their length cost nothing, y is zero there, h_n and c_n are the last real ones.
+    With them x may be packed (P,I), the data of a PackedSequence; so is y then, (P,H).
     """
     return LSTMLayer.apply(x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, _lengths(lengths))
 

@@ -40,25 +40,26 @@ class LSTMInPieces:
         weight_ih, weight_hh: (4H,I), (4H,H); bias_ih, bias_hh: (4H,) or None.
         num_steps: T, steps of all pieces together.
         lengths: (N,) integers in 0..T, or None; as in ``lstm_layer``.
+        packed: pieces come packed, and so do the results; as in ``lstm_layer``.
     """
 
     def __init__(
         self, h0: Tensor, c0: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor | None,
-        bias_hh: Tensor | None, num_steps: int, lengths: Array | None = None,
+        bias_hh: Tensor | None, num_steps: int, lengths: Array | None = None, packed: bool = False,
     ) -> None:  # fmt: skip
         self._arguments = (h0, c0, weight_ih, weight_hh, bias_ih, bias_hh)
         bias = sum_of_biases(*(None if b is None else b.array for b in (bias_ih, bias_hh)))
         self._run = kernels.lstm_start(
-            h0.array, c0.array, weight_ih.array, weight_hh.array, bias, num_steps, lengths, bf16_enabled()
+            h0.array, c0.array, weight_ih.array, weight_hh.array, bias, num_steps, lengths, bf16_enabled(), packed
         )
         self._steps = 0
 
     def extend(self, x: Array) -> Array:
-        """The next steps: x (S,N,I) -> y (S,N,H), off the tape."""
+        """The next steps: x (S,N,I), or packed (.,I) -> y in the same form, off the tape."""
         y = kernels.lstm_continue(x, self._steps, self._run)
-        self._steps += len(x)
+        self._steps = self._run.cache.packing.stop(x, self._steps)
         return y
 
     def finish(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """After the last step: ``x`` (T,N,I), which all pieces together must equal -> y (T,N,H), h_n, c_n (N,H)."""
+        """After the last step: ``x``, which all pieces together must equal -> y in its form, h_n, c_n (N,H)."""
         return LSTMFinish.apply(x, *self._arguments, self._run)

@@ -166,7 +166,7 @@ class Optimizer:
         params = [param for group in self.param_groups for param in group["params"]]
         numbers = {id(param): number for number, param in enumerate(params)}
         groups = [{**group, "params": [numbers[id(param)] for param in group["params"]]} for group in self.param_groups]
-        states = {numbers[id(param)]: state for param, state in self.state.items() if state}
+        states = {numbers[id(param)]: self.state[param] for param in params if self.state.get(param)}
         return {"state": states, "param_groups": groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

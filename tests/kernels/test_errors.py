@@ -20,7 +20,8 @@ def recurrent(layer, **changes):
 
 
 RECURRENT = [
-    ("x", zeros(T, I), ValueError, "x has shape (3, 4); expected 3 dimensions (T, N, I)"),
+    ("x", zeros(I), ValueError, "x has shape (4,); expected 3 dimensions (T, N, I)"),
+    ("x", zeros(T, I), ValueError, "lengths is None; expected (N,) integers, since x is packed, (3, 4)"),
     ("h0", zeros(H), ValueError, "h0 has shape (5,); expected 2 dimensions (N, H)"),
     ("h0", zeros(N + 1, H), ValueError, "h0 has shape (3, 5); expected (N, hidden_size) = (2, 5) from x (3, 2, 4)"),
     ("weight_ih", zeros(2, 2), ValueError, "weight_ih has shape (2, 2); expected ({g}*hidden_size, I) = ({rows}, 4)"),
