@@ -119,14 +119,13 @@ class Seq2Seq(nn.Module):
         """
         with autocast("cpu", enabled=self.bf16):
             state = self.encoder(Tensor(batch.src), batch.src_lengths)
-            given, right = (
-                pack_padded_sequence(Tensor(words), batch.trg_lengths, enforce_sorted=False)
-                for words in (batch.trg_input, batch.trg_output)
-            )
-            outputs = self._decode(given, batch.trg_lengths, state, teacher_forcing_ratio)
+            both = np.stack([batch.trg_input, batch.trg_output], axis=2)
+            words = pack_padded_sequence(Tensor(both), batch.trg_lengths, enforce_sorted=False)
+            given, targets = (Tensor(column) for column in words.data.array.T)
+            outputs = self._decode(words._replace(data=given), batch.trg_lengths, state, teacher_forcing_ratio)
             layer = self.decoder.fc_out
             return F.linear_cross_entropy(
-                outputs, layer.weight, layer.bias, right.data, reduction="sum", label_smoothing=label_smoothing
+                outputs, layer.weight, layer.bias, targets, reduction="sum", label_smoothing=label_smoothing
             )
 
     def _decode(self, given: PackedSequence, lengths: Array, state: State, teacher_forcing_ratio: float) -> Tensor:

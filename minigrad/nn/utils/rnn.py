@@ -107,8 +107,12 @@ def _pack(x: Tensor, counts: np.ndarray, order: np.ndarray | None) -> PackedSequ
     columns = np.arange(B) if order is None else order
     steps = np.arange(counts.max(initial=0))[:, None]
     running = steps < counts[columns]
-    data = PlaceRows.apply(x.reshape(T * B, *x.shape[2:]), (steps * B + columns)[running], 0)
-    batch_sizes = Tensor(running.sum(1).astype(np.int64))
+    rows = (steps * B + columns)[running]
+    if x.requires_grad:
+        data = PlaceRows.apply(x.reshape(T * B, *x.shape[2:]), rows, 0)
+    else:  # as of word ids: nothing to record
+        data = Tensor(x.array.reshape(T * B, *x.shape[2:])[rows])
+    batch_sizes = Tensor(running.sum(1))
     if order is None:
         return PackedSequence(data, batch_sizes)
     return PackedSequence(data, batch_sizes, Tensor(order), Tensor(np.argsort(order)))
