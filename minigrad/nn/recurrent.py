@@ -219,19 +219,20 @@ class _Recurrent(_Gated):
         y, finals = self._run(x, states, lengths)
         return repack_like(y, sequence, lengths), self._from_states(finals)
 
-    def _initial_states(self, x: Tensor, hx: Any, batched: bool, N: int) -> States:
-        """h0 (and c0), each (L*D, N, H), of the dtype of ``x``."""
+    def _initial_states(self, x: Tensor, hx: Any, batched: bool, N: int) -> list[States]:
+        """For each layer and direction h0 (and c0), each (N, H), of the dtype of ``x``."""
         rows = self.num_layers * self.num_directions
         if hx is None:
-            return tuple(creation.zeros(rows, N, self.hidden_size, dtype=x.dtype) for _ in self.state_names)
+            return [(creation.zeros(N, self.hidden_size, dtype=x.dtype),) * len(self.state_names)] * rows
         states = self._as_states(hx)
         if batched:
             self._check_states(states, (rows, N, self.hidden_size), "(num_layers*num_directions, batch, hidden_size)")
-            return states
-        self._check_states(states, (rows, self.hidden_size), "(num_layers*num_directions, hidden_size)")
-        return tuple(state.unsqueeze(1) for state in states)
+        else:
+            self._check_states(states, (rows, self.hidden_size), "(num_layers*num_directions, hidden_size)")
+            states = tuple(state.unsqueeze(1) for state in states)
+        return [tuple(state[row] for state in states) for row in range(rows)]
 
-    def _run(self, x: Tensor, states: States, lengths: np.ndarray | None) -> tuple[Tensor, States]:
+    def _run(self, x: Tensor, states: list[States], lengths: np.ndarray | None) -> tuple[Tensor, States]:
         """The stack on ``x`` (T, N, I), or packed (P, I): y, in the same form, and the final states (L*D, N, H)."""
         finals: list[States] = []
         for layer in range(self.num_layers):
@@ -240,7 +241,7 @@ class _Recurrent(_Gated):
             outputs = []
             for direction, suffix in enumerate(self._suffixes(layer)):
                 row = layer * self.num_directions + direction
-                y, *final = self._direction(x, tuple(s[row] for s in states), suffix, lengths, reverse=direction == 1)
+                y, *final = self._direction(x, states[row], suffix, lengths, reverse=direction == 1)
                 outputs.append(y)
                 finals.append(tuple(final))
             x = ops.cat(outputs, 2) if len(outputs) > 1 else outputs[0]
