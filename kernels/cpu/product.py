@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.extending import intrinsic, register_jitable
-from numba.np.numpy_support import from_dtype
+from numba.np.numpy_support import as_dtype
 
 from kernels.cpu.jit import config, jit, jit_inline
 from kernels.cpu.panels import pack_columns, pack_rows, panel_columns, per_element
@@ -114,6 +114,7 @@ def multiply_block(
             )  # fmt: skip
 
 
+_SLOTS = {as_dtype(element): slot for slot, element in enumerate(ELEMENTS)}
 _addresses = np.zeros(len(ELEMENTS), np.uintp)
 binding.add_symbol(TABLE, _addresses.ctypes.data)
 
@@ -124,18 +125,17 @@ def _argument_types(number: types.Type, element: types.Type) -> tuple[types.Type
     return matrix, flag, i, i, i, panel, panel, i, i, i, i, matrix, i, i, flag
 
 
-def prepare(dtype: Any) -> None:
+def prepare(dtype: np.dtype) -> None:
     """Compile `multiply_rows` for panels of this dtype, unless that is done."""
-    if config.DISABLE_JIT:
+    slot = _SLOTS[dtype]
+    if _addresses[slot] or config.DISABLE_JIT:
         return
-    element = from_dtype(np.dtype(dtype))
-    slot = ELEMENTS.index(element)
-    if not _addresses[slot]:
-        number = types.float64 if element == types.float64 else types.float32
-        compiled, argument_types = cast(Any, multiply_block), _argument_types(number, element)
-        compiled.compile(argument_types)
-        result = compiled.overloads[argument_types]
-        _addresses[slot] = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+    element = ELEMENTS[slot]
+    number = types.float64 if element == types.float64 else types.float32
+    compiled, argument_types = cast(Any, multiply_block), _argument_types(number, element)
+    compiled.compile(argument_types)
+    result = compiled.overloads[argument_types]
+    _addresses[slot] = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
 
 
 @intrinsic

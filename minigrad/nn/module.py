@@ -82,9 +82,10 @@ class Module:
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        for table in ("_parameters", "_buffers", "_modules"):
-            slots = self.__dict__.get(table, {})
-            if name in slots:
+        own = self.__dict__
+        for table in ("_parameters", "_modules", "_buffers"):
+            slots = own.get(table)
+            if slots and name in slots:
                 return slots[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 

@@ -75,8 +75,12 @@ class _Gated(Module):
 
     def _step(self, x: Tensor, states: States, suffix: str, lengths: np.ndarray | None) -> tuple[Tensor, ...]:
         """One layer in one direction: (y (T, N, H), final states (N, H)...)."""
-        weights = [getattr(self, name + suffix, None) for name in WEIGHTS]
-        return self.layer_op(x, *states, *weights, lengths)
+        return self.layer_op(x, *states, *(self._weight(name + suffix) for name in WEIGHTS), lengths)
+
+    def _weight(self, name: str) -> Tensor | None:
+        """A parameter, or what a program has put in its place; None without biases."""
+        found = self._parameters.get(name)  # the short way
+        return getattr(self, name, None) if found is None else found
 
     def _as_states(self, hx: Any) -> States:
         """``hx`` as users give it, a tensor or a pair, as a tuple."""
