@@ -21,7 +21,7 @@ from kernels.cpu.tiles import ROWS, tile
 DEPTH = 1024  # numbers along k of a block; even
 ROW_BLOCK = 16 * ROWS  # rows of A packed at a time
 TABLE = "minigrad_multiply_rows"
-ELEMENTS = [types.float32, types.float64, types.uint32]  # of the panels, in the order of the table
+ELEMENTS: list[types.Type] = [types.float32, types.float64, types.uint32]  # of the panels, in the order of the table
 
 
 @register_jitable
