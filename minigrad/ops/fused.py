@@ -20,9 +20,9 @@ from minigrad.tensor import Tensor
 Array = np.ndarray
 
 
-def shared_with_cache(cache: Any, *arrays: Array) -> list[Array]:
-    """Of a layer's input and output, those that its cache holds too: they must stay unchanged; others need not stay."""
-    return [array for array in arrays if any(np.may_share_memory(array, kept) for kept in (cache.x, cache.h))]
+def shared_with(kept: Array, array: Array) -> list[Array]:
+    """A layer's input or output if its cache holds that memory too: it must stay unchanged; else it need not stay."""
+    return [array] if np.may_share_memory(array, kept) else []
 
 
 class LSTMLayer(Function):
@@ -35,7 +35,7 @@ class LSTMLayer(Function):
         ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, bias: Array | None, lengths: Any
     ) -> tuple:
         y, h_n, c_n, ctx.cache = kernels.lstm_forward(x, h0, c0, w_ih, w_hh, bias, lengths, bf16_enabled())
-        ctx.save_for_backward(w_ih, w_hh, *shared_with_cache(ctx.cache, x, y))
+        ctx.save_for_backward(w_ih, w_hh, *shared_with(ctx.cache.x, x))
         return y, h_n, c_n
 
     @staticmethod
@@ -53,7 +53,7 @@ class GRULayer(Function):
         ctx: Context, x: Array, h0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, lengths: Any
     ) -> tuple:
         y, h_n, ctx.cache = kernels.gru_forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths, bf16_enabled())
-        ctx.save_for_backward(w_ih, w_hh, *shared_with_cache(ctx.cache, x, y))
+        ctx.save_for_backward(w_ih, w_hh, *shared_with(ctx.cache.x, x), *shared_with(ctx.cache.h, y))
         return y, h_n
 
     @staticmethod

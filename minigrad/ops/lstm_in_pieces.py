@@ -15,7 +15,7 @@ import kernels
 from minigrad.autocast import bf16_enabled
 from minigrad.function import Context
 from minigrad.ops import elementwise
-from minigrad.ops.fused import LSTMLayer, shared_with_cache
+from minigrad.ops.fused import LSTMLayer
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -29,7 +29,7 @@ class LSTMFinish(LSTMLayer):
         ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, bias: Array | None, run: Any
     ) -> tuple:
         y, h_n, c_n, ctx.cache = kernels.lstm_finish(run)
-        ctx.save_for_backward(w_ih, w_hh, *shared_with_cache(ctx.cache, y))
+        ctx.save_for_backward(w_ih, w_hh)
         return y, h_n, c_n
 
 
@@ -61,4 +61,5 @@ class LSTMInPieces:
 
     def finish(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """After the last step: ``x`` (T,N,I), which all pieces together must equal -> y (T,N,H), h_n, c_n (N,H)."""
-        return LSTMFinish.apply(x, *self._arguments, self._run)
+        run, self._run = self._run, None  # it holds more than the backward needs
+        return LSTMFinish.apply(x, *self._arguments, run)
