@@ -66,8 +66,7 @@ class DecoderInPieces:
 
     def __init__(self, decoder: Decoder, state: State, num_steps: int, lengths: Array) -> None:
         self._decoder = decoder
-        size = (num_steps, len(lengths), decoder.embedding.embedding_dim)
-        self._dropout = nn.DropoutInPieces(size, decoder.dropout.p, decoder.training, state.h.dtype)
+        self._dropout = nn.DropoutInPieces(decoder.dropout.p, decoder.training)
         self._stack = nn.StackInPieces(decoder.rnn, state, num_steps, lengths)
         self._steps = 0
 

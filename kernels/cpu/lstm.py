@@ -184,7 +184,7 @@ def _start(
     """tokens (P, I), or None for a buffer to be filled step by step."""
     gates = np.empty((packing.num_tokens, len(weight_hh)), h0.dtype)
     tokens = np.empty((packing.num_tokens, weight_ih.shape[1]), h0.dtype) if tokens is None else tokens
-    h, c = packing.state_buffer(h0), packing.state_buffer(c0)
+    c, h = packing.state_buffer(c0), packing.state_buffer(h0)
     initial = h[: packing.batch_size].copy()  # h itself need not outlive the forward
     cache = LSTMCache(tokens, gates, initial, c, packing, weight_ih, weight_hh, bias is not None, bf16)
     bias = np.zeros(gates.shape[1], gates.dtype) if bias is None else bias

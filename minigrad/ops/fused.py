@@ -67,13 +67,13 @@ class Dropout(Function):
     fresh_grads = True
 
     @staticmethod
-    def forward(ctx: Context, x: Array, p: float, key: random.State) -> Array:
-        ctx.p, ctx.key = p, key
-        return kernels.dropout(x, p, key.seed, key.step, key.site)
+    def forward(ctx: Context, x: Array, p: float, key: random.State, start: int) -> Array:
+        ctx.mask = (p, key.seed, key.step, key.site, start)
+        return kernels.dropout(x, *ctx.mask)
 
     @staticmethod
     def backward(ctx: Context, dy: Array) -> tuple:
-        return kernels.dropout(np.ascontiguousarray(dy), ctx.p, ctx.key.seed, ctx.key.step, ctx.key.site), None, None
+        return kernels.dropout(np.ascontiguousarray(dy), *ctx.mask), None, None, None
 
 
 def lstm_layer(
@@ -103,11 +103,12 @@ def _lengths(lengths: Any) -> np.ndarray | None:
     return None if lengths is None else np.asarray(as_tensor(lengths).array)
 
 
-def dropout(x: Tensor, p: float = 0.5, key: random.State | None = None) -> Tensor:
+def dropout(x: Tensor, p: float = 0.5, key: random.State | None = None, start: int = 0) -> Tensor:
     """Each element zeroed with probability ``p``, the others scaled by 1 / (1 - p); ValueError outside [0, 1].
 
-    Equal ``key`` (of ``random.next_key``) and shape give equal masks; None draws the next one.
+    Equal ``key`` (of ``random.next_key``) and shape give equal masks; None draws the next one. With ``start`` the mask
+    is that of a part, whose first element has this number in the whole.
     """
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p is {p}; expected a probability from 0 to 1")
-    return x if p == 0 else Dropout.apply(x, p, key or random.next_key())
+    return x if p == 0 else Dropout.apply(x, p, key or random.next_key(), start)
