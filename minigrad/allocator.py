@@ -26,4 +26,4 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     settings = ((_TRIM_THRESHOLD, _MOST_TRIM), (_MMAP_THRESHOLD, _MOST_MMAP), (_ARENA_MAX, 1))
-    return all([mallopt(*setting) for setting in settings])
+    return all(mallopt(*setting) for setting in settings)

@@ -105,8 +105,8 @@ def _layers(config: Config) -> list[tuple[int, int]]:
 
 
 def _kept(pairs: int, num_tokens: int, input_size: int, hidden_size: int) -> int:
-    """What a layer keeps: its input, four gates, h and c, the latter two with the states before the first step."""
-    return num_tokens * (input_size + 6 * hidden_size) + 2 * pairs * hidden_size
+    """What a layer keeps: its input, four gates, c, and of h and c the states before the first step."""
+    return num_tokens * (input_size + 5 * hidden_size) + 2 * pairs * hidden_size
 
 
 def _forward(step: _Step, config: Config, pairs: int, num_steps: int, num_tokens: int, padded: bool) -> None:
@@ -114,11 +114,12 @@ def _forward(step: _Step, config: Config, pairs: int, num_steps: int, num_tokens
     for input_size, weights in _layers(config):
         step.hold(positions * input_size)  # the dropout's output, beside its input
         step.drop(x_before)
-        layer = _kept(pairs, num_tokens, input_size, hidden)
-        step.hold(layer, _panels(config, weights))
-        step.drop(_panels(config, weights), positions * input_size)
-        x_before = positions * hidden if padded else 0
-        step.hold(x_before)  # y, zeros in the padding
+        step.hold(_kept(pairs, num_tokens, input_size, hidden))
+        h, panels = num_tokens * hidden, _panels(config, weights)
+        x_before = positions * hidden if padded else 0  # y, zeros in the padding; without any it is h
+        step.hold(h, panels, x_before)
+        step.drop(panels, positions * input_size, h if padded else 0)
+        x_before = x_before or h
     step.drop(x_before)
 
 
@@ -140,18 +141,17 @@ def _loss(step: _Step, config: Config, vocab_size: int, num_tokens: int, outputs
 def _backward(step: _Step, config: Config, pairs: int, num_steps: int, num_tokens: int, padded: bool) -> None:
     hidden, positions = config.hidden_size, num_steps * pairs
     for input_size, weights in reversed(_layers(config)):
-        dy = positions * hidden
-        dtokens = num_tokens * hidden if padded else 0
+        dy, gathered = positions * hidden, num_tokens * hidden if padded else 0
+        states, inputs = (_panels(config, num_tokens * size) for size in (hidden, input_size))
         step.hold(dy)
-        step.pass_through(dtokens, _panels(config, 4 * hidden * hidden))
-        dx = num_tokens * input_size
-        step.hold(dx)
-        previous = num_tokens * hidden if padded else 0
-        step.hold(weights)
-        step.pass_through(previous, _panels(config, num_tokens * hidden))
-        step.drop(dy, _kept(pairs, num_tokens, input_size, hidden), dx)
-        step.hold(positions * input_size if padded else dx)
-        step.drop(positions * input_size if padded else dx)
+        step.pass_through(gathered, _panels(config, 4 * hidden * hidden))
+        step.pass_through(gathered, states)
+        dx = positions * input_size
+        step.hold(weights, 0 if padded else dx)  # with padding dx is written over the layer's copy of its input
+        step.pass_through(states, inputs, _panels(config, 4 * hidden * input_size))
+        step.hold(dx if padded else 0)
+        step.drop(dy, _kept(pairs, num_tokens, input_size, hidden))
+        step.drop(dx)
     step.hold(num_tokens * config.embedding_size)  # rows of the embedding's gradient
 
 

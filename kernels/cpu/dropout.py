@@ -22,8 +22,10 @@ def _drop(
     start: int,
     stop: int,
 ) -> None:
-    """out = x * scale where the element's word is >= threshold, else x * 0; the words begin with those of `block`, start
-    is a multiple of 4."""
+    """out = x * scale where the element's word is >= threshold, else x * 0; start is a multiple of 4.
+
+    x[0] has the first word of Philox block `block`.
+    """
     dropped = scale * 0
     words = np.empty((4, BLOCKS), np.uint32)
     for first in range(start, stop, 4 * BLOCKS):

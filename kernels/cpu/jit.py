@@ -36,7 +36,7 @@ def _without(name: str) -> Iterator[None]:
 # `np.convolve` in a kernel may use its BLAS. What else Numba needs of SciPy it imports later, when it needs it.
 with _without("scipy"):
     import numba
-    import numba.np.arraymath  # noqa: F401
+    import numba.np.arraymath
 
 config: Any = numba.config
 Function = TypeVar("Function", bound=Callable[..., Any])

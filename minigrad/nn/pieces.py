@@ -35,7 +35,7 @@ class DropoutInPieces:
 
 
 class StackInPieces:
-    """The layers of an LSTM under way; the dropout between them is drawn at the start, for all steps.
+    """The layers of an LSTM under way; the dropout between them has one mask for all steps.
 
     Args:
         lstm: one direction, time-major.
