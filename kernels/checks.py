@@ -53,7 +53,7 @@ def check_shape(
         raise ValueError(f"{function}: {name} has shape {array.shape}; expected {formula} = {expected} from {source}")
 
 
-def check_lengths(function: str, lengths: Any, num_steps: int, batch_size: int) -> None:
+def check_lengths(function: str, lengths: Any, num_steps: float, batch_size: int) -> None:
     """lengths is an integer array (N,) with values 0..T. Raises TypeError or ValueError."""
     check_integer(function, "lengths", lengths)
     if lengths.shape != (batch_size,):
@@ -98,29 +98,39 @@ def check_recurrent(
     lengths: np.ndarray | None,
 ) -> None:
     """The shapes that LSTM and GRU have in common."""
-    check_rank(name, "x", x, 3, "(T, N, I)")
     check_rank(name, "h0", h0, 2, "(N, H)")
-    (num_steps, batch_size, input_size), hidden_size = x.shape, h0.shape[1]
-    rows, text = num_gates * hidden_size, f"{num_gates}*hidden_size"
-    check_shape(name, "h0", h0, (batch_size, hidden_size), "(N, hidden_size)", x=x.shape)
+    batch_size, hidden_size = h0.shape
+    if x.ndim == 2:
+        check_packed(name, x, batch_size, lengths)
+    else:
+        check_rank(name, "x", x, 3, "(T, N, I)")
+        check_shape(name, "h0", h0, (x.shape[1], hidden_size), "(N, hidden_size)", x=x.shape)
+        if lengths is not None:
+            check_lengths(name, lengths, len(x), batch_size)
+    rows, text, input_size = num_gates * hidden_size, f"{num_gates}*hidden_size", x.shape[-1]
     check_shape(name, "weight_ih", weight_ih, (rows, input_size), f"({text}, I)", x=x.shape, h0=h0.shape)
     check_shape(name, "weight_hh", weight_hh, (rows, hidden_size), f"({text}, hidden_size)", h0=h0.shape)
     for bias_name, bias in biases.items():
         if bias is not None:
             check_shape(name, bias_name, bias, (rows,), f"({text},)", h0=h0.shape)
-    if lengths is not None:
-        check_lengths(name, lengths, num_steps, batch_size)
 
 
-def check_output_gradients(
-    name: str, output_shape: tuple[int, int, int], dy: np.ndarray | None, dstates: dict[str, np.ndarray | None]
-) -> None:
+def check_packed(name: str, x: np.ndarray, batch_size: int, lengths: np.ndarray | None) -> None:
+    """x (P, I) has as many tokens as lengths (N,) says. Raises TypeError or ValueError."""
+    if lengths is None:
+        raise ValueError(f"{name}: lengths is None; expected (N,) integers, since x is packed, {x.shape}")
+    check_lengths(name, lengths, math.inf, batch_size)
+    check_shape(name, "x", x, (int(lengths.sum()), x.shape[1]), "(P, I)", lengths=lengths.shape)
+
+
+def check_output_gradients(name: str, cache: Any, dy: np.ndarray | None, dstates: dict[str, np.ndarray | None]) -> None:
     """Incoming gradients have the shapes of y and of the final states."""
+    shape = cache.output_shape
     if dy is not None:
-        check_shape(name, "dy", dy, output_shape, "(T, N, H)", y=output_shape)
+        check_shape(name, "dy", dy, shape, "(T, N, H)" if len(shape) == 3 else "(P, H)", y=shape)
     for dstate_name, dstate in dstates.items():
         if dstate is not None:
-            check_shape(name, dstate_name, dstate, output_shape[1:], "(N, H)", y=output_shape)
+            check_shape(name, dstate_name, dstate, (cache.batch_size, shape[-1]), "(N, H)", y=shape)
 
 
 def check_stream(name: str, count: int, seed: int, step: int, site: int) -> None:

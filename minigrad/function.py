@@ -11,12 +11,12 @@ forward, and records a Node if a gradient may be asked for. Rules that hold for 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minigrad.grad_mode import is_grad_enabled
-from minigrad.tape import Node
+from minigrad.tape import Node, Version
 from minigrad.tensor import Tensor, View
 
 
@@ -36,8 +36,9 @@ class Context:
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"ctx has no attribute {name!r}; forward must set it")
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
+    if TYPE_CHECKING:  # ops set what they like
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def save_for_backward(self, *arrays: np.ndarray | None) -> None:
         """Keep arrays (or None in their place) for backward; read them there from ``ctx.saved``."""
@@ -72,26 +73,28 @@ class Function:
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Run forward on the arrays of ``args`` (Tensors or constants); Tensors out, recorded where needed."""
-        grad_enabled = is_grad_enabled()
-        needs = tuple(grad_enabled and isinstance(a, Tensor) and a.requires_grad for a in args)
-        if grad_enabled:
-            for a in args:
+        needs = [False] * len(args)
+        if is_grad_enabled():
+            for position, a in enumerate(args):
                 if isinstance(a, Tensor):
                     a.check_not_stale(cls.__name__)
-        ctx = Context(needs)
+                    needs[position] = a.requires_grad
+        ctx = Context(tuple(needs))
         result = cls.forward(ctx, *cls.unwrap(args), **kwargs)
         arrays = result if isinstance(result, tuple) else (result,)
-        outputs = tuple(Tensor(array) for array in arrays)
+        outputs = tuple([Tensor(array) for array in arrays])
         if cls.view and np.may_share_memory(args[0].array, outputs[0].array):
             outputs[0].become_view(View(args[0], cls, args[1:]))
-        if any(needs):
+        if True in needs:
             _record(cls, ctx, args, outputs)
         return outputs if isinstance(result, tuple) else outputs[0]
 
 
 def _record(function: type[Function], ctx: Context, args: tuple, outputs: tuple[Tensor, ...]) -> None:
-    tensors = [a for a in args if isinstance(a, Tensor)]
-    versions = [(t.version, t.version.value) for array in ctx.saved for t in (*tensors, *outputs) if t.array is array]
+    versions: list[tuple[Version, int]] = []
+    if ctx.saved:
+        held = [(t, t.array) for t in (*args, *outputs) if isinstance(t, Tensor)]
+        versions = [(t.version, t.version.value) for array in ctx.saved for t, own in held if own is array]
     edges = [a.edge() if needed else None for a, needed in zip(args, ctx.needs_input_grad, strict=True)]
     node = Node(function, ctx, edges, len(outputs), versions)
     for index, output in enumerate(outputs):

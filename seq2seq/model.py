@@ -1,23 +1,23 @@
 """The plain LSTM encoder-decoder (Sutskever et al., "Sequence to sequence learning with neural networks", 2014).
 
 The encoder's last state is all the decoder sees of the source. Sizes and parameter names are those of the PyTorch
-tutorials' first model, so its parameter count is theirs exactly. Everything is time-major; padding costs nothing: the
-LSTM layers skip what is past a sentence's length, and only real positions reach the output layer and the loss.
+tutorials' first model, so its parameter count is theirs exactly. Everything is time-major; padding costs nothing: words
+are packed first, and from the embedding to the loss there are only real positions.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import minigrad.nn.functional as F
 from minigrad import Tensor, autocast, nn, no_grad, random
+from minigrad.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from seq2seq.config import Config
 from seq2seq.data import Batch
-from seq2seq.vocabulary import PAD_ID
 
 Array = np.ndarray
 
@@ -40,7 +40,8 @@ class Encoder(nn.Module):
 
     def forward(self, src: Tensor, src_lengths: Array) -> State:
         """src (S,N) int64, src_lengths (N,) int64 -> the state after each sentence's last token."""
-        _, (h, c) = self.rnn(self.dropout(self.embedding(src)), lengths=src_lengths)
+        words = pack_padded_sequence(src, src_lengths, enforce_sorted=False)
+        _, (h, c) = self.rnn(words._replace(data=self.dropout(self.embedding(words.data))))
         return State(h, c)
 
 
@@ -54,31 +55,40 @@ class Decoder(nn.Module):
         self.fc_out = nn.Linear(hidden_size, vocab_size)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, trg_input: Tensor, state: State, lengths: Array | None = None) -> tuple[Tensor, State]:
-        """Any number of steps: trg_input (T,N) int64, lengths (N,) int64 up to T -> outputs (T,N,H), next state."""
-        outputs, (h, c) = self.rnn(self.dropout(self.embedding(trg_input)), tuple(state), lengths=lengths)
+    def forward(self, words: Tensor | PackedSequence, state: State) -> tuple[Any, State]:
+        """Any number of steps: words (T,N) int64 -> outputs (T,N,H), next state; packed, (P,) -> (P,H)."""
+        if isinstance(words, PackedSequence):
+            embedded: Any = words._replace(data=self.dropout(self.embedding(words.data)))
+        else:
+            embedded = self.dropout(self.embedding(words))
+        outputs, (h, c) = self.rnn(embedded, tuple(state))
         return outputs, State(h, c)
 
 
 class DecoderInPieces:
-    """A decoder whose next words may depend on its outputs: see ``nn.StackInPieces``. Arguments as ``Decoder.forward``,
-    with the number of steps in place of the words."""
+    """A decoder whose next words may depend on its outputs: see ``nn.StackInPieces``. Everything is packed.
 
-    def __init__(self, decoder: Decoder, state: State, num_steps: int, lengths: Array) -> None:
+    Args:
+        decoder: on which the tape is to be recorded.
+        state: the first one.
+        lengths: (N,) int64, steps of each sentence.
+    """
+
+    def __init__(self, decoder: Decoder, state: State, lengths: Array) -> None:
         self._decoder = decoder
         self._dropout = nn.DropoutInPieces(decoder.dropout.p, decoder.training)
-        self._stack = nn.StackInPieces(decoder.rnn, state, num_steps, lengths)
-        self._steps = 0
+        self._stack = nn.StackInPieces(decoder.rnn, state, int(lengths.max()), lengths, packed=True)
+        self._done = 0
 
     def extend(self, words: Array) -> Array:
-        """The next steps: words (S,N) -> outputs (S,N,H), off the tape."""
-        start, self._steps = self._steps, self._steps + len(words)
+        """The words (.,) of the next steps -> outputs (.,H), off the tape."""
+        start, self._done = self._done, self._done + len(words)
         with no_grad():
             embedded = self._decoder.embedding(Tensor(words)).array
         return self._stack.extend(self._dropout.part(embedded, start))
 
     def finish(self, words: Array) -> Tensor:
-        """All steps on the tape: words (T,N), those of the pieces -> outputs (T,N,H)."""
+        """All steps on the tape: words (P,), those of the pieces -> outputs (P,H)."""
         return self._stack.finish(self._dropout.whole(self._decoder.embedding(Tensor(words))))[0]
 
 
@@ -108,33 +118,31 @@ class Seq2Seq(nn.Module):
         """
         with autocast("cpu", enabled=self.bf16):
             state = self.encoder(Tensor(batch.src), batch.src_lengths)
-            real = np.arange(len(batch.trg_output))[:, None] < batch.trg_lengths
-            outputs = self._decode(batch, state, teacher_forcing_ratio)[real]
-            layer, targets = self.decoder.fc_out, Tensor(batch.trg_output[real])
+            both = np.stack([batch.trg_input, batch.trg_output], axis=2)
+            words = pack_padded_sequence(Tensor(both), batch.trg_lengths, enforce_sorted=False)
+            given, targets = (Tensor(column) for column in words.data.array.T)
+            outputs = self._decode(words._replace(data=given), batch.trg_lengths, state, teacher_forcing_ratio)
+            layer = self.decoder.fc_out
             return F.linear_cross_entropy(
                 outputs, layer.weight, layer.bias, targets, reduction="sum", label_smoothing=label_smoothing
             )
 
-    def _decode(self, batch: Batch, state: State, teacher_forcing_ratio: float) -> Tensor:
-        """The decoder's outputs (T,N,H). A step that follows a right word does not wait for the one before it: each run
+    def _decode(self, given: PackedSequence, lengths: Array, state: State, teacher_forcing_ratio: float) -> Tensor:
+        """The decoder's outputs (P,H). A step that follows a right word does not wait for the one before it: each run
         of them is one piece, and what is recorded is one call over all steps."""
-        runs = list(forced_runs(len(batch.trg_input), teacher_forcing_ratio))
+        sizes = given.batch_sizes.array  # the sentences of a step are the first ones of the step before
+        runs = list(forced_runs(len(sizes), teacher_forcing_ratio))
         if len(runs) == 1:
-            return self.decoder(Tensor(batch.trg_input), state, batch.trg_lengths)[0]
-        words = batch.trg_input.copy()
-        pieces = DecoderInPieces(self.decoder, state, len(words), batch.trg_lengths)
+            return self.decoder(given, state)[0].data
+        words, first = given.data.array.copy(), np.cumsum([0, *sizes])
+        pieces, layer = DecoderInPieces(self.decoder, state, lengths), self.decoder.fc_out
         for start, end in runs:
-            outputs = pieces.extend(words[start:end])
-            if end < len(words):
-                words[end] = self._guesses(outputs[-1], batch.trg_lengths > end)
+            outputs = pieces.extend(words[first[start] : first[end]])
+            if end < len(sizes):
+                going_on = outputs[len(outputs) - sizes[end - 1] :][: sizes[end]]
+                guesses = F.linear_argmax(Tensor(going_on), layer.weight, layer.bias)
+                words[first[end] : first[end + 1]] = guesses.array
         return pieces.finish(words)
-
-    def _guesses(self, outputs: Array, going_on: Array) -> Array:
-        """The likeliest word of each sentence that goes on, padding for the others: outputs (N,H), going_on (N,)."""
-        guesses = np.full(len(going_on), PAD_ID)
-        layer = self.decoder.fc_out
-        guesses[going_on] = F.linear_argmax(Tensor(outputs[going_on]), layer.weight, layer.bias).array
-        return guesses
 
 
 def forced_runs(num_steps: int, teacher_forcing_ratio: float) -> Iterator[tuple[int, int]]:

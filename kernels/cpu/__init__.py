@@ -7,7 +7,7 @@ two to five times slower than either alone.
 Arguments are checked by `kernels` and arrive C-contiguous. Same files and names as `kernels.reference`.
 """
 
-from kernels.cpu.adam import adam_replay, adam_rows_step, adam_scalars, adam_step
+from kernels.cpu.adam import adam_replay, adam_rows_step, adam_scalars, adam_step, adam_step_all
 from kernels.cpu.clipping import sum_of_squares
 from kernels.cpu.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from kernels.cpu.decoding import beam_decode, greedy_decode, pack_decoder
@@ -26,6 +26,7 @@ __all__ = [
     "adam_rows_step",
     "adam_scalars",
     "adam_step",
+    "adam_step_all",
     "beam_decode",
     "cross_entropy_backward",
     "cross_entropy_forward",

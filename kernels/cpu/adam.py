@@ -4,11 +4,17 @@ Every loop here rounds each operation on its own, in the order of `kernels.refer
 date later, by another loop, has the same bits as one that was updated at every step.
 """
 
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
 import numpy as np
 
 from kernels.adam_scalars import adam_scalars
 from kernels.cpu.chunks import CHUNK, rows_per_chunk, run_chunks
+from kernels.cpu.gemm import Task
 from kernels.cpu.jit import jit_exact
+from kernels.threads import chunks, run_all
 
 SHRINK, L2, BETA1, BETA2, STEP_SIZE, EPS = 0, 1, 2, 4, 6, 8  # columns of `adam_scalars`
 _BETWEEN_LOOKS = 16  # steps of a replay between two looks whether the row has come to rest
@@ -59,9 +65,36 @@ def adam_step(
     grad_scale: float = 1.0,
 ) -> None:
     """See `kernels.adam_step`."""
-    scalars = adam_scalars(step, lr, beta1, beta2, eps, weight_decay, decoupled).astype(param.dtype)
-    flat = [array.reshape(-1) for array in (param, grad, m, v)]
-    run_chunks(_update_chunk, param.size, CHUNK, *flat, scalars, param.dtype.type(grad_scale))
+    numbers = step, lr, beta1, beta2, eps, weight_decay, decoupled, grad_scale
+    adam_step_all([param], [grad], [m], [v], *numbers)
+
+
+def adam_step_all(
+    params: Sequence[np.ndarray],
+    grads: Sequence[np.ndarray],
+    m: Sequence[np.ndarray],
+    v: Sequence[np.ndarray],
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    grad_scale: float = 1.0,
+) -> None:
+    """See `kernels.adam_step_all`. One round of threads for all arrays."""
+    if not params:
+        return
+    dtype = params[0].dtype
+    scalars = adam_scalars(step, lr, beta1, beta2, eps, weight_decay, decoupled).astype(dtype)
+    update: Any = _update_chunk
+    tasks: list[Task] = []
+    for arrays in zip(params, grads, m, v, strict=True):
+        flat = [array.reshape(-1) for array in arrays]
+        parts = chunks(flat[0].size, CHUNK)
+        tasks += [partial(update, *flat, scalars, dtype.type(grad_scale), *part) for part in parts]
+    run_all(tasks)
 
 
 @jit_exact

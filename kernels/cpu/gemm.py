@@ -24,7 +24,7 @@ from kernels.threads import chunks, run_all
 
 # Below so many multiply-adds, or numbers copied, waking a thread costs more than it saves.
 SERIAL_WORK, SERIAL_COPY = 1 << 21, 1 << 18
-
+TASK_WORK = 1 << 23  # threads take turns to fetch tasks, so one should be worth several times the fetching
 
 Task = Callable[[], None]
 
@@ -121,11 +121,14 @@ def multiplying(matrix: np.ndarray, transposed: bool, b: Packed, out: np.ndarray
 
 
 def _split(rows: int, b: Packed) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Row ranges and column ranges whose pairs are the tasks: enough work each, and a few for every thread."""
-    if rows * b.depth * b.columns < 2 * SERIAL_WORK:
+    """Row ranges and column ranges whose pairs are the tasks: enough work each, and a few for every thread.
+
+    Columns are divided only if there are few blocks of rows, for each of their tasks packs its rows of A anew.
+    """
+    work, blocks = rows * b.depth * b.columns, -(-rows // ROW_BLOCK)
+    if work < 2 * SERIAL_WORK:
         return [(0, rows)], [(0, b.columns)]
-    row_parts = list(chunks(rows, ROW_BLOCK))
-    width, pieces = panel_columns(b.panels), max(1, 8 // len(row_parts))
+    tasks, width = max(2, work // TASK_WORK), panel_columns(b.panels)
+    pieces = max(1, min(tasks, 8) // blocks)
     columns = -(-b.columns // (width * pieces)) * width
-    least = -(-SERIAL_WORK // (min(rows, ROW_BLOCK) * b.depth * width)) * width
-    return row_parts, list(chunks(b.columns, max(columns, least)))
+    return list(chunks(rows, ROW_BLOCK * max(1, blocks // tasks))), list(chunks(b.columns, columns))

@@ -14,17 +14,17 @@ from kernels.cpu.jit import jit
 from kernels.cpu.lstm import num_shares
 from kernels.cpu.product import multiply_rows, workspace
 from kernels.cpu.sums import summing
-from kernels.packing import Packing, pack_lengths
+from kernels.packing import Packing, packing_of
 from kernels.threads import run, run_all
 
 
 class GRUCache(NamedTuple):
     """What the backward needs."""
 
-    x: np.ndarray  # (P, I) packed; the input itself where no row has padding
+    x: np.ndarray  # (P, I) packed; the input itself where it is so given or no row has padding
     gates: np.ndarray  # (P, 3H) packed, activated, blocks r z n
     hidden_n: np.ndarray  # (P, H) packed, the recurrent part of n before the reset gate
-    h: np.ndarray  # (N + P, H) state buffer; y shares it where no row has padding
+    h: np.ndarray  # (N + P, H) state buffer; y shares it where x is packed or no row has padding
     packing: Packing
     weight_ih: np.ndarray  # (3H, I)
     weight_hh: np.ndarray  # (3H, H)
@@ -32,9 +32,14 @@ class GRUCache(NamedTuple):
     bf16: bool
 
     @property
-    def output_shape(self) -> tuple[int, int, int]:
-        """(T, N, H), the shape of y."""
-        return self.packing.num_steps, self.packing.batch_size, self.h.shape[1]
+    def output_shape(self) -> tuple[int, ...]:
+        """Of y: (T, N, H), or (P, H) for a packed x."""
+        return self.packing.shape(self.h.shape[1])
+
+    @property
+    def batch_size(self) -> int:
+        """N."""
+        return self.packing.batch_size
 
 
 @jit
@@ -147,8 +152,8 @@ def gru_forward(
     bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, GRUCache]:
     """See `kernels.gru_forward`."""
-    num_steps, batch_size, _ = x.shape
-    packing = pack_lengths(lengths, num_steps, batch_size)
+    batch_size = len(h0)
+    packing = packing_of(x, lengths, batch_size)
     tokens = packing.pack(x)
     gates = np.empty((packing.num_tokens, weight_hh.shape[0]), x.dtype)
     multiply(tokens, False, pack(weight_ih, True, bf16), gates)
@@ -157,7 +162,7 @@ def gru_forward(
     no_bias = np.zeros(gates.shape[1], gates.dtype)
     biases = (no_bias if bias is None else bias for bias in (bias_ih, bias_hh))
     recurrent, shares = pack(weight_hh, True, bf16), num_shares(packing, gates.size * h.shape[1])
-    arrays = (packing.steps, gates, hidden_n, h, *biases, recurrent.panels, batch_size)
+    arrays: Any = (packing.steps, gates, hidden_n, h, *biases, recurrent.panels, batch_size)
     run(lambda share: _forward_rows(share, shares, *arrays), shares)
     cache = GRUCache(tokens, gates, hidden_n, h, packing, weight_ih, weight_hh, bias_ih is not None, bf16)
     return packing.unpack(h[batch_size:]), packing.last_states(h), cache

@@ -15,7 +15,7 @@ from kernels.cpu.gemm import SERIAL_WORK, Packed, multiply, multiplying, pack, p
 from kernels.cpu.jit import jit
 from kernels.cpu.product import multiply_rows, workspace
 from kernels.cpu.sums import summing
-from kernels.packing import Packing, pack_lengths
+from kernels.packing import Packing, pack_lengths, packing_of
 from kernels.threads import get_num_threads, run_all
 from kernels.threads import run as run_tasks
 
@@ -25,7 +25,7 @@ LEAST_ROWS = 4  # rows of a step that one thread should have; with fewer, readin
 class LSTMCache(NamedTuple):
     """What the backward needs; tanh(c) and h = o * tanh(c) are computed again rather than kept."""
 
-    x: np.ndarray  # (P, I) packed; the input itself where no row has padding
+    x: np.ndarray  # (P, I) packed; the input itself where it is so given or no row has padding
     gates: np.ndarray  # (P, 4H) packed, activated, blocks i f g o
     h0: np.ndarray  # (N, H) in sorted order
     c: np.ndarray  # (N + P, H) state buffer
@@ -34,18 +34,24 @@ class LSTMCache(NamedTuple):
     weight_hh: np.ndarray  # (4H, H)
     has_bias: bool
     bf16: bool
+    owns_x: bool  # whether x is nobody else's
 
     @property
-    def output_shape(self) -> tuple[int, int, int]:
-        """(T, N, H), the shape of y."""
-        return self.packing.num_steps, self.packing.batch_size, self.h0.shape[1]
+    def output_shape(self) -> tuple[int, ...]:
+        """Of y: (T, N, H), or (P, H) for a packed x."""
+        return self.packing.shape(self.h0.shape[1])
+
+    @property
+    def batch_size(self) -> int:
+        """N."""
+        return self.packing.batch_size
 
 
 class LSTMRun(NamedTuple):
     """A layer on its way through the steps: the cache that it fills, all h, and the weights in panels."""
 
     cache: LSTMCache
-    h: np.ndarray  # (N + P, H) state buffer; y shares it where no row has padding
+    h: np.ndarray  # (N + P, H) state buffer; y shares it where x is packed or no row has padding
     input_part: Packed
     recurrent: Packed
     bias: np.ndarray  # (4H,)
@@ -183,10 +189,11 @@ def _start(
 ) -> LSTMRun:
     """tokens (P, I), or None for a buffer to be filled step by step."""
     gates = np.empty((packing.num_tokens, len(weight_hh)), h0.dtype)
+    owns_x = tokens is None or packing.copies
     tokens = np.empty((packing.num_tokens, weight_ih.shape[1]), h0.dtype) if tokens is None else tokens
     c, h = packing.state_buffer(c0), packing.state_buffer(h0)
     initial = h[: packing.batch_size].copy()  # h itself need not outlive the forward
-    cache = LSTMCache(tokens, gates, initial, c, packing, weight_ih, weight_hh, bias is not None, bf16)
+    cache = LSTMCache(tokens, gates, initial, c, packing, weight_ih, weight_hh, bias is not None, bf16, owns_x)
     bias = np.zeros(gates.shape[1], gates.dtype) if bias is None else bias
     input_part, recurrent = pack_all((weight_ih, True), (weight_hh, True), bf16=bf16)
     return LSTMRun(cache, h, input_part, recurrent, bias)
@@ -212,14 +219,16 @@ def lstm_start(
     num_steps: int,
     lengths: np.ndarray | None = None,
     bf16: bool = False,
+    packed: bool = False,
 ) -> LSTMRun:
     """See `kernels.lstm_start`."""
-    return _start(None, h0, c0, weight_ih, weight_hh, bias, pack_lengths(lengths, num_steps, len(h0)), bf16)
+    packing = pack_lengths(lengths, num_steps, len(h0))._replace(given_packed=packed)
+    return _start(None, h0, c0, weight_ih, weight_hh, bias, packing, bf16)
 
 
 def lstm_continue(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray:
     """See `kernels.lstm_continue`."""
-    cache, packing, stop = run.cache, run.cache.packing, start + len(x)
+    cache, packing, stop = run.cache, run.cache.packing, run.cache.packing.stop(x, start)
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
     cache.x[first:last] = packing.pack(x, start)
     _advance(run, start, stop)
@@ -245,9 +254,9 @@ def lstm_forward(
     bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
     """See `kernels.lstm_forward`."""
-    packing = pack_lengths(lengths, len(x), len(h0))
+    packing = packing_of(x, lengths, len(h0))
     run = _start(packing.pack(x), h0, c0, weight_ih, weight_hh, bias, packing, bf16)
-    _advance(run, 0, len(x))
+    _advance(run, 0, packing.num_steps)
     return lstm_finish(run)
 
 
@@ -268,15 +277,14 @@ def lstm_backward(
     dy: np.ndarray | None, dh_n: np.ndarray | None, dc_n: np.ndarray | None, cache: LSTMCache, consume: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """See `kernels.lstm_backward`."""
-    x, gates, h0, c, packing, weight_ih, weight_hh, has_bias, bf16 = cache
+    x, gates, h0, c, packing, weight_ih, weight_hh, has_bias, bf16, owns_x = cache
     dh = np.zeros_like(h0) if dh_n is None else packing.sort(dh_n)  # h_n = last_states(h)
     dc = np.zeros_like(h0) if dc_n is None else packing.sort(dc_n)  # c_n = last_states(c)
     dgates, h = (gates, c) if consume else (np.empty_like(gates), c.copy())
     _recurrence_backward(dy, dh, dc, dgates, h, cache)
     states, dweight_hh = pack(packing.previous_states(h), False, bf16), np.empty_like(weight_hh)
     weights, inputs = pack_all((weight_ih, False), (x, False), bf16=bf16)
-    # The input is in panels by now; a packed copy of it is nobody else's.
-    dx = x if consume and packing.rows is not None else np.empty_like(x)
+    dx = x if consume and owns_x else np.empty_like(x)  # x is in panels by now
     dweight_ih, dbias = np.empty_like(weight_ih), np.empty(len(weight_ih), x.dtype) if has_bias else None
     run_all(
         multiplying(dgates, True, states, dweight_hh),  # gates = x @ weight_ih.T + h_prev @ weight_hh.T + bias

@@ -4,7 +4,7 @@ The docstrings here are the contract of every backend. Checks look at shapes and
 arrays.
 """
 
-from kernels.dispatch.adam import adam_replay, adam_rows_step, adam_scalars, adam_step
+from kernels.dispatch.adam import adam_replay, adam_rows_step, adam_scalars, adam_step, adam_step_all
 from kernels.dispatch.backend import backend_for
 from kernels.dispatch.decoding import beam_decode, greedy_decode, pack_decoder
 from kernels.dispatch.embedding import embedding_backward, embedding_forward
@@ -33,6 +33,7 @@ __all__ = [
     "adam_rows_step",
     "adam_scalars",
     "adam_step",
+    "adam_step_all",
     "backend_for",
     "beam_decode",
     "cross_entropy_backward",

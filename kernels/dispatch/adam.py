@@ -1,6 +1,8 @@
 """Adam's updates of parameters in place: whole arrays, some rows, and the replay of steps that rows have missed."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,10 +25,7 @@ def adam_scalars(
     Raises:
         ValueError: a number out of its range.
     """
-    name = "adam_scalars"
-    check_range(name, "step", step, 1, math.inf)
-    for beta_name, beta in (("beta1", beta1), ("beta2", beta2)):
-        check_range(name, beta_name, beta, 0.0, math.nextafter(1.0, 0.0))
+    _check_numbers("adam_scalars", step, beta1, beta2)
     return backend_for().adam_scalars(step, lr, beta1, beta2, eps, weight_decay, decoupled)
 
 
@@ -67,15 +66,64 @@ def adam_step(
     """
     name = "adam_step"
     backend = backend_for(param=param, grad=grad, m=m, v=v)
-    check_dtypes(name, param=param, grad=grad, m=m, v=v)
-    for array_name, array in (("grad", grad), ("m", m), ("v", v)):
-        check_shape(name, array_name, array, param.shape, "param.shape", param=param.shape)
-    check_range(name, "step", step, 1, math.inf)
-    for beta_name, beta in (("beta1", beta1), ("beta2", beta2)):
-        check_range(name, beta_name, beta, 0.0, math.nextafter(1.0, 0.0))
+    _check_arrays(name, param, grad, m, v)
+    _check_numbers(name, step, beta1, beta2)
     with updating(param, m, v) as (work_param, work_m, work_v):
         numbers = step, lr, beta1, beta2, eps, weight_decay, decoupled, grad_scale
         backend.adam_step(work_param, contiguous(grad), work_m, work_v, *numbers)
+
+
+def adam_step_all(
+    params: Sequence[np.ndarray],
+    grads: Sequence[np.ndarray],
+    m: Sequence[np.ndarray],
+    v: Sequence[np.ndarray],
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    grad_scale: float = 1.0,
+) -> None:
+    """`adam_step` of many arrays, to the same bits; what a call costs beside the arithmetic is paid once for all.
+
+    Args:
+        params, grads, m, v: lists of equal length; item by item as in `adam_step`, all of one dtype.
+        others: as in `adam_step`.
+
+    Raises:
+        TypeError, ValueError: a dtype, a shape, a number out of its range, or lists of unequal lengths.
+    """
+    name = "adam_step_all"
+    backend = backend_for(*params, *grads, *m, *v)
+    if not len(params) == len(grads) == len(m) == len(v):
+        counts = f"{len(grads)}, {len(m)} and {len(v)}"
+        raise ValueError(f"{name}: grads, m and v hold {counts} arrays; expected {len(params)} as params")
+    for arrays in zip(params, grads, m, v, strict=True):
+        _check_arrays(name, *arrays, dtype=params[0].dtype)
+    _check_numbers(name, step, beta1, beta2)
+    numbers = step, lr, beta1, beta2, eps, weight_decay, decoupled, grad_scale
+    count = len(params)
+    with updating(*params, *m, *v) as works:
+        moments = works[count : 2 * count], works[2 * count :]
+        backend.adam_step_all(works[:count], [contiguous(grad) for grad in grads], *moments, *numbers)
+
+
+def _check_arrays(name: str, param: Any, grad: Any, m: Any, v: Any, dtype: Any = None) -> None:
+    """Four arrays of one shape and dtype, which is `dtype` where that is given."""
+    check_dtypes(name, param=param, grad=grad, m=m, v=v)
+    for array_name, array in (("grad", grad), ("m", m), ("v", v)):
+        check_shape(name, array_name, array, param.shape, "param.shape", param=param.shape)
+    if dtype is not None and param.dtype != dtype:
+        raise TypeError(f"{name}: params hold dtypes {dtype} and {param.dtype}; expected one dtype in a call")
+
+
+def _check_numbers(name: str, step: int, beta1: float, beta2: float) -> None:
+    check_range(name, "step", step, 1, math.inf)
+    for beta_name, beta in (("beta1", beta1), ("beta2", beta2)):
+        check_range(name, beta_name, beta, 0.0, math.nextafter(1.0, 0.0))
 
 
 def adam_rows_step(

@@ -1,5 +1,8 @@
 """Which backend serves a call: the type of its arrays decides."""
 
+from functools import cache
+from importlib import import_module
+from itertools import chain
 from types import ModuleType
 from typing import Any
 
@@ -16,12 +19,19 @@ def backend_for(*arrays: Any, **named: Any) -> ModuleType:
         TypeError: an argument that is no array, or two array types in one call.
         NotImplementedError: CuPy arrays, whose kernels are not part of this version.
     """
-    if all(array is None or type(array) is np.ndarray for array in (*arrays, *named.values())):
-        from kernels import cpu
-
-        return cpu
+    for array in chain(arrays, named.values()):
+        if array is not None and type(array) is not np.ndarray:
+            break
+    else:
+        return _cpu()
     arguments = {f"argument {position}": array for position, array in enumerate(arrays)} | named
     raise _backend_error({name: array for name, array in arguments.items() if array is not None})
+
+
+@cache
+def _cpu() -> ModuleType:
+    """Imported at the first call: Numba takes a while."""
+    return import_module("kernels.cpu")
 
 
 def _backend_error(arguments: dict[str, Any]) -> Exception:

@@ -26,20 +26,22 @@ def lstm_forward(
     lengths: np.ndarray | None = None,
     bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
-    """One LSTM layer over a padded batch. Equations: `kernels.reference.lstm`.
+    """One LSTM layer over a batch of sequences. Equations: `kernels.reference.lstm`.
 
     Args:
-        x: (T, N, I) float32 or float64; what lies past a row's length is never used. T and N may be 0.
+        x: float32 or float64, padded (T, N, I): what lies past a row's length is never used, T and N may be 0. Or
+            packed (P, I), the P real tokens step by step, in each step the longest row first, equally long ones in
+            the order of the batch.
         h0: (N, H) initial hidden state, dtype of x.
         c0: (N, H) initial cell state, dtype of x.
         weight_ih: (4H, I), blocks i, f, g, o, dtype of x.
         weight_hh: (4H, H), likewise.
         bias: (4H,), likewise, or None for no bias.
-        lengths: (N,) integers in 0..T, tokens of each row, or None where every row has T.
+        lengths: (N,) integers in 0..T, tokens of each row, or None where every row has T; needed where x is packed.
         bf16: products of bfloat16-rounded operands, summed in float32, here and in the backward; float64 ignores it.
 
     Returns:
-        y: (T, N, H) hidden states, zero past a row's length. May share memory with the cache.
+        y: (T, N, H) hidden states, zero past a row's length; (P, H) where x is packed. May share memory with the cache.
         h_n: (N, H) hidden state after the last real token; h0 where the length is 0.
         c_n: (N, H) cell state, likewise.
         cache: for `lstm_backward`.
@@ -67,11 +69,13 @@ def lstm_start(
     num_steps: int,
     lengths: np.ndarray | None = None,
     bf16: bool = False,
+    packed: bool = False,
 ) -> Any:
     """Begin an LSTM layer whose input comes in pieces, each of which may depend on the output of those before.
 
     Args:
         num_steps: T, steps of all pieces together.
+        packed: pieces come packed, and so do the results.
         others: as in `lstm_forward`.
 
     Returns:
@@ -89,35 +93,37 @@ def lstm_start(
     x = np.broadcast_to(h0.dtype.type(0), (num_steps, len(h0), weight_ih.shape[1]))  # the shape of what will come
     check_recurrent(name, 4, x, h0, weight_ih, weight_hh, {"bias": bias}, lengths)
     check_shape(name, "c0", c0, h0.shape, "(N, hidden_size)", h0=h0.shape)
-    return backend.lstm_start(*map(contiguous, arrays.values()), num_steps, lengths, bf16)
+    return backend.lstm_start(*map(contiguous, arrays.values()), num_steps, lengths, bf16, packed)
 
 
 def lstm_continue(x: np.ndarray, start: int, run: Any) -> np.ndarray:
     """The next steps of a layer.
 
     Args:
-        x: (S, N, I) input of steps start .. start + S - 1, dtype of the run.
+        x: (S, N, I) input of steps start .. start + S - 1, dtype of the run; packed, the tokens of whole steps.
         start: number of steps done so far; pieces come in order, without gaps.
         run: of `lstm_start`, changed.
 
     Returns:
-        y: (S, N, H) hidden states, zero past a row's length.
+        y: (S, N, H) hidden states, zero past a row's length; packed as x is.
 
     Raises:
         TypeError, ValueError: another dtype or shape, or steps past the run's end.
     """
-    name, cache = "lstm_continue", run.cache
+    name, cache, packing = "lstm_continue", run.cache, run.cache.packing
     backend = backend_for(x=x, gates=cache.gates)
     check_dtypes(name, run=cache.gates, x=x)
-    check_rank(name, "x", x, 3, "(S, N, I)")
-    num_steps, batch_size, _ = cache.output_shape
-    check_shape(name, "x", x, (len(x), batch_size, cache.x.shape[-1]), "(S, N, I)", run=cache.output_shape)
-    check_range(name, "start", start, 0, num_steps - len(x))
+    rest, formula = cache.output_shape[1:-1], "(., I)" if packing.given_packed else "(S, N, I)"
+    check_rank(name, "x", x, len(cache.output_shape), formula)
+    check_shape(name, "x", x, (len(x), *rest, cache.x.shape[-1]), formula, run=cache.output_shape)
+    check_range(name, "start", start, 0, packing.num_steps)
+    if packing.stop(x, start) < 0:
+        raise ValueError(f"{name}: x has shape {x.shape}; expected whole steps from {start} to {packing.num_steps}")
     return backend.lstm_continue(contiguous(x), start, run)
 
 
 def lstm_finish(run: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
-    """End a layer after its last step: y (T, N, H), h_n, c_n (N, H) and the cache, as from `lstm_forward`.
+    """End a layer after its last step: y, h_n, c_n and the cache, as from `lstm_forward`.
 
     Args:
         run: of `lstm_start`, all of whose steps are done.
@@ -131,14 +137,14 @@ def lstm_backward(
     """Gradients of one LSTM layer.
 
     Args:
-        dy: (T, N, H) gradient of the loss with respect to y, or None for zero; ignored past a row's length.
+        dy: of the shape of y, gradient of the loss with respect to it, or None for zero; ignored past a row's length.
         dh_n: (N, H) gradient with respect to h_n, or None for zero.
         dc_n: (N, H) gradient with respect to c_n, or None for zero.
         cache: of the `lstm_forward` call.
         consume: the cache may be overwritten, for it is not needed again; saves an array of the size of the gates.
 
     Returns:
-        Gradients with respect to x (T, N, I), zero past a row's length; h0 (N, H); c0 (N, H); weight_ih (4H, I);
+        Gradients with respect to x, zero past a row's length; h0 (N, H); c0 (N, H); weight_ih (4H, I);
         weight_hh (4H, H); bias (4H,), or None where the forward had no bias.
 
     Raises:
@@ -147,7 +153,7 @@ def lstm_backward(
     name = "lstm_backward"
     backend = backend_for(dy=dy, dh_n=dh_n, dc_n=dc_n, gates=cache.gates)
     check_dtypes(name, cache=cache.gates, dy=dy, dh_n=dh_n, dc_n=dc_n)
-    check_output_gradients(name, cache.output_shape, dy, {"dh_n": dh_n, "dc_n": dc_n})
+    check_output_gradients(name, cache, dy, {"dh_n": dh_n, "dc_n": dc_n})
     return backend.lstm_backward(contiguous(dy), contiguous(dh_n), contiguous(dc_n), cache, consume)
 
 
@@ -161,20 +167,20 @@ def gru_forward(
     lengths: np.ndarray | None = None,
     bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, Any]:
-    """One GRU layer over a padded batch. Equations: `kernels.reference.gru`.
+    """One GRU layer over a batch of sequences. Equations: `kernels.reference.gru`.
 
     Args:
-        x: (T, N, I) float32 or float64; what lies past a row's length is never used. T and N may be 0.
+        x: float32 or float64, padded (T, N, I) or packed (P, I), as in `lstm_forward`.
         h0: (N, H) initial hidden state, dtype of x.
         weight_ih: (3H, I), blocks r, z, n, dtype of x.
         weight_hh: (3H, H), likewise.
         bias_ih: (3H,), likewise, or None together with bias_hh.
         bias_hh: (3H,), likewise; its n block lies inside the reset gate's product.
-        lengths: (N,) integers in 0..T, tokens of each row, or None where every row has T.
+        lengths: (N,) integers in 0..T, tokens of each row, or None where every row has T; needed where x is packed.
         bf16: products of bfloat16-rounded operands, summed in float32, here and in the backward; float64 ignores it.
 
     Returns:
-        y: (T, N, H) hidden states, zero past a row's length. May share memory with the cache.
+        y: (T, N, H) hidden states, zero past a row's length; (P, H) where x is packed. May share memory with the cache.
         h_n: (N, H) hidden state after the last real token; h0 where the length is 0.
         cache: for `gru_backward`.
 
@@ -200,12 +206,12 @@ def gru_backward(
     """Gradients of one GRU layer.
 
     Args:
-        dy: (T, N, H) gradient of the loss with respect to y, or None for zero; ignored past a row's length.
+        dy: of the shape of y, gradient of the loss with respect to it, or None for zero; ignored past a row's length.
         dh_n: (N, H) gradient with respect to h_n, or None for zero.
         cache: of the `gru_forward` call.
 
     Returns:
-        Gradients with respect to x (T, N, I), zero past a row's length; h0 (N, H); weight_ih (3H, I); weight_hh (3H,
+        Gradients with respect to x, zero past a row's length; h0 (N, H); weight_ih (3H, I); weight_hh (3H,
         H); bias_ih (3H,) and bias_hh (3H,), or None where the forward had no biases.
 
     Raises:
@@ -214,5 +220,5 @@ def gru_backward(
     name = "gru_backward"
     backend = backend_for(dy=dy, dh_n=dh_n, gates=cache.gates)
     check_dtypes(name, cache=cache.gates, dy=dy, dh_n=dh_n)
-    check_output_gradients(name, cache.output_shape, dy, {"dh_n": dh_n})
+    check_output_gradients(name, cache, dy, {"dh_n": dh_n})
     return backend.gru_backward(contiguous(dy), contiguous(dh_n), cache)

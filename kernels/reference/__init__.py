@@ -4,7 +4,7 @@ No packing, no buffers, no tricks: padding is masked with `np.where`, so that a 
 paper and a test can check every other backend against this one. Arguments are not checked here; `kernels` does that.
 """
 
-from kernels.reference.adam import adam_replay, adam_rows_step, adam_scalars, adam_step
+from kernels.reference.adam import adam_replay, adam_rows_step, adam_scalars, adam_step, adam_step_all
 from kernels.reference.clipping import sum_of_squares
 from kernels.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from kernels.reference.decoding import beam_decode, greedy_decode, pack_decoder
@@ -23,6 +23,7 @@ __all__ = [
     "adam_rows_step",
     "adam_scalars",
     "adam_step",
+    "adam_step_all",
     "beam_decode",
     "cross_entropy_backward",
     "cross_entropy_forward",

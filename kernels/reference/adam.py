@@ -8,6 +8,8 @@ The operations stand in the order in which every backend rounds them: results ar
 Source: Kingma and Ba (2015), algorithm 1; Loshchilov and Hutter (2019) for the decoupled weight decay.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from kernels.adam_scalars import adam_scalars
@@ -38,6 +40,25 @@ def adam_step(
     """See `kernels.adam_step`."""
     scalars = adam_scalars(step, lr, beta1, beta2, eps, weight_decay, decoupled)
     _update(param, grad * param.dtype.type(grad_scale), m, v, scalars)
+
+
+def adam_step_all(
+    params: Sequence[np.ndarray],
+    grads: Sequence[np.ndarray],
+    m: Sequence[np.ndarray],
+    v: Sequence[np.ndarray],
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    grad_scale: float = 1.0,
+) -> None:
+    """See `kernels.adam_step_all`."""
+    for arrays in zip(params, grads, m, v, strict=True):
+        adam_step(*arrays, step, lr, beta1, beta2, eps, weight_decay, decoupled, grad_scale)
 
 
 def adam_rows_step(

@@ -1,18 +1,19 @@
-"""One GRU layer over a padded batch, and its gradient.
+"""One GRU layer over a batch of sequences, and its gradient.
 
     r, z = sigmoid(a_r + b_r), sigmoid(a_z + b_z),  n = tanh(a_n + r b_n)
     a = W_ih x_t + bias_ih,  b = W_hh h_{t-1} + bias_hh
     h_t = (1 - z) n + z h_{t-1}
 
 Source: Cho et al. (2014), in the variant that applies the reset gate after the recurrent product.
-A row past its length keeps its state, emits zero, and sends no gradient anywhere.
+A row past its length keeps its state, emits zero, and sends no gradient anywhere. What comes packed is padded here, and
+goes packed.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from kernels.reference.lstm import live_mask, rows, sigmoid
+from kernels.reference.lstm import Places, live_mask, padded, rows, sigmoid, token_places
 from kernels.reference.precision import product
 
 
@@ -28,6 +29,7 @@ class GRUCache(NamedTuple):
     weight_hh: np.ndarray  # (3H, H)
     has_bias: bool
     bf16: bool
+    places: Places | None  # of the tokens, if x and y are packed
 
 
 def gru_step(
@@ -66,6 +68,8 @@ def gru_forward(
     bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, GRUCache]:
     """See `kernels.gru_forward`."""
+    places = None if x.ndim == 3 or lengths is None else token_places(lengths)
+    x = x if places is None or lengths is None else padded(x, places, max(lengths, default=0), len(h0))
     num_steps, batch_size, _ = x.shape
     live = live_mask(lengths, num_steps, batch_size)
     x = np.where(live, x, 0)
@@ -78,15 +82,17 @@ def gru_forward(
         hidden_part = product(h[t], weight_hh.T, bf16) + (0 if bias_hh is None else bias_hh)
         gates[t], hidden_n[t], h_new = gru_step(input_part, hidden_part, h[t])
         h[t + 1] = np.where(live[t], h_new, h[t])
-    cache = GRUCache(x, gates, hidden_n, h, live, weight_ih, weight_hh, bias_ih is not None, bf16)
-    return np.where(live, h[1:], 0), h[-1].copy(), cache
+    cache = GRUCache(x, gates, hidden_n, h, live, weight_ih, weight_hh, bias_ih is not None, bf16, places)
+    y = np.where(live, h[1:], 0)
+    return y if places is None else y[places], h[-1].copy(), cache
 
 
 def gru_backward(
     dy: np.ndarray | None, dh_n: np.ndarray | None, cache: GRUCache
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
     """See `kernels.gru_backward`."""
-    x, gates, hidden_n, h, live, weight_ih, weight_hh, has_bias, bf16 = cache
+    x, gates, hidden_n, h, live, weight_ih, weight_hh, has_bias, bf16, places = cache
+    dy = dy if dy is None or places is None else padded(dy, places, *gates.shape[:2])  # y[places]
     dy = np.zeros_like(h[1:]) if dy is None else np.where(live, dy, 0)  # y = where(live, h[1:], 0)
     dh = np.zeros_like(h[0]) if dh_n is None else dh_n  # h_n = h[-1]
     dinput, dhidden = np.zeros_like(gates), np.zeros_like(gates)
@@ -100,4 +106,5 @@ def gru_backward(
     dweight_hh = product(rows(dhidden).T, rows(h[:-1]), bf16)  # hidden_part = h[t] @ weight_hh.T + bias_hh
     dbias_ih = dinput.sum(axis=(0, 1)) if has_bias else None  # input_part = ... + bias_ih
     dbias_hh = dhidden.sum(axis=(0, 1)) if has_bias else None  # hidden_part = ... + bias_hh
+    dx = dx if places is None else dx[places]  # x = padded(tokens, places, ...)
     return dx, np.array(dh), dweight_ih, dweight_hh, dbias_ih, dbias_hh

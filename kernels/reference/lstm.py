@@ -1,11 +1,12 @@
-"""One LSTM layer over a padded batch, and its gradient.
+"""One LSTM layer over a batch of sequences, and its gradient.
 
     i, f, o = sigmoid(a_i), sigmoid(a_f), sigmoid(a_o),  g = tanh(a_g),  a = W_ih x_t + W_hh h_{t-1} + b
     c_t = f c_{t-1} + i g
     h_t = o tanh(c_t)
 
 Source: Hochreiter and Schmidhuber (1997), with the forget gate of Gers, Schmidhuber and Cummins (2000).
-A row past its length keeps its state, emits zero, and sends no gradient anywhere.
+A row past its length keeps its state, emits zero, and sends no gradient anywhere. What comes packed is padded here, and
+goes packed.
 """
 
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.reference.precision import product
+
+Places = tuple[np.ndarray, np.ndarray]  # (P,) step and row of each token
 
 
 class LSTMCache(NamedTuple):
@@ -27,11 +30,7 @@ class LSTMCache(NamedTuple):
     weight_hh: np.ndarray  # (4H, H)
     has_bias: bool
     bf16: bool
-
-    @property
-    def output_shape(self) -> tuple[int, int, int]:
-        """(T, N, H), the shape of y."""
-        return self.gates.shape[0], self.gates.shape[1], self.h.shape[2]
+    places: Places | None  # of the tokens, if x and y are packed
 
 
 def sigmoid(a: np.ndarray) -> np.ndarray:
@@ -44,6 +43,21 @@ def live_mask(lengths: np.ndarray | None, num_steps: int, batch_size: int) -> np
     if lengths is None:
         return np.ones((num_steps, batch_size, 1), dtype=bool)
     return np.arange(num_steps)[:, None, None] < lengths[None, :, None]
+
+
+def token_places(lengths: np.ndarray) -> Places:
+    """The order of packed tokens: step by step, in each step the longest row first, equally long ones as they come."""
+    order = sorted(range(len(lengths)), key=lambda n: -lengths[n])
+    places = [(t, n) for t in range(max(lengths, default=0)) for n in order if t < lengths[n]]
+    steps, rows = np.array(places, np.int64).reshape(-1, 2).T
+    return steps, rows
+
+
+def padded(tokens: np.ndarray, places: Places, num_steps: int, batch_size: int) -> np.ndarray:
+    """(P, F) -> (T, N, F), zero where there is no token."""
+    sequence = np.zeros((num_steps, batch_size, tokens.shape[1]), tokens.dtype)
+    sequence[places] = tokens
+    return sequence
 
 
 def rows(sequence: np.ndarray) -> np.ndarray:
@@ -92,6 +106,7 @@ def lstm_start(
     num_steps: int,
     lengths: np.ndarray | None = None,
     bf16: bool = False,
+    packed: bool = False,
 ) -> LSTMRun:
     """See `kernels.lstm_start`."""
     batch_size, input_size = len(h0), weight_ih.shape[1]
@@ -100,12 +115,24 @@ def lstm_start(
     gates = np.empty((num_steps, batch_size, weight_hh.shape[0]), h0.dtype)
     h, c = (np.empty((num_steps + 1, *state.shape), h0.dtype) for state in (h0, c0))
     h[0], c[0] = h0, c0
-    return LSTMRun(LSTMCache(x, gates, h, c, live, weight_ih, weight_hh, bias is not None, bf16), bias)
+    lengths = np.full(batch_size, num_steps) if lengths is None else lengths
+    places = token_places(lengths) if packed else None
+    return LSTMRun(LSTMCache(x, gates, h, c, live, weight_ih, weight_hh, bias is not None, bf16, places), bias)
 
 
 def lstm_continue(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray:
     """See `kernels.lstm_continue`."""
-    (tokens, gates, h, c, live, weight_ih, weight_hh, _, bf16), bias = run
+    if run.cache.places is None:
+        return _continue(x, start, run)
+    steps, columns = run.cache.places
+    first = int((steps < start).sum())
+    piece = steps[first : first + len(x)] - start, columns[first : first + len(x)]
+    return _continue(padded(x, piece, int(piece[0].max(initial=-1)) + 1, run.cache.h.shape[1]), start, run)[piece]
+
+
+def _continue(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray:
+    """The next steps of padded sequences (S, N, I)."""
+    (tokens, gates, h, c, live, weight_ih, weight_hh, _, bf16, _), bias = run
     stop = start + len(x)
     tokens[start:stop] = np.where(live[start:stop], x, 0)
     for t in range(start, stop):
@@ -118,8 +145,9 @@ def lstm_continue(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray:
 
 def lstm_finish(run: LSTMRun) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
     """See `kernels.lstm_finish`."""
-    h, c, live = run.cache.h, run.cache.c, run.cache.live
-    return np.where(live, h[1:], 0), h[-1].copy(), c[-1].copy(), run.cache
+    h, c, live, places = run.cache.h, run.cache.c, run.cache.live, run.cache.places
+    y = np.where(live, h[1:], 0)
+    return y if places is None else y[places], h[-1].copy(), c[-1].copy(), run.cache
 
 
 def lstm_forward(
@@ -133,7 +161,9 @@ def lstm_forward(
     bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
     """See `kernels.lstm_forward`."""
-    run = lstm_start(h0, c0, weight_ih, weight_hh, bias, len(x), lengths, bf16)
+    packed = x.ndim == 2
+    num_steps = max(lengths, default=0) if packed and lengths is not None else len(x)
+    run = lstm_start(h0, c0, weight_ih, weight_hh, bias, num_steps, lengths, bf16, packed)
     lstm_continue(x, 0, run)
     return lstm_finish(run)
 
@@ -142,7 +172,8 @@ def lstm_backward(
     dy: np.ndarray | None, dh_n: np.ndarray | None, dc_n: np.ndarray | None, cache: LSTMCache, consume: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """See `kernels.lstm_backward`."""
-    x, gates, h, c, live, weight_ih, weight_hh, has_bias, bf16 = cache
+    x, gates, h, c, live, weight_ih, weight_hh, has_bias, bf16, places = cache
+    dy = dy if dy is None or places is None else padded(dy, places, *gates.shape[:2])  # y[places]
     dy = np.zeros_like(h[1:]) if dy is None else np.where(live, dy, 0)  # y = where(live, h[1:], 0)
     dh = np.zeros_like(h[0]) if dh_n is None else dh_n  # h_n = h[-1]
     dc = np.zeros_like(c[0]) if dc_n is None else dc_n  # c_n = c[-1]
@@ -156,4 +187,5 @@ def lstm_backward(
     dweight_ih = product(rows(dgates).T, rows(x), bf16)  # gates_pre = x[t] @ weight_ih.T + ...
     dweight_hh = product(rows(dgates).T, rows(h[:-1]), bf16)  # gates_pre = ... + h[t] @ weight_hh.T
     dbias = dgates.sum(axis=(0, 1)) if has_bias else None  # gates_pre = ... + bias
+    dx = dx if places is None else dx[places]  # x = padded(tokens, places, ...)
     return dx, np.array(dh), np.array(dc), dweight_ih, dweight_hh, dbias

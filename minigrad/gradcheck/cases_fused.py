@@ -154,7 +154,7 @@ def _layer(op: Any, num_states: int, num_gates: int, **replaced: Any) -> Any:
 
 def _layer_errors(op: Any, num_states: int, num_gates: int) -> tuple[ErrorCase, ...]:
     wrong: list[tuple[dict[str, Any], type[Exception], str]] = [
-        ({"x": _zeros(4, 3)}, ValueError, r"x has shape \(4, 3\)"),
+        ({"x": _zeros(4, 3)}, ValueError, r"lengths is None; .* x is packed, \(4, 3\)"),
         ({"h0": _zeros(4, 2)}, ValueError, r"h0 has shape \(4, 2\)|x has shape \(4, 5, 3\)"),
         ({"weight_ih": _zeros(num_gates * 2, 4)}, ValueError, r"weight_ih has shape \(\d, 4\)"),
         ({"weight_hh": _zeros(7, 2)}, ValueError, r"weight_hh has shape \(7, 2\)"),

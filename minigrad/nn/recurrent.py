@@ -24,7 +24,15 @@ from minigrad.nn.checks import check_positive, check_probability, reject
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Parameter
 from minigrad.nn.rnn_layer import NONLINEARITIES, rnn_layer
-from minigrad.nn.utils.rnn import PackedSequence, as_lengths, pad_packed_sequence, repack_like, reverse_sequence
+from minigrad.nn.utils.rnn import (
+    PackedSequence,
+    as_lengths,
+    is_stably_sorted,
+    lengths_of,
+    pad_packed_sequence,
+    repack_like,
+    reverse_sequence,
+)
 from minigrad.tensor import Tensor
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -35,6 +43,7 @@ class _Gated(Module):
     """What layers and cells share: a layer op, the weights it takes, and states that are one tensor or a pair."""
 
     layer_op: ClassVar[Callable[..., tuple[Tensor, ...]]]
+    takes_packed: ClassVar[bool] = True  # whether the op's x may be the data of a PackedSequence
     gates: ClassVar[int]
     state_names: ClassVar[tuple[str, ...]]
 
@@ -190,21 +199,29 @@ class _Recurrent(_Gated):
             raise ValueError(f"{self._name}: lengths is given for unbatched input; expected a batch of sequences")
         swap = self.batch_first and batched
         x = input.transpose(0, 1) if swap else input if batched else input.unsqueeze(1)
-        states = self._initial_states(x, hx, batched)
+        states = self._initial_states(x, hx, batched, x.shape[1])
         y, finals = self._run(x, states, None if lengths is None else as_lengths(lengths))
         if not batched:
             return y.squeeze(1), self._from_states(tuple(state.squeeze(1) for state in finals))
         return (y.transpose(0, 1) if swap else y), self._from_states(finals)
 
     def _forward_packed(self, sequence: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
-        x, counts = pad_packed_sequence(sequence)
+        """As it is where the layer op can take it, else by way of a padded sequence."""
+        lengths, x = lengths_of(sequence), sequence.data
+        states = self._initial_states(x, hx, True, len(lengths))
+        native = self.takes_packed and x.dim() == 2 and not self.bidirectional
+        if native and is_stably_sorted(sequence, lengths):
+            self._check_input(x, (2, 3))
+            y, finals = self._run(x, states, lengths)
+            return sequence._replace(data=y), self._from_states(finals)
+        x, _ = pad_packed_sequence(sequence)
         self._check_input(x, (2, 3))
-        y, finals = self._run(x, self._initial_states(x, hx, True), counts.array)
-        return repack_like(y, sequence, counts.array), self._from_states(finals)
+        y, finals = self._run(x, states, lengths)
+        return repack_like(y, sequence, lengths), self._from_states(finals)
 
-    def _initial_states(self, x: Tensor, hx: Any, batched: bool) -> States:
-        """h0 (and c0), each (L*D, N, H), for time-major ``x`` (T, N, I)."""
-        rows, N = self.num_layers * self.num_directions, x.shape[1]
+    def _initial_states(self, x: Tensor, hx: Any, batched: bool, N: int) -> States:
+        """h0 (and c0), each (L*D, N, H), of the dtype of ``x``."""
+        rows = self.num_layers * self.num_directions
         if hx is None:
             return tuple(creation.zeros(rows, N, self.hidden_size, dtype=x.dtype) for _ in self.state_names)
         states = self._as_states(hx)
@@ -215,7 +232,7 @@ class _Recurrent(_Gated):
         return tuple(state.unsqueeze(1) for state in states)
 
     def _run(self, x: Tensor, states: States, lengths: np.ndarray | None) -> tuple[Tensor, States]:
-        """The stack on time-major ``x`` (T, N, I): y (T, N, D*H) and final states (L*D, N, H)."""
+        """The stack on ``x`` (T, N, I), or packed (P, I): y, in the same form, and the final states (L*D, N, H)."""
         finals: list[States] = []
         for layer in range(self.num_layers):
             if layer > 0:
@@ -266,6 +283,7 @@ class _NoGates(_Gated):
     """Elman's network: one block of weights, and the nonlinearity that follows it."""
 
     gates = 1
+    takes_packed = False
     state_names = ("h0",)
     nonlinearity: str
 

@@ -13,7 +13,6 @@ import kernels
 from minigrad import random
 from minigrad.autocast import bf16_enabled
 from minigrad.function import Context, Function
-from minigrad.ops import elementwise
 from minigrad.ops.common import as_tensor
 from minigrad.tensor import Tensor
 
@@ -25,22 +24,29 @@ def shared_with(kept: Array, array: Array) -> list[Array]:
     return [array] if np.may_share_memory(array, kept) else []
 
 
+def sum_of_biases(b_ih: Array | None, b_hh: Array | None) -> Array | None:
+    """What the gates of an LSTM get, to which its two biases contribute alike."""
+    return None if b_ih is None or b_hh is None else b_ih + b_hh
+
+
 class LSTMLayer(Function):
-    """One LSTM layer over a whole sequence (kernels.lstm_forward)"""
+    """One LSTM layer over a whole sequence (kernels.lstm_forward); both biases get the gradient of their sum"""
 
     fresh_grads = True
 
     @staticmethod
     def forward(
-        ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, bias: Array | None, lengths: Any
+        ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, lengths: Any
     ) -> tuple:
+        bias = sum_of_biases(b_ih, b_hh)
         y, h_n, c_n, ctx.cache = kernels.lstm_forward(x, h0, c0, w_ih, w_hh, bias, lengths, bf16_enabled())
         ctx.save_for_backward(w_ih, w_hh, *shared_with(ctx.cache.x, x))
         return y, h_n, c_n
 
     @staticmethod
     def backward(ctx: Context, dy: Array | None, dh_n: Array | None, dc_n: Array | None) -> tuple:
-        return (*kernels.lstm_backward(dy, dh_n, dc_n, ctx.cache, ctx.last_use), None)
+        *gradients, dbias = kernels.lstm_backward(dy, dh_n, dc_n, ctx.cache, ctx.last_use)
+        return (*gradients, dbias, None if dbias is None else dbias.copy(), None)
 
 
 class GRULayer(Function):
@@ -83,9 +89,9 @@ def lstm_layer(
     """One LSTM layer: x (T,N,I), h0 c0 (N,H), weights (4H,I) (4H,H), biases (4H,) -> y (T,N,H), h_n, c_n (N,H).
 
     ``lengths`` (N,) integers: rows past their length cost nothing, y is zero there, h_n and c_n are the last real ones.
+    With them x may be packed (P,I), the data of a PackedSequence; so is y then, (P,H).
     """
-    bias = None if bias_ih is None or bias_hh is None else elementwise.add(bias_ih, bias_hh)
-    return LSTMLayer.apply(x, h0, c0, weight_ih, weight_hh, bias, _lengths(lengths))
+    return LSTMLayer.apply(x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, _lengths(lengths))
 
 
 def gru_layer(

@@ -14,8 +14,7 @@ import numpy as np
 import kernels
 from minigrad.autocast import bf16_enabled
 from minigrad.function import Context
-from minigrad.ops import elementwise
-from minigrad.ops.fused import LSTMLayer
+from minigrad.ops.fused import LSTMLayer, sum_of_biases
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -26,7 +25,7 @@ class LSTMFinish(LSTMLayer):
 
     @staticmethod
     def forward(
-        ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, bias: Array | None, run: Any
+        ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, run: Any
     ) -> tuple:
         y, h_n, c_n, ctx.cache = kernels.lstm_finish(run)
         ctx.save_for_backward(w_ih, w_hh)
@@ -41,25 +40,27 @@ class LSTMInPieces:
         weight_ih, weight_hh: (4H,I), (4H,H); bias_ih, bias_hh: (4H,) or None.
         num_steps: T, steps of all pieces together.
         lengths: (N,) integers in 0..T, or None; as in ``lstm_layer``.
+        packed: pieces come packed, and so do the results; as in ``lstm_layer``.
     """
 
     def __init__(
         self, h0: Tensor, c0: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor | None,
-        bias_hh: Tensor | None, num_steps: int, lengths: Array | None = None,
+        bias_hh: Tensor | None, num_steps: int, lengths: Array | None = None, packed: bool = False,
     ) -> None:  # fmt: skip
-        bias = None if bias_ih is None or bias_hh is None else elementwise.add(bias_ih, bias_hh)
-        self._arguments = (h0, c0, weight_ih, weight_hh, bias)
-        start = [None if tensor is None else tensor.array for tensor in self._arguments]
-        self._run = kernels.lstm_start(*start, num_steps, lengths, bf16_enabled())  # type: ignore[arg-type, call-arg]
+        self._arguments = (h0, c0, weight_ih, weight_hh, bias_ih, bias_hh)
+        bias = sum_of_biases(*(None if b is None else b.array for b in (bias_ih, bias_hh)))
+        self._run = kernels.lstm_start(
+            h0.array, c0.array, weight_ih.array, weight_hh.array, bias, num_steps, lengths, bf16_enabled(), packed
+        )
         self._steps = 0
 
     def extend(self, x: Array) -> Array:
-        """The next steps: x (S,N,I) -> y (S,N,H), off the tape."""
+        """The next steps: x (S,N,I), or packed (.,I) -> y in the same form, off the tape."""
         y = kernels.lstm_continue(x, self._steps, self._run)
-        self._steps += len(x)
+        self._steps = self._run.cache.packing.stop(x, self._steps)
         return y
 
     def finish(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """After the last step: ``x`` (T,N,I), which all pieces together must equal -> y (T,N,H), h_n, c_n (N,H)."""
+        """After the last step: ``x``, which all pieces together must equal -> y in its form, h_n, c_n (N,H)."""
         run, self._run = self._run, None  # it holds more than the backward needs
         return LSTMFinish.apply(x, *self._arguments, run)

@@ -99,6 +99,19 @@ class Cat(Function):
         return (None, *np.split(grad, ctx.cuts, axis=ctx.dim))
 
 
+class Stack(Function):
+    """arrays side by side along a new dim; each gets the gradient of its place"""
+
+    @staticmethod
+    def forward(ctx: Context, dim: int, *arrays: Array) -> Array:
+        ctx.dim = dim
+        return np.stack(arrays, axis=dim)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        return (None, *np.moveaxis(grad, ctx.dim, 0))
+
+
 def _full_shape(shape: tuple[int, ...], numel: int) -> tuple[int, ...]:
     """``shape`` with its -1 replaced; RuntimeError where it cannot hold ``numel`` elements."""
     known = int(np.prod([n for n in shape if n != -1], dtype=np.int64))
@@ -218,10 +231,13 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new dimension ``dim``."""
+    if not tensors:
+        raise ValueError("stack: expects at least one tensor")
+    tensors = promote(*tensors)
     for position, tensor in enumerate(tensors):
         if tensor.shape != tensors[0].shape:
             raise RuntimeError(f"stack: tensor {position} has shape {tensor.shape}; expected {tensors[0].shape}")
-    return cat([unsqueeze(tensor, dim) for tensor in tensors], dim)
+    return Stack.apply(normalize_dim(dim, tensors[0].ndim + 1), *tensors)
 
 
 def split(x: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:

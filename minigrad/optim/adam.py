@@ -10,6 +10,7 @@ Loshchilov & Hutter, "Decoupled weight decay regularization" (2019), algorithm 2
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ import numpy as np
 import kernels
 from minigrad.deferred import Deferred
 from minigrad.nn.checks import reject
-from minigrad.optim.optimizer import Optimizer, add_slot, check_at_least_zero, check_fraction, count_step
+from minigrad.optim.optimizer import Optimizer, Update, add_slot, check_at_least_zero, check_fraction, count_step
 from minigrad.optim.row_moments import RowMoments
 from minigrad.rows import RowGradient
 from minigrad.tensor import Tensor
@@ -58,12 +59,16 @@ class Adam(Optimizer):
             check_fraction(self._name, f"betas[{index}]", beta)
         reject(self._name, amsgrad=group.get("amsgrad"), maximize=group.get("maximize"))
 
-    def _update(
-        self, param: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any], grad_scale: float
-    ) -> None:
-        step = count_step(state)
-        m, v = add_slot(state, "exp_avg", param), add_slot(state, "exp_avg_sq", param)
-        kernels.adam_step(param, grad, m, v, step, *self._numbers(group), grad_scale=grad_scale)
+    def _update_all(self, updates: list[Update], group: dict[str, Any], grad_scale: float) -> None:
+        """One call for all arrays of a dtype that have made as many steps, which are usually all there are."""
+        alike: defaultdict[tuple[int, np.dtype], list[tuple[np.ndarray, ...]]] = defaultdict(list)
+        for param, grad, state in updates:
+            step = count_step(state)
+            m, v = add_slot(state, "exp_avg", param), add_slot(state, "exp_avg_sq", param)
+            alike[step, param.dtype].append((param, grad, m, v))
+        for (step, _), arrays in alike.items():
+            params, grads, ms, vs = zip(*arrays, strict=True)
+            kernels.adam_step_all(params, grads, ms, vs, step, *self._numbers(group), grad_scale=grad_scale)
 
     def _update_rows(
         self, param: Tensor, grad: RowGradient, state: dict[str, Any], group: dict[str, Any], grad_scale: float

@@ -20,7 +20,8 @@ def recurrent(layer, **changes):
 
 
 RECURRENT = [
-    ("x", zeros(T, I), ValueError, "x has shape (3, 4); expected 3 dimensions (T, N, I)"),
+    ("x", zeros(I), ValueError, "x has shape (4,); expected 3 dimensions (T, N, I)"),
+    ("x", zeros(T, I), ValueError, "lengths is None; expected (N,) integers, since x is packed, (3, 4)"),
     ("h0", zeros(H), ValueError, "h0 has shape (5,); expected 2 dimensions (N, H)"),
     ("h0", zeros(N + 1, H), ValueError, "h0 has shape (3, 5); expected (N, hidden_size) = (2, 5) from x (3, 2, 4)"),
     ("weight_ih", zeros(2, 2), ValueError, "weight_ih has shape (2, 2); expected ({g}*hidden_size, I) = ({rows}, 4)"),
@@ -93,6 +94,12 @@ def adam(**changes):
     kernels.adam_step(**arguments | changes)
 
 
+def adam_all(**changes):
+    arguments = {name: [zeros(2, 3), zeros(4)] for name in ("params", "grads", "m", "v")}
+    numbers = {"step": 1, "lr": 0.1, "beta1": 0.9, "beta2": 0.9, "eps": 0.0, "weight_decay": 0.0, "decoupled": False}
+    kernels.adam_step_all(**arguments | numbers | changes)
+
+
 IDS = np.array([0, 1])
 CASES = [
     (lambda: lstm(c0=zeros(N, 1)), ValueError, "lstm_forward: c0 has shape (2, 1); expected (N, hidden_size) = (2, 5)"),
@@ -156,6 +163,14 @@ CASES = [
     (lambda: adam(step=0), ValueError, "adam_step: step is 0; expected a value >= 1"),
     (lambda: adam(beta1=1.0), ValueError, "adam_step: beta1 is 1.0"),
     (lambda: adam(beta2=-0.1), ValueError, "adam_step: beta2 is -0.1"),
+    (lambda: adam_all(step=0), ValueError, "adam_step_all: step is 0; expected a value >= 1"),
+    (lambda: adam_all(v=[zeros(2, 3)]), ValueError, "adam_step_all: grads, m and v hold 2, 2 and 1 arrays; expected 2"),
+    (lambda: adam_all(grads=[zeros(2, 3), zeros(5)]), ValueError, "adam_step_all: grad has shape (5,); expected"),
+    (
+        lambda: adam_all(**{name: [zeros(2), zeros(2, dtype=np.float32)] for name in ("params", "grads", "m", "v")}),
+        TypeError,
+        "adam_step_all: params hold dtypes",
+    ),
     (lambda: kernels.sum_of_squares(IDS), TypeError, "sum_of_squares: x has dtype int64"),
 ]
 

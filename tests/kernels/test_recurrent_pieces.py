@@ -48,8 +48,10 @@ def test_errors(rng):
     run = kernels.lstm_start(*weights, 3)
     with pytest.raises(ValueError, match=r"lstm_continue: x has shape \(1, 2, 3\); expected \(S, N, I\) = \(1, 2, 4\)"):
         kernels.lstm_continue(np.zeros((1, 2, 3)), 0, run)
-    with pytest.raises(ValueError, match="lstm_continue: start is 2; expected a value in"):
+    with pytest.raises(ValueError, match=r"lstm_continue: x has shape \(2, 2, 4\); expected whole steps from 2 to 3"):
         kernels.lstm_continue(inputs["x"][:2], 2, run)
+    with pytest.raises(ValueError, match="lstm_continue: start is 4; expected a value in"):
+        kernels.lstm_continue(inputs["x"][:1], 4, run)
     with pytest.raises(TypeError, match="lstm_continue: x has dtype float32; expected float64 as run"):
         kernels.lstm_continue(inputs["x"].astype(np.float32), 0, run)
     with pytest.raises(ValueError, match="lstm_start: num_steps is -1"):

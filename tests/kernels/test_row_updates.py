@@ -82,6 +82,28 @@ def test_chunks_and_threads_change_no_bit(rng, count):
 
 @DTYPES
 @pytest.mark.parametrize("option", OPTIONS)
+def test_all_at_once_equal_one_after_the_other(backend, rng, dtype, option):
+    """Of several shapes, one in several chunks, one empty, one not in C order."""
+    shapes = [(3, 50_001), (7,), (0, 4), (5, 6)]
+    found = [[rng.standard_normal(shape).astype(dtype) ** 2 for shape in shapes] for _ in range(4)]
+    for arrays in found:
+        arrays[3] = np.asfortranarray(arrays[3])
+    expected = [[array.copy() for array in arrays] for arrays in found]
+    numbers = 5, 0.02, 0.9, 0.999, 1e-8, *option, 0.3
+    (backend if backend is reference else kernels).adam_step_all(*found, *numbers)  # C order is the entry's business
+    for arrays in zip(*expected, strict=True):
+        reference.adam_step(*arrays, *numbers)
+    for some, others in zip(found, expected, strict=True):
+        assert_same_bits(some, others)
+
+
+def test_all_at_once_of_nothing(backend):
+    backend.adam_step_all([], [], [], [], 1, 0.1, 0.9, 0.999, 1e-8, 0.0, False)
+    kernels.adam_step_all([], [], [], [], 1, 0.1, 0.9, 0.999, 1e-8, 0.0, False)
+
+
+@DTYPES
+@pytest.mark.parametrize("option", OPTIONS)
 def test_rows_equal_the_whole_table(backend, rng, dtype, option):
     """The other rows are not touched, not even read: they hold NaN."""
     table = a_table(rng, 6, 21, dtype)

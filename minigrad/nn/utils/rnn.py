@@ -107,8 +107,12 @@ def _pack(x: Tensor, counts: np.ndarray, order: np.ndarray | None) -> PackedSequ
     columns = np.arange(B) if order is None else order
     steps = np.arange(counts.max(initial=0))[:, None]
     running = steps < counts[columns]
-    data = PlaceRows.apply(x.reshape(T * B, *x.shape[2:]), (steps * B + columns)[running], 0)
-    batch_sizes = Tensor(running.sum(1).astype(np.int64))
+    rows = (steps * B + columns)[running]
+    if x.requires_grad:
+        data = PlaceRows.apply(x.reshape(T * B, *x.shape[2:]), rows, 0)
+    else:  # as of word ids: nothing to record
+        data = Tensor(x.array.reshape(T * B, *x.shape[2:])[rows])
+    batch_sizes = Tensor(running.sum(1))
     if order is None:
         return PackedSequence(data, batch_sizes)
     return PackedSequence(data, batch_sizes, Tensor(order), Tensor(np.argsort(order)))
@@ -128,8 +132,7 @@ def pad_packed_sequence(
     Returns:
         padded (T, B, *) or (B, T, *), and the lengths (B,) int64, both in the original order.
     """
-    batch_sizes = sequence.batch_sizes.array
-    counts = (batch_sizes[:, None] > np.arange(batch_sizes.max(initial=0))).sum(0)
+    batch_sizes, counts = sequence.batch_sizes.array, lengths_of(sequence)
     T = len(batch_sizes) if total_length is None else total_length
     if len(batch_sizes) > T:
         raise ValueError(
@@ -138,9 +141,22 @@ def pad_packed_sequence(
     first_rows = np.concatenate([[0], np.cumsum(batch_sizes)[:-1], np.zeros(T - len(batch_sizes), np.int64)])[:T]
     rows = first_rows[:, None] + np.arange(len(counts))
     if sequence.unsorted_indices is not None:
-        rows, counts = rows[:, sequence.unsorted_indices.array], counts[sequence.unsorted_indices.array]
+        rows = rows[:, sequence.unsorted_indices.array]
     padded = _pad_rows(sequence.data, rows, counts, padding_value)
-    return (padded.transpose(0, 1) if batch_first else padded), Tensor(counts.astype(np.int64))
+    return (padded.transpose(0, 1) if batch_first else padded), Tensor(counts)
+
+
+def lengths_of(sequence: PackedSequence) -> np.ndarray:
+    """(B,) int64, the length of every sequence, in the original order."""
+    batch_sizes = sequence.batch_sizes.array
+    counts = (batch_sizes[:, None] > np.arange(batch_sizes.max(initial=0))).sum(0)
+    return counts if sequence.unsorted_indices is None else counts[sequence.unsorted_indices.array]
+
+
+def is_stably_sorted(sequence: PackedSequence, lengths: np.ndarray) -> bool:
+    """Whether sequences of equal length stand in their original order, as ``pack_padded_sequence`` leaves them."""
+    order = sequence.sorted_indices
+    return order is None or bool((order.array == np.argsort(-lengths, kind="stable")).all())
 
 
 def pad_sequence(sequences: Sequence[Tensor], batch_first: bool = False, padding_value: float = 0.0) -> Tensor:

@@ -265,3 +265,30 @@ def test_other_refusals() -> None:
         nn.LSTM(3, 4, proj_size=2)
     with pytest.warns(UserWarning, match="dropout=0.5 acts between layers"):
         nn.LSTM(3, 4, dropout=0.5)
+
+
+def test_biases_have_gradients_of_their_own() -> None:
+    """They are equal, but scaling one must not scale the other."""
+    layer = nn.LSTM(INPUT, H)
+    layer(mg.ones(T, N, INPUT))[0].sum().backward()
+    first, second = layer.bias_ih_l0.grad.numpy(), layer.bias_hh_l0.grad.numpy()
+    np.testing.assert_array_equal(first, second)
+    assert not np.may_share_memory(first, second)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_packed_input_is_used_as_it_is(kind: str) -> None:
+    """The first layer keeps the very memory of the data, unless its order is not the one that packing gives."""
+    layer = getattr(nn, kind)(INPUT, H, dtype=mg.float64)
+    x = mg.tensor(np.random.default_rng(0).normal(size=(T, N, INPUT)))
+    packed = pack_padded_sequence(x, [2, 4, 2], enforce_sorted=False)
+    y, final = layer(packed)
+    assert y.data.grad_fn.ctx.cache.x is packed.data.array
+    # Of two equally long sequences the later one first: the same sequences, in another layout.
+    data, order = packed.data[[0, 2, 1, 3, 5, 4, 6, 7]], [1, 2, 0]
+    places = {"sorted_indices": mg.tensor(order), "unsorted_indices": mg.tensor(np.argsort(order))}
+    other, other_final = layer(packed._replace(data=data, **places))
+    assert other.data.grad_fn.function.__name__ == "PlaceRows"
+    np.testing.assert_allclose(pad_packed_sequence(other)[0].detach(), pad_packed_sequence(y)[0].detach())
+    for a, b in zip(flat(other_final), flat(final), strict=True):
+        np.testing.assert_allclose(a.detach(), b.detach())
