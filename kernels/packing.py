@@ -39,6 +39,11 @@ class Packing(NamedTuple):
         """P, the number of real tokens."""
         return self.num_steps * self.batch_size if self.rows is None else len(self.rows)
 
+    @property
+    def copies(self) -> bool:
+        """Whether `pack` of a whole sequence makes a copy."""
+        return self.rows is not None and not self.given_packed
+
     def tokens_before(self, step: int) -> int:
         """How many of the P tokens lie before a step."""
         return int(self.steps[step, 1]) - self.batch_size if step < len(self.steps) else self.num_tokens

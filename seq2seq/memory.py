@@ -24,11 +24,9 @@ CHUNK_LOGITS, CHUNK_ROWS = 16 << 20, (256, 512)  # the fused output layer's: byt
 
 @dataclass(frozen=True)
 class BatchShape:
-    """What of a batch decides its memory: N pairs; padded steps S and T; real tokens of both sides."""
+    """What of a batch decides its memory: N pairs and the real tokens of both sides."""
 
     pairs: int
-    src_steps: int
-    trg_steps: int
     src_tokens: int
     trg_tokens: int
 
@@ -85,16 +83,11 @@ class _Step:
 def step_bytes(config: Config, src_vocab_size: int, trg_vocab_size: int, shape: BatchShape) -> int:
     """Bytes of activations, gradients and work space at the worst moment of a step with such a batch."""
     step = _Step()
-    sides = [
-        (shape.src_steps, shape.src_tokens, shape.src_steps * shape.pairs != shape.src_tokens),
-        (shape.trg_steps, shape.trg_tokens, shape.trg_steps * shape.pairs != shape.trg_tokens),
-    ]
-    for num_steps, num_tokens, padded in sides:
-        _forward(step, config, shape.pairs, num_steps, num_tokens, padded)
-    outputs, rows = shape.trg_steps * shape.pairs * config.hidden_size, shape.trg_tokens * config.hidden_size
-    _loss(step, config, trg_vocab_size, shape.trg_tokens, outputs, rows)
-    for num_steps, num_tokens, padded in reversed(sides):
-        _backward(step, config, shape.pairs, num_steps, num_tokens, padded)
+    step.drop(_forward(step, config, shape.pairs, shape.src_tokens))  # its outputs are not used, but for the last ones
+    _forward(step, config, shape.pairs, shape.trg_tokens)
+    _loss(step, config, trg_vocab_size, shape.trg_tokens)
+    for num_tokens in (shape.trg_tokens, shape.src_tokens):
+        _backward(step, config, shape.pairs, num_tokens)
     return step.most * (8 if config.precision == "fp64" else 4)
 
 
@@ -104,54 +97,50 @@ def _layers(config: Config) -> list[tuple[int, int]]:
     return [(size, 4 * config.hidden_size * (size + config.hidden_size + 2)) for size in sizes]
 
 
-def _kept(pairs: int, num_tokens: int, input_size: int, hidden_size: int) -> int:
-    """What a layer keeps: its input, four gates, h and c, the latter two with the states before the first step."""
-    return num_tokens * (input_size + 6 * hidden_size) + 2 * pairs * hidden_size
+def _kept(config: Config, pairs: int, num_tokens: int) -> int:
+    """What a layer keeps beside its input: four gates, c, and of h and c the states before the first step."""
+    return (5 * num_tokens + 2 * pairs) * config.hidden_size
 
 
-def _forward(step: _Step, config: Config, pairs: int, num_steps: int, num_tokens: int, padded: bool) -> None:
-    hidden, positions, x_before = config.hidden_size, num_steps * pairs, 0
+def _forward(step: _Step, config: Config, pairs: int, num_tokens: int) -> int:
+    """One side; the size of its outputs, which are left."""
+    below = num_tokens * config.embedding_size
+    step.hold(below)
     for input_size, weights in _layers(config):
-        step.hold(positions * input_size)  # the dropout's output, beside its input
-        step.drop(x_before)
-        layer = _kept(pairs, num_tokens, input_size, hidden)
-        step.hold(layer, _panels(config, weights))
-        step.drop(_panels(config, weights), positions * input_size)
-        x_before = positions * hidden if padded else 0
-        step.hold(x_before)  # y, zeros in the padding
-    step.drop(x_before)
+        step.hold(num_tokens * input_size)  # the dropout's output, which the layer keeps
+        step.drop(below)
+        below = num_tokens * config.hidden_size  # h
+        step.hold(_kept(config, pairs, num_tokens), below)
+        step.pass_through(_panels(config, weights))
+    return below
 
 
 def _panels(config: Config, numbers: int) -> int:
     return numbers // 2 if config.precision == "bf16" else numbers
 
 
-def _loss(step: _Step, config: Config, vocab_size: int, num_tokens: int, outputs: int, rows: int) -> None:
-    output_layer = vocab_size * (config.hidden_size + 1)
+def _loss(step: _Step, config: Config, vocab_size: int, num_tokens: int) -> None:
+    rows, output_layer = num_tokens * config.hidden_size, vocab_size * (config.hidden_size + 1)
     few, many = CHUNK_ROWS
     chunk = min(num_tokens, many, max(few, CHUNK_LOGITS // (4 * vocab_size)))
-    step.hold(outputs, rows)  # all positions, and the real ones
-    step.drop(outputs)
-    step.hold(rows, output_layer)  # the gradients of the latter and of the layer
+    step.hold(rows, output_layer)  # the gradients of the decoder's outputs and of the layer
     step.pass_through(2 * _panels(config, output_layer), chunk * vocab_size)
-    step.drop(rows, rows)
+    step.drop(rows, rows)  # the outputs; their gradient counts as that of the last layer
 
 
-def _backward(step: _Step, config: Config, pairs: int, num_steps: int, num_tokens: int, padded: bool) -> None:
-    hidden, positions = config.hidden_size, num_steps * pairs
+def _backward(step: _Step, config: Config, pairs: int, num_tokens: int) -> None:
+    hidden = config.hidden_size
     for input_size, weights in reversed(_layers(config)):
-        dy = positions * hidden
-        dtokens = num_tokens * hidden if padded else 0
+        dy, dx = num_tokens * hidden, num_tokens * input_size
+        states, inputs = _panels(config, dy), _panels(config, dx)
         step.hold(dy)
-        step.pass_through(dtokens, _panels(config, 4 * hidden * hidden))
-        dx = num_tokens * input_size
-        step.hold(dx)
-        previous = num_tokens * hidden if padded else 0
-        step.hold(weights)
-        step.pass_through(previous, _panels(config, num_tokens * hidden))
-        step.drop(dy, _kept(pairs, num_tokens, input_size, hidden), dx)
-        step.hold(positions * input_size if padded else dx)
-        step.drop(positions * input_size if padded else dx)
+        step.pass_through(_panels(config, 4 * hidden * hidden))
+        step.pass_through(num_tokens * hidden, states)  # h of the step before each token, and in panels
+        step.hold(weights, dx)
+        step.pass_through(states, inputs, _panels(config, 4 * hidden * input_size))
+        step.drop(dy, _kept(config, pairs, num_tokens), num_tokens * input_size)
+        step.pass_through(dx)  # the dropout's gradient, beside dx
+        step.drop(dx)
     step.hold(num_tokens * config.embedding_size)  # rows of the embedding's gradient
 
 
@@ -170,8 +159,7 @@ def batch_shapes(train: EncodedSplit, config: Config, most_epochs: int = 5) -> s
     for epoch in range(min(config.epochs, most_epochs)):
         for indices in sampler.batches(epoch):
             real = src[indices] + 2, trg[indices] + 1  # <sos> and <eos>; <eos>
-            steps, tokens = ([int(f(side)) for side in real] for f in (np.max, np.sum))
-            shapes.add(BatchShape(len(indices), *steps, *tokens))
+            shapes.add(BatchShape(len(indices), *(int(side.sum()) for side in real)))
     return shapes
 
 

@@ -76,8 +76,7 @@ class DecoderInPieces:
 
     def __init__(self, decoder: Decoder, state: State, lengths: Array) -> None:
         self._decoder = decoder
-        size = (int(lengths.sum()), decoder.embedding.embedding_dim)
-        self._dropout = nn.DropoutInPieces(size, decoder.dropout.p, decoder.training, state.h.dtype)
+        self._dropout = nn.DropoutInPieces(decoder.dropout.p, decoder.training)
         self._stack = nn.StackInPieces(decoder.rnn, state, int(lengths.max()), lengths, packed=True)
         self._done = 0
 

@@ -18,32 +18,41 @@ def _drop(
     site: np.uint64,
     step: Words,
     key: Words,
+    block: int,
     start: int,
     stop: int,
 ) -> None:
-    """out = x * scale where the element's word is >= threshold, else x * 0; start is a multiple of 4."""
+    """out = x * scale where the element's word is >= threshold, else x * 0; start is a multiple of 4.
+
+    x[0] has the first word of Philox block `block`.
+    """
     dropped = scale * 0
     words = np.empty((4, BLOCKS), np.uint32)
     for first in range(start, stop, 4 * BLOCKS):
-        philox_blocks(words, first // 4, site, step, key)
+        philox_blocks(words, block + first // 4, site, step, key)
         last = min(first + 4 * BLOCKS, stop)
         piece, kept = x[first:last], out[first:last]
         w0, w1, w2, w3 = words[0], words[1], words[2], words[3]
         whole = piece.shape[0] // 4
-        for block in range(whole):
-            kept[4 * block] = piece[4 * block] * (scale if w0[block] >= threshold else dropped)
-            kept[4 * block + 1] = piece[4 * block + 1] * (scale if w1[block] >= threshold else dropped)
-            kept[4 * block + 2] = piece[4 * block + 2] * (scale if w2[block] >= threshold else dropped)
-            kept[4 * block + 3] = piece[4 * block + 3] * (scale if w3[block] >= threshold else dropped)
+        for b in range(whole):
+            kept[4 * b] = piece[4 * b] * (scale if w0[b] >= threshold else dropped)
+            kept[4 * b + 1] = piece[4 * b + 1] * (scale if w1[b] >= threshold else dropped)
+            kept[4 * b + 2] = piece[4 * b + 2] * (scale if w2[b] >= threshold else dropped)
+            kept[4 * b + 3] = piece[4 * b + 3] * (scale if w3[b] >= threshold else dropped)
         for k in range(4 * whole, piece.shape[0]):
             kept[k] = piece[k] * (scale if words[k % 4, whole] >= threshold else dropped)
 
 
-def dropout(x: np.ndarray, p: float, seed: int, step: int, site: int) -> np.ndarray:
+def dropout(x: np.ndarray, p: float, seed: int, step: int, site: int, start: int = 0) -> np.ndarray:
     """See `kernels.dropout`."""
     if p == 1:
         return x * x.dtype.type(0)
+    if start % 4:  # inside a block: begin with the whole of it
+        before = np.zeros(start % 4, x.dtype)
+        whole = dropout(np.concatenate([before, x.reshape(-1)]), p, seed, step, site, start - len(before))
+        return whole[len(before) :].reshape(x.shape)
     out = np.empty_like(x)
-    arguments = (np.uint32(p * 2**32), x.dtype.type(1 / (1 - p)), np.uint64(site), split_words(step), split_words(seed))
+    stream = np.uint64(site), split_words(step), split_words(seed), start // 4
+    arguments = (np.uint32(p * 2**32), x.dtype.type(1 / (1 - p)), *stream)
     run_chunks(_drop, x.size, CHUNK, x.reshape(-1), out.reshape(-1), *arguments)
     return out

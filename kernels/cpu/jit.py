@@ -10,13 +10,33 @@ holds the Numba version and a digest of all sources of this package: any edit st
 set by the user wins. Where no folder can be written, kernels are compiled in every process.
 """
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numba
+
+@contextlib.contextmanager
+def _without(name: str) -> Iterator[None]:
+    """Inside, this package cannot be imported, unless it already is."""
+    hidden = name not in sys.modules
+    if hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # how Python marks what is not to be imported
+    try:
+        yield
+    finally:
+        if hidden:
+            sys.modules.pop(name, None)
+
+
+# Numba imports SciPy's linear algebra where it is installed, 16 MB and a quarter of a second, to know whether
+# `np.convolve` in a kernel may use its BLAS. What else Numba needs of SciPy it imports later, when it needs it.
+with _without("scipy"):
+    import numba
+    import numba.np.arraymath
 
 config: Any = numba.config
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -23,22 +23,23 @@ LEAST_ROWS = 4  # rows of a step that one thread should have; with fewer, readin
 
 
 class LSTMCache(NamedTuple):
-    """What the backward needs; tanh(c) is computed again rather than kept."""
+    """What the backward needs; tanh(c) and h = o * tanh(c) are computed again rather than kept."""
 
     x: np.ndarray  # (P, I) packed; the input itself where it is so given or no row has padding
     gates: np.ndarray  # (P, 4H) packed, activated, blocks i f g o
-    h: np.ndarray  # (N + P, H) state buffer; y shares it where x is packed or no row has padding
+    h0: np.ndarray  # (N, H) in sorted order
     c: np.ndarray  # (N + P, H) state buffer
     packing: Packing
     weight_ih: np.ndarray  # (4H, I)
     weight_hh: np.ndarray  # (4H, H)
     has_bias: bool
     bf16: bool
+    owns_x: bool  # whether x is nobody else's
 
     @property
     def output_shape(self) -> tuple[int, ...]:
         """Of y: (T, N, H), or (P, H) for a packed x."""
-        return self.packing.shape(self.h.shape[1])
+        return self.packing.shape(self.h0.shape[1])
 
     @property
     def batch_size(self) -> int:
@@ -47,9 +48,10 @@ class LSTMCache(NamedTuple):
 
 
 class LSTMRun(NamedTuple):
-    """A layer on its way through the steps: the cache that it fills, and the weights in panels."""
+    """A layer on its way through the steps: the cache that it fills, all h, and the weights in panels."""
 
     cache: LSTMCache
+    h: np.ndarray  # (N + P, H) state buffer; y shares it where x is packed or no row has padding
     input_part: Packed
     recurrent: Packed
     bias: np.ndarray  # (4H,)
@@ -92,16 +94,18 @@ def _add_tanh(a: np.ndarray, bias: np.ndarray) -> None:
 def _cell_backward(
     dh: np.ndarray, dc: np.ndarray, gates: np.ndarray, c_prev: np.ndarray, c: np.ndarray, dgates: np.ndarray
 ) -> None:
-    """Gradient of `lstm_cell`: from dh and dc (H,) of its results, dgates (4H,) is written and dc becomes that of
-    c_prev."""
+    """Gradient of `lstm_cell`: from dh and dc (H,) of its results, dgates (4H,) is written, dc becomes that of c_prev,
+    and c, which no earlier step needs, becomes h."""
     size = c.shape[0]
     i, f, g, o = gates[:size], gates[size : 2 * size], gates[2 * size : 3 * size], gates[3 * size :]
     di, df, dg, do = dgates[:size], dgates[size : 2 * size], dgates[2 * size : 3 * size], dgates[3 * size :]
     one = c.dtype.type(1)
+    tanh_c = c
     for k in range(size):
-        tanh_c = tanh(c[k])
-        do[k] = dh[k] * tanh_c * o[k] * (one - o[k])  # h = o * tanh(c), o = sigmoid(a_o)
-        dc[k] += dh[k] * o[k] * (one - tanh_c * tanh_c)  # h = o * tanh(c)
+        tanh_c[k] = tanh(c[k])
+    for k in range(size):
+        do[k] = dh[k] * tanh_c[k] * o[k] * (one - o[k])  # h = o * tanh(c), o = sigmoid(a_o)
+        dc[k] += dh[k] * o[k] * (one - tanh_c[k] * tanh_c[k])  # h = o * tanh(c)
     for k in range(size):
         di[k] = dc[k] * g[k] * i[k] * (one - i[k])  # c = f * c_prev + i * g, i = sigmoid(a_i)
     for k in range(size):
@@ -109,6 +113,9 @@ def _cell_backward(
     for k in range(size):
         dg[k] = dc[k] * i[k] * (one - g[k] * g[k])  # c = f * c_prev + i * g, g = tanh(a_g)
         dc[k] *= f[k]  # c = f * c_prev + i * g
+    h = tanh_c
+    for k in range(size):
+        h[k] = o[k] * tanh_c[k]
 
 
 @jit
@@ -142,7 +149,7 @@ def _backward_rows(
     """All steps, last first, of the rows of `_forward_rows`; dh and dc (N, H) end as those of the initial states.
 
     A row not yet alive keeps dh_n and dc_n there until the loop comes to its last token. dy, dgates (P, .) by tokens;
-    dgates may be gates.
+    dgates may be gates. The states after each token in c (N + P, H) become those of h.
     """
     size = c.shape[1]
     activated = np.empty(4 * size, gates.dtype)
@@ -182,14 +189,14 @@ def _start(
 ) -> LSTMRun:
     """tokens (P, I), or None for a buffer to be filled step by step."""
     gates = np.empty((packing.num_tokens, len(weight_hh)), h0.dtype)
+    owns_x = tokens is None or packing.copies
     tokens = np.empty((packing.num_tokens, weight_ih.shape[1]), h0.dtype) if tokens is None else tokens
-    cache = LSTMCache(
-        tokens, gates, packing.state_buffer(h0), packing.state_buffer(c0), packing, weight_ih, weight_hh,
-        bias is not None, bf16,
-    )  # fmt: skip
+    c, h = packing.state_buffer(c0), packing.state_buffer(h0)
+    initial = h[: packing.batch_size].copy()  # h itself need not outlive the forward
+    cache = LSTMCache(tokens, gates, initial, c, packing, weight_ih, weight_hh, bias is not None, bf16, owns_x)
     bias = np.zeros(gates.shape[1], gates.dtype) if bias is None else bias
     input_part, recurrent = pack_all((weight_ih, True), (weight_hh, True), bf16=bf16)
-    return LSTMRun(cache, input_part, recurrent, bias)
+    return LSTMRun(cache, h, input_part, recurrent, bias)
 
 
 def _advance(run: LSTMRun, start: int, stop: int) -> None:
@@ -198,8 +205,8 @@ def _advance(run: LSTMRun, start: int, stop: int) -> None:
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
     gates = cache.gates[first:last]
     multiply(cache.x[first:last], False, run.input_part, gates)
-    arrays = (packing.steps[start:stop], cache.gates, cache.h, cache.c, run.bias, run.recurrent.panels)
-    shares = num_shares(packing, gates.size * cache.h.shape[1])
+    arrays = (packing.steps[start:stop], cache.gates, run.h, cache.c, run.bias, run.recurrent.panels)
+    shares = num_shares(packing, gates.size * run.h.shape[1])
     run_tasks(lambda share: _forward_rows(share, shares, *arrays, packing.batch_size), shares)
 
 
@@ -225,15 +232,15 @@ def lstm_continue(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray:
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
     cache.x[first:last] = packing.pack(x, start)
     _advance(run, start, stop)
-    states = cache.h[packing.batch_size :]
+    states = run.h[packing.batch_size :]
     return packing.unpack(states[first:last], start, stop)
 
 
 def lstm_finish(run: LSTMRun) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
     """See `kernels.lstm_finish`."""
     cache, packing = run.cache, run.cache.packing
-    y = packing.unpack(cache.h[packing.batch_size :])
-    return y, packing.last_states(cache.h), packing.last_states(cache.c), cache
+    y = packing.unpack(run.h[packing.batch_size :])
+    return y, packing.last_states(run.h), packing.last_states(cache.c), cache
 
 
 def lstm_forward(
@@ -253,28 +260,32 @@ def lstm_forward(
     return lstm_finish(run)
 
 
-def _recurrence_backward(dtokens: np.ndarray, dh: np.ndarray, dc: np.ndarray, dgates: np.ndarray, cache: Any) -> None:
-    """dgates (P, 4H), which may be the cache's gates, from dtokens (P, H); dh and dc (N, H) are updated."""
+def _recurrence_backward(
+    dy: np.ndarray | None, dh: np.ndarray, dc: np.ndarray, dgates: np.ndarray, c: np.ndarray, cache: LSTMCache
+) -> None:
+    """dgates (P, 4H), which may be the cache's gates, from dy (T, N, H); dh and dc (N, H) are updated, and c (N + P, H)
+    becomes h."""
     packing, size = cache.packing, dh.shape[1]
+    dtokens = np.zeros_like(c[packing.batch_size :]) if dy is None else packing.pack(dy)  # y = unpack(h[batch_size:])
     recurrent, shares = pack(cache.weight_hh, False, cache.bf16), num_shares(packing, dgates.size * size)
-    arrays = (packing.steps, dtokens, dh, dc, cache.gates, cache.c, dgates, recurrent.panels, packing.batch_size)
+    arrays = (packing.steps, dtokens, dh, dc, cache.gates, c, dgates, recurrent.panels, packing.batch_size)
     run_tasks(lambda share: _backward_rows(share, shares, *arrays), shares)
+    c[: packing.batch_size] = cache.h0
 
 
 def lstm_backward(
     dy: np.ndarray | None, dh_n: np.ndarray | None, dc_n: np.ndarray | None, cache: LSTMCache, consume: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """See `kernels.lstm_backward`."""
-    x, gates, h, c, packing, weight_ih, weight_hh, has_bias, bf16 = cache
-    batch_size = packing.batch_size
-    dh = np.zeros_like(h[:batch_size]) if dh_n is None else packing.sort(dh_n)  # h_n = last_states(h)
-    dc = np.zeros_like(c[:batch_size]) if dc_n is None else packing.sort(dc_n)  # c_n = last_states(c)
-    dgates = gates if consume else np.empty_like(gates)
-    # y = unpack(h[batch_size:])
-    _recurrence_backward(np.zeros_like(h[batch_size:]) if dy is None else packing.pack(dy), dh, dc, dgates, cache)
-    dx, dweight_ih, dweight_hh = np.empty_like(x), np.empty_like(weight_ih), np.empty_like(weight_hh)
-    dbias = np.empty(len(weight_ih), x.dtype) if has_bias else None
-    weights, inputs, states = pack_all((weight_ih, False), (x, False), (packing.previous_states(h), False), bf16=bf16)
+    x, gates, h0, c, packing, weight_ih, weight_hh, has_bias, bf16, owns_x = cache
+    dh = np.zeros_like(h0) if dh_n is None else packing.sort(dh_n)  # h_n = last_states(h)
+    dc = np.zeros_like(h0) if dc_n is None else packing.sort(dc_n)  # c_n = last_states(c)
+    dgates, h = (gates, c) if consume else (np.empty_like(gates), c.copy())
+    _recurrence_backward(dy, dh, dc, dgates, h, cache)
+    states, dweight_hh = pack(packing.previous_states(h), False, bf16), np.empty_like(weight_hh)
+    weights, inputs = pack_all((weight_ih, False), (x, False), bf16=bf16)
+    dx = x if consume and owns_x else np.empty_like(x)  # x is in panels by now
+    dweight_ih, dbias = np.empty_like(weight_ih), np.empty(len(weight_ih), x.dtype) if has_bias else None
     run_all(
         multiplying(dgates, True, states, dweight_hh),  # gates = x @ weight_ih.T + h_prev @ weight_hh.T + bias
         multiplying(dgates, True, inputs, dweight_ih),

@@ -1,12 +1,14 @@
 """The counter-based generator, and dropout drawn from it."""
 
+import math
+
 import numpy as np
 
 from kernels.checks import check_dtypes, check_range, check_stream
 from kernels.dispatch.backend import backend_for, contiguous
 
 
-def dropout(x: np.ndarray, p: float, seed: int, step: int, site: int) -> np.ndarray:
+def dropout(x: np.ndarray, p: float, seed: int, step: int, site: int, start: int = 0) -> np.ndarray:
     """Inverted dropout, x * mask / (1 - p). Linear in x: the backward is the same call on dy.
 
     Args:
@@ -15,9 +17,10 @@ def dropout(x: np.ndarray, p: float, seed: int, step: int, site: int) -> np.ndar
         seed: the run's seed, 0..2**64-1.
         step: the optimiser step, 0..2**64-1.
         site: the place in the model, 0..2**32-1. Equal (seed, step, site) give equal masks, on every backend.
+        start: where x is a part of something larger, the number of elements before it there; at least 0.
 
     Returns:
-        Array of the shape and dtype of x. An element is kept iff its word of `random_bits` is >= floor(p * 2**32).
+        Array of the shape and dtype of x. Element k is kept iff word start + k of `random_bits` is >= floor(p * 2**32).
 
     Raises:
         TypeError, ValueError: a dtype, or a number out of its range.
@@ -26,8 +29,9 @@ def dropout(x: np.ndarray, p: float, seed: int, step: int, site: int) -> np.ndar
     backend = backend_for(x=x)
     check_dtypes(name, x=x)
     check_range(name, "p", p, 0.0, 1.0)
-    check_stream(name, x.size, seed, step, site)
-    return backend.dropout(contiguous(x), p, seed, step, site)
+    check_range(name, "start", start, 0, math.inf)
+    check_stream(name, start + x.size, seed, step, site)
+    return backend.dropout(contiguous(x), p, seed, step, site, start)
 
 
 def random_bits(count: int, seed: int, step: int, site: int) -> np.ndarray:

@@ -8,8 +8,8 @@ import numpy as np
 from kernels.reference.random import random_bits
 
 
-def dropout(x: np.ndarray, p: float, seed: int, step: int, site: int) -> np.ndarray:
+def dropout(x: np.ndarray, p: float, seed: int, step: int, site: int, start: int = 0) -> np.ndarray:
     """See `kernels.dropout`."""
-    keep = random_bits(x.size, seed, step, site) >= np.uint64(p * 2**32)
+    keep = random_bits(start + x.size, seed, step, site)[start:] >= np.uint64(p * 2**32)
     scale = x.dtype.type(0.0 if p == 1 else 1 / (1 - p))
     return x * (keep.reshape(x.shape) * scale)

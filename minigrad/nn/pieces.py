@@ -14,32 +14,28 @@ Array = np.ndarray
 
 
 class DropoutInPieces:
-    """One dropout over all steps, applied to a few of them at a time.
+    """One dropout over all steps, applied to a few of them at a time; no mask is kept.
 
     Args:
-        size: (T,N,F) of the whole, or (P,F) where it is packed.
         p: probability that an element is zeroed.
         training: False passes everything through.
-        dtype: of what it will be applied to.
     """
 
-    def __init__(self, size: tuple[int, ...], p: float, training: bool, dtype: Any) -> None:
+    def __init__(self, p: float, training: bool) -> None:
         self._p = p if training else 0.0
         self._key = random.next_key() if self._p else None
-        self._mask = ops.dropout(Tensor(np.ones(size, dtype)), self._p, self._key).array if self._p else None
 
     def part(self, x: Array, start: int) -> Array:
         """x (S,N,F), the steps from ``start`` on; packed, the rows from there on. Off the tape."""
-        return x if self._mask is None else x * self._mask[start : start + len(x)]
+        return ops.dropout(Tensor(x), self._p, self._key, start * x[0].size).array if len(x) else x
 
     def whole(self, x: Tensor) -> Tensor:
-        """All steps on the tape; the mask is drawn again, so that none is kept for the backward."""
-        self._mask = None
+        """All steps on the tape."""
         return ops.dropout(x, self._p, self._key)
 
 
 class StackInPieces:
-    """The layers of an LSTM under way; the dropout between them is drawn at the start, for all steps.
+    """The layers of an LSTM under way; the dropout between them has one mask for all steps.
 
     Args:
         lstm: one direction, time-major.
@@ -58,18 +54,14 @@ class StackInPieces:
         if lstm.bidirectional or lstm.batch_first:
             raise ValueError("StackInPieces: the LSTM is bidirectional or batch_first; expected neither")
         h0, c0 = hx
-        size: tuple[int, ...] = (num_steps, h0.shape[1], lstm.hidden_size)
-        if packed:
-            if lengths is None:
-                raise ValueError("StackInPieces: lengths is None; expected (N,) integers, since pieces come packed")
-            size = (int(lengths.sum()), lstm.hidden_size)
+        if packed and lengths is None:
+            raise ValueError("StackInPieces: lengths is None; expected (N,) integers, since pieces come packed")
         self._layers, self._dropouts = [], []
         for layer, (weight_ih, weight_hh, *biases) in enumerate(lstm.all_weights):
             bias_ih, bias_hh = biases or (None, None)
             start = (h0[layer], c0[layer], weight_ih, weight_hh, bias_ih, bias_hh)
+            self._dropouts.append(DropoutInPieces(lstm.dropout if layer else 0.0, lstm.training))
             self._layers.append(ops.LSTMInPieces(*start, num_steps, lengths, packed))
-            p = lstm.dropout if layer else 0.0
-            self._dropouts.append(DropoutInPieces(size, p, lstm.training, h0.dtype))
         self._done = 0  # steps, or rows of the packed sequence
 
     def extend(self, x: Array) -> Array:

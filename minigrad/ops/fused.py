@@ -19,9 +19,9 @@ from minigrad.tensor import Tensor
 Array = np.ndarray
 
 
-def shared_with_cache(cache: Any, *arrays: Array) -> list[Array]:
-    """Of a layer's input and output, those that its cache holds too: they must stay unchanged; others need not stay."""
-    return [array for array in arrays if any(np.may_share_memory(array, kept) for kept in (cache.x, cache.h))]
+def shared_with(kept: Array, array: Array) -> list[Array]:
+    """A layer's input or output if its cache holds that memory too: it must stay unchanged; else it need not stay."""
+    return [array] if np.may_share_memory(array, kept) else []
 
 
 def sum_of_biases(b_ih: Array | None, b_hh: Array | None) -> Array | None:
@@ -40,7 +40,7 @@ class LSTMLayer(Function):
     ) -> tuple:
         bias = sum_of_biases(b_ih, b_hh)
         y, h_n, c_n, ctx.cache = kernels.lstm_forward(x, h0, c0, w_ih, w_hh, bias, lengths, bf16_enabled())
-        ctx.save_for_backward(w_ih, w_hh, *shared_with_cache(ctx.cache, x, y))
+        ctx.save_for_backward(w_ih, w_hh, *shared_with(ctx.cache.x, x))
         return y, h_n, c_n
 
     @staticmethod
@@ -59,7 +59,7 @@ class GRULayer(Function):
         ctx: Context, x: Array, h0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, lengths: Any
     ) -> tuple:
         y, h_n, ctx.cache = kernels.gru_forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths, bf16_enabled())
-        ctx.save_for_backward(w_ih, w_hh, *shared_with_cache(ctx.cache, x, y))
+        ctx.save_for_backward(w_ih, w_hh, *shared_with(ctx.cache.x, x), *shared_with(ctx.cache.h, y))
         return y, h_n
 
     @staticmethod
@@ -73,13 +73,13 @@ class Dropout(Function):
     fresh_grads = True
 
     @staticmethod
-    def forward(ctx: Context, x: Array, p: float, key: random.State) -> Array:
-        ctx.p, ctx.key = p, key
-        return kernels.dropout(x, p, key.seed, key.step, key.site)
+    def forward(ctx: Context, x: Array, p: float, key: random.State, start: int) -> Array:
+        ctx.mask = (p, key.seed, key.step, key.site, start)
+        return kernels.dropout(x, *ctx.mask)
 
     @staticmethod
     def backward(ctx: Context, dy: Array) -> tuple:
-        return kernels.dropout(np.ascontiguousarray(dy), ctx.p, ctx.key.seed, ctx.key.step, ctx.key.site), None, None
+        return kernels.dropout(np.ascontiguousarray(dy), *ctx.mask), None, None, None
 
 
 def lstm_layer(
@@ -109,11 +109,12 @@ def _lengths(lengths: Any) -> np.ndarray | None:
     return None if lengths is None else np.asarray(as_tensor(lengths).array)
 
 
-def dropout(x: Tensor, p: float = 0.5, key: random.State | None = None) -> Tensor:
+def dropout(x: Tensor, p: float = 0.5, key: random.State | None = None, start: int = 0) -> Tensor:
     """Each element zeroed with probability ``p``, the others scaled by 1 / (1 - p); ValueError outside [0, 1].
 
-    Equal ``key`` (of ``random.next_key``) and shape give equal masks; None draws the next one.
+    Equal ``key`` (of ``random.next_key``) and shape give equal masks; None draws the next one. With ``start`` the mask
+    is that of a part, whose first element has this number in the whole.
     """
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p is {p}; expected a probability from 0 to 1")
-    return x if p == 0 else Dropout.apply(x, p, key or random.next_key())
+    return x if p == 0 else Dropout.apply(x, p, key or random.next_key(), start)

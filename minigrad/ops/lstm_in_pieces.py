@@ -14,7 +14,7 @@ import numpy as np
 import kernels
 from minigrad.autocast import bf16_enabled
 from minigrad.function import Context
-from minigrad.ops.fused import LSTMLayer, shared_with_cache, sum_of_biases
+from minigrad.ops.fused import LSTMLayer, sum_of_biases
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -28,7 +28,7 @@ class LSTMFinish(LSTMLayer):
         ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, run: Any
     ) -> tuple:
         y, h_n, c_n, ctx.cache = kernels.lstm_finish(run)
-        ctx.save_for_backward(w_ih, w_hh, *shared_with_cache(ctx.cache, y))
+        ctx.save_for_backward(w_ih, w_hh)
         return y, h_n, c_n
 
 
@@ -62,4 +62,5 @@ class LSTMInPieces:
 
     def finish(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """After the last step: ``x``, which all pieces together must equal -> y in its form, h_n, c_n (N,H)."""
-        return LSTMFinish.apply(x, *self._arguments, self._run)
+        run, self._run = self._run, None  # it holds more than the backward needs
+        return LSTMFinish.apply(x, *self._arguments, run)

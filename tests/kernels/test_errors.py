@@ -153,6 +153,7 @@ CASES = [
     ),
     (lambda: kernels.dropout(zeros(2), 1.1, 0, 0, 0), ValueError, "dropout: p is 1.1; expected a value in [0.0, 1.0]"),
     (lambda: kernels.dropout(zeros(2), float("nan"), 0, 0, 0), ValueError, "dropout: p is nan"),
+    (lambda: kernels.dropout(zeros(2), 0.5, 0, 0, 0, -4), ValueError, "dropout: start is -4"),
     (lambda: kernels.dropout(IDS, 0.5, 0, 0, 0), TypeError, "dropout: x has dtype int64; expected float32 or float64"),
     (lambda: kernels.random_bits(-1, 0, 0, 0), ValueError, "random_bits: count is -1"),
     (lambda: kernels.random_bits(1, 2**64, 0, 0), ValueError, "random_bits: seed is 18446744073709551616"),

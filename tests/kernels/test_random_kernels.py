@@ -100,5 +100,12 @@ def test_dropout_numbers_elements_in_c_order(rng):
     np.testing.assert_array_equal(kernels.dropout(np.asfortranarray(x), 0.5, 1, 2, 3), kernels.dropout(x, 0.5, 1, 2, 3))
 
 
+@pytest.mark.parametrize("start", [0, 1, 6, 8, 4 * 70_000])
+def test_a_part_gets_its_part_of_the_mask(backend, rng, start):
+    x = rng.standard_normal((start + 35,)).astype(np.float32)
+    part = backend.dropout(x[start:].reshape(5, 7), 0.4, 1, 2, 3, start)
+    np.testing.assert_array_equal(part, backend.dropout(x, 0.4, 1, 2, 3)[start:].reshape(5, 7))
+
+
 def test_dropout_does_not_hide_a_nan(backend):
     assert np.isnan(backend.dropout(np.full(64, np.nan, np.float32), 0.5, 1, 2, 3)).all()
