@@ -10,33 +10,13 @@ holds the Numba version and a digest of all sources of this package: any edit st
 set by the user wins. Where no folder can be written, kernels are compiled in every process.
 """
 
-import contextlib
 import hashlib
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-
-@contextlib.contextmanager
-def _without(name: str) -> Iterator[None]:
-    """Inside, this package cannot be imported, unless it already is."""
-    hidden = name not in sys.modules
-    if hidden:
-        sys.modules[name] = None  # type: ignore[assignment]  # how Python marks what is not to be imported
-    try:
-        yield
-    finally:
-        if hidden:
-            sys.modules.pop(name, None)
-
-
-# Numba imports SciPy's linear algebra where it is installed, 16 MB and a quarter of a second, to know whether
-# `np.convolve` in a kernel may use its BLAS. What else Numba needs of SciPy it imports later, when it needs it.
-with _without("scipy"):
-    import numba
-    import numba.np.arraymath
+import numba
 
 config: Any = numba.config
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -47,8 +27,8 @@ EXACT_FLAGS: Any = {"error_model": "numpy", "nogil": True}
 
 
 def source_digest() -> str:
-    """16 hex digits that change with any source file of this package."""
-    digest = hashlib.sha256()
+    """16 hex digits that change with any source file of this package, and with its place: Numba looks there."""
+    digest = hashlib.sha256(str(Path(__file__).parent).encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]

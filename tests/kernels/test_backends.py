@@ -50,11 +50,6 @@ def test_import_is_lazy_and_marked():
     assert python(code) == "False True"
 
 
-def test_a_kernel_does_not_bring_scipy():
-    code = "import kernels, sys, numpy as np; kernels.dropout(np.ones(4), 0.5, 1, 2, 3); print('scipy' in sys.modules)"
-    assert python(code) == "False"
-
-
 class Foreign:
     """Stands for an array of another library."""
 
