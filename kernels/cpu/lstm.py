@@ -6,6 +6,7 @@ closing product for each of dweight_ih, dweight_hh and dx. The recurrent matrix 
 (`kernels.cpu.gemm`), padding is never touched (`kernels.packing`).
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +14,11 @@ import numpy as np
 from kernels.cpu.activations import sigmoid, tanh
 from kernels.cpu.gemm import SERIAL_WORK, Packed, multiply, multiplying, pack, pack_all
 from kernels.cpu.jit import jit
-from kernels.cpu.product import multiply_rows, workspace
 from kernels.cpu.sums import summing
+from kernels.cpu.team import Team, make_team, run_teams, team_size
+from kernels.cpu.team import multiply as multiply_together
 from kernels.packing import Packing, pack_lengths
 from kernels.threads import get_num_threads, run_all
-from kernels.threads import run as run_tasks
 
 LEAST_ROWS = 4  # rows of a step that one thread should have; with fewer, reading the weights twice costs too much
 
@@ -108,22 +109,22 @@ def _cell_backward(
 
 @jit
 def _forward_rows(
-    share: int, shares: int, steps: Any, gates: Any, h: Any, c: Any, bias: Any, panels: Any, batch_size: int
+    share: int, shares: int, team: Any, steps: Any, gates: Any, h: Any, c: Any, bias: Any, batch_size: int
 ) -> None:
     """All steps of the sorted rows share, share + shares, ...; gates (P, 4H) holds the input part.
+
+    The team's products are those of h with the recurrent matrix, added to gates.
 
     steps (T, 3): first row of the states before and after the step in h and c (N + P, H), and rows alive.
     """
     size = h.shape[1]
-    flat_h, flat_gates = h.reshape(-1), gates.reshape(-1)
-    a = np.empty(workspace((batch_size - share + shares - 1) // shares, size), panels.dtype)
     for t in range(steps.shape[0]):
         before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
         token = after - batch_size
         rows = (alive + shares - 1) // shares
-        multiply_rows(
-            flat_h, False, before * size, shares * size, rows, a, panels, size, 4 * size, 0, 4 * size,
-            flat_gates, token * 4 * size, shares * 4 * size, True,
+        multiply_together(
+            team, before * size, shares * size, rows, 0, len(team.panels), size, 4 * size, token * 4 * size,
+            shares * 4 * size, True,
         )  # fmt: skip
         for row in range(0, alive, shares):
             lstm_cell(gates[token + row], bias, c[before + row], c[after + row], h[after + row])
@@ -131,7 +132,7 @@ def _forward_rows(
 
 @jit
 def _backward_rows(
-    share: int, shares: int, steps: Any, dy: Any, dh: Any, dc: Any, gates: Any, c: Any, dgates: Any, panels: Any,
+    share: int, shares: int, team: Any, steps: Any, dy: Any, dh: Any, dc: Any, gates: Any, c: Any, dgates: Any,
     batch_size: int,
 ) -> None:  # fmt: skip
     """All steps, last first, of the rows of `_forward_rows`; dh and dc (N, H) end as those of the initial states.
@@ -141,8 +142,6 @@ def _backward_rows(
     """
     size = c.shape[1]
     activated = np.empty(4 * size, gates.dtype)
-    flat_dh, flat_dgates = dh.reshape(-1), dgates.reshape(-1)
-    a = np.empty(workspace((batch_size - share + shares - 1) // shares, 4 * size), panels.dtype)
     for t in range(steps.shape[0] - 1, -1, -1):
         before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
         token = after - batch_size
@@ -154,15 +153,24 @@ def _backward_rows(
             for k in range(4 * size):  # a slice assignment would take a second to compile
                 activated[k] = gates_row[k]
             _cell_backward(dh_row, dc[share + row], activated, c[before + row], c[after + row], dgates[token + row])
-        multiply_rows(
-            flat_dgates, False, token * 4 * size, shares * 4 * size, (alive + shares - 1) // shares, a, panels,
-            4 * size, size, 0, size, flat_dh, share * size, shares * size, False,
+        multiply_together(
+            team, token * 4 * size, shares * 4 * size, (alive + shares - 1) // shares, 0, len(team.panels), 4 * size,
+            size, share * size, shares * size, False,
         )  # fmt: skip
 
 
 def num_shares(packing: Packing, work: int) -> int:
-    """Threads that a recurrence is worth: `work` multiply-adds over all its tokens."""
+    """Shares that the rows of a recurrence are cut into: `work` multiply-adds over all its tokens."""
     return max(1, min(get_num_threads(), packing.batch_size // LEAST_ROWS)) if work > SERIAL_WORK else 1
+
+
+def make_teams(
+    source: np.ndarray, recurrent: Packed, outs: Sequence[np.ndarray], packing: Packing, work: int
+) -> list[Team]:
+    """A team for each share of the rows, by its `out`. A single share has few rows: its matrix is shared out."""
+    members = team_size(recurrent.depth * recurrent.columns) if len(outs) == 1 and work > SERIAL_WORK else 1
+    rows = -(-packing.batch_size // len(outs))
+    return [make_team(source, recurrent.panels, out, rows, recurrent.depth, members) for out in outs]
 
 
 def _start(
@@ -193,9 +201,11 @@ def _advance(run: LSTMRun, start: int, stop: int) -> None:
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
     gates = cache.gates[first:last]
     multiply(cache.x[first:last], False, run.input_part, gates)
-    arrays = (packing.steps[start:stop], cache.gates, cache.h, cache.c, run.bias, run.recurrent.panels)
-    shares = num_shares(packing, gates.size * cache.h.shape[1])
-    run_tasks(lambda share: _forward_rows(share, shares, *arrays, packing.batch_size), shares)
+    arrays = (packing.steps[start:stop], cache.gates, cache.h, cache.c, run.bias, packing.batch_size)
+    work = gates.size * cache.h.shape[1]
+    shares = num_shares(packing, work)
+    teams = make_teams(cache.h, run.recurrent, [cache.gates] * shares, packing, work)
+    run_teams(lambda share, team: _forward_rows(share, shares, team, *arrays), teams)
 
 
 def lstm_start(
@@ -248,10 +258,11 @@ def lstm_forward(
 
 def _recurrence_backward(dtokens: np.ndarray, dh: np.ndarray, dc: np.ndarray, dgates: np.ndarray, cache: Any) -> None:
     """dgates (P, 4H), which may be the cache's gates, from dtokens (P, H); dh and dc (N, H) are updated."""
-    packing, size = cache.packing, dh.shape[1]
-    recurrent, shares = pack(cache.weight_hh, False, cache.bf16), num_shares(packing, dgates.size * size)
-    arrays = (packing.steps, dtokens, dh, dc, cache.gates, cache.c, dgates, recurrent.panels, packing.batch_size)
-    run_tasks(lambda share: _backward_rows(share, shares, *arrays), shares)
+    packing, work = cache.packing, dgates.size * dh.shape[1]
+    recurrent, shares = pack(cache.weight_hh, False, cache.bf16), num_shares(packing, work)
+    arrays = (packing.steps, dtokens, dh, dc, cache.gates, cache.c, dgates, packing.batch_size)
+    teams = make_teams(dgates, recurrent, [dh] * shares, packing, work)
+    run_teams(lambda share, team: _backward_rows(share, shares, team, *arrays), teams)
 
 
 def lstm_backward(

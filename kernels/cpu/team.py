@@ -1,0 +1,275 @@
+"""Several threads at one recurrence, without leaving compiled code.
+
+A recurrence over few rows streams its matrices past them at every step, and one core cannot read as fast as several.
+So one thread, the leader, goes through the steps, and its products are cut into parts of whole panels of columns, which
+it does together with helpers (`help_leader`) that wait for them in a loop:
+
+    leader                                        helper
+      write the product on the board
+      publish: parts left, parts pending            wait until parts are left, or the end
+      claim a part, do it, until none is left       claim a part, do it
+      wait until none is pending                    one less is pending
+      go on
+
+A claim takes one from the number of parts left, in one atomic step: what it held before, if positive, is the claimed
+part. Whoever finds no part left has changed nothing that counts, and the next product is published over it. A product
+is replaced on the board only when all its parts are done, so whoever holds a part may read it.
+
+The leader never waits for a helper that has not claimed: helpers may come late or never. No sum is cut, and a column's
+bits do not depend on the columns beside it, so nor do the results on who does what.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import types
+from numba.extending import intrinsic
+
+from kernels.cpu.jit import config, jit
+from kernels.cpu.panels import panel_columns
+from kernels.cpu.product import multiply_rows, workspace
+from kernels.threads import get_num_threads, run
+
+LEFT, PENDING, PRODUCT = 0, 8, 16  # places on the board; the two counters have a cache line each
+FIELDS = 11  # of a product, see `multiply`
+END = -(1 << 62)  # parts left when the leader is gone
+SPINS = 2000  # looks at a counter after which the core is offered to others, who may be the ones waited for
+PARTS = 2  # parts of a product for each member; every part packs the rows anew
+LEAST_WEIGHTS = 1 << 17  # numbers of a matrix that a member should have; with fewer, meeting costs more than it saves
+
+
+class Team(NamedTuple):
+    """The arrays of all products of one recurrence, flat, and where the members meet."""
+
+    board: np.ndarray  # (PRODUCT + FIELDS,) int64
+    source: np.ndarray  # holds the left-hand sides
+    panels: np.ndarray  # holds the matrices
+    out: np.ndarray  # holds the results
+    a: np.ndarray  # (members, .) work space for `multiply_rows`
+
+
+def team_size(weights: int) -> int:
+    """Members that a recurrence over few rows is worth; weights: the numbers of its smallest large matrix."""
+    return max(1, min(get_num_threads(), weights // LEAST_WEIGHTS))
+
+
+def make_team(
+    source: np.ndarray, panels: np.ndarray, out: np.ndarray, rows: int, depth: int, members: int = 1
+) -> Team:
+    """A team for products of up to `rows` rows with up to `depth` numbers each."""
+    a = np.empty((members, workspace(rows, depth)), panels.dtype)
+    return Team(np.zeros(PRODUCT + FIELDS, np.int64), source.reshape(-1), panels, out.reshape(-1), a)
+
+
+def run_teams(work: Callable[[int, Team], None], teams: Sequence[Team]) -> None:
+    """work(number, team) for each team, by its leader; all teams and members at the same time."""
+    leaders = len(teams)
+    helping = [(team, member) for team in teams for member in range(1, len(team.a))]
+
+    def task(number: int) -> None:
+        team, member = (teams[number], 0) if number < leaders else helping[number - leaders]
+        try:
+            if number < leaders:
+                work(number, team)
+            else:
+                help_leader(team, member)
+        except BaseException:
+            team.board[LEFT] = END  # a part that will never be done must not be waited for
+            raise
+        finally:
+            if number < leaders:
+                team.board[LEFT] = END
+
+    run(task, leaders + len(helping))
+
+
+@jit
+def multiply(
+    team: Any, at: int, stride: int, rows: int, start: int, stop: int, depth: int, columns: int, out_at: int, ldc: int,
+    more: bool,
+) -> None:  # fmt: skip
+    """The leader's call: out (+)= rows of the source times a matrix, by all members.
+
+    Args:
+        at, stride, rows: row r of the left-hand side starts at source[at + r * stride].
+        start, stop, depth, columns: the matrix is panels[start:stop], a `Packed` of that depth and columns.
+        out_at, ldc: row 0 of the result is at out[out_at], rows are ldc apart.
+        more: add to the result instead of overwriting it.
+    """
+    board, width = team.board, panel_columns(team.panels)
+    if len(team.a) == 1:
+        multiply_rows(
+            team.source, False, at, stride, rows, team.a[0], team.panels[start:stop], depth, columns, 0, columns,
+            team.out, out_at, ldc, more,
+        )  # fmt: skip
+        return
+    parts = min(PARTS * len(team.a), (columns + width - 1) // width)
+    for place, value in enumerate((at, stride, rows, start, stop, depth, columns, out_at, ldc, int(more), parts)):
+        board[PRODUCT + place] = value
+    publish(board, parts)
+    part = claim(board)
+    while part >= 0:
+        do_part(team, part, 0)
+        part = claim(board)
+    await_parts(board)
+
+
+@jit
+def help_leader(team: Any, member: int) -> None:
+    """A helper's call: do parts until the leader is gone."""
+    spins = 0
+    while load(team.board, LEFT) > END // 2:
+        part = claim(team.board)
+        if part >= 0:
+            do_part(team, part, member)
+            spins = 0
+        else:
+            spins += 1
+            relax(spins)
+
+
+@jit
+def do_part(team: Any, part: int, member: int) -> None:
+    """Compute a claimed part of the product on the board, and say so."""
+    at, stride, rows, start, stop, depth, columns, out_at, ldc, more, parts = team.board[PRODUCT:]
+    width = panel_columns(team.panels)
+    panels = (columns + width - 1) // width
+    first, last = part * panels // parts * width, min((part + 1) * panels // parts * width, columns)
+    multiply_rows(
+        team.source, False, at, stride, rows, team.a[member], team.panels[start:stop], depth, columns, first, last,
+        team.out, out_at, ldc, more != 0,
+    )  # fmt: skip
+    add(team.board, PENDING, -1)
+
+
+@jit
+def publish(board: np.ndarray, parts: int) -> None:
+    """Let members claim the parts of what is on the board."""
+    store(board, PENDING, parts)
+    store(board, LEFT, parts)
+
+
+@jit
+def claim(board: np.ndarray) -> int:
+    """The number of a part that is now the caller's to do; negative if none is left."""
+    if load(board, LEFT) <= 0:
+        return -1
+    return add(board, LEFT, -1) - 1
+
+
+@jit
+def await_parts(board: np.ndarray) -> None:
+    """Wait until all parts are done; RuntimeError if a helper failed at one."""
+    spins = 0
+    while load(board, PENDING) > 0:
+        if load(board, LEFT) <= END // 2:
+            raise RuntimeError("a thread failed at its part of a product")
+        spins += 1
+        relax(spins)
+
+
+@jit
+def relax(spins: int) -> None:
+    """Between two looks at a counter: the core's other thread goes first, now and then any other."""
+    pause()
+    if spins % SPINS == 0:
+        offer_core()
+
+
+def _counter(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """Pointer to board[place], the first two arguments."""
+    board = context.make_array(signature.args[0])(context, builder, args[0])
+    return builder.gep(board.data, [args[1]])
+
+
+@intrinsic
+def _load(typing_context: Any, board: Any, place: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load_atomic(_counter(context, builder, signature, args), "acquire", 8)
+
+    return types.int64(board, types.intp), codegen
+
+
+@intrinsic
+def _store(typing_context: Any, board: Any, place: Any, value: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store_atomic(args[2], _counter(context, builder, signature, args), "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(board, types.intp, types.int64), codegen
+
+
+@intrinsic
+def _add(typing_context: Any, board: Any, place: Any, value: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.atomic_rmw("add", _counter(context, builder, signature, args), args[2], "acq_rel")
+
+    return types.int64(board, types.intp, types.int64), codegen
+
+
+def _call_void(builder: Any, name: str, result: ir.Type, *arguments: Any) -> None:
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    builder.call(builder.module.globals.get(name) or ir.Function(builder.module, kind, name), arguments)
+
+
+@intrinsic
+def _pause(typing_context: Any) -> Any:
+    """The processor's hint that this is a waiting loop, where LLVM has a name for it."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        family = binding.get_default_triple().split("-")[0]
+        if family in ("x86_64", "i686"):
+            _call_void(builder, "llvm.x86.sse2.pause", ir.VoidType())
+        elif family in ("aarch64", "arm64"):
+            _call_void(builder, "llvm.aarch64.hint", ir.VoidType(), ir.IntType(32)(1))
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def _offer_core(typing_context: Any) -> Any:
+    """sched_yield, where the system has it."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if hasattr(os, "sched_yield"):
+            _call_void(builder, "sched_yield", ir.IntType(32))
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+_one_at_a_time = threading.Lock()
+
+
+def _load_in_python(board: np.ndarray, place: int) -> int:
+    return int(board[place])
+
+
+def _store_in_python(board: np.ndarray, place: int, value: int) -> None:
+    with _one_at_a_time:
+        board[place] = value
+
+
+def _add_in_python(board: np.ndarray, place: int, value: int) -> int:
+    """board[place] += value; returns what it held before."""
+    with _one_at_a_time:
+        before = int(board[place])
+        board[place] = before + value
+    return before
+
+
+def _wait_in_python() -> None:
+    time.sleep(0)
+
+
+load: Any = _load_in_python if config.DISABLE_JIT else _load
+store: Any = _store_in_python if config.DISABLE_JIT else _store
+add: Any = _add_in_python if config.DISABLE_JIT else _add
+pause: Any = _wait_in_python if config.DISABLE_JIT else _pause
+offer_core: Any = _wait_in_python if config.DISABLE_JIT else _offer_core
