@@ -249,9 +249,7 @@ def greedy_decode(
     task = _Task(h0, c0, start, end, excluded, max_length, 1, 1)
     states, teams = _make_shares(decoder, task, shares, 1)
     run_teams(
-        lambda share, team: _greedy_share(
-            share, shares, team, decoder, states[share], task, words, lengths, log_probs
-        ),
+        lambda share, team: _greedy_share(share, shares, team, decoder, states[share], task, words, lengths, log_probs),
         teams,
     )
     return words, lengths, log_probs

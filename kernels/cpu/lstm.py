@@ -42,13 +42,23 @@ class LSTMCache(NamedTuple):
         return self.packing.num_steps, self.packing.batch_size, self.h.shape[1]
 
 
-class LSTMRun(NamedTuple):
-    """A layer on its way through the steps: the cache that it fills, and the weights in panels."""
+class LSTMWeights(NamedTuple):
+    """The weights of a layer, the matrices in panels."""
 
-    cache: LSTMCache
     input_part: Packed
     recurrent: Packed
     bias: np.ndarray  # (4H,)
+
+    @property
+    def input_size(self) -> int:
+        return self.input_part.depth
+
+
+class LSTMRun(NamedTuple):
+    """A layer on its way through the steps: the cache that it fills, and the weights."""
+
+    cache: LSTMCache
+    weights: LSTMWeights
 
 
 @jit
@@ -173,6 +183,12 @@ def make_teams(
     return [make_team(source, recurrent.panels, out, rows, recurrent.depth, members) for out in outs]
 
 
+def pack_lstm(weight_ih: np.ndarray, weight_hh: np.ndarray, bias: np.ndarray | None, bf16: bool = False) -> LSTMWeights:
+    """See `kernels.pack_lstm`."""
+    packed = pack_all((weight_ih, True), (weight_hh, True), bf16=bf16)
+    return LSTMWeights(*packed, np.zeros(len(weight_hh), weight_hh.dtype) if bias is None else bias.copy())
+
+
 def _start(
     tokens: np.ndarray | None,
     h0: np.ndarray,
@@ -190,21 +206,20 @@ def _start(
         tokens, gates, packing.state_buffer(h0), packing.state_buffer(c0), packing, weight_ih, weight_hh,
         bias is not None, bf16,
     )  # fmt: skip
-    bias = np.zeros(gates.shape[1], gates.dtype) if bias is None else bias
-    input_part, recurrent = pack_all((weight_ih, True), (weight_hh, True), bf16=bf16)
-    return LSTMRun(cache, input_part, recurrent, bias)
+    return LSTMRun(cache, pack_lstm(weight_ih, weight_hh, bias, bf16))
 
 
-def _advance(run: LSTMRun, start: int, stop: int) -> None:
-    """Steps start .. stop - 1, whose tokens are in the cache."""
-    cache, packing = run.cache, run.cache.packing
+def _advance(
+    tokens: np.ndarray, gates: np.ndarray, h: np.ndarray, c: np.ndarray, packing: Packing, weights: LSTMWeights,
+    start: int, stop: int,
+) -> None:  # fmt: skip
+    """Steps start .. stop - 1, whose tokens (P, I) are there; gates (P, 4H), h and c (N + P, H) are filled."""
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
-    gates = cache.gates[first:last]
-    multiply(cache.x[first:last], False, run.input_part, gates)
-    arrays = (packing.steps[start:stop], cache.gates, cache.h, cache.c, run.bias, packing.batch_size)
-    work = gates.size * cache.h.shape[1]
+    multiply(tokens[first:last], False, weights.input_part, gates[first:last])
+    arrays = (packing.steps[start:stop], gates, h, c, weights.bias, packing.batch_size)
+    work = (last - first) * gates.shape[1] * h.shape[1]
     shares = num_shares(packing, work)
-    teams = make_teams(cache.h, run.recurrent, [cache.gates] * shares, packing, work)
+    teams = make_teams(h, weights.recurrent, [gates] * shares, packing, work)
     run_teams(lambda share, team: _forward_rows(share, shares, team, *arrays), teams)
 
 
@@ -227,7 +242,7 @@ def lstm_continue(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray:
     cache, packing, stop = run.cache, run.cache.packing, start + len(x)
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
     cache.x[first:last] = packing.pack(x, start)
-    _advance(run, start, stop)
+    _advance(*cache[:5], run.weights, start, stop)
     states = cache.h[packing.batch_size :]
     return packing.unpack(states[first:last], start, stop)
 
@@ -252,8 +267,19 @@ def lstm_forward(
     """See `kernels.lstm_forward`."""
     packing = pack_lengths(lengths, len(x), len(h0))
     run = _start(packing.pack(x), h0, c0, weight_ih, weight_hh, bias, packing, bf16)
-    _advance(run, 0, len(x))
+    _advance(*run.cache[:5], run.weights, 0, len(x))
     return lstm_finish(run)
+
+
+def lstm_states(
+    x: np.ndarray, h0: np.ndarray, c0: np.ndarray, weights: LSTMWeights, lengths: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """See `kernels.lstm_states`."""
+    packing = pack_lengths(lengths, len(x), len(h0))
+    gates = np.empty((packing.num_tokens, len(weights.bias)), x.dtype)
+    h, c = packing.state_buffer(h0), packing.state_buffer(c0)
+    _advance(packing.pack(x), gates, h, c, packing, weights, 0, len(x))
+    return packing.unpack(h[packing.batch_size :]), packing.last_states(h), packing.last_states(c)
 
 
 def _recurrence_backward(dtokens: np.ndarray, dh: np.ndarray, dc: np.ndarray, dgates: np.ndarray, cache: Any) -> None:

@@ -58,9 +58,7 @@ def team_size(weights: int) -> int:
     return max(1, min(get_num_threads(), weights // LEAST_WEIGHTS))
 
 
-def make_team(
-    source: np.ndarray, panels: np.ndarray, out: np.ndarray, rows: int, depth: int, members: int = 1
-) -> Team:
+def make_team(source: np.ndarray, panels: np.ndarray, out: np.ndarray, rows: int, depth: int, members: int = 1) -> Team:
     """A team for products of up to `rows` rows with up to `depth` numbers each."""
     a = np.empty((members, workspace(rows, depth)), panels.dtype)
     return Team(np.zeros(PRODUCT + FIELDS, np.int64), source.reshape(-1), panels, out.reshape(-1), a)
