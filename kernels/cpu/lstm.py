@@ -185,8 +185,10 @@ def make_teams(
 
 def pack_lstm(weight_ih: np.ndarray, weight_hh: np.ndarray, bias: np.ndarray | None, bf16: bool = False) -> LSTMWeights:
     """See `kernels.pack_lstm`."""
-    packed = pack_all((weight_ih, True), (weight_hh, True), bf16=bf16)
-    return LSTMWeights(*packed, np.zeros(len(weight_hh), weight_hh.dtype) if bias is None else bias.copy())
+    input_part, recurrent = pack_all((weight_ih, True), (weight_hh, True), bf16=bf16)
+    return LSTMWeights(
+        input_part, recurrent, np.zeros(len(weight_hh), weight_hh.dtype) if bias is None else bias.copy()
+    )
 
 
 def _start(

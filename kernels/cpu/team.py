@@ -1,22 +1,21 @@
 """Several threads at one recurrence, without leaving compiled code.
 
 A recurrence over few rows streams its matrices past them at every step, and one core cannot read as fast as several.
-So one thread, the leader, goes through the steps, and its products are cut into parts of whole panels of columns, which
-it does together with helpers (`help_leader`) that wait for them in a loop:
+So one thread, the leader, goes through the steps, and the columns of its products are cut into a part for each member
+of a team: the leader and helpers, who wait for products in a loop (`help_leader`):
 
-    leader                                        helper
+    leader                                              helper
       write the product on the board
-      publish: parts left, parts pending            wait until parts are left, or the end
-      claim a part, do it, until none is left       claim a part, do it
-      wait until none is pending                    one less is pending
-      go on
+      publish it: all parts are open, all are pending     wait until a part is open, or the leader is gone
+      claim a part and do it, until none is open          claim a part and do it
+      wait until none is pending                          one less is pending
 
-A claim takes one from the number of parts left, in one atomic step: what it held before, if positive, is the claimed
-part. Whoever finds no part left has changed nothing that counts, and the next product is published over it. A product
-is replaced on the board only when all its parts are done, so whoever holds a part may read it.
+A claim is one atomic step: it clears the bit of an open part, and only who found it set has the part. A product is
+replaced on the board when all its parts are done, so whoever has a part may read it, and a claim that comes late is a
+claim of the next product. Each member asks for the same part first, which its caches may hold from the step before.
 
-The leader never waits for a helper that has not claimed: helpers may come late or never. No sum is cut, and a column's
-bits do not depend on the columns beside it, so nor do the results on who does what.
+The leader waits for parts that are claimed, never for a helper to come. No sum is cut, and a column's bits do not
+depend on the columns beside it, so nor do the results on who does what.
 """
 
 import os
@@ -35,11 +34,11 @@ from kernels.cpu.panels import panel_columns
 from kernels.cpu.product import multiply_rows, workspace
 from kernels.threads import get_num_threads, run
 
-LEFT, PENDING, PRODUCT = 0, 8, 16  # places on the board; the two counters have a cache line each
-FIELDS = 11  # of a product, see `multiply`
-END = -(1 << 62)  # parts left when the leader is gone
-SPINS = 2000  # looks at a counter after which the core is offered to others, who may be the ones waited for
-PARTS = 2  # parts of a product for each member; every part packs the rows anew
+OPEN, PENDING, PRODUCT = 0, 8, 16  # places on the board; the bits of open parts, the number pending, then the product
+FIELDS = 10  # of a product, see `multiply`
+GONE = -(1 << 63)  # in the place of open parts: no bit of a part, and negative
+MOST_MEMBERS = 62
+SPINS = 2000  # looks at the board after which the core is offered to others, who may be the ones waited for
 LEAST_WEIGHTS = 1 << 17  # numbers of a matrix that a member should have; with fewer, meeting costs more than it saves
 
 
@@ -55,7 +54,7 @@ class Team(NamedTuple):
 
 def team_size(weights: int) -> int:
     """Members that a recurrence over few rows is worth; weights: the numbers of its smallest large matrix."""
-    return max(1, min(get_num_threads(), weights // LEAST_WEIGHTS))
+    return max(1, min(get_num_threads(), weights // LEAST_WEIGHTS, MOST_MEMBERS))
 
 
 def make_team(source: np.ndarray, panels: np.ndarray, out: np.ndarray, rows: int, depth: int, members: int = 1) -> Team:
@@ -76,12 +75,8 @@ def run_teams(work: Callable[[int, Team], None], teams: Sequence[Team]) -> None:
                 work(number, team)
             else:
                 help_leader(team, member)
-        except BaseException:
-            team.board[LEFT] = END  # a part that will never be done must not be waited for
-            raise
         finally:
-            if number < leaders:
-                team.board[LEFT] = END
+            team.board[OPEN] = GONE  # where a member has failed, nobody must wait for its part
 
     run(task, leaders + len(helping))
 
@@ -99,21 +94,20 @@ def multiply(
         out_at, ldc: row 0 of the result is at out[out_at], rows are ldc apart.
         more: add to the result instead of overwriting it.
     """
-    board, width = team.board, panel_columns(team.panels)
+    board = team.board
     if len(team.a) == 1:
         multiply_rows(
             team.source, False, at, stride, rows, team.a[0], team.panels[start:stop], depth, columns, 0, columns,
             team.out, out_at, ldc, more,
         )  # fmt: skip
         return
-    parts = min(PARTS * len(team.a), (columns + width - 1) // width)
-    for place, value in enumerate((at, stride, rows, start, stop, depth, columns, out_at, ldc, int(more), parts)):
-        board[PRODUCT + place] = value
-    publish(board, parts)
-    part = claim(board)
+    for field, value in enumerate((at, stride, rows, start, stop, depth, columns, out_at, ldc, int(more))):
+        board[PRODUCT + field] = value
+    publish(board, len(team.a))
+    part = claim(board, 0)
     while part >= 0:
         do_part(team, part, 0)
-        part = claim(board)
+        part = claim(board, 0)
     await_parts(board)
 
 
@@ -121,8 +115,8 @@ def multiply(
 def help_leader(team: Any, member: int) -> None:
     """A helper's call: do parts until the leader is gone."""
     spins = 0
-    while load(team.board, LEFT) > END // 2:
-        part = claim(team.board)
+    while load(team.board, OPEN) >= 0:
+        part = claim(team.board, member)
         if part >= 0:
             do_part(team, part, member)
             spins = 0
@@ -133,9 +127,9 @@ def help_leader(team: Any, member: int) -> None:
 
 @jit
 def do_part(team: Any, part: int, member: int) -> None:
-    """Compute a claimed part of the product on the board, and say so."""
-    at, stride, rows, start, stop, depth, columns, out_at, ldc, more, parts = team.board[PRODUCT:]
-    width = panel_columns(team.panels)
+    """Compute a claimed part of the product on the board, and say that it is done."""
+    at, stride, rows, start, stop, depth, columns, out_at, ldc, more = team.board[PRODUCT:]
+    width, parts = panel_columns(team.panels), len(team.a)
     panels = (columns + width - 1) // width
     first, last = part * panels // parts * width, min((part + 1) * panels // parts * width, columns)
     multiply_rows(
@@ -147,17 +141,23 @@ def do_part(team: Any, part: int, member: int) -> None:
 
 @jit
 def publish(board: np.ndarray, parts: int) -> None:
-    """Let members claim the parts of what is on the board."""
+    """Open the parts of what is on the board."""
     store(board, PENDING, parts)
-    store(board, LEFT, parts)
+    store(board, OPEN, (1 << parts) - 1)
 
 
 @jit
-def claim(board: np.ndarray) -> int:
-    """The number of a part that is now the caller's to do; negative if none is left."""
-    if load(board, LEFT) <= 0:
-        return -1
-    return add(board, LEFT, -1) - 1
+def claim(board: np.ndarray, member: int) -> int:
+    """The number of a part that is now the caller's to do, the member's own one if it is open; -1 if none is."""
+    parts = load(board, OPEN)
+    while parts > 0:
+        part = member
+        while not (parts >> part) & 1:
+            part = (part + 1) % (MOST_MEMBERS + 1)
+        parts = close(board, OPEN, 1 << part)
+        if (parts >> part) & 1:
+            return part
+    return -1
 
 
 @jit
@@ -165,7 +165,7 @@ def await_parts(board: np.ndarray) -> None:
     """Wait until all parts are done; RuntimeError if a helper failed at one."""
     spins = 0
     while load(board, PENDING) > 0:
-        if load(board, LEFT) <= END // 2:
+        if load(board, OPEN) < 0:
             raise RuntimeError("a thread failed at its part of a product")
         spins += 1
         relax(spins)
@@ -173,13 +173,13 @@ def await_parts(board: np.ndarray) -> None:
 
 @jit
 def relax(spins: int) -> None:
-    """Between two looks at a counter: the core's other thread goes first, now and then any other."""
+    """Between two looks at the board: the core's other thread goes first, now and then any other."""
     pause()
     if spins % SPINS == 0:
         offer_core()
 
 
-def _counter(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+def _place(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """Pointer to board[place], the first two arguments."""
     board = context.make_array(signature.args[0])(context, builder, args[0])
     return builder.gep(board.data, [args[1]])
@@ -188,7 +188,7 @@ def _counter(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 @intrinsic
 def _load(typing_context: Any, board: Any, place: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load_atomic(_counter(context, builder, signature, args), "acquire", 8)
+        return builder.load_atomic(_place(context, builder, signature, args), "acquire", 8)
 
     return types.int64(board, types.intp), codegen
 
@@ -196,7 +196,7 @@ def _load(typing_context: Any, board: Any, place: Any) -> Any:
 @intrinsic
 def _store(typing_context: Any, board: Any, place: Any, value: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store_atomic(args[2], _counter(context, builder, signature, args), "release", 8)
+        builder.store_atomic(args[2], _place(context, builder, signature, args), "release", 8)
         return context.get_dummy_value()
 
     return types.void(board, types.intp, types.int64), codegen
@@ -205,7 +205,15 @@ def _store(typing_context: Any, board: Any, place: Any, value: Any) -> Any:
 @intrinsic
 def _add(typing_context: Any, board: Any, place: Any, value: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.atomic_rmw("add", _counter(context, builder, signature, args), args[2], "acq_rel")
+        return builder.atomic_rmw("add", _place(context, builder, signature, args), args[2], "acq_rel")
+
+    return types.int64(board, types.intp, types.int64), codegen
+
+
+@intrinsic
+def _close(typing_context: Any, board: Any, place: Any, bit: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.atomic_rmw("and", _place(context, builder, signature, args), builder.not_(args[2]), "acq_rel")
 
     return types.int64(board, types.intp, types.int64), codegen
 
@@ -262,6 +270,14 @@ def _add_in_python(board: np.ndarray, place: int, value: int) -> int:
     return before
 
 
+def _close_in_python(board: np.ndarray, place: int, bit: int) -> int:
+    """Clear a bit of board[place]; returns what it held before."""
+    with _one_at_a_time:
+        before = int(board[place])
+        board[place] = before & ~bit
+    return before
+
+
 def _wait_in_python() -> None:
     time.sleep(0)
 
@@ -269,5 +285,6 @@ def _wait_in_python() -> None:
 load: Any = _load_in_python if config.DISABLE_JIT else _load
 store: Any = _store_in_python if config.DISABLE_JIT else _store
 add: Any = _add_in_python if config.DISABLE_JIT else _add
+close: Any = _close_in_python if config.DISABLE_JIT else _close
 pause: Any = _wait_in_python if config.DISABLE_JIT else _pause
 offer_core: Any = _wait_in_python if config.DISABLE_JIT else _offer_core

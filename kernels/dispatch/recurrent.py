@@ -169,8 +169,8 @@ def lstm_states(
     check_dtypes(name, weights=weights.bias, x=x, h0=h0, c0=c0)
     rows, size = len(weights.bias), len(weights.bias) // 4
     like = weights.bias[:1, None]
-    shapes = (np.broadcast_to(like, (rows, columns)) for columns in (weights.input_size, size))
-    check_recurrent(name, 4, x, h0, *shapes, {}, lengths)
+    weight_ih, weight_hh = (np.broadcast_to(like, (rows, columns)) for columns in (weights.input_size, size))
+    check_recurrent(name, 4, x, h0, weight_ih, weight_hh, {}, lengths)
     check_shape(name, "c0", c0, h0.shape, "(N, hidden_size)", h0=h0.shape)
     return backend.lstm_states(*map(contiguous, (x, h0, c0)), weights, lengths)
 
