@@ -35,7 +35,8 @@ from kernels.cpu.product import multiply_rows, workspace
 from kernels.threads import get_num_threads, run
 
 OPEN, PENDING, PRODUCT = 0, 8, 16  # places on the board; the bits of open parts, the number pending, then the product
-FIELDS = 10  # of a product, see `multiply`
+AT, STRIDE, ROWS, START, STOP, DEPTH, COLUMNS, OUT_AT, LDC, MORE = range(10)  # of a product, see `multiply`
+FIELDS = 10
 GONE = -(1 << 63)  # in the place of open parts: no bit of a part, and negative
 MOST_MEMBERS = 62
 SPINS = 2000  # looks at the board after which the core is offered to others, who may be the ones waited for
@@ -73,8 +74,8 @@ def run_teams(work: Callable[[int, Team], None], teams: Sequence[Team]) -> None:
         try:
             if number < leaders:
                 work(number, team)
-            else:
-                help_leader(team, member)
+                team.board[OPEN] = GONE
+            help_leader(team, member)  # a leader finds itself gone; it is compiled together with the rest all the same
         finally:
             team.board[OPEN] = GONE  # where a member has failed, nobody must wait for its part
 
@@ -104,10 +105,8 @@ def multiply(
     for field, value in enumerate((at, stride, rows, start, stop, depth, columns, out_at, ldc, int(more))):
         board[PRODUCT + field] = value
     publish(board, len(team.a))
-    part = claim(board, 0)
-    while part >= 0:
-        do_part(team, part, 0)
-        part = claim(board, 0)
+    while do_part(team, np.int64(0)):  # a literal 0 would compile all of it once more
+        pass
     await_parts(board)
 
 
@@ -116,9 +115,7 @@ def help_leader(team: Any, member: int) -> None:
     """A helper's call: do parts until the leader is gone."""
     spins = 0
     while load(team.board, OPEN) >= 0:
-        part = claim(team.board, member)
-        if part >= 0:
-            do_part(team, part, member)
+        if do_part(team, member):
             spins = 0
         else:
             spins += 1
@@ -126,17 +123,21 @@ def help_leader(team: Any, member: int) -> None:
 
 
 @jit
-def do_part(team: Any, part: int, member: int) -> None:
-    """Compute a claimed part of the product on the board, and say that it is done."""
-    at, stride, rows, start, stop, depth, columns, out_at, ldc, more = team.board[PRODUCT:]
-    width, parts = panel_columns(team.panels), len(team.a)
+def do_part(team: Any, member: int) -> bool:
+    """Claim a part of the product on the board, compute it and say that it is done; False if none is open."""
+    part, product = claim(team.board, member), team.board[PRODUCT:]
+    if part < 0:
+        return False
+    columns, width, parts = product[COLUMNS], panel_columns(team.panels), len(team.a)
     panels = (columns + width - 1) // width
     first, last = part * panels // parts * width, min((part + 1) * panels // parts * width, columns)
     multiply_rows(
-        team.source, False, at, stride, rows, team.a[member], team.panels[start:stop], depth, columns, first, last,
-        team.out, out_at, ldc, more != 0,
+        team.source, False, product[AT], product[STRIDE], product[ROWS], team.a[member],
+        team.panels[product[START] : product[STOP]], product[DEPTH], columns, first, last,
+        team.out, product[OUT_AT], product[LDC], product[MORE] != 0,
     )  # fmt: skip
     add(team.board, PENDING, -1)
+    return True
 
 
 @jit
