@@ -233,7 +233,7 @@ def help_rounds(board, member, counts):
 
 def test_claims_of_several_threads_at_once():
     """Parts without work, so that claims meet, in compiled code on several cores."""
-    parts, rounds, members = 6, 100 * STEPS, 3
+    parts, rounds, members = 6, 400 if config.DISABLE_JIT else 10**6, 3
     board, counts = np.zeros(team.PRODUCT + team.FIELDS, np.int64), np.zeros((members, parts), np.int64)
     helpers = [threading.Thread(target=help_rounds, args=(board, m, counts[m]), daemon=True) for m in range(1, members)]
     for helper in helpers:
