@@ -123,7 +123,7 @@ def help_leader(team: Any, member: int) -> None:
 
 
 @jit
-def do_part(team: Any, member: int) -> bool:
+def do_part(team: Any, member: Any) -> bool:
     """Claim a part of the product on the board, compute it and say that it is done; False if none is open."""
     part, product = claim(team.board, member), team.board[PRODUCT:]
     if part < 0:
