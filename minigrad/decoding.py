@@ -1,30 +1,93 @@
-"""Search with a recurrent decoder, without a step in Python: modules in, words out.
+"""Search with a recurrent decoder, without a step in Python, and the states it starts from: modules in, words out.
 
 The searches themselves, and what their results are, stand in ``kernels.greedy_decode`` and ``kernels.beam_decode``.
 Nothing here is on the tape.
+
+Weights are packed at the first call and again when a parameter has changed, by an optimiser or any op, or may have,
+since its ``data`` or ``numpy()`` was asked for; what is written straight into a parameter's ``array``, or later into
+memory asked for before, goes unnoticed, as it does for the tape. No parameter's memory is held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 import kernels
+from minigrad.grad_mode import no_grad
 from minigrad.nn.layers import Embedding, Linear
+from minigrad.nn.module import Module
 from minigrad.nn.recurrent import LSTM
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
 
 
-class PackedDecoder:
-    """Embedding, LSTM and output layer, their weights packed for searching.
+class _Packed:
+    """Weights of some modules, packed for as long as their parameters stay the same."""
 
-    They are packed at the first search and again when a parameter has changed, by an optimiser or any op, or may have,
-    since its ``data`` or ``numpy()`` was asked for; what is written straight into a parameter's ``array``, or later
-    into memory asked for before, goes unnoticed, as it does for the tape. No parameter's memory is held.
+    def __init__(self, *modules: Module) -> None:
+        self._modules = modules
+        self._kept: tuple[Any, Any] = (None, None)  # the parameters' versions, and what was packed then
+
+    def _pack(self) -> Any:
+        raise NotImplementedError
+
+    def _weights(self) -> Any:
+        versions = [parameter.version for module in self._modules for parameter in module.parameters()]
+        key = [(version, version.value, version.handed_out) for version in versions]
+        kept_key, packed = self._kept
+        if key != kept_key:
+            del packed
+            self._kept = (None, None)  # never two copies at once
+            packed = self._pack()
+            self._kept = (key, packed)
+        return packed
+
+
+class PackedEncoder(_Packed):
+    """Embedding and LSTM, its weights packed for states without a backward.
+
+    Args:
+        embedding: of the words, (V, E).
+        rnn: unidirectional, from E to H; its dropout is left out.
+        bf16: as for ``PackedDecoder``.
+
+    Raises:
+        ValueError: modules that do not fit each other.
+    """
+
+    def __init__(self, embedding: Embedding, rnn: LSTM, bf16: bool = False) -> None:
+        _check_fit("PackedEncoder", embedding, rnn)
+        super().__init__(rnn)
+        self._embedding, self._rnn, self._bf16 = embedding, rnn, bf16
+
+    @no_grad()
+    def states(self, words: Array, lengths: Array | None = None) -> tuple[Tensor, Tensor]:
+        """``words`` (T,N) int64, ``lengths`` (N,) -> (h, c) after each sentence's last word, (L,N,H) each.
+
+        They are those of the modules in evaluation, to the bit.
+        """
+        x = self._embedding(Tensor(words)).array
+        zero = np.zeros((x.shape[1], self._rnn.hidden_size), x.dtype)
+        finals = []
+        for weights in self._weights():
+            x, *final = kernels.lstm_states(x, zero, zero, weights, lengths)
+            finals.append(final)
+        h, c = (Tensor(np.stack(part)) for part in zip(*finals, strict=True))
+        return h, c
+
+    def _pack(self) -> list[Any]:
+        return [
+            kernels.pack_lstm(*_matrices(self._rnn, layer), _bias(self._rnn, layer), self._bf16)
+            for layer in range(self._rnn.num_layers)
+        ]
+
+
+class PackedDecoder(_Packed):
+    """Embedding, LSTM and output layer, their weights packed for searching.
 
     Args:
         embedding: of the words, (V, E).
@@ -38,18 +101,9 @@ class PackedDecoder:
     """
 
     def __init__(self, embedding: Embedding, rnn: LSTM, output: Linear, bf16: bool = False) -> None:
-        if rnn.bidirectional:
-            raise ValueError("PackedDecoder: rnn is bidirectional; expected one direction")
-        sizes = {
-            "rnn.input_size": (rnn.input_size, embedding.embedding_dim, "embedding_dim"),
-            "output.in_features": (output.in_features, rnn.hidden_size, "rnn.hidden_size"),
-            "output.out_features": (output.out_features, embedding.num_embeddings, "num_embeddings"),
-        }
-        for name, (got, expected, source) in sizes.items():
-            if got != expected:
-                raise ValueError(f"PackedDecoder: {name} is {got}; expected {source} = {expected}")
+        _check_fit("PackedDecoder", embedding, rnn, output)
+        super().__init__(embedding, rnn, output)
         self._embedding, self._rnn, self._output, self._bf16 = embedding, rnn, output, bf16
-        self._kept: tuple[Any, Any] = (None, None)  # the parameters' versions, and what was packed then
 
     def greedy(
         self, state: tuple[Tensor, Tensor], start: int, end: int, excluded: Sequence[int], max_length: int
@@ -68,39 +122,42 @@ class PackedDecoder:
             self._weights(), h, c, start, end, _ids(excluded), max_length, beam_size, length_penalty, n_best
         )
 
-    def _weights(self) -> Any:
-        versions = [parameter.version for parameter in self._parameters()]
-        key = [(version, version.value, version.handed_out) for version in versions]
-        kept_key, packed = self._kept
-        if key != kept_key:
-            del packed
-            self._kept = (None, None)  # never two copies at once
-            packed = self._pack()
-            self._kept = (key, packed)
-        return packed
-
-    def _parameters(self) -> Iterator[Tensor]:
-        for module in (self._embedding, self._rnn, self._output):
-            yield from module.parameters()
-
     def _pack(self) -> Any:
         embedding, output_weight = self._embedding.weight.array, self._output.weight.array
         layers = range(self._rnn.num_layers)
-        weights_ih, weights_hh = (
-            [getattr(self._rnn, f"{name}_l{layer}").array for layer in layers] for name in ("weight_ih", "weight_hh")
-        )
-        biases = [self._layer_bias(layer) for layer in layers]
+        weights_ih, weights_hh = zip(*(_matrices(self._rnn, layer) for layer in layers), strict=True)
+        biases = [_bias(self._rnn, layer) for layer in layers]
         bias = self._output.bias
         output_bias = np.zeros(len(output_weight), output_weight.dtype) if bias is None else bias.array
         return kernels.pack_decoder(
             embedding, weights_ih, weights_hh, biases, output_weight, output_bias, self._bf16
         )  # fmt: skip
 
-    def _layer_bias(self, layer: int) -> Array:
-        if not self._rnn.bias:
-            weight = getattr(self._rnn, f"weight_hh_l{layer}")
-            return np.zeros(weight.shape[0], weight.dtype)
-        return getattr(self._rnn, f"bias_ih_l{layer}").array + getattr(self._rnn, f"bias_hh_l{layer}").array
+
+def _check_fit(name: str, embedding: Embedding, rnn: LSTM, output: Linear | None = None) -> None:
+    """ValueError unless the modules' sizes are those of one model."""
+    if rnn.bidirectional:
+        raise ValueError(f"{name}: rnn is bidirectional; expected one direction")
+    sizes = {"rnn.input_size": (rnn.input_size, embedding.embedding_dim, "embedding_dim")}
+    if output is not None:
+        sizes["output.in_features"] = (output.in_features, rnn.hidden_size, "rnn.hidden_size")
+        sizes["output.out_features"] = (output.out_features, embedding.num_embeddings, "num_embeddings")
+    for size, (got, expected, source) in sizes.items():
+        if got != expected:
+            raise ValueError(f"{name}: {size} is {got}; expected {source} = {expected}")
+
+
+def _matrices(rnn: LSTM, layer: int) -> tuple[Array, Array]:
+    """weight_ih and weight_hh of a layer."""
+    return getattr(rnn, f"weight_ih_l{layer}").array, getattr(rnn, f"weight_hh_l{layer}").array
+
+
+def _bias(rnn: LSTM, layer: int) -> Array:
+    """The sum of a layer's biases."""
+    if not rnn.bias:
+        weight = getattr(rnn, f"weight_hh_l{layer}")
+        return np.zeros(weight.shape[0], weight.dtype)
+    return getattr(rnn, f"bias_ih_l{layer}").array + getattr(rnn, f"bias_hh_l{layer}").array
 
 
 def _ids(words: Sequence[int]) -> Array:

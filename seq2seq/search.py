@@ -4,27 +4,30 @@ A hypothesis is a list of target ids without <sos>; it is finished by <eos>, or 
 score is its total log-probability, divided by length**length_penalty. What is found for a sentence does not depend on
 the sentences beside it, to the bit. <pad> and <sos> are never produced.
 
-The encoder runs as in training; from its states on a search is one call of ``minigrad.decoding``, which has the
-decoder's weights packed. They are kept for as long as the model lives, and packed again when it has learned.
+The encoder's states and the search from them on are calls of ``minigrad.decoding``, which has the weights packed. They
+are kept for as long as the model lives, or until ``release_packed``, and packed again when it has learned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from minigrad import Tensor, autocast, no_grad
-from minigrad.decoding import PackedDecoder
+from minigrad import Tensor
+from minigrad.decoding import PackedDecoder, PackedEncoder
 from seq2seq.data import pad_sources
-from seq2seq.model import Decoder, Seq2Seq, State
+from seq2seq.model import Decoder, Encoder, Seq2Seq
 from seq2seq.vocabulary import EOS_ID, PAD_ID, SOS_ID
 
 Array = np.ndarray
 
-_packed: WeakKeyDictionary[Decoder, dict[bool, PackedDecoder]] = WeakKeyDictionary()
+Half = TypeVar("Half", bound=Encoder | Decoder)
+
+_packed: WeakKeyDictionary[Encoder | Decoder, dict[bool, Any]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,6 @@ class Hypothesis:
     score: float
 
 
-@no_grad()
 def greedy_search(
     model: Seq2Seq, sources: Sequence[Sequence[int]], max_length: int, reverse_source: bool = False,
     bf16: bool | None = None,
@@ -70,7 +72,6 @@ def greedy_search(
     ]
 
 
-@no_grad()
 def beam_search(
     model: Seq2Seq, sources: Sequence[Sequence[int]], max_length: int, beam_size: int = 5,
     length_penalty: float = 1.0, n_best: int = 1, reverse_source: bool = False, bf16: bool | None = None,
@@ -100,22 +101,31 @@ def _hypotheses(words: Array, lengths: Array, log_probs: Array, scores: Array, c
     return [Hypothesis(*one) for one in zip(ids, log_probs.tolist(), scores.tolist(), strict=True)][:count]
 
 
-def _encode(model: Seq2Seq, sources: Sequence[Sequence[int]], reverse_source: bool, bf16: bool) -> State:
-    model.eval()
-    src, src_lengths = pad_sources(sources, reverse_source)
-    with autocast("cpu", enabled=bf16):
-        return model.encoder(Tensor(src), src_lengths)
+def _encode(
+    model: Seq2Seq, sources: Sequence[Sequence[int]], reverse_source: bool, bf16: bool
+) -> tuple[Tensor, Tensor]:
+    def pack(encoder: Encoder) -> PackedEncoder:
+        return PackedEncoder(encoder.embedding, encoder.rnn, bf16)
+
+    return _kept(model.encoder, bf16, pack).states(*pad_sources(sources, reverse_source))
 
 
 def _decoder(model: Seq2Seq, bf16: bool) -> PackedDecoder:
-    """The model's decoder in one precision, the same object in every call."""
-    decoder = model.decoder
-    by_precision = _packed.setdefault(decoder, {})
+    def pack(decoder: Decoder) -> PackedDecoder:
+        return PackedDecoder(decoder.embedding, decoder.rnn, decoder.fc_out, bf16)
+
+    return _kept(model.decoder, bf16, pack)
+
+
+def _kept(half: Half, bf16: bool, pack: Callable[[Half], Any]) -> Any:
+    """Half a model in one precision, the same object in every call."""
+    by_precision = _packed.setdefault(half, {})
     if bf16 not in by_precision:
-        by_precision[bf16] = PackedDecoder(decoder.embedding, decoder.rnn, decoder.fc_out, bf16)
+        by_precision[bf16] = pack(half)
     return by_precision[bf16]
 
 
-def release_decoder(model: Seq2Seq) -> None:
-    """Forget the model's packed decoder, as large as its weights; the next search packs it again."""
-    _packed.pop(model.decoder, None)
+def release_packed(model: Seq2Seq) -> None:
+    """Forget the model's packed weights, as large as those of both halves; the next search packs them again."""
+    for half in (model.encoder, model.decoder):
+        _packed.pop(half, None)

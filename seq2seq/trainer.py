@@ -27,6 +27,7 @@ from seq2seq.evaluation import evaluate_split
 from seq2seq.model import build_model
 from seq2seq.progress import ProgressDisplay
 from seq2seq.run_dir import MetricsLog
+from seq2seq.search import release_packed
 from seq2seq.text import TextCodec
 from seq2seq.translator import Translator
 
@@ -160,8 +161,12 @@ class Trainer:
         self._save("last")
 
     def validate(self, split: str = "valid") -> dict[str, float]:
-        """Losses and scores on a split; see ``evaluate_split``."""
-        return evaluate_split(Translator(self.model, self.codec, self.config), self.dataset, split, self.encoded[split])
+        """Losses and scores on a split; see ``evaluate_split``. The weights packed for it are not kept."""
+        translator = Translator(self.model, self.codec, self.config)
+        try:
+            return evaluate_split(translator, self.dataset, split, self.encoded[split])
+        finally:
+            release_packed(self.model)
 
     def best_translator(self) -> Translator:
         """The run's best weights, loaded into this trainer's model: training is over then."""

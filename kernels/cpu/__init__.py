@@ -15,7 +15,15 @@ from kernels.cpu.dropout import dropout
 from kernels.cpu.embedding import embedding_backward, embedding_forward
 from kernels.cpu.gru import gru_backward, gru_forward
 from kernels.cpu.linear import linear_backward, linear_forward, matmul
-from kernels.cpu.lstm import lstm_backward, lstm_continue, lstm_finish, lstm_forward, lstm_start
+from kernels.cpu.lstm import (
+    lstm_backward,
+    lstm_continue,
+    lstm_finish,
+    lstm_forward,
+    lstm_start,
+    lstm_states,
+    pack_lstm,
+)
 from kernels.cpu.output_layer import linear_argmax, linear_cross_entropy_backward, linear_cross_entropy_forward
 from kernels.cpu.random import random_bits
 from kernels.cpu.rmsprop import rmsprop_step
@@ -46,8 +54,10 @@ __all__ = [
     "lstm_finish",
     "lstm_forward",
     "lstm_start",
+    "lstm_states",
     "matmul",
     "pack_decoder",
+    "pack_lstm",
     "random_bits",
     "rmsprop_step",
     "sgd_rows_step",

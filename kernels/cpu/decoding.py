@@ -17,10 +17,10 @@ import numpy as np
 from kernels.cpu.gemm import pack
 from kernels.cpu.jit import jit
 from kernels.cpu.lstm import lstm_cell
-from kernels.cpu.panels import panel_columns
-from kernels.cpu.product import multiply_rows, workspace
+from kernels.cpu.panels import panel_columns, per_element
 from kernels.cpu.ranking import insert, log_sum_exp, offer_words
-from kernels.threads import get_num_threads, run
+from kernels.cpu.team import Team, make_team, multiply, run_teams, team_size
+from kernels.threads import get_num_threads
 
 BLOCK = 64  # rows whose gates or logits are computed together, and used while they are in cache
 LEAST_ROWS = 4  # rows that one thread should have; with fewer, reading the weights twice costs too much
@@ -37,15 +37,12 @@ class DecoderWeights(NamedTuple):
 
 
 class _States(NamedTuple):
-    """Work space of one thread for R rows. Of inputs and c there are two: before and after a step."""
+    """Work space of one share for R rows. Of inputs and c there are two: before and after a step."""
 
     inputs: np.ndarray  # (2, L, R, max(E, H) + H): [x; h] of each layer, x ending where h begins
     c: np.ndarray  # (2, L, R, H)
-    gates: np.ndarray  # (BLOCK, 4H filled up to whole panels)
-    logits: np.ndarray  # (BLOCK, V filled up to whole panels)
-    shifted: np.ndarray  # (V,)
+    products: np.ndarray  # flat, for BLOCK rows of gates or of logits, filled up to whole panels
     exps: np.ndarray  # (V,)
-    a: np.ndarray  # flat, for `multiply_rows`
 
 
 class _Rows(NamedTuple):
@@ -108,27 +105,30 @@ def pack_decoder(
     return DecoderWeights(embedding.copy(), np.concatenate(packed), starts, np.stack(biases), output_bias.copy())
 
 
-@jit
-def _make_states(weights: Any, task: Any, share: int, shares: int, rows: int) -> Any:
-    """Work space for `rows` rows, with the initial states of the sentences share, share + shares, ... in the first."""
+def _make_shares(weights: DecoderWeights, task: _Task, shares: int, rows: int) -> tuple[list[_States], list[Team]]:
+    """For each share work space for `rows` rows to a sentence, with the states of the sentences share, share + shares,
+    ... in the first ones, and the team for its products. A single share has few rows: its matrices are shared out."""
     layers, sentences, size = task.h0.shape
     dtype, width = weights.embedding.dtype, panel_columns(weights.panels)
     vocab_size, embedding_size = weights.embedding.shape
-    x_end = max(embedding_size, size)
-    inputs = np.zeros((2, layers, rows, x_end + size), dtype)
-    c = np.zeros((2, layers, rows, size), dtype)
-    for row, sentence in enumerate(range(share, sentences, shares)):
-        for layer in range(layers):
-            inputs[0, layer, row, x_end:] = task.h0[layer, sentence]
-            c[0, layer, row] = task.c0[layer, sentence]
-    gates = np.empty((BLOCK, (4 * size + width - 1) // width * width), dtype)
-    logits = np.empty((BLOCK, (vocab_size + width - 1) // width * width), dtype)
-    a = np.empty(workspace(BLOCK, x_end + size), weights.panels.dtype)
-    return _States(inputs, c, gates, logits, np.empty(vocab_size, dtype), np.empty(vocab_size, dtype), a)
+    x_end, columns = max(embedding_size, size), max(4 * size, vocab_size)
+    members = team_size(int(np.diff(weights.starts).min()) * per_element(weights.panels)) if shares == 1 else 1
+    states, teams = [], []
+    for share in range(shares):
+        count = len(range(share, sentences, shares))
+        inputs = np.zeros((2, layers, count * rows, x_end + size), dtype)
+        c = np.zeros((2, layers, count * rows, size), dtype)
+        inputs[0, :, :count, x_end:], c[0, :, :count] = task.h0[:, share::shares], task.c0[:, share::shares]
+        products = np.empty(min(BLOCK, count * rows) * (-(-columns // width) * width), dtype)
+        states.append(_States(inputs, c, products, np.empty(vocab_size, dtype)))
+        teams.append(make_team(inputs, weights.panels, products, BLOCK, x_end + size, members))
+    return states, teams
 
 
 @jit
-def _advance(weights: Any, states: Any, before: int, words: np.ndarray, parents: np.ndarray, rows: int) -> None:
+def _advance(
+    weights: Any, states: Any, team: Any, before: int, words: np.ndarray, parents: np.ndarray, rows: int
+) -> None:
     """One step of all layers: row r gets words[r] after the state of row parents[r] in the buffers `before`."""
     inputs, c, after = states.inputs, states.c, 1 - before
     layers, size = c.shape[1], c.shape[3]
@@ -141,46 +141,48 @@ def _advance(weights: Any, states: Any, before: int, words: np.ndarray, parents:
         for first in range(0, rows, BLOCK):
             stop = min(first + BLOCK, rows)
             input_size = size if layer else weights.embedding.shape[1]
-            _multiply(weights, layer, states, after, layer, first, stop, x_end - input_size, states.gates)
+            gates = _multiply(weights, layer, states, team, after, layer, first, stop, x_end - input_size, 4 * size)
             for row in range(first, stop):
                 h = inputs[after, layer, row, x_end:]
                 c_prev = c[before, layer, parents[row]]
-                lstm_cell(states.gates[row - first, : 4 * size], weights.bias[layer], c_prev, c[after, layer, row], h)
+                lstm_cell(gates[row - first, : 4 * size], weights.bias[layer], c_prev, c[after, layer, row], h)
                 if layer + 1 < layers:
                     inputs[after, layer + 1, row, x_end - size : x_end] = h
 
 
 @jit
 def _multiply(
-    weights: Any, matrix: int, states: Any, now: int, layer: int, first: int, stop: int, column: int, out: np.ndarray
-) -> None:
-    """out (BLOCK, .) <- the inputs of a layer's rows first .. stop - 1, from a column on, times a packed matrix."""
-    inputs, columns = states.inputs, out.shape[1]
-    stride = inputs.shape[3]
+    weights: Any, matrix: int, states: Any, team: Any, now: int, layer: int, first: int, stop: int, column: int,
+    columns: int,
+) -> np.ndarray:  # fmt: skip
+    """The inputs of a layer's rows first .. stop - 1, from a column on, times a packed matrix of so many columns, which
+    the result has filled up to whole panels."""
+    inputs, width = states.inputs, panel_columns(weights.panels)
+    stride, padded = inputs.shape[3], (columns + width - 1) // width * width
     at = ((now * inputs.shape[1] + layer) * inputs.shape[2] + first) * stride + column
-    panels = weights.panels[weights.starts[matrix] : weights.starts[matrix + 1]]
-    multiply_rows(
-        inputs.reshape(-1), False, at, stride, stop - first, states.a, panels, stride - column, columns, 0, columns,
-        out.reshape(-1), 0, columns, False,
-    )  # fmt: skip
+    start, end = weights.starts[matrix], weights.starts[matrix + 1]
+    multiply(team, at, stride, stop - first, start, end, stride - column, padded, 0, padded, False)
+    return states.products[: (stop - first) * padded].reshape(stop - first, padded)
 
 
 @jit
-def _rank(weights: Any, states: Any, now: int, rows: Any, count: int, excluded: np.ndarray, candidates: Any) -> None:
+def _rank(
+    weights: Any, states: Any, team: Any, now: int, rows: Any, count: int, excluded: np.ndarray, candidates: Any
+) -> None:
     """Offer every extension of the `count` rows to the candidates of their sentences, in the order of row and word."""
     layers, size = states.c.shape[1], states.c.shape[3]
     vocab_size, x_end = len(weights.output_bias), states.inputs.shape[3] - size
     for first in range(0, count, BLOCK):
         stop = min(first + BLOCK, count)
-        _multiply(weights, layers, states, now, layers - 1, first, stop, x_end, states.logits)
+        products = _multiply(weights, layers, states, team, now, layers - 1, first, stop, x_end, vocab_size)
         for row in range(first, stop):
-            logits = states.logits[row - first, :vocab_size]
-            log_sum = log_sum_exp(logits, weights.output_bias, states.shifted, states.exps)
+            logits = products[row - first, :vocab_size]
+            log_sum = log_sum_exp(logits, weights.output_bias, states.exps)
             for word in excluded:
-                states.shifted[word] = -np.inf
+                logits[word] = -np.inf
             i = rows.owner[row]
             candidates.counts[i] = offer_words(
-                states.shifted, log_sum, rows.log_probs[now, row], row, candidates.totals[i], candidates.rows[i],
+                logits, log_sum, rows.log_probs[now, row], row, candidates.totals[i], candidates.rows[i],
                 candidates.words[i], candidates.counts[i],
             )  # fmt: skip
 
@@ -203,18 +205,18 @@ def _make_candidates(sentences: int, beam_size: int) -> Any:
 
 @jit
 def _greedy_share(
-    share: int, shares: int, weights: Any, task: Any, words: np.ndarray, lengths: np.ndarray, log_probs: np.ndarray
-) -> None:
+    share: int, shares: int, team: Any, weights: Any, states: Any, task: Any, words: np.ndarray, lengths: np.ndarray,
+    log_probs: np.ndarray,
+) -> None:  # fmt: skip
     """The sentences share, share + shares, ...; a row for each that goes on."""
     live = np.arange(share, task.h0.shape[1], shares)
     count, now = len(live), 0
-    states = _make_states(weights, task, share, shares, count)
     rows, candidates = _make_rows(task, count, 0), _make_candidates(count, 1)
     for step in range(task.max_length):
-        _advance(weights, states, now, rows.words, rows.parents, count)
+        _advance(weights, states, team, now, rows.words, rows.parents, count)
         now, going = 1 - now, 0
         candidates.counts[:] = 0
-        _rank(weights, states, now, rows, count, task.excluded, candidates)
+        _rank(weights, states, team, now, rows, count, task.excluded, candidates)
         for row in range(count):
             sentence, word = live[row], candidates.words[row, 0]
             if candidates.counts[row] == 0:
@@ -245,7 +247,11 @@ def greedy_decode(
     words, lengths = np.full((count, max_length), -1), np.zeros(count, np.int64)
     log_probs, shares = np.zeros(count), _num_shares(count, count)
     task = _Task(h0, c0, start, end, excluded, max_length, 1, 1)
-    run(lambda share: _greedy_share(share, shares, decoder, task, words, lengths, log_probs), shares)
+    states, teams = _make_shares(decoder, task, shares, 1)
+    run_teams(
+        lambda share, team: _greedy_share(share, shares, team, decoder, states[share], task, words, lengths, log_probs),
+        teams,
+    )
     return words, lengths, log_probs
 
 
@@ -302,18 +308,17 @@ def _extend(
 
 
 @jit
-def _beam_share(share: int, shares: int, weights: Any, task: Any, found: Any) -> None:
+def _beam_share(share: int, shares: int, team: Any, weights: Any, states: Any, task: Any, found: Any) -> None:
     """The sentences share, share + shares, ...; the rows of a sentence stand together, best first."""
     live = np.arange(share, task.h0.shape[1], shares)
     count, num_live, now = len(live), len(live), 0
-    states = _make_states(weights, task, share, shares, count * task.beam_size)
     rows, candidates = _make_rows(task, count, task.max_length), _make_candidates(count, task.beam_size)
     for step in range(task.max_length):
-        _advance(weights, states, now, rows.words, rows.parents, count)
+        _advance(weights, states, team, now, rows.words, rows.parents, count)
         after = 1 - now
         rows.log_probs[after, :count] = rows.log_probs[now, :count]
         candidates.counts[:num_live] = 0
-        _rank(weights, states, after, rows, count, task.excluded, candidates)
+        _rank(weights, states, team, after, rows, count, task.excluded, candidates)
         count, still = 0, 0
         for i in range(num_live):
             new = _extend(task, found, candidates, rows, i, live[i], step, after, count, still)
@@ -346,5 +351,6 @@ def beam_decode(
     longest = max_length if length_penalty > 0 else 1
     task = _Task(h0, c0, start, end, excluded, max_length, beam_size, longest)
     shares = _num_shares(count, count * beam_size)
-    run(lambda share: _beam_share(share, shares, decoder, task, found), shares)
+    states, teams = _make_shares(decoder, task, shares, beam_size)
+    run_teams(lambda share, team: _beam_share(share, shares, team, decoder, states[share], task, found), teams)
     return found[:5]

@@ -11,11 +11,12 @@ import numpy as np
 from kernels.cpu.activations import sigmoid, tanh
 from kernels.cpu.gemm import multiply, multiplying, pack, pack_all
 from kernels.cpu.jit import jit
-from kernels.cpu.lstm import num_shares
-from kernels.cpu.product import multiply_rows, workspace
+from kernels.cpu.lstm import make_teams, num_shares
 from kernels.cpu.sums import summing
+from kernels.cpu.team import multiply as multiply_together
+from kernels.cpu.team import run_teams
 from kernels.packing import Packing, packing_of
-from kernels.threads import run, run_all
+from kernels.threads import run_all
 
 
 class GRUCache(NamedTuple):
@@ -96,37 +97,35 @@ def _cell_backward(
 
 @jit
 def _forward_rows(
-    share: int, shares: int, steps: Any, gates: Any, hidden_n: Any, h: Any, bias_ih: Any, bias_hh: Any, panels: Any,
+    share: int, shares: int, team: Any, steps: Any, gates: Any, hidden_n: Any, h: Any, bias_ih: Any, bias_hh: Any,
     batch_size: int,
 ) -> None:  # fmt: skip
-    """All steps of the sorted rows share, share + shares, ...; arguments as in `lstm._forward_rows`."""
+    """All steps of the sorted rows share, share + shares, ...; arguments as in `lstm._forward_rows`.
+
+    The team's products are those of h with the recurrent matrix, row after row.
+    """
     size = h.shape[1]
-    most = (batch_size - share + shares - 1) // shares
-    flat_h, recurrent = h.reshape(-1), np.empty((most, 3 * size), h.dtype)
-    a, flat_recurrent = np.empty(workspace(most, size), panels.dtype), recurrent.reshape(-1)
     for t in range(steps.shape[0]):
         before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
         token = after - batch_size
-        multiply_rows(
-            flat_h, False, before * size, shares * size, (alive + shares - 1) // shares, a, panels, size, 3 * size, 0,
-            3 * size, flat_recurrent, 0, 3 * size, False,
+        multiply_together(
+            team, before * size, shares * size, (alive + shares - 1) // shares, 0, len(team.panels), size, 3 * size,
+            0, 3 * size, False,
         )  # fmt: skip
         for row in range(0, alive, shares):
+            recurrent = team.out[row // shares * 3 * size :][: 3 * size]
             gru_cell(
-                gates[token + row], recurrent[row // shares], bias_ih, bias_hh, hidden_n[token + row], h[before + row],
-                h[after + row],
-            )  # fmt: skip
+                gates[token + row], recurrent, bias_ih, bias_hh, hidden_n[token + row], h[before + row], h[after + row]
+            )
 
 
 @jit
 def _backward_rows(
-    share: int, shares: int, steps: Any, dy: Any, dh: Any, gates: Any, hidden_n: Any, h: Any, dinput: Any,
-    dhidden: Any, panels: Any, batch_size: int,
+    share: int, shares: int, team: Any, steps: Any, dy: Any, dh: Any, gates: Any, hidden_n: Any, h: Any, dinput: Any,
+    dhidden: Any, batch_size: int,
 ) -> None:  # fmt: skip
     """All steps, last first, of these rows; dh (N, H) ends as the gradient of h0, see `lstm._backward_rows`."""
     size = h.shape[1]
-    flat_dh, flat_dhidden = dh.reshape(-1), dhidden.reshape(-1)
-    a = np.empty(workspace((batch_size - share + shares - 1) // shares, 3 * size), panels.dtype)
     for t in range(steps.shape[0] - 1, -1, -1):
         before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
         token = after - batch_size
@@ -135,9 +134,9 @@ def _backward_rows(
             for k in range(size):
                 dh_row[k] += dy_row[k]
             _cell_backward(dh_row, gates[at], hidden_n[at], h[before + row], dinput[at], dhidden[at])
-        multiply_rows(
-            flat_dhidden, False, token * 3 * size, shares * 3 * size, (alive + shares - 1) // shares, a, panels,
-            3 * size, size, 0, size, flat_dh, share * size, shares * size, True,
+        multiply_together(
+            team, token * 3 * size, shares * 3 * size, (alive + shares - 1) // shares, 0, len(team.panels), 3 * size,
+            size, share * size, shares * size, True,
         )  # fmt: skip
 
 
@@ -161,9 +160,12 @@ def gru_forward(
     hidden_n = np.empty_like(h[batch_size:])
     no_bias = np.zeros(gates.shape[1], gates.dtype)
     biases = (no_bias if bias is None else bias for bias in (bias_ih, bias_hh))
-    recurrent, shares = pack(weight_hh, True, bf16), num_shares(packing, gates.size * h.shape[1])
-    arrays: Any = (packing.steps, gates, hidden_n, h, *biases, recurrent.panels, batch_size)
-    run(lambda share: _forward_rows(share, shares, *arrays), shares)
+    arrays: Any = (packing.steps, gates, hidden_n, h, *biases, batch_size)
+    recurrent, work = pack(weight_hh, True, bf16), gates.size * h.shape[1]
+    shares = num_shares(packing, work)
+    products = [np.empty((-(-batch_size // shares), gates.shape[1]), h.dtype) for _ in range(shares)]
+    teams = make_teams(h, recurrent, products, packing, work)
+    run_teams(lambda share, team: _forward_rows(share, shares, team, *arrays), teams)
     cache = GRUCache(tokens, gates, hidden_n, h, packing, weight_ih, weight_hh, bias_ih is not None, bf16)
     return packing.unpack(h[batch_size:]), packing.last_states(h), cache
 
@@ -177,9 +179,11 @@ def gru_backward(
     dtokens = np.zeros_like(h[batch_size:]) if dy is None else packing.pack(dy)  # y = unpack(h[batch_size:])
     dh = np.zeros_like(h[:batch_size]) if dh_n is None else packing.sort(dh_n)  # h_n = last_states(h)
     dinput, dhidden = np.empty_like(gates), np.empty_like(gates)
-    recurrent, shares = pack(weight_hh, False, bf16), num_shares(packing, gates.size * h.shape[1])
-    arrays = (packing.steps, dtokens, dh, gates, hidden_n, h, dinput, dhidden, recurrent.panels, batch_size)
-    run(lambda share: _backward_rows(share, shares, *arrays), shares)
+    arrays = (packing.steps, dtokens, dh, gates, hidden_n, h, dinput, dhidden, batch_size)
+    recurrent, work = pack(weight_hh, False, bf16), gates.size * h.shape[1]
+    shares = num_shares(packing, work)
+    teams = make_teams(dhidden, recurrent, [dh] * shares, packing, work)
+    run_teams(lambda share, team: _backward_rows(share, shares, team, *arrays), teams)
     dx, dweight_ih, dweight_hh = np.empty_like(x), np.empty_like(weight_ih), np.empty_like(weight_hh)
     dbias_ih, dbias_hh = (np.empty(len(weight_ih), x.dtype) if has_bias else None for _ in range(2))
     weights, inputs, states = pack_all((weight_ih, False), (x, False), (packing.previous_states(h), False), bf16=bf16)

@@ -6,6 +6,7 @@ closing product for each of dweight_ih, dweight_hh and dx. The recurrent matrix 
 (`kernels.cpu.gemm`), padding is never touched (`kernels.packing`).
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +14,11 @@ import numpy as np
 from kernels.cpu.activations import sigmoid, tanh
 from kernels.cpu.gemm import SERIAL_WORK, Packed, multiply, multiplying, pack, pack_all
 from kernels.cpu.jit import jit
-from kernels.cpu.product import multiply_rows, workspace
 from kernels.cpu.sums import summing
+from kernels.cpu.team import Team, make_team, run_teams, team_size
+from kernels.cpu.team import multiply as multiply_together
 from kernels.packing import Packing, pack_lengths, packing_of
 from kernels.threads import get_num_threads, run_all
-from kernels.threads import run as run_tasks
 
 LEAST_ROWS = 4  # rows of a step that one thread should have; with fewer, reading the weights twice costs too much
 
@@ -47,14 +48,24 @@ class LSTMCache(NamedTuple):
         return self.packing.batch_size
 
 
-class LSTMRun(NamedTuple):
-    """A layer on its way through the steps: the cache that it fills, all h, and the weights in panels."""
+class LSTMWeights(NamedTuple):
+    """The weights of a layer, the matrices in panels."""
 
-    cache: LSTMCache
-    h: np.ndarray  # (N + P, H) state buffer; y shares it where x is packed or no row has padding
     input_part: Packed
     recurrent: Packed
     bias: np.ndarray  # (4H,)
+
+    @property
+    def input_size(self) -> int:
+        return self.input_part.depth
+
+
+class LSTMRun(NamedTuple):
+    """A layer on its way through the steps: the cache that it fills, all h, and the weights."""
+
+    cache: LSTMCache
+    h: np.ndarray  # (N + P, H) state buffer; y shares it where x is packed or no row has padding
+    weights: LSTMWeights
 
 
 @jit
@@ -120,22 +131,22 @@ def _cell_backward(
 
 @jit
 def _forward_rows(
-    share: int, shares: int, steps: Any, gates: Any, h: Any, c: Any, bias: Any, panels: Any, batch_size: int
+    share: int, shares: int, team: Any, steps: Any, gates: Any, h: Any, c: Any, bias: Any, batch_size: int
 ) -> None:
     """All steps of the sorted rows share, share + shares, ...; gates (P, 4H) holds the input part.
+
+    The team's products are those of h with the recurrent matrix, added to gates.
 
     steps (T, 3): first row of the states before and after the step in h and c (N + P, H), and rows alive.
     """
     size = h.shape[1]
-    flat_h, flat_gates = h.reshape(-1), gates.reshape(-1)
-    a = np.empty(workspace((batch_size - share + shares - 1) // shares, size), panels.dtype)
     for t in range(steps.shape[0]):
         before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
         token = after - batch_size
         rows = (alive + shares - 1) // shares
-        multiply_rows(
-            flat_h, False, before * size, shares * size, rows, a, panels, size, 4 * size, 0, 4 * size,
-            flat_gates, token * 4 * size, shares * 4 * size, True,
+        multiply_together(
+            team, before * size, shares * size, rows, 0, len(team.panels), size, 4 * size, token * 4 * size,
+            shares * 4 * size, True,
         )  # fmt: skip
         for row in range(0, alive, shares):
             lstm_cell(gates[token + row], bias, c[before + row], c[after + row], h[after + row])
@@ -143,7 +154,7 @@ def _forward_rows(
 
 @jit
 def _backward_rows(
-    share: int, shares: int, steps: Any, dy: Any, dh: Any, dc: Any, gates: Any, c: Any, dgates: Any, panels: Any,
+    share: int, shares: int, team: Any, steps: Any, dy: Any, dh: Any, dc: Any, gates: Any, c: Any, dgates: Any,
     batch_size: int,
 ) -> None:  # fmt: skip
     """All steps, last first, of the rows of `_forward_rows`; dh and dc (N, H) end as those of the initial states.
@@ -153,8 +164,6 @@ def _backward_rows(
     """
     size = c.shape[1]
     activated = np.empty(4 * size, gates.dtype)
-    flat_dh, flat_dgates = dh.reshape(-1), dgates.reshape(-1)
-    a = np.empty(workspace((batch_size - share + shares - 1) // shares, 4 * size), panels.dtype)
     for t in range(steps.shape[0] - 1, -1, -1):
         before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
         token = after - batch_size
@@ -166,15 +175,32 @@ def _backward_rows(
             for k in range(4 * size):  # a slice assignment would take a second to compile
                 activated[k] = gates_row[k]
             _cell_backward(dh_row, dc[share + row], activated, c[before + row], c[after + row], dgates[token + row])
-        multiply_rows(
-            flat_dgates, False, token * 4 * size, shares * 4 * size, (alive + shares - 1) // shares, a, panels,
-            4 * size, size, 0, size, flat_dh, share * size, shares * size, False,
+        multiply_together(
+            team, token * 4 * size, shares * 4 * size, (alive + shares - 1) // shares, 0, len(team.panels), 4 * size,
+            size, share * size, shares * size, False,
         )  # fmt: skip
 
 
 def num_shares(packing: Packing, work: int) -> int:
-    """Threads that a recurrence is worth: `work` multiply-adds over all its tokens."""
+    """Shares that the rows of a recurrence are cut into: `work` multiply-adds over all its tokens."""
     return max(1, min(get_num_threads(), packing.batch_size // LEAST_ROWS)) if work > SERIAL_WORK else 1
+
+
+def make_teams(
+    source: np.ndarray, recurrent: Packed, outs: Sequence[np.ndarray], packing: Packing, work: int
+) -> list[Team]:
+    """A team for each share of the rows, by its `out`. A single share has few rows: its matrix is shared out."""
+    members = team_size(recurrent.depth * recurrent.columns) if len(outs) == 1 and work > SERIAL_WORK else 1
+    rows = -(-packing.batch_size // len(outs))
+    return [make_team(source, recurrent.panels, out, rows, recurrent.depth, members) for out in outs]
+
+
+def pack_lstm(weight_ih: np.ndarray, weight_hh: np.ndarray, bias: np.ndarray | None, bf16: bool = False) -> LSTMWeights:
+    """See `kernels.pack_lstm`."""
+    input_part, recurrent = pack_all((weight_ih, True), (weight_hh, True), bf16=bf16)
+    return LSTMWeights(
+        input_part, recurrent, np.zeros(len(weight_hh), weight_hh.dtype) if bias is None else bias.copy()
+    )
 
 
 def _start(
@@ -194,20 +220,21 @@ def _start(
     c, h = packing.state_buffer(c0), packing.state_buffer(h0)
     initial = h[: packing.batch_size].copy()  # h itself need not outlive the forward
     cache = LSTMCache(tokens, gates, initial, c, packing, weight_ih, weight_hh, bias is not None, bf16, owns_x)
-    bias = np.zeros(gates.shape[1], gates.dtype) if bias is None else bias
-    input_part, recurrent = pack_all((weight_ih, True), (weight_hh, True), bf16=bf16)
-    return LSTMRun(cache, h, input_part, recurrent, bias)
+    return LSTMRun(cache, h, pack_lstm(weight_ih, weight_hh, bias, bf16))
 
 
-def _advance(run: LSTMRun, start: int, stop: int) -> None:
-    """Steps start .. stop - 1, whose tokens are in the cache."""
-    cache, packing = run.cache, run.cache.packing
+def _advance(
+    tokens: np.ndarray, gates: np.ndarray, h: np.ndarray, c: np.ndarray, packing: Packing, weights: LSTMWeights,
+    start: int, stop: int,
+) -> None:  # fmt: skip
+    """Steps start .. stop - 1, whose tokens (P, I) are there; gates (P, 4H), h and c (N + P, H) are filled."""
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
-    gates = cache.gates[first:last]
-    multiply(cache.x[first:last], False, run.input_part, gates)
-    arrays = (packing.steps[start:stop], cache.gates, run.h, cache.c, run.bias, run.recurrent.panels)
-    shares = num_shares(packing, gates.size * run.h.shape[1])
-    run_tasks(lambda share: _forward_rows(share, shares, *arrays, packing.batch_size), shares)
+    multiply(tokens[first:last], False, weights.input_part, gates[first:last])
+    arrays = (packing.steps[start:stop], gates, h, c, weights.bias, packing.batch_size)
+    work = (last - first) * gates.shape[1] * h.shape[1]
+    shares = num_shares(packing, work)
+    teams = make_teams(h, weights.recurrent, [gates] * shares, packing, work)
+    run_teams(lambda share, team: _forward_rows(share, shares, team, *arrays), teams)
 
 
 def lstm_start(
@@ -231,7 +258,7 @@ def lstm_continue(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray:
     cache, packing, stop = run.cache, run.cache.packing, run.cache.packing.stop(x, start)
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
     cache.x[first:last] = packing.pack(x, start)
-    _advance(run, start, stop)
+    _advance(cache.x, cache.gates, run.h, cache.c, packing, run.weights, start, stop)
     states = run.h[packing.batch_size :]
     return packing.unpack(states[first:last], start, stop)
 
@@ -256,8 +283,19 @@ def lstm_forward(
     """See `kernels.lstm_forward`."""
     packing = packing_of(x, lengths, len(h0))
     run = _start(packing.pack(x), h0, c0, weight_ih, weight_hh, bias, packing, bf16)
-    _advance(run, 0, packing.num_steps)
+    _advance(run.cache.x, run.cache.gates, run.h, run.cache.c, packing, run.weights, 0, packing.num_steps)
     return lstm_finish(run)
+
+
+def lstm_states(
+    x: np.ndarray, h0: np.ndarray, c0: np.ndarray, weights: LSTMWeights, lengths: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """See `kernels.lstm_states`."""
+    packing = packing_of(x, lengths, len(h0))
+    gates = np.empty((packing.num_tokens, len(weights.bias)), x.dtype)
+    h, c = packing.state_buffer(h0), packing.state_buffer(c0)
+    _advance(packing.pack(x), gates, h, c, packing, weights, 0, packing.num_steps)
+    return packing.unpack(h[packing.batch_size :]), packing.last_states(h), packing.last_states(c)
 
 
 def _recurrence_backward(
@@ -265,11 +303,12 @@ def _recurrence_backward(
 ) -> None:
     """dgates (P, 4H), which may be the cache's gates, from dy (T, N, H); dh and dc (N, H) are updated, and c (N + P, H)
     becomes h."""
-    packing, size = cache.packing, dh.shape[1]
+    packing, work = cache.packing, dgates.size * dh.shape[1]
     dtokens = np.zeros_like(c[packing.batch_size :]) if dy is None else packing.pack(dy)  # y = unpack(h[batch_size:])
-    recurrent, shares = pack(cache.weight_hh, False, cache.bf16), num_shares(packing, dgates.size * size)
-    arrays = (packing.steps, dtokens, dh, dc, cache.gates, c, dgates, recurrent.panels, packing.batch_size)
-    run_tasks(lambda share: _backward_rows(share, shares, *arrays), shares)
+    recurrent, shares = pack(cache.weight_hh, False, cache.bf16), num_shares(packing, work)
+    arrays = (packing.steps, dtokens, dh, dc, cache.gates, c, dgates, packing.batch_size)
+    teams = make_teams(dgates, recurrent, [dh] * shares, packing, work)
+    run_teams(lambda share, team: _backward_rows(share, shares, team, *arrays), teams)
     c[: packing.batch_size] = cache.h0
 
 

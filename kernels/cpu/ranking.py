@@ -14,8 +14,8 @@ SCAN = 64  # words of a block that is looked at as a whole
 
 
 @jit
-def log_sum_exp(logits: np.ndarray, bias: np.ndarray, shifted: np.ndarray, exps: np.ndarray) -> float:
-    """log of the sum of exp(shifted) for shifted (V,) <- logits + bias - their maximum; logits and exps are work space.
+def log_sum_exp(logits: np.ndarray, bias: np.ndarray, exps: np.ndarray) -> float:
+    """log of the sum of exp(logits), logits (V,) <- logits + bias - their maximum; exps (V,) is work space.
 
     A NaN or infinity among the logits makes the result NaN.
     """
@@ -23,9 +23,9 @@ def log_sum_exp(logits: np.ndarray, bias: np.ndarray, shifted: np.ndarray, exps:
         logits[j] += bias[j]
     largest = _maximum(logits)
     for j in range(len(logits)):
-        shifted[j] = logits[j] - largest
+        logits[j] -= largest
     for j in range(len(logits)):
-        exps[j] = exp(shifted[j])
+        exps[j] = exp(logits[j])
     return np.log(_sum(exps))
 
 
@@ -80,7 +80,7 @@ def offer_words(
     """Insert (log_prob + log p(word), row, word) for each word of a row into the K best so far, equal ones by order.
 
     Args:
-        shifted, log_sum: of `log_sum_exp`.
+        shifted, log_sum: the logits and the result of `log_sum_exp`.
         log_prob: float64, of what the row's words follow.
         totals, rows, words: (K,) each, best first, `count` of them filled.
 

@@ -26,6 +26,8 @@ from kernels.dispatch.recurrent import (
     lstm_finish,
     lstm_forward,
     lstm_start,
+    lstm_states,
+    pack_lstm,
 )
 
 __all__ = [
@@ -54,8 +56,10 @@ __all__ = [
     "lstm_finish",
     "lstm_forward",
     "lstm_start",
+    "lstm_states",
     "matmul",
     "pack_decoder",
+    "pack_lstm",
     "random_bits",
     "rmsprop_step",
     "sgd_rows_step",

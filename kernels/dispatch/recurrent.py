@@ -131,6 +131,56 @@ def lstm_finish(run: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
     return backend_for(gates=run.cache.gates).lstm_finish(run)
 
 
+def pack_lstm(weight_ih: np.ndarray, weight_hh: np.ndarray, bias: np.ndarray | None, bf16: bool = False) -> Any:
+    """A layer's weights in the order in which `lstm_states` reads them; a copy, made once for many calls.
+
+    Args:
+        weight_ih: (4H, I) float32 or float64, blocks i, f, g, o.
+        weight_hh: (4H, H), likewise.
+        bias: (4H,), likewise, or None for no bias.
+        bf16: keep the matrices in bfloat16 and round what they are multiplied with; float64 ignores it.
+
+    Returns:
+        a named tuple that belongs to the backend, with `bias` (4H,) and `input_size`.
+
+    Raises:
+        TypeError, ValueError: a dtype or a shape.
+    """
+    name = "pack_lstm"
+    arrays = {"weight_ih": weight_ih, "weight_hh": weight_hh, "bias": bias}
+    backend = backend_for(**arrays)
+    check_dtypes(name, **arrays)
+    check_rank(name, "weight_ih", weight_ih, 2, "(4H, I)")
+    check_rank(name, "weight_hh", weight_hh, 2, "(4H, H)")
+    nothing = np.broadcast_to(weight_hh.dtype.type(0), (0, weight_ih.shape[1] + weight_hh.shape[1]))
+    x, h0 = np.split(nothing[None], [weight_ih.shape[1]], axis=2)  # shapes that the weights must fit
+    check_recurrent(name, 4, x, h0[0], weight_ih, weight_hh, {"bias": bias}, None)
+    return backend.pack_lstm(*map(contiguous, arrays.values()), bool(bf16))
+
+
+def lstm_states(
+    x: np.ndarray, h0: np.ndarray, c0: np.ndarray, weights: Any, lengths: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`lstm_forward` with packed weights and without a backward: y, h_n and c_n, the same to the bit.
+
+    Args:
+        weights: of `pack_lstm`.
+        others: as in `lstm_forward`, dtype of the weights.
+
+    Raises:
+        TypeError, ValueError: an argument of another dtype or shape, or a length out of 0..T.
+    """
+    name = "lstm_states"
+    backend = backend_for(x=x, h0=h0, c0=c0, bias=weights.bias, lengths=lengths)
+    check_dtypes(name, weights=weights.bias, x=x, h0=h0, c0=c0)
+    rows, size = len(weights.bias), len(weights.bias) // 4
+    like = weights.bias[:1, None]
+    weight_ih, weight_hh = (np.broadcast_to(like, (rows, columns)) for columns in (weights.input_size, size))
+    check_recurrent(name, 4, x, h0, weight_ih, weight_hh, {}, lengths)
+    check_shape(name, "c0", c0, h0.shape, "(N, hidden_size)", h0=h0.shape)
+    return backend.lstm_states(*map(contiguous, (x, h0, c0)), weights, lengths)
+
+
 def lstm_backward(
     dy: np.ndarray | None, dh_n: np.ndarray | None, dc_n: np.ndarray | None, cache: Any, consume: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:

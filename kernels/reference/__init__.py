@@ -12,7 +12,15 @@ from kernels.reference.dropout import dropout
 from kernels.reference.embedding import embedding_backward, embedding_forward
 from kernels.reference.gru import gru_backward, gru_forward
 from kernels.reference.linear import linear_backward, linear_forward, matmul
-from kernels.reference.lstm import lstm_backward, lstm_continue, lstm_finish, lstm_forward, lstm_start
+from kernels.reference.lstm import (
+    lstm_backward,
+    lstm_continue,
+    lstm_finish,
+    lstm_forward,
+    lstm_start,
+    lstm_states,
+    pack_lstm,
+)
 from kernels.reference.output_layer import linear_argmax, linear_cross_entropy_backward, linear_cross_entropy_forward
 from kernels.reference.random import random_bits
 from kernels.reference.rmsprop import rmsprop_step
@@ -43,8 +51,10 @@ __all__ = [
     "lstm_finish",
     "lstm_forward",
     "lstm_start",
+    "lstm_states",
     "matmul",
     "pack_decoder",
+    "pack_lstm",
     "random_bits",
     "rmsprop_step",
     "sgd_rows_step",

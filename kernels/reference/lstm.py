@@ -90,6 +90,19 @@ def lstm_step_backward(
     return np.concatenate([da_i, da_f, da_g, da_o], axis=1), dc * f
 
 
+class LSTMWeights(NamedTuple):
+    """The arguments of `pack_lstm`; no bias is one of zeros."""
+
+    weight_ih: np.ndarray  # (4H, I)
+    weight_hh: np.ndarray  # (4H, H)
+    bias: np.ndarray  # (4H,)
+    bf16: bool
+
+    @property
+    def input_size(self) -> int:
+        return self.weight_ih.shape[1]
+
+
 class LSTMRun(NamedTuple):
     """A layer on its way through the steps: the cache that it fills, and the bias."""
 
@@ -166,6 +179,20 @@ def lstm_forward(
     run = lstm_start(h0, c0, weight_ih, weight_hh, bias, num_steps, lengths, bf16, packed)
     lstm_continue(x, 0, run)
     return lstm_finish(run)
+
+
+def pack_lstm(weight_ih: np.ndarray, weight_hh: np.ndarray, bias: np.ndarray | None, bf16: bool = False) -> LSTMWeights:
+    """See `kernels.pack_lstm`."""
+    bias = np.zeros(len(weight_hh), weight_hh.dtype) if bias is None else bias.copy()
+    return LSTMWeights(weight_ih.copy(), weight_hh.copy(), bias, bf16)
+
+
+def lstm_states(
+    x: np.ndarray, h0: np.ndarray, c0: np.ndarray, weights: LSTMWeights, lengths: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """See `kernels.lstm_states`."""
+    weight_ih, weight_hh, bias, bf16 = weights
+    return lstm_forward(x, h0, c0, weight_ih, weight_hh, bias, lengths, bf16)[:3]
 
 
 def lstm_backward(

@@ -16,6 +16,7 @@ from kernels.cpu import jit as cpu_jit
 ENTRIES = sorted(set(kernels.__all__) - {"backend_for", "compiled_marker", "get_num_threads", "set_num_threads"})
 CPU_ONLY = {  # how, not what
     "jit.py", "activations.py", "tiles.py", "panels.py", "gemm.py", "sums.py", "product.py", "ranking.py", "chunks.py",
+    "team.py",
 }  # fmt: skip
 CPU_SOURCES = sorted(Path(cpu.__file__).parent.glob("*.py"))
 

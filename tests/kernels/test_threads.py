@@ -17,6 +17,7 @@ import pytest
 import kernels
 import minigrad
 from kernels import threads
+from kernels.cpu import team
 from kernels.threads import chunks, run
 
 COUNTS = (2, 3, 5)
@@ -51,10 +52,8 @@ def test_a_layer_has_the_same_bits_on_any_number_of_threads(layer, bf16):
 
 def test_the_layer_of_these_tests_is_cut_among_threads(layer, monkeypatch):
     """Otherwise the test above would show nothing."""
-    module = sys.modules[f"kernels.cpu.{layer.name}"]
-    name = "run_tasks" if hasattr(module, "run_tasks") else "run"
     shares = []
-    monkeypatch.setattr(module, name, lambda function, count: (shares.append(count), run(function, count)))
+    monkeypatch.setattr(team, "run", lambda function, count: (shares.append(count), run(function, count)))
     kernels.set_num_threads(5)
     layer_results(layer)
     assert set(shares) == {5}
@@ -310,6 +309,7 @@ def python(code):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_forked_child_computes_and_its_parent_goes_on():
     assert python(PRELUDE + FORK) == "equal"
+    assert python(PRELUDE.replace("6, 32, 24, 72", "9, 1, 24, 256") + FORK) == "equal"  # all threads at one sentence
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals are POSIX's")

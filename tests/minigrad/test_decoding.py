@@ -1,4 +1,4 @@
-"""PackedDecoder: the modules' numbers, packed anew when they change, and nothing held that must not be."""
+"""PackedDecoder and PackedEncoder: the modules' numbers, packed anew when they change, no memory held too long."""
 
 import gc
 import weakref
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import minigrad
-from minigrad import Tensor, nn, no_grad, optim
-from minigrad.decoding import PackedDecoder
+from minigrad import Tensor, autocast, nn, no_grad, optim
+from minigrad.decoding import PackedDecoder, PackedEncoder
 from minigrad.nn import functional as F
 
 V, E, H, L, N = 9, 4, 5, 2, 6
@@ -150,3 +150,70 @@ def test_memory_that_was_handed_out_may_have_changed() -> None:
     assert not equal(before, changed)
     parts[2].bias.detach().numpy()[4] = -50.0
     assert not (search(decoder)[0] == 4).any()
+
+
+LENGTHS = np.array([4, 1, 0, 3, 4, 2])
+
+
+@no_grad()
+def states_of_the_modules(embedding, rnn, words, lengths, bf16=False):
+    """What the modules in evaluation make of words (T, N)."""
+    embedding.eval(), rnn.eval()
+    with autocast("cpu", enabled=bf16):
+        return rnn(embedding(Tensor(words)), lengths=lengths)[1]
+
+
+def equal_states(one, other):
+    return equal([state.array for state in one], [state.array for state in other])
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_states_are_those_of_the_modules(bf16, bias, lengths) -> None:
+    embedding, rnn, _ = build(bias=bias)
+    rnn.dropout = 0.5
+    words = np.random.default_rng(2).integers(0, V, (4, N))
+    got = PackedEncoder(embedding, rnn, bf16).states(words, lengths)
+    assert [state.shape for state in got] == [(L, N, H)] * 2
+    assert not any(state.requires_grad for state in got)
+    assert equal_states(got, states_of_the_modules(embedding, rnn, words, lengths, bf16))
+    if bf16:
+        assert not equal_states(got, states_of_the_modules(embedding, rnn, words, lengths))
+
+
+@pytest.mark.parametrize("change", [double_a_weight, learn, to_double])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_states_are_those_of_weights_that_change(change, sparse) -> None:
+    parts = build(sparse=sparse)
+    optimizer = optim.Adam([p for part in parts for p in part.parameters()], lr=0.3)
+    encoder, words = PackedEncoder(*parts[:2]), np.random.default_rng(3).integers(0, V, (4, N))
+    before = encoder.states(words, LENGTHS)
+    for _ in range(1 if change is to_double else 2):
+        change(*parts, optimizer)
+        after = encoder.states(words, LENGTHS)
+        assert equal_states(after, states_of_the_modules(*parts[:2], words, LENGTHS))
+        assert not equal_states(after, before)
+        before = after
+
+
+def test_an_encoder_packs_once_and_holds_no_parameter(monkeypatch) -> None:
+    parts = build()
+    encoder, packed = PackedEncoder(*parts[:2]), []
+    pack = encoder._pack
+    monkeypatch.setattr(encoder, "_pack", lambda: packed.append(1) or pack())
+    for _ in range(2):
+        encoder.states(np.zeros((3, 2), int))
+    assert packed == [1]
+    arrays = [weakref.ref(parameter.array) for parameter in parts[1].parameters()]
+    parts[1].double()
+    gc.collect()
+    assert [array() for array in arrays] == [None] * len(arrays)
+
+
+def test_the_modules_of_an_encoder_must_fit() -> None:
+    embedding, _, _ = build()
+    with pytest.raises(ValueError, match="PackedEncoder: rnn is bidirectional; expected one direction"):
+        PackedEncoder(embedding, nn.LSTM(E, H, bidirectional=True))
+    with pytest.raises(ValueError, match=r"PackedEncoder: rnn\.input_size is 3; expected embedding_dim = 4"):
+        PackedEncoder(embedding, nn.LSTM(3, H))

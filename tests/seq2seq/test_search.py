@@ -14,7 +14,7 @@ from minigrad import Tensor, no_grad
 from minigrad.nn import functional as F
 from seq2seq.data import pad_sources
 from seq2seq.model import Seq2Seq
-from seq2seq.search import Hypothesis, beam_search, greedy_search
+from seq2seq.search import Hypothesis, _packed, beam_search, greedy_search, release_packed
 from seq2seq.vocabulary import EOS_ID, PAD_ID, SOS_ID
 
 MAX_LENGTH = 7
@@ -245,6 +245,20 @@ def test_weights_that_learn_are_decoded_anew(trained, draw_batch) -> None:
     assert [h.log_prob for h in after] != [h.log_prob for h in before]
     for source, hypothesis in zip(sources, after, strict=True):
         assert hypothesis.log_prob == pytest.approx(log_prob(model, source, hypothesis.ids, MAX_LENGTH), rel=1e-5)
+
+
+def test_packed_weights_are_let_go_and_packed_again(tiny_model) -> None:
+    model, other, sources = tiny_model(), tiny_model(seed=1), draw_sources(0, 5)
+    found = [greedy_search(model, sources, MAX_LENGTH, bf16=bf16) for bf16 in (False, True)]
+    beam_search(other, sources, MAX_LENGTH)
+    kept = [weakref.ref(packed) for half in (model.encoder, model.decoder) for packed in _packed[half].values()]
+    assert len(kept) == 4
+    release_packed(model)
+    gc.collect()
+    assert [packed() for packed in kept] == [None] * 4
+    assert [half in _packed for half in (model.encoder, model.decoder, other.encoder, other.decoder)] == [0, 0, 1, 1]
+    release_packed(model)
+    assert [greedy_search(model, sources, MAX_LENGTH, bf16=bf16) for bf16 in (False, True)] == found
 
 
 def test_a_model_that_is_gone_leaves_nothing_behind(tiny_model) -> None:

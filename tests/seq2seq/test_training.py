@@ -21,6 +21,7 @@ from seq2seq.data import load_dataset
 from seq2seq.evaluation import evaluate_split
 from seq2seq.model import Seq2Seq
 from seq2seq.progress import ProgressDisplay
+from seq2seq.search import _packed
 from seq2seq.text import TextCodec
 
 STEP_KEYS = {"step", "epoch", "loss", "src_tokens", "trg_tokens", "seconds", "grad_norm", "lr"}
@@ -95,6 +96,19 @@ def test_the_best_checkpoint_has_the_lowest_validation_loss(train, monkeypatch) 
         np.testing.assert_array_equal(array, two_epochs[name])
     assert not np.array_equal(stored_weights(folder)["decoder.fc_out.bias"], two_epochs["decoder.fc_out.bias"])
     assert (stored(folder)["progress"]["best"], stored(folder, "best")["optimizer"]) == (1.0, None)
+
+
+def test_what_a_validation_packs_is_not_kept(train, monkeypatch) -> None:
+    release, kept = trainer_module.release_packed, []
+
+    def released(model: Seq2Seq) -> None:
+        kept.append([half in _packed for half in (model.encoder, model.decoder)])
+        release(model)
+        kept.append([half in _packed for half in (model.encoder, model.decoder)])
+
+    monkeypatch.setattr(trainer_module, "release_packed", released)
+    train("run", "--epochs", 2)
+    assert kept == [[True, True], [False, False]] * 2
 
 
 def test_the_figures_of_a_validation_are_those_of_the_saved_model(train, corpus, history) -> None:

@@ -1,0 +1,68 @@
+"""An LSTM layer with packed weights and without a backward has the numbers of the layer itself, to the bit."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import kernels
+from kernels import reference
+from tests.kernels.conftest import LSTM
+
+
+@pytest.mark.parametrize("module", [kernels, reference], ids=["cpu", "reference"])
+@settings(deadline=None, max_examples=25)
+@given(data=st.data())
+def test_equals_the_forward(module, data):
+    T, N = data.draw(st.integers(0, 6)), data.draw(st.integers(0, 5))
+    lengths = data.draw(st.none() | st.lists(st.integers(0, T), min_size=N, max_size=N).map(lambda n: np.array(n, int)))
+    dtype, bf16 = data.draw(st.sampled_from([(np.float64, False), (np.float32, False), (np.float32, True)]))
+    inputs = LSTM.sample(np.random.default_rng(data.draw(st.integers(0, 99))), T, N, 3, 4, dtype)
+    if data.draw(st.booleans()):
+        inputs["bias"] = None
+    *expected, _ = module.lstm_forward(**inputs, lengths=lengths, bf16=bf16)
+    x, h0, c0, *weights = inputs.values()
+    packed = module.pack_lstm(*weights, bf16)
+    for weight in weights:
+        if weight is not None:
+            weight[:] = 7  # what was packed is a copy
+    for got, want in zip(module.lstm_states(x, h0, c0, packed, lengths), expected, strict=True):
+        assert (got.dtype, got.shape, got.tobytes()) == (dtype, want.shape, want.tobytes())
+
+
+def test_non_contiguous_arguments(rng):
+    inputs = LSTM.sample(rng, 3, 2, 4, 5)
+    *expected, _ = kernels.lstm_forward(**inputs)
+    x, h0, c0, *weights = (np.asfortranarray(array) for array in inputs.values())
+    for got, want in zip(kernels.lstm_states(x, h0, c0, kernels.pack_lstm(*weights)), expected, strict=True):
+        assert got.tobytes() == want.tobytes()
+
+
+def test_errors(rng):
+    x, h0, c0, weight_ih, weight_hh, bias = LSTM.sample(rng, 3, 2, 4, 5).values()
+    for arguments, text in (
+        ((weight_ih[0], weight_hh, bias), r"pack_lstm: weight_ih has shape \(4,\); expected 2 dimensions \(4H, I\)"),
+        ((weight_ih[1:], weight_hh, bias), r"pack_lstm: weight_ih has shape \(19, 4\); expected \(4\*hidden_size, I\)"),
+        ((weight_ih, weight_hh[1:], bias), r"pack_lstm: weight_hh has shape \(19, 5\); expected \(4\*hidden_size, hid"),
+        (
+            (weight_ih, weight_hh, bias[1:]),
+            r"pack_lstm: bias has shape \(19,\); expected \(4\*hidden_size,\) = \(20,\)",
+        ),
+    ):
+        with pytest.raises(ValueError, match=text):
+            kernels.pack_lstm(*arguments)
+    with pytest.raises(TypeError, match="pack_lstm: bias has dtype float32; expected float64 as weight_ih"):
+        kernels.pack_lstm(weight_ih, weight_hh, bias.astype(np.float32))
+    packed = kernels.pack_lstm(weight_ih, weight_hh, bias)
+    for arguments, text in (
+        ((x[..., 1:], h0, c0), r"lstm_states: .* expected .*\(20, 3\)"),
+        ((x, h0[1:], c0), r"lstm_states: h0 has shape \(1, 5\); expected \(N, hidden_size\) = \(2, 5\)"),
+        ((x, h0[:, 1:], c0[:, 1:]), r"lstm_states: .* expected .*\(16, 4\)"),
+        ((x, h0, c0[1:]), r"lstm_states: c0 has shape \(1, 5\); expected \(N, hidden_size\) = \(2, 5\)"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            kernels.lstm_states(*arguments, packed)
+    with pytest.raises(ValueError, match="lstm_states: lengths holds 4"):
+        kernels.lstm_states(x, h0, c0, packed, np.array([4, 1]))
+    with pytest.raises(TypeError, match="lstm_states: x has dtype float32; expected float64 as weights"):
+        kernels.lstm_states(x.astype(np.float32), h0, c0, packed)
