@@ -20,7 +20,8 @@ import numpy as np
 from kernels.cpu.jit import jit
 from kernels.cpu.panels import pack_columns, pack_rows, panel_columns, per_element
 from kernels.cpu.product import DEPTH, ROW_BLOCK, multiply_block, prepare, workspace
-from kernels.threads import chunks, run_all
+from kernels.cpu.tiles import ROWS
+from kernels.threads import chunks, get_num_threads, run_all
 
 # Below so many multiply-adds, or numbers copied, waking a thread costs more than it saves.
 SERIAL_WORK, SERIAL_COPY = 1 << 21, 1 << 18
@@ -121,7 +122,7 @@ def multiplying(matrix: np.ndarray, transposed: bool, b: Packed, out: np.ndarray
 
 
 def _split(rows: int, b: Packed) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Row ranges and column ranges whose pairs are the tasks: enough work each, and a few for every thread.
+    """Row ranges and column ranges whose pairs are the tasks: enough work each, and as many for every thread.
 
     Columns are divided only if there are few blocks of rows, for each of their tasks packs its rows of A anew.
     """
@@ -131,4 +132,6 @@ def _split(rows: int, b: Packed) -> tuple[list[tuple[int, int]], list[tuple[int,
     tasks, width = max(2, work // TASK_WORK), panel_columns(b.panels)
     pieces = max(1, min(tasks, 8) // blocks)
     columns = -(-b.columns // (width * pieces)) * width
-    return list(chunks(rows, ROW_BLOCK * max(1, blocks // tasks))), list(chunks(b.columns, columns))
+    threads = get_num_threads()
+    parts = -(-blocks // (max(1, blocks // tasks) * threads)) * threads
+    return list(chunks(rows, -(-rows // (parts * ROWS)) * ROWS)), list(chunks(b.columns, columns))

@@ -82,14 +82,14 @@ def _as_element(source: Any, at: Any, step: Any, real: Any, panel: Any) -> Any:
 
 
 class _Vectors:
-    """Emits loads of numbers as vectors of SQUARE panel elements, and their transposition."""
+    """Emits loads of numbers as vectors of `width` panel elements, and the transposition of SQUARE of them."""
 
-    def __init__(self, builder: Any, source: Any, panel: Any) -> None:
-        self.builder = builder
+    def __init__(self, builder: Any, source: Any, panel: Any, width: int = SQUARE) -> None:
+        self.builder, self.width = builder, width
         self.pairs = panel.dtype == types.uint32
         self.size = 8 if source.dtype == types.float64 else 4
         self.number = ir.DoubleType() if self.size == 8 else ir.FloatType()
-        self.element = ir.VectorType(ir.IntType(32) if self.pairs else self.number, SQUARE)
+        self.element = ir.VectorType(ir.IntType(32) if self.pairs else self.number, width)
 
     def address(self, context: Any, array_type: Any, array: Any, index: Any) -> Any:
         """The integer address of array[index]."""
@@ -104,7 +104,7 @@ class _Vectors:
         return value
 
     def store(self, value: Any, address: Any) -> None:
-        self.builder.store(value, self.builder.inttoptr(address, self.element.as_pointer())).align = self.size
+        self.builder.store(value, self.builder.inttoptr(address, value.type.as_pointer())).align = self.size
 
     def along_k(self, address: Any) -> Any:
         """SQUARE elements whose numbers are consecutive; little-endian order makes pairs of neighbours."""
@@ -115,11 +115,11 @@ class _Vectors:
         return self.builder.bitcast(halves, self.element)
 
     def across_k(self, address: Any, next_k: Any) -> Any:
-        """SQUARE neighbouring elements of one k, paired with those at the address `next_k`."""
+        """`width` neighbouring elements of one k, paired with those at the address `next_k`."""
         if not self.pairs:
-            return self.load(address, SQUARE)
-        low, high = (self.round(self.load(place, SQUARE), SQUARE) for place in (address, next_k))
-        return self.builder.or_(low, self.builder.shl(high, ir.Constant(self.element, [16] * SQUARE)))
+            return self.load(address, self.width)
+        low, high = (self.round(self.load(place, self.width), self.width) for place in (address, next_k))
+        return self.builder.or_(low, self.builder.shl(high, ir.Constant(self.element, [16] * self.width)))
 
     def round(self, value: Any, count: int) -> Any:
         """`to_bf16` of each lane."""
@@ -179,6 +179,27 @@ def _copy_across(typing_context: Any, source: Any, at: Any, stride: Any, panel: 
     return types.void(source, types.intp, types.intp, panel, types.intp), codegen
 
 
+@intrinsic
+def _copy_both(
+    typing_context: Any, source: Any, at: Any, stride: Any, panel: Any, panel_at: Any, next_at: Any
+) -> Any:  # fmt: skip
+    """`_copy_across` of 2 SQUARE neighbours: the first half to panel[panel_at], the second to panel[next_at]."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vectors = _Vectors(builder, source, panel, 2 * SQUARE)
+        address, next_k = (
+            vectors.address(context, source, args[0], index) for index in (args[1], builder.add(args[1], args[2]))
+        )
+        both = vectors.across_k(address, next_k)
+        for half, place in enumerate(args[4:]):
+            lanes = [half * SQUARE + lane for lane in range(SQUARE)]
+            part = builder.shuffle_vector(both, both, ir.Constant(ir.VectorType(ir.IntType(32), SQUARE), lanes))
+            vectors.store(part, vectors.address(context, panel, args[3], place))
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, types.intp, panel, types.intp, types.intp), codegen
+
+
 def _transpose_in_numpy(source: Any, at: int, stride: int, panel: Any, panel_at: int, width: int) -> None:
     for r in range(SQUARE):
         for k in range(SQUARE):
@@ -191,8 +212,14 @@ def _copy_in_numpy(source: Any, at: int, stride: int, panel: Any, panel_at: int)
         panel[panel_at + r] = as_element(source, at + r, stride, True, panel)
 
 
+def _copy_both_in_numpy(source: Any, at: int, stride: int, panel: Any, panel_at: int, next_at: int) -> None:
+    _copy_in_numpy(source, at, stride, panel, panel_at)
+    _copy_in_numpy(source, at + SQUARE, stride, panel, next_at)
+
+
 transpose_square: Any = _transpose_in_numpy if config.DISABLE_JIT else _transpose_square
 copy_across: Any = _copy_in_numpy if config.DISABLE_JIT else _copy_across
+copy_both: Any = _copy_both_in_numpy if config.DISABLE_JIT else _copy_both
 
 
 @jit
@@ -234,19 +261,46 @@ def pack_columns(
     The last panel is as narrow as its columns if `narrow`, else filled up with zeros.
     """
     pair = per_element(panel)
-    count = (k1 - k0 + pair - 1) // pair
-    for start in range(0, count, K_GROUP):
-        stop = min(start + K_GROUP, count)
-        for first in range(0, columns, width):
-            real = min(width, columns - first)
-            across = real if narrow else width
-            for k in range(start, stop):
-                number, place = at + (k0 + k * pair) * stride + first, panel_at + first * count + k * across
-                both = pair == 1 or k0 + k * pair + 1 < k1
-                whole = real // SQUARE * SQUARE if both else 0
-                for r in range(0, whole, SQUARE):
-                    copy_across(source, number + r, stride, panel, place + r)
-                for r in range(whole, real):
-                    panel[place + r] = as_element(source, number + r, stride, both, panel)
-                for r in range(real, across):
-                    panel[place + r] = 0
+    count, whole = (k1 - k0 + pair - 1) // pair, (k1 - k0) // pair
+    stop_column = columns // width * width // (2 * SQUARE) * (2 * SQUARE)
+    for start in range(0, whole, K_GROUP):
+        stop = min(start + K_GROUP, whole)
+        for column in range(0, stop_column, 2 * SQUARE):
+            number, second = at + (k0 + start * pair) * stride + column, column + SQUARE
+            place = panel_at + (column - column % width) * count + start * width + column % width
+            next_place = panel_at + (second - second % width) * count + start * width + second % width
+            for k in range(stop - start):
+                copy_both(
+                    source, number + k * pair * stride, stride, panel, place + k * width, next_place + k * width
+                )  # fmt: skip
+    _pack_edges(
+        source, at + k0 * stride, stride, stop_column, columns, 0, whole, panel, panel_at, count, width, narrow, True
+    )  # fmt: skip
+    _pack_edges(
+        source, at + k0 * stride, stride, 0, columns, whole, count, panel, panel_at, count, width, narrow, False
+    )
+
+
+@jit
+def _pack_edges(
+    source: Any, at: int, stride: int, first_column: int, columns: int, start: int, stop: int, panel: Any,
+    panel_at: int, count: int, width: int, narrow: bool, both: bool,
+) -> None:  # fmt: skip
+    """What `pack_columns` cannot copy two squares at a time: elements start .. stop - 1 of the columns from one on.
+
+    both: whether the second number of the elements' pairs exists.
+    """
+    pair = per_element(panel)
+    if start == stop:
+        return
+    for first in range(first_column - first_column % width, columns, width):
+        real, begin = min(width, columns - first), max(first_column - first, 0)
+        across, whole = real if narrow else width, real - real % SQUARE if both else begin
+        for k in range(start, stop):
+            number, place = at + k * pair * stride + first, panel_at + first * count + k * across
+            for r in range(begin, whole, SQUARE):
+                copy_across(source, number + r, stride, panel, place + r)
+            for r in range(whole, real):
+                panel[place + r] = as_element(source, number + r, stride, both, panel)
+            for r in range(real, across):
+                panel[place + r] = 0
