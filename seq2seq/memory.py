@@ -122,7 +122,8 @@ def _panels(config: Config, numbers: int) -> int:
 def _loss(step: _Step, config: Config, vocab_size: int, num_tokens: int) -> None:
     rows, output_layer = num_tokens * config.hidden_size, vocab_size * (config.hidden_size + 1)
     few, many = CHUNK_ROWS
-    chunk = min(num_tokens, many, max(few, CHUNK_LOGITS // (4 * vocab_size)))
+    most = min(many, max(few, CHUNK_LOGITS // (4 * vocab_size))) * (2 if config.precision == "bf16" else 1)
+    chunk = min(num_tokens, most)
     step.hold(rows, output_layer)  # the gradients of the decoder's outputs and of the layer
     step.pass_through(2 * _panels(config, output_layer), chunk * vocab_size)
     step.drop(rows, rows)  # the outputs; their gradient counts as that of the last layer

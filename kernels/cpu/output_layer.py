@@ -28,7 +28,8 @@ from kernels.threads import chunks, get_num_threads, run, run_all
 
 Gradients = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
-# The gradient of weight, V x H, is read and written once a chunk: more rows mean less of that, and more logits.
+# The gradient of weight, V x H, is read and written once a chunk: more rows mean less of that, and more logits. With
+# bfloat16, whose panels of weight take half the memory, it may be twice as many rows.
 MOST_ROWS, FEWEST_ROWS, LOGITS_BYTES = 512, 256, 16 << 20
 ARGMAX_ROWS = 512  # rows of x that `linear_argmax` compares at a time
 
@@ -126,9 +127,9 @@ def _even_part(rows: int, parts: int) -> int:
     return max(1, -(-rows // (parts * ROWS))) * ROWS
 
 
-def _chunk_rows(rows: int, row_bytes: int) -> int:
+def _chunk_rows(rows: int, row_bytes: int, bf16: bool) -> int:
     """Rows of a chunk, such that all chunks are about equal."""
-    most = min(MOST_ROWS, max(FEWEST_ROWS, LOGITS_BYTES // max(row_bytes, 1)))
+    most = min(MOST_ROWS, max(FEWEST_ROWS, LOGITS_BYTES // max(row_bytes, 1))) * (2 if bf16 else 1)
     return _even_part(rows, max(1, -(-rows // most)))
 
 
@@ -159,8 +160,10 @@ def _live_rows(
     by_word, *others = pack_all((weight, True), *([(weight, False)] if gradient else []), bf16=bf16)
     by_unit = others[0] if others else by_word
     losses, dx = np.empty(len(x), dtype), np.empty_like(x)
-    dweight, dbias, chunk_dbias = np.zeros_like(weight), np.zeros_like(bias), np.empty_like(bias)
-    most = _chunk_rows(len(x), len(weight) * dtype.itemsize)
+    # Of no rows the gradients are zero; else the first chunk writes them, the others add to them.
+    dweight = (np.empty_like if len(x) else np.zeros_like)(weight)
+    dbias, chunk_dbias = np.zeros_like(bias), np.empty_like(bias)
+    most = _chunk_rows(len(x), len(weight) * dtype.itemsize, bf16)
     logits = np.empty((min(most, len(x)), len(weight)), dtype)
     for start, stop in chunks(len(x), most):
         arguments = (x, by_word, by_unit, bias, targets, smoothing, factor, gradient, start, stop, logits, losses, dx)
@@ -170,7 +173,7 @@ def _live_rows(
         inputs, packing_tasks = packing(x[start:stop], False, bf16)
         run_all(_chunk(*arguments), packing_tasks)
         dlogits = logits[: stop - start]
-        run_all(multiplying(dlogits, True, inputs, dweight, more=True), summing(dlogits, chunk_dbias))
+        run_all(multiplying(dlogits, True, inputs, dweight, more=start > 0), summing(dlogits, chunk_dbias))
         dbias += chunk_dbias
     return losses, (dx, dweight, None if cache.bias is None else dbias) if gradient else None
 

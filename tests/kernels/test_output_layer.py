@@ -1,5 +1,6 @@
 """The output layer and its loss: known values, differences, the composed form, chunk edges, memory, threads, argmax."""
 
+import itertools
 import math
 import re
 import tracemalloc
@@ -277,11 +278,11 @@ def test_the_logits_are_never_stored(monkeypatch, rng):
 
 def test_chunks_are_even_and_bounded():
     for rows in (1, 7, 8, 513, 1800):
-        for row_bytes in (0, 4, 23_572, 10**7):
-            size = output_layer._chunk_rows(rows, row_bytes)
-            assert 1 <= size <= max(8, output_layer.MOST_ROWS)
+        for row_bytes, bf16 in itertools.product((0, 4, 23_572, 10**7), (False, True)):
+            size, times = output_layer._chunk_rows(rows, row_bytes, bf16), 2 if bf16 else 1
+            assert 1 <= size <= max(8, times * output_layer.MOST_ROWS)
             assert size >= min(rows, output_layer.FEWEST_ROWS // 2)
-            assert size * row_bytes <= max(output_layer.LOGITS_BYTES, 256 * row_bytes)
+            assert size * row_bytes <= times * max(output_layer.LOGITS_BYTES, 256 * row_bytes)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
