@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -46,7 +47,6 @@ VARIANTS = {
 _UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OMP_WAIT_POLICY", "MKL_ENABLE_INSTRUCTIONS", "XLA_FLAGS")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _QUIET = {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2"}
-_SETTLE = 0.02  # seconds in which the spinning threads of the worker before come to rest
 
 
 def missing(name: str) -> str | None:
@@ -77,7 +77,10 @@ def best_environment() -> dict[str, str]:
 
 
 class Worker:
-    """A peer's process; every call is answered with (seconds, result)."""
+    """A peer's process; every call is answered with (seconds, result).
+
+    It is stopped between calls: threads of a peer that go on spinning after their work would take a core from the next.
+    """
 
     def __init__(self, name: str, threads: int, task: Task | None = None) -> None:
         self.name = name
@@ -97,18 +100,25 @@ class Worker:
         With ``times`` it is called so often in a row, as short steps are in a real loop; the seconds are those of one.
         "build" with a Task drops the peer; the next call makes one for that task first, which is not timed.
         """
-        time.sleep(_SETTLE)
+        self._signal("SIGCONT")
         self._pipe.send((method, arguments, times))
         try:
             seconds, result, error = self._pipe.recv()
         except EOFError:
             raise RuntimeError(f"{self.name}: its process ended in {method}") from None
+        self._signal("SIGSTOP")
         if error:
             raise RuntimeError(f"{self.name}: {method}: {error}")
         return seconds, result
 
+    def _signal(self, name: str) -> None:
+        """Send a signal, where the system has it."""
+        if hasattr(signal, name) and self._process.poll() is None:
+            self._process.send_signal(getattr(signal, name))
+
     def close(self) -> None:
         """End the process."""
+        self._signal("SIGCONT")
         self._pipe.close()
         self._process.wait()
 
