@@ -249,6 +249,8 @@ class _Recurrent(_Gated):
                 outputs.append(y)
                 finals.append(tuple(final))
             x = ops.cat(outputs, 2) if len(outputs) > 1 else outputs[0]
+        if len(finals) == 1:  # a view will do
+            return x, tuple(final.unsqueeze(0) for final in finals[0])
         return x, tuple(ops.stack(list(rows), 0) for rows in zip(*finals, strict=True))
 
     def _direction(
