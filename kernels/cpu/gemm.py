@@ -52,7 +52,8 @@ def _pack_b(
         if not transposed:
             at = block + first_column * size
             pack_columns(
-                source, first_column, columns, stop_column - first_column, k0, k1, panels, at, width, False
+                source, first_column, columns, stop_column - first_column, k0, k1, panels, at, np.int64(width),
+                transposed,
             )  # fmt: skip
             continue
         for column in range(first_column, stop_column, width):

@@ -273,12 +273,11 @@ def pack_columns(
                 copy_both(
                     source, number + k * pair * stride, stride, panel, place + k * width, next_place + k * width
                 )  # fmt: skip
-    _pack_edges(
-        source, at + k0 * stride, stride, stop_column, columns, 0, whole, panel, panel_at, count, width, narrow, True
-    )  # fmt: skip
-    _pack_edges(
-        source, at + k0 * stride, stride, 0, columns, whole, count, panel, panel_at, count, width, narrow, False
-    )
+    for both in (True, False):  # what is left: the last columns, then the last number if it has none to pair with
+        first, start, stop = (stop_column, 0, whole) if both else (0, whole, count)
+        _pack_edges(
+            source, at + k0 * stride, stride, first, columns, start, stop, panel, panel_at, count, width, narrow, both
+        )  # fmt: skip
 
 
 @jit

@@ -37,7 +37,8 @@ def pack_row_blocks(source: Any, transposed: bool, at: int, stride: int, rows: i
     Row r of A starts at source[at + r * stride]; if `transposed`, column k of it starts at source[at + k * stride].
     """
     if transposed:
-        pack_columns(source, at, stride, rows, k0, k1, a, 0, ROWS, True)
+        # Literals in place of numbers would compile it once more than `gemm` does, to which `transposed` is False here.
+        pack_columns(source, at, stride, rows, k0, k1, a, np.int64(0), np.int64(ROWS), transposed)
         return
     pair = per_element(a)
     depth = (k1 - k0 + pair - 1) // pair
