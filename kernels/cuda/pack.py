@@ -12,8 +12,8 @@ weights as consecutive vectors of 16 bytes, 512 bytes per instruction. What a ti
                                                              column: kw H/2 + 16 k + tile column
     wide      [H/16 slice][2 mw][4 kw][2 m][H/64 k][32][4]   row: gate 2m + r % 2 of unit 16 slice + 8 mw + l // 4
                                                              column: kw H/4 + 16 k + tile column
-    backward  [H/32 slice][8 warp][2 m][H/32 k][32][4]       row: unit 32 slice + 16 m + tile row (a column of weight_hh)
-                                                             column: row warp H/2 + 16 k + tile column of weight_hh
+    backward  [H/32 slice][8 warp][2 m][H/32 k][32][4]       row: unit 32 slice + 16 m + tile row, a column of W_hh
+                                                             column: warp H/2 + 16 k + tile column: a row of it
 
 The forward orders put i and f of a unit into rows x and x + 8 of one tile, g and o into the next: the thread that gets
 those rows of the product finishes the unit without talking to another lane.

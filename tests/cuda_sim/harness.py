@@ -64,7 +64,11 @@ def cache_folder() -> Path:
 
 def build(source: Path) -> Path:
     """Compile a .cu file of a folder to a shared library, once per content of what it can include."""
-    headers = [*SIMULATOR_FOLDER.glob("*.hpp"), *sorted(SOURCE_FOLDER.glob("*.cuh")), *sorted(source.parent.glob("*.cuh"))]
+    headers = [
+        *SIMULATOR_FOLDER.glob("*.hpp"),
+        *sorted(SOURCE_FOLDER.glob("*.cuh")),
+        *sorted(source.parent.glob("*.cuh")),
+    ]
     texts = [path.read_bytes() for path in (source, *headers)]
     digest = hashlib.sha256(b"\0".join(texts) + repr((FLAGS, EXTRA_FLAGS)).encode()).hexdigest()[:16]
     library = cache_folder() / f"{source.stem}-{digest}.so"
@@ -90,7 +94,9 @@ class Module:
 
         def kernel(launch: Launch, args: Sequence[Any], schedule: int = 0) -> None:
             values = [argument(a) for a in args]
-            pointers = (ctypes.c_void_p * len(values))(*[ctypes.cast(ctypes.pointer(v), ctypes.c_void_p) for v in values])
+            pointers = (ctypes.c_void_p * len(values))(
+                *[ctypes.cast(ctypes.pointer(v), ctypes.c_void_p) for v in values]
+            )
             grid, block = (tuple(size) + (1,) * (3 - len(size)) for size in (launch.grid, launch.block))
             how = CLaunch(grid, block, launch.shared_bytes, launch.cooperative, schedule)
             if function(ctypes.byref(how), pointers):
