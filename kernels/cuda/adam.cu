@@ -10,8 +10,8 @@
 //   rows       [R] i32       distinct; first [R] i32 in 0..S
 //
 // Every operation is rounded by itself, in the order of kernels/reference/adam.py, so that a row which is brought up to
-// date later has the same bits as one that was updated at every step, and the same as on the processor. (CuPy compiles with
-// -ftz=true, under which numbers below 1.2e-38 become 0: this file is to be compiled without.)
+// date later has the same bits as one that was updated at every step, and the same as on the processor. (CuPy compiles
+// with -ftz=true, under which numbers below 1.2e-38 become 0: this file is to be compiled without.)
 //
 // Source: Kingma and Ba (2015), algorithm 1; Loshchilov and Hutter (2019) for the decoupled weight decay.
 #include "tensors.cuh"

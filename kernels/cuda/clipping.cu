@@ -4,9 +4,9 @@
 //   clip_coefficient   grid 1, 256 threads, shared 64 bytes   partial [count] f64
 //                      -> norm [2] f32: the total norm, min(1, max_norm / (norm + 1e-6))
 //
-// The table of tensors: tensors.cuh. Sums run in float64 (a gradient of 1e20 does not overflow them) and in an order that
-// depends on the table only: two runs agree bit by bit. A NaN gives a NaN norm and coefficient; an infinity gives an
-// infinite norm and the coefficient 0, and infinity * 0 is NaN: the host should look at norm[0] before the next step.
+// The table of tensors: tensors.cuh. Sums run in float64 (a gradient of 1e20 does not overflow them) and in an order
+// that depends on the table only: two runs agree bit by bit. A NaN gives a NaN norm and coefficient; an infinity gives
+// an infinite norm and the coefficient 0, and infinity * 0 is NaN: the host should look at norm[0].
 //
 // Source: Pascanu, Mikolov and Bengio (2013). Oracle: kernels/reference/clipping.py.
 #include "tensors.cuh"

@@ -1,19 +1,19 @@
 // Everything a kernel needs from the machine, under one name each. Kernel sources use these names and nothing else, so
 // that a second set of bodies (tests/cuda_sim/device.hpp) can run the same sources on a processor without a GPU.
 //
-//   KERNEL(name, threads, resident, parameters...)   entry point: at most `threads` per block, registers limited so that
-//     `resident` blocks fit on a multiprocessor (1 where registers matter most: left alone, ptxas may spill to fit more)
+//   KERNEL(name, threads, resident, parameters...)   entry point: at most `threads` per block, registers limited so
+//     that `resident` blocks fit on a multiprocessor (1 where registers matter: left alone, ptxas may spill)
 //   SHARED(T, name)                        the block's dynamic shared memory
 //   mma_bf16, ldmatrix4                    tensor core           copy16, copy_wait   asynchronous global -> shared
-//   spin_acquire, red_release              flag exchange         store16, load16, poll16, is_marked   data as its own flag
+//   spin_acquire, red_release              flag exchange         store16, load16, poll16, is_marked   data as a flag
 //   shuffle_xor, shuffle_up                warp exchange         grid_sync           barrier of a cooperative launch
 //   fast_exp, reciprocal, sigmoid, tanh_   float functions       to_bf16, to_float, put   conversion
 //   times, plus, divide, root              rounded one by one, never contracted to a multiply-add
 //
-// What a kernel source must not use, because the simulator cannot run it: `__shared__` (SHARED instead, sliced by hand),
-// `<<<>>>`, `<cstdint>` (NVRTC has none), PTX or an intrinsic other than `__syncthreads` outside this file, warp
-// collectives by fewer than 32 lanes, threads of a warp in lock-step, a block that is no multiple of 32 threads, and loops
-// that spin otherwise than through `spin_acquire` and `poll16`.
+// What a kernel source must not use, because the simulator cannot run it: `__shared__` (SHARED instead, sliced by
+// hand), `<<<>>>`, `<cstdint>` (NVRTC has none), PTX or an intrinsic other than `__syncthreads` outside this file, warp
+// collectives by fewer than 32 lanes, threads of a warp in lock-step, a block that is no multiple of 32 threads, and
+// loops that spin otherwise than through `spin_acquire` and `poll16`.
 //
 // Source of the instructions: NVIDIA, "Parallel Thread Execution ISA", version 9.0.
 #pragma once

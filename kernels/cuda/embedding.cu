@@ -1,9 +1,9 @@
-// Rows of a table by id, with dropout, and the gradient by rows: deterministic, no atomics, each row summed in token order.
+// Rows of a table by id, with dropout, and the gradient by rows: no atomics, each row summed in token order.
 //
-// embedding_forward:  weight [V,E] f32, ids [n] i32 in 0..V-1 -> y [n,E] S, dropout on its elements as in dropout.cu (null
-//                     key: none). A thread makes four elements: grid ceil(n*E / 1024), 256 threads.
-// embedding_sort:     grid 1, a multiple of 32 up to 1024 threads, shared 8 * size + 128 bytes; n <= size <= 8192 (size a
-//                     power of two, at least the number of threads)
+// embedding_forward:  weight [V,E] f32, ids [n] i32 in 0..V-1 -> y [n,E] S, dropout on its elements as in dropout.cu
+//                     (null key: none). A thread makes four elements: grid ceil(n*E / 1024), 256 threads.
+// embedding_sort:     grid 1, a multiple of 32 up to 1024 threads, shared 8 * size + 128 bytes; n <= size <= 8192 (size
+//                     a power of two, at least the number of threads)
 //   ids [n] i32          tokens with id == padding_idx are dropped (-1: none)
 //   rows [n] i32      -> the ids that occur, ascending; count [1] i32 -> how many; entries past it are left alone
 //   starts [n+1] i32  -> starts[k] .. starts[k+1] are the positions of rows[k]

@@ -1,7 +1,7 @@
 """Grid, block and shared memory of every launch: the host's side of the contracts at the heads of the .cu files.
 
-A function here is named as the kernel (without its type suffix or width), takes the sizes that matter, and raises
-ValueError where they do not fit the kernel.
+A function here is named as the kernel, or the kernels, without a type suffix or width, takes the sizes that matter, and
+raises ValueError where they do not fit.
 """
 
 from typing import NamedTuple

@@ -3,7 +3,7 @@
 // gru_gates_forward:   input_part, hidden_part [N,3,H] f32 (pre-activations in blocks r z n, each with its own bias),
 //                      h_prev [N,H] S
 //                      -> gates [N,3,H] S (activated), hidden_n [N,H] S (the recurrent part of block n), h [N,H] S
-//                      h_n [N,H] S, in place: the initial state at t = 0, the state after a row's last token at the end
+//                      h_n [N,H] S, in place: the initial state, from a row's last token on the state after it
 // gru_gates_backward:  gates, hidden_n, h_prev as above, dy [N,H] f32 (gradient of h from above; null: zero)
 //                      -> dinput, dhidden [N,3,H] S (gradients of the two parts; dinput may be gates itself), in place
 //                      dh [N,H] f32: in, the gradient of h from step t + 1; out, what step t - 1 receives besides

@@ -1,8 +1,8 @@
 // Persistent LSTM backward for H up to 512. Contract, buffers and the letters of the barriers: recurrent.cuh.
 //
-// Block: 32 units x 16 batch rows. Step t: the gradient of the own cells' gates -> exchange -> dh = dgates[16 x 4H] W_hh for
-// the own units, the eight warps splitting the 4H. A thread keeps dh and dc of two cells in registers over all steps.
-// Shared: tile 16*(4H+8)*2, part 18432, staged 4096 bytes.
+// Block: 32 units x 16 batch rows. Step t: the gradient of the own cells' gates -> exchange -> dh = dgates[16 x 4H]
+// W_hh for the own units, the eight warps splitting the 4H. A thread keeps dh and dc of two cells in registers over all
+// steps. Shared: tile 16*(4H+8)*2, part 18432, staged 4096 bytes.
 #include "recurrent.cuh"
 
 constexpr int PART = 36;  // floats of one row of a warp's share: 32 units, + 4: no bank conflicts either way
@@ -13,7 +13,7 @@ struct CellPair {
   float2 c_prev, dy;
 };
 
-// The pair at `cell` = n * H + u of step t. H, N: of the layer and the batch.
+// Units u and u + 1 of row n at step t.
 DEVICE CellPair load_pair(const u16* gates, const float* c, const float* dy, int t, int n, int u, int N, int H) {
   CellPair pair;
   const size_t row = (size_t)t * N + n;
@@ -65,7 +65,8 @@ DEVICE void lstm_backward(const u32* W, const int* lengths, const u16* gates, co
     }
     stage(staged + row * 128 + unit, d0), stage(staged + row * 128 + unit + 1, d1);
     __syncthreads();  // D
-    store16(dgates + (((size_t)t * N + n) * 4 + tid / 4 % 4) * H + slice * 32 + tid % 4 * 8, ((const uint4*)staged)[tid]);
+    store16(dgates + (((size_t)t * N + n) * 4 + tid / 4 % 4) * H + slice * 32 + tid % 4 * 8,
+            ((const uint4*)staged)[tid]);
     __syncthreads();  // E
     if (tid == 0) red_release(flag + group, 1);
     c_new = pair.c_prev;

@@ -4,9 +4,9 @@
 //   lstm_forward_marked_<H>   readers poll the data itself until it is no longer NOT_YET: no flag, no A, no E, and one
 //                             trip through L2 less per step (the idea: Zhu et al., "Sparse persistent RNNs", 2018)
 //
-// Block: 32 units (128 gate rows) x 16 batch rows; 4 warps over units x 2 warps over K. The rows of a tile pair are ordered
-// so that one thread receives i, f, g, o of one unit: no shuffles. The two K warps swap halves, then each finishes 8 rows.
-// Shared: tile 16*(H+8)*2, part 8192, staged 1024 bytes.
+// Block: 32 units (128 gate rows) x 16 batch rows; 4 warps over units x 2 warps over K. The rows of a tile pair are
+// ordered so that one thread receives i, f, g, o of one unit: no shuffles. The two K warps swap halves, then each
+// finishes 8 rows. Shared: tile 16*(H+8)*2, part 8192, staged 1024 bytes.
 //
 // Source of the idea to keep the matrix in registers: Diamos et al., "Persistent RNNs" (2016).
 #include "recurrent.cuh"

@@ -1,9 +1,9 @@
 // Persistent LSTM forward for H = 768 and 1024 (64 and 128 serve the tests). Contract, buffers and the letters of the
 // barriers: recurrent.cuh.
 //
-// Block: 16 units (64 gate rows) x 64 batch rows; 2 warps over units x 4 warps over K. All eight warps put their sums into
-// shared memory; each thread then finishes four cells. No registers are left to request input_part early, so it goes
-// through shared memory. Shared: tile 64*(H+8)*2, part 65536, staged 2048, inputs 17408 bytes.
+// Block: 16 units (64 gate rows) x 64 batch rows; 2 warps over units x 4 warps over K. All eight warps put their sums
+// into shared memory; each thread then finishes four cells. No registers are left to request input_part early, so it
+// goes through shared memory. Shared: tile 64*(H+8)*2, part 65536, staged 2048, inputs 17408 bytes.
 #include "recurrent.cuh"
 
 constexpr int INPUTS = 68;  // 4 gates x 16 units of one row, + 4: rows start in different banks

@@ -1,9 +1,9 @@
 // Pointwise part of one LSTM time step, for any N and H. The recurrent products are separate GEMMs.
 //
-// lstm_gates_forward:   input_part, hidden_part [N,4,H] f32 (pre-activations in blocks i f g o, the bias in one of them),
+// lstm_gates_forward:   input_part, hidden_part [N,4,H] f32 (pre-activations in blocks i f g o, one with the bias),
 //                       c_prev [N,H] f32
 //                       -> gates [N,4,H] S (activated), c [N,H] f32, h [N,H] S
-//                       h_n [N,H] S, in place: the initial state at t = 0, the state after a row's last token at the end
+//                       h_n [N,H] S, in place: the initial state, from a row's last token on the state after it
 // lstm_gates_backward:  gates, c_prev, c as above, dy [N,H] f32 (gradient of h from above; null: zero)
 //                       -> dgates [N,4,H] S (may be gates itself), and in place
 //                       dh [N,H] f32: in, the gradient of h from step t + 1; out, what step t - 1 receives besides
@@ -31,7 +31,8 @@ DEVICE void lstm_gates_forward(const float* input_part, const float* hidden_part
   c[cell] = state;
   put(h + cell, out);
   if (t + 1 == lengths[n]) put(h_n + cell, out);
-  put(gates + at, gate.i), put(gates + at + H, gate.f), put(gates + at + 2 * H, gate.g), put(gates + at + 3 * H, gate.o);
+  put(gates + at, gate.i), put(gates + at + H, gate.f);
+  put(gates + at + 2 * H, gate.g), put(gates + at + 3 * H, gate.o);
 }
 
 template <class S>

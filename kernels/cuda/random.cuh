@@ -28,7 +28,7 @@ DEVICE Words philox(u32 block, u32 site, const Key& key) {
   return {{c0, c1, c2, c3}};
 }
 
-// Inverted dropout: an element is kept where its word is at least `threshold` = p * 2^32, and then multiplied by `scale`.
+// Inverted dropout: an element whose word is at least `threshold` = p * 2^32 is kept, times `scale`.
 struct Dropout {
   u64 threshold;
   float scale;  // 1 / (1 - p), or 0 for p = 1

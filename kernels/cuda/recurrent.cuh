@@ -1,11 +1,12 @@
 // What the persistent LSTM kernels share. One launch runs all T steps; the recurrent matrix stays in registers.
 //
-// Grid (H / units, N / rows), 256 threads, one block per multiprocessor, cooperative launch: a block owns `units` hidden
-// units of one group of `rows` batch rows. Only the blocks of one group exchange data (h forwards, dgates backwards), so
-// they alone wait for each other. N is a multiple of `rows` (pad with rows of length 0), H of 64 (pad with zero weights).
+// Grid (H / units, N / rows), 256 threads, one block per multiprocessor, cooperative launch: a block owns `units`
+// hidden units of one group of `rows` batch rows. Only the blocks of one group exchange data (h forwards, dgates
+// backwards), so they alone wait for each other. N is a multiple of `rows` (pad with rows of length 0), H of 64 (pad
+// with zero weights).
 //
-//   lengths    [N] i32         0..T; a row with t >= lengths[n] has ended: its y, gates and dgates are 0, c, dh and dc pass
-//                              through, and its input_part and dy are never used
+//   lengths    [N] i32         0..T; a row with t >= lengths[n] has ended: its y, gates and dgates are 0, c, dh and dc
+//                              pass through, and its input_part and dy are never used
 //   input_part [T,N,4,H] f32   x W_ih^T + bias, gates in blocks i f g o
 //   y          [T+1,N,H] bf16  y[0] is h0 (input), y[t+1] the output of step t; also the exchange buffer.
 //                              marked: y[1:] is filled with NOT_YET before the launch, and y[0] holds none
@@ -13,8 +14,8 @@
 //   gates      [T,N,4,H] bf16  activated, kept for the backward
 //   c          [T+1,N,H] f32   c[0] is c0 (input); c[T] is c_n
 //   dy         [T,N,H] f32     gradient of y[1:]; dh_n, dc_n [N,H] f32 those of the last states
-//   dgates     [T,N,4,H] bf16  gradient of the pre-activations; also the exchange buffer, and the input of the GEMMs for
-//                              dweight_hh (with y[:-1]), dweight_ih, dx and of the bias sums
+//   dgates     [T,N,4,H] bf16  gradient of the pre-activations; also the exchange buffer, and the input of the GEMMs
+//                              for dweight_hh (with y[:-1]), dweight_ih, dx and of the bias sums
 //   dh0, dc0   [N,H] f32       gradients of the initial states
 //   flag       [N / rows] u32  zero at launch: counts the blocks that have published, over all steps
 //   error      [1] u32         zero at launch; 1 afterwards: a block never showed up, and the results are void
@@ -26,8 +27,8 @@
 //   C  every warp's share of the sum is in shared memory
 //   D  the block's new values are staged in shared memory, for stores of 16 bytes
 //   E  all stores are issued; one thread may publish them (red_release covers the writes of threads met at a barrier)
-// No buffer needs a barrier of its own before it is used again: one of these always lies between the last read of a step
-// and the first write of the next (tile: C or D; part and inputs: D; staged: C).
+// No buffer needs a barrier of its own before it is used again: one of these always lies between the last read of a
+// step and the first write of the next (tile: C or D; part and inputs: D; staged: C).
 #pragma once
 #include "cells.cuh"
 
@@ -46,8 +47,8 @@ DEVICE void load_weights(u32 (&a)[2][K_TILES][4], const u32* W, int part) {
     }
 }
 
-// The address that this lane gives to ldmatrix4 for the B operand: 16 batch rows from `row` on, 16 columns from `column`
-// on. The result is {b0, b1} of the first eight rows and {b0, b1} of the last eight.
+// The address that this lane gives to ldmatrix4 for the B operand: 16 batch rows from `row` on, 16 columns from
+// `column` on. The result is {b0, b1} of the first eight rows and {b0, b1} of the last eight.
 DEVICE const u16* operand(const u16* tile, int row, int column, int stride) {
   const int lane = threadIdx.x % 32;
   return tile + (row + lane % 8 + lane / 16 * 8) * stride + column + lane / 8 % 2 * 8;

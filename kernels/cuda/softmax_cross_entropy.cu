@@ -1,18 +1,18 @@
 // Cross entropy of logits against class ids, forward and backward in one launch: probabilities are never stored.
 //
-//   logits  [M, stride] S   in place -> gradient; columns V..stride are padding and become 0; stride a multiple of 16 bytes
+//   logits  [M, stride] S   in place -> gradient; columns V..stride are padding and become 0; a row is n * 16 bytes
 //   targets [M] i32         a row with target == ignore_index has loss 0 and gradient 0
 //   scale   [1] f32         in device memory: what multiplies every row's gradient (1 / counted rows, a loss scale)
 //   loss, lse [M] f32, argmax [M] i32 (lowest index of equals); lse and argmax are written for ignored rows too
 //
 // With smoothing e:  loss = lse - (1-e) x[target] - e mean(x)     gradient = softmax - (1-e) [v == target] - e / V
 //
-// S is float or bf16. One block per row: grid M, a multiple of 32 up to 1024 threads, shared 16 bytes per warp. Two passes
-// over the row, the second of which finds it in L2. The order of every sum is fixed. Logits of -inf (masked classes) are
-// fine without smoothing; a NaN reaches loss, lse and the whole gradient of its row.
+// S is float or bf16. One block per row: grid M, a multiple of 32 up to 1024 threads, shared 16 bytes per warp. Two
+// passes over the row, the second of which finds it in L2. The order of every sum is fixed. Logits of -inf (masked
+// classes) are fine without smoothing; a NaN reaches loss, lse and the whole gradient of its row.
 //
-// Sources: Milakov and Gimelshein (2018) for the maximum and the sum in one pass; Szegedy et al. (2016), section 7, for the
-// smoothing. Oracle: kernels/reference/cross_entropy.py.
+// Sources: Milakov and Gimelshein (2018) for the maximum and the sum in one pass; Szegedy et al. (2016), section 7, for
+// the smoothing. Oracle: kernels/reference/cross_entropy.py.
 #include "device.cuh"
 
 template <class S>

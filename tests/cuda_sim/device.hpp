@@ -1,5 +1,5 @@
-// The bodies of kernels/cuda/device.cuh for the simulator: what each wrapper does, thread by thread, in plain C++. Included
-// by device.cuh where the compiler is not one for CUDA.
+// The bodies of kernels/cuda/device.cuh for the simulator: what each wrapper does, thread by thread, in plain C++.
+// Included by device.cuh where the compiler is not one for CUDA.
 #pragma once
 #include "simulator.hpp"
 
@@ -18,10 +18,12 @@ DEVICE float bits_to_float(u32 x) { float y; memcpy(&y, &x, 4); return y; }
 DEVICE u32 float_to_bits(float x) { u32 y; memcpy(&y, &x, 4); return y; }
 DEVICE bool aligned16(const void* p) { return (uintptr_t(p) & 15) == 0; }
 
-// Lane l holds A(l/4 + 8*(i%2), 2*(l%4) + 8*(i/2) + {0,1}) in a[i], B(2*(l%4) + 8*i + {0,1}, l/4) in b<i>, D(l/4 + 8*(i/2), 2*(l%4) + i%2) in d[i].
+// Lane l holds A(l/4 + 8*(i%2), 2*(l%4) + 8*(i/2) + {0,1}) in a[i], B(2*(l%4) + 8*i + {0,1}, l/4) in b<i>,
+// D(l/4 + 8*(i/2), 2*(l%4) + i%2) in d[i].
 DEVICE void mma_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
   simulation::Simulator& s = simulation::sim;
-  const unsigned lane = s.me->lane, box = s.exchange(u64(a[1]) << 32 | a[0], u64(a[3]) << 32 | a[2], u64(b1) << 32 | b0);
+  const unsigned lane = s.me->lane;
+  const unsigned box = s.exchange(u64(a[1]) << 32 | a[0], u64(a[3]) << 32 | a[2], u64(b1) << 32 | b0);
   for (int i = 0; i < 4; i++) {
     const unsigned row = lane / 4 + 8 * (i / 2), column = lane % 4 * 2 + i % 2;
     for (unsigned k = 0; k < 16; k += 2) {
@@ -78,7 +80,10 @@ DEVICE T read_lane(T v, unsigned other) {
 }
 template <class T>
 DEVICE T shuffle_xor(T v, int mask) { return read_lane(v, simulation::sim.me->lane ^ mask); }
-DEVICE u32 shuffle_up(u32 v, int by) { return read_lane(v, simulation::sim.me->lane >= (unsigned)by ? simulation::sim.me->lane - by : simulation::sim.me->lane); }
+DEVICE u32 shuffle_up(u32 v, int by) {
+  const unsigned lane = simulation::sim.me->lane;
+  return read_lane(v, lane >= (unsigned)by ? lane - by : lane);
+}
 #define grid_sync() simulation::sim.pause(simulation::GRID, __LINE__)
 
 DEVICE float fast_exp(float x) { return std::exp(x); }

@@ -173,8 +173,8 @@ def run(mutant: Mutant, until_noticed: bool) -> str:
             result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
         except subprocess.TimeoutExpired as error:
             return (error.stdout or b"").decode() + "!"
-    if "CalledProcessError" in result.stderr:
-        raise RuntimeError(f"the mutant does not compile:\n{result.stderr}")
+    if result.returncode > 0:  # it does not compile, say; a crash is a signal, and negative
+        raise RuntimeError(f"{mutant.name} could not be tried:\n{result.stderr}")
     return result.stdout if result.returncode == 0 else result.stdout + "!"
 
 

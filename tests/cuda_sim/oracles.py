@@ -50,7 +50,7 @@ class Layer:
         self.T, self.N, self.H, self.G = T, -(-N // rows) * rows, -(-H // units) * units, num_gates
         self.real = N, H
         self.lengths = np.zeros(self.N, np.int32)
-        self.lengths[:N] = rng.integers(0, T + 1, N)
+        self.lengths[:N] = rng.integers(1, T + 1, N)
         self.lengths[[0, N // 2]] = T, max(1, T // 2)
         if N > 2:
             self.lengths[N - 1] = 0

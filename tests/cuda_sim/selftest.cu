@@ -1,9 +1,10 @@
-// Small kernels for the wrappers and the simulator themselves. The first five are also the first thing to run on a GPU: they
-// confirm (or refute) what the simulator believes about fragment layouts, copies, shuffles, flags and rounding.
+// Small kernels for the wrappers and the simulator themselves. The first five are also the first thing to run on a GPU:
+// they confirm (or refute) what the simulator believes about fragment layouts, copies, shuffles, flags and rounding.
 #define USE_GRID_SYNC
 #include "device.cuh"
 
-// a: one packed tile [32][4] u32; b [16 rows][16] bf16 row-major; d [16][16] f32 = a * b^T. Grid 1, 32 threads, shared 16*24*2.
+// a: one packed tile [32][4] u32; b [16 rows][16] bf16 row-major; d [16][16] f32 = a * b^T. Grid 1, 32 threads, shared
+// 16*24*2.
 KERNEL(one_tile, 32, 1, const u32* a, const u16* b, float* d) {
   SHARED(u16, tile);
   const int lane = threadIdx.x, stride = 24;

@@ -109,7 +109,8 @@ class Simulator {
     static size_t reserved = 0;
     if (reserved < total) {
       if (stacks) munmap(stacks, reserved * STACK);
-      stacks = (char*)mmap(nullptr, total * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+      stacks = (char*)mmap(nullptr, total * STACK, PROT_READ | PROT_WRITE, flags, -1, 0);
       if (stacks == MAP_FAILED) throw std::runtime_error("no address space for the stacks");
       reserved = total;
     }
@@ -172,7 +173,8 @@ class Simulator {
     }
     if (order_ % 2) return random_() % warps;  // odd seeds: any warp
     if (!progressed_) return ranking_[rank_ = (rank_ + 1) % warps];
-    // Even seeds: back to the top of the ranking, so the last ones starve; now and then the warp that just ran drops to the end.
+    // Even seeds: back to the top of the ranking, so the last ones starve; now and then the warp that just ran drops to
+    // the end.
     if (random_() % 16 == 0) std::rotate(ranking_.begin() + rank_, ranking_.begin() + rank_ + 1, ranking_.end());
     progressed_ = false;
     return ranking_[rank_ = 0];
@@ -190,8 +192,8 @@ class Simulator {
     if (alive != hi - lo) throw std::runtime_error("barrier with exited threads");
     for (size_t i = lo; i < hi; i++) {
       if (fibers_[i].line != fibers_[lo].line)
-        throw std::runtime_error("threads meet at different barriers, lines " + std::to_string(fibers_[lo].line) + " and " +
-                                 std::to_string(fibers_[i].line));
+        throw std::runtime_error("threads meet at different barriers, lines " + std::to_string(fibers_[lo].line) +
+                                 " and " + std::to_string(fibers_[i].line));
       fibers_[i].wait = RUN;
     }
     return true;
@@ -200,8 +202,9 @@ class Simulator {
   std::string waiting() {
     size_t n[5] = {}, done = 0;
     for (const Fiber& f : fibers_) f.done ? done++ : n[f.wait]++;
-    return std::to_string(n[WARP]) + " threads wait for their warp, " + std::to_string(n[BLOCK]) + " for their block, " +
-           std::to_string(n[GRID]) + " for the grid, " + std::to_string(n[POLL]) + " spin, " + std::to_string(done) + " returned";
+    auto text = [](size_t count) { return std::to_string(count); };
+    return text(n[WARP]) + " threads wait for their warp, " + text(n[BLOCK]) + " for their block, " + text(n[GRID]) +
+           " for the grid, " + text(n[POLL]) + " spin, " + text(done) + " returned";
   }
 
   __attribute__((noinline)) void resume(Fiber& f) {

@@ -11,8 +11,8 @@ from oracles import Backward, Forward, Layer
 from kernels.cuda import geometry, pack
 from kernels.cuda.pack import bf16_bits, bf16_values
 
-MAIN, FULL = (4, 19, 64), (0, 2)  # the shape that sees all schedules; the schedules that the widths of a GPU see
-SHAPES = [(MAIN, True), ((1, 16, 64), False), ((6, 5, 50), False), ((3, 16, 128), False)]
+MAIN, FULL = (6, 19, 64), (0, 2)  # the shape that sees all schedules; the schedules that the widths of a GPU see
+SHAPES = [(MAIN, True), ((1, 16, 64), False), ((4, 5, 50), False), ((3, 16, 128), False)]
 WIDE_MAIN = (4, 64, 64)
 WIDE_SHAPES = [(WIDE_MAIN, True), ((1, 64, 64), False), ((3, 70, 50), False), ((3, 5, 128), False)]
 FORWARDS = {  # name -> source, rows of a block, order of the weights
