@@ -11,6 +11,7 @@ sides; every call checks the guards of its arguments.
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import os
 import subprocess
@@ -26,9 +27,10 @@ from kernels.cuda import SOURCE_FOLDER
 from kernels.cuda.geometry import Launch
 
 SIMULATOR_FOLDER = Path(__file__).parent
+# Fibers jump between stacks, which a fortified longjmp takes for an attack.
 FLAGS = [
-    "-std=c++17", "-O1", "-shared", "-fPIC", "-fno-strict-aliasing", "-ffp-contract=off", "-Wall",
-    "-Wno-unknown-pragmas", "-Wno-unused-function", "-Wno-clobbered",
+    "-std=c++17", "-O1", "-shared", "-fPIC", "-fno-strict-aliasing", "-ffp-contract=off", "-U_FORTIFY_SOURCE",
+    "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-function", "-Wno-clobbered",
 ]  # fmt: skip
 # Say "-g -fsanitize=address,undefined" to look for overruns; Python then needs LD_PRELOAD=libasan.so.
 EXTRA_FLAGS = os.environ.get("CUDA_SIM_FLAGS", "").split()
@@ -53,13 +55,19 @@ class CLaunch(ctypes.Structure):
         ("shared_bytes", ctypes.c_uint),
         ("coresident", ctypes.c_int),
         ("order", ctypes.c_int),
+        ("arguments", ctypes.c_uint),
     )
 
 
+@functools.cache
 def cache_folder() -> Path:
-    """Where libraries are kept between runs: never in the tree."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path(tempfile.gettempdir()) / f"minigrad-{os.getuid()}"
-    return Path(base) / "minigrad" / "cuda_sim"
+    """Where libraries are kept between runs, or for this process only where nothing can be kept: never in the tree."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "minigrad" / "cuda_sim"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return Path(tempfile.mkdtemp())
+    return folder if folder.is_absolute() and os.access(folder, os.W_OK) else Path(tempfile.mkdtemp())
 
 
 def build(source: Path) -> Path:
@@ -73,7 +81,6 @@ def build(source: Path) -> Path:
     digest = hashlib.sha256(b"\0".join(texts) + repr((FLAGS, EXTRA_FLAGS)).encode()).hexdigest()[:16]
     library = cache_folder() / f"{source.stem}-{digest}.so"
     if not library.exists():
-        library.parent.mkdir(parents=True, exist_ok=True)
         partial = library.with_suffix(f".{os.getpid()}")  # two processes may build the same one
         folders = [f"-I{folder}" for folder in (source.parent, SOURCE_FOLDER, SIMULATOR_FOLDER)]
         command = ["g++", *FLAGS, *EXTRA_FLAGS, *folders, "-x", "c++", str(source), "-o", str(partial)]
@@ -98,7 +105,7 @@ class Module:
                 *[ctypes.cast(ctypes.pointer(v), ctypes.c_void_p) for v in values]
             )
             grid, block = (tuple(size) + (1,) * (3 - len(size)) for size in (launch.grid, launch.block))
-            how = CLaunch(grid, block, launch.shared_bytes, launch.cooperative, schedule)
+            how = CLaunch(grid, block, launch.shared_bytes, launch.cooperative, schedule, len(values))
             if function(ctypes.byref(how), pointers):
                 raise SimulationError(f"{name}: {self._library.sim_error().decode()}")
             for a in args:

@@ -42,6 +42,7 @@ struct Launch {  // mirrored in harness.py
   unsigned grid[3], block[3], shared_bytes;
   int coresident;  // 1: all blocks run at once (cooperative launch); 0: one block after another
   int order;       // schedule
+  unsigned arguments;  // how many the caller gives
 };
 
 struct Copy { void* to; const void* from; };
@@ -254,6 +255,10 @@ static std::string last_error;
 // Calls kernel(args...) in every fiber. `args` has one pointer per parameter, as in cuLaunchKernel.
 template <class... P, size_t... I>
 int launch(void (*kernel)(P...), const Launch* how, void** args, std::index_sequence<I...>) {
+  if (how->arguments != sizeof...(P)) {
+    last_error = std::to_string(how->arguments) + " arguments; expected " + std::to_string(sizeof...(P));
+    return 1;
+  }
   auto body = [=] { kernel(*(P*)args[I]...); };
   try {
     sim.run(*how, [](void* f) { (*(decltype(body)*)f)(); }, &body);

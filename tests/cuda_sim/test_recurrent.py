@@ -114,6 +114,7 @@ def test_backward(rig: Rig, shape: Shape, main: bool) -> None:
     [
         ("lstm_forward", (2, 16, 256)),
         ("lstm_forward", (2, 16, 512)),
+        ("lstm_forward_marked", (2, 16, 256)),
         ("lstm_forward_marked", (2, 16, 512)),
         ("lstm_forward_wide", (2, 64, 768)),
         ("lstm_forward_wide", (2, 64, 1024)),

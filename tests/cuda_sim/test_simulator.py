@@ -104,6 +104,11 @@ def test_a_write_beside_a_buffer_is_noticed(selftest: Module) -> None:
         selftest.shuffles(WARP, (device(x), short, poisoned(32, np.int32), np.int32(1), np.int32(1)))
 
 
+def test_a_forgotten_argument_is_noticed(selftest: Module) -> None:
+    with pytest.raises(SimulationError, match="two_barriers: 0 arguments; expected 1"):
+        selftest.two_barriers(WARP, ())
+
+
 def test_a_number_needs_its_width() -> None:
     with pytest.raises(TypeError, match="give a kernel's numbers a NumPy type"):
         argument(3)
