@@ -40,7 +40,8 @@ NOT_AT_IMPORT = {"numba", "llvmlite", "cupy", "torch", "scipy", *MAY_IMPORT["seq
 ABSOLUTE_PATH = re.compile(r"(?<![\w.~])/(?:work|root|home|Users|mnt)/\w|\b[A-Z]:\\\\?\w")
 
 DOCUMENTED = [
-    "kernels", "kernels.reference", "kernels.cpu", "minigrad", "minigrad.ops", "minigrad.nn",
+    "kernels", "kernels.reference", "kernels.cpu", "kernels.cuda.geometry", "kernels.cuda.pack",
+    "minigrad", "minigrad.ops", "minigrad.nn",
     "minigrad.nn.functional", "minigrad.nn.init", "minigrad.nn.utils", "minigrad.nn.utils.rnn", "minigrad.optim",
     "minigrad.optim.lr_scheduler", "minigrad.autograd", "minigrad.random", "minigrad.cuda", "minigrad.gradcheck",
     "seq2seq.data", "seq2seq.metrics", "seq2seq.search", "seq2seq.model", "seq2seq.checkpoint",

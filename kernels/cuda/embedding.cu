@@ -1,0 +1,118 @@
+// Rows of a table by id, with dropout, and the gradient by rows: no atomics, each row summed in token order.
+//
+// embedding_forward:  weight [V,E] f32, ids [n] i32 in 0..V-1 -> y [n,E] S, dropout on its elements as in dropout.cu
+//                     (null key: none). A thread makes four elements: grid ceil(n*E / 1024), 256 threads.
+// embedding_sort:     grid 1, a multiple of 32 up to 1024 threads, shared 8 * size + 128 bytes; n <= size <= 8192 (size
+//                     a power of two, at least the number of threads)
+//   ids [n] i32          tokens with id == padding_idx are dropped (-1: none)
+//   rows [n] i32      -> the ids that occur, ascending; count [1] i32 -> how many; entries past it are left alone
+//   starts [n+1] i32  -> starts[k] .. starts[k+1] are the positions of rows[k]
+//   positions [n] i32 -> token positions, grouped by row, ascending within a row
+// embedding_sum:      grid at least count (n is always enough), 128 threads, no barrier
+//   dy [n,E] S        -> values f32: [count,E], or the rows of a dense [V,E] if dense != 0 (other rows are left alone)
+//
+// S is float or bf16. Source of the sort: Batcher (1968), bitonic. Oracle: kernels/reference/embedding.py.
+#include "random.cuh"
+
+template <class S>
+DEVICE void embedding_forward(const float* weight, const int* ids, S* y, const Key* key, Dropout how, int E, u64 size) {
+  const u64 block = (u64)blockIdx.x * blockDim.x + threadIdx.x;
+  if (block * 4 >= size) return;
+  Words words = {};
+  if (key) words = philox((u32)block, how.site, *key);
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const u64 element = block * 4 + i;
+    if (element >= size) continue;
+    const float x = weight[(size_t)ids[element / E] * E + element % E];
+    put(y + element, key ? apply(how, words.word[i], x) : x);
+  }
+}
+
+constexpr u64 NOTHING = ~(u64)0;
+
+// Batcher's network: `size` keys in shared memory, ascending.
+DEVICE void sort_keys(u64* key, int size) {
+  for (int run = 2; run <= size; run *= 2)
+    for (int gap = run / 2; gap > 0; gap /= 2) {
+      for (int pair = threadIdx.x; pair < size / 2; pair += blockDim.x) {
+        const int a = pair / gap * 2 * gap + pair % gap, b = a + gap;
+        const u64 x = key[a], y = key[b];
+        if ((x > y) == ((a & run) == 0)) key[a] = y, key[b] = x;
+      }
+      __syncthreads();  // this round is complete
+    }
+}
+
+// Does a new row start at sorted position i?
+DEVICE bool is_head(const u64* key, int i) {
+  return key[i] != NOTHING && (i == 0 || key[i] >> 32 != key[i - 1] >> 32);
+}
+
+// Each thread's `heads` -> their sum over the threads below it; total: over all threads.
+DEVICE u32 sum_below(u32 heads, u32* warps, u32& total) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  u32 upto = heads;
+  for (int by = 1; by < 32; by *= 2) {
+    const u32 other = shuffle_up(upto, by);
+    if (lane >= by) upto += other;
+  }
+  if (lane == 31) warps[warp] = upto;
+  __syncthreads();  // the warps' counts are there
+  u32 below = upto - heads;
+  total = 0;
+  for (int w = 0; w < (int)blockDim.x / 32; w++) {
+    if (w < warp) below += warps[w];
+    total += warps[w];
+  }
+  return below;
+}
+
+KERNEL(embedding_sort, 1024, 1, const int* ids, int n, int size, int padding_idx, int* rows, int* starts,
+       int* positions, int* count) {
+  SHARED(u64, key);  // id in the upper half, position in the lower: all keys differ, so their order is unique
+  const int tid = threadIdx.x, threads = blockDim.x;
+  for (int i = tid; i < size; i += threads)
+    key[i] = i < n && ids[i] != padding_idx ? (u64)(u32)ids[i] << 32 | (u32)i : NOTHING;
+  __syncthreads();  // keys are there
+  sort_keys(key, size);
+
+  const int each = size / threads, begin = tid * each;  // a contiguous share per thread
+  u32 heads = 0, total = 0;
+  for (int i = begin; i < begin + each; i++) heads += is_head(key, i);
+  u32 row = sum_below(heads, (u32*)(key + size), total);
+  for (int i = begin; i < begin + each; i++) {
+    const bool used = key[i] != NOTHING;
+    if (used) positions[i] = (int)(u32)key[i];
+    if (is_head(key, i)) rows[row] = (int)(key[i] >> 32), starts[row] = i, row++;
+    if (!used && (i == 0 || key[i - 1] != NOTHING)) starts[total] = i;
+    if (used && i == size - 1) starts[total] = size;
+  }
+  if (tid == 0) *count = (int)total;
+}
+
+template <class S>
+DEVICE void embedding_sum(const S* dy, const int* rows, const int* starts, const int* positions, const int* count,
+                          float* values, int E, int dense) {
+  const int k = blockIdx.x;
+  if (k >= *count) return;
+  float* out = values + (size_t)(dense ? rows[k] : k) * E;
+  for (int e = threadIdx.x; e < E; e += blockDim.x) {
+    float sum = 0;
+#pragma unroll 4
+    for (int i = starts[k]; i < starts[k + 1]; i++) sum += to_float(dy[(size_t)positions[i] * E + e]);
+    out[e] = sum;
+  }
+}
+
+#define EMBEDDING(suffix, S)                                                                                           \
+  KERNEL(embedding_forward_##suffix, 256, 8, const float* weight, const int* ids, S* y, const Key* key, u64 threshold, \
+         float scale, u32 site, int E, u64 size) {                                                                    \
+    embedding_forward<S>(weight, ids, y, key, {threshold, scale, site}, E, size);                                     \
+  }                                                                                                                   \
+  KERNEL(embedding_sum_##suffix, 128, 8, const S* dy, const int* rows, const int* starts, const int* positions,       \
+         const int* count, float* values, int E, int dense) {                                                         \
+    embedding_sum<S>(dy, rows, starts, positions, count, values, E, dense);                                           \
+  }
+EMBEDDING(f32, float)
+EMBEDDING(bf16, u16)

@@ -1,0 +1,125 @@
+"""Grid, block and shared memory of every launch: the host's side of the contracts at the heads of the .cu files.
+
+A function here is named as the kernel, or the kernels, without a type suffix or width, takes the sizes that matter, and
+raises ValueError where they do not fit.
+"""
+
+from typing import NamedTuple
+
+FORWARD_ROWS, WIDE_ROWS, BACKWARD_ROWS = 16, 64, 16  # batch rows of a block
+FORWARD_UNITS, WIDE_UNITS, BACKWARD_UNITS = 32, 16, 32  # hidden units of a block
+CHUNK = 8192  # elements of a tensor that one block works on, see tensors.cuh
+MAX_SORTED = 8192  # ids that embedding_sort can hold in shared memory
+FLOAT, DOUBLE, BF16, SUMMARY, KEY = 4, 8, 2, 16, 8  # bytes; a Summary is that of softmax_cross_entropy.cu
+
+
+class Launch(NamedTuple):
+    """What a launch is made with beside its arguments."""
+
+    grid: tuple[int, ...]
+    block: tuple[int, ...]
+    shared_bytes: int = 0
+    cooperative: bool = False  # all blocks have to run at once
+
+
+def blocks_of(count: int, size: int) -> int:
+    """How many blocks of `size` cover `count` elements; at least one, since a grid cannot be empty."""
+    return max(1, -(-count // size))
+
+
+def _check(name: str, N: int, rows: int, H: int) -> None:
+    if N % rows or H % 64:
+        raise ValueError(f"{name}: N = {N}, H = {H}; expected multiples of {rows} and 64 (pad with rows of length 0)")
+
+
+def lstm_forward(N: int, H: int) -> Launch:
+    """N rows, H units up to 512; also for the marked variant."""
+    _check("lstm_forward", N, FORWARD_ROWS, H)
+    tile = FORWARD_ROWS * (H + 8) * BF16
+    part, staged = 8 * 2 * 4 * 32 * FLOAT, FORWARD_ROWS * FORWARD_UNITS * BF16
+    return Launch((H // FORWARD_UNITS, N // FORWARD_ROWS), (256,), tile + part + staged, True)
+
+
+lstm_forward_marked = lstm_forward
+
+
+def lstm_forward_wide(N: int, H: int) -> Launch:
+    """N rows, H = 768 or 1024 units."""
+    _check("lstm_forward_wide", N, WIDE_ROWS, H)
+    tile = WIDE_ROWS * (H + 8) * BF16
+    part, staged = 8 * 2 * 8 * 4 * 32 * FLOAT, WIDE_ROWS * WIDE_UNITS * BF16
+    inputs = WIDE_ROWS * 68 * FLOAT
+    return Launch((H // WIDE_UNITS, N // WIDE_ROWS), (256,), tile + part + staged + inputs, True)
+
+
+def lstm_backward(N: int, H: int) -> Launch:
+    """N rows, H units up to 512."""
+    _check("lstm_backward", N, BACKWARD_ROWS, H)
+    tile = BACKWARD_ROWS * (4 * H + 8) * BF16
+    part, staged = 8 * BACKWARD_ROWS * 36 * FLOAT, BACKWARD_ROWS * 4 * BACKWARD_UNITS * BF16
+    return Launch((H // BACKWARD_UNITS, N // BACKWARD_ROWS), (256,), tile + part + staged, True)
+
+
+def gates(N: int, H: int) -> Launch:
+    """One step of N rows, H units: LSTM and GRU, forward and backward."""
+    return Launch((blocks_of(N * H, 256),), (256,))
+
+
+def softmax_cross_entropy(M: int, threads: int = 256) -> Launch:
+    """M rows of logits."""
+    return Launch((M,), (threads,), threads // 32 * SUMMARY)
+
+
+def sum_of_squares(num_chunks: int) -> Launch:
+    """One block per entry of the table of chunks."""
+    return Launch((num_chunks,), (256,), 8 * DOUBLE)
+
+
+def clip_coefficient() -> Launch:
+    """One block for all chunks."""
+    return Launch((1,), (256,), 8 * DOUBLE)
+
+
+def adam_step_all(num_chunks: int) -> Launch:
+    """One block per entry of the table of chunks."""
+    return Launch((num_chunks,), (256,))
+
+
+def adam_rows(R: int) -> Launch:
+    """R rows; for adam_rows_step and adam_replay."""
+    return Launch((R,), (128,))
+
+
+def dropout(size: int) -> Launch:
+    """`size` elements; one block more for a start inside a group of four."""
+    return Launch((blocks_of(size, 1024) + 1,), (256,))
+
+
+def embedding_forward(size: int) -> Launch:
+    """`size` = tokens x E elements."""
+    return Launch((blocks_of(size, 1024),), (256,))
+
+
+def sorted_size(num_tokens: int, threads: int = 1024) -> int:
+    """The number of keys that embedding_sort sorts: a power of two, at least the number of threads."""
+    size = threads
+    while size < num_tokens:
+        size *= 2
+    if size > MAX_SORTED:
+        raise ValueError(f"embedding_sort: {num_tokens} tokens; expected at most {MAX_SORTED}")
+    return size
+
+
+def embedding_sort(num_tokens: int, threads: int = 1024) -> Launch:
+    """One block for all tokens."""
+    return Launch((1,), (threads,), KEY * sorted_size(num_tokens, threads) + 128)
+
+
+def embedding_sum(R: int) -> Launch:
+    """At least as many blocks as rows occur; the number of tokens is always enough."""
+    return Launch((R,), (128,))
+
+
+def column_sums(C: int) -> Launch:
+    """C columns."""
+    return Launch((blocks_of(C, 32),), (256,), 8 * 32 * FLOAT)

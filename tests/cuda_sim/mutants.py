@@ -1,0 +1,203 @@
+"""Kernels with one mistake each, for the question whether the tests would notice: every barrier, wait and publish
+taken away in turn, every flag wait weakened by one block, and some wrong values.
+
+    python tests/cuda_sim/mutants.py [word ...]      those whose name contains one of the words, under every schedule
+
+prints for each which schedules notice it by themselves, and how: V wrong values, W something not written, D deadlock,
+X any other report of the simulator, ! a crash or a hang (- not run after it), . nothing. A mutant that no schedule
+notices is a hole in the tests, or a barrier that nobody needs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import test_embedding
+import test_gates
+import test_optimiser
+import test_recurrent
+import test_softmax
+from harness import FAIR, UNFAIR, Rig, SimulationError
+
+from kernels.cuda import SOURCE_FOLDER
+
+ROOT = Path(__file__).parents[2]
+SCHEDULES = UNFAIR + FAIR  # in the order in which they are likely to notice something
+STATEMENT = re.compile(
+    r"(__syncthreads\(\)|copy_wait\(\)|spin_acquire\([^;]*\)|red_release\([^;]*\)|v\[e\] = poll16\([^;]*\));"
+    r"(?:  // (.*))?"
+)
+FUNCTION = re.compile(r"^(?:DEVICE [\w ]*?|KERNEL\()(\w+)[(,]", re.MULTILINE)
+OTHER_WIDTHS = re.compile(r"^LSTM_\w+\(.*(?:128|256|512|768|1024).*\)\n", re.MULTILINE)  # unused: compile without
+
+
+def check_gradients(rig: Rig) -> None:
+    for (shape, _), padding in zip(test_embedding.SHAPES, (0, -1, -1, 0, -1), strict=True):
+        test_embedding.check_gradient(rig, shape, padding, main=True)
+
+
+CHECKS: dict[str, Callable[[Rig], None]] = {
+    "forward": lambda rig: test_recurrent.check_forward(rig, "lstm_forward", test_recurrent.MAIN, True),
+    "marked": lambda rig: test_recurrent.check_forward(rig, "lstm_forward_marked", test_recurrent.MAIN, True),
+    "wide": lambda rig: test_recurrent.check_forward(rig, "lstm_forward_wide", test_recurrent.WIDE_MAIN, True),
+    "backward": lambda rig: test_recurrent.check_backward(rig, test_recurrent.MAIN, True),
+    "softmax": lambda rig: test_softmax.check(rig, "f32", test_softmax.MAIN, True),
+    "ignored": test_softmax.test_a_nan_in_an_ignored_row_stays_there,
+    "adam": lambda rig: test_optimiser.check_adam(rig, False, True),
+    "rows": lambda rig: test_optimiser.test_adam_rows_step(rig, 9, 5, False),
+    "replay": lambda rig: test_optimiser.test_adam_replay(rig, 9, 5, False),
+    "gradient": check_gradients,
+    "sums": lambda rig: test_embedding.check_column_sums(rig, "f32", test_embedding.SUM_MAIN, True),
+    "embedding": lambda rig: test_embedding.check_embedding_forward(rig, 37, "f32", 0.3),
+    "dropout": lambda rig: test_embedding.check_dropout(rig, 1500, 5007, 0.3, "f32"),
+    "lstm": lambda rig: test_gates.test_lstm(rig, (5, 7, 50), "f32"),
+    "gru": lambda rig: test_gates.test_gru(rig, (5, 7, 50), "f32"),
+}
+# source -> function in it that synchronises -> the checks that have to notice
+SYNCHRONISED = {
+    "lstm_forward.cu": {"lstm_forward": ("forward", "marked"), "poll_rows": ("marked",)},
+    "lstm_forward_wide.cu": {"lstm_forward_wide": ("wide",)},
+    "lstm_backward.cu": {"lstm_backward": ("backward",)},
+    "softmax_cross_entropy.cu": {"softmax_cross_entropy": ("softmax",)},
+    "clipping.cu": {"block_sum": ("adam",)},
+    "embedding.cu": dict.fromkeys(("sort_keys", "sum_below", "embedding_sort"), ("gradient",)),
+    "column_sums.cu": {"column_sums": ("sums",)},
+}
+MARKED_STATEMENTS = {"B", "C", "D"}  # of lstm_forward: those that its marked variant contains
+EDITS = [  # source, text, what it becomes, check
+    ("lstm_forward.cu", "if (t < length[j])", "if (true)", "forward"),
+    ("lstm_forward.cu", "if (t + 1 == length[j])", "if (t + 1 == T)", "forward"),
+    ("lstm_forward_wide.cu", "if (t < lengths[group * 64 + row])", "if (true)", "wide"),
+    ("lstm_forward_wide.cu", "if (t + 1 == lengths[group * 64 + row])", "if (t + 1 == T)", "wide"),
+    ("lstm_backward.cu", "alive = t < length;", "alive = true;", "backward"),
+    ("lstm_backward.cu", "if (alive) {  // an ended", "if (true) {  // an ended", "backward"),
+    ("lstm_backward.cu", "dh.x + pair.dy.x", "dh.x", "backward"),
+    ("lstm_backward.cu", "c_new = pair.c_prev;", "", "backward"),
+    ("lstm_backward.cu", "dc = *(const float2*)(dc_n + cell)", "dc = {0, 0}", "backward"),
+    ("lstm_backward.cu", "dh = *(const float2*)(dh_n + cell)", "dh = {0, 0}", "backward"),
+    ("cells.cuh", "(1.0f - tanh_c * tanh_c)", "1.0f", "backward"),
+    ("cells.cuh", "dh = dh * gate.z;", "dh = 0;", "gru"),
+    ("lstm_gates.cu", "if (t < lengths[n])", "if (true)", "lstm"),
+    ("lstm_gates.cu", "if (t + 1 == lengths[n])", "if (true)", "lstm"),
+    ("lstm_gates.cu", "dh[cell] = 0.0f;", "", "lstm"),
+    ("gru_gates.cu", "if (t < lengths[n])", "if (true)", "gru"),
+    ("gru_gates.cu", "if (t + 1 == lengths[n])", "if (true)", "gru"),
+    ("gru_gates.cu", "put(dhidden + at + 2 * H, dhidden_n)", "put(dhidden + at + 2 * H, d.n)", "gru"),
+    ("softmax_cross_entropy.cu", "counted && v + i < V ?", "v + i < V ?", "ignored"),
+    ("softmax_cross_entropy.cu", "counted && v + i < V ?", "counted ?", "softmax"),
+    ("softmax_cross_entropy.cu", "a.arg < b.arg", "a.arg > b.arg", "softmax"),
+    ("softmax_cross_entropy.cu", "0.0f) + uniform;", "0.0f);", "softmax"),
+    ("clipping.cu", "coefficient > 1.0 ? 1.0f : (float)coefficient", "1.0f", "adam"),
+    ("adam.cu", "g = plus(g, times(s.l2, param))", "g = g", "adam"),
+    ("adam.cu", "s.root_correction), s.eps", "1.0f), s.eps", "adam"),
+    ("adam.cu", "rows[blockIdx.x] * E", "blockIdx.x * E", "rows"),
+    ("adam.cu", "step = first[blockIdx.x]", "step = 0", "replay"),
+    ("embedding.cu", "&& ids[i] != padding_idx ?", "?", "gradient"),
+    ("embedding.cu", "if (used && i == size - 1) starts[total] = size;", "", "gradient"),
+    ("embedding.cu", "key ? apply(how, words.word[i], x) : x", "x", "embedding"),
+    ("dropout.cu", "start / 4 +", "", "dropout"),
+    ("random.cuh", "round < 10", "round < 9", "dropout"),
+    ("column_sums.cu", "row += 8", "row += 16", "sums"),
+]
+
+
+class Mutant(NamedTuple):
+    name: str  # what was done to which line
+    source: str  # the file that is changed
+    text: str  # what it becomes
+    check: str  # who has to notice
+
+
+def replaced(text: str, start: int, stop: int, by: str) -> str:
+    return text[:start] + by + text[stop:]
+
+
+def without_synchronisation(source: str, text: str) -> Iterator[Mutant]:
+    """Each statement of a file taken away, and each wait for a flag content with one block less."""
+    for match in STATEMENT.finditer(text):
+        statement, comment = match.groups()
+        function = next(m for m in reversed([*FUNCTION.finditer(text, 0, match.start())])).group(1)
+        line = text.count("\n", 0, match.start()) + 1
+        for check in SYNCHRONISED[source][function]:
+            if function == "lstm_forward" and check == "marked" and comment not in MARKED_STATEMENTS:
+                continue
+            label = f"{source}:{line} {check} {statement}{f' {comment}' if comment else ''}"
+            yield Mutant(f"no {label}", source, replaced(text, *match.span(1), ""), check)
+            if "spin_acquire" in statement:
+                weak = statement.replace(", error", " - 1, error")
+                yield Mutant(f"weak {label}", source, replaced(text, *match.span(1), weak), check)
+
+
+def mutants() -> Iterator[Mutant]:
+    """All of them, in a fixed order."""
+    for path in sorted(SOURCE_FOLDER.glob("*.cu")):
+        yield from without_synchronisation(path.name, path.read_text())
+    for source, old, new, check in EDITS:
+        text = (SOURCE_FOLDER / source).read_text()
+        if old not in text:
+            raise ValueError(f"{source} holds no {old!r} any more: bring EDITS up to date")
+        yield Mutant(f"edit {source} {check} {old} -> {new}", source, text.replace(old, new), check)
+
+
+def noticed(folder: Path, check: str, schedule: int) -> str:
+    """The letter of one schedule."""
+    try:
+        CHECKS[check](Rig(folder, (schedule,), (schedule,)))
+    except SimulationError as error:
+        return "D" if "deadlock" in str(error) else "X"
+    except AssertionError as error:
+        return "W" if "never written" in str(error) else "V"
+    return "."
+
+
+def run(mutant: Mutant, until_noticed: bool) -> str:
+    """A letter per schedule, from a process of its own: some mutants crash."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for path in (*SOURCE_FOLDER.glob("*.cu"), *SOURCE_FOLDER.glob("*.cuh")):
+            shutil.copy(path, folder)
+        (folder / mutant.source).write_text(mutant.text)
+        for path in folder.glob("lstm_*ward*.cu"):
+            path.write_text(OTHER_WIDTHS.sub("", path.read_text()))
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": name}
+        command = [sys.executable, __file__, "--child", name, mutant.check, "first" if until_noticed else "all"]
+        try:
+            result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        except subprocess.TimeoutExpired as error:
+            return (error.stdout or b"").decode() + "!"
+    if result.returncode > 0:  # it does not compile, say; a crash is a signal, and negative
+        raise RuntimeError(f"{mutant.name} could not be tried:\n{result.stderr}")
+    return result.stdout if result.returncode == 0 else result.stdout + "!"
+
+
+def child(folder: str, check: str, extent: str) -> None:
+    for schedule in SCHEDULES:
+        letter = noticed(Path(folder), check, schedule)
+        print(letter, end="", flush=True)
+        if letter != "." and extent == "first":
+            return
+
+
+def main(words: list[str]) -> int:
+    missed = 0
+    for mutant in mutants():
+        if words and not any(word in mutant.name for word in words):
+            continue
+        letters = run(mutant, until_noticed=False).ljust(len(SCHEDULES), "-")
+        unfair, fair = letters[: len(UNFAIR)], letters[len(UNFAIR) :]
+        print(f"{fair} | {unfair} {sum(letter not in '.-' for letter in unfair):2d}  {mutant.name}", flush=True)
+        missed += set(letters) == {"."}
+    print(f"{missed} mutants were not noticed")
+    return missed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(child(*sys.argv[2:]) if sys.argv[1:2] == ["--child"] else main(sys.argv[1:]))

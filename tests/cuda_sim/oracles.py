@@ -1,0 +1,135 @@
+"""Random layers for the kernels, and what they should give: kernels.reference in float64.
+
+The persistent kernels keep h, gates and dgates as bf16. `rounded=True` gives the equations of kernels/reference/lstm.py
+with these roundings and no others, which leaves a hundred times less room for a mistake than the reference without any.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from kernels import reference
+from kernels.cuda.pack import bf16_bits, bf16_values, pad_hidden
+from kernels.reference.gru import GRUCache
+from kernels.reference.lstm import live_mask, lstm_step, lstm_step_backward
+
+
+def bf16(x: np.ndarray) -> np.ndarray:
+    """The nearest bf16, as float64."""
+    return bf16_values(bf16_bits(np.asarray(x, np.float32))).astype(np.float64)
+
+
+class Forward(NamedTuple):
+    """What a forward leaves; gates past the lengths are zero."""
+
+    y: np.ndarray  # (T, N, H)
+    h_n: np.ndarray  # (N, H)
+    gates: np.ndarray  # (T, N, G, H)
+    c: np.ndarray  # (T + 1, N, H)
+
+
+class Backward(NamedTuple):
+    """And a backward."""
+
+    dgates: np.ndarray  # (T, N, G, H)
+    dh0: np.ndarray  # (N, H)
+    dc0: np.ndarray  # (N, H)
+
+
+class Layer:
+    """T steps of N rows of a recurrent layer with H units.
+
+    Unequal lengths, 0 and T among them, non-zero initial states, a gradient for every result. Rows and units are padded
+    with zeros to multiples of `rows` and `units`; what lies past a row's length is NaN.
+    """
+
+    def __init__(self, T: int, N: int, H: int, rows: int = 1, units: int = 1, num_gates: int = 4) -> None:
+        rng = np.random.default_rng([T, N, H, num_gates])
+        self.T, self.N, self.H, self.G = T, -(-N // rows) * rows, -(-H // units) * units, num_gates
+        self.real = N, H
+        self.lengths = np.zeros(self.N, np.int32)
+        self.lengths[:N] = rng.integers(1, T + 1, N)
+        self.lengths[[0, N // 2]] = T, max(1, T // 2)
+        if N > 2:
+            self.lengths[N - 1] = 0
+        scale = np.float32((3 / H) ** 0.5)
+        self.weight_hh = rng.uniform(-scale, scale, (num_gates * H, H)).astype(np.float32)
+        if units > 1:
+            self.weight_hh = pad_hidden(self.weight_hh, self.H)
+        self.input_part = self._random(rng, T, self.N, num_gates, self.H)
+        self.dy = self._random(rng, T, self.N, self.H)
+        self.h0, self.c0, self.dh_n, self.dc_n = (self._random(rng, self.N, self.H) for _ in range(4))
+        self.h0 = bf16_values(bf16_bits(np.float32(0.3) * self.h0))
+        self.live = live_mask(self.lengths, T, self.N)  # (T, N, 1)
+        self.input_part[~self.live[..., 0]], self.dy[~self.live[..., 0]] = np.nan, np.nan
+
+    def _random(self, rng: np.random.Generator, *shape: int) -> np.ndarray:
+        """float32, zero in the padded rows and units."""
+        out = np.zeros(shape, np.float32)
+        part = (
+            out[..., : self.real[0], :, : self.real[1]] if len(shape) == 4 else out[..., : self.real[0], : self.real[1]]
+        )
+        part[...] = rng.standard_normal(part.shape)
+        return out
+
+    @property
+    def x(self) -> np.ndarray:
+        """The input part as the input of a layer whose weight_ih is the identity."""
+        return self.input_part.reshape(self.T, self.N, -1).astype(np.float64)
+
+    @property
+    def identity(self) -> np.ndarray:
+        return np.eye(self.G * self.H)
+
+    def split(self, gates: np.ndarray) -> np.ndarray:
+        """(T, N, GH) -> (T, N, G, H)."""
+        return gates.reshape(self.T, self.N, self.G, self.H)
+
+
+def wide(*arrays: np.ndarray) -> list[np.ndarray]:
+    return [array.astype(np.float64) for array in arrays]
+
+
+def lstm(layer: Layer) -> tuple[Forward, Backward, np.ndarray]:
+    """The layer by kernels.reference, and dweight_hh (4H, H)."""
+    h0, c0, weight_hh, dy, dh_n, dc_n = wide(
+        layer.h0, layer.c0, layer.weight_hh, layer.dy, layer.dh_n, layer.dc_n
+    )  # fmt: skip
+    y, h_n, _, cache = reference.lstm_forward(layer.x, h0, c0, layer.identity, weight_hh, None, layer.lengths)
+    dx, dh0, dc0, _, dweight_hh, _ = reference.lstm_backward(dy, dh_n, dc_n, cache)
+    gates = np.where(layer.live, cache.gates, 0)
+    return Forward(y, h_n, layer.split(gates), cache.c), Backward(layer.split(dx), dh0, dc0), dweight_hh
+
+
+def lstm_forward_rounded(layer: Layer) -> Forward:
+    """`reference.lstm_forward` with h and gates kept as bf16."""
+    h, (c,), weight_hh = bf16(layer.h0), wide(layer.c0), bf16(layer.weight_hh)
+    y, gates, cells = np.zeros((layer.T, layer.N, layer.H)), np.zeros(layer.x.shape), [c]
+    for t, live in enumerate(layer.live):
+        gates_t, h_new, c_new = lstm_step(np.where(live, layer.x[t], 0) + h @ weight_hh.T, c)
+        h, c = np.where(live, bf16(h_new), h), np.where(live, c_new, c)
+        y[t], gates[t] = np.where(live, h, 0), np.where(live, bf16(gates_t), 0)
+        cells.append(c)
+    return Forward(y, h, layer.split(gates), np.array(cells))
+
+
+def lstm_backward_rounded(layer: Layer, forward: Forward) -> Backward:
+    """`reference.lstm_backward` from what a forward left, with dgates kept as bf16."""
+    dh, dc, weight_hh, dy = *wide(layer.dh_n, layer.dc_n), bf16(layer.weight_hh), np.where(layer.live, layer.dy, 0)
+    gates, dgates = forward.gates.reshape(layer.x.shape), np.zeros(layer.x.shape)
+    for t in reversed(range(layer.T)):
+        live = layer.live[t]
+        da, dc_prev = lstm_step_backward(dh + dy[t], dc, gates[t], forward.c[t], forward.c[t + 1])
+        dgates[t] = np.where(live, bf16(da), 0)
+        dh, dc = np.where(live, dgates[t] @ weight_hh, dh), np.where(live, dc_prev, dc)
+    return Backward(layer.split(dgates), dh, dc)
+
+
+def gru(layer: Layer) -> tuple[np.ndarray, np.ndarray, GRUCache, tuple[np.ndarray, ...]]:
+    """By kernels.reference: y (T, N, H), h_n (N, H), the cache; dinput (T, N, 3H), dh0 (N, H), dweight_hh (3H, H)."""
+    h0, weight_hh, dy, dh_n = wide(layer.h0, layer.weight_hh, layer.dy, layer.dh_n)
+    y, h_n, cache = reference.gru_forward(layer.x, h0, layer.identity, weight_hh, None, None, layer.lengths)
+    dx, dh0, _, dweight_hh, _, _ = reference.gru_backward(dy, dh_n, cache)
+    return y, h_n, cache, (dx, dh0, dweight_hh)

@@ -1,0 +1,130 @@
+"""Every kernel compiles for real GPUs, without one: a spill is an error, registers and shared memory have a budget."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from harness import SIMULATOR_FOLDER
+
+from kernels.cuda import SOURCE_FOLDER, geometry
+
+SHARED_LIMIT = {"sm_80": 163 << 10, "sm_90": 227 << 10, "sm_100": 227 << 10}  # bytes that a block may have
+SOURCES = [*sorted(SOURCE_FOLDER.glob("*.cu")), SIMULATOR_FOLDER / "selftest.cu"]
+# What a kernel may use: more is a change that somebody should have meant. A thread has 255 and no more.
+REGISTERS = {
+    "lstm_forward_512": 208,
+    "lstm_forward_marked_512": 224,
+    "lstm_forward_wide_768": 240,
+    "lstm_forward_wide_1024": 255,
+    "lstm_backward_512": 208,
+}
+OTHER_RECURRENT, OTHERS = 160, 64
+SHARED_BYTES = {
+    "softmax_cross_entropy": geometry.softmax_cross_entropy(1, 1024).shared_bytes,
+    "sum_of_squares": geometry.sum_of_squares(1).shared_bytes,
+    "clip_coefficient": geometry.clip_coefficient().shared_bytes,
+    "embedding_sort": geometry.embedding_sort(geometry.MAX_SORTED).shared_bytes,
+    "column_sums": geometry.column_sums(1).shared_bytes,
+}
+STRICT = ("-Xptxas", "-v,--warn-on-spills,-Werror")
+
+needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on PATH")
+
+
+def compile_cubin(source: Path, arch: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = ["nvcc", "-cubin", "-std=c++17", f"-arch={arch}", f"-I{SOURCE_FOLDER}", *STRICT]
+    return subprocess.run([*command, source, "-o", folder / "out.cubin"], capture_output=True, text=True)
+
+
+def resources(log: str) -> dict[str, tuple[int, int]]:
+    """ptxas -v -> kernel: registers, bytes spilled."""
+    found: dict[str, tuple[int, int]] = {}
+    kernel, spilled = "", 0
+    for line in log.splitlines():
+        if match := re.search(r"Compiling entry function '(\w+)'", line):
+            kernel = match.group(1)
+        elif match := re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", line):
+            spilled = int(match.group(1)) + int(match.group(2))
+        elif match := re.search(r"Used (\d+) registers", line):
+            found[kernel] = int(match.group(1)), spilled
+    return found
+
+
+def register_budget(kernel: str) -> int:
+    return REGISTERS.get(kernel, OTHER_RECURRENT if re.fullmatch(r"lstm_\w+_\d+", kernel) else OTHERS)
+
+
+def shared_bytes(kernel: str) -> int:
+    """The largest launch's; a kernel has no other shared memory."""
+    if match := re.fullmatch(r"(lstm_\w+)_(\d+)", kernel):
+        return getattr(geometry, match.group(1))(64, int(match.group(2))).shared_bytes
+    return SHARED_BYTES.get(re.sub(r"_(f32|bf16)$", "", kernel), 0)
+
+
+@needs_nvcc
+@pytest.mark.parametrize("arch", SHARED_LIMIT)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_a_source_fits(source: Path, arch: str, tmp_path: Path) -> None:
+    result = compile_cubin(source, arch, tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = resources(result.stderr)
+    assert found
+    for kernel, (registers, spilled) in found.items():
+        assert spilled == 0, kernel
+        assert registers <= register_budget(kernel), kernel
+        # The wide forwards need more than sm_80 has: a launch there falls back to a step at a time.
+        too_wide = arch == "sm_80" and re.fullmatch(r"lstm_forward_wide_\d{3,4}", kernel) and int(kernel[18:]) >= 768
+        assert shared_bytes(kernel) <= SHARED_LIMIT[arch] or too_wide, kernel
+
+
+@needs_nvcc
+def test_a_spill_is_an_error(tmp_path: Path) -> None:
+    greedy = tmp_path / "greedy.cu"
+    greedy.write_text("""#include "device.cuh"
+        KERNEL(greedy, 1024, 2, float* p, int n) {  // 64 values per thread, 32 registers
+          float a[64];
+          for (int i = 0; i < 64; i++) a[i] = p[i * n + threadIdx.x];
+          for (int j = 0; j < n; j++) for (int i = 0; i < 64; i++) a[i] = a[i] * a[(i + 7) % 64] + p[j];
+          for (int i = 0; i < 64; i++) p[i * n + threadIdx.x] = a[i];
+        }""")
+    result = compile_cubin(greedy, "sm_90", tmp_path)
+    assert result.returncode != 0
+    assert "spilled" in result.stderr
+
+
+def nvrtc_library() -> Path | None:
+    """The one of the wheel nvidia-cuda-nvrtc, wherever its version puts it."""
+    spec = importlib.util.find_spec("nvidia")
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
+    return next((path for folder in folders for path in sorted(folder.rglob("libnvrtc.so.*"))), None)
+
+
+def nvrtc_compile(path: Path, source: Path, options: list[bytes]) -> tuple[int, str]:
+    """The return code and the log."""
+    for builtins in path.parent.glob("libnvrtc-builtins.so*"):
+        ctypes.CDLL(str(builtins))  # NVRTC opens it by name, and then finds the one already loaded
+    nvrtc, program, size = ctypes.CDLL(str(path)), ctypes.c_void_p(), ctypes.c_size_t()
+    name = source.name.encode()
+    assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.read_bytes(), name, 0, None, None) == 0
+    code = nvrtc.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
+    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    nvrtc.nvrtcGetProgramLog(program, log)
+    return code, log.value.decode()
+
+
+@pytest.mark.skipif(nvrtc_library() is None, reason="no NVRTC: the wheel nvidia-cuda-nvrtc is not installed")
+@pytest.mark.parametrize("source", sorted(SOURCE_FOLDER.glob("*.cu")), ids=lambda path: path.stem)
+def test_nvrtc_accepts_a_source(source: Path) -> None:
+    library = nvrtc_library()
+    assert library is not None
+    options = [b"-arch=sm_90", b"-std=c++17", f"-I{SOURCE_FOLDER}".encode(), b"--ptxas-options=--warn-on-spills"]
+    code, log = nvrtc_compile(library, source, options)
+    assert code == 0, log
+    assert "spill" not in log.lower()

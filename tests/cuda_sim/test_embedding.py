@@ -1,0 +1,179 @@
+"""Embedding forward with dropout, its gradient by rows, dropout alone, and column sums.
+
+Masks are those of kernels.reference, bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from harness import Arrays, Rig, assert_close, assert_written, device, poisoned
+
+from kernels import reference
+from kernels.cuda import geometry
+from kernels.cuda.pack import bf16_bits, bf16_values
+
+V, E = 50, 33
+MAIN = (100, 64, "skewed")  # tokens, threads, how ids are drawn
+SHAPES = [
+    (MAIN, True), ((64, 64, "two"), False), ((5, 64, "zeros"), False), ((300, 128, "skewed"), False),
+    ((1, 32, "sevens"), False),
+]  # fmt: skip
+SEED, STEP, SITE = 2**40 + 17, 2**33 + 5, 3  # both words of each are used
+
+
+def draw(num_tokens: int, how: str) -> np.ndarray:
+    rng = np.random.default_rng(num_tokens)
+    ids = {"skewed": rng.zipf(1.3, num_tokens) % V, "two": np.arange(num_tokens) % 2}
+    return ids.get(how, np.full(num_tokens, 7 if how == "sevens" else 0)).astype(np.int32)
+
+
+def store(values: np.ndarray, suffix: str) -> np.ndarray:
+    return device(bf16_bits(values) if suffix == "bf16" else values)
+
+
+def load(stored: np.ndarray) -> np.ndarray:
+    return bf16_values(stored) if stored.dtype == np.uint16 else stored
+
+
+def dropout_arguments(p: float) -> tuple[Any, ...]:
+    scale = 0.0 if p == 1 else 1 / (1 - p)
+    return device([SEED, STEP], np.uint64), np.uint64(p * 2**32), np.float32(scale), np.uint32(SITE)
+
+
+def run_gradient(
+    rig: Rig, ids: np.ndarray, dy: np.ndarray, threads: int, padding: int, suffix: str, schedule: int
+) -> Arrays:
+    """rows, starts, positions, count, values by rows, values in a dense table."""
+    n, module = len(ids), rig.module("embedding.cu")
+    rows, starts, positions, count = (poisoned(size, np.int32) for size in (n, n + 1, n, 1))
+    sizes = np.int32(n), np.int32(geometry.sorted_size(n, threads)), np.int32(padding)
+    launch = geometry.embedding_sort(n, threads)
+    module.embedding_sort(launch, (device(ids), *sizes, rows, starts, positions, count), schedule)
+    compact, dense = poisoned((n, E), np.float32), device(np.zeros((V, E), np.float32))
+    kernel = getattr(module, f"embedding_sum_{suffix}")
+    for target, is_dense in ((compact, 0), (dense, 1)):
+        arguments = store(dy, suffix), rows, starts, positions, count, target, np.int32(E), np.int32(is_dense)
+        kernel(geometry.embedding_sum(n), arguments, schedule)
+    return rows, starts, positions, count, compact, dense
+
+
+def check_gradient(rig: Rig, shape: tuple[int, int, str], padding: int, main: bool) -> None:
+    num_tokens, threads, how = shape
+    ids = draw(num_tokens, how)
+    dy = np.random.default_rng(1).standard_normal((num_tokens, E)).astype(np.float32)
+    results = rig.same_bits(lambda schedule: run_gradient(rig, ids, dy, threads, padding, "f32", schedule), main)
+    rows, starts, positions, count, compact, dense = results
+    wanted_rows, wanted = reference.embedding_backward(dy.astype(float), ids.astype(np.int64), padding)
+    k, order = len(wanted_rows), np.argsort(ids, kind="stable")
+    order = order[ids[order] != padding]
+    assert count[0] == k
+    np.testing.assert_array_equal(rows, [*wanted_rows, *[-1] * (num_tokens - k)])
+    np.testing.assert_array_equal(positions, [*order, *[-1] * (num_tokens - len(order))])
+    assert starts[k] == len(order)
+    assert (starts[k + 1 :] == -1).all()
+    assert_close(compact[:k], wanted, 1e-6, "values")
+    assert np.isnan(compact[k:]).all()
+    table = np.zeros((V, E))
+    table[wanted_rows] = wanted
+    assert_close(dense, table, 1e-6, "dense")
+
+
+@pytest.mark.parametrize("padding", [0, -1])
+@pytest.mark.parametrize(("shape", "main"), SHAPES)
+def test_embedding_gradient(rig: Rig, shape: tuple[int, int, str], main: bool, padding: int) -> None:
+    check_gradient(rig, shape, padding, main)
+
+
+def test_embedding_gradient_of_bf16(rig: Rig) -> None:
+    ids, dy = draw(30, "skewed"), bf16_values(bf16_bits(np.random.default_rng(1).standard_normal((30, E))))
+    rows, _, _, _, compact, _ = run_gradient(rig, ids, dy, 32, -1, "bf16", 2)
+    wanted_rows, wanted = reference.embedding_backward(dy.astype(float), ids.astype(np.int64))
+    np.testing.assert_array_equal(rows[: len(wanted_rows)], wanted_rows)
+    assert_close(compact[: len(wanted_rows)], wanted, 1e-6)
+
+
+@pytest.mark.parametrize("p", [None, 0.0, 0.3, 1.0])
+@pytest.mark.parametrize("suffix", ["f32", "bf16"])
+@pytest.mark.parametrize("num_tokens", [1, 37])
+def test_embedding_forward(rig: Rig, num_tokens: int, suffix: str, p: float | None) -> None:
+    check_embedding_forward(rig, num_tokens, suffix, p)
+
+
+def check_embedding_forward(rig: Rig, num_tokens: int, suffix: str, p: float | None) -> None:
+    weight, ids = np.random.default_rng(0).standard_normal((V, E)).astype(np.float32), draw(num_tokens, "skewed")
+    size = num_tokens * E
+
+    def run(schedule: int) -> Arrays:
+        y = poisoned((num_tokens, E), np.float32 if suffix == "f32" else np.uint16)
+        how = (None, np.uint64(0), np.float32(0), np.uint32(0)) if p is None else dropout_arguments(p)
+        arguments = device(weight), device(ids), y, *how, np.int32(E), np.uint64(size)
+        getattr(rig.module("embedding.cu"), f"embedding_forward_{suffix}")(
+            geometry.embedding_forward(size), arguments, schedule
+        )
+        return (y,)
+
+    want = reference.embedding_forward(weight, ids.astype(np.int64))
+    want = want if p is None else reference.dropout(want, p, SEED, STEP, SITE)
+    (y,) = rig.same_bits(run, main=False)
+    np.testing.assert_array_equal(y, want if suffix == "f32" else bf16_bits(want))
+
+
+@pytest.mark.parametrize("suffix", ["f32", "bf16"])
+@pytest.mark.parametrize(
+    ("size", "start", "p"), [(1, 0, 0.5), (1024, 0, 0.0), (1500, 5007, 0.3), (3, 4, 1.0), (1023, 1, 0.1)]
+)
+def test_dropout(rig: Rig, size: int, start: int, p: float, suffix: str) -> None:
+    check_dropout(rig, size, start, p, suffix)
+
+
+def check_dropout(rig: Rig, size: int, start: int, p: float, suffix: str) -> None:
+    x = np.random.default_rng(size).standard_normal(size).astype(np.float32)
+    x = bf16_values(bf16_bits(x)) if suffix == "bf16" else x
+
+    def run(schedule: int) -> Arrays:
+        given, y = store(x, suffix), poisoned(size, np.float32 if suffix == "f32" else np.uint16)
+        kernel, (key, *how) = getattr(rig.module("dropout.cu"), f"dropout_{suffix}"), dropout_arguments(p)
+        for target in (y, given):  # the second time in place
+            arguments = given, target, key, *how, np.uint64(start), np.uint64(size)
+            kernel(geometry.dropout(size), arguments, schedule)
+        return y, given
+
+    want = reference.dropout(x, p, SEED, STEP, SITE, start)
+    y, in_place = rig.same_bits(run, main=False)
+    np.testing.assert_array_equal(y, want if suffix == "f32" else bf16_bits(want))
+    np.testing.assert_array_equal(in_place, y)
+
+
+def test_dropout_swallows_no_nan(rig: Rig) -> None:
+    x = device(np.full(4, np.nan, np.float32))
+    key, *how = dropout_arguments(1.0)
+    rig.module("dropout.cu").dropout_f32(geometry.dropout(4), (x, x, key, *how, np.uint64(0), np.uint64(4)))
+    assert np.isnan(x).all()
+
+
+SUM_MAIN = (100, 70)
+SUM_SHAPES = [(SUM_MAIN, True), ((1, 1), False), ((3, 32), False), ((0, 40), False), ((17, 33), False)]
+
+
+def check_column_sums(rig: Rig, suffix: str, shape: tuple[int, int], main: bool) -> None:
+    M, C = shape
+    x = np.random.default_rng([M, C]).standard_normal(shape).astype(np.float32)
+    x = bf16_values(bf16_bits(x)) if suffix == "bf16" else x
+
+    def run(schedule: int) -> Arrays:
+        sums = poisoned(C, np.float32)
+        kernel = getattr(rig.module("column_sums.cu"), f"column_sums_{suffix}")
+        kernel(geometry.column_sums(C), (store(x, suffix), sums, np.int32(M), np.int32(C)), schedule)
+        assert_written(sums)
+        return (sums,)
+
+    assert_close(rig.same_bits(run, main)[0], x.astype(float).sum(axis=0), 1e-6)
+
+
+@pytest.mark.parametrize("suffix", ["f32", "bf16"])
+@pytest.mark.parametrize(("shape", "main"), SUM_SHAPES)
+def test_column_sums(rig: Rig, suffix: str, shape: tuple[int, int], main: bool) -> None:
+    check_column_sums(rig, suffix, shape, main)

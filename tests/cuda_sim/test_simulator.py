@@ -1,0 +1,114 @@
+"""The simulator and the wrappers themselves: what a wrapper does, and which mistakes of a kernel are reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from harness import SCHEDULES, SIMULATOR_FOLDER, Module, Rig, SimulationError, argument, assert_close, device, poisoned
+from oracles import bf16
+
+from kernels.cuda.geometry import Launch
+from kernels.cuda.pack import bf16_bits, pack_tile
+
+WARP = Launch((1,), (32,))
+RING = 7
+
+
+@pytest.fixture(scope="module")
+def selftest(rig: Rig) -> Module:
+    return Rig(SIMULATOR_FOLDER).module("selftest.cu")
+
+
+def word() -> np.ndarray:
+    return device(np.zeros(1, np.uint32))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_tensor_core_and_copies(selftest: Module, schedule: int) -> None:
+    rng, d = np.random.default_rng(0), poisoned((16, 16), np.float32)
+    a, b = rng.standard_normal((2, 16, 16)).astype(np.float32)
+    selftest.one_tile(Launch((1,), (32,), 16 * 24 * 2), (device(pack_tile(a)), device(bf16_bits(b)), d), schedule)
+    assert_close(d, bf16(a) @ bf16(b).T, 1e-6)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_shuffles(selftest: Module, schedule: int) -> None:
+    x, lanes = np.random.default_rng(1).standard_normal(32).astype(np.float32), np.arange(32)
+    xored, up = poisoned(32, np.float32), poisoned(32, np.int32)
+    selftest.shuffles(WARP, (device(x), xored, up, np.int32(5), np.int32(3)), schedule)
+    np.testing.assert_array_equal(xored, x[lanes ^ 5])
+    np.testing.assert_array_equal(up, np.where(lanes < 3, lanes, lanes - 3))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_blocks_that_wait_for_each_other(selftest: Module, schedule: int) -> None:
+    launch = Launch((RING,), (32,), 0, True)
+    data = poisoned((RING, 4), np.uint32)
+    data[0] = (100, 0, 0, 0)
+    selftest.ring(launch, (word(), data, word()), schedule)
+    np.testing.assert_array_equal(data[:, 0], 100 + np.arange(RING))
+
+    values, total = np.arange(RING, dtype=np.int32) ** 2, poisoned(RING, np.int32)
+    selftest.grid_total(launch, (device(values), poisoned(RING, np.int32), total), schedule)
+    np.testing.assert_array_equal(total, np.full(RING, values.sum()))
+
+
+def test_rounding_and_functions(selftest: Module) -> None:
+    special = [0, -0.0, 1, np.inf, -np.inf, np.nan, -np.nan, 3.4e38, 1e-40, 1.00390625, 1.01171875, 100, -100, 80, -80]
+    patterns = np.array([0xFFFFFFFF, 0x7F800001], np.uint32).view(np.float32)
+    x = np.concatenate([np.float32(special), patterns, np.random.default_rng(0).standard_normal(500).astype("f4") * 8])
+    rounded, *functions = poisoned(len(x), np.uint16), *(poisoned(len(x), np.float32) for _ in range(3))
+    selftest.functions(Launch((-(-len(x) // 32),), (32,)), (device(x), rounded, *functions, np.int32(len(x))))
+    np.testing.assert_array_equal(rounded, bf16_bits(x))
+    assert (rounded != 0xFFFF).all(), "the mark of what nobody has written is a result"
+    with np.errstate(all="ignore"):
+        wide = x.astype(np.float64)
+        for got, want in zip(functions, (1 / (1 + np.exp(-wide)), np.tanh(wide), np.exp(wide)), strict=True):
+            np.testing.assert_allclose(got, want.astype(np.float32), rtol=1e-5, atol=2e-7)
+
+
+BUFFER = np.zeros(64, np.int32)
+MISTAKES: dict[str, tuple[Callable[[], tuple[np.ndarray, ...]], int, str]] = {
+    "exited_threads": (lambda: (device(BUFFER),), 0, "exited threads"),
+    "two_barriers": (lambda: (device(BUFFER),), 0, "different barriers"),
+    "waits_for_nobody": (lambda: (word(), word()), 0, "deadlock"),
+    "half_a_warp": (lambda: (device(BUFFER, np.float32),), 0, "deadlock"),
+    "crooked_copy": (lambda: (device(BUFFER, np.uint16),), 64, "misaligned"),
+    "copy_too_far": (lambda: (device(BUFFER, np.uint16),), 512, "outside shared memory"),
+    "store_too_far": (lambda: (device(BUFFER),), 252, "past the end"),
+}
+
+
+@pytest.mark.parametrize("schedule", [0, 1, 2, 3])
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_reported(selftest: Module, name: str, schedule: int) -> None:
+    arguments, shared_bytes, message = MISTAKES[name]
+    with pytest.raises(SimulationError, match=message):
+        getattr(selftest, name)(Launch((1,), (64,), shared_bytes), arguments(), schedule)
+
+
+def test_a_race_shows_in_some_schedule(selftest: Module) -> None:
+    seen = set()
+    for schedule in SCHEDULES:
+        out = poisoned(64, np.int32)
+        selftest.unsynchronised(Launch((1,), (64,), 256), (out,), schedule)
+        seen.add(out.tobytes())
+    assert len(seen) > 1
+
+
+def test_a_write_beside_a_buffer_is_noticed(selftest: Module) -> None:
+    x, short = np.zeros(32, np.float32), poisoned(31, np.float32)
+    with pytest.raises(AssertionError, match="outside a buffer"):
+        selftest.shuffles(WARP, (device(x), short, poisoned(32, np.int32), np.int32(1), np.int32(1)))
+
+
+def test_a_forgotten_argument_is_noticed(selftest: Module) -> None:
+    with pytest.raises(SimulationError, match="two_barriers: 0 arguments; expected 1"):
+        selftest.two_barriers(WARP, ())
+
+
+def test_a_number_needs_its_width() -> None:
+    with pytest.raises(TypeError, match="give a kernel's numbers a NumPy type"):
+        argument(3)
