@@ -253,7 +253,7 @@ def pack_rows(
 
 @jit
 def pack_columns(
-    source: Any, at: int, stride: int, columns: int, k0: int, k1: int, panel: Any, panel_at: int, width: int,
+    source: Any, at: int, stride: int, columns: int, k0: int, k1: int, panel: Any, panel_at: Any, width: Any,
     narrow: bool,
 ) -> None:  # fmt: skip
     """Panels from numbers that lie across k: columns of a matrix whose row k starts at source[at + k * stride].
