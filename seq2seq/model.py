@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import minigrad.nn.functional as F
-from minigrad import Tensor, autocast, nn, no_grad, random
+from minigrad import Tensor, autocast, device, nn, no_grad, random
 from minigrad.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from seq2seq.config import Config
 from seq2seq.data import Batch
+from seq2seq.devices import allow_tf32
 
 Array = np.ndarray
 
@@ -39,9 +40,10 @@ class Encoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, src: Tensor, src_lengths: Array) -> State:
-        """src (S,N) int64, src_lengths (N,) int64 -> the state after each sentence's last token."""
+        """src (S,N) int64 on the CPU, src_lengths (N,) int64 -> the state after each sentence's last token."""
         words = pack_padded_sequence(src, src_lengths, enforce_sorted=False)
-        _, (h, c) = self.rnn(words._replace(data=self.dropout(self.embedding(words.data))))
+        ids = words.data.to(self.embedding.weight.device)
+        _, (h, c) = self.rnn(words._replace(data=self.dropout(self.embedding(ids))))
         return State(h, c)
 
 
@@ -102,25 +104,36 @@ class Seq2Seq(nn.Module):
 
     def __init__(self, src_vocab_size: int, trg_vocab_size: int, config: Config) -> None:
         super().__init__()
-        self.bf16 = config.precision == "bf16"
+        self.precision = config.precision
         sizes = config.embedding_size, config.hidden_size, config.num_layers, config.dropout
         self.encoder = Encoder(src_vocab_size, *sizes)
         self.decoder = Decoder(trg_vocab_size, *sizes)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -config.init_range, config.init_range)
 
+    @property
+    def bf16(self) -> bool:
+        """Whether products are in bfloat16."""
+        return self.precision == "bf16"
+
+    @property
+    def device(self) -> device:
+        """Where the weights are."""
+        return self.encoder.embedding.weight.device
+
     def loss(self, batch: Batch, teacher_forcing_ratio: float = 1.0, label_smoothing: float = 0.0) -> Tensor:
         """The sum over all real target positions of -log p(word), a 0-d Tensor; divide by ``batch.num_trg_tokens``.
 
         After each step the decoder is given the right word with probability ``teacher_forcing_ratio``, else its own
-        best guess; the choice is made once for the whole batch, as in the tutorials. Products are in bfloat16 if the
-        model's precision is that.
+        best guess; the choice is made once for the whole batch, as in the tutorials. Products are in the model's
+        precision.
         """
-        with autocast("cpu", enabled=self.bf16):
+        allow_tf32(self.precision)  # in the backward too
+        with autocast(self.device.type, enabled=self.bf16):
             state = self.encoder(Tensor(batch.src), batch.src_lengths)
             both = np.stack([batch.trg_input, batch.trg_output], axis=2)
             words = pack_padded_sequence(Tensor(both), batch.trg_lengths, enforce_sorted=False)
-            given, targets = (Tensor(column) for column in words.data.array.T)
+            given, targets = (Tensor(column).to(self.device) for column in words.data.array.T)
             outputs = self._decode(words._replace(data=given), batch.trg_lengths, state, teacher_forcing_ratio)
             layer = self.decoder.fc_out
             return F.linear_cross_entropy(
@@ -157,10 +170,10 @@ def forced_runs(num_steps: int, teacher_forcing_ratio: float) -> Iterator[tuple[
 
 
 def build_model(src_vocab_size: int, trg_vocab_size: int, config: Config) -> Seq2Seq:
-    """The model of ``config`` with weights that are a function of its seed, in its precision."""
+    """The model of ``config`` with weights that are a function of its seed, in its precision, on its device."""
     random.manual_seed(config.seed)
     model = Seq2Seq(src_vocab_size, trg_vocab_size, config)
-    return model.double() if config.precision == "fp64" else model
+    return (model.double() if config.precision == "fp64" else model).to(config.device)
 
 
 @no_grad()
