@@ -1,4 +1,4 @@
-"""Adam and AdamW, to the bits of the CPU: of all parameters in one launch, of some rows, and the replay of missed steps.
+"""Adam and AdamW to the bits of the CPU: all parameters in one launch, some rows, and the replay of missed steps.
 
 See `kernels.reference.adam`. A grad_scale that lies on the device is read there, and if it is NaN, nothing is updated.
 """

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from kernels import reference as oracle
 from kernels.cuda import geometry
 from kernels.cuda.launcher import module
 from kernels.cuda.tensors import table
-from kernels.reference import clipping as reference
+
+reference: Any = oracle
 
 
 def sum_of_squares(x: Any) -> Any:

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from kernels import reference as oracle
 from kernels.cuda import geometry
 from kernels.cuda.arrays import int64
 from kernels.cuda.launcher import error_word, module
-from kernels.reference import embedding as reference
+from kernels.cuda.sorting import sort_tokens
 
+reference: Any = oracle
 MOST_ROWS = 2**31 - 1
 
 
@@ -33,7 +35,7 @@ def embedding_backward(dy: Any, ids: Any, padding_idx: int | None = None) -> tup
     """See `kernels.embedding_backward`. How many rows there are, only the device knows: the host waits for it."""
     if dy.dtype != np.float32:
         return reference.embedding_backward(dy, ids, padding_idx)
-    rows, starts, positions, count = _sorted(ids, MOST_ROWS, padding_idx)
+    rows, starts, positions, count = sort_tokens(int64(ids), padding_idx, MOST_ROWS)
     R = int(count.get()[0])
     values = np.empty((R, dy.shape[-1]), dy.dtype, like=dy)
     _sum(dy, rows, starts, positions, count, values, R, dense=False)
@@ -45,25 +47,12 @@ def embedding_backward_dense(dy: Any, ids: Any, num_rows: int, padding_idx: int 
     if dy.dtype != np.float32:
         return reference.embedding_backward_dense(dy, ids, num_rows, padding_idx)
     table = np.zeros((num_rows, dy.shape[-1]), dy.dtype, like=dy)
-    _sum(dy, *_sorted(ids, num_rows, padding_idx), table, ids.size, dense=True)
+    tokens = sort_tokens(int64(ids), padding_idx, num_rows)
+    _sum(dy, *tokens, table, ids.size, dense=True)
     return table
 
 
-def _sorted(ids: Any, num_rows: int, padding_idx: int | None) -> tuple[Any, Any, Any, Any]:
-    """The distinct ids, where each one's tokens begin, the tokens by id, and how many ids there are."""
-    ids = int64(ids)
-    n = len(ids)
-    rows = np.empty(n, np.int64, like=ids)
-    starts, positions, count = (np.empty(size, np.int32, like=ids) for size in (n + 1, n, 1))
-    size, padding = np.int32(geometry.sorted_size(n)), np.int64(-1 if padding_idx is None else padding_idx)
-    arguments = ids, np.int32(n), size, padding, np.int32(num_rows), rows, starts, positions, count, error_word()
-    module("embedding").embedding_sort(geometry.embedding_sort(n), arguments)
-    return rows, starts, positions, count
-
-
-def _sum(
-    dy: Any, rows: Any, starts: Any, positions: Any, count: Any, values: Any, at_most: int, dense: bool
-) -> None:
+def _sum(dy: Any, rows: Any, starts: Any, positions: Any, count: Any, values: Any, at_most: int, dense: bool) -> None:
     """The gradient of each of at most `at_most` rows, into values by their order or, if dense, by their ids."""
     if at_most:
         arguments = dy, rows, starts, positions, count, values, np.int32(values.shape[1]), np.int32(dense)

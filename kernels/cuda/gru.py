@@ -56,8 +56,8 @@ def gru_forward(
     """See `kernels.gru_forward`."""
     packing, (N, H) = packing_of(x, lengths, len(h0)), h0.shape
     if x.dtype != np.float32:
-        y, h_n, cache = reference.gru_forward(x, h0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, bf16)
-        return y, h_n, ReferenceCache(cache, packing, H)
+        y, h_n, inner = reference.gru_forward(x, h0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, bf16)
+        return y, h_n, ReferenceCache(inner, packing, H)
     tokens, P = places.pack(packing, x), packing.num_tokens
     gates, hidden_n = (np.empty((P, width), np.float32, like=x) for width in (3 * H, H))
     h = places.state_buffer(packing, h0)
@@ -102,7 +102,7 @@ def _recurrence_backward(dy: Any, dh: Any, cache: GRUCache) -> tuple[Any, Any, A
     their copies in bfloat16. dh (N, H) ends as that of the initial states."""
     N, H = dh.shape
     dinput, dhidden = (np.empty(cache.gates.shape, np.float32, like=dh) for _ in range(2))
-    copies = [np.empty(cache.gates.shape, np.uint16, like=dh) if cache.bf16 else None for _ in range(2)]
+    copies: list[Any] = [np.empty(cache.gates.shape, np.uint16, like=dh) if cache.bf16 else None for _ in range(2)]
     operands = copies if cache.bf16 else [dinput, dhidden]
     weight_hh = to_bf16(cache.weight_hh) if cache.bf16 else cache.weight_hh
     kernel = module("gru_cells").gru_cells_backward

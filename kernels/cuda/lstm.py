@@ -184,8 +184,8 @@ def lstm_forward(
     """See `kernels.lstm_forward`."""
     packing = packing_of(x, lengths, len(h0))
     if x.dtype != np.float32:
-        *outputs, cache = reference.lstm_forward(x, h0, c0, weight_ih, weight_hh, bias, lengths, bf16)
-        return *outputs, ReferenceCache(cache, packing, h0.shape[1])
+        y, h_n, c_n, inner = reference.lstm_forward(x, h0, c0, weight_ih, weight_hh, bias, lengths, bf16)
+        return y, h_n, c_n, ReferenceCache(inner, packing, h0.shape[1])
     tokens = places.pack(packing, x)
     if lstm_persistent.serves(packing, h0.shape[1], bf16):
         return lstm_persistent.forward(tokens, h0, c0, weight_ih, weight_hh, bias, packing)
@@ -195,9 +195,7 @@ def lstm_forward(
     return lstm_finish(run)
 
 
-def lstm_states(
-    x: Any, h0: Any, c0: Any, weights: Any, lengths: np.ndarray | None = None
-) -> tuple[Any, Any, Any]:
+def lstm_states(x: Any, h0: Any, c0: Any, weights: Any, lengths: np.ndarray | None = None) -> tuple[Any, Any, Any]:
     """See `kernels.lstm_states`."""
     if x.dtype != np.float32:
         return reference.lstm_states(x, h0, c0, weights, lengths)
