@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import cpu, dispatch, reference
+from kernels import cpu, cuda, dispatch, reference
 from kernels.cpu import jit as cpu_jit
 
 ENTRIES = sorted(set(dispatch.__all__) - {"backend_for"})
 CPU_ONLY = {  # how, not what
     "jit.py", "activations.py", "tiles.py", "panels.py", "gemm.py", "sums.py", "product.py", "ranking.py", "chunks.py",
     "team.py",
+}  # fmt: skip
+CUDA_ONLY = {
+    "arrays.py", "compiler.py", "cublas.py", "double.py", "geometry.py", "launcher.py", "lstm_persistent.py", "pack.py",
+    "places.py", "sorting.py", "tensors.py",
 }  # fmt: skip
 CPU_SOURCES = sorted(Path(cpu.__file__).parent.glob("*.py"))
 
@@ -38,13 +42,15 @@ def test_signatures_are_equal(name):
     def parameters(module):
         return [(p.name, p.default, p.kind) for p in inspect.signature(getattr(module, name)).parameters.values()]
 
-    assert parameters(dispatch) == parameters(reference) == parameters(cpu)
+    assert parameters(dispatch) == parameters(reference) == parameters(cpu) == parameters(cuda)
 
 
 def test_every_backend_has_the_same_names_and_files():
     assert sorted(reference.__all__) == sorted(cpu.__all__) == ENTRIES
+    assert set(ENTRIES) <= set(cuda.__all__)
     names = {path.name for path in Path(reference.__file__).parent.glob("*.py")}
     assert {path.name for path in CPU_SOURCES} - CPU_ONLY == names - {"precision.py"}
+    assert {path.name for path in Path(cuda.__file__).parent.glob("*.py")} - CUDA_ONLY <= names
 
 
 def test_import_is_lazy_and_marked():
