@@ -85,7 +85,8 @@ struct Row {
   int V, segment;  // words of a segment
 };
 
-// The best word of a segment that stands behind `last`, in every lane of the warp.
+// The best word of a segment that stands behind `last`, in every lane of the warp. In a row with a NaN or +infinity, or
+// with nothing but -infinity, every log p is NaN or -inf, and neither is above -inf.
 DEVICE Best search(const Row& row, int segment, const Best& last) {
   Best mine = {minus_infinity(), NO_WORD};
   const int begin = segment * row.segment, end = begin + row.segment < row.V ? begin + row.segment : row.V;
@@ -127,20 +128,14 @@ KERNEL(rank_words, 256, 4, const float* logits, const float* bias, const float* 
   if (at % K >= going[at / K]) return;
   const float* x = logits + (size_t)blockIdx.x * stride;
   const Sum sum = sum_row(x, bias, V, (Sum*)(segments + SEGMENTS));
-  log_probs += (size_t)at * K, words += (size_t)at * K;
-  const float log_sum = logf(sum.sum);
-  if (sum.top - sum.top != 0.0f || log_sum != log_sum) {
-    for (int k = threadIdx.x; k < K; k += blockDim.x) log_probs[k] = minus_infinity(), words[k] = NO_WORD;
-    return;
-  }
   const int even = (V + SEGMENTS * 32 - 1) / (SEGMENTS * 32) * 32;
-  const Row row = {x, ranked, sum.top, log_sum, V, even > LEAST_SEGMENT ? even : LEAST_SEGMENT};
+  const Row row = {x, ranked, sum.top, logf(sum.sum), V, even > LEAST_SEGMENT ? even : LEAST_SEGMENT};
   for (int s = warp; s * row.segment < V; s += WARPS) {
     const Best best = search(row, s, {bits_to_float(0x7F800000u), -1});
     if (threadIdx.x % 32 == 0) segments[s] = best;
   }
   __syncthreads();  // the segments' best are there
-  if (warp == 0) take_best(row, segments, log_probs, words, K);
+  if (warp == 0) take_best(row, segments, log_probs + (size_t)at * K, words + (size_t)at * K, K);
 }
 
 KERNEL(argmax_rows, 256, 4, const float* logits, const float* bias, i64* out, int V, int stride) {

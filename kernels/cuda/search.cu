@@ -1,7 +1,7 @@
 // What a search does with the best words of each row: greedy or with a beam, all sentences at once, without the host.
 //
-// There are S slots of K rows each (greedy: K = 1); a slot holds a sentence, its first going[s] rows are hypotheses that
-// go on, best first. Slots change place only in `compact_slots`, so results and history are kept by sentence.
+// There are S slots of K rows each (greedy: K = 1); a slot holds a sentence, its first going[s] rows are hypotheses
+// that go on, best first. Slots change place only in `compact_slots`, so results and history are kept by sentence.
 //
 //   owner, going [S] i32      the sentence of a slot, and how many rows of it go on; 0: it is done
 //   words, parents [S*K] i32  for the next step: what a row says, and the row of this step that it continues
