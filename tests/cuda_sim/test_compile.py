@@ -28,8 +28,14 @@ OTHER_RECURRENT, OTHERS = 168, 64
 SHARED_BYTES = {
     "softmax_cross_entropy": geometry.softmax_cross_entropy(1, 1024).shared_bytes,
     "sum_of_squares": geometry.sum_of_squares(1).shared_bytes,
+    "sum_of_squares_one": geometry.sum_of_squares(1).shared_bytes,
     "clip_coefficient": geometry.clip_coefficient().shared_bytes,
+    "count_targets": geometry.one_block().shared_bytes,
+    "sum_losses": geometry.one_block().shared_bytes,
     "embedding_sort": geometry.embedding_sort(geometry.MAX_SORTED).shared_bytes,
+    "embedding_sort_runs": geometry.embedding_sort_runs(1).shared_bytes,
+    "embedding_count_rows": geometry.embedding_count_rows(1).shared_bytes,
+    "embedding_write_rows": geometry.embedding_write_rows(1).shared_bytes,
     "column_sums": geometry.column_sums(1).shared_bytes,
 }
 STRICT = ("-Xptxas", "-v,--warn-on-spills,-Werror")
