@@ -18,7 +18,6 @@ from kernels.cuda import geometry, lstm_persistent, places
 from kernels.cuda.arrays import bf16 as to_bf16
 from kernels.cuda.arrays import column_sums
 from kernels.cuda.cublas import gemm
-from kernels.cuda.double import ReferenceCache, ReferenceRun
 from kernels.cuda.launcher import module
 from kernels.packing import Packing, pack_lengths, packing_of
 from kernels.reference import lstm as reference
@@ -139,17 +138,16 @@ def lstm_start(
     packed: bool = False,
 ) -> Any:
     """See `kernels.lstm_start`."""
-    packing = pack_lengths(lengths, num_steps, len(h0))._replace(given_packed=packed)
     if h0.dtype != np.float32:
-        inner = reference.lstm_start(h0, c0, weight_ih, weight_hh, bias, num_steps, lengths, bf16, packed)
-        return ReferenceRun(inner, ReferenceCache(inner.cache, packing, h0.shape[1]))
+        return reference.lstm_start(h0, c0, weight_ih, weight_hh, bias, num_steps, lengths, bf16, packed)
+    packing = pack_lengths(lengths, num_steps, len(h0))._replace(given_packed=packed)
     return _start(None, h0, c0, weight_ih, weight_hh, bias, packing, bf16)
 
 
 def lstm_continue(x: Any, start: int, run: Any) -> Any:
     """See `kernels.lstm_continue`."""
-    if isinstance(run, ReferenceRun):
-        return reference.lstm_continue(x, start, run.inner)
+    if isinstance(run, reference.LSTMRun):
+        return reference.lstm_continue(x, start, run)
     cache, packing, stop = run.cache, run.cache.packing, run.cache.packing.stop(x, start)
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
     cache.x[first:last] = places.pack(packing, x, start)
@@ -159,8 +157,8 @@ def lstm_continue(x: Any, start: int, run: Any) -> Any:
 
 def lstm_finish(run: Any) -> tuple[Any, Any, Any, Any]:
     """See `kernels.lstm_finish`."""
-    if isinstance(run, ReferenceRun):
-        return *reference.lstm_finish(run.inner)[:3], run.cache
+    if isinstance(run, reference.LSTMRun):
+        return reference.lstm_finish(run)
     cache, packing = run.cache, run.cache.packing
     return *_results(packing, cache.h, cache.c), cache
 
@@ -182,10 +180,9 @@ def lstm_forward(
     bf16: bool = False,
 ) -> tuple[Any, Any, Any, Any]:
     """See `kernels.lstm_forward`."""
-    packing = packing_of(x, lengths, len(h0))
     if x.dtype != np.float32:
-        y, h_n, c_n, inner = reference.lstm_forward(x, h0, c0, weight_ih, weight_hh, bias, lengths, bf16)
-        return y, h_n, c_n, ReferenceCache(inner, packing, h0.shape[1])
+        return reference.lstm_forward(x, h0, c0, weight_ih, weight_hh, bias, lengths, bf16)
+    packing = packing_of(x, lengths, len(h0))
     tokens = places.pack(packing, x)
     if lstm_persistent.serves(packing, h0.shape[1], bf16):
         return lstm_persistent.forward(tokens, h0, c0, weight_ih, weight_hh, bias, packing)
@@ -232,8 +229,8 @@ def lstm_backward(
     dy: Any, dh_n: Any, dc_n: Any, cache: Any, consume: bool = False
 ) -> tuple[Any, Any, Any, Any, Any, Any]:
     """See `kernels.lstm_backward`."""
-    if isinstance(cache, ReferenceCache):
-        return reference.lstm_backward(dy, dh_n, dc_n, cache.inner, consume)
+    if isinstance(cache, reference.LSTMCache):
+        return reference.lstm_backward(dy, dh_n, dc_n, cache, consume)
     packing, H = cache.packing, cache.weight_hh.shape[1]
     dy = None if dy is None else places.pack(packing, dy)
     dh, dc = (_last_gradients(packing, gradient, H, cache.c) for gradient in (dh_n, dc_n))
