@@ -32,19 +32,19 @@ class Bench:
             return tuple(map(self.back, value))
         return kernels.to_host(value) if type(value) is self.cupy.ndarray else value
 
+    @staticmethod
+    def close(got: Any, want: Any, tolerance: float, what: str = "", least: float = 1e-30) -> None:
+        """Shape and dtype are equal, and no element is further off than the tolerance times the largest, or `least`."""
+        if want is None:
+            assert got is None, what
+            return
+        assert got.shape == want.shape, what
+        assert got.dtype == want.dtype, what
+        if got.size:
+            error = np.abs(got.astype(np.float64) - want).max() / max(float(np.abs(want).max()), least)
+            assert error <= tolerance, f"{what}: {error:.1e} > {tolerance:.1e}"
+
 
 @pytest.fixture
 def bench(cuda: ModuleType) -> Bench:
     return Bench(cuda)
-
-
-def close(got: Any, want: Any, tolerance: float, what: str = "") -> None:
-    """Shape and dtype are equal, and no element is further off than the tolerance times the largest (or 1e-30)."""
-    if want is None:
-        assert got is None, what
-        return
-    assert got.shape == want.shape, what
-    assert got.dtype == want.dtype, what
-    if got.size:
-        error = np.abs(got.astype(np.float64) - want).max() / max(float(np.abs(want).max()), 1e-30)
-        assert error <= tolerance, f"{what}: {error:.1e} > {tolerance:.1e}"
