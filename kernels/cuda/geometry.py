@@ -10,7 +10,8 @@ FORWARD_ROWS, WIDE_ROWS, BACKWARD_ROWS = 16, 64, 16  # batch rows of a block
 FORWARD_UNITS, WIDE_UNITS, BACKWARD_UNITS = 32, 16, 32  # hidden units of a block
 CHUNK = 8192  # elements of a tensor that one block works on, see tensors.cuh
 MAX_SORTED = 8192  # ids that embedding_sort can hold in shared memory
-FLOAT, DOUBLE, BF16, SUMMARY, KEY = 4, 8, 2, 16, 8  # bytes; a Summary is that of softmax_cross_entropy.cu
+FLOAT, DOUBLE, BF16 = 4, 8, 2  # bytes
+SUMMARY, KEY, BEST = 16, 8, 8  # of softmax_cross_entropy.cu, embedding.cu, ranking.cu
 
 
 class Launch(NamedTuple):
@@ -27,17 +28,17 @@ def blocks_of(count: int, size: int) -> int:
     return max(1, -(-count // size))
 
 
-def _check(name: str, N: int, rows: int, H: int) -> None:
-    if N % rows or H % 64:
-        raise ValueError(f"{name}: N = {N}, H = {H}; expected multiples of {rows} and 64 (pad with rows of length 0)")
+def _check(name: str, N: int, H: int) -> None:
+    if N < 1 or H % 64:
+        raise ValueError(f"{name}: N = {N}, H = {H}; expected N >= 1 and a multiple of 64 (pad the weights with zeros)")
 
 
 def lstm_forward(N: int, H: int) -> Launch:
-    """N rows, H units up to 512; also for the marked variant."""
-    _check("lstm_forward", N, FORWARD_ROWS, H)
+    """N rows, H units up to 512; also for the marked variant. `flag` has grid[1] elements, as for the others."""
+    _check("lstm_forward", N, H)
     tile = FORWARD_ROWS * (H + 8) * BF16
     part, staged = 8 * 2 * 4 * 32 * FLOAT, FORWARD_ROWS * FORWARD_UNITS * BF16
-    return Launch((H // FORWARD_UNITS, N // FORWARD_ROWS), (256,), tile + part + staged, True)
+    return Launch((H // FORWARD_UNITS, blocks_of(N, FORWARD_ROWS)), (256,), tile + part + staged, True)
 
 
 lstm_forward_marked = lstm_forward
@@ -45,19 +46,24 @@ lstm_forward_marked = lstm_forward
 
 def lstm_forward_wide(N: int, H: int) -> Launch:
     """N rows, H = 768 or 1024 units."""
-    _check("lstm_forward_wide", N, WIDE_ROWS, H)
+    _check("lstm_forward_wide", N, H)
     tile = WIDE_ROWS * (H + 8) * BF16
     part, staged = 8 * 2 * 8 * 4 * 32 * FLOAT, WIDE_ROWS * WIDE_UNITS * BF16
-    inputs = WIDE_ROWS * 68 * FLOAT
-    return Launch((H // WIDE_UNITS, N // WIDE_ROWS), (256,), tile + part + staged + inputs, True)
+    inputs, state = WIDE_ROWS * 68 * FLOAT, WIDE_ROWS * WIDE_UNITS * FLOAT
+    return Launch((H // WIDE_UNITS, blocks_of(N, WIDE_ROWS)), (256,), tile + part + staged + inputs + state, True)
 
 
 def lstm_backward(N: int, H: int) -> Launch:
     """N rows, H units up to 512."""
-    _check("lstm_backward", N, BACKWARD_ROWS, H)
+    _check("lstm_backward", N, H)
     tile = BACKWARD_ROWS * (4 * H + 8) * BF16
     part, staged = 8 * BACKWARD_ROWS * 36 * FLOAT, BACKWARD_ROWS * 4 * BACKWARD_UNITS * BF16
-    return Launch((H // BACKWARD_UNITS, N // BACKWARD_ROWS), (256,), tile + part + staged, True)
+    return Launch((H // BACKWARD_UNITS, blocks_of(N, BACKWARD_ROWS)), (256,), tile + part + staged, True)
+
+
+def pack_weights(words: int) -> Launch:
+    """`words` 32-bit words of a packed matrix."""
+    return Launch((blocks_of(words, 256),), (256,))
 
 
 def gates(N: int, H: int) -> Launch:
@@ -162,3 +168,48 @@ def embedding_sum(R: int) -> Launch:
 def column_sums(C: int) -> Launch:
     """C columns."""
     return Launch((blocks_of(C, 32),), (256,), 8 * 32 * FLOAT)
+
+
+def decoder_start(N: int, L: int) -> Launch:
+    """N sentences, L layers."""
+    return Launch((N, L), (128,))
+
+
+def decoder_gather(rows: int, L: int) -> Launch:
+    """Rows in use, L layers and the embedding."""
+    return Launch((rows, L + 1), (128,))
+
+
+def rank_words(m: int) -> Launch:
+    """m rows of logits: the best of 256 segments, and the sums of 8 warps."""
+    return Launch((m,), (256,), 256 * BEST + 8 * BEST)
+
+
+def argmax_rows(m: int) -> Launch:
+    """m rows of logits, at least one."""
+    return Launch((m,), (256,), 8 * BEST)
+
+
+def exclude_words(X: int) -> Launch:
+    """X words."""
+    return Launch((blocks_of(X, 256),), (256,))
+
+
+def greedy_select(S: int) -> Launch:
+    """S slots."""
+    return Launch((blocks_of(S, 256),), (256,))
+
+
+def beam_select(S: int, K: int) -> Launch:
+    """S slots of K rows: a total and a count for each row of the four slots of a block."""
+    return Launch((blocks_of(S, 4),), (128,), 4 * K * (DOUBLE + FLOAT))
+
+
+def compact_slots(threads: int = 1024) -> Launch:
+    """One block."""
+    return Launch((1,), (threads,), 128)
+
+
+def beam_collect(N: int, B: int) -> Launch:
+    """B results of N sentences."""
+    return Launch((blocks_of(N * B, 128),), (128,))

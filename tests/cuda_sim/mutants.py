@@ -26,6 +26,7 @@ import test_embedding
 import test_gates
 import test_optimiser
 import test_recurrent
+import test_search
 import test_softmax
 from harness import FAIR, UNFAIR, Rig, SimulationError
 
@@ -50,7 +51,8 @@ CHECKS: dict[str, Callable[[Rig], None]] = {
     "forward": lambda rig: test_recurrent.check_forward(rig, "lstm_forward", test_recurrent.MAIN, True),
     "marked": lambda rig: test_recurrent.check_forward(rig, "lstm_forward_marked", test_recurrent.MAIN, True),
     "wide": lambda rig: test_recurrent.check_forward(rig, "lstm_forward_wide", test_recurrent.WIDE_MAIN, True),
-    "backward": lambda rig: test_recurrent.check_backward(rig, test_recurrent.MAIN, True),
+    "backward": lambda rig: test_recurrent.check_backward(rig, "lstm_backward", test_recurrent.MAIN, True),
+    "packing": lambda rig: test_recurrent.test_pack_weights(rig, 50),
     "softmax": lambda rig: test_softmax.check(rig, "f32", test_softmax.MAIN, True),
     "ignored": test_softmax.test_a_nan_in_an_ignored_row_stays_there,
     "adam": lambda rig: test_optimiser.check_adam(rig, False, True),
@@ -61,6 +63,10 @@ CHECKS: dict[str, Callable[[Rig], None]] = {
     "sums": lambda rig: test_embedding.check_column_sums(rig, "f32", test_embedding.SUM_MAIN, True),
     "embedding": lambda rig: test_embedding.check_embedding_forward(rig, 37, "f32", 0.3),
     "dropout": lambda rig: test_embedding.check_dropout(rig, 1500, 5007, 0.3, "f32"),
+    "rank": lambda rig: test_search.check_rank(rig, test_search.MAIN, True),
+    "argmax": lambda rig: test_search.check_argmax(rig, 300),
+    "compact": lambda rig: test_search.check_compact(rig, 50, 3, 64, True),
+    "select": lambda rig: test_search.check_selections(rig),
     "losses": lambda rig: test_softmax.check_losses(rig, [1] * 699 + [-100], 1, 1 / 699),
     "bias": lambda rig: test_softmax.test_a_bias_is_part_of_the_logits(rig, 37),
     "given": lambda rig: test_softmax.test_cross_entropy_gradient(rig, 0.1),
@@ -81,23 +87,32 @@ SYNCHRONISED = {
     "lstm_forward_wide.cu": {"lstm_forward_wide": ("wide",)},
     "lstm_backward.cu": {"lstm_backward": ("backward",)},
     "softmax_cross_entropy.cu": {"softmax_cross_entropy": ("softmax",)},
-    "sums.cuh": {"block_sum": ("adam", "losses")},
-    "embedding.cu": dict.fromkeys(("sort_keys", "sum_below"), ("gradient", "pieces"))
-    | {"embedding_sort": ("gradient",), "embedding_sort_runs": ("pieces",)},
+    "sums.cuh": {"block_sum": ("adam", "losses"), "sum_below": ("gradient", "pieces", "compact")},
+    "ranking.cu": {"sum_row": ("rank",), "rank_words": ("rank",), "argmax_rows": ("argmax",)},
+    "search.cu": {"compact_slots": ("compact",)},
+    "embedding.cu": {
+        "sort_keys": ("gradient", "pieces"),
+        "embedding_sort": ("gradient",),
+        "embedding_sort_runs": ("pieces",),
+    },
     "column_sums.cu": {"column_sums": ("sums",)},
 }
 MARKED_STATEMENTS = {"B", "C", "D"}  # of lstm_forward: those that its marked variant contains
 EDITS = [  # source, text, what it becomes, check
-    ("lstm_forward.cu", "if (t < length[j])", "if (true)", "forward"),
-    ("lstm_forward.cu", "if (t + 1 == length[j])", "if (t + 1 == T)", "forward"),
-    ("lstm_forward_wide.cu", "if (t < lengths[group * 64 + row])", "if (true)", "wide"),
-    ("lstm_forward_wide.cu", "if (t + 1 == lengths[group * 64 + row])", "if (t + 1 == T)", "wide"),
-    ("lstm_backward.cu", "alive = t < length;", "alive = true;", "backward"),
-    ("lstm_backward.cu", "if (alive) {  // an ended", "if (true) {  // an ended", "backward"),
+    ("lstm_forward.cu", "while (lengths[base + alive - 1] <= t) alive--;", "", "forward"),
+    ("lstm_forward.cu", "while (lengths[base + alive - 1] <= t) alive--;", "", "marked"),
+    ("lstm_forward.cu", "before = token + N;", "before = token + N - 1;", "forward"),
+    ("lstm_forward.cu", "alive = rows_of(base, 16, N)", "alive = 16", "forward"),
+    ("lstm_forward.cu", "T = lengths[base]", "T = lengths[0]", "forward"),
+    ("lstm_forward_wide.cu", "while (lengths[base + alive - 1] <= t) alive--;", "", "wide"),
+    ("lstm_forward_wide.cu", "alive = rows_of(base, 64, N)", "alive = 64", "wide"),
+    ("lstm_backward.cu", "if (row < alive) {  // a row", "if (true) {  // a row", "backward"),
     ("lstm_backward.cu", "dh.x + pair.dy.x", "dh.x", "backward"),
     ("lstm_backward.cu", "c_new = pair.c_prev;", "", "backward"),
+    ("lstm_backward.cu", "if (length > 0) c_new =", "if (length == T) c_new =", "backward"),
     ("lstm_backward.cu", "dc = *(const float2*)(dc_n + cell)", "dc = {0, 0}", "backward"),
     ("lstm_backward.cu", "dh = *(const float2*)(dh_n + cell)", "dh = {0, 0}", "backward"),
+    ("pack_weights.cu", "at < 0 ? 0.0f : weight[at]", "weight[at < 0 ? 0 : at]", "packing"),
     ("cells.cuh", "(1.0f - tanh_c * tanh_c)", "1.0f", "backward"),
     ("cells.cuh", "dh = dh * gate.z;", "dh = 0;", "gru"),
     ("lstm_gates.cu", "if (t < lengths[n])", "if (true)", "lstm"),
@@ -128,6 +143,15 @@ EDITS = [  # source, text, what it becomes, check
     ("random.cuh", "round < 10", "round < 9", "dropout"),
     ("embedding.cu", "total - right > width ? right + width : total", "right + width", "pieces"),
     ("embedding.cu", "x, true)", "x, false)", "pieces"),
+    ("ranking.cu", "going[at / K]", "K", "rank"),
+    ("ranking.cu", "before(last, here)", "true", "rank"),
+    ("ranking.cu", "x == top ? 1.0f :", "", "rank"),
+    ("ranking.cu", "return a.word < b.word;", "return a.word > b.word;", "rank"),
+    ("ranking.cu", "if (a_nan != b_nan) return a_nan;", "", "argmax"),
+    ("search.cu", "other.row < mine.row", "other.row > mine.row", "select"),
+    ("search.cu", "word == end || t + 1 == T", "word == end", "select"),
+    ("search.cu", "place > 0 && score >", "place > 0 && score >=", "select"),
+    ("search.cu", "going[s] = settled ? 0 : count", "going[s] = count", "select"),
     ("random_bits.cu", "block * 4 + i < count", "true", "random"),
     ("convert.cu", "row < 0 ?", "row < -1 ?", "gather"),
     ("sgd.cu", "first ? g :", "", "sgd"),
