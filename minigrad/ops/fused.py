@@ -79,7 +79,7 @@ class Dropout(Function):
 
     @staticmethod
     def backward(ctx: Context, dy: Array) -> tuple:
-        return kernels.dropout(np.ascontiguousarray(dy), *ctx.mask), None, None, None
+        return kernels.dropout(dy, *ctx.mask), None, None, None
 
 
 def lstm_layer(
@@ -106,7 +106,7 @@ def gru_layer(
 
 
 def _lengths(lengths: Any) -> np.ndarray | None:
-    return None if lengths is None else np.asarray(as_tensor(lengths).array)
+    return None if lengths is None else kernels.to_host(as_tensor(lengths).array)
 
 
 def dropout(x: Tensor, p: float = 0.5, key: random.State | None = None, start: int = 0) -> Tensor:
