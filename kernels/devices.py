@@ -46,6 +46,12 @@ def name(index: int) -> str:
     return given.decode() if isinstance(given, bytes) else str(given)
 
 
+def memory_info() -> tuple[int, int]:
+    """Bytes of the GPU's memory that nobody has taken, and all of them."""
+    free, total = _cupy().cuda.runtime.memGetInfo()
+    return int(free), int(total)
+
+
 def memory_pool() -> Any:
     """CuPy's pool: `used_bytes()`, `total_bytes()`, `free_all_blocks()`."""
     return _cupy().get_default_memory_pool()

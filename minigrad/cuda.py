@@ -41,6 +41,12 @@ def synchronize(device: Any = None) -> None:
         devices.synchronize()
 
 
+def mem_get_info(device: Any = None) -> tuple[int, int]:
+    """Bytes of the GPU's memory that nobody has taken, and all of them; RuntimeError where there is no GPU."""
+    resolve("cuda" if device is None else device)
+    return devices.memory_info()
+
+
 def memory_allocated(device: Any = None) -> int:
     """Bytes that arrays on the GPU occupy now."""
     return int(devices.memory_pool().used_bytes()) if use.index is not None else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minigrad import backends, cuda, device
+from minigrad import Tensor, backends, cuda, device
 from seq2seq.errors import UserError
 
 DEVICES = ("cpu", "cuda")
@@ -16,9 +16,9 @@ def require(name: str, precision: str) -> None:
     """UserError where this machine has no such device, or the device no products in such a precision."""
     if name == "cuda":
         try:
-            cuda.require()
+            Tensor(0.0).to(name)
         except RuntimeError as error:
-            raise UserError(f"device is 'cuda': {error}") from None
+            raise UserError(str(error)) from None
     elif precision == "tf32":
         raise UserError("precision is 'tf32'; expected fp32 or bf16 on the cpu, since only cuda has TensorFloat-32")
 
