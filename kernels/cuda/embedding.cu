@@ -167,7 +167,7 @@ DEVICE void embedding_sum(const S* dy, const i64* rows, const int* starts, const
   float* out = values + (size_t)(dense ? rows[k] : k) * E;
   for (int e = threadIdx.x; e < E; e += blockDim.x) {
     float sum = 0;
-#pragma unroll 8
+#pragma unroll 16  // loads in flight: the commonest word has hundreds of tokens, added one by one
     for (int i = starts[k]; i < starts[k + 1]; i++) sum += to_float(dy[(size_t)positions[i] * E + e]);
     out[e] = sum;
   }
