@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels import as_array
+from kernels import as_array, is_array
 from minigrad.function import Context, Function
 from minigrad.ops import compare
 from minigrad.ops.common import as_tensor, floating, promote, unbroadcast
@@ -83,6 +83,11 @@ class Div(Function):
         return da, db
 
 
+def _unless(condition: Any, values: Array) -> Array:
+    """The values, 0 where the condition holds: an array, or one truth for all of them."""
+    return np.where(condition, 0, values) if is_array(condition) else np.zeros_like(values) if condition else values
+
+
 class Pow(Function):
     """a ** b"""
 
@@ -99,11 +104,11 @@ class Pow(Function):
         if ctx.needs_input_grad[0]:
             # d/da a**b = b a**(b-1), and exactly 0 where b = 0, also at a = 0
             with np.errstate(divide="ignore", invalid="ignore"):
-                da = unbroadcast(grad * np.where(b == 0, 0, b * a ** (b - 1)), a.shape)
+                da = unbroadcast(grad * _unless(b == 0, b * a ** (b - 1)), a.shape)
         if ctx.needs_input_grad[1]:
             # d/db a**b = a**b log a, which tends to 0 at a = 0
             with np.errstate(divide="ignore", invalid="ignore"):
-                db = unbroadcast(grad * np.where(a == 0, 0, y * np.log(a)), b.shape)
+                db = unbroadcast(grad * _unless(a == 0, y * np.log(a)), b.shape)
         return da, db
 
 
