@@ -17,6 +17,7 @@ import numpy as np
 from kernels.cuda import geometry, lstm_persistent, places
 from kernels.cuda.arrays import bf16 as to_bf16
 from kernels.cuda.arrays import column_sums
+from kernels.cuda.capture import refuse
 from kernels.cuda.cublas import gemm
 from kernels.cuda.launcher import module
 from kernels.packing import Packing, pack_lengths, packing_of
@@ -90,6 +91,7 @@ def _advance(
     tokens: Any, gates: Any, h: Any, h_bf16: Any, c: Any, packing: Packing, weights: LSTMWeights, start: int, stop: int
 ) -> None:
     """Steps start .. stop - 1, whose tokens (P, I) are there; gates (P, 4H), h, h_bf16 and c (N + P, H) are filled."""
+    refuse("an LSTM layer that takes a step at a time")
     N, H = packing.batch_size, h.shape[1]
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
     part = tokens[first:last]

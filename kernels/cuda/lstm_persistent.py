@@ -15,6 +15,7 @@ import numpy as np
 
 from kernels.cuda import geometry, pack, places
 from kernels.cuda.arrays import bf16, column_sums, gather, rows_of
+from kernels.cuda.capture import scratch
 from kernels.cuda.cublas import gemm
 from kernels.cuda.geometry import Launch
 from kernels.cuda.launcher import Kernel, current_device, error_word, module
@@ -91,7 +92,7 @@ def forward(
     (N, H), width, P = h0.shape, how.width, packing.num_tokens
     x, weight_ih = bf16(tokens), _padded_rows(weight_ih, H, width)
     input_part = _input_part(x, weight_ih, bias, H, width)
-    y, c = (np.empty((N + P, width), dtype, like=h0) for dtype in (np.uint16, np.float32))
+    y, c = scratch((N + P, width), np.uint16, h0), np.empty((N + P, width), np.float32, like=h0)
     if marked:
         y[N:].fill(NOT_YET)
     y[:N] = _padded_columns(bf16(places.sort(packing, h0)), width)
@@ -112,7 +113,7 @@ def backward(dy: Any, dh: Any, dc: Any, cache: Cache) -> tuple[Any, Any, Any, An
     (N, H), launch, P = dh.shape, cache.plan.backward_launch, packing.num_tokens
     dy = None if dy is None else _padded_columns(dy, width)
     dh, dc = (_padded_columns(gradient, width) for gradient in (dh, dc))
-    dgates = np.empty((P, 4 * width), np.uint16, like=dh)
+    dgates = scratch((P, 4 * width), np.uint16, dh)
     dh0, dc0 = np.empty(dh.shape, np.float32, like=dh), np.empty(dh.shape, np.float32, like=dh)
     weights = _packed(cache.weight_hh, "backward", H, width)
     flags, where = _flags(launch), places.lengths_and_first(packing)
