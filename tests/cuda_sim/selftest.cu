@@ -6,7 +6,7 @@
 // a: one packed tile [32][4] u32; b [16 rows][32 bytes] row-major; d [16][16] f32 = a * b^T. Grid 1, 32 threads, shared
 // 16*48.
 template <class S>
-DEVICE void one_tile(const u32* a, const S* b, float* d) {
+DEVICE void tile_product(const u32* a, const S* b, float* d) {
   constexpr int STRIDE = 3 * VECTOR<S>;
   SHARED(S, tile);
   const int lane = threadIdx.x;
@@ -20,9 +20,9 @@ DEVICE void one_tile(const u32* a, const S* b, float* d) {
   for (int n = 0; n < 2; n++)
     for (int i = 0; i < 4; i++) d[(lane / 4 + i / 2 * 8) * 16 + n * 8 + lane % 4 * 2 + i % 2] = p[0][n][i];
 }
-KERNEL(one_tile_bf16, 32, 1, const u32* a, const u16* b, float* d) { one_tile(a, b, d); }
-KERNEL(one_tile_f16, 32, 1, const u32* a, const f16* b, float* d) { one_tile(a, b, d); }
-KERNEL(one_tile_tf32, 32, 1, const u32* a, const float* b, float* d) { one_tile(a, b, d); }
+KERNEL(one_tile, 32, 1, const u32* a, const u16* b, float* d) { tile_product(a, b, d); }
+KERNEL(one_tile_f16, 32, 1, const u32* a, const f16* b, float* d) { tile_product(a, b, d); }
+KERNEL(one_tile_tf32, 32, 1, const u32* a, const float* b, float* d) { tile_product(a, b, d); }
 
 // The other roundings, and back. Grid ceil(n / 32), 32 threads.
 KERNEL(roundings, 32, 1, const float* x, f16* half, float* back, u32* tf32, int n) {
