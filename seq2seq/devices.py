@@ -36,7 +36,9 @@ def decoding_precision(trained: str, asked: str | None, where: device) -> str:
     else:
         choices = tuple(name for name in PRECISIONS if where.type == "cuda" or name != "tf32")
     if precision not in choices:
-        raise UserError(f"precision is {precision!r}; expected {_listed(choices)} for a run in {trained} on the {where.type}")
+        raise UserError(
+            f"precision is {precision!r}; expected {_listed(choices)} for a run in {trained} on the {where.type}"
+        )
     return precision
 
 

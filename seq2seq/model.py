@@ -15,7 +15,7 @@ import numpy as np
 
 import minigrad.nn.functional as F
 from minigrad import Tensor, autocast, device, nn, no_grad, random
-from minigrad.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from minigrad.nn.utils.rnn import PackedSequence, lengths_of, pack_padded_sequence
 from seq2seq.config import Config
 from seq2seq.data import Batch
 from seq2seq.devices import allow_tf32
@@ -30,6 +30,26 @@ class State(NamedTuple):
     c: Tensor
 
 
+class Words(NamedTuple):
+    """The real words of a batch, packed: step by step, in each step the longest sentence first."""
+
+    src: PackedSequence  # data (P,) int64
+    given: PackedSequence  # the target's <sos> and words
+    targets: Tensor  # what is to follow each of them, its words and <eos>
+
+    def to(self, where: device) -> Words:
+        return Words(self.src.to(where), self.given.to(where), self.targets.to(where))
+
+
+def pack_batch(batch: Batch) -> Words:
+    """The words of a batch without its padding, on the CPU."""
+    src = pack_padded_sequence(Tensor(batch.src), batch.src_lengths, enforce_sorted=False)
+    both = Tensor(np.stack([batch.trg_input, batch.trg_output], axis=2))
+    trg = pack_padded_sequence(both, batch.trg_lengths, enforce_sorted=False)
+    given, targets = (Tensor(column) for column in trg.data.array.T)
+    return Words(src, trg._replace(data=given), targets)
+
+
 class Encoder(nn.Module):
     """Embedding and stacked LSTM over the source."""
 
@@ -39,11 +59,11 @@ class Encoder(nn.Module):
         self.rnn = nn.LSTM(embedding_size, hidden_size, num_layers, dropout=dropout if num_layers > 1 else 0.0)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, src: Tensor, src_lengths: Array) -> State:
-        """src (S,N) int64 on the CPU, src_lengths (N,) int64 -> the state after each sentence's last token."""
-        words = pack_padded_sequence(src, src_lengths, enforce_sorted=False)
-        ids = words.data.to(self.embedding.weight.device)
-        _, (h, c) = self.rnn(words._replace(data=self.dropout(self.embedding(ids))))
+    def forward(self, src: Tensor | PackedSequence, src_lengths: Array | None = None) -> State:
+        """src (S,N) int64 and src_lengths (N,), or packed -> the state after each sentence's last token."""
+        if not isinstance(src, PackedSequence):
+            src = pack_padded_sequence(src, src_lengths, enforce_sorted=False)
+        _, (h, c) = self.rnn(src._replace(data=self.dropout(self.embedding(src.data))))
         return State(h, c)
 
 
@@ -128,19 +148,19 @@ class Seq2Seq(nn.Module):
         best guess; the choice is made once for the whole batch, as in the tutorials. Products are in the model's
         precision.
         """
+        return self.loss_of(pack_batch(batch).to(self.device), teacher_forcing_ratio, label_smoothing)
+
+    def loss_of(self, words: Words, teacher_forcing_ratio: float = 1.0, label_smoothing: float = 0.0) -> Tensor:
+        """``loss`` of a batch that is packed already, and where the weights are."""
         allow_tf32(self.precision)  # in the backward too
         with autocast(self.device.type, enabled=self.bf16):
-            state = self.encoder(Tensor(batch.src), batch.src_lengths)
-            both = np.stack([batch.trg_input, batch.trg_output], axis=2)
-            words = pack_padded_sequence(Tensor(both), batch.trg_lengths, enforce_sorted=False)
-            given, targets = (Tensor(column).to(self.device) for column in words.data.array.T)
-            outputs = self._decode(words._replace(data=given), batch.trg_lengths, state, teacher_forcing_ratio)
+            outputs = self._decode(words.given, self.encoder(words.src), teacher_forcing_ratio)
             layer = self.decoder.fc_out
             return F.linear_cross_entropy(
-                outputs, layer.weight, layer.bias, targets, reduction="sum", label_smoothing=label_smoothing
+                outputs, layer.weight, layer.bias, words.targets, reduction="sum", label_smoothing=label_smoothing
             )
 
-    def _decode(self, given: PackedSequence, lengths: Array, state: State, teacher_forcing_ratio: float) -> Tensor:
+    def _decode(self, given: PackedSequence, state: State, teacher_forcing_ratio: float) -> Tensor:
         """The decoder's outputs (P,H). A step that follows a right word does not wait for the one before it: each run
         of them is one piece, and what is recorded is one call over all steps."""
         sizes = given.batch_sizes.array  # the sentences of a step are the first ones of the step before
@@ -148,7 +168,7 @@ class Seq2Seq(nn.Module):
         if len(runs) == 1:
             return self.decoder(given, state)[0].data
         words, first = given.data.array.copy(), np.cumsum([0, *sizes])
-        pieces, layer = DecoderInPieces(self.decoder, state, lengths), self.decoder.fc_out
+        pieces, layer = DecoderInPieces(self.decoder, state, lengths_of(given)), self.decoder.fc_out
         for start, end in runs:
             outputs = pieces.extend(words[first[start] : first[end]])
             if end < len(sizes):

@@ -32,6 +32,10 @@ NUMBERS_BYTES = 4096  # room for varying numbers, beside that for indices
 BYTES_PER_TOKEN, BYTES_PER_ROW = 64, 128  # more than the indices of `kernels.cuda.places` take
 
 
+class NotCapturable(RuntimeError):
+    """A step holds something whose launches depend on the lengths of its batch, or on numbers of the host."""
+
+
 class Slot(NamedTuple):
     """A place on the device, and what it is to hold at the next replay."""
 
@@ -142,6 +146,10 @@ class Recording:
 
         self._later.append(work)
 
+    def refuse(self, what: str) -> None:
+        """Raises NotCapturable."""
+        raise NotCapturable(f"graph: {what} cannot be captured")
+
     def at_replay(self, work: Callable[[], None]) -> None:
         """Have something done on the host before every replay but the first."""
         self._later.append(work)
@@ -177,10 +185,6 @@ class Recording:
         return packing
 
 
-class NotCapturable(RuntimeError):
-    """A step holds something whose launches depend on the lengths of its batch, or on numbers of the host."""
-
-
 _current: Recording | None = None
 _kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
@@ -193,7 +197,7 @@ def current() -> Recording | None:
 def refuse(what: str) -> None:
     """Raises NotCapturable under capture."""
     if _current is not None:
-        raise NotCapturable(f"graph: {what} cannot be captured")
+        _current.refuse(what)
 
 
 def scratch(shape: Any, dtype: Any, like: Any) -> Any:

@@ -50,6 +50,15 @@ pool = Pool()
 capturing = False
 
 
+# Allocations by address, with their sizes.
+live: dict[int, int] = {}
+
+
+def _free(address: int, held: int) -> None:
+    pool._give(held)
+    live.pop(address, None)
+
+
 def refuse_under_capture(what: str) -> None:
     if capturing:
         raise RuntimeError(f"{what} while a stream is being captured")
@@ -82,12 +91,18 @@ class MemoryPool(Pool):
 
     def _lease(self, size: int) -> Memory:
         """The bytes of a block, which comes back when nobody refers to them any more."""
-        block = self._free[size].pop() if self._free[size] else np.empty(size, np.uint8)
+        block = self._free[size].pop() if self._free[size] else self._block(size)
         lease = np.frombuffer(memoryview(block), np.uint8).view(Memory)
         _blocks[id(lease)] = block
         self._take(size)
         weakref.finalize(lease, self._back, id(lease), size)
         return lease
+
+    def _block(self, size: int) -> np.ndarray:
+        block = np.empty(size, np.uint8)
+        live[block.ctypes.data] = size
+        weakref.finalize(block, live.pop, block.ctypes.data, None)
+        return block
 
     def _back(self, name: int, size: int) -> None:
         self._free[size].append(_blocks.pop(name))
@@ -138,7 +153,8 @@ def allocate(shape: Any, dtype: Any, poison: bool = True) -> np.ndarray:
     if allocator is None:
         held = max(512, -(-size // 512) * 512) if size else 0
         pool._take(held)
-        weakref.finalize(raw, pool._give, held)
+        live[raw.ctypes.data] = raw.size
+        weakref.finalize(raw, _free, raw.ctypes.data, held)
     return raw[start : start + size].view(np.ndarray).view(dtype).reshape(shape)
 
 
