@@ -6,6 +6,10 @@ from types import ModuleType
 from typing import Any
 
 
+class CaptureError(RuntimeError):
+    """A step to be captured in a CUDA graph holds what no graph can repeat: see `kernels.cuda.capture`."""
+
+
 def missing() -> str | None:
     """What stands in the way of a GPU, as a clause; None if nothing does."""
     try:

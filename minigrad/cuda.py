@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from kernels import devices
+from kernels.devices import CaptureError as CaptureError
 from minigrad.device import device, resolve, use
+from minigrad.graphs import CUDAGraph as CUDAGraph
+from minigrad.graphs import graph as graph
 
 
 def is_available() -> bool:

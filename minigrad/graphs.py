@@ -11,10 +11,11 @@
     graph.replay([src_lengths, trg_lengths])                     # done; loss and norm hold the results
 
 As in PyTorch a replay works on the tensors of the capture: give it new values by ``copy_``. Beyond that it draws new
-random numbers (of ``minigrad.random``'s state at the replay), Adam and AdamW count their steps and use the groups'
-options of the day, and the lengths of packed sequences may change, within the number of tokens of the capture.
+random numbers (of the seed and step at which ``minigrad.random`` stands then; which draw of the step each is stays as
+it was in the capture, so place the stream by ``random.seed_step`` before that), Adam and AdamW count their steps and
+use the groups' options of the day, and the lengths of packed sequences may change, within the tokens of the capture.
 
-What cannot be captured says so (``NotCapturable``): layers that the host takes through time step by step, other
+What cannot be captured says so (``CaptureError``): layers that the host takes through time step by step, other
 optimisers, and whatever asks for a value on the host. Numbers that a program passes to an operation are those of the
 capture.
 """
@@ -39,21 +40,29 @@ class CUDAGraph:
             which ``replay`` takes them. Replays may have other lengths, with at most as many tokens together and none
             longer than the longest. The rows of one batch may not all be equally long, nor two batches have equal
             lengths.
-        pool: another graph, whose memory is shared: the results of one are to be read before the other is replayed.
+        beside: another graph, whose memory is used too: the results of one are to be read before the other is replayed.
 
     Raises:
         RuntimeError: no GPU. ValueError: lengths that are not so.
     """
 
-    def __init__(self, lengths: Sequence[Any] = (), pool: CUDAGraph | None = None) -> None:
+    def __init__(self, lengths: Sequence[Any] = (), beside: CUDAGraph | None = None) -> None:
         resolve("cuda")
         from kernels.cuda.capture import Recording
 
-        self._recording = Recording([as_lengths(each) for each in lengths], pool and pool._recording.pool)
+        capacities = [as_lengths(each) for each in lengths]
+        self._recording: Any = Recording(capacities, None if beside is None else beside._recording)
 
-    def warm_up(self) -> Any:
-        """``with graph.warm_up():`` run what will be captured, to have its kernels loaded and its memory at hand."""
-        return self._recording.warm_up()
+    @contextmanager
+    def warm_up(self) -> Iterator[None]:
+        """``with graph.warm_up():`` run what will be captured, to have its kernels loaded and its memory at hand.
+
+        The random numbers that it draws are drawn again afterwards.
+        """
+        state = random.get_state()
+        with self._recording.warm_up():
+            yield
+        random.set_state(state)
 
     def capture(self) -> Any:
         """``with graph.capture():`` what runs inside is recorded and not done."""

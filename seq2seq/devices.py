@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from minigrad import Tensor, backends, cuda, device
 from seq2seq.errors import UserError
 
-DEVICES = ("cpu", "cuda")
+Device = Literal["cpu", "cuda"]
+DEVICES: tuple[Device, ...] = ("cpu", "cuda")
 # Of the products while decoding; a run in fp64 has no other.
 PRECISIONS = ("fp32", "tf32", "bf16")
 

@@ -210,10 +210,9 @@ def _free_of_group(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
 
 def require_fit(needed: MemoryPlan, batch_size: int) -> None:
     """UserError with advice if the machine has not got what the plan says."""
-    if needed.device == "cuda":
-        free, more = cuda.mem_get_info()[0], needed.peak
-    else:
-        free, more = available_bytes(), needed.peak - occupied_bytes()
+    on_gpu = needed.device == "cuda"
+    free = cuda.mem_get_info()[0] if on_gpu else available_bytes()
+    more = needed.peak if on_gpu else needed.peak - occupied_bytes()
     if free is not None and more > free:
         raise UserError(
             f"{needed}, but only {_megabytes(free)} are free beside what is in use; try a smaller --batch-size "

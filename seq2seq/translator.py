@@ -11,7 +11,7 @@ import numpy as np
 from seq2seq import checkpoint, config
 from seq2seq.config import Config
 from seq2seq.data import Ragged, evaluation_batches
-from seq2seq.devices import allow_tf32, decoding_precision, require
+from seq2seq.devices import Device, allow_tf32, decoding_precision, require
 from seq2seq.model import Seq2Seq, build_model
 from seq2seq.search import Hypothesis, beam_search, greedy_search
 from seq2seq.text import TextCodec
@@ -34,7 +34,7 @@ class Translator:
 
     @classmethod
     def load(
-        cls, run_dir: str | Path, name: str = "best", precision: str | None = None, device: str = "cpu"
+        cls, run_dir: str | Path, name: str = "best", precision: str | None = None, device: Device = "cpu"
     ) -> Translator:
         """The translator of a run's checkpoint ``name`` ("best" or "last"), on any device wherever it was trained.
 

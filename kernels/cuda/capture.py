@@ -16,13 +16,14 @@ A rounding apart (cuBLAS may add up more rows in another order) a replay gives w
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kernels.cuda import cublas
 from kernels.cuda.launcher import current_device, error_word
+from kernels.devices import CaptureError
 from kernels.packing import Packing, pack_lengths, ragged_packing
 
 Compute = Callable[[Packing, Packing], tuple[np.ndarray, ...]]
@@ -30,10 +31,6 @@ ALIGNMENT = 16
 SMALL = 128  # host numbers that are kept on the device
 NUMBERS_BYTES = 4096  # room for varying numbers, beside that for indices
 BYTES_PER_TOKEN, BYTES_PER_ROW = 64, 128  # more than the indices of `kernels.cuda.places` take
-
-
-class NotCapturable(RuntimeError):
-    """A step holds something whose launches depend on the lengths of its batch, or on numbers of the host."""
 
 
 class Slot(NamedTuple):
@@ -47,20 +44,21 @@ class Recording:
     """A graph under construction, and then one that can be replayed.
 
     Args:
-        pool: CuPy's MemoryPool for all that the step makes. Graphs that are never replayed while another's results are
-            still wanted may share one.
         lengths: of each packed batch inside, (N,) integers that say how many tokens its rows may have together. No two
             may be equal, and the rows of one may not all be equally long: a batch with padding is another program.
+        beside: another recording, whose memory is used too: the results of one are read before the other is replayed.
 
     Raises:
         ValueError: lengths that are not so.
     """
 
-    def __init__(self, lengths: Sequence[np.ndarray], pool: Any = None) -> None:
+    def __init__(self, lengths: Sequence[np.ndarray], beside: "Recording | None" = None) -> None:
         self.cupy = current_device().cupy
-        self.stream = self.cupy.cuda.Stream(non_blocking=True)
-        self._copies = self.cupy.cuda.Stream(non_blocking=True)  # goes on while the other is captured
-        self.pool = self.cupy.cuda.MemoryPool() if pool is None else pool
+        if beside is None:  # a pool keeps the memory of each stream apart
+            self._pool, self._stream = self.cupy.cuda.MemoryPool(), self.cupy.cuda.Stream(non_blocking=True)
+            self._copies = self.cupy.cuda.Stream(non_blocking=True)  # goes on while the other is captured
+        else:
+            self._pool, self._stream, self._copies = beside._pool, beside._stream, beside._copies
         self._capacities = [pack_lengths(each, int(each.max(initial=0)), len(each)) for each in lengths]
         if any(packing.rows is None for packing in self._capacities):
             raise ValueError("graph: the rows of a batch are all equally long; expected one that is shorter")
@@ -80,11 +78,13 @@ class Recording:
 
     @contextmanager
     def warm_up(self) -> Iterator[None]:
-        """Inside, the step runs as it will be captured, so that all it needs is loaded, and its memory is in the pool."""
-        with self.cupy.cuda.using_allocator(self.pool.malloc), self.stream:
+        """Inside, the step runs as it will be captured: all it needs is loaded, and its memory is in the pool."""
+        before = self.cupy.cuda.get_current_stream().record()
+        with self.cupy.cuda.using_allocator(self._pool.malloc), self._stream:
+            self._stream.wait_event(before)
             cublas.handle()
             yield
-        self.stream.synchronize()
+        self._stream.synchronize()
 
     @contextmanager
     def capture(self) -> Iterator[None]:
@@ -92,14 +92,21 @@ class Recording:
         global _current
         if _current is not None:
             raise RuntimeError("graph: another step is being captured")
-        with self.cupy.cuda.using_allocator(self.pool.malloc), self.stream:
-            self.stream.begin_capture()
+        with self.cupy.cuda.using_allocator(self._pool.malloc), self._stream:
+            cublas.handle()
+            self._stream.begin_capture()
             _current = self
             try:
                 yield
+            except BaseException:
+                with suppress(Exception):  # a capture that has gone wrong cannot be ended, and need not be
+                    self._stream.end_capture()
+                raise
             finally:
                 _current = None
-                graph = self.stream.end_capture()
+            graph = self._stream.end_capture()
+        if {number for number, _ in self._indices} != set(range(len(self._capacities))):
+            raise CaptureError("graph: lengths that no layer has asked for; such a layer would keep those of the capture")
         self._graph = graph
 
     def slot(self, values: np.ndarray) -> Slot:
@@ -114,10 +121,11 @@ class Recording:
         return self._last
 
     def constant(self, values: np.ndarray) -> Any:
-        """A copy on the device, made at once."""
-        with self._copies:
+        """A copy on the device, made at once, and not where the graph itself may write: outside of its pool."""
+        elsewhere = self.cupy.get_default_memory_pool().malloc
+        with self.cupy.cuda.using_allocator(elsewhere), self._copies:
             self._constants.append(self.cupy.asarray(values))
-        self._copies.synchronize()
+            self._copies.synchronize()
         return self._constants[-1]
 
     def key(self, seed: int, step: int) -> Any:
@@ -147,8 +155,8 @@ class Recording:
         self._later.append(work)
 
     def refuse(self, what: str) -> None:
-        """Raises NotCapturable."""
-        raise NotCapturable(f"graph: {what} cannot be captured")
+        """Raises CaptureError."""
+        raise CaptureError(f"graph: {what} cannot be captured")
 
     def at_replay(self, work: Callable[[], None]) -> None:
         """Have something done on the host before every replay but the first."""
@@ -176,13 +184,14 @@ class Recording:
         self._replayed = True
 
     def _fitting(self, lengths: np.ndarray, capacity: Packing) -> Packing:
-        packing = ragged_packing(lengths, capacity.num_steps)
-        if len(lengths) != capacity.batch_size or packing.num_tokens > capacity.num_tokens:
+        found = len(lengths), int(lengths.sum()), int(lengths.max(initial=0))
+        room = capacity.batch_size, capacity.num_tokens, capacity.num_steps
+        if found[0] != room[0] or found[1] > room[1] or found[2] > room[2]:
             raise ValueError(
-                f"graph: {len(lengths)} rows of {packing.num_tokens} tokens; expected {capacity.batch_size} rows of at "
-                f"most {capacity.num_tokens}"
+                f"graph: {found[0]} rows of {found[1]} tokens, the longest of {found[2]}; expected {room[0]} rows of at "
+                f"most {room[1]} tokens, none longer than {room[2]}"
             )
-        return packing
+        return ragged_packing(lengths, capacity.num_steps)
 
 
 _current: Recording | None = None
@@ -195,7 +204,7 @@ def current() -> Recording | None:
 
 
 def refuse(what: str) -> None:
-    """Raises NotCapturable under capture."""
+    """Raises CaptureError under capture."""
     if _current is not None:
         _current.refuse(what)
 

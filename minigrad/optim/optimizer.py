@@ -161,8 +161,16 @@ class Optimizer:
             return
         if not self.capturable:
             graph.refuse(f"a step of {self._name}")
-        changed = [param for group in self.param_groups for param in group["params"] if param.grad is not None]
-        graph.at_replay(lambda: [param.changed_in_place() for param in changed])
+        params = [param for group in self.param_groups for param in group["params"] if param.grad is not None]
+        arrays = [param.array for param in params]
+
+        def changed() -> None:
+            for param, array in zip(params, arrays, strict=True):
+                if param.array is not array:
+                    raise RuntimeError("graph: a parameter has been given other memory since the capture")
+                param.changed_in_place()
+
+        graph.at_replay(changed)
 
     def _update_all(self, updates: list[Update], group: dict[str, Any], grad_scale: Any) -> None:
         for update in updates:
@@ -232,6 +240,8 @@ def check_fraction(owner: str, name: str, value: float) -> None:
 def add_slot(state: dict[str, Any], name: str, param: np.ndarray) -> np.ndarray:
     """The array ``state[name]``, zeros of the parameter's shape and dtype at first use."""
     if state.get(name) is None:
+        if (graph := recording()) is not None:  # or every replay would begin with zeros
+            graph.refuse("the first step of an optimiser")
         state[name] = Deferred(np.zeros(param.shape, param.dtype, like=param))
     return state[name].array
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_translations_are_those_of_the_cpu(train, run, tmp_path: Path) -> None:
     for beam_size, n_best in ((1, 1), (3, 2)):
         expected, found = (t.search(SENTENCES, beam_size, n_best=n_best) for t in (here, there))
         assert [[h.ids for h in sentence] for sentence in found] == [[h.ids for h in sentence] for sentence in expected]
-        for one, other in zip(sum(found, []), sum(expected, []), strict=True):
+        for one, other in zip(chain(*found), chain(*expected), strict=True):
             assert (one.log_prob, one.score) == pytest.approx((other.log_prob, other.score), rel=1e-5)
     source = tmp_path / "source.txt"
     source.write_text("".join(f"{sentence}\n" for sentence in SENTENCES))

@@ -37,6 +37,9 @@ class Pool:
     def n_free_blocks(self) -> int:
         return int(self.held > self.used)
 
+    def malloc(self, size: int) -> Any:
+        raise NotImplementedError("the stand-in's pools serve using_allocator")
+
     def _take(self, size: int) -> None:
         self.used += size
         self.held = max(self.held, self.used)
@@ -86,9 +89,6 @@ class MemoryPool(Pool):
         super().__init__()
         self._free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
 
-    def malloc(self, size: int) -> Any:
-        raise NotImplementedError("the stand-in's pools serve using_allocator")
-
     def _lease(self, size: int) -> Memory:
         """The bytes of a block, which comes back when nobody refers to them any more."""
         block = self._free[size].pop() if self._free[size] else self._block(size)
@@ -133,8 +133,8 @@ def allocating(source: MemoryPool | None) -> Iterator[None]:
 def using_allocator(malloc: Callable[[int], Any]) -> Any:
     """`with using_allocator(pool.malloc):` arrays made inside lie in the pool."""
     source = getattr(malloc, "__self__", None)
-    assert isinstance(source, MemoryPool)
-    return allocating(source)
+    assert isinstance(source, Pool)
+    return allocating(source if isinstance(source, MemoryPool) else None)
 
 
 def allocate(shape: Any, dtype: Any, poison: bool = True) -> np.ndarray:
