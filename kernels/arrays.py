@@ -57,9 +57,9 @@ def to_device(x: Any) -> Any:
 
 def like(values: Any, x: Any) -> Any:
     """An array of `values` (an array or numbers) where the array x lies."""
-    if on_device(x):
-        return values if on_device(values) else to_device(values)
-    return np.asarray(to_host(values))
+    if type(x) is np.ndarray:
+        return values if type(values) is np.ndarray else np.asarray(to_host(values))
+    return values if on_device(values) else to_device(values)
 
 
 def as_array(x: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import kernels
-from minigrad.device import resolve, two_devices
+from minigrad.device import resolve, two_devices, use
 from minigrad.function import Context, Function
 from minigrad.grad_mode import is_grad_enabled
 from minigrad.ops.common import as_tensor, normalize_dim, to_dtype, unbroadcast
@@ -28,7 +28,7 @@ def _steps(index: Any, x: Tensor) -> Steps:
     parts = [_plain(part) for part in (index if isinstance(index, tuple) else (index,))]
     if x.is_cuda:
         parts = [kernels.like(part, x.array) if isinstance(part, list | np.ndarray) else part for part in parts]
-    elif any(kernels.on_device(part) for part in parts):
+    elif use.started and any(kernels.on_device(part) for part in parts):
         raise two_devices("getitem: a tensor and its index", x.device, resolve("cuda"))
     is_number = [isinstance(part, int | np.integer) and not isinstance(part, bool | np.bool_) for part in parts]
     if not any(is_number) or not any(map(_is_list, parts)):
