@@ -94,28 +94,28 @@ def forward(
     y, c = (np.empty((N + P, width), dtype, like=h0) for dtype in (np.uint16, np.float32))
     if marked:
         y[N:].fill(NOT_YET)
-    y[:N] = _padded_columns(bf16(places.sort(packing, h0)), width)
-    c[:N] = _padded_columns(places.sort(packing, c0), width)
+    flags = np.empty(how.forward_launch.grid[1], np.uint32, like=h0)
+    places.start_states(packing, h0, c0, H, h_bf16=y, c=c, flags=flags)
     gates = np.empty((P, 4 * width), np.uint16, like=h0)
     weights = _packed(weight_hh, "forward", H, width)
-    flags, where = _flags(how.forward_launch), places.lengths_and_first(packing)
+    where = places.lengths_and_first(packing)
     arguments = weights, input_part, *where, y, gates, c, flags, error_word(), np.int32(N)
     how.forward(how.forward_launch, arguments)
     saved = Cache(x, gates, y, c, packing, weight_ih, weight_hh, bias is not None, how)
-    h_n, c_n = (_cut(places.last_states(packing, states), H) for states in (y, c))
-    return _cut(places.unpack(packing, y[N:]), H), h_n, c_n, saved
+    return _cut(places.unpack(packing, y[N:]), H), *places.end_states(packing, y, c, H), saved
 
 
-def backward(dy: Any, dh: Any, dc: Any, cache: Cache) -> tuple[Any, Any, Any, Any, Any, Any]:
-    """The gradients of `kernels.lstm_backward`; dy (P, H) packed or None, dh and dc (N, H) in sorted order."""
-    packing, width = cache.packing, cache.plan.width
-    (N, H), launch, P = dh.shape, cache.plan.backward_launch, packing.num_tokens
+def backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[Any, Any, Any, Any, Any, Any]:
+    """The gradients of `kernels.lstm_backward`; dy (P, H) packed or None."""
+    packing, width, launch = cache.packing, cache.plan.width, cache.plan.backward_launch
+    N, P, H = packing.batch_size, packing.num_tokens, cache.weight_hh.shape[1]
     dy = None if dy is None else _padded_columns(dy, width)
-    dh, dc = (_padded_columns(gradient, width) for gradient in (dh, dc))
-    dgates = np.empty((P, 4 * width), np.uint16, like=dh)
-    dh0, dc0 = np.empty(dh.shape, np.float32, like=dh), np.empty(dh.shape, np.float32, like=dh)
+    dgates = np.empty((P, 4 * width), np.uint16, like=cache.c)
+    dh, dc, dh0, dc0 = (np.empty((N, width), np.float32, like=dgates) for _ in range(4))
+    flags = np.empty(launch.grid[1], np.uint32, like=dgates)
+    places.start_states(packing, dh_n, dc_n, H, h=dh, c=dc, flags=flags)
     weights = _packed(cache.weight_hh, "backward", H, width)
-    flags, where = _flags(launch), places.lengths_and_first(packing)
+    where = places.lengths_and_first(packing)
     arguments = weights, *where, cache.activated, cache.c, dy, dh, dc, dgates, dh0, dc0, flags, error_word()
     cache.plan.backward(launch, (*arguments, np.int32(N)))
     I = cache.x.shape[1]  # noqa: E741
@@ -125,7 +125,7 @@ def backward(dy: Any, dh: Any, dc: Any, cache: Cache) -> tuple[Any, Any, Any, An
     gemm(dgates, cache.x, dweight_ih, transpose_a=True)
     gemm(dgates, places.previous_states(packing, cache.y), dweight_hh, transpose_a=True)
     dbias = _cut_rows(column_sums(dgates), H) if cache.has_bias else None
-    states = (places.unsort(packing, _cut(gradient, H)) for gradient in (dh0, dc0))
+    states = places.unsorted(packing, dh0, dc0, H)
     dweight_hh = _cut_rows(_cut(dweight_hh, H), H)
     return places.unpack(packing, dx), *states, _cut_rows(dweight_ih, H), dweight_hh, dbias
 
@@ -139,11 +139,6 @@ def _input_part(x: Any, weight_ih: Any, bias: Any, H: int, width: int) -> Any:
         part = rows_of(padded, len(x))
     gemm(x, weight_ih, part, transpose_b=True, accumulate=bias is not None)
     return part
-
-
-def _flags(launch: Launch) -> Any:
-    """A counter for each group, zero."""
-    return current_device().cupy.zeros(launch.grid[1], np.uint32)
 
 
 # Padding of H to the width of a kernel ------------------------------------------------------------------------------
