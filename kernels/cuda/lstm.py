@@ -4,8 +4,8 @@ A step at a time: one product gives the input part of all P tokens; then each st
 matrix, added to its tokens' rows, and one launch for the gates of the rows that are still alive. Backward likewise,
 then one closing product for each of dweight_ih, dweight_hh and dx. This way serves every size, and float32.
 
-With bf16, and H that a kernel exists for, one launch does all steps instead (`kernels.cuda.lstm_persistent`), if the
-device has room for it.
+With bf16, or where TF32 is allowed, one launch does all steps instead (`kernels.cuda.lstm_persistent`), if the device
+has room for it.
 
 float64 is computed by the oracle on the device's arrays.
 """
@@ -198,7 +198,7 @@ def lstm_forward(
         return reference.lstm_forward(x, h0, c0, weight_ih, weight_hh, bias, lengths, bf16)
     packing = packing_of(x, lengths, len(h0))
     tokens = places.pack(packing, x)
-    plan = lstm_persistent.plan(packing, h0.shape[1]) if bf16 else None
+    plan = lstm_persistent.plan(packing, h0.shape[1], bf16)
     if plan is not None:
         return lstm_persistent.forward(tokens, h0, c0, weight_ih, weight_hh, bias, packing, plan)
     run = _start(tokens, h0, c0, weight_ih, weight_hh, bias, packing, bf16)
@@ -211,7 +211,7 @@ def lstm_states(x: Any, h0: Any, c0: Any, weights: Any, lengths: np.ndarray | No
     if x.dtype != np.float32:
         return reference.lstm_states(x, h0, c0, weights, lengths)
     packing = packing_of(x, lengths, len(h0))
-    plan = lstm_persistent.plan(packing, h0.shape[1]) if weights.bf16 else None
+    plan = lstm_persistent.plan(packing, h0.shape[1], weights.bf16)
     if plan is not None:
         weight_ih, weight_hh, bias, _ = weights
         tokens = places.pack(packing, x)

@@ -162,14 +162,15 @@ def _in_float32(x: Any) -> Any:
     return x if x.dtype == np.float32 else float32(x)
 
 
-def lengths_and_first(packing: Packing) -> tuple[Any, Any]:
-    """lengths (N,) of the sorted rows, and first (T + 1,), the row of each step's first token; int32 on the device."""
+def lengths_and_first(packing: Packing, shift: int = 0) -> tuple[Any, Any]:
+    """lengths (N,) of the sorted rows, and first (T + 1,), the row of each step's first token plus `shift`; int32 on
+    the device."""
 
     def make() -> tuple[Any, Any]:
         starts, sizes = packing.steps[:, 1] - packing.batch_size, packing.steps[:, 2]
         lengths = (np.arange(packing.batch_size)[:, None] < sizes).sum(axis=1)
-        first = np.append(starts, packing.num_tokens)
+        first = np.append(starts, packing.num_tokens) + shift
         cupy = current_device().cupy
         return cupy.asarray(lengths.astype(np.int32)), cupy.asarray(first.astype(np.int32))
 
-    return _once(("lengths", packing.batch_size, packing.steps.tobytes()), make)
+    return _once(("lengths", packing.batch_size, packing.steps.tobytes(), shift), make)
