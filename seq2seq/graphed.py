@@ -2,8 +2,8 @@
 
 A graph is made for a number of sentences and of words; a batch with fewer words runs in it too. So numbers of words are
 rounded up to multiples of a bucket, and each bucket gets a graph. What a graph cannot hold is done launch by launch:
-own words fed back to the decoder, layers that take a step at a time, a batch without padding, and the first step of
-all, which makes the optimiser's moments. Which batches these are does not depend on where a run was resumed.
+own words fed back to the decoder, layers that take a step at a time, a batch of one sentence, and the first step of all,
+which makes the optimiser's moments. Which batches these are does not depend on where a run was resumed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class GraphedTraining:
     def __init__(self, model: Seq2Seq, optimizer: optim.Adam, config: Config, train: EncodedSplit) -> None:
         self._model, self._optimizer, self._config = model, optimizer, config
         longest = (int(side.lengths.max(initial=0)) for side in (train.src, train.trg))
-        self._longest = next(longest) + 2, next(longest) + 1  # <sos> and <eos>; <eos>
+        # <sos> and <eos>; <eos>. And one more, so that a graph's rows are never all equally long.
+        self._longest = next(longest) + 2 + 1, next(longest) + 1 + 1
         self._steps: dict[Bucket, _CapturedStep] = {}
         self._usable = config.teacher_forcing_ratio == 1.0 and config.precision in ("bf16", "tf32")
 
@@ -62,13 +63,13 @@ class GraphedTraining:
     def _bucket(self, batch: Batch) -> Bucket | None:
         """Where the batch belongs; None where no graph will do."""
         pairs = len(batch.src_lengths)
+        if not self._usable or pairs < 2:
+            return None
         words = []
         for lengths, longest in zip((batch.src_lengths, batch.trg_lengths), self._longest, strict=True):
             needed = max(-(-int(lengths.sum()) // BUCKET) * BUCKET, longest + pairs)
             words.append(min(needed, pairs * longest - 1))
-            if lengths.sum() > words[-1]:
-                return None
-        return Bucket(pairs, *words) if self._usable and pairs > 1 else None
+        return Bucket(pairs, *words)
 
     def _capture(self, bucket: Bucket) -> None:
         beside = next((step.graph for step in self._steps.values()), None)

@@ -67,7 +67,12 @@ class Recording:
         rows = sum(packing.batch_size * (2 + packing.num_steps // 8) for packing in self._capacities)
         tokens = sum(packing.num_tokens for packing in self._capacities)
         room = NUMBERS_BYTES + rows * BYTES_PER_ROW + tokens * BYTES_PER_TOKEN
-        self._host, self._device, self._used = np.zeros(room, np.uint8), self.cupy.zeros(room, np.uint8), 0
+        self._host, self._device = np.zeros(room, np.uint8), self.cupy.zeros(room, np.uint8)
+        self._forget()
+
+    def _forget(self) -> None:
+        """What a capture leaves behind."""
+        self._used = 0  # bytes of places
         self._indices: dict[tuple[int, Compute], tuple[Slot, ...]] = {}
         self._key: Slot | None = None
         self._last: Slot | None = None
@@ -92,6 +97,7 @@ class Recording:
         global _current
         if _current is not None:
             raise RuntimeError("graph: another step is being captured")
+        self._forget()
         with self.cupy.cuda.using_allocator(self._pool.malloc), self._stream:
             cublas.handle()
             self._stream.begin_capture()
@@ -106,7 +112,7 @@ class Recording:
                 _current = None
             graph = self._stream.end_capture()
         if {number for number, _ in self._indices} != set(range(len(self._capacities))):
-            raise CaptureError("graph: lengths that no layer has asked for; such a layer would keep those of the capture")
+            raise CaptureError("graph: lengths that no layer has asked for: it would keep those of the capture")
         self._graph = graph
 
     def slot(self, values: np.ndarray) -> Slot:
@@ -187,9 +193,9 @@ class Recording:
         found = len(lengths), int(lengths.sum()), int(lengths.max(initial=0))
         room = capacity.batch_size, capacity.num_tokens, capacity.num_steps
         if found[0] != room[0] or found[1] > room[1] or found[2] > room[2]:
+            given = f"{found[0]} rows of {found[1]} tokens, the longest of {found[2]}"
             raise ValueError(
-                f"graph: {found[0]} rows of {found[1]} tokens, the longest of {found[2]}; expected {room[0]} rows of at "
-                f"most {room[1]} tokens, none longer than {room[2]}"
+                f"graph: {given}; expected {room[0]} rows of at most {room[1]} tokens, none longer than {room[2]}"
             )
         return ragged_packing(lengths, capacity.num_steps)
 

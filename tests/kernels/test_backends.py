@@ -19,8 +19,8 @@ CPU_ONLY = {  # how, not what
     "jit.py", "activations.py", "tiles.py", "panels.py", "gemm.py", "sums.py", "product.py", "ranking.py", "chunks.py",
     "team.py",
 }  # fmt: skip
-CUDA_ONLY = {
-    "arrays.py", "compiler.py", "cublas.py", "geometry.py", "graphs.py", "launcher.py", "lstm_persistent.py", "pack.py",
+CUDA_ONLY = {"capture.py",
+    "arrays.py", "capture.py", "compiler.py", "cublas.py", "geometry.py", "graphs.py", "launcher.py", "lstm_persistent.py", "pack.py",
     "places.py", "ranking.py", "sorting.py", "tensors.py",
 }  # fmt: skip
 CPU_SOURCES = sorted(Path(cpu.__file__).parent.glob("*.py"))

@@ -179,7 +179,7 @@ def test_lengths_without_room() -> None:
     step.eager(0, BATCHES[0])
     graph = step.capture()
     for lengths in ([6, 6, 6, 6], [1, 1, 1], [7, 1, 1, 1]):
-        with pytest.raises(ValueError, match="^graph: "):
+        with pytest.raises(ValueError, match=r"^graph: "):
             graph.replay([np.array(lengths)])
     with pytest.raises(ValueError, match="equally long"):
         cuda.CUDAGraph([np.array([2, 2])])
