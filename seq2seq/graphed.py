@@ -2,8 +2,8 @@
 
 A graph is made for a number of sentences and of words; a batch with fewer words runs in it too. So numbers of words are
 rounded up to multiples of a bucket, and each bucket gets a graph. What a graph cannot hold is done launch by launch:
-own words fed back to the decoder, layers that take a step at a time, a batch of one sentence, and the first step of all,
-which makes the optimiser's moments. Which batches these are does not depend on where a run was resumed.
+own words fed back to the decoder, layers that take a step at a time, a batch of one sentence, and the first step of
+all, which makes the optimiser's moments. Which batches these are does not depend on where a run was resumed.
 """
 
 from __future__ import annotations

@@ -83,13 +83,18 @@ class Recording:
 
     @contextmanager
     def warm_up(self) -> Iterator[None]:
-        """Inside, the step runs as it will be captured: all it needs is loaded, and its memory is in the pool."""
+        """Inside, the step runs as it will be captured, so that what it loads and keeps is there.
+
+        That must not lie in the graph's pool, where any other graph of the same pool might write: hence the pool that
+        everybody uses. What the step itself took from it is given back to the device, the graph will need as much.
+        """
         before = self.cupy.cuda.get_current_stream().record()
-        with self.cupy.cuda.using_allocator(self._pool.malloc), self._stream:
+        with self._stream:
             self._stream.wait_event(before)
             cublas.handle()
             yield
         self._stream.synchronize()
+        self.cupy.get_default_memory_pool().free_all_blocks()
 
     @contextmanager
     def capture(self) -> Iterator[None]:
@@ -98,8 +103,9 @@ class Recording:
         if _current is not None:
             raise RuntimeError("graph: another step is being captured")
         self._forget()
-        with self.cupy.cuda.using_allocator(self._pool.malloc), self._stream:
+        with self._stream:
             cublas.handle()
+        with self.cupy.cuda.using_allocator(self._pool.malloc), self._stream:
             self._stream.begin_capture()
             _current = self
             try:

@@ -19,9 +19,9 @@ CPU_ONLY = {  # how, not what
     "jit.py", "activations.py", "tiles.py", "panels.py", "gemm.py", "sums.py", "product.py", "ranking.py", "chunks.py",
     "team.py",
 }  # fmt: skip
-CUDA_ONLY = {"capture.py",
-    "arrays.py", "capture.py", "compiler.py", "cublas.py", "geometry.py", "graphs.py", "launcher.py", "lstm_persistent.py", "pack.py",
-    "places.py", "ranking.py", "sorting.py", "tensors.py",
+CUDA_ONLY = {
+    "arrays.py", "capture.py", "compiler.py", "cublas.py", "geometry.py", "graphs.py", "launcher.py",
+    "lstm_persistent.py", "pack.py", "places.py", "ranking.py", "sorting.py", "tensors.py",
 }  # fmt: skip
 CPU_SOURCES = sorted(Path(cpu.__file__).parent.glob("*.py"))
 
