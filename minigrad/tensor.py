@@ -185,7 +185,7 @@ class Tensor:
 
     @property
     def is_cuda(self) -> bool:
-        return kernels.on_device(self.array)
+        return use.started and kernels.on_device(self.array)
 
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]

@@ -109,6 +109,11 @@ def gates(N: int, H: int) -> Launch:
     return Launch((blocks_of(N * H, 256),), (256,))
 
 
+def states(N: int, width: int) -> Launch:
+    """start_states of N rows of `width` units, end_states of N rows of H."""
+    return Launch((blocks_of(N * width, 256),), (256,))
+
+
 def elements(size: int) -> Launch:
     """`size` elements, four per thread: sgd_step, rmsprop_step, adam_step, random_bits and those of convert.cu."""
     return Launch((blocks_of(size, 1024),), (256,))
