@@ -122,6 +122,11 @@ def elements(size: int) -> Launch:
 random_bits = convert = elements
 
 
+def row_blocks(R: int, C: int) -> Launch:
+    """R rows of C elements: gather_rows, fill_rows."""
+    return Launch((max(1, R), blocks_of(C, 1024)), (256,))
+
+
 def rows(R: int) -> Launch:
     """R rows of a table, at least one: adam_rows_step, adam_replay, sgd_rows_step."""
     return Launch((R,), (128,))
@@ -208,9 +213,19 @@ def embedding_sum(R: int) -> Launch:
     return Launch((R,), (256,))
 
 
-def column_sums(C: int) -> Launch:
+def column_slices(M: int, C: int) -> int:
+    """Into how many slices column_sums cuts M rows of C columns: enough blocks for a GPU, 64 rows or more each."""
+    return max(1, min(M // 64, 1024 // blocks_of(C, 32)))
+
+
+def column_sums(C: int, slices: int = 1) -> Launch:
+    """C columns, rows in slices."""
+    return Launch((blocks_of(C, 32), slices), (256,), 8 * 32 * FLOAT)
+
+
+def column_sums_join(C: int) -> Launch:
     """C columns."""
-    return Launch((blocks_of(C, 32),), (256,), 8 * 32 * FLOAT)
+    return Launch((blocks_of(C, 256),), (256,))
 
 
 def decoder_start(N: int, L: int) -> Launch:
