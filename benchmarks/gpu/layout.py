@@ -1,0 +1,132 @@
+"""What the kernels believe of the hardware: fragments of the tensor cores, shuffles, flags, rounding, functions.
+
+    python -m gpu.layout OUT
+
+The small kernels of tests/cuda_sim/selftest.cu, which the simulator passes, asked of the device. Where the layout of a
+fragment is not the one that was believed, the row says where the elements that came out belong.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cupy
+import numpy as np
+from kernels.cuda import launcher
+from kernels.cuda.geometry import Launch
+from kernels.cuda.pack import bf16_bits, bf16_values, pack_tile
+
+from gpu import part, sources
+
+WARP, BLOCKS = Launch((1,), (32,)), 7
+GRID_TOTAL = re.compile(r"// sum\[b\] =.*?\n}\n", re.DOTALL)  # the kernel that needs a CUDA toolkit's headers
+
+
+class Checks:
+    """Each method launches one kernel and returns what is wrong, "" if nothing."""
+
+    def __init__(self, kernels: Any, grid: bool) -> None:
+        self.kernels, self.grid = kernels, grid
+        self.rng = np.random.default_rng(0)
+
+    def tensor_core(self) -> str:
+        """mma m16n8k16 in bfloat16, ldmatrix, cp.async: random tiles."""
+        a, b = self.rng.standard_normal((2, 16, 16)).astype(np.float32)
+        found = self._tile(a, b)
+        right = bf16_values(bf16_bits(a)) @ bf16_values(bf16_bits(b)).T
+        error = np.linalg.norm(found - right) / np.linalg.norm(right)
+        return "" if error < 1e-6 else f"relative error {error:.2g}"
+
+    def tensor_core_by_element(self) -> str:
+        """The same, one row at a time against the identity, so that a wrong layout shows where an element has gone."""
+        wrong = []
+        for row in range(16):
+            a = np.zeros((16, 16), np.float32)
+            a[row] = np.arange(1, 17)
+            found = self._tile(a, np.eye(16, dtype=np.float32))
+            if not np.array_equal(found, a):
+                wrong.append(f"row {row} came out at {np.argwhere(found).tolist()[:4]}")
+        return "; ".join(wrong[:4])
+
+    def _tile(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """a b^T by one warp."""
+        d = cupy.full((16, 16), np.nan, np.float32)
+        tiles = cupy.asarray(pack_tile(a)), cupy.asarray(bf16_bits(b))
+        self.kernels.one_tile(Launch((1,), (32,), 16 * 24 * 2), (*tiles, d))
+        return cupy.asnumpy(d)
+
+    def shuffles(self) -> str:
+        x, lanes = self.rng.standard_normal(32).astype(np.float32), np.arange(32)
+        xored, up = cupy.empty(32, np.float32), cupy.empty(32, np.int32)
+        self.kernels.shuffles(WARP, (cupy.asarray(x), xored, up, np.int32(5), np.int32(3)))
+        right = np.array_equal(cupy.asnumpy(xored), x[lanes ^ 5])
+        right &= np.array_equal(cupy.asnumpy(up), np.where(lanes < 3, lanes, lanes - 3))
+        return "" if right else "a lane has another's value"
+
+    def blocks_that_wait(self) -> str:
+        """A ring of blocks: by flag and by marked data."""
+        data, error = cupy.full((BLOCKS, 4), 0xFFFFFFFF, np.uint32), cupy.zeros(1, np.uint32)
+        data[0] = cupy.asarray(np.uint32([100, 0, 0, 0]))
+        self.kernels.ring(Launch((BLOCKS,), (32,), 0, True), (cupy.zeros(1, np.uint32), data, error))
+        if int(cupy.asnumpy(error)[0]):
+            return "a block waited in vain"
+        found = cupy.asnumpy(data)[:, 0]
+        return "" if np.array_equal(found, 100 + np.arange(BLOCKS)) else f"the ring is {found.tolist()}"
+
+    def barrier_of_the_grid(self) -> str:
+        if not self.grid:
+            return "not asked: NVRTC found no cooperative_groups.h"
+        values = np.arange(BLOCKS, dtype=np.int32) ** 2
+        scratch, total = cupy.empty(BLOCKS, np.int32), cupy.empty(BLOCKS, np.int32)
+        self.kernels.grid_total(Launch((BLOCKS,), (32,), 0, True), (cupy.asarray(values), scratch, total))
+        return "" if (cupy.asnumpy(total) == values.sum()).all() else f"totals {cupy.asnumpy(total).tolist()}"
+
+    def rounding_and_functions(self) -> str:
+        """bf16 to nearest even; sigmoid, tanh and exp with the hardware's approximations."""
+        special = np.float32([0, -0.0, 1, np.inf, -np.inf, np.nan, 3.4e38, 1.00390625, 1.01171875, 100, -100, 80, -80])
+        x = np.concatenate([special, (self.rng.standard_normal(4000) * 8).astype(np.float32)])
+        rounded, *out = cupy.empty(len(x), np.uint16), *(cupy.empty(len(x), np.float32) for _ in range(3))
+        launch = Launch((-(-len(x) // 32),), (32,))
+        self.kernels.functions(launch, (cupy.asarray(x), rounded, *out, np.int32(len(x))))
+        wrong = [] if np.array_equal(cupy.asnumpy(rounded), bf16_bits(x)) else ["to_bf16 rounds otherwise"]
+        with np.errstate(all="ignore"):
+            wide = x.astype(np.float64)
+            right = {"sigmoid": 1 / (1 + np.exp(-wide)), "tanh": np.tanh(wide), "exp": np.exp(wide)}
+            for (name, want), got in zip(right.items(), out, strict=True):
+                if not np.allclose(cupy.asnumpy(got), want.astype(np.float32), 1e-5, 2e-7, equal_nan=True):
+                    worst = np.nanmax(np.abs(cupy.asnumpy(got)[len(special) :] - want[len(special) :]))
+                    wrong.append(f"{name} is off by {worst:.2g} at worst")
+        return "; ".join(wrong)
+
+
+def checks(folder: Path) -> Checks:
+    """With the whole self-test, or without the barrier of the grid where that does not compile."""
+    source = sources.SIMULATOR_FOLDER / "selftest.cu"
+    try:
+        kernels = sources.load(source)
+        kernels.load(False)
+        return Checks(kernels, True)
+    except Exception as error:
+        print(f"the self-test without grid_total: {part.one_line(error)}", flush=True)
+    text = sources.GRID_SYNC.sub("", GRID_TOTAL.sub("", source.read_text(encoding="utf-8")))
+    copy = folder / "selftest.cu"
+    copy.write_text(text, encoding="utf-8")
+    return Checks(sources.load(copy), False)
+
+
+def main(figures: part.Part) -> None:
+    """One row per check."""
+    asked = checks(figures.out)
+    for name in (name for name in vars(Checks) if not name.startswith("_")):
+        check: Callable[[], str] = getattr(asked, name)
+        row = figures.attempt({"what": name.replace("_", " ")}, lambda check=check: {"wrong": check()})
+        print(f"{row['what']:30} {row.get('error') or row['wrong'] or 'as believed'}", flush=True)
+    launcher.check()
+
+
+if __name__ == "__main__":
+    sys.exit(part.run("layout", __doc__, main))

@@ -1,0 +1,183 @@
+"""`nn.LSTM` against PyTorch's, which is cuDNN's: values first, then forward, and forward with backward, in turn.
+
+    python -m gpu.lstm OUT
+
+A row is a precision, layers, H (also the input's size), N and T, with all sequences of length T or with lengths spread
+from T down to T / 4 (packed). Both are compared with the same layer in float64: outputs, states and all gradients, by
+the relative error of the whole array. A row of ours beyond its tolerance is marked wrong and not timed.
+
+PyTorch gets what it does best: weights and inputs of the row's type, gradients of that type, and beside the plain calls
+a CUDA graph of them. Ours keeps float32 weights, inputs and gradients in every precision, so its conversions count.
+Against float16 it runs bfloat16.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpu import device, part, timing
+from gpu.layers import Inputs, Layer, Networks
+from gpu.timing import OURS, Call
+
+PRECISIONS = ("bf16", "tf32", "fp32", "fp16")
+LAYERS, HIDDEN, BATCHES, STEPS = (1, 2, 4), (256, 512, 768, 1000, 1024), (1, 8, 16, 64, 128, 256), (25, 50)
+
+# Relative errors of outputs and of gradients. float32 sums of up to a thousand terms through up to 50 steps and 4
+# layers; tf32 rounds operands to 11 bits, bfloat16 to 8, and a recurrence hands errors on.
+TOLERANCE = {"fp32": (1e-4, 1e-3), "tf32": (5e-3, 2e-2), "bf16": (4e-2, 1e-1), "fp16": (4e-2, 1e-1)}
+
+
+class Case(NamedTuple):
+    """A row of the grid."""
+
+    precision: str
+    layers: int
+    H: int
+    N: int
+    T: int
+    ragged: bool
+
+
+def grid() -> list[Case]:
+    """All cases: those that the goals speak of first, the rest shuffled, in runs of one size of network."""
+    first = [
+        *(Case(p, layers, 512, 128, T, False) for p in PRECISIONS[:3] for layers in (2, 1) for T in (25, 50)),
+        *(Case(p, 2, 512, 128, 50, True) for p in PRECISIONS[:3]),
+        *(Case("fp16", 1, H, 128, T, False) for H in (512, 768, 1024, 256) for T in (25, 50)),
+        *(Case(p, layers, 1024, 128, 25, False) for p in ("bf16", "tf32") for layers in (1, 2, 4)),
+        *(Case("bf16", 4, 1000, 128, 25, ragged) for ragged in (False, True)),
+        *(Case(p, layers, 512, N, 25, False) for p in ("bf16", "fp32") for N in (1, 8) for layers in (1, 2)),
+    ]
+    rest = [
+        Case(p, layers, H, N, T, ragged)
+        for layers in LAYERS for H in HIDDEN for ragged in (False, True) for p in PRECISIONS for N in BATCHES
+        for T in STEPS
+    ]  # fmt: skip
+    rest = [case for case in rest if case not in set(first)]
+    order = np.random.default_rng(0).permutation(len(rest))
+    blocks = [sorted(order[k : k + 120], key=lambda i: (rest[i].H, rest[i].layers)) for k in range(0, len(rest), 120)]
+    return first + [rest[i] for block in blocks for i in block]
+
+
+def small_grid() -> list[Case]:
+    """For a test: one precision with packed sequences, and the others."""
+    return [Case(p, 1 + (p == "fp32"), 64, 3, 3, p == "bf16") for p in PRECISIONS]
+
+
+def measure(case: Case, networks: Networks, rounds: int) -> dict[str, Any]:
+    """Errors of both; times of forward and of forward with backward unless ours is wrong."""
+    inputs = Inputs(case.T, case.N, case.H, case.ragged)
+    ours = networks.ours(case.precision, inputs)
+    peer = networks.peer(case.precision, inputs)
+    right = networks.reference(inputs).results()
+    found: dict[str, Any] = {"errors": {OURS: worst(ours.results(), right)}}
+    if peer is not None:
+        found["errors"]["pytorch"] = worst(peer.results(), right)
+    del right
+    if not accepted(found["errors"][OURS], TOLERANCE[case.precision]):
+        return {**found, "wrong": True}
+    for key, backward in (("forward", False), ("forward+backward", True)):
+        with contestants(ours, peer, backward, found) as calls:
+            found[key] = timing.race(calls, rounds)
+    return found
+
+
+@contextlib.contextmanager
+def contestants(
+    ours: Layer, peer: Layer | None, backward: bool, found: dict[str, Any]
+) -> Iterator[dict[str, Call]]:
+    """Ours, PyTorch's, and PyTorch's in a graph where it can be captured."""
+    calls = {OURS: Call(ours.step(backward))}
+    if peer is not None:
+        calls["pytorch"] = Call(peer.step(backward), "peer")
+        try:
+            calls["pytorch-graph"] = Call(graphed(peer.step(backward)), "peer")
+        except Exception as error:
+            found["no graph"] = part.one_line(error)
+    yield calls
+
+
+def graphed(function: Callable[[], Any]) -> Callable[[], Any]:
+    """Replays what one call does on the device."""
+    torch = device.torch()
+    if device.SIMULATED:
+        raise NotImplementedError("no graph without a GPU")
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            function()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function()
+    return lambda: graph.replay()
+
+
+def worst(found: dict[str, Any], right: dict[str, Any]) -> dict[str, float]:
+    """The largest relative error among outputs and states, and among gradients; NaN stays."""
+    errors: dict[str, list[float]] = {"outputs": [], "gradients": []}
+    for name, want in right.items():
+        apart = float((((found[name] - want) ** 2).sum() / (want**2).sum()) ** 0.5)
+        errors["gradients" if name.startswith("d") else "outputs"].append(apart)
+    return {kind: float(np.max(values)) for kind, values in errors.items()}
+
+
+def accepted(errors: dict[str, float], tolerance: tuple[float, float]) -> bool:
+    """False for NaN, too."""
+    return errors["outputs"] <= tolerance[0] and errors["gradients"] <= tolerance[1]
+
+
+def algorithms(figures: part.Part, networks: Networks) -> None:
+    """Once per precision: which kernels ran, which shows the algorithm that cuDNN has chosen."""
+    H, N, T = (64, 3, 3) if figures.small else (512, 128, 25)
+    found = figures.result.setdefault("kernels", [])
+    for precision, ragged in [*((p, False) for p in PRECISIONS), ("bf16", True)]:
+        inputs = Inputs(T, N, H, ragged)
+        for who, layer in ((OURS, networks.ours(precision, inputs)), ("pytorch", networks.peer(precision, inputs))):
+            if layer is None:
+                continue
+            title = {"who": who, "precision": precision, "layers": 1, "H": H, "N": N, "T": T, "ragged": ragged}
+            try:
+                found.append({**title, "kernels": timing.profile(layer.step(True))})
+            except Exception as error:
+                found.append({**title, "error": part.one_line(error)})
+    figures.save()
+
+
+def main(figures: part.Part) -> None:
+    """The grid, as far as time allows."""
+    if reason := device.why_no_torch():
+        figures.note(f"nothing to compare with: {reason}")
+    cases = small_grid() if figures.small else grid()
+    networks = Networks(1, 0)
+    for number, case in enumerate(figures.each("cases", cases)):
+        if (networks.layers, networks.H) != (case.layers, case.H):
+            networks = Networks(case.layers, case.H)
+            device.free_memory()
+        row = figures.attempt(case._asdict(), lambda c=case, n=networks: measure(c, n, 5))
+        show(row)
+        if number == 16 or number == len(cases) - 1:  # after the rows that matter most
+            algorithms(figures, Networks(1, 64 if figures.small else 512))
+
+
+def show(row: dict[str, Any]) -> None:
+    """A line of the log."""
+    title = "{precision:4} {layers} layers H={H:<4} N={N:<3} T={T}".format(**row) + (" ragged" if row["ragged"] else "")
+    if "error" in row or "wrong" in row:
+        print(f"{title:42} {row.get('error') or 'WRONG: {}'.format(row['errors'])}", flush=True)
+        return
+    cells = []
+    for key in ("forward", "forward+backward"):
+        ratios = ", ".join(f"{name} {ratio['median']:.2f}x" for name, ratio in row[key]["ratios"].items())
+        cells.append(f"{key} {row[key]['us'][OURS]['median']:.0f} us ({ratios})")
+    print(f"{title:42} {'; '.join(cells)}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(part.run("lstm", __doc__, main))

@@ -1,0 +1,254 @@
+"""Tables in Markdown from the parts' figures, with the goals beside them.
+
+    python -m gpu.report OUT          writes OUT/report.md and prints it
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from gpu import floors
+
+PARTS = (
+    "environment", "layout", "lstm", "training_step", "ceilings", "decoding", "ablations", "device_tests",
+)  # fmt: skip
+BOTH, OURS = "forward+backward", "minigrad"
+
+Results = dict[str, dict[str, Any]]
+Line = Sequence[str]
+
+
+def read(folder: Path) -> Results:
+    """What the parts have left."""
+    paths = {name: folder / f"{name}.json" for name in PARTS}
+    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
+
+
+def rows(results: Results, part: str) -> list[dict[str, Any]]:
+    """The rows of a part that were measured."""
+    return [row for row in results.get(part, {}).get("rows", []) if "error" not in row and "wrong" not in row]
+
+
+def table(head: Line, lines: Sequence[Line]) -> str:
+    every = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in every)
+
+
+# --- goals ----------------------------------------------------------------------------------------------------------
+def of_lstm(chosen: Callable[[dict[str, Any]], bool], peer: str = "pytorch") -> Callable[[Results], list[float]]:
+    """Ratios of forward and backward, of the rows that are chosen."""
+
+    def ratios(results: Results) -> list[float]:
+        found = [row for row in rows(results, "lstm") if chosen(row) and peer in row[BOTH]["ratios"]]
+        return [row[BOTH]["ratios"][peer]["median"] for row in found]
+
+    return ratios
+
+
+def of_training(model: str, peers: Sequence[str]) -> Callable[[Results], list[float]]:
+    """Ratios of whole steps with the right word always given."""
+
+    def ratios(results: Results) -> list[float]:
+        found = [row for row in rows(results, "training_step") if row["model"] == model and "ratios" in row]
+        return [row["ratios"][p]["median"] for row in found if row["forcing"] == 1 for p in peers if p in row["ratios"]]
+
+    return ratios
+
+
+def of_floors(results: Results) -> list[float]:
+    """Floor over time, so that more is better here too: LSTM rows of 128 sentences in bfloat16, and whole steps."""
+    known = floors.rates(results.get("ceilings"))
+    lstm = [row for row in rows(results, "lstm") if row["N"] == 128 and row["precision"] == "bf16"]
+    found = [floors.lstm(row, known) / row[BOTH]["us"][OURS]["median"] for row in lstm]
+    steps = [row for row in rows(results, "training_step") if "us" in row and row["precision"] == "bf16"]
+    steps = [row for row in steps if row["forcing"] == 1]
+    return found + [floors.training_step(row, known) / row["us"][OURS]["median"] for row in steps]
+
+
+def cudnn_standard(H: int) -> Callable[[dict[str, Any]], bool]:
+    """Rows of 128 sentences that are stacked, bfloat16 or of unequal lengths."""
+
+    def chosen(row: dict[str, Any]) -> bool:
+        general = row["layers"] > 1 or row["precision"] == "bf16" or row["ragged"]
+        return row["H"] == H and row["N"] == 128 and general
+
+    return chosen
+
+
+def persistent_window(row: dict[str, Any]) -> bool:
+    """Where PyTorch chooses cuDNN's persistent algorithm."""
+    inside = row["H"] % 128 == 0 and row["N"] % 8 == 0 and row["N"] <= 128
+    return row["precision"] == "fp16" and row["layers"] == 1 and inside and not row["ragged"]
+
+
+WHOLE = ("pytorch", "pytorch-packed")
+GOALS: list[tuple[str, float, Callable[[Results], list[float]]]] = [
+    ("nn.LSTM, stacked or bf16 or variable lengths, H=512 N=128, against cuDNN", 2.0, of_lstm(cudnn_standard(512))),
+    ("the same at H=1024", 1.3, of_lstm(cudnn_standard(1024))),
+    ("one layer in cuDNN's persistent window (float16; ours bfloat16)", 1.0, of_lstm(persistent_window)),
+    ("nn.LSTM, N <= 8", 3.0, of_lstm(lambda row: row["N"] <= 8)),
+    ("training step, tutorials' model, against whole sequences", 2.0, of_training("tutorials", WHOLE)),
+    ("the same, against one call per step", 10.0, of_training("tutorials", ("pytorch-loop",))),
+    ("training step, paper's model, against whole sequences", 1.4, of_training("paper", WHOLE)),
+    ("share of the practical floor, bf16, N=128", 0.5, of_floors),
+]
+
+
+def goals(results: Results) -> Iterator[str]:
+    """The goals, and the range of what was found for each."""
+    lines = []
+    for what, goal, ratios in GOALS:
+        found = sorted(ratios(results))
+        if not found:
+            lines.append((what, f"{goal:g}", "not measured", "", ""))
+            continue
+        met = sum(ratio >= goal for ratio in found)
+        middle = found[len(found) // 2]
+        lines.append((what, f"{goal:g}", f"{found[0]:.2f} to {found[-1]:.2f}", f"{middle:.2f}", f"{met} of {len(found)}"))
+    yield "## Goals\n\nTime of the other over ours, forward and backward, PyTorch's plain calls; above the goal is good."
+    yield table(("what", "goal", "found", "middle", "rows that meet it"), lines)
+
+
+# --- parts ----------------------------------------------------------------------------------------------------------
+def us(figures: dict[str, float]) -> str:
+    """Median and middle half."""
+    return f"{figures['median']:.4g} ({figures['low']:.4g} to {figures['high']:.4g})"
+
+
+def ratio_cells(race: dict[str, Any], peers: Sequence[str]) -> list[str]:
+    return [f"{race['ratios'][p]['median']:.2f}" if p in race.get("ratios", {}) else "-" for p in peers]
+
+
+def of_part_environment(results: Results) -> Iterator[str]:
+    for row in rows(results, "environment"):
+        yield f"- {row['what']}: " + ", ".join(f"{key} {value}" for key, value in row.items() if key != "what")
+
+
+def of_part_layout(results: Results) -> Iterator[str]:
+    found = results["layout"]["rows"]
+    yield table(("belief", "device"), [(r["what"], r.get("error") or r.get("wrong") or "as believed") for r in found])
+
+
+def of_part_lstm(results: Results) -> Iterator[str]:
+    known, peers = floors.rates(results.get("ceilings")), ("pytorch", "pytorch-graph")
+    lines = []
+    for row in results["lstm"]["rows"]:
+        title = [row["precision"], *(str(row[key]) for key in ("layers", "H", "N", "T")), "yes" if row["ragged"] else ""]
+        if "error" in row or "wrong" in row:
+            lines.append([*title, row.get("error") or f"WRONG {row['errors'][OURS]}", *[""] * 6])
+            continue
+        forward, both = row["forward"], row[BOTH]
+        share = floors.lstm(row, known) / both["us"][OURS]["median"]
+        lines.append(
+            [*title, us(forward["us"][OURS]), *ratio_cells(forward, peers), us(both["us"][OURS]),
+             *ratio_cells(both, peers), f"{share:.2f}"]
+        )  # fmt: skip
+    yield "Microseconds of ours; time of PyTorch, and of PyTorch in a CUDA graph, over ours; share of the floor."
+    head = ["type", "layers", "H", "N", "T", "ragged", "forward", "/ PyTorch", "/ graph", "both", "/ PyTorch"]
+    yield table([*head, "/ graph", "floor"], lines)
+    for found in results["lstm"].get("kernels", []):
+        names = ", ".join(f"{k['name']} x{k['launches']} {k['us']:.0f} us" for k in found.get("kernels", [])[:6])
+        title = f"{found['who']}, {found['precision']}{', ragged' if found['ragged'] else ''}"
+        yield f"- kernels of one step, {title}: {found.get('error') or names or 'not recorded'}"
+
+
+def of_part_training_step(results: Results) -> Iterator[str]:
+    known, peers = floors.rates(results.get("ceilings")), ("pytorch", "pytorch-packed", "pytorch-loop")
+    lines = []
+    for row in results["training_step"]["rows"]:
+        title = [row["model"], row.get("precision", ""), str(row["forcing"])]
+        if "us" not in row:
+            text = row.get("error") or ("WRONG" if "wrong" in row else f"apart {row.get('apart')}")
+            lines.append([*title, text, *[""] * 6])
+            continue
+        share = floors.training_step(row, known) / row["us"][OURS]["median"]
+        memory = ", ".join(f"{name} {size:.0f}" for name, size in row["memory_mb"].items())
+        lines.append(
+            [*title, us(row["us"][OURS]), f"{row['wall_us'][OURS]['median']:.4g}", *ratio_cells(row, peers),
+             f"{share:.2f}", memory]
+        )  # fmt: skip
+    yield "Microseconds of a step of ours by events and on the host's clock; time of the others over ours; MB reserved."
+    head = ["model", "type", "forcing", "events", "wall", "/ whole", "/ packed", "/ loop", "floor", "memory"]
+    yield table(head, lines)
+    for row in rows(results, "training_step"):
+        for who, kernels in row.get("kernels", {}).items():
+            if kernels and not isinstance(kernels, str):
+                names = ", ".join(f"{k['name'][:60]} x{k['launches']} {k['us']:.0f} us" for k in kernels[:8])
+                yield f"- kernels, {row['model']}, {row['precision']}, forcing {row['forcing']}, {who}: {names}"
+
+
+def of_part_ceilings(results: Results) -> Iterator[str]:
+    lines = []
+    for row in results["ceilings"]["rows"]:
+        if "error" in row:
+            lines.append((row["what"], row["error"], "", ""))
+            continue
+        rate = f"{row['tb_per_s']:.2f} TB/s" if "tb_per_s" in row else ""
+        rate = f"{row['tflops']:.1f} TFLOP/s" if "tflops" in row else rate
+        lines.append((row["what"], us(row["us"]), row.get("per", "call"), rate))
+    yield table(("what", "microseconds", "per", "rate"), lines)
+
+
+def of_part_decoding(results: Results) -> Iterator[str]:
+    lines = []
+    for row in results["decoding"]["rows"]:
+        title = [str(row["sentences"]), str(row["beam_size"]), row["precision"]]
+        if "us" not in row:
+            lines.append([*title, row.get("error") or f"WRONG {row['proof']}", "", ""])
+            continue
+        lines.append([*title, us(row["wall_us"][OURS]), *ratio_cells(row, ("pytorch",)), f"{row['proof']['alike']:.2f}"])
+    yield table(("sentences", "beam", "type", "microseconds, wall", "/ PyTorch", "sentences found alike"), lines)
+
+
+def of_part_ablations(results: Results) -> Iterator[str]:
+    lines = []
+    for row in results["ablations"]["rows"]:
+        title = [row["what"], row["variant"]]
+        cells = [row["error"], "", ""] if "error" in row else [us(row["us"]), f"{row['us_per_step']:.3f}", row["kernels"]]
+        lines.append([*title, *cells])
+    yield table(("call", "variant", "microseconds of the call", "per step, by difference", "kernels"), lines)
+
+
+def of_part_device_tests(results: Results) -> Iterator[str]:
+    found = results["device_tests"]
+    for key, value in found.get("summary", {}).items():
+        yield f"- {key}: {value}"
+    for row in found["rows"]:
+        yield f"- failed: `{row['test']}`: {row.get('error', '')}"
+
+
+def sections(results: Results) -> Iterator[str]:
+    """The whole report."""
+    first = next(iter(results.values()), None)
+    if first is None:
+        yield "No part has left figures."
+        return
+    yield f"# {first['device']}"
+    if first["simulated"]:
+        yield "**No GPU: the kernels ran in the simulator. Times mean nothing.**"
+    yield from goals(results)
+    for part in PARTS:
+        if part not in results:
+            yield f"## {part}\n\nnot run"
+            continue
+        status = results[part]["status"]
+        status = "ended from outside" if status == "running" else status
+        yield f"## {part}\n\n{status}, {results[part]['seconds']:.0f} s"
+        yield from (f"- {note}" for note in results[part]["notes"])
+        yield from globals()[f"of_part_{part}"](results)
+
+
+def main() -> int:
+    folder = Path(sys.argv[1])
+    text = "\n\n".join(sections(read(folder))).replace("\n\n- ", "\n- ") + "\n"
+    (folder / "report.md").write_text(text, encoding="utf-8")
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""Whole training steps against PyTorch and cuDNN: the tutorials' model, and the paper's at its own size.
+
+    python -m gpu.training_step OUT [--data-dir DIR]
+
+Equal first: three steps without dropout from the same weights, whose losses, and in float32 all weights, must agree.
+Then in turn: ours; PyTorch with the whole target in one call ("pytorch"), the same with packed sources, which is the
+function that ours computes ("pytorch-packed"), and one call per step, as the tutorials write it ("pytorch-loop"). A step
+is what a user runs: ids from the host, forward, loss, backward, clipping, update; nothing is read back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from paper_scale import PAPER
+from peers import minigrad as cpu
+from peers.problem import Task, Tokens, shapes
+from workloads import coins, fixed, like_multi30k, multi30k, random_batch
+
+from gpu import device, part, timing
+from gpu.ours import Ours
+from gpu.timing import OURS, Call
+
+# As in ../training.py: Adam turns rounding near a zero gradient into up to lr; tf32 rounds between the other two.
+TOLERANCE = {"fp32": 1e-3, "tf32": 5e-3, "bf16": 1e-2}
+UPDATE_BYTES = {"adam": 28, "sgd": 12}  # read and written per parameter
+VARIANTS: dict[str, dict[str, bool]] = {
+    "pytorch": {}, "pytorch-packed": {"packed": True}, "pytorch-loop": {"packed": True, "step_by_step": True},
+}  # fmt: skip
+
+
+class Contest(NamedTuple):
+    """A model on batches; ``precisions`` and shares of right words in the order of what teaches most."""
+
+    name: str
+    task: Task
+    batches: Sequence[Tokens]
+    precisions: Sequence[str]
+    forcings: Sequence[float]
+    verify_with: Task
+
+
+def contests(figures: part.Part) -> list[Contest]:
+    """Both models, or tiny ones of their kind."""
+    if figures.small:
+        tutorials = Task(vocab_sizes=(60, 50), embedding_size=8, hidden_size=16)
+        paper = dataclasses.replace(PAPER, vocab_sizes=(60, 50), embedding_size=12, hidden_size=64, num_layers=2)
+        return [
+            Contest("tutorials", tutorials, like_multi30k(1, 3, (60, 50)), ("bf16", "fp32"), (1.0, 0.5), tutorials),
+            Contest("paper", paper, fixed(1, 3, 5, (60, 50)), ("tf32",), (1.0,), paper),
+        ]
+    tutorials = Task()
+    if figures.data_dir:
+        batches, vocab_sizes = multi30k(figures.data_dir, 4, 128)
+        tutorials = Task(vocab_sizes=vocab_sizes)
+    else:
+        batches = like_multi30k(4, 128, tutorials.vocab_sizes)
+    small_vocabulary = dataclasses.replace(PAPER, vocab_sizes=(300, 200))
+    precisions = ("bf16", "tf32", "fp32")
+    return [
+        Contest("tutorials", tutorials, batches, precisions, (1.0, 0.5), tutorials),
+        Contest("paper", PAPER, fixed(1, 128, 30, PAPER.vocab_sizes), precisions, (1.0,), small_vocabulary),
+    ]
+
+
+def verify(task: Task, precisions: Sequence[str], forcing: float) -> dict[str, dict[str, float]]:
+    """The worst relative differences of losses, and of weights, from PyTorch in float32, or from ours on the CPU."""
+    task = dataclasses.replace(task, dropout=0.0, init_range=min(0.3, 4 * task.hidden_size**-0.5))
+    right: Any = peer_of(task)
+    if right is None:
+        right = cpu.Peer(task, "fp32", 1)
+    else:
+        right.use("fp32", packed=True)
+    losses, weights = three_steps(right, task, forcing)
+    del right
+    found = {}
+    for precision in precisions:
+        device.free_memory()
+        ours = Ours(task)
+        ours.use(precision)
+        got, after = three_steps(ours, task, forcing)
+        apart = [float(np.abs(after[name] - w).mean() / np.abs(w).mean()) for name, w in weights.items()]
+        found[precision] = {"losses": float(np.abs(got / losses - 1).max()), "weights": float(np.max(apart))}
+    return found
+
+
+def three_steps(trainer: Any, task: Task, forcing: float) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Losses, and the weights after them."""
+    rng, losses = np.random.default_rng(2), []
+    for number in range(3):
+        src, trg = rng.integers(2, 9, 12), rng.integers(1, 8, 12)
+        batch = random_batch(rng, src, trg, task.vocab_sizes)
+        losses.append(trainer.step(batch, given(batch, forcing, number)))
+    return np.array(losses), trainer.weights()
+
+
+def given(batch: Tokens, forcing: float, seed: int) -> np.ndarray | None:
+    return None if forcing == 1 else coins(len(batch.trg_input), seed)
+
+
+def accepted(precision: str, forcing: float, apart: dict[str, float]) -> bool:
+    """Whether a difference is rounding. False for NaN.
+
+    Where the model's own words are given, rounding decides near ties among them, and sentences go on otherwise: in
+    16 bits that may move the loss by some per cent.
+    """
+    tolerance = TOLERANCE[precision] * (1 if forcing == 1 or precision == "fp32" else 5)
+    return apart["losses"] <= tolerance and (precision != "fp32" or apart["weights"] <= tolerance)
+
+
+def peer_of(task: Task) -> Any:
+    """PyTorch's contestant, or None."""
+    if device.torch() is None:
+        return None
+    from gpu.peer import Peer
+
+    return Peer(task)
+
+
+def measure(contest: Contest, ours: Ours, peer: Any, precision: str, forcing: float) -> dict[str, Any]:
+    """A race over all batches in a row; times are of one step."""
+    count = len(contest.batches)
+
+    def all_batches(trainer: Any, use: Callable[[], None]) -> None:
+        use()
+        for number, batch in enumerate(contest.batches):
+            trainer.begin(batch, given(batch, forcing, number))
+
+    calls = {OURS: Call(partial(all_batches, ours, partial(ours.use, precision)))}
+    if peer is not None:
+        for name, options in VARIANTS.items():
+            calls[name] = Call(partial(all_batches, peer, partial(peer.use, precision, **options)), "peer")
+    found = timing.race(calls, 7, 30.0)
+    for clock in ("us", "wall_us"):
+        found[clock] = {
+            name: {key: value / count for key, value in figures.items()} for name, figures in found[clock].items()
+        }
+    tokens = sum(sum(batch.num_tokens) for batch in contest.batches) / count
+    found["tokens"] = tokens
+    found |= work(contest)
+    found["memory_mb"] = {name: peak_memory(call) for name, call in calls.items()}
+    found["kernels"] = {name: profiled(calls[name].function) for name in (OURS, "pytorch") if name in calls}
+    return found
+
+
+def work(contest: Contest) -> dict[str, float]:
+    """What a floor is made of, per step: arithmetic, serial layer-steps, bytes of the update without embeddings."""
+    count, task = len(contest.batches), contest.task
+    dense = sum(math.prod(shape) for name, shape in shapes(task).items() if "embedding" not in name)
+    steps = sum(len(batch.src) + len(batch.trg_input) for batch in contest.batches) / count
+    return {
+        "flops": sum(task.flops(*batch.num_tokens) for batch in contest.batches) / count,
+        "layer_steps": task.num_layers * steps,
+        "update_bytes": dense * UPDATE_BYTES[task.optimizer],
+    }
+
+
+def peak_memory(call: Call) -> float:
+    """What the library's pool grows to, beginning with what has to stay."""
+    device.free_memory()
+    call.function()
+    device.synchronize()
+    return device.reserved_megabytes(call.clock)
+
+
+def profiled(function: Callable[[], Any]) -> Any:
+    """Kernels of all batches in a row, or why there are none."""
+    try:
+        return timing.profile(function, 40)
+    except Exception as error:
+        return part.one_line(error)
+
+
+def one_model(figures: part.Part, contest: Contest) -> None:
+    """Proofs, then races."""
+    proofs: dict[float, dict[str, dict[str, float]]] = {}
+    for forcing in contest.forcings:
+        row = figures.attempt(
+            {"model": contest.name, "forcing": forcing, "what": "verified"},
+            partial(lambda f: {"apart": verify(contest.verify_with, contest.precisions, f)}, forcing),
+        )
+        proofs[forcing] = row.get("apart", {})
+        print(f"{contest.name}, forcing {forcing}: {row.get('error') or row['apart']}", flush=True)
+    device.free_memory()
+    ours, peer = Ours(contest.task), peer_of(contest.task)
+    pairs = [(precision, forcing) for forcing in contest.forcings for precision in contest.precisions]
+    for precision, forcing in figures.each(f"races of the {contest.name} model", pairs):
+        row = {"model": contest.name, "forcing": forcing, "precision": precision}
+        if precision not in proofs[forcing] or not accepted(precision, forcing, proofs[forcing][precision]):
+            figures.result["rows"].append({**row, "wrong": True})
+            print(f"{row} WRONG, not timed", flush=True)
+            continue
+        show(figures.attempt(row, partial(measure, contest, ours, peer, precision, forcing)))
+
+
+def main(figures: part.Part) -> None:
+    """Both models."""
+    if reason := device.why_no_torch():
+        figures.note(f"nothing to compare with: {reason}")
+    figures.result["data"] = "multi30k" if figures.data_dir else "random"
+    for contest in figures.each("models", contests(figures)):
+        one_model(figures, contest)
+        device.free_memory()
+
+
+def show(row: dict[str, Any]) -> None:
+    """A line of the log."""
+    title = f"{row['model']}, {row['precision']}, forcing {row['forcing']}"
+    if "error" in row:
+        print(f"{title}: {row['error']}", flush=True)
+        return
+    ratios = ", ".join(f"{name} {ratio['median']:.2f}x" for name, ratio in row["ratios"].items())
+    wall, here = row["wall_us"][OURS]["median"], row["us"][OURS]["median"]
+    print(f"{title}: {here / 1e3:.3f} ms ({wall / 1e3:.3f} wall); {ratios}; MB {row['memory_mb']}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(part.run("training_step", __doc__, main))
