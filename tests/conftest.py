@@ -7,9 +7,14 @@ falls short, so that the promise cannot erode unnoticed.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
-from collections.abc import Callable
+import shutil
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -58,6 +63,48 @@ def pytest_configure(config: pytest.Config) -> None:
 def count_case(pytestconfig: pytest.Config) -> Callable[[], None]:
     """Call it once per gradient-checked case."""
     return pytestconfig.stash[CASES]
+
+
+STANDIN = Path(__file__).parent / "cuda_sim" / "standin"
+
+
+def _on_a_gpu() -> bool:
+    """Whether the CuPy that is installed sees a device."""
+    if importlib.util.find_spec("cupy") is None:
+        return False
+    import cupy
+
+    return bool(cupy.cuda.is_available())
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """CuPy: the real one where there is a GPU, else the stand-in on the processor, for one test."""
+    if _on_a_gpu():
+        yield importlib.import_module("cupy")
+        return
+    if shutil.which("g++") is None:
+        pytest.skip("the stand-in for CuPy compiles with g++")
+    outside = {name: module for name, module in sys.modules.items() if _comes_and_goes(name)}
+    for name in outside:
+        del sys.modules[name]
+    monkeypatch.syspath_prepend(str(STANDIN))
+    sys.modules.update(_LOADED)
+    try:
+        yield importlib.import_module("cupy")
+    finally:
+        _LOADED.update({name: module for name, module in sys.modules.items() if _comes_and_goes(name)})
+        for name in _LOADED:
+            del sys.modules[name]
+        sys.modules.update(outside)
+
+
+# The stand-in and what has imported it, kept between tests: a second copy would have other classes.
+_LOADED: dict[str, ModuleType] = {}
+
+
+def _comes_and_goes(name: str) -> bool:
+    return name.split(".")[0] in ("cupy", "cuda")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -26,14 +26,14 @@ MAX_FILE, MAX_FUNCTION = 400, 60
 
 # numpy / numba / cupy <- kernels <- minigrad <- seq2seq; what a room may import beside itself and the standard library.
 MAY_IMPORT = {
-    "kernels": {"numpy", "numba", "llvmlite", "cupy"},
+    "kernels": {"numpy", "numba", "llvmlite", "cupy", "cuda"},
     "minigrad": {"numpy", "safetensors", "kernels"},
     "seq2seq": {
         "numpy", "minigrad", "yaml", "num2words", "pooch", "sacrebleu", "sacremoses", "sentencepiece", "spacy",
         "threadpoolctl", "tqdm",
     },
 }  # fmt: skip
-NOT_AT_IMPORT = {"numba", "llvmlite", "cupy", "torch", "scipy", *MAY_IMPORT["seq2seq"], "safetensors"} - {
+NOT_AT_IMPORT = {"numba", "llvmlite", "cupy", "cuda", "torch", "scipy", *MAY_IMPORT["seq2seq"], "safetensors"} - {
     "numpy",
     "minigrad",
 }
@@ -132,7 +132,7 @@ def test_every_imported_package_is_declared() -> None:
     names = {re.split(r"[<>=\[ ;]", requirement)[0] for requirement in declared}
     names = {{"PyYAML": "yaml"}.get(name, name) for name in names}  # the one imported under another name
     imported = {name for path in PACKAGE_SOURCES for name in imported_packages(parse(path))}
-    assert imported - set(sys.stdlib_module_names) - set(PACKAGES) - names <= {"llvmlite", "cupy"}
+    assert imported - set(sys.stdlib_module_names) - set(PACKAGES) - names <= {"llvmlite", "cupy", "cuda"}
 
 
 def test_files_and_functions_are_short() -> None:
