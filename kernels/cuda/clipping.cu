@@ -1,6 +1,7 @@
 // The norm of all gradients of a model and what clipping multiplies them with, in two launches, without the host.
 //
 //   sum_of_squares     grid g, 256 threads, shared 64 bytes   -> partial [g] f64, the sum of squares of each chunk
+//   sum_of_squares_one the same of one array x [size], g = ceil(size / CHUNK), without a table
 //   clip_coefficient   grid 1, 256 threads, shared 64 bytes   partial [count] f64
 //                      -> norm [2] f32: the total norm, min(1, max_norm / (norm + 1e-6))
 //
@@ -9,29 +10,27 @@
 // an infinite norm and the coefficient 0, and infinity * 0 is NaN: the host should look at norm[0].
 //
 // Source: Pascanu, Mikolov and Bengio (2013). Oracle: kernels/reference/clipping.py.
+#include "sums.cuh"
 #include "tensors.cuh"
 
-// The sum of x over the block, valid in thread 0.
-DEVICE double block_sum(double x, double* warps) {
-#pragma unroll
-  for (int mask = 16; mask > 0; mask /= 2) x += shuffle_xor(x, mask);
-  if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = x;
-  __syncthreads();  // the warps' sums are there
+// The sum of squares of this thread's share of begin .. end - 1.
+DEVICE double squares(const float* x, u64 begin, u64 end) {
   double sum = 0;
-  if (threadIdx.x == 0)
-    for (unsigned w = 0; w < blockDim.x / 32; w++) sum += warps[w];
+  for (u64 i = begin + threadIdx.x; i < end; i += blockDim.x) sum += (double)x[i] * x[i];
   return sum;
 }
 
 KERNEL(sum_of_squares, 256, 4, const Tensor* tensors, const Chunk* chunks, double* partial) {
   SHARED(double, warps);
   const Share share = share_of_block(tensors, chunks);
-  double sum = 0;
-  for (u64 i = share.begin + threadIdx.x; i < share.end; i += blockDim.x) {
-    const double g = share.tensor.grad[i];
-    sum += g * g;
-  }
-  sum = block_sum(sum, warps);
+  const double sum = block_sum(squares(share.tensor.grad, share.begin, share.end), warps);
+  if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+}
+
+KERNEL(sum_of_squares_one, 256, 4, const float* x, u64 size, double* partial) {
+  SHARED(double, warps);
+  const u64 begin = (u64)blockIdx.x * CHUNK, end = begin + CHUNK < size ? begin + CHUNK : size;
+  const double sum = block_sum(squares(x, begin, end), warps);
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 

@@ -8,6 +8,7 @@
 //   spin_acquire, red_release              flag exchange         store16, load16, poll16, is_marked   data as a flag
 //   shuffle_xor, shuffle_up                warp exchange         grid_sync           barrier of a cooperative launch
 //   fast_exp, reciprocal, sigmoid, tanh_   float functions       to_bf16, to_float, put   conversion
+//   in_range                               check of an id, with the error word
 //   times, plus, divide, root              rounded one by one, never contracted to a multiply-add
 //
 // What a kernel source must not use, because the simulator cannot run it: `__shared__` (SHARED instead, sliced by
@@ -22,9 +23,12 @@ typedef unsigned char u8;
 typedef unsigned short u16;  // also the storage type of bf16
 typedef unsigned int u32;
 typedef unsigned long long u64;
+typedef long long i64;  // ids and row numbers, as the host has them
 
 #define NOT_YET 0xFFFFu        // a bf16 NaN that to_bf16 never produces: marks an element that nobody has written
 #define SPIN_LIMIT (1u << 21)  // about two seconds; then *error is set, and the kernel runs on with wrong numbers
+#define BLOCK_LOST 1u          // what *error, one word of a device, can say
+#define OUT_OF_RANGE 2u
 
 #ifndef __CUDACC__
 #include "device.hpp"
@@ -71,7 +75,7 @@ DEVICE void copy_wait() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
 // Has this thread waited too long, or somebody else (who then said so in *error)?
 DEVICE bool given_up(u32 tries, u32* error) {
-  if (tries >= SPIN_LIMIT) *(volatile u32*)error = 1;
+  if (tries >= SPIN_LIMIT) *(volatile u32*)error = BLOCK_LOST;
   return tries >= SPIN_LIMIT || ((tries & 1023) == 1023 && *(volatile u32*)error);
 }
 // Waits until *flag >= want. Everything released before is then visible to this thread.
@@ -136,6 +140,13 @@ DEVICE u16 to_bf16(float x) {  // nearest even; every NaN becomes 0x7FFF
 }
 
 #endif  // ---------------------------------------------------------------------------------------------------- for both
+
+// Is id one of 0..limit-1? If not, *error says so, and the caller has to do without.
+DEVICE bool in_range(i64 id, i64 limit, u32* error) {
+  if (id >= 0 && id < limit) return true;
+  *(volatile u32*)error = OUT_OF_RANGE;
+  return false;
+}
 
 DEVICE float to_float(u16 x) { return bits_to_float(u32(x) << 16); }
 DEVICE float to_float(float x) { return x; }

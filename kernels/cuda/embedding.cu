@@ -1,21 +1,23 @@
 // Rows of a table by id, with dropout, and the gradient by rows: no atomics, each row summed in token order.
 //
-// embedding_forward:  weight [V,E] f32, ids [n] i32 in 0..V-1 -> y [n,E] S, dropout on its elements as in dropout.cu
+// embedding_forward:  weight [V,E] f32, ids [n] i64 in 0..V-1 -> y [n,E] S, dropout on its elements as in dropout.cu
 //                     (null key: none). A thread makes four elements: grid ceil(n*E / 1024), 256 threads.
 // embedding_sort:     grid 1, a multiple of 32 up to 1024 threads, shared 8 * size + 128 bytes; n <= size <= 8192 (size
 //                     a power of two, at least the number of threads)
-//   ids [n] i32          tokens with id == padding_idx are dropped (-1: none)
-//   rows [n] i32      -> the ids that occur, ascending; count [1] i32 -> how many; entries past it are left alone
+//   ids [n] i64          tokens with id == padding_idx are dropped (-1: none)
+//   rows [n] i64      -> the ids that occur, ascending; count [1] i32 -> how many; entries past it are left alone
 //   starts [n+1] i32  -> starts[k] .. starts[k+1] are the positions of rows[k]
 //   positions [n] i32 -> token positions, grouped by row, ascending within a row
 // embedding_sum:      grid at least count (n is always enough), 128 threads, no barrier
 //   dy [n,E] S        -> values f32: [count,E], or the rows of a dense [V,E] if dense != 0 (other rows are left alone)
 //
+// An id out of 0..V-1 gives *error = OUT_OF_RANGE, forward a row of NaN, backward nothing.
 // S is float or bf16. Source of the sort: Batcher (1968), bitonic. Oracle: kernels/reference/embedding.py.
 #include "random.cuh"
 
 template <class S>
-DEVICE void embedding_forward(const float* weight, const int* ids, S* y, const Key* key, Dropout how, int E, u64 size) {
+DEVICE void embedding_forward(const float* weight, const i64* ids, S* y, const Key* key, Dropout how, int V, int E,
+                              u64 size, u32* error) {
   const u64 block = (u64)blockIdx.x * blockDim.x + threadIdx.x;
   if (block * 4 >= size) return;
   Words words = {};
@@ -24,12 +26,17 @@ DEVICE void embedding_forward(const float* weight, const int* ids, S* y, const K
   for (int i = 0; i < 4; i++) {
     const u64 element = block * 4 + i;
     if (element >= size) continue;
-    const float x = weight[(size_t)ids[element / E] * E + element % E];
+    const i64 id = ids[element / E];
+    const float x = in_range(id, V, error) ? weight[(size_t)id * E + element % E] : bits_to_float(0x7FC00000u);
     put(y + element, key ? apply(how, words.word[i], x) : x);
   }
 }
 
 constexpr u64 NOTHING = ~(u64)0;
+
+DEVICE u64 key_of(i64 id, int position, i64 padding_idx, int V, u32* error) {
+  return id != padding_idx && in_range(id, V, error) ? (u64)id << 32 | (u32)position : NOTHING;
+}
 
 // Batcher's network: `size` keys in shared memory, ascending.
 DEVICE void sort_keys(u64* key, int size) {
@@ -68,12 +75,11 @@ DEVICE u32 sum_below(u32 heads, u32* warps, u32& total) {
   return below;
 }
 
-KERNEL(embedding_sort, 1024, 1, const int* ids, int n, int size, int padding_idx, int* rows, int* starts,
-       int* positions, int* count) {
+KERNEL(embedding_sort, 1024, 1, const i64* ids, int n, int size, i64 padding_idx, int V, i64* rows, int* starts,
+       int* positions, int* count, u32* error) {
   SHARED(u64, key);  // id in the upper half, position in the lower: all keys differ, so their order is unique
   const int tid = threadIdx.x, threads = blockDim.x;
-  for (int i = tid; i < size; i += threads)
-    key[i] = i < n && ids[i] != padding_idx ? (u64)(u32)ids[i] << 32 | (u32)i : NOTHING;
+  for (int i = tid; i < size; i += threads) key[i] = i < n ? key_of(ids[i], i, padding_idx, V, error) : NOTHING;
   __syncthreads();  // keys are there
   sort_keys(key, size);
 
@@ -84,7 +90,7 @@ KERNEL(embedding_sort, 1024, 1, const int* ids, int n, int size, int padding_idx
   for (int i = begin; i < begin + each; i++) {
     const bool used = key[i] != NOTHING;
     if (used) positions[i] = (int)(u32)key[i];
-    if (is_head(key, i)) rows[row] = (int)(key[i] >> 32), starts[row] = i, row++;
+    if (is_head(key, i)) rows[row] = (i64)(key[i] >> 32), starts[row] = i, row++;
     if (!used && (i == 0 || key[i - 1] != NOTHING)) starts[total] = i;
     if (used && i == size - 1) starts[total] = size;
   }
@@ -92,7 +98,7 @@ KERNEL(embedding_sort, 1024, 1, const int* ids, int n, int size, int padding_idx
 }
 
 template <class S>
-DEVICE void embedding_sum(const S* dy, const int* rows, const int* starts, const int* positions, const int* count,
+DEVICE void embedding_sum(const S* dy, const i64* rows, const int* starts, const int* positions, const int* count,
                           float* values, int E, int dense) {
   const int k = blockIdx.x;
   if (k >= *count) return;
@@ -106,11 +112,11 @@ DEVICE void embedding_sum(const S* dy, const int* rows, const int* starts, const
 }
 
 #define EMBEDDING(suffix, S)                                                                                           \
-  KERNEL(embedding_forward_##suffix, 256, 8, const float* weight, const int* ids, S* y, const Key* key, u64 threshold, \
-         float scale, u32 site, int E, u64 size) {                                                                    \
-    embedding_forward<S>(weight, ids, y, key, {threshold, scale, site}, E, size);                                     \
+  KERNEL(embedding_forward_##suffix, 256, 8, const float* weight, const i64* ids, S* y, const Key* key, u64 threshold, \
+         float scale, u32 site, int V, int E, u64 size, u32* error) {                                                 \
+    embedding_forward<S>(weight, ids, y, key, {threshold, scale, site}, V, E, size, error);                           \
   }                                                                                                                   \
-  KERNEL(embedding_sum_##suffix, 128, 8, const S* dy, const int* rows, const int* starts, const int* positions,       \
+  KERNEL(embedding_sum_##suffix, 128, 8, const S* dy, const i64* rows, const int* starts, const int* positions,       \
          const int* count, float* values, int E, int dense) {                                                         \
     embedding_sum<S>(dy, rows, starts, positions, count, values, E, dense);                                           \
   }

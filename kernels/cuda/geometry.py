@@ -65,29 +65,48 @@ def gates(N: int, H: int) -> Launch:
     return Launch((blocks_of(N * H, 256),), (256,))
 
 
+def elements(size: int) -> Launch:
+    """`size` elements, four per thread: sgd_step, rmsprop_step, adam_step, random_bits and those of convert.cu."""
+    return Launch((blocks_of(size, 1024),), (256,))
+
+
+random_bits = convert = elements
+
+
+def rows(R: int) -> Launch:
+    """R rows of a table, at least one: adam_rows_step, adam_replay, sgd_rows_step."""
+    return Launch((R,), (128,))
+
+
+adam_rows = rows
+
+
 def softmax_cross_entropy(M: int, threads: int = 256) -> Launch:
     """M rows of logits."""
     return Launch((M,), (threads,), threads // 32 * SUMMARY)
 
 
-def sum_of_squares(num_chunks: int) -> Launch:
-    """One block per entry of the table of chunks."""
-    return Launch((num_chunks,), (256,), 8 * DOUBLE)
+def cross_entropy_gradient(M: int) -> Launch:
+    """M rows of logits, at least one."""
+    return Launch((M,), (256,))
 
 
-def clip_coefficient() -> Launch:
-    """One block for all chunks."""
+def one_block() -> Launch:
+    """clip_coefficient, count_targets, sum_losses."""
     return Launch((1,), (256,), 8 * DOUBLE)
+
+
+clip_coefficient = one_block
+
+
+def sum_of_squares(num_chunks: int) -> Launch:
+    """One block per entry of the table of chunks, or per chunk of one array."""
+    return Launch((num_chunks,), (256,), 8 * DOUBLE)
 
 
 def adam_step_all(num_chunks: int) -> Launch:
     """One block per entry of the table of chunks."""
     return Launch((num_chunks,), (256,))
-
-
-def adam_rows(R: int) -> Launch:
-    """R rows; for adam_rows_step and adam_replay."""
-    return Launch((R,), (128,))
 
 
 def dropout(size: int) -> Launch:

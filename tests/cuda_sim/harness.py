@@ -38,6 +38,7 @@ FAIR = (0, 1)
 UNFAIR = tuple(range(2, 18))
 SCHEDULES = FAIR + UNFAIR
 GUARD, GUARD_BYTE = 256, 0xA5
+OUT_OF_RANGE = 2  # what the error word says, see device.cuh
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -169,6 +170,11 @@ def poisoned(shape: Any, dtype: Any) -> np.ndarray:
     out = guarded(shape, dtype)
     out.reshape(-1).view(np.uint8)[:] = 0xFF
     return out
+
+
+def no_error() -> np.ndarray:
+    """A device's error word."""
+    return device(np.zeros(1, np.uint32))
 
 
 def check_guards(array: Any) -> None:

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import test_cells
+import test_convert
 import test_embedding
 import test_gates
 import test_optimiser
@@ -58,6 +60,17 @@ CHECKS: dict[str, Callable[[Rig], None]] = {
     "sums": lambda rig: test_embedding.check_column_sums(rig, "f32", test_embedding.SUM_MAIN, True),
     "embedding": lambda rig: test_embedding.check_embedding_forward(rig, 37, "f32", 0.3),
     "dropout": lambda rig: test_embedding.check_dropout(rig, 1500, 5007, 0.3, "f32"),
+    "losses": lambda rig: test_softmax.check_losses(rig, [1] * 699 + [-100], 1, 1 / 699),
+    "bias": lambda rig: test_softmax.test_a_bias_is_part_of_the_logits(rig, 37),
+    "given": lambda rig: test_softmax.test_cross_entropy_gradient(rig, 0.1),
+    "target": lambda rig: test_softmax.test_a_target_out_of_range(rig, 4),
+    "id": lambda rig: test_embedding.test_an_id_out_of_range(rig, -1),
+    "gather": lambda rig: test_convert.check_gather(rig, 4, 300, "f32"),
+    "random": lambda rig: test_convert.check_random_bits(rig, 5001),
+    "sgd": lambda rig: test_optimiser.check_sgd(rig, (0.8, 0.3, True, 0.05), 1500),
+    "rmsprop": lambda rig: test_optimiser.check_rmsprop(rig, (1, 1, 0.1), 1500),
+    "lstm cells": lambda rig: test_cells.check_lstm(rig, 5, 50, True),
+    "gru cells": lambda rig: test_cells.check_gru(rig, 5, 50, True),
     "lstm": lambda rig: test_gates.test_lstm(rig, (5, 7, 50), "f32"),
     "gru": lambda rig: test_gates.test_gru(rig, (5, 7, 50), "f32"),
 }
@@ -67,7 +80,7 @@ SYNCHRONISED = {
     "lstm_forward_wide.cu": {"lstm_forward_wide": ("wide",)},
     "lstm_backward.cu": {"lstm_backward": ("backward",)},
     "softmax_cross_entropy.cu": {"softmax_cross_entropy": ("softmax",)},
-    "clipping.cu": {"block_sum": ("adam",)},
+    "sums.cuh": {"block_sum": ("adam", "losses")},
     "embedding.cu": dict.fromkeys(("sort_keys", "sum_below", "embedding_sort"), ("gradient",)),
     "column_sums.cu": {"column_sums": ("sums",)},
 }
@@ -91,20 +104,34 @@ EDITS = [  # source, text, what it becomes, check
     ("gru_gates.cu", "if (t < lengths[n])", "if (true)", "gru"),
     ("gru_gates.cu", "if (t + 1 == lengths[n])", "if (true)", "gru"),
     ("gru_gates.cu", "put(dhidden + at + 2 * H, dhidden_n)", "put(dhidden + at + 2 * H, d.n)", "gru"),
-    ("softmax_cross_entropy.cu", "counted && v + i < V ?", "v + i < V ?", "ignored"),
-    ("softmax_cross_entropy.cu", "counted && v + i < V ?", "counted ?", "softmax"),
+    ("softmax_cross_entropy.cu", "row.counted && v + i < V ?", "v + i < V ?", "ignored"),
+    ("softmax_cross_entropy.cu", "row.counted && v + i < V ?", "row.counted ?", "softmax"),
     ("softmax_cross_entropy.cu", "a.arg < b.arg", "a.arg > b.arg", "softmax"),
-    ("softmax_cross_entropy.cu", "0.0f) + uniform;", "0.0f);", "softmax"),
+    ("softmax_cross_entropy.cu", "0.0f) + row.uniform;", "0.0f);", "softmax"),
+    ("softmax_cross_entropy.cu", "to_float(io.element[i]) + b", "to_float(io.element[i])", "bias"),
+    ("softmax_cross_entropy.cu", "if (stride % EACH)", "if (V % EACH == 0)", "bias"),
+    ("softmax_cross_entropy.cu", "0.0f) + uniform;", "0.0f);", "given"),
+    ("device.cuh", "id < limit", "id <= limit", "target"),
+    ("device.cuh", "id >= 0 &&", "", "id"),
+    ("losses.cu", "targets[m] != ignore_index", "1", "losses"),
     ("clipping.cu", "coefficient > 1.0 ? 1.0f : (float)coefficient", "1.0f", "adam"),
     ("adam.cu", "g = plus(g, times(s.l2, param))", "g = g", "adam"),
     ("adam.cu", "s.root_correction), s.eps", "1.0f), s.eps", "adam"),
     ("adam.cu", "rows[blockIdx.x] * E", "blockIdx.x * E", "rows"),
-    ("adam.cu", "step = first[blockIdx.x]", "step = 0", "replay"),
-    ("embedding.cu", "&& ids[i] != padding_idx ?", "?", "gradient"),
+    ("adam.cu", "step = (int)first[blockIdx.x]", "step = 0", "replay"),
+    ("embedding.cu", "id != padding_idx && ", "", "gradient"),
     ("embedding.cu", "if (used && i == size - 1) starts[total] = size;", "", "gradient"),
     ("embedding.cu", "key ? apply(how, words.word[i], x) : x", "x", "embedding"),
     ("dropout.cu", "start / 4 +", "", "dropout"),
     ("random.cuh", "round < 10", "round < 9", "dropout"),
+    ("random_bits.cu", "block * 4 + i < count", "true", "random"),
+    ("convert.cu", "row < 0 ?", "row < -1 ?", "gather"),
+    ("sgd.cu", "first ? g :", "", "sgd"),
+    ("sgd.cu", "nesterov ? plus(g, times(momentum, v)) : v", "v", "sgd"),
+    ("rmsprop.cu", "plus(s, -times(m, m))", "s", "rmsprop"),
+    ("lstm_cells.cu", "(dy ? dy[cell] : 0.0f)", "0.0f", "lstm cells"),
+    ("lstm_cells.cu", "pre.g + b[2 * H]", "pre.g", "lstm cells"),
+    ("gru_cells.cu", "write(dhidden + at, d, dhidden_n, H)", "write(dhidden + at, d, d.n, H)", "gru cells"),
     ("column_sums.cu", "row += 8", "row += 16", "sums"),
 ]
 
@@ -138,8 +165,9 @@ def without_synchronisation(source: str, text: str) -> Iterator[Mutant]:
 
 def mutants() -> Iterator[Mutant]:
     """All of them, in a fixed order."""
-    for path in sorted(SOURCE_FOLDER.glob("*.cu")):
-        yield from without_synchronisation(path.name, path.read_text())
+    for path in sorted((*SOURCE_FOLDER.glob("*.cu"), *SOURCE_FOLDER.glob("*.cuh"))):
+        if path.name != "device.cuh":
+            yield from without_synchronisation(path.name, path.read_text())
     for source, old, new, check in EDITS:
         text = (SOURCE_FOLDER / source).read_text()
         if old not in text:

@@ -28,7 +28,10 @@ OTHER_RECURRENT, OTHERS = 160, 64
 SHARED_BYTES = {
     "softmax_cross_entropy": geometry.softmax_cross_entropy(1, 1024).shared_bytes,
     "sum_of_squares": geometry.sum_of_squares(1).shared_bytes,
+    "sum_of_squares_one": geometry.sum_of_squares(1).shared_bytes,
     "clip_coefficient": geometry.clip_coefficient().shared_bytes,
+    "count_targets": geometry.one_block().shared_bytes,
+    "sum_losses": geometry.one_block().shared_bytes,
     "embedding_sort": geometry.embedding_sort(geometry.MAX_SORTED).shared_bytes,
     "column_sums": geometry.column_sums(1).shared_bytes,
 }

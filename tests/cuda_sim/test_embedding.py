@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import Arrays, Rig, assert_close, assert_written, device, poisoned
+from harness import OUT_OF_RANGE, Arrays, Rig, assert_close, assert_written, device, no_error, poisoned
 
 from kernels import reference
 from kernels.cuda import geometry
@@ -27,7 +27,7 @@ SEED, STEP, SITE = 2**40 + 17, 2**33 + 5, 3  # both words of each are used
 def draw(num_tokens: int, how: str) -> np.ndarray:
     rng = np.random.default_rng(num_tokens)
     ids = {"skewed": rng.zipf(1.3, num_tokens) % V, "two": np.arange(num_tokens) % 2}
-    return ids.get(how, np.full(num_tokens, 7 if how == "sevens" else 0)).astype(np.int32)
+    return ids.get(how, np.full(num_tokens, 7 if how == "sevens" else 0)).astype(np.int64)
 
 
 def store(values: np.ndarray, suffix: str) -> np.ndarray:
@@ -48,10 +48,12 @@ def run_gradient(
 ) -> Arrays:
     """rows, starts, positions, count, values by rows, values in a dense table."""
     n, module = len(ids), rig.module("embedding.cu")
-    rows, starts, positions, count = (poisoned(size, np.int32) for size in (n, n + 1, n, 1))
-    sizes = np.int32(n), np.int32(geometry.sorted_size(n, threads)), np.int32(padding)
+    rows, error = poisoned(n, np.int64), no_error()
+    starts, positions, count = (poisoned(size, np.int32) for size in (n + 1, n, 1))
+    sizes = np.int32(n), np.int32(geometry.sorted_size(n, threads)), np.int64(padding), np.int32(V)
     launch = geometry.embedding_sort(n, threads)
-    module.embedding_sort(launch, (device(ids), *sizes, rows, starts, positions, count), schedule)
+    module.embedding_sort(launch, (device(ids), *sizes, rows, starts, positions, count, error), schedule)
+    assert error[0] == 0
     compact, dense = poisoned((n, E), np.float32), device(np.zeros((V, E), np.float32))
     kernel = getattr(module, f"embedding_sum_{suffix}")
     for target, is_dense in ((compact, 0), (dense, 1)):
@@ -66,7 +68,7 @@ def check_gradient(rig: Rig, shape: tuple[int, int, str], padding: int, main: bo
     dy = np.random.default_rng(1).standard_normal((num_tokens, E)).astype(np.float32)
     results = rig.same_bits(lambda schedule: run_gradient(rig, ids, dy, threads, padding, "f32", schedule), main)
     rows, starts, positions, count, compact, dense = results
-    wanted_rows, wanted = reference.embedding_backward(dy.astype(float), ids.astype(np.int64), padding)
+    wanted_rows, wanted = reference.embedding_backward(dy.astype(float), ids, padding)
     k, order = len(wanted_rows), np.argsort(ids, kind="stable")
     order = order[ids[order] != padding]
     assert count[0] == k
@@ -90,7 +92,7 @@ def test_embedding_gradient(rig: Rig, shape: tuple[int, int, str], main: bool, p
 def test_embedding_gradient_of_bf16(rig: Rig) -> None:
     ids, dy = draw(30, "skewed"), bf16_values(bf16_bits(np.random.default_rng(1).standard_normal((30, E))))
     rows, _, _, _, compact, _ = run_gradient(rig, ids, dy, 32, -1, "bf16", 2)
-    wanted_rows, wanted = reference.embedding_backward(dy.astype(float), ids.astype(np.int64))
+    wanted_rows, wanted = reference.embedding_backward(dy.astype(float), ids)
     np.testing.assert_array_equal(rows[: len(wanted_rows)], wanted_rows)
     assert_close(compact[: len(wanted_rows)], wanted, 1e-6)
 
@@ -109,16 +111,35 @@ def check_embedding_forward(rig: Rig, num_tokens: int, suffix: str, p: float | N
     def run(schedule: int) -> Arrays:
         y = poisoned((num_tokens, E), np.float32 if suffix == "f32" else np.uint16)
         how = (None, np.uint64(0), np.float32(0), np.uint32(0)) if p is None else dropout_arguments(p)
-        arguments = device(weight), device(ids), y, *how, np.int32(E), np.uint64(size)
+        arguments = device(weight), device(ids), y, *how, np.int32(V), np.int32(E), np.uint64(size), no_error()
         getattr(rig.module("embedding.cu"), f"embedding_forward_{suffix}")(
             geometry.embedding_forward(size), arguments, schedule
         )
         return (y,)
 
-    want = reference.embedding_forward(weight, ids.astype(np.int64))
+    want = reference.embedding_forward(weight, ids)
     want = want if p is None else reference.dropout(want, p, SEED, STEP, SITE)
     (y,) = rig.same_bits(run, main=False)
     np.testing.assert_array_equal(y, want if suffix == "f32" else bf16_bits(want))
+
+
+@pytest.mark.parametrize("bad", [-1, V, 2**32 + 3])
+def test_an_id_out_of_range(rig: Rig, bad: int) -> None:
+    """Forward a row of NaN, backward nothing, and the error word says so; the other tokens are as ever."""
+    ids, error, module = np.array([3, bad, 0, 3]), no_error(), rig.module("embedding.cu")
+    weight, y = device(np.ones((V, E), np.float32)), poisoned((4, E), np.float32)
+    how = None, np.uint64(0), np.float32(0), np.uint32(0)
+    arguments = weight, device(ids), y, *how, np.int32(V), np.int32(E), np.uint64(4 * E), error
+    module.embedding_forward_f32(geometry.embedding_forward(4 * E), arguments)
+    assert error[0] == OUT_OF_RANGE
+    np.testing.assert_array_equal(y, np.where((ids == bad)[:, None], np.nan, weight[:4]))
+    error[:] = 0
+    rows, starts, positions, count = (poisoned(5, dtype) for dtype in (np.int64, np.int32, np.int32, np.int32))
+    sizes = np.int32(4), np.int32(32), np.int64(-7), np.int32(V)
+    arguments = device(ids), *sizes, rows, starts, positions, count, error
+    module.embedding_sort(geometry.embedding_sort(4, 32), arguments)
+    assert error[0] == OUT_OF_RANGE
+    assert (count[0], *rows[:2], *starts[:3], *positions[:3]) == (2, 0, 3, 0, 1, 3, 2, 0, 3)
 
 
 @pytest.mark.parametrize("suffix", ["f32", "bf16"])

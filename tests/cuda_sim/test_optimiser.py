@@ -1,6 +1,6 @@
-"""The clip coefficient, Adam over a table of tensors, Adam on rows and the replay of missed steps.
+"""The clip coefficient, Adam over a table of tensors, Adam on rows and the replay of missed steps, SGD and RMSprop.
 
-Adam's results are those of kernels.reference in float32 to the bit.
+The results of the optimisers are those of kernels.reference in float32 to the bit.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import Arrays, Rig, assert_written, device, poisoned
+from harness import OUT_OF_RANGE, Arrays, Rig, assert_written, device, no_error, poisoned
 
 from kernels import reference
 from kernels.cuda import geometry
@@ -133,8 +133,9 @@ def test_adam_rows_step(rig: Rig, V: int, E: int, decoupled: bool) -> None:
 
     def run(schedule: int) -> Arrays:
         param, m, v = (device(array) for array in start)
-        inputs = param, device(rows, np.int32), device(values), m, v, device(scalars), device([scale], np.float32)
-        rig.module("adam.cu").adam_rows_step(geometry.adam_rows(3), (*inputs, np.int32(E)), schedule)
+        inputs = param, device(rows), device(values), m, v, device(scalars), device([scale], np.float32)
+        sizes = np.int32(V), np.int32(E), no_error()
+        rig.module("adam.cu").adam_rows_step(geometry.rows(3), (*inputs, *sizes), schedule)
         return param, m, v
 
     param, m, v = (array.copy() for array in start)
@@ -151,12 +152,136 @@ def test_adam_replay(rig: Rig, V: int, E: int, decoupled: bool) -> None:
 
     def run(schedule: int) -> Arrays:
         param, m, v = (device(array) for array in start)
-        inputs = param, m, v, device(rows, np.int32), device(first, np.int32), device(history)
-        sizes = np.int32(len(history)), np.int32(E)
-        rig.module("adam.cu").adam_replay(geometry.adam_rows(3), (*inputs, *sizes), schedule)
+        inputs = param, m, v, device(rows), device(first), device(history)
+        sizes = np.int32(len(history)), np.int32(V), np.int32(E), no_error()
+        rig.module("adam.cu").adam_replay(geometry.rows(3), (*inputs, *sizes), schedule)
         return param, m, v
 
     param, m, v = (array.copy() for array in start)
     reference.adam_replay(param, m, v, rows, first, history)
     for got, want in zip(rig.same_bits(run, main=False), (param, m, v), strict=True):
         np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("size", [1, 255, 1025])
+@pytest.mark.parametrize("with_copy", [True, False])
+def test_adam_step_of_one_array(rig: Rig, size: int, with_copy: bool) -> None:
+    param, grad, m, v = (np.random.default_rng(size).standard_normal((4, size)) ** 2).astype(np.float32)
+    scalars, scale, copy = scalars_of(3, False), np.float32(0.7), poisoned(size, np.uint16) if with_copy else None
+    arrays = device(param), device(grad), device(m), device(v)
+    arguments = *arrays, copy, device(scalars), device([scale]), np.uint64(size)
+    rig.module("adam.cu").adam_step(geometry.elements(size), arguments)
+    reference.adam_step(param, grad, m, v, 3, LR, *BETAS, EPS, DECAY, False, scale)
+    for got, want in zip(arrays, (param, grad, m, v), strict=True):
+        np.testing.assert_array_equal(got, want)
+    if copy is not None:
+        np.testing.assert_array_equal(copy, bf16_bits(param))
+
+
+@pytest.mark.parametrize("size", [1, 8192, 8193, 20000])
+def test_sum_of_squares_of_one_array(rig: Rig, size: int) -> None:
+    """As through a table, to the bit."""
+    x, chunks = device(np.random.default_rng(size).standard_normal(size), np.float32), chunk_table((size,))
+    one, table = poisoned(len(chunks), np.float64), poisoned(len(chunks), np.float64)
+    module, launch = rig.module("clipping.cu"), geometry.sum_of_squares(len(chunks))
+    module.sum_of_squares_one(launch, (x, np.uint64(size), one))
+    module.sum_of_squares(launch, (tensor_table([x], [x], [x], [x], [None]), device(chunks), table))
+    np.testing.assert_array_equal(one, table)
+    np.testing.assert_allclose(one.sum(), reference.sum_of_squares(x), rtol=1e-12)
+
+
+SGD_CASES = [  # momentum, dampening, nesterov, weight_decay
+    (None, 0.0, False, 0.0), (None, 0.0, False, 0.1), (0.9, 0.0, False, 0.0), (0.9, 0.3, False, 0.1),
+    (0.8, 0.0, True, 0.05),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [1, 1500])
+@pytest.mark.parametrize("case", SGD_CASES)
+def test_sgd_step(rig: Rig, case: Any, size: int) -> None:
+    check_sgd(rig, case, size)
+
+
+def check_sgd(rig: Rig, case: Any, size: int) -> None:
+    """Three steps, the first of them special."""
+    momentum, dampening, nesterov, decay = case
+    param, *grads = np.random.default_rng(size).standard_normal((4, size)).astype(np.float32)
+    velocity, scale, lr = np.zeros(size, np.float32), np.float32(0.7), 0.1
+    on_device, copy = device(param), poisoned(size, np.uint16)
+    moving = None if momentum is None else poisoned(size, np.float32)
+    for step, grad in enumerate(grads):
+        flags = np.int32(step == 0), np.int32(nesterov)
+        numbers = [np.float32(x) for x in (lr, momentum or 0, 1 - dampening, decay)]
+        arguments = on_device, device(grad), moving, copy, device([scale]), np.uint64(size), *flags, *numbers
+        rig.module("sgd.cu").sgd_step(geometry.elements(size), arguments)
+        kept = None if momentum is None else velocity
+        reference.sgd_step(param, grad, kept, step == 0, lr, momentum or 0, dampening, nesterov, decay, scale)
+        np.testing.assert_array_equal(on_device, param)
+        np.testing.assert_array_equal(copy, bf16_bits(param))
+        if moving is not None:
+            np.testing.assert_array_equal(moving, velocity)
+
+
+def test_sgd_rows_step(rig: Rig) -> None:
+    (V, E), rows = (30, 200), np.array([1, 4, 29])
+    rng = np.random.default_rng(0)
+    param, values = rng.standard_normal((V, E)).astype(np.float32), rng.standard_normal((3, E)).astype(np.float32)
+    on_device, scale = device(param), np.float32(0.7)
+    numbers = np.float32(0.1), np.int32(V), np.int32(E), no_error()
+    arguments = on_device, device(rows), device(values), device([scale]), *numbers
+    rig.module("sgd.cu").sgd_rows_step(geometry.rows(3), arguments)
+    reference.sgd_rows_step(param, rows, values, 0.1, scale)
+    np.testing.assert_array_equal(on_device, param)
+
+
+def test_rows_out_of_range_are_left_out(rig: Rig) -> None:
+    V, E, rows = 5, 40, device(np.array([-1, 2, 5, 2**32]))
+    values, one, scalars = device(np.ones((4, E), np.float32)), device(np.ones(1, np.float32)), scalars_of(1, False)
+    sizes = np.int32(V), np.int32(E)
+
+    def sgd(param: np.ndarray, m: np.ndarray, v: np.ndarray, error: np.ndarray) -> None:
+        arguments = param, rows, values, one, np.float32(0.5), *sizes, error
+        rig.module("sgd.cu").sgd_rows_step(geometry.rows(4), arguments)
+
+    def adam(param: np.ndarray, m: np.ndarray, v: np.ndarray, error: np.ndarray) -> None:
+        arguments = param, rows, values, m, v, device(scalars), one, *sizes, error
+        rig.module("adam.cu").adam_rows_step(geometry.rows(4), arguments)
+
+    def replay(param: np.ndarray, m: np.ndarray, v: np.ndarray, error: np.ndarray) -> None:
+        first = device(np.zeros(4, np.int64))
+        arguments = param, m, v, rows, first, device(scalars[None]), np.int32(1), *sizes, error
+        rig.module("adam.cu").adam_replay(geometry.rows(4), arguments)
+
+    for step in (sgd, adam, replay):
+        arrays, error = [device(np.ones((V, E), np.float32)) for _ in range(3)], no_error()
+        step(*arrays, error)
+        assert error[0] == OUT_OF_RANGE
+        changed = np.any([(array != 1).any(axis=1) for array in arrays], axis=0)
+        np.testing.assert_array_equal(changed, np.arange(V) == 2)
+
+
+RMSPROP_CASES = [(centered, moving, decay) for centered in (0, 1) for moving in (0, 1) for decay in (0.0, 0.1)]
+
+
+@pytest.mark.parametrize("size", [1, 1500])
+@pytest.mark.parametrize("case", RMSPROP_CASES)
+def test_rmsprop_step(rig: Rig, case: tuple[int, int, float], size: int) -> None:
+    check_rmsprop(rig, case, size)
+
+
+def check_rmsprop(rig: Rig, case: tuple[int, int, float], size: int) -> None:
+    centered, moving, decay = case
+    param, *grads = np.random.default_rng(size).standard_normal((4, size)).astype(np.float32)
+    lr, alpha, eps, momentum, scale = 0.01, 0.99, 1e-8, 0.9, np.float32(0.7)
+    states = [np.zeros(size, np.float32) if kept else None for kept in (1, centered, moving)]
+    arrays = [device(param), *(None if state is None else device(state) for state in states)]
+    copy = poisoned(size, np.uint16)
+    for grad in grads:
+        numbers = [np.float32(x) for x in (lr, alpha, 1 - alpha, eps, decay, momentum)]
+        arguments = arrays[0], device(grad), *arrays[1:], copy, device([scale]), np.uint64(size), *numbers
+        rig.module("rmsprop.cu").rmsprop_step(geometry.elements(size), arguments)
+        reference.rmsprop_step(param, grad, *states, lr, alpha, eps, decay, momentum, scale)
+        for got, want in zip(arrays, (param, *states), strict=True):
+            if want is not None and got is not None:
+                np.testing.assert_array_equal(got, want)
+        np.testing.assert_array_equal(copy, bf16_bits(param))
