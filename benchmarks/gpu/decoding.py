@@ -2,9 +2,9 @@
 
     python -m gpu.decoding OUT
 
-As ../decoding.py on the CPU: sources and outputs of 15 words, <eos> impossible. In float32 nearly all sentences must be
-found alike (sums in another order may decide a near tie), and our float32 model on the CPU scores what was found: it
-must be about as likely as PyTorch's words.
+As ../decoding.py on the CPU: sources and outputs of 15 words, <eos> impossible. PyTorch's float32 model (without it, ours
+on the CPU) is the judge. In float32 nearly all sentences must be found as it finds them, since sums in another order may
+decide a near tie; and what is found must be about as likely to it as its own words.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ TOLERANCE = {"fp32": 1e-3, "tf32": 0.1, "bf16": 0.1}  # of log p: see ../decodin
 ALIKE = 0.9  # the share of sentences that must be equal in float32
 
 
-def verify(found: list[list[int]], right: list[list[int]], scorer: Any, sources: list[list[int]]) -> dict[str, float]:
+def verify(found: list[list[int]], right: list[list[int]], judge: Any, sources: list[list[int]]) -> dict[str, float]:
     """Share of equal sentences; log p of both per sentence, of the first sentences."""
     alike = float(np.mean([a == b for a, b in zip(found, right, strict=True)]))
-    scores = [scorer.score(sources[:SCORED], words[:SCORED]) for words in (found, right)]
+    scores = [judge.score(sources[:SCORED], words[:SCORED]) for words in (found, right)]
     return {"alike": alike, "log_prob": scores[0], "right": scores[1]}
 
 
@@ -43,13 +43,15 @@ def accepted(precision: str, proof: dict[str, float]) -> bool:
 
 
 def measure(
-    task: Task, ours: Any, peer: Any, scorer: Any, precision: str, count: int, beam: int, words: int
+    task: Task, ours: Any, peer: Any, judge: Any, precision: str, count: int, beam: int, words: int
 ) -> dict[str, Any]:
     """Proof and race of one size; times are of one search over all sentences."""
     rng = np.random.default_rng(count)
     sources = rng.integers(FIRST_WORD, task.vocab_sizes[0], (count, words)).tolist()
-    right = scorer.decode(sources, words, beam) if peer is None else used(peer, "fp32").decode(sources, words, beam)
-    proof = verify(used(ours, precision).decode(sources, words, beam), right, scorer, sources)
+    if peer is not None:
+        peer.use("fp32")
+    right = judge.decode(sources, words, beam)
+    proof = verify(used(ours, precision).decode(sources, words, beam), right, judge, sources)
     if not accepted(precision, proof):
         return {"proof": proof, "wrong": True}
     contestants = {OURS: ours} | ({} if peer is None else {"pytorch": peer})
@@ -78,11 +80,12 @@ def main(figures: part.Part) -> None:
     if figures.small:
         task = dataclasses.replace(task, vocab_sizes=(60, 50), embedding_size=8, hidden_size=16)
         words, counts, precisions = 3, (1, 3), ("fp32",)
-    ours, peer, scorer = Ours(task), peer_of(task), cpu.Peer(task, "fp32", 1)
+    ours, peer = Ours(task), peer_of(task)
+    judge = cpu.Peer(task, "fp32", 1) if peer is None else peer
     sizes = [(p, count, beam) for p in precisions for beam in BEAMS for count in counts]
     for precision, count, beam in figures.each("searches", sizes):
         row = {"precision": precision, "sentences": count, "beam_size": beam, "words": words}
-        show(figures.attempt(row, partial(measure, task, ours, peer, scorer, precision, count, beam, words)))
+        show(figures.attempt(row, partial(measure, task, ours, peer, judge, precision, count, beam, words)))
 
 
 def show(row: dict[str, Any]) -> None:

@@ -155,7 +155,7 @@ def main(figures: part.Part) -> None:
     if reason := device.why_no_torch():
         figures.note(f"nothing to compare with: {reason}")
     cases = small_grid() if figures.small else grid()
-    networks = Networks(1, 0)
+    networks = Networks(cases[0].layers, cases[0].H)
     for number, case in enumerate(figures.each("cases", cases)):
         if (networks.layers, networks.H) != (case.layers, case.H):
             networks = Networks(case.layers, case.H)

@@ -78,6 +78,19 @@ class Peer(pytorch.Peer):
                     h, c, width = h[:, rows], c[:, rows], beam_size
             return best_words(torch.stack(parents).cpu().numpy(), torch.stack(found).cpu().numpy())
 
+    def score(self, sources: list[list[int]], outputs: list[list[int]]) -> float:
+        """The mean over sentences of log p(output) in float32, <eos> being impossible; outputs of one length."""
+        self.use("fp32")
+        model = self._model_that_cannot_end()
+        with torch.inference_mode():
+            src, lengths = padded_sources(sources)
+            words = np.array(outputs, np.int64).T
+            given = np.concatenate([np.full((1, len(sources)), SOS_ID), words[:-1]])
+            _, state = model.encoder(self._moved(src), None, torch.from_numpy(lengths))
+            rows, _ = model.decoder(self._moved(given), state)
+            log_probs = model.decoder.fc_out(rows).log_softmax(-1)
+            return float(log_probs.gather(2, self._moved(words)[:, :, None]).sum() / len(sources))
+
     def _autocast(self) -> Any:
         return torch.autocast(device.TORCH_DEVICE, torch.bfloat16) if self.bf16 else contextlib.nullcontext()
 

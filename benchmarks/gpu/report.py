@@ -221,7 +221,14 @@ def of_part_device_tests(results: Results) -> Iterator[str]:
         yield f"- failed: `{row['test']}`: {row.get('error', '')}"
 
 
-def sections(results: Results) -> Iterator[str]:
+def last_words(folder: Path, part: str) -> str:
+    """What a part said that ended before it could write figures."""
+    log = folder / f"{part}.log"
+    lines = log.read_text(encoding="utf-8").split("\n") if log.exists() else []
+    return "".join(f": {line}" for line in [line for line in lines if line.strip()][-1:])
+
+
+def sections(folder: Path, results: Results) -> Iterator[str]:
     """The whole report."""
     first = next(iter(results.values()), None)
     if first is None:
@@ -233,7 +240,7 @@ def sections(results: Results) -> Iterator[str]:
     yield from goals(results)
     for part in PARTS:
         if part not in results:
-            yield f"## {part}\n\nnot run"
+            yield f"## {part}\n\nno figures{last_words(folder, part)}"
             continue
         status = results[part]["status"]
         status = "ended from outside" if status == "running" else status
@@ -244,7 +251,7 @@ def sections(results: Results) -> Iterator[str]:
 
 def main() -> int:
     folder = Path(sys.argv[1])
-    text = "\n\n".join(sections(read(folder))).replace("\n\n- ", "\n- ") + "\n"
+    text = "\n\n".join(sections(folder, read(folder))).replace("\n\n- ", "\n- ") + "\n"
     (folder / "report.md").write_text(text, encoding="utf-8")
     print(text)
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from kernels.cuda import SOURCE_FOLDER, launcher
 
 HERE = Path(__file__).parent
 SIMULATOR_FOLDER = HERE.parents[1] / "tests" / "cuda_sim"
+RECURRENT = re.compile(r"recurrent\.cuh|lstm_(?:for|back)ward\w*\.cu")
+INSTANCE, WIDTH = re.compile(r"^LSTM_\w+\(.*\d.*\)\n", re.MULTILINE), re.compile(r"\b\d{2,4}\b")
 GRID_SYNC = re.compile(r"#define USE_GRID_SYNC\n")
 
 
@@ -31,18 +34,29 @@ def toolkit_options() -> tuple[str, ...]:
     return ()
 
 
-def changed(folder: Path, edits: list[tuple[str, str, str]]) -> Path:
-    """A copy of all sources in ``folder`` with edits (file, regular expression, replacement), each of which must match.
+def changed(folder: Path, edits: Sequence[tuple[str, str]], H: int) -> Path:
+    """A copy of all sources in ``folder``, the recurrent ones with edits, and with kernels for one H only.
+
+    Args:
+        folder: is made.
+        edits: (regular expression, replacement), tried on every recurrent source.
+        H: what other widths would cost is compiling.
 
     Raises:
         ValueError: an expression that matches nothing: the sources have changed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for path in (*SOURCE_FOLDER.glob("*.cu"), *SOURCE_FOLDER.glob("*.cuh")):
-        shutil.copy(path, folder)
-    for name, old, new in edits:
-        text, count = re.subn(old, new, (folder / name).read_text(encoding="utf-8"))
-        if count == 0:
-            raise ValueError(f"{name} has nothing like {old!r} any more")
+    texts = {path.name: path.read_text(encoding="utf-8") for path in SOURCE_FOLDER.glob("*.cu*")}
+    recurrent = [name for name in texts if RECURRENT.fullmatch(name)]
+    for old, new in edits:
+        counts = 0
+        for name in recurrent:
+            texts[name], count = re.subn(old, new, texts[name])
+            counts += count
+        if counts == 0:
+            raise ValueError(f"no recurrent source has anything like {old!r} any more")
+    for name, text in texts.items():
+        if name in recurrent:
+            text = INSTANCE.sub(lambda match: match[0] if str(H) in WIDTH.findall(match[0]) else "", text)
         (folder / name).write_text(text, encoding="utf-8")
     return folder
