@@ -8,6 +8,13 @@
 //   rows [n] i64      -> the ids that occur, ascending; count [1] i32 -> how many; entries past it are left alone
 //   starts [n+1] i32  -> starts[k] .. starts[k+1] are the positions of rows[k]
 //   positions [n] i32 -> token positions, grouped by row, ascending within a row
+// More tokens are sorted in pieces, in these launches, with the same results; keys, other [total] u64 are work space,
+// of g pieces of `run` keys (a power of two, at least the number of threads), total = g * run:
+// embedding_sort_runs:   grid g, up to 1024 threads, shared 8 * run bytes:  ids -> keys, each piece sorted
+// embedding_merge:       grid ceil(total / 256), 256 threads:  keys in sorted pieces of `width` -> other in pieces of
+//                        twice that. From width = run on, changing places, until there is one piece
+// embedding_count_rows:  grid g, up to 1024 threads, shared 128 bytes:  keys -> heads [g] u32, rows beginning in each
+// embedding_write_rows:  the same with shared 384 bytes:  keys, heads -> rows, starts, positions, count as above
 // embedding_sum:      grid at least count (n is always enough), 128 threads, no barrier
 //   dy [n,E] S        -> values f32: [count,E], or the rows of a dense [V,E] if dense != 0 (other rows are left alone)
 //
@@ -75,6 +82,25 @@ DEVICE u32 sum_below(u32 heads, u32* warps, u32& total) {
   return below;
 }
 
+DEVICE u32 count_heads(const u64* key, int begin, int end) {
+  u32 heads = 0;
+  for (int i = begin; i < end; i++) heads += is_head(key, i);
+  return heads;
+}
+
+// What follows from sorted keys begin .. end - 1 of `size`, where row is the number of rows that begin below, and total
+// that of all.
+DEVICE void write_rows(const u64* key, int begin, int end, int size, u32 row, u32 total, i64* rows, int* starts,
+                       int* positions) {
+  for (int i = begin; i < end; i++) {
+    const bool used = key[i] != NOTHING;
+    if (used) positions[i] = (int)(u32)key[i];
+    if (is_head(key, i)) rows[row] = (i64)(key[i] >> 32), starts[row] = i, row++;
+    if (!used && (i == 0 || key[i - 1] != NOTHING)) starts[total] = i;
+    if (used && i == size - 1) starts[total] = size;
+  }
+}
+
 KERNEL(embedding_sort, 1024, 1, const i64* ids, int n, int size, i64 padding_idx, int V, i64* rows, int* starts,
        int* positions, int* count, u32* error) {
   SHARED(u64, key);  // id in the upper half, position in the lower: all keys differ, so their order is unique
@@ -84,17 +110,71 @@ KERNEL(embedding_sort, 1024, 1, const i64* ids, int n, int size, i64 padding_idx
   sort_keys(key, size);
 
   const int each = size / threads, begin = tid * each;  // a contiguous share per thread
-  u32 heads = 0, total = 0;
-  for (int i = begin; i < begin + each; i++) heads += is_head(key, i);
-  u32 row = sum_below(heads, (u32*)(key + size), total);
-  for (int i = begin; i < begin + each; i++) {
-    const bool used = key[i] != NOTHING;
-    if (used) positions[i] = (int)(u32)key[i];
-    if (is_head(key, i)) rows[row] = (i64)(key[i] >> 32), starts[row] = i, row++;
-    if (!used && (i == 0 || key[i - 1] != NOTHING)) starts[total] = i;
-    if (used && i == size - 1) starts[total] = size;
-  }
+  u32 total = 0;
+  const u32 row = sum_below(count_heads(key, begin, begin + each), (u32*)(key + size), total);
+  write_rows(key, begin, begin + each, size, row, total, rows, starts, positions);
   if (tid == 0) *count = (int)total;
+}
+
+KERNEL(embedding_sort_runs, 1024, 1, const i64* ids, int n, int run, i64 padding_idx, int V, u64* keys, u32* error) {
+  SHARED(u64, key);
+  const int first = blockIdx.x * run;
+  for (int i = threadIdx.x; i < run; i += blockDim.x)
+    key[i] = first + i < n ? key_of(ids[first + i], first + i, padding_idx, V, error) : NOTHING;
+  __syncthreads();  // keys are there
+  sort_keys(key, run);
+  for (int i = threadIdx.x; i < run; i += blockDim.x) keys[first + i] = key[i];
+}
+
+// How many of the sorted keys are below x, or not above it if `equal`.
+DEVICE int count_below(const u64* keys, int size, u64 x, bool equal) {
+  int low = 0;
+  for (int high = size; low < high;) {
+    const int middle = low + (high - low) / 2;
+    if (keys[middle] < x || (equal && keys[middle] == x))
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+// A key goes behind those of its own piece that are below it, and those of the other piece; of equals (NOTHING), behind
+// those of the left piece.
+KERNEL(embedding_merge, 256, 8, const u64* keys, u64* other, int total, int width) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= total) return;
+  const int left = (int)(i / width / 2 * 2 * (i64)width), right = total - left > width ? left + width : total;
+  const int end = total - right > width ? right + width : total;
+  const bool is_left = i < right;
+  const u64 x = keys[i];
+  const int before = is_left ? count_below(keys + right, end - right, x, false)
+                             : count_below(keys + left, right - left, x, true) - (right - left);
+  other[i + before] = x;
+}
+
+KERNEL(embedding_count_rows, 1024, 1, const u64* keys, int run, u32* heads) {
+  SHARED(u32, warps);
+  const int each = run / blockDim.x, begin = blockIdx.x * run + threadIdx.x * each;
+  u32 total = 0;
+  sum_below(count_heads(keys, begin, begin + each), warps, total);
+  if (threadIdx.x == 0) heads[blockIdx.x] = total;
+}
+
+KERNEL(embedding_write_rows, 1024, 1, const u64* keys, const u32* heads, int run, i64* rows, int* starts,
+       int* positions, int* count) {
+  SHARED(u32, warps);  // of three sums, 32 each
+  u32 mine_before = 0, mine = 0, before = 0, total = 0, here = 0;
+  for (int g = threadIdx.x; g < (int)gridDim.x; g += blockDim.x) {
+    mine += heads[g];
+    if (g < (int)blockIdx.x) mine_before += heads[g];
+  }
+  sum_below(mine_before, warps, before);
+  sum_below(mine, warps + 32, total);
+  const int each = run / blockDim.x, begin = blockIdx.x * run + threadIdx.x * each;
+  const u32 row = before + sum_below(count_heads(keys, begin, begin + each), warps + 64, here);
+  write_rows(keys, begin, begin + each, gridDim.x * run, row, total, rows, starts, positions);
+  if (blockIdx.x == 0 && threadIdx.x == 0) *count = (int)total;
 }
 
 template <class S>
@@ -105,7 +185,7 @@ DEVICE void embedding_sum(const S* dy, const i64* rows, const int* starts, const
   float* out = values + (size_t)(dense ? rows[k] : k) * E;
   for (int e = threadIdx.x; e < E; e += blockDim.x) {
     float sum = 0;
-#pragma unroll 4
+#pragma unroll 8
     for (int i = starts[k]; i < starts[k + 1]; i++) sum += to_float(dy[(size_t)positions[i] * E + e]);
     out[e] = sum;
   }

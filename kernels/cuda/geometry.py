@@ -134,6 +134,26 @@ def embedding_sort(num_tokens: int, threads: int = 1024) -> Launch:
     return Launch((1,), (threads,), KEY * sorted_size(num_tokens, threads) + 128)
 
 
+def embedding_sort_runs(num_tokens: int, run: int = MAX_SORTED, threads: int = 1024) -> Launch:
+    """One block per piece of `run` tokens."""
+    return Launch((blocks_of(num_tokens, run),), (threads,), KEY * run)
+
+
+def embedding_merge(total: int) -> Launch:
+    """`total` keys."""
+    return Launch((blocks_of(total, 256),), (256,))
+
+
+def embedding_count_rows(num_pieces: int, threads: int = 1024) -> Launch:
+    """One block per piece."""
+    return Launch((num_pieces,), (threads,), 128)
+
+
+def embedding_write_rows(num_pieces: int, threads: int = 1024) -> Launch:
+    """One block per piece."""
+    return Launch((num_pieces,), (threads,), 3 * 128)
+
+
 def embedding_sum(R: int) -> Launch:
     """At least as many blocks as rows occur; the number of tokens is always enough."""
     return Launch((R,), (128,))

@@ -57,6 +57,7 @@ CHECKS: dict[str, Callable[[Rig], None]] = {
     "rows": lambda rig: test_optimiser.test_adam_rows_step(rig, 9, 5, False),
     "replay": lambda rig: test_optimiser.test_adam_replay(rig, 9, 5, False),
     "gradient": check_gradients,
+    "pieces": lambda rig: test_embedding.check_pieces(rig, 300, 0, 128, 64),
     "sums": lambda rig: test_embedding.check_column_sums(rig, "f32", test_embedding.SUM_MAIN, True),
     "embedding": lambda rig: test_embedding.check_embedding_forward(rig, 37, "f32", 0.3),
     "dropout": lambda rig: test_embedding.check_dropout(rig, 1500, 5007, 0.3, "f32"),
@@ -81,7 +82,8 @@ SYNCHRONISED = {
     "lstm_backward.cu": {"lstm_backward": ("backward",)},
     "softmax_cross_entropy.cu": {"softmax_cross_entropy": ("softmax",)},
     "sums.cuh": {"block_sum": ("adam", "losses")},
-    "embedding.cu": dict.fromkeys(("sort_keys", "sum_below", "embedding_sort"), ("gradient",)),
+    "embedding.cu": dict.fromkeys(("sort_keys", "sum_below"), ("gradient", "pieces"))
+    | {"embedding_sort": ("gradient",), "embedding_sort_runs": ("pieces",)},
     "column_sums.cu": {"column_sums": ("sums",)},
 }
 MARKED_STATEMENTS = {"B", "C", "D"}  # of lstm_forward: those that its marked variant contains
@@ -124,6 +126,8 @@ EDITS = [  # source, text, what it becomes, check
     ("embedding.cu", "key ? apply(how, words.word[i], x) : x", "x", "embedding"),
     ("dropout.cu", "start / 4 +", "", "dropout"),
     ("random.cuh", "round < 10", "round < 9", "dropout"),
+    ("embedding.cu", "total - right > width ? right + width : total", "right + width", "pieces"),
+    ("embedding.cu", "x, true)", "x, false)", "pieces"),
     ("random_bits.cu", "block * 4 + i < count", "true", "random"),
     ("convert.cu", "row < 0 ?", "row < -1 ?", "gather"),
     ("sgd.cu", "first ? g :", "", "sgd"),

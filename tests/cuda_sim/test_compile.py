@@ -33,6 +33,9 @@ SHARED_BYTES = {
     "count_targets": geometry.one_block().shared_bytes,
     "sum_losses": geometry.one_block().shared_bytes,
     "embedding_sort": geometry.embedding_sort(geometry.MAX_SORTED).shared_bytes,
+    "embedding_sort_runs": geometry.embedding_sort_runs(1).shared_bytes,
+    "embedding_count_rows": geometry.embedding_count_rows(1).shared_bytes,
+    "embedding_write_rows": geometry.embedding_write_rows(1).shared_bytes,
     "column_sums": geometry.column_sums(1).shared_bytes,
 }
 STRICT = ("-Xptxas", "-v,--warn-on-spills,-Werror")

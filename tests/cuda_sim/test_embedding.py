@@ -89,6 +89,46 @@ def test_embedding_gradient(rig: Rig, shape: tuple[int, int, str], main: bool, p
     check_gradient(rig, shape, padding, main)
 
 
+@pytest.mark.parametrize(("num_tokens", "padding"), [(300, 0), (129, -1), (70, -1)])
+def test_tokens_sorted_in_pieces(rig: Rig, num_tokens: int, padding: int) -> None:
+    check_pieces(rig, num_tokens, padding)
+
+
+def check_pieces(rig: Rig, num_tokens: int, padding: int, run_size: int = 64, threads: int = 32) -> None:
+    ids, module = draw(num_tokens, "skewed"), rig.module("embedding.cu")
+
+    def run(schedule: int) -> Arrays:
+        launch, error = geometry.embedding_sort_runs(num_tokens, run_size, threads), no_error()
+        pieces = launch.grid[0]
+        total = pieces * run_size
+        keys, heads = poisoned(total, np.uint64), poisoned(pieces, np.uint32)
+        other = device(np.zeros(total, np.uint64))  # a poisoned element would be NOTHING, which is a key
+        sizes = np.int32(num_tokens), np.int32(run_size), np.int64(padding), np.int32(V)
+        module.embedding_sort_runs(launch, (device(ids), *sizes, keys, error), schedule)
+        width = run_size
+        while width < total:
+            numbers = np.int32(total), np.int32(width)
+            module.embedding_merge(geometry.embedding_merge(total), (keys, other, *numbers), schedule)
+            keys, other, width = other, keys, 2 * width
+        launch = geometry.embedding_count_rows(pieces, threads)
+        module.embedding_count_rows(launch, (keys, np.int32(run_size), heads), schedule)
+        found = poisoned(num_tokens, np.int64), *(poisoned(size, np.int32) for size in (num_tokens + 1, num_tokens, 1))
+        launch = geometry.embedding_write_rows(pieces, threads)
+        module.embedding_write_rows(launch, (keys, heads, np.int32(run_size), *found), schedule)
+        assert error[0] == 0
+        return found
+
+    rows, starts, positions, count = rig.same_bits(run, main=False)
+    kept = np.argsort(ids, kind="stable")
+    kept = kept[ids[kept] != padding]
+    want, first = np.unique(ids[kept], return_index=True)
+    spare = [-1] * (num_tokens - len(want))
+    assert count[0] == len(want)
+    np.testing.assert_array_equal(rows, [*want, *spare])
+    np.testing.assert_array_equal(starts, [*first, len(kept), *spare])
+    np.testing.assert_array_equal(positions, [*kept, *[-1] * (num_tokens - len(kept))])
+
+
 def test_embedding_gradient_of_bf16(rig: Rig) -> None:
     ids, dy = draw(30, "skewed"), bf16_values(bf16_bits(np.random.default_rng(1).standard_normal((30, E))))
     rows, _, _, _, compact, _ = run_gradient(rig, ids, dy, 32, -1, "bf16", 2)
