@@ -17,11 +17,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from kernels.cuda import launcher
-
-from gpu import device, part, sources, timing
+from gpu import part, sources, timing
 from gpu.layers import Inputs, Networks
-from gpu.timing import OURS, Call
+from gpu.timing import Call
+from kernels.cuda import launcher
 
 
 def without(name: str) -> tuple[str, str]:
@@ -67,42 +66,40 @@ def stage(edits: Sequence[tuple[str, str]], H: int) -> Iterator[None]:
             launcher.SOURCE_FOLDER = former
 
 
+def calls_of(case: Case, steps: Sequence[int]) -> list[Callable[[], Any]]:
+    """The case at several lengths."""
+    networks = Networks(1, case.H)
+    return [networks.ours(case.precision, Inputs(T, case.N, case.H, False)).step(case.backward) for T in steps]
+
+
 def measure(case: Case, steps: tuple[int, int], within: Callable[[], Any]) -> dict[str, Any]:
-    """Microseconds of the longer call, and per step by difference; single kernels where they can be seen."""
+    """Microseconds of the longer call, and per step by difference."""
     with within():
-        networks = Networks(1, case.H)
-        calls = [
-            networks.ours(case.precision, Inputs(T, case.N, case.H, False)).step(case.backward) for T in steps
-        ]
-        races = [timing.race({OURS: Call(call)}, 5) for call in calls]
-        kernels = timing.profile(calls[1])
-    short, long = (race["us"][OURS] for race in races)
-    recurrent = [kernel for kernel in kernels if kernel["name"].startswith(("lstm_", "gru_"))]
-    return {
-        "us": long,
-        "us_per_step": (long["median"] - short["median"]) / (steps[1] - steps[0]),
-        "kernels": ", ".join(f"{k['name']} x{k['launches']} {k['us'] / steps[1]:.3f} us per step" for k in recurrent),
-    }
+        short, long = (timing.median(Call(call), 5)["us"] for call in calls_of(case, steps))
+    return {"us": long, "us_per_step": (long["median"] - short["median"]) / (steps[1] - steps[0])}
+
+
+def profiled(case: Case, steps: tuple[int, int], within: Callable[[], Any]) -> dict[str, Any]:
+    """The kernels of the longer call."""
+    with within():
+        return {"steps": steps[1], "kernels": timing.profile(calls_of(case, steps)[1])}
 
 
 def main(figures: part.Part) -> None:
-    """All variants of a call, call by call."""
+    """All variants of a call, call by call; at last the single kernels, since a profiler may slow what follows."""
     cases = [Case("bf16", 64, 3, True)] if figures.small else CASES
     stages = {"no products": STAGES["no products"]} if figures.small else STAGES
     steps = (2, 4) if figures.small else (64, 320)
-    pairs = [
-        (case, name, within)
-        for case in cases
-        for name, within in (
-            *ways(),
-            *((name, partial(stage, edits, case.H)) for name, edits in stages.items()),
-        )
-    ]
-    for case, name, within in figures.each("variants", pairs):
+    pairs: list[tuple[Case, str, Callable[[], Any]]] = []
+    for case in cases:
+        pairs += [(case, name, within) for name, within in ways()]
+        pairs += [(case, name, partial(stage, edits, case.H)) for name, edits in stages.items()]
+    for case, name, within in figures.each("variants", pairs, 0.0 if figures.small else 10.0):
         row = figures.attempt({"what": case.title, "variant": name}, partial(measure, case, steps, within))
         time = row.get("error") or f"{row['us_per_step']:8.3f} us per step, {row['us']['median']:8.1f} in all"
-        print(f"{case.title:36} {name:22} {time}  {row.get('kernels', '')}", flush=True)
-    device.synchronize()
+        print(f"{case.title:36} {name:22} {time}", flush=True)
+    for case, name, within in figures.each("profiles", pairs):
+        figures.attempt({"what": case.title, "variant": name}, partial(profiled, case, steps, within))
 
 
 def ways() -> list[tuple[str, Callable[[], Any]]]:

@@ -14,11 +14,11 @@ from typing import Any
 
 import cupy
 import numpy as np
-from kernels.cuda import launcher
-from kernels.cuda.geometry import Launch
 
 from gpu import device, part, sources, timing
 from gpu.timing import Call
+from kernels.cuda import launcher
+from kernels.cuda.geometry import Launch
 
 STEP_PRODUCTS = [(128, 512), (8, 512), (128, 1024)]  # N, H of one time step: (N, H) x (H, 4H)
 UNITS, ROWS = 32, 16  # of a block in the exchange, as in lstm_forward
@@ -66,7 +66,9 @@ def products(size: int) -> dict[str, Callable[[], dict[str, Any]]]:
         found = timing.median(Call(lambda: torch.mm(a, b.T), "peer"))
         return {**found, "shape": [M, K, N], "tflops": 2 * M * K * N / found["us"]["median"] / 1e6}
 
-    made = {f"product, {name}": partial(measure, name, size, size, size) for name in ("bf16", "tf32", "fp32")}
+    made: dict[str, Callable[[], dict[str, Any]]] = {}
+    for name in ("bf16", "tf32", "fp32"):
+        made[f"product, {name}"] = partial(measure, name, size, size, size)
     for N, H in STEP_PRODUCTS if size > 1000 else []:
         for name in ("bf16", "tf32", "fp32"):
             made[f"product of a step, N={N} H={H}, {name}"] = partial(measure, name, N, H, 4 * H)
@@ -75,11 +77,12 @@ def products(size: int) -> dict[str, Callable[[], dict[str, Any]]]:
 
 def launches(count: int) -> dict[str, Callable[[], dict[str, Any]]]:
     """An empty kernel: one after the other, and as nodes of a graph."""
-    word = cupy.zeros(1, np.uint32)
+    word, launch = cupy.zeros(1, np.uint32), Launch((1,), (32,))
 
     def burst() -> None:
+        kernel = own("ceilings.cu").nothing
         for _ in range(count):
-            own("ceilings.cu").nothing(Launch((1,), (32,)), (word,))
+            kernel(launch, (word,))
 
     def eager() -> dict[str, Any]:
         return per(timing.median(Call(burst)), count, "launch")
@@ -104,11 +107,11 @@ def barriers(rounds: int) -> dict[str, Callable[[], dict[str, Any]]]:
 
     def by_flag(blocks: int, count: int, stride: int) -> dict[str, Any]:
         flag, error = cupy.zeros(count * stride, np.uint32), cupy.zeros(1, np.uint32)
-        launch = Launch((blocks, count), (256,), 0, True)
+        launch, kernel = Launch((blocks, count), (256,), 0, True), own("ceilings.cu").flag_barriers
 
         def call() -> None:
             flag.fill(0)
-            own("ceilings.cu").flag_barriers(launch, (flag, error, np.int32(rounds), np.int32(stride)))
+            kernel(launch, (flag, error, np.int32(rounds), np.int32(stride)))
 
         call()
         expect(cupy.asnumpy(flag)[::stride], np.full(count, rounds * blocks), error)

@@ -20,7 +20,8 @@ def name() -> str:
     """What the driver calls the device."""
     if SIMULATED:
         return "simulator"
-    return str(cupy.cuda.runtime.getDeviceProperties(0)["name"].decode())
+    found = cupy.cuda.runtime.getDeviceProperties(0)["name"]
+    return found.decode() if isinstance(found, bytes) else str(found)
 
 
 def torch() -> Any:

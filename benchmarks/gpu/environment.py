@@ -1,6 +1,6 @@
 """What the figures were made on: device, driver, clocks, versions; and what is missing, with what that leaves out.
 
-    python -m gpu.environment OUT
+python -m gpu.environment OUT
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ LEFT_OUT = {  # package, and what cannot be done without it
     "tqdm": "tests of training runs",
     "yaml": "tests that read settings from files",
 }
-CLOCKS = "name,driver_version,clocks.sm,clocks.mem,clocks.max.sm,power.draw,power.limit,temperature.gpu,ecc.mode.current"
+CLOCKS = (
+    "name,driver_version,clocks.sm,clocks.mem,clocks.max.sm,power.draw,power.limit,temperature.gpu,ecc.mode.current"
+)
 
 
 def versions() -> dict[str, str]:

@@ -11,16 +11,17 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cupy
 import numpy as np
+
+from gpu import part, sources
 from kernels.cuda import launcher
 from kernels.cuda.geometry import Launch
 from kernels.cuda.pack import bf16_bits, bf16_values, pack_tile
-
-from gpu import part, sources
 
 WARP, BLOCKS = Launch((1,), (32,)), 7
 GRID_TOTAL = re.compile(r"// sum\[b\] =.*?\n}\n", re.DOTALL)  # the kernel that needs a CUDA toolkit's headers
@@ -70,7 +71,7 @@ class Checks:
     def blocks_that_wait(self) -> str:
         """A ring of blocks: by flag and by marked data."""
         data, error = cupy.full((BLOCKS, 4), 0xFFFFFFFF, np.uint32), cupy.zeros(1, np.uint32)
-        data[0] = cupy.asarray(np.uint32([100, 0, 0, 0]))
+        data[0] = cupy.asarray(np.array([100, 0, 0, 0], np.uint32))
         self.kernels.ring(Launch((BLOCKS,), (32,), 0, True), (cupy.zeros(1, np.uint32), data, error))
         if int(cupy.asnumpy(error)[0]):
             return "a block waited in vain"
@@ -87,8 +88,8 @@ class Checks:
 
     def rounding_and_functions(self) -> str:
         """bf16 to nearest even; sigmoid, tanh and exp with the hardware's approximations."""
-        special = np.float32([0, -0.0, 1, np.inf, -np.inf, np.nan, 3.4e38, 1.00390625, 1.01171875, 100, -100, 80, -80])
-        x = np.concatenate([special, (self.rng.standard_normal(4000) * 8).astype(np.float32)])
+        special = [0, -0.0, 1, np.inf, -np.inf, np.nan, 3.4e38, 1.00390625, 1.01171875, 100, -100, 80, -80]
+        x = np.concatenate([np.array(special, np.float32), (self.rng.standard_normal(4000) * 8).astype(np.float32)])
         rounded, *out = cupy.empty(len(x), np.uint16), *(cupy.empty(len(x), np.float32) for _ in range(3))
         launch = Launch((-(-len(x) // 32),), (32,))
         self.kernels.functions(launch, (cupy.asarray(x), rounded, *out, np.int32(len(x))))
@@ -118,12 +119,16 @@ def checks(folder: Path) -> Checks:
     return Checks(sources.load(copy), False)
 
 
+def answered(check: Callable[[], str]) -> dict[str, str]:
+    return {"wrong": check()}
+
+
 def main(figures: part.Part) -> None:
     """One row per check."""
     asked = checks(figures.out)
     for name in (name for name in vars(Checks) if not name.startswith("_")):
         check: Callable[[], str] = getattr(asked, name)
-        row = figures.attempt({"what": name.replace("_", " ")}, lambda check=check: {"wrong": check()})
+        row = figures.attempt({"what": name.replace("_", " ")}, partial(answered, check))
         print(f"{row['what']:30} {row.get('error') or row['wrong'] or 'as believed'}", flush=True)
     launcher.check()
 

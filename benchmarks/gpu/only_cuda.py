@@ -1,6 +1,6 @@
 """A plugin of pytest: keeps the tests that need the device, writes every result at once, stops when time is up.
 
-    python -m pytest -p gpu.only_cuda --device-results FILE --device-seconds 90
+python -m pytest -p gpu.only_cuda --device-results FILE --device-seconds 90
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from peers import minigrad as cpu
 from peers.problem import Array, Task, Tokens, runs_of
-from seq2seq.data import Batch
 
 import minigrad
+from seq2seq.data import Batch
 
 
 class Ours(cpu.Peer):

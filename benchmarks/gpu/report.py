@@ -1,6 +1,6 @@
 """Tables in Markdown from the parts' figures, with the goals beside them.
 
-    python -m gpu.report OUT          writes OUT/report.md and prints it
+python -m gpu.report OUT          writes OUT/report.md and prints it
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def of_training(model: str, peers: Sequence[str]) -> Callable[[Results], list[fl
     """Ratios of whole steps with the right word always given."""
 
     def ratios(results: Results) -> list[float]:
-        found = [row for row in rows(results, "training_step") if row["model"] == model and "ratios" in row]
+        found = [row for row in rows(results, "training_step") if row["model"] == model and "us" in row]
         return [row["ratios"][p]["median"] for row in found if row["forcing"] == 1 for p in peers if p in row["ratios"]]
 
     return ratios
@@ -108,8 +108,10 @@ def goals(results: Results) -> Iterator[str]:
             continue
         met = sum(ratio >= goal for ratio in found)
         middle = found[len(found) // 2]
-        lines.append((what, f"{goal:g}", f"{found[0]:.2f} to {found[-1]:.2f}", f"{middle:.2f}", f"{met} of {len(found)}"))
-    yield "## Goals\n\nTime of the other over ours, forward and backward, PyTorch's plain calls; above the goal is good."
+        lines.append(
+            (what, f"{goal:g}", f"{found[0]:.2f} to {found[-1]:.2f}", f"{middle:.2f}", f"{met} of {len(found)}")
+        )
+    yield "## Goals\n\nTime of PyTorch's plain calls over ours, forward and backward: above the goal is good."
     yield table(("what", "goal", "found", "middle", "rows that meet it"), lines)
 
 
@@ -117,6 +119,11 @@ def goals(results: Results) -> Iterator[str]:
 def us(figures: dict[str, float]) -> str:
     """Median and middle half."""
     return f"{figures['median']:.4g} ({figures['low']:.4g} to {figures['high']:.4g})"
+
+
+def median(race: dict[str, Any], name: str) -> str:
+    """Of a contestant, "-" for one that is not there."""
+    return f"{race['us'][name]['median']:.4g}" if name in race["us"] else "-"
 
 
 def ratio_cells(race: dict[str, Any], peers: Sequence[str]) -> list[str]:
@@ -137,23 +144,27 @@ def of_part_lstm(results: Results) -> Iterator[str]:
     known, peers = floors.rates(results.get("ceilings")), ("pytorch", "pytorch-graph")
     lines = []
     for row in results["lstm"]["rows"]:
-        title = [row["precision"], *(str(row[key]) for key in ("layers", "H", "N", "T")), "yes" if row["ragged"] else ""]
-        if "error" in row or "wrong" in row:
-            lines.append([*title, row.get("error") or f"WRONG {row['errors'][OURS]}", *[""] * 6])
+        title = [row["precision"], *(str(row[key]) for key in ("layers", "H", "N", "T")), "x" * row["ragged"]]
+        if "error" in row:
+            lines.append([*title, row["error"], *[""] * 10])
             continue
-        forward, both = row["forward"], row[BOTH]
-        share = floors.lstm(row, known) / both["us"][OURS]["median"]
-        lines.append(
-            [*title, us(forward["us"][OURS]), *ratio_cells(forward, peers), us(both["us"][OURS]),
-             *ratio_cells(both, peers), f"{share:.2f}"]
-        )  # fmt: skip
-    yield "Microseconds of ours; time of PyTorch, and of PyTorch in a CUDA graph, over ours; share of the floor."
-    head = ["type", "layers", "H", "N", "T", "ragged", "forward", "/ PyTorch", "/ graph", "both", "/ PyTorch"]
-    yield table([*head, "/ graph", "floor"], lines)
+        cells = []
+        for key in ("forward", BOTH):
+            cells += [median(row[key], name) for name in (OURS, *peers)] + ratio_cells(row[key], peers)
+        ours = row[BOTH]["us"].get(OURS)
+        share = f"{floors.lstm(row, known) / ours['median']:.2f}" if ours else f"WRONG {row['wrong']}"
+        lines.append([*title, *cells, share])
+    yield "Microseconds of ours, PyTorch's, PyTorch's in a CUDA graph; theirs over ours; the share of the floor."
+    head = ["type", "layers", "H", "N", "T", "packed", "forward", "PyTorch", "graph", "x", "x graph"]
+    yield table([*head, "both", "PyTorch", "graph", "x", "x graph", "floor"], lines)
     for found in results["lstm"].get("kernels", []):
-        names = ", ".join(f"{k['name']} x{k['launches']} {k['us']:.0f} us" for k in found.get("kernels", [])[:6])
-        title = f"{found['who']}, {found['precision']}{', ragged' if found['ragged'] else ''}"
-        yield f"- kernels of one step, {title}: {found.get('error') or names or 'not recorded'}"
+        title = f"{found['who']}, {found['precision']}{', packed' if found['ragged'] else ''}"
+        yield f"- kernels of one step, {title}: {found.get('error') or kernel_names(found.get('kernels', []))}"
+
+
+def kernel_names(kernels: list[dict[str, Any]]) -> str:
+    """The longest ones."""
+    return ", ".join(f"{k['name'][:70]} x{k['launches']} {k['us']:.0f} us" for k in kernels[:8]) or "not recorded"
 
 
 def of_part_training_step(results: Results) -> Iterator[str]:
@@ -162,23 +173,21 @@ def of_part_training_step(results: Results) -> Iterator[str]:
     for row in results["training_step"]["rows"]:
         title = [row["model"], row.get("precision", ""), str(row["forcing"])]
         if "us" not in row:
-            text = row.get("error") or ("WRONG" if "wrong" in row else f"apart {row.get('apart')}")
-            lines.append([*title, text, *[""] * 6])
+            if "kernels" not in row:
+                lines.append([*title, row.get("error") or f"apart {row['apart']}", *[""] * 9])
             continue
-        share = floors.training_step(row, known) / row["us"][OURS]["median"]
+        ours = row["us"].get(OURS)
+        share = f"{floors.training_step(row, known) / ours['median']:.2f}" if ours else f"WRONG {row['wrong']}"
+        wall = f"{row['wall_us'][OURS]['median']:.4g}" if ours else "-"
         memory = ", ".join(f"{name} {size:.0f}" for name, size in row["memory_mb"].items())
-        lines.append(
-            [*title, us(row["us"][OURS]), f"{row['wall_us'][OURS]['median']:.4g}", *ratio_cells(row, peers),
-             f"{share:.2f}", memory]
-        )  # fmt: skip
-    yield "Microseconds of a step of ours by events and on the host's clock; time of the others over ours; MB reserved."
-    head = ["model", "type", "forcing", "events", "wall", "/ whole", "/ packed", "/ loop", "floor", "memory"]
-    yield table(head, lines)
+        times = [median(row, name) for name in (OURS, *peers)]
+        lines.append([*title, times[0], wall, *times[1:], *ratio_cells(row, peers), share, memory])
+    yield "Microseconds of a step by events (ours on the host's clock, too); theirs over ours; megabytes reserved."
+    head = ["model", "type", "forcing", "ours", "wall", "whole", "packed", "loop", "x", "x packed", "x loop"]
+    yield table([*head, "floor", "memory"], lines)
     for row in rows(results, "training_step"):
-        for who, kernels in row.get("kernels", {}).items():
-            if kernels and not isinstance(kernels, str):
-                names = ", ".join(f"{k['name'][:60]} x{k['launches']} {k['us']:.0f} us" for k in kernels[:8])
-                yield f"- kernels, {row['model']}, {row['precision']}, forcing {row['forcing']}, {who}: {names}"
+        if "kernels" in row:
+            yield f"- kernels, {row['model']}, {row['precision']}, {row['who']}: {kernel_names(row['kernels'])}"
 
 
 def of_part_ceilings(results: Results) -> Iterator[str]:
@@ -197,20 +206,26 @@ def of_part_decoding(results: Results) -> Iterator[str]:
     lines = []
     for row in results["decoding"]["rows"]:
         title = [str(row["sentences"]), str(row["beam_size"]), row["precision"]]
-        if "us" not in row:
-            lines.append([*title, row.get("error") or f"WRONG {row['proof']}", "", ""])
+        if "error" in row:
+            lines.append([*title, row["error"], *[""] * 3])
             continue
-        lines.append([*title, us(row["wall_us"][OURS]), *ratio_cells(row, ("pytorch",)), f"{row['proof']['alike']:.2f}"])
-    yield table(("sentences", "beam", "type", "microseconds, wall", "/ PyTorch", "sentences found alike"), lines)
+        times = [median({"us": row["wall_us"]}, name) for name in (OURS, "pytorch")]
+        alike = f"WRONG {row['wrong']}" if "wrong" in row else f"{row['proof']['alike']:.2f}"
+        lines.append([*title, *times, *ratio_cells(row, ("pytorch",)), alike])
+    yield table(("sentences", "beam", "type", "microseconds, wall", "PyTorch", "x", "sentences found alike"), lines)
 
 
 def of_part_ablations(results: Results) -> Iterator[str]:
     lines = []
     for row in results["ablations"]["rows"]:
-        title = [row["what"], row["variant"]]
-        cells = [row["error"], "", ""] if "error" in row else [us(row["us"]), f"{row['us_per_step']:.3f}", row["kernels"]]
-        lines.append([*title, *cells])
-    yield table(("call", "variant", "microseconds of the call", "per step, by difference", "kernels"), lines)
+        if "error" in row:
+            lines.append([row["what"], row["variant"], row["error"], ""])
+        elif "us" in row:
+            lines.append([row["what"], row["variant"], us(row["us"]), f"{row['us_per_step']:.3f}"])
+    yield table(("call", "variant", "microseconds of the call", "per step, by difference"), lines)
+    for row in rows(results, "ablations"):
+        if row.get("kernels"):
+            yield f"- kernels, {row['what']}, {row['variant']}, {row['steps']} steps: {kernel_names(row['kernels'])}"
 
 
 def of_part_device_tests(results: Results) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -26,9 +27,12 @@ def load(path: Path) -> Any:
 def toolkit_options() -> tuple[str, ...]:
     """Where NVRTC finds the headers of a CUDA toolkit, if this machine has one."""
     compiler = shutil.which("nvcc")
-    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), compiler and Path(compiler).resolve().parents[1]]
-    for home in filter(None, homes):
-        folder = Path(home) / "include"
+    homes = [Path(os.environ[name]) for name in ("CUDA_HOME", "CUDA_PATH") if name in os.environ]
+    homes += [Path(compiler).resolve().parents[1]] if compiler else []
+    packages = importlib.util.find_spec("nvidia")  # as pip installs them
+    homes += [found for place in getattr(packages, "submodule_search_locations", ()) for found in Path(place).glob("*")]
+    for home in homes:
+        folder = home / "include"
         if (folder / "cooperative_groups.h").exists():
             return tuple(f"-I{part}" for part in (folder, folder / "cccl") if part.exists())
     return ()

@@ -66,6 +66,8 @@ def race(calls: dict[str, Call], rounds: int = 7, sample_ms: float = 4.0) -> dic
     """Medians and middle halves of microseconds per call, and every other's time over ours of the same round."""
     if device.SIMULATED:
         rounds, sample_ms = 2, 0.0
+    if not calls:
+        return {"rounds": 0, "us": {}, "wall_us": {}, "ratios": {}}
     names = list(calls)
     times = {name: _times(call, sample_ms) for name, call in calls.items()}
     samples: dict[str, list[Sample]] = {name: [] for name in names}
@@ -88,7 +90,7 @@ def _times(call: Call, sample_ms: float) -> int:
         return 1
     for _ in range(3):
         call.function()
-    return int(np.clip(sample_ms * 1e3 / sample(call, 2).device, 1, MOST_IN_A_ROW))
+    return int(np.clip(sample_ms * 1e3 / max(sample(call, 2).device, 1e-3), 1, MOST_IN_A_ROW))
 
 
 def median(call: Call, rounds: int = 7, sample_ms: float = 4.0) -> dict[str, Any]:

@@ -4,8 +4,8 @@
 
 Equal first: three steps without dropout from the same weights, whose losses, and in float32 all weights, must agree.
 Then in turn: ours; PyTorch with the whole target in one call ("pytorch"), the same with packed sources, which is the
-function that ours computes ("pytorch-packed"), and one call per step, as the tutorials write it ("pytorch-loop"). A step
-is what a user runs: ids from the host, forward, loss, backward, clipping, update; nothing is read back.
+function that ours computes ("pytorch-packed"), and one call per step, as the tutorials write it ("pytorch-loop"). A
+step is what a user runs: ids from the host, forward, loss, backward, clipping, update; nothing is read back.
 """
 
 from __future__ import annotations
@@ -123,30 +123,32 @@ def peer_of(task: Task) -> Any:
     return Peer(task)
 
 
-def measure(contest: Contest, ours: Ours, peer: Any, precision: str, forcing: float) -> dict[str, Any]:
+def measure(contest: Contest, trainers: dict[str, Any], precision: str, forcing: float) -> dict[str, Any]:
     """A race over all batches in a row; times are of one step."""
-    count = len(contest.batches)
-
-    def all_batches(trainer: Any, use: Callable[[], None]) -> None:
-        use()
-        for number, batch in enumerate(contest.batches):
-            trainer.begin(batch, given(batch, forcing, number))
-
-    calls = {OURS: Call(partial(all_batches, ours, partial(ours.use, precision)))}
-    if peer is not None:
-        for name, options in VARIANTS.items():
-            calls[name] = Call(partial(all_batches, peer, partial(peer.use, precision, **options)), "peer")
+    count, calls = len(contest.batches), contestants(contest, trainers, precision, forcing)
     found = timing.race(calls, 7, 30.0)
     for clock in ("us", "wall_us"):
         found[clock] = {
             name: {key: value / count for key, value in figures.items()} for name, figures in found[clock].items()
         }
-    tokens = sum(sum(batch.num_tokens) for batch in contest.batches) / count
-    found["tokens"] = tokens
-    found |= work(contest)
+    found["tokens"] = sum(sum(batch.num_tokens) for batch in contest.batches) / count
     found["memory_mb"] = {name: peak_memory(call) for name, call in calls.items()}
-    found["kernels"] = {name: profiled(calls[name].function) for name in (OURS, "pytorch") if name in calls}
-    return found
+    return {**found, **work(contest)}
+
+
+def contestants(contest: Contest, trainers: dict[str, Any], precision: str, forcing: float) -> dict[str, Call]:
+    """Calls that train on all batches once: ours, and the variants of PyTorch's."""
+
+    def all_batches(trainer: Any, **options: bool) -> None:
+        trainer.use(precision, **options)
+        for number, batch in enumerate(contest.batches):
+            trainer.begin(batch, given(batch, forcing, number))
+
+    calls = {OURS: Call(partial(all_batches, trainers[OURS]))} if OURS in trainers else {}
+    if "pytorch" in trainers:
+        for name, options in VARIANTS.items():
+            calls[name] = Call(partial(all_batches, trainers["pytorch"], **options), "peer")
+    return calls
 
 
 def work(contest: Contest) -> dict[str, float]:
@@ -169,34 +171,41 @@ def peak_memory(call: Call) -> float:
     return device.reserved_megabytes(call.clock)
 
 
-def profiled(function: Callable[[], Any]) -> Any:
-    """Kernels of all batches in a row, or why there are none."""
-    try:
-        return timing.profile(function, 40)
-    except Exception as error:
-        return part.one_line(error)
-
-
 def one_model(figures: part.Part, contest: Contest) -> None:
-    """Proofs, then races."""
-    proofs: dict[float, dict[str, dict[str, float]]] = {}
-    for forcing in contest.forcings:
-        row = figures.attempt(
-            {"model": contest.name, "forcing": forcing, "what": "verified"},
-            partial(lambda f: {"apart": verify(contest.verify_with, contest.precisions, f)}, forcing),
-        )
-        proofs[forcing] = row.get("apart", {})
-        print(f"{contest.name}, forcing {forcing}: {row.get('error') or row['apart']}", flush=True)
+    """Proofs, then races; at last the single kernels, since a profiler may slow what comes after it."""
+    proofs = {forcing: proof(figures, contest, forcing) for forcing in contest.forcings}
     device.free_memory()
-    ours, peer = Ours(contest.task), peer_of(contest.task)
+    trainers = {} if (peer := peer_of(contest.task)) is None else {"pytorch": peer}
+    if any(proofs.values()):
+        trainers[OURS] = Ours(contest.task)
     pairs = [(precision, forcing) for forcing in contest.forcings for precision in contest.precisions]
     for precision, forcing in figures.each(f"races of the {contest.name} model", pairs):
         row = {"model": contest.name, "forcing": forcing, "precision": precision}
+        able = dict(trainers)
         if precision not in proofs[forcing] or not accepted(precision, forcing, proofs[forcing][precision]):
-            figures.result["rows"].append({**row, "wrong": True})
-            print(f"{row} WRONG, not timed", flush=True)
-            continue
-        show(figures.attempt(row, partial(measure, contest, ours, peer, precision, forcing)))
+            row["wrong"] = f"apart {proofs[forcing].get(precision)}"
+            able.pop(OURS, None)
+        show(figures.attempt(row, partial(measure, contest, able, precision, forcing)))
+    for precision in figures.each(f"profiles of the {contest.name} model", contest.precisions):
+        calls = contestants(contest, trainers, precision, 1.0)
+        for name in calls.keys() & {OURS, "pytorch"}:
+            row = {"model": contest.name, "forcing": 1.0, "precision": precision, "who": name}
+            figures.attempt(row, partial(profiled, calls[name].function))
+
+
+def profiled(function: Callable[[], Any]) -> dict[str, Any]:
+    """The single kernels of all batches in a row."""
+    return {"kernels": timing.profile(function, 40)}
+
+
+def proof(figures: part.Part, contest: Contest, forcing: float) -> dict[str, dict[str, float]]:
+    """The differences per precision; none where ours fails."""
+    row = figures.attempt(
+        {"model": contest.name, "forcing": forcing, "what": "verified"},
+        lambda: {"apart": verify(contest.verify_with, contest.precisions, forcing)},
+    )
+    print(f"{contest.name}, forcing {forcing}: {row.get('error') or row['apart']}", flush=True)
+    return row.get("apart", {})
 
 
 def main(figures: part.Part) -> None:
@@ -215,9 +224,9 @@ def show(row: dict[str, Any]) -> None:
     if "error" in row:
         print(f"{title}: {row['error']}", flush=True)
         return
-    ratios = ", ".join(f"{name} {ratio['median']:.2f}x" for name, ratio in row["ratios"].items())
-    wall, here = row["wall_us"][OURS]["median"], row["us"][OURS]["median"]
-    print(f"{title}: {here / 1e3:.3f} ms ({wall / 1e3:.3f} wall); {ratios}; MB {row['memory_mb']}", flush=True)
+    times = ", ".join(f"{name} {us['median'] / 1e3:.3f}" for name, us in row["us"].items())
+    walls = ", ".join(f"{us['median'] / 1e3:.3f}" for us in row["wall_us"].values())
+    print(f"{title}: {row.get('wrong', '')} {times} ms (wall {walls}); MB {row['memory_mb']}", flush=True)
 
 
 if __name__ == "__main__":
