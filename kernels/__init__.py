@@ -10,18 +10,20 @@ Layout
     dtype in = dtype out, float32 or float64; a call with mixed floating dtypes is a TypeError.
 
 Contract
-    Every kernel exists with the same name and signature in `kernels.reference` (the oracle: one line per equation) and
-    in `kernels.cpu` (Numba, without a BLAS). The names exported here check their arguments, choose the backend from the
-    type of the arrays, and call it. Non-contiguous arguments are accepted and made contiguous. A `*_forward` that needs
-    something later returns it as its last result, a named cache. The cache belongs to the backend that made it, may
-    share memory with the inputs and outputs of the forward call, and goes unchanged into `*_backward`. Arguments are
-    read-only, save for the arrays that an optimiser's step updates. Results are assigned, never accumulated: adding up
-    gradients is the caller's work. An incoming gradient may be None where the docstring says so, which means zero. Sums
-    run in a fixed order without atomics: two equal calls give equal bits. A NaN or an infinity is never swallowed.
+    Every kernel exists with the same name and signature in `kernels.reference` (the oracle: one line per equation), in
+    `kernels.cpu` (Numba, without a BLAS) and in `kernels.cuda` (CuPy arrays). The names exported here check their
+    arguments, choose the backend from the type of the arrays, and call it. Non-contiguous arguments are accepted and
+    made contiguous. A `*_forward` that needs something later returns it as its last result, a named cache. The cache
+    belongs to the backend that made it, may share memory with the inputs and outputs of the forward call, and goes
+    unchanged into `*_backward`. Lengths are NumPy arrays, wherever the others lie. Arguments are read-only,
+    save for the arrays that an optimiser's step updates. Results are assigned, never accumulated: adding up gradients
+    is the caller's work. An incoming gradient may be None where the docstring says so, which means zero. Sums run in a
+    fixed order without atomics: two equal calls give equal bits. A NaN or an infinity is never swallowed.
 
 Importing this package compiles nothing and does not import Numba; the first call does.
 """
 
+from kernels.arrays import as_array, device_of, is_array, like, on_device, to_device, to_host
 from kernels.compiled import compiled_marker
 from kernels.dispatch import (
     adam_replay,
@@ -31,10 +33,12 @@ from kernels.dispatch import (
     adam_step_all,
     backend_for,
     beam_decode,
+    clip_coefficient,
     cross_entropy_backward,
     cross_entropy_forward,
     dropout,
     embedding_backward,
+    embedding_backward_dense,
     embedding_forward,
     greedy_decode,
     gru_backward,
@@ -59,6 +63,7 @@ from kernels.dispatch import (
     sgd_step,
     sum_of_squares,
 )
+from kernels.switches import allow_tf32, tf32_allowed
 from kernels.threads import get_num_threads, set_num_threads
 
 # Another distribution also installs an import named `kernels`; this tells ours from it.
@@ -70,18 +75,25 @@ __all__ = [
     "adam_scalars",
     "adam_step",
     "adam_step_all",
+    "allow_tf32",
+    "as_array",
     "backend_for",
     "beam_decode",
+    "clip_coefficient",
     "compiled_marker",
     "cross_entropy_backward",
     "cross_entropy_forward",
+    "device_of",
     "dropout",
     "embedding_backward",
+    "embedding_backward_dense",
     "embedding_forward",
     "get_num_threads",
     "greedy_decode",
     "gru_backward",
     "gru_forward",
+    "is_array",
+    "like",
     "linear_argmax",
     "linear_backward",
     "linear_cross_entropy_backward",
@@ -94,6 +106,7 @@ __all__ = [
     "lstm_start",
     "lstm_states",
     "matmul",
+    "on_device",
     "pack_decoder",
     "pack_lstm",
     "random_bits",
@@ -102,4 +115,7 @@ __all__ = [
     "sgd_rows_step",
     "sgd_step",
     "sum_of_squares",
+    "tf32_allowed",
+    "to_device",
+    "to_host",
 ]

@@ -2,7 +2,8 @@
 
 Every message names the function, the argument, what was got and what was expected. The checks that look at values
 (lengths, ids, targets) read an array once; the others look at shapes and dtypes only, since a decoding step pays for
-them.
+them. Values on a GPU are not looked at, since the host would wait for them: there the kernels do it, and what they find
+is raised when numbers are next fetched (`kernels.to_host`).
 """
 
 import math
@@ -55,6 +56,8 @@ def check_shape(
 
 def check_lengths(function: str, lengths: Any, num_steps: float, batch_size: int) -> None:
     """lengths is an integer array (N,) with values 0..T. Raises TypeError or ValueError."""
+    if not isinstance(lengths, np.ndarray):
+        raise TypeError(f"{function}: lengths is a {type(lengths).__name__}; expected a NumPy array, on the host")
     check_integer(function, "lengths", lengths)
     if lengths.shape != (batch_size,):
         raise ValueError(f"{function}: lengths has shape {lengths.shape}; expected (N,) = ({batch_size},) from x")
@@ -64,8 +67,8 @@ def check_lengths(function: str, lengths: Any, num_steps: float, batch_size: int
 
 
 def check_ids(function: str, name: str, ids: Any, limit: int, limit_name: str) -> None:
-    """Every id is in 0..limit-1. Raises IndexError naming the first id that is not."""
-    if ids.size and (ids.min() < 0 or ids.max() >= limit):
+    """Every id on the host is in 0..limit-1. Raises IndexError naming the first id that is not."""
+    if isinstance(ids, np.ndarray) and ids.size and (ids.min() < 0 or ids.max() >= limit):
         worst = int(ids[(ids < 0) | (ids >= limit)][0])
         raise IndexError(f"{function}: {name} holds {worst}; expected 0..{limit_name}-1 = 0..{limit - 1}")
 
@@ -75,7 +78,7 @@ def check_rows(function: str, rows: Any, limit: int) -> None:
     if rows.dtype != np.int64:
         raise TypeError(f"{function}: rows has dtype {rows.dtype}; expected int64")
     check_rank(function, "rows", rows, 1, "(R,)")
-    if rows.size and not (rows[1:] > rows[:-1]).all():
+    if isinstance(rows, np.ndarray) and rows.size and not (rows[1:] > rows[:-1]).all():
         raise ValueError(f"{function}: rows holds {rows.tolist()[:8]}; expected distinct rows in ascending order")
     check_ids(function, "rows", rows, limit, "V")
 

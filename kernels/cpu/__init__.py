@@ -8,11 +8,11 @@ Arguments are checked by `kernels` and arrive C-contiguous. Same files and names
 """
 
 from kernels.cpu.adam import adam_replay, adam_rows_step, adam_scalars, adam_step, adam_step_all
-from kernels.cpu.clipping import sum_of_squares
+from kernels.cpu.clipping import clip_coefficient, sum_of_squares
 from kernels.cpu.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from kernels.cpu.decoding import beam_decode, greedy_decode, pack_decoder
 from kernels.cpu.dropout import dropout
-from kernels.cpu.embedding import embedding_backward, embedding_forward
+from kernels.cpu.embedding import embedding_backward, embedding_backward_dense, embedding_forward
 from kernels.cpu.gru import gru_backward, gru_forward
 from kernels.cpu.linear import linear_backward, linear_forward, matmul
 from kernels.cpu.lstm import (
@@ -36,10 +36,12 @@ __all__ = [
     "adam_step",
     "adam_step_all",
     "beam_decode",
+    "clip_coefficient",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "dropout",
     "embedding_backward",
+    "embedding_backward_dense",
     "embedding_forward",
     "greedy_decode",
     "gru_backward",

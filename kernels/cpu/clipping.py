@@ -1,5 +1,8 @@
 """The squared norm that gradient clipping needs. See `kernels.reference.clipping`."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 from kernels.cpu.chunks import CHUNK, run_chunks
@@ -21,3 +24,9 @@ def sum_of_squares(x: np.ndarray) -> float:
     sums = np.zeros(-(-x.size // CHUNK))
     run_chunks(_sum_of_squares, x.size, CHUNK, x.reshape(-1), sums)
     return float(sum(sums.tolist()))
+
+
+def clip_coefficient(grads: Sequence[np.ndarray], max_norm: float) -> tuple[float, float]:
+    """See `kernels.clip_coefficient`."""
+    norm = math.sqrt(sum(sum_of_squares(grad) for grad in grads))
+    return norm, float(np.minimum(1.0, max_norm / (norm + 1e-6)))  # unlike min(), lets NaN through

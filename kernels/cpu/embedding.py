@@ -36,3 +36,13 @@ def embedding_backward(
     values = np.empty((len(starts), dy.shape[-1]), dy.dtype)
     _sum_segments(dy.reshape(-1, dy.shape[-1]), order, np.append(starts, len(order)), values)  # y[k] = weight[ids[k]]
     return sorted_ids[starts], values
+
+
+def embedding_backward_dense(
+    dy: np.ndarray, ids: np.ndarray, num_rows: int, padding_idx: int | None = None
+) -> np.ndarray:
+    """See `kernels.embedding_backward_dense`."""
+    rows, values = embedding_backward(dy, ids, padding_idx)
+    dense = np.zeros((num_rows, dy.shape[-1]), dy.dtype)
+    dense[rows] = values
+    return dense

@@ -1,10 +1,70 @@
-"""CUDA sources of the kernels, and what a launch needs to know of them: its geometry and the order of packed weights.
+"""The CUDA backend: kernels of our own, launched through CuPy, and matrix products by cuBLAS.
 
-Not a backend yet: nothing here launches anything, and `kernels.backend_for` refuses arrays on a GPU. The sources are
-compiled and run by the tests (tests/cuda_sim), on the processor. What each kernel reads and writes stands at the head
-of its file; docs/cuda.md draws them.
+Arguments are checked by `kernels` and arrive as C-contiguous CuPy arrays. Same names as `kernels.reference`. float32 is
+computed by the kernels of the .cu files, float64 by the oracle on the device's arrays: it serves gradient checks.
+Importing this package touches no device and does not import CuPy; the first call does.
+
+What each kernel reads and writes stands at the head of its file; docs/cuda.md draws them. `geometry` knows the
+launches, `launcher` makes them, `cublas` multiplies, `places` keeps the order of packed rows on the device.
 """
 
-from pathlib import Path
+from kernels.cuda.adam import adam_replay, adam_rows_step, adam_scalars, adam_step, adam_step_all
+from kernels.cuda.clipping import clip_coefficient, sum_of_squares
+from kernels.cuda.compiler import SOURCE_FOLDER
+from kernels.cuda.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from kernels.cuda.dropout import dropout
+from kernels.cuda.embedding import embedding_backward, embedding_backward_dense, embedding_forward
+from kernels.cuda.gru import gru_backward, gru_forward
+from kernels.cuda.linear import linear_backward, linear_forward, matmul
+from kernels.cuda.lstm import (
+    lstm_backward,
+    lstm_continue,
+    lstm_finish,
+    lstm_forward,
+    lstm_start,
+    lstm_states,
+    pack_lstm,
+)
+from kernels.cuda.output_layer import linear_argmax, linear_cross_entropy_backward, linear_cross_entropy_forward
+from kernels.cuda.random import random_bits
+from kernels.cuda.rmsprop import rmsprop_step
+from kernels.cuda.sgd import sgd_rows_step, sgd_step
+from kernels.reference.decoding import beam_decode, greedy_decode, pack_decoder
 
-SOURCE_FOLDER = Path(__file__).parent
+__all__ = [
+    "adam_replay",
+    "adam_rows_step",
+    "adam_scalars",
+    "adam_step",
+    "adam_step_all",
+    "beam_decode",
+    "clip_coefficient",
+    "cross_entropy_backward",
+    "cross_entropy_forward",
+    "dropout",
+    "embedding_backward",
+    "embedding_backward_dense",
+    "embedding_forward",
+    "greedy_decode",
+    "gru_backward",
+    "gru_forward",
+    "linear_argmax",
+    "linear_backward",
+    "linear_cross_entropy_backward",
+    "linear_cross_entropy_forward",
+    "linear_forward",
+    "lstm_backward",
+    "lstm_continue",
+    "lstm_finish",
+    "lstm_forward",
+    "lstm_start",
+    "lstm_states",
+    "matmul",
+    "pack_decoder",
+    "pack_lstm",
+    "random_bits",
+    "rmsprop_step",
+    "sgd_rows_step",
+    "sgd_step",
+    "sum_of_squares",
+]

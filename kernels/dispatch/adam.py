@@ -41,7 +41,7 @@ def adam_step(
     eps: float,
     weight_decay: float,
     decoupled: bool,
-    grad_scale: float = 1.0,
+    grad_scale: Any = 1.0,
 ) -> None:
     """One Adam (decoupled False: weight decay enters the gradient) or AdamW (True) update of param, m and v in place.
 
@@ -57,7 +57,8 @@ def adam_step(
         eps: added to the bias-corrected square root.
         weight_decay: coefficient of the decay.
         decoupled: see above.
-        grad_scale: what grad is multiplied with where it is read, rounded as a multiplication of its own.
+        grad_scale: what grad is multiplied with where it is read, rounded as a multiplication of its own. On a GPU also
+            a 0-d array there, of any floating dtype, rounded to that of param; if it is a NaN, nothing is updated.
 
     Every operation is rounded on its own, in the order of `kernels.reference.adam`.
 
@@ -85,7 +86,7 @@ def adam_step_all(
     eps: float,
     weight_decay: float,
     decoupled: bool,
-    grad_scale: float = 1.0,
+    grad_scale: Any = 1.0,
 ) -> None:
     """`adam_step` of many arrays, to the same bits; what a call costs beside the arithmetic is paid once for all.
 
@@ -133,7 +134,7 @@ def adam_rows_step(
     m: np.ndarray,
     v: np.ndarray,
     scalars: np.ndarray,
-    grad_scale: float = 1.0,
+    grad_scale: Any = 1.0,
 ) -> None:
     """`adam_step` of some rows of param, m and v in place, to the same bits; the others are not touched.
 
@@ -143,14 +144,14 @@ def adam_rows_step(
         values: (R, E), the gradient with respect to these rows.
         m: (V, E) running mean of the gradient, updated.
         v: (V, E) running mean of its square, updated.
-        scalars: (9,) of `adam_scalars`, float32 or float64; rounded to param's dtype.
-        grad_scale: what values are multiplied with where they are read.
+        scalars: (9,) of `adam_scalars`, on the host, float32 or float64; rounded to param's dtype.
+        grad_scale: what values are multiplied with where they are read; otherwise as in `adam_step`.
 
     Raises:
         TypeError, ValueError, IndexError: a dtype, a shape, or rows that are not as above.
     """
     name = "adam_rows_step"
-    backend = backend_for(param=param, rows=rows, values=values, m=m, v=v, scalars=scalars)
+    backend = backend_for(param=param, rows=rows, values=values, m=m, v=v)
     _check_table(name, param, m, v)
     check_dtypes(name, param=param, values=values)
     check_dtypes(name, scalars=scalars)
@@ -174,13 +175,13 @@ def adam_replay(
         v: (V, E) running mean of its square, updated.
         rows: (R,) int64, distinct and ascending, each in 0..V-1.
         first: (R,) integers in 0..S, the first missed step of each row; it is replayed from there to the end.
-        history: (S, 9) float32 or float64, `adam_scalars` of each step in order; rounded to param's dtype.
+        history: (S, 9) float32 or float64, on the host, `adam_scalars` of each step in order; rounded to param's dtype.
 
     Raises:
         TypeError, ValueError, IndexError: a dtype, a shape, or rows or first that are not as above.
     """
     name = "adam_replay"
-    backend = backend_for(param=param, m=m, v=v, rows=rows, first=first, history=history)
+    backend = backend_for(param=param, m=m, v=v, rows=rows, first=first)
     _check_table(name, param, m, v)
     check_dtypes(name, history=history)
     check_rank(name, "history", history, 2, "(S, 9)")
@@ -190,7 +191,7 @@ def adam_replay(
     check_rows(name, rows, param.shape[0])
     check_integer(name, "first", first)
     check_shape(name, "first", first, rows.shape, "(R,)", rows=rows.shape)
-    if len(first):
+    if isinstance(first, np.ndarray) and len(first):
         check_range(name, "first", int(first.min()), 0, len(history))
         check_range(name, "first", int(first.max()), 0, len(history))
     with updating(param, m, v) as (work_param, work_m, work_v):

@@ -8,22 +8,25 @@ from typing import Any
 
 import numpy as np
 
+from kernels.arrays import on_device
+
 
 def backend_for(*arrays: Any, **named: Any) -> ModuleType:
     """The backend module for these arrays; None is skipped. Keyword names serve the error messages.
 
     Returns:
-        `kernels.cpu` for NumPy arrays, and when no array is given.
+        `kernels.cpu` for NumPy arrays, and when no array is given; `kernels.cuda` for CuPy's.
 
     Raises:
         TypeError: an argument that is no array, or two array types in one call.
-        NotImplementedError: CuPy arrays, whose kernels are not part of this version.
     """
     for array in chain(arrays, named.values()):
         if array is not None and type(array) is not np.ndarray:
             break
     else:
         return _cpu()
+    if all(array is None or on_device(array) for array in chain(arrays, named.values())):
+        return import_module("kernels.cuda")
     arguments = {f"argument {position}": array for position, array in enumerate(arrays)} | named
     raise _backend_error({name: array for name, array in arguments.items() if array is not None})
 
@@ -35,16 +38,14 @@ def _cpu() -> ModuleType:
 
 
 def _backend_error(arguments: dict[str, Any]) -> Exception:
-    """The error for arguments that are not all NumPy arrays."""
+    """The error for arguments that are neither all NumPy's arrays nor all CuPy's."""
     types = {name: f"{type(a).__module__.split('.')[0]}.{type(a).__name__}" for name, a in arguments.items()}
     for name, found in types.items():
         if found not in ("numpy.ndarray", "cupy.ndarray"):
             return TypeError(f"{name} is a {found}; expected a NumPy array")
     (first_name, first), *others = types.items()
-    for name, found in others:
-        if found != first:
-            return TypeError(f"{first_name} is a {first} but {name} is a {found}; expected one array type in a call")
-    return NotImplementedError(f"{first_name} is a {first}; the CUDA kernels are not part of this version")
+    name, found = next((name, found) for name, found in others if found != first)
+    return TypeError(f"{first_name} is a {first} but {name} is a {found}; expected one array type in a call")
 
 
 def contiguous(array: Any) -> Any:

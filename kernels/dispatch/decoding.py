@@ -83,7 +83,7 @@ def greedy_decode(
         h0, c0: (L, N, H) initial states of N sentences, dtype of the decoder.
         start: the word before the first, in 0..V-1.
         end: the word that ends an output, in 0..V-1.
-        excluded: (X,) int64, words in 0..V-1 that are never produced.
+        excluded: (X,) int64, on the host, words in 0..V-1 that are never produced.
         max_length: most words of an output, the end word counted; at least 1.
 
     Returns:
@@ -92,7 +92,8 @@ def greedy_decode(
         log_probs: (N,) float64, natural logarithm of each output's probability, with the end word where it has one;
             NaN where a NaN or an infinity among the logits, or no word left, ended it.
 
-    A sentence's results have the same bits whatever sentences are beside it and whatever the number of threads.
+    On a GPU the results may lie on the host or there. A sentence's have the same bits whatever sentences are beside it
+    and whatever the number of threads.
 
     Raises:
         TypeError, ValueError, IndexError: a dtype, a shape, a number or word out of range, which it names.
@@ -129,7 +130,8 @@ def beam_decode(
         counts: (N,) int64, how many were found; fewer than n_best where there are no more, 0 where a NaN or an
             infinity among the logits left none.
 
-    A sentence's results have the same bits whatever sentences are beside it and whatever the number of threads.
+    On a GPU the results may lie on the host or there. A sentence's have the same bits whatever sentences are beside it
+    and whatever the number of threads.
 
     Raises:
         TypeError, ValueError, IndexError: a dtype, a shape, a number or word out of range, which it names.
@@ -151,7 +153,7 @@ def _check(
     name: str, decoder: Any, h0: np.ndarray, c0: np.ndarray, start: int, end: int, excluded: np.ndarray, max_length: int
 ) -> Any:
     """What both searches ask of their arguments; returns the backend."""
-    backend = backend_for(embedding=decoder.embedding, h0=h0, c0=c0, excluded=excluded)
+    backend = backend_for(embedding=decoder.embedding, h0=h0, c0=c0)
     check_dtypes(name, decoder=decoder.embedding, h0=h0, c0=c0)
     check_rank(name, "h0", h0, 3, "(L, N, H)")
     layers, size = decoder.bias.shape[0], decoder.bias.shape[1] // 4

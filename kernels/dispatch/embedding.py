@@ -1,5 +1,7 @@
 """Rows of an embedding table."""
 
+from types import ModuleType
+
 import numpy as np
 
 from kernels.checks import check_dtypes, check_ids, check_integer, check_rank, check_shape
@@ -45,10 +47,34 @@ def embedding_backward(
     Raises:
         TypeError, ValueError: a dtype or shape.
     """
-    name = "embedding_backward"
+    backend = _check_backward("embedding_backward", dy, ids)
+    return backend.embedding_backward(contiguous(dy), contiguous(ids), padding_idx)
+
+
+def embedding_backward_dense(
+    dy: np.ndarray, ids: np.ndarray, num_rows: int, padding_idx: int | None = None
+) -> np.ndarray:
+    """Gradient of `embedding_forward` with respect to all of weight; on a GPU the host does not wait for it.
+
+    Args:
+        num_rows: V, rows of weight; more than any id.
+        others: as in `embedding_backward`.
+
+    Returns:
+        (V, E), the values of `embedding_backward` in their rows, to the bit, zeros in the others.
+
+    Raises:
+        TypeError, ValueError: a dtype or shape.
+    """
+    backend = _check_backward("embedding_backward_dense", dy, ids)
+    return backend.embedding_backward_dense(contiguous(dy), contiguous(ids), num_rows, padding_idx)
+
+
+def _check_backward(name: str, dy: np.ndarray, ids: np.ndarray) -> ModuleType:
+    """dy is the gradient of the rows of ids; the backend of both."""
     backend = backend_for(dy=dy, ids=ids)
     check_dtypes(name, dy=dy)
     check_integer(name, "ids", ids)
     check_rank(name, "dy", dy, ids.ndim + 1, "(*ids.shape, E)")
     check_shape(name, "dy", dy, (*ids.shape, dy.shape[-1]), "(*ids.shape, E)", ids=ids.shape)
-    return backend.embedding_backward(contiguous(dy), contiguous(ids), padding_idx)
+    return backend

@@ -150,5 +150,6 @@ def _check_targets(
     check_integer(name, "targets", targets)
     ((_, shape),) = rows.items()
     check_shape(name, "targets", targets, shape[:1], "(M,)", **rows)
-    check_ids(name, "targets", targets[targets != ignore_index], num_classes, "V")
+    if isinstance(targets, np.ndarray):
+        check_ids(name, "targets", targets[targets != ignore_index], num_classes, "V")
     check_range(name, "label_smoothing", label_smoothing, 0.0, 1.0)

@@ -1,4 +1,7 @@
-"""Updates of parameters in place by SGD and RMSprop, and the norm that clipping needs. Adam's stand in `adam.py`."""
+"""Updates of parameters in place by SGD and RMSprop, and what clipping needs. Adam's stand in `adam.py`."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +20,7 @@ def sgd_step(
     dampening: float,
     nesterov: bool,
     weight_decay: float,
-    grad_scale: float = 1.0,
+    grad_scale: Any = 1.0,
 ) -> None:
     """One step of gradient descent, param and velocity in place.
 
@@ -31,7 +34,7 @@ def sgd_step(
         dampening: share of the gradient that stays out of the velocity, save for the first.
         nesterov: whether the step is grad + momentum * velocity instead of velocity.
         weight_decay: what param is multiplied with and added to the gradient.
-        grad_scale: what grad is multiplied with where it is read, rounded as a multiplication of its own.
+        grad_scale: as in `adam_step`.
 
     Raises:
         TypeError, ValueError: a dtype or a shape.
@@ -43,7 +46,7 @@ def sgd_step(
         backend.sgd_step(work_param, contiguous(grad), work_velocity, *numbers)
 
 
-def sgd_rows_step(param: np.ndarray, rows: np.ndarray, values: np.ndarray, lr: float, grad_scale: float = 1.0) -> None:
+def sgd_rows_step(param: np.ndarray, rows: np.ndarray, values: np.ndarray, lr: float, grad_scale: Any = 1.0) -> None:
     """param[rows] -= lr * (grad_scale * values), in place.
 
     Args:
@@ -51,7 +54,7 @@ def sgd_rows_step(param: np.ndarray, rows: np.ndarray, values: np.ndarray, lr: f
         rows: (R,) int64, distinct and ascending, each in 0..V-1.
         values: (R, E), the gradient with respect to these rows.
         lr: learning rate.
-        grad_scale: what values are multiplied with where they are read.
+        grad_scale: as in `adam_step`.
 
     Raises:
         TypeError, ValueError, IndexError: a dtype, a shape, or rows that are not as above.
@@ -79,7 +82,7 @@ def rmsprop_step(
     eps: float,
     weight_decay: float,
     momentum: float,
-    grad_scale: float = 1.0,
+    grad_scale: Any = 1.0,
 ) -> None:
     """One step of RMSprop; param, square, mean and velocity in place.
 
@@ -94,7 +97,7 @@ def rmsprop_step(
         eps: added to the root.
         weight_decay: what param is multiplied with and added to the gradient.
         momentum: share of the velocity that is kept.
-        grad_scale: what grad is multiplied with where it is read, rounded as a multiplication of its own.
+        grad_scale: as in `adam_step`.
 
     Raises:
         TypeError, ValueError: a dtype or a shape.
@@ -114,14 +117,14 @@ def _check_alike(name: str, param: np.ndarray, **others: np.ndarray | None) -> N
             check_shape(name, array_name, array, param.shape, "param.shape", param=param.shape)
 
 
-def sum_of_squares(x: np.ndarray) -> float:
+def sum_of_squares(x: np.ndarray) -> Any:
     """Sum of the squares of all elements, accumulated in float64 in a fixed order.
 
     Args:
         x: floating array of any shape.
 
     Returns:
-        A Python float; 0.0 for an empty array. The same bits whatever the number of threads.
+        A Python float, on a GPU a 0-d float64 array; 0.0 for an empty array. The same bits for any number of threads.
 
     Raises:
         TypeError: a dtype.
@@ -129,3 +132,24 @@ def sum_of_squares(x: np.ndarray) -> float:
     backend = backend_for(x=x)
     check_dtypes("sum_of_squares", x=x)
     return backend.sum_of_squares(contiguous(x))
+
+
+def clip_coefficient(grads: Sequence[np.ndarray], max_norm: float) -> tuple[Any, Any]:
+    """The norm of all gradients as one vector, and what they are multiplied with so that it is at most max_norm.
+
+    Args:
+        grads: one floating array or more, of any shapes.
+        max_norm: the largest norm that takes effect.
+
+    Returns:
+        norm: the root of the sum of all squares, summed in float64.
+        coefficient: min(1, max_norm / (norm + 1e-6)); NaN for a NaN, 0 for an infinite norm.
+        Two Python floats; on a GPU two 0-d arrays of the gradients' dtype, for which the host does not wait.
+
+    Raises:
+        TypeError: a dtype, or arrays on the host and on a GPU.
+    """
+    backend = backend_for(*grads)
+    for position, grad in enumerate(grads):
+        check_dtypes("clip_coefficient", **{f"grads[{position}]": grad})
+    return backend.clip_coefficient([contiguous(grad) for grad in grads], max_norm)

@@ -37,7 +37,8 @@ def lstm_forward(
         weight_ih: (4H, I), blocks i, f, g, o, dtype of x.
         weight_hh: (4H, H), likewise.
         bias: (4H,), likewise, or None for no bias.
-        lengths: (N,) integers in 0..T, tokens of each row, or None where every row has T; needed where x is packed.
+        lengths: (N,) integers in 0..T on the host, tokens of each row, or None where every row has T; needed where x is
+            packed.
         bf16: products of bfloat16-rounded operands, summed in float32, here and in the backward; float64 ignores it.
 
     Returns:
@@ -51,7 +52,7 @@ def lstm_forward(
     """
     name = "lstm_forward"
     backend = backend_for(
-        x=x, h0=h0, c0=c0, weight_ih=weight_ih, weight_hh=weight_hh, bias=bias, lengths=lengths
+        x=x, h0=h0, c0=c0, weight_ih=weight_ih, weight_hh=weight_hh, bias=bias
     )  # fmt: skip
     check_dtypes(name, x=x, h0=h0, c0=c0, weight_ih=weight_ih, weight_hh=weight_hh, bias=bias)
     check_recurrent(name, 4, x, h0, weight_ih, weight_hh, {"bias": bias}, lengths)
@@ -86,7 +87,7 @@ def lstm_start(
     """
     name = "lstm_start"
     arrays = {"h0": h0, "c0": c0, "weight_ih": weight_ih, "weight_hh": weight_hh, "bias": bias}
-    backend = backend_for(**arrays, lengths=lengths)
+    backend = backend_for(**arrays)
     check_dtypes(name, **arrays)
     check_rank(name, "weight_ih", weight_ih, 2, "(4H, I)")
     check_range(name, "num_steps", num_steps, 0, math.inf)
@@ -171,7 +172,7 @@ def lstm_states(
         TypeError, ValueError: an argument of another dtype or shape, or a length out of 0..T.
     """
     name = "lstm_states"
-    backend = backend_for(x=x, h0=h0, c0=c0, bias=weights.bias, lengths=lengths)
+    backend = backend_for(x=x, h0=h0, c0=c0, bias=weights.bias)
     check_dtypes(name, weights=weights.bias, x=x, h0=h0, c0=c0)
     rows, size = len(weights.bias), len(weights.bias) // 4
     like = weights.bias[:1, None]
@@ -226,7 +227,8 @@ def gru_forward(
         weight_hh: (3H, H), likewise.
         bias_ih: (3H,), likewise, or None together with bias_hh.
         bias_hh: (3H,), likewise; its n block lies inside the reset gate's product.
-        lengths: (N,) integers in 0..T, tokens of each row, or None where every row has T; needed where x is packed.
+        lengths: (N,) integers in 0..T on the host, tokens of each row, or None where every row has T; needed where x is
+            packed.
         bf16: products of bfloat16-rounded operands, summed in float32, here and in the backward; float64 ignores it.
 
     Returns:
@@ -239,7 +241,7 @@ def gru_forward(
     """
     name = "gru_forward"
     backend = backend_for(
-        x=x, h0=h0, weight_ih=weight_ih, weight_hh=weight_hh, bias_ih=bias_ih, bias_hh=bias_hh, lengths=lengths
+        x=x, h0=h0, weight_ih=weight_ih, weight_hh=weight_hh, bias_ih=bias_ih, bias_hh=bias_hh
     )  # fmt: skip
     check_dtypes(name, x=x, h0=h0, weight_ih=weight_ih, weight_hh=weight_hh, bias_ih=bias_ih, bias_hh=bias_hh)
     if (bias_ih is None) != (bias_hh is None):

@@ -5,11 +5,11 @@ paper and a test can check every other backend against this one. Arguments are n
 """
 
 from kernels.reference.adam import adam_replay, adam_rows_step, adam_scalars, adam_step, adam_step_all
-from kernels.reference.clipping import sum_of_squares
+from kernels.reference.clipping import clip_coefficient, sum_of_squares
 from kernels.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from kernels.reference.decoding import beam_decode, greedy_decode, pack_decoder
 from kernels.reference.dropout import dropout
-from kernels.reference.embedding import embedding_backward, embedding_forward
+from kernels.reference.embedding import embedding_backward, embedding_backward_dense, embedding_forward
 from kernels.reference.gru import gru_backward, gru_forward
 from kernels.reference.linear import linear_backward, linear_forward, matmul
 from kernels.reference.lstm import (
@@ -33,10 +33,12 @@ __all__ = [
     "adam_step",
     "adam_step_all",
     "beam_decode",
+    "clip_coefficient",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "dropout",
     "embedding_backward",
+    "embedding_backward_dense",
     "embedding_forward",
     "greedy_decode",
     "gru_backward",

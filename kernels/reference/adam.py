@@ -9,18 +9,24 @@ Source: Kingma and Ba (2015), algorithm 1; Loshchilov and Hutter (2019) for the 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from kernels.adam_scalars import adam_scalars
+from kernels.arrays import to_host
+from kernels.reference.precision import factor, write
 
 
-def _update(param: np.ndarray, grad: np.ndarray, m: np.ndarray, v: np.ndarray, scalars: np.ndarray) -> None:
+def _update(
+    param: np.ndarray, grad: np.ndarray, m: np.ndarray, v: np.ndarray, scalars: np.ndarray, grad_scale: Any = 1.0
+) -> None:
     shrink, l2, beta1, rest1, beta2, rest2, step_size, root_correction, eps = scalars.astype(param.dtype)
-    g = grad + l2 * param if l2 else grad
-    m[...] = beta1 * m + rest1 * g
-    v[...] = beta2 * v + rest2 * g * g
-    param[...] = shrink * param - step_size * m / (np.sqrt(v) * root_correction + eps)
+    g = grad * factor(grad_scale, param.dtype)
+    g = g + l2 * param if l2 else g
+    write(m, beta1 * m + rest1 * g, grad_scale)
+    write(v, beta2 * v + rest2 * g * g, grad_scale)
+    write(param, shrink * param - step_size * m / (np.sqrt(v) * root_correction + eps), grad_scale)
 
 
 def adam_step(
@@ -35,11 +41,11 @@ def adam_step(
     eps: float,
     weight_decay: float,
     decoupled: bool,
-    grad_scale: float = 1.0,
+    grad_scale: Any = 1.0,
 ) -> None:
     """See `kernels.adam_step`."""
     scalars = adam_scalars(step, lr, beta1, beta2, eps, weight_decay, decoupled)
-    _update(param, grad * param.dtype.type(grad_scale), m, v, scalars)
+    _update(param, grad, m, v, scalars, grad_scale)
 
 
 def adam_step_all(
@@ -54,7 +60,7 @@ def adam_step_all(
     eps: float,
     weight_decay: float,
     decoupled: bool,
-    grad_scale: float = 1.0,
+    grad_scale: Any = 1.0,
 ) -> None:
     """See `kernels.adam_step_all`."""
     for arrays in zip(params, grads, m, v, strict=True):
@@ -68,11 +74,11 @@ def adam_rows_step(
     m: np.ndarray,
     v: np.ndarray,
     scalars: np.ndarray,
-    grad_scale: float = 1.0,
+    grad_scale: Any = 1.0,
 ) -> None:
     """See `kernels.adam_rows_step`."""
     parts = [array[rows] for array in (param, m, v)]
-    _update(parts[0], values * param.dtype.type(grad_scale), parts[1], parts[2], scalars)
+    _update(parts[0], values, parts[1], parts[2], scalars, grad_scale)
     for array, part in zip((param, m, v), parts, strict=True):
         array[rows] = part
 
@@ -81,6 +87,6 @@ def adam_replay(
     param: np.ndarray, m: np.ndarray, v: np.ndarray, rows: np.ndarray, first: np.ndarray, history: np.ndarray
 ) -> None:
     """See `kernels.adam_replay`."""
-    for row, start in zip(rows, first, strict=True):
+    for row, start in zip(to_host(rows).tolist(), to_host(first).tolist(), strict=True):
         for scalars in history[start:]:
             _update(param[row], np.zeros_like(param[row]), m[row], v[row], scalars)

@@ -17,6 +17,11 @@ class CrossEntropyCache(NamedTuple):
     target_probs: np.ndarray  # (M, V), the smoothed distribution p
     live: np.ndarray  # (M,) bool, False on ignored rows
 
+    @property
+    def logits(self) -> np.ndarray:
+        """An array of their shape and dtype."""
+        return self.log_probs
+
 
 def cross_entropy_forward(
     logits: np.ndarray, targets: np.ndarray, ignore_index: int = -100, label_smoothing: float = 0.0
@@ -24,10 +29,11 @@ def cross_entropy_forward(
     """See `kernels.cross_entropy_forward`."""
     vocab_size = logits.shape[1]
     live = targets != ignore_index
-    shifted = logits - logits.max(axis=1, keepdims=True, initial=-np.inf)
+    shifted = logits - (logits.max(axis=1, keepdims=True) if logits.size else 0)
     log_probs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    target_probs = np.full_like(logits, label_smoothing / max(vocab_size, 1))
-    target_probs[np.flatnonzero(live), targets[live]] += 1 - label_smoothing
+    spread = np.full_like(logits, label_smoothing / max(vocab_size, 1))
+    is_target = np.arange(vocab_size, like=targets) == targets[:, None]
+    target_probs = np.where(is_target, spread + (1 - label_smoothing), spread)
     # p = 0 takes no part in the sum, also where log q is -inf.
     losses = -(target_probs * np.where(target_probs == 0, 0, log_probs)).sum(axis=1)
     return np.where(live, losses, 0), CrossEntropyCache(log_probs, target_probs, live)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kernels.arrays import to_host
 from kernels.reference.lstm import lstm_step
 from kernels.reference.precision import product
 
@@ -52,6 +53,15 @@ def pack_decoder(
     return DecoderWeights(embedding.copy(), ih, hh, np.stack(biases), output_weight.copy(), output_bias.copy(), bf16)
 
 
+def _on_host(decoder: DecoderWeights) -> DecoderWeights:
+    """The same decoder; a search asks for numbers at every step."""
+    embedding, weights_ih, weights_hh, bias, output_weight, output_bias, bf16 = decoder
+    ih, hh = [to_host(weight) for weight in weights_ih], [to_host(weight) for weight in weights_hh]
+    return DecoderWeights(
+        to_host(embedding), ih, hh, to_host(bias), to_host(output_weight), to_host(output_bias), bf16
+    )  # fmt: skip
+
+
 def decoder_step(
     decoder: DecoderWeights, words: np.ndarray, h: np.ndarray, c: np.ndarray, excluded: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -79,6 +89,7 @@ def greedy_decode(
     max_length: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """See `kernels.greedy_decode`."""
+    decoder, h0, c0 = _on_host(decoder), to_host(h0), to_host(c0)
     count = h0.shape[1]
     words, lengths, totals = np.full((count, max_length), -1), np.zeros(count, np.int64), np.zeros(count)
     for n in range(count):
@@ -106,6 +117,7 @@ def beam_decode(
     n_best: int = 1,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """See `kernels.beam_decode`."""
+    decoder, h0, c0 = _on_host(decoder), to_host(h0), to_host(c0)
     count = h0.shape[1]
     words, lengths = np.full((count, n_best, max_length), -1), np.zeros((count, n_best), np.int64)
     (totals, scores), counts = np.zeros((2, count, n_best)), np.zeros(count, np.int64)

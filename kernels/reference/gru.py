@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.reference.lstm import Places, live_mask, padded, rows, sigmoid, token_places
+from kernels.packing import Packing, packing_of
+from kernels.reference.lstm import Places, at, live_mask, padded, rows, sigmoid, token_places
 from kernels.reference.precision import product
 
 
@@ -30,6 +31,17 @@ class GRUCache(NamedTuple):
     has_bias: bool
     bf16: bool
     places: Places | None  # of the tokens, if x and y are packed
+    packing: Packing
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Of y: (T, N, H), or (P, H) for a packed x."""
+        return self.packing.shape(self.h.shape[2])
+
+    @property
+    def batch_size(self) -> int:
+        """N."""
+        return self.h.shape[1]
 
 
 def gru_step(
@@ -68,30 +80,31 @@ def gru_forward(
     bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, GRUCache]:
     """See `kernels.gru_forward`."""
+    packing = packing_of(x, lengths, len(h0))
     places = None if x.ndim == 3 or lengths is None else token_places(lengths)
     x = x if places is None or lengths is None else padded(x, places, max(lengths, default=0), len(h0))
     num_steps, batch_size, _ = x.shape
-    live = live_mask(lengths, num_steps, batch_size)
+    live = live_mask(lengths, num_steps, h0)
     x = np.where(live, x, 0)
-    gates = np.empty((num_steps, batch_size, weight_hh.shape[0]), x.dtype)
-    hidden_n = np.empty((num_steps, *h0.shape), x.dtype)
-    h = np.empty((num_steps + 1, *h0.shape), x.dtype)
+    gates = np.empty((num_steps, batch_size, weight_hh.shape[0]), x.dtype, like=h0)
+    hidden_n = np.empty((num_steps, *h0.shape), x.dtype, like=h0)
+    h = np.empty((num_steps + 1, *h0.shape), x.dtype, like=h0)
     h[0] = h0
     for t in range(num_steps):
         input_part = product(x[t], weight_ih.T, bf16) + (0 if bias_ih is None else bias_ih)
         hidden_part = product(h[t], weight_hh.T, bf16) + (0 if bias_hh is None else bias_hh)
         gates[t], hidden_n[t], h_new = gru_step(input_part, hidden_part, h[t])
         h[t + 1] = np.where(live[t], h_new, h[t])
-    cache = GRUCache(x, gates, hidden_n, h, live, weight_ih, weight_hh, bias_ih is not None, bf16, places)
+    cache = GRUCache(x, gates, hidden_n, h, live, weight_ih, weight_hh, bias_ih is not None, bf16, places, packing)
     y = np.where(live, h[1:], 0)
-    return y if places is None else y[places], h[-1].copy(), cache
+    return y if places is None else y[at(places, y)], h[-1].copy(), cache
 
 
 def gru_backward(
     dy: np.ndarray | None, dh_n: np.ndarray | None, cache: GRUCache
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
     """See `kernels.gru_backward`."""
-    x, gates, hidden_n, h, live, weight_ih, weight_hh, has_bias, bf16, places = cache
+    x, gates, hidden_n, h, live, weight_ih, weight_hh, has_bias, bf16, places, _ = cache
     dy = dy if dy is None or places is None else padded(dy, places, *gates.shape[:2])  # y[places]
     dy = np.zeros_like(h[1:]) if dy is None else np.where(live, dy, 0)  # y = where(live, h[1:], 0)
     dh = np.zeros_like(h[0]) if dh_n is None else dh_n  # h_n = h[-1]
@@ -106,5 +119,5 @@ def gru_backward(
     dweight_hh = product(rows(dhidden).T, rows(h[:-1]), bf16)  # hidden_part = h[t] @ weight_hh.T + bias_hh
     dbias_ih = dinput.sum(axis=(0, 1)) if has_bias else None  # input_part = ... + bias_ih
     dbias_hh = dhidden.sum(axis=(0, 1)) if has_bias else None  # hidden_part = ... + bias_hh
-    dx = dx if places is None else dx[places]  # x = padded(tokens, places, ...)
-    return dx, np.array(dh), dweight_ih, dweight_hh, dbias_ih, dbias_hh
+    dx = dx if places is None else dx[at(places, dx)]  # x = padded(tokens, places, ...)
+    return dx, dh.copy(), dweight_ih, dweight_hh, dbias_ih, dbias_hh

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kernels.arrays import like
+from kernels.packing import Packing, pack_lengths
 from kernels.reference.precision import product
 
 Places = tuple[np.ndarray, np.ndarray]  # (P,) step and row of each token
@@ -31,6 +33,17 @@ class LSTMCache(NamedTuple):
     has_bias: bool
     bf16: bool
     places: Places | None  # of the tokens, if x and y are packed
+    packing: Packing
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Of y: (T, N, H), or (P, H) for a packed x."""
+        return self.packing.shape(self.h.shape[2])
+
+    @property
+    def batch_size(self) -> int:
+        """N."""
+        return self.h.shape[1]
 
 
 def sigmoid(a: np.ndarray) -> np.ndarray:
@@ -38,11 +51,10 @@ def sigmoid(a: np.ndarray) -> np.ndarray:
     return 0.5 * np.tanh(0.5 * a) + 0.5
 
 
-def live_mask(lengths: np.ndarray | None, num_steps: int, batch_size: int) -> np.ndarray:
-    """(T, N, 1) bool: True where step t of row n is a real token."""
-    if lengths is None:
-        return np.ones((num_steps, batch_size, 1), dtype=bool)
-    return np.arange(num_steps)[:, None, None] < lengths[None, :, None]
+def live_mask(lengths: np.ndarray | None, num_steps: int, h0: np.ndarray) -> np.ndarray:
+    """(T, N, 1) bool where h0 (N, H) lies: True where step t of row n is a real token."""
+    counts = np.full(len(h0), num_steps) if lengths is None else lengths
+    return like(np.arange(num_steps)[:, None, None] < counts[None, :, None], h0)
 
 
 def token_places(lengths: np.ndarray) -> Places:
@@ -55,9 +67,14 @@ def token_places(lengths: np.ndarray) -> Places:
 
 def padded(tokens: np.ndarray, places: Places, num_steps: int, batch_size: int) -> np.ndarray:
     """(P, F) -> (T, N, F), zero where there is no token."""
-    sequence = np.zeros((num_steps, batch_size, tokens.shape[1]), tokens.dtype)
-    sequence[places] = tokens
+    sequence = np.zeros((num_steps, batch_size, tokens.shape[1]), tokens.dtype, like=tokens)
+    sequence[at(places, tokens)] = tokens
     return sequence
+
+
+def at(places: Places, x: np.ndarray) -> Places:
+    """The places as an index of an array that lies where x lies."""
+    return like(places[0], x), like(places[1], x)
 
 
 def rows(sequence: np.ndarray) -> np.ndarray:
@@ -123,14 +140,15 @@ def lstm_start(
 ) -> LSTMRun:
     """See `kernels.lstm_start`."""
     batch_size, input_size = len(h0), weight_ih.shape[1]
-    live = live_mask(lengths, num_steps, batch_size)
-    x = np.empty((num_steps, batch_size, input_size), h0.dtype)
-    gates = np.empty((num_steps, batch_size, weight_hh.shape[0]), h0.dtype)
-    h, c = (np.empty((num_steps + 1, *state.shape), h0.dtype) for state in (h0, c0))
+    live = live_mask(lengths, num_steps, h0)
+    packing = pack_lengths(lengths, num_steps, batch_size)._replace(given_packed=packed)
+    x = np.empty((num_steps, batch_size, input_size), h0.dtype, like=h0)
+    gates = np.empty((num_steps, batch_size, weight_hh.shape[0]), h0.dtype, like=h0)
+    h, c = (np.empty((num_steps + 1, *state.shape), h0.dtype, like=h0) for state in (h0, c0))
     h[0], c[0] = h0, c0
     lengths = np.full(batch_size, num_steps) if lengths is None else lengths
     places = token_places(lengths) if packed else None
-    return LSTMRun(LSTMCache(x, gates, h, c, live, weight_ih, weight_hh, bias is not None, bf16, places), bias)
+    return LSTMRun(LSTMCache(x, gates, h, c, live, weight_ih, weight_hh, bias is not None, bf16, places, packing), bias)
 
 
 def lstm_continue(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray:
@@ -140,12 +158,13 @@ def lstm_continue(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray:
     steps, columns = run.cache.places
     first = int((steps < start).sum())
     piece = steps[first : first + len(x)] - start, columns[first : first + len(x)]
-    return _continue(padded(x, piece, int(piece[0].max(initial=-1)) + 1, run.cache.h.shape[1]), start, run)[piece]
+    y = _continue(padded(x, piece, int(piece[0].max(initial=-1)) + 1, run.cache.h.shape[1]), start, run)
+    return y[at(piece, x)]
 
 
 def _continue(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray:
     """The next steps of padded sequences (S, N, I)."""
-    (tokens, gates, h, c, live, weight_ih, weight_hh, _, bf16, _), bias = run
+    (tokens, gates, h, c, live, weight_ih, weight_hh, _, bf16, _, _), bias = run
     stop = start + len(x)
     tokens[start:stop] = np.where(live[start:stop], x, 0)
     for t in range(start, stop):
@@ -160,7 +179,7 @@ def lstm_finish(run: LSTMRun) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMC
     """See `kernels.lstm_finish`."""
     h, c, live, places = run.cache.h, run.cache.c, run.cache.live, run.cache.places
     y = np.where(live, h[1:], 0)
-    return y if places is None else y[places], h[-1].copy(), c[-1].copy(), run.cache
+    return y if places is None else y[at(places, y)], h[-1].copy(), c[-1].copy(), run.cache
 
 
 def lstm_forward(
@@ -199,7 +218,7 @@ def lstm_backward(
     dy: np.ndarray | None, dh_n: np.ndarray | None, dc_n: np.ndarray | None, cache: LSTMCache, consume: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """See `kernels.lstm_backward`."""
-    x, gates, h, c, live, weight_ih, weight_hh, has_bias, bf16, places = cache
+    x, gates, h, c, live, weight_ih, weight_hh, has_bias, bf16, places, _ = cache
     dy = dy if dy is None or places is None else padded(dy, places, *gates.shape[:2])  # y[places]
     dy = np.zeros_like(h[1:]) if dy is None else np.where(live, dy, 0)  # y = where(live, h[1:], 0)
     dh = np.zeros_like(h[0]) if dh_n is None else dh_n  # h_n = h[-1]
@@ -214,5 +233,5 @@ def lstm_backward(
     dweight_ih = product(rows(dgates).T, rows(x), bf16)  # gates_pre = x[t] @ weight_ih.T + ...
     dweight_hh = product(rows(dgates).T, rows(h[:-1]), bf16)  # gates_pre = ... + h[t] @ weight_hh.T
     dbias = dgates.sum(axis=(0, 1)) if has_bias else None  # gates_pre = ... + bias
-    dx = dx if places is None else dx[places]  # x = padded(tokens, places, ...)
-    return dx, np.array(dh), np.array(dc), dweight_ih, dweight_hh, dbias
+    dx = dx if places is None else dx[at(places, dx)]  # x = padded(tokens, places, ...)
+    return dx, dh.copy(), dc.copy(), dweight_ih, dweight_hh, dbias

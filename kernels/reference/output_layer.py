@@ -6,13 +6,14 @@ scale is 1 for the sum, 1 / (rows that are not ignored) for the mean, and NaN fo
 the backward are those of the gradient of the loss itself; its incoming gradient is multiplied last.
 """
 
-import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from kernels.arrays import as_array
 from kernels.reference.cross_entropy import CrossEntropyCache, cross_entropy_backward, cross_entropy_forward
 from kernels.reference.linear import linear_backward, linear_forward
+from kernels.reference.precision import factor
 
 
 class LinearCrossEntropyCache(NamedTuple):
@@ -22,7 +23,7 @@ class LinearCrossEntropyCache(NamedTuple):
     weight: np.ndarray  # (V, H)
     has_bias: bool
     rows: CrossEntropyCache
-    scale: float
+    scale: Any  # a number or a 0-d array
     bf16: bool
 
 
@@ -40,8 +41,9 @@ def linear_cross_entropy_forward(
     """See `kernels.linear_cross_entropy_forward`."""
     logits = linear_forward(x, weight, bias, bf16)
     losses, rows = cross_entropy_forward(logits, targets, ignore_index, label_smoothing)
-    scale = 1.0 if reduction == "sum" else 1 / (int(rows.live.sum()) or math.nan)
-    loss = np.asarray(scale * losses.sum(dtype=np.float64), x.dtype)
+    count = rows.live.sum()
+    scale = 1.0 if reduction == "sum" else np.where(count > 0, 1 / np.maximum(count, 1), np.nan)
+    loss = as_array((scale * losses.sum(dtype=np.float64)).astype(x.dtype))
     return loss, LinearCrossEntropyCache(x, weight, bias is not None, rows, scale, bf16)
 
 
@@ -50,7 +52,7 @@ def linear_cross_entropy_backward(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """See `kernels.linear_cross_entropy_backward`."""
     x, weight, has_bias, rows, scale, bf16 = cache
-    dlosses = np.full(len(x), scale, x.dtype)  # loss = scale sum(losses)
+    dlosses = np.zeros(len(x), x.dtype, like=x) + factor(scale, x.dtype)  # loss = scale sum(losses)
     dlogits = cross_entropy_backward(dlosses, rows)
     dx, dweight, dbias = linear_backward(dlogits, x, weight, (True, True, has_bias), bf16)
     return dloss * dx, dloss * dweight, None if dbias is None else dloss * dbias  # loss is all that depends on them
@@ -58,4 +60,5 @@ def linear_cross_entropy_backward(
 
 def linear_argmax(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, bf16: bool = False) -> np.ndarray:
     """See `kernels.linear_argmax`."""
-    return linear_forward(x, weight, bias, bf16).argmax(axis=1)
+    logits = linear_forward(x, weight, bias, bf16)
+    return logits.argmax(axis=1) if len(x) else np.zeros(0, np.int64, like=x)

@@ -4,7 +4,11 @@ square = alpha square + (1 - alpha) g^2,  mean = alpha mean + (1 - alpha) g
 velocity = momentum velocity + g / (sqrt(square - mean^2) + eps);  param -= lr velocity
 """
 
+from typing import Any
+
 import numpy as np
+
+from kernels.reference.precision import factor, write
 
 
 def rmsprop_step(
@@ -18,20 +22,20 @@ def rmsprop_step(
     eps: float,
     weight_decay: float,
     momentum: float,
-    grad_scale: float = 1.0,
+    grad_scale: Any = 1.0,
 ) -> None:
     """See `kernels.rmsprop_step`."""
-    g = grad * param.dtype.type(grad_scale)
+    g = grad * factor(grad_scale, param.dtype)
     if weight_decay:
         g = g + weight_decay * param
-    square[...] = alpha * square + (1 - alpha) * (g * g)
+    write(square, alpha * square + (1 - alpha) * (g * g), grad_scale)
     variance = square
     if mean is not None:
-        mean[...] = alpha * mean + (1 - alpha) * g
+        write(mean, alpha * mean + (1 - alpha) * g, grad_scale)
         variance = square - mean * mean
     with np.errstate(invalid="ignore"):  # a variance below 0 by rounding gives NaN, as in PyTorch
         update = g / (np.sqrt(variance) + eps)
     if velocity is not None:
-        velocity[...] = momentum * velocity + update
+        write(velocity, momentum * velocity + update, grad_scale)
         update = velocity
-    param -= lr * update
+    write(param, param - lr * update, grad_scale)

@@ -4,7 +4,11 @@ velocity = momentum velocity + (1 - dampening) g,  at the first step g;  param -
 with nesterov: param -= lr (g + momentum velocity)
 """
 
+from typing import Any
+
 import numpy as np
+
+from kernels.reference.precision import factor, write
 
 
 def sgd_step(
@@ -17,18 +21,20 @@ def sgd_step(
     dampening: float,
     nesterov: bool,
     weight_decay: float,
-    grad_scale: float = 1.0,
+    grad_scale: Any = 1.0,
 ) -> None:
     """See `kernels.sgd_step`."""
-    g = grad * param.dtype.type(grad_scale)
+    g = grad * factor(grad_scale, param.dtype)
     if weight_decay:
         g = g + weight_decay * param
     if velocity is not None:
-        velocity[...] = g if first else momentum * velocity + (1 - dampening) * g
+        write(velocity, g if first else momentum * velocity + (1 - dampening) * g, grad_scale)
         g = g + momentum * velocity if nesterov else velocity
-    param -= lr * g
+    write(param, param - lr * g, grad_scale)
 
 
-def sgd_rows_step(param: np.ndarray, rows: np.ndarray, values: np.ndarray, lr: float, grad_scale: float = 1.0) -> None:
+def sgd_rows_step(param: np.ndarray, rows: np.ndarray, values: np.ndarray, lr: float, grad_scale: Any = 1.0) -> None:
     """See `kernels.sgd_rows_step`."""
-    param[rows] -= lr * (values * param.dtype.type(grad_scale))
+    part = param[rows]
+    write(part, part - lr * (values * factor(grad_scale, param.dtype)), grad_scale)
+    param[rows] = part

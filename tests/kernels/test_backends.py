@@ -1,5 +1,6 @@
 """The room's rules: equal signatures, a lazy import, dispatch by array type, Numba's flags and its cache."""
 
+import importlib
 import inspect
 import os
 import subprocess
@@ -10,13 +11,17 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import cpu, dispatch, reference
+from kernels import cpu, cuda, dispatch, reference
 from kernels.cpu import jit as cpu_jit
 
-ENTRIES = sorted(set(kernels.__all__) - {"backend_for", "compiled_marker", "get_num_threads", "set_num_threads"})
+ENTRIES = sorted(set(dispatch.__all__) - {"backend_for"})
 CPU_ONLY = {  # how, not what
     "jit.py", "activations.py", "tiles.py", "panels.py", "gemm.py", "sums.py", "product.py", "ranking.py", "chunks.py",
     "team.py",
+}  # fmt: skip
+CUDA_ONLY = {
+    "arrays.py", "compiler.py", "cublas.py", "double.py", "geometry.py", "launcher.py", "lstm_persistent.py", "pack.py",
+    "places.py", "sorting.py", "tensors.py",
 }  # fmt: skip
 CPU_SOURCES = sorted(Path(cpu.__file__).parent.glob("*.py"))
 
@@ -37,13 +42,15 @@ def test_signatures_are_equal(name):
     def parameters(module):
         return [(p.name, p.default, p.kind) for p in inspect.signature(getattr(module, name)).parameters.values()]
 
-    assert parameters(dispatch) == parameters(reference) == parameters(cpu)
+    assert parameters(dispatch) == parameters(reference) == parameters(cpu) == parameters(cuda)
 
 
 def test_every_backend_has_the_same_names_and_files():
     assert sorted(reference.__all__) == sorted(cpu.__all__) == ENTRIES
+    assert set(ENTRIES) <= set(cuda.__all__)
     names = {path.name for path in Path(reference.__file__).parent.glob("*.py")}
     assert {path.name for path in CPU_SOURCES} - CPU_ONLY == names - {"precision.py"}
+    assert {path.name for path in Path(cuda.__file__).parent.glob("*.py")} - CUDA_ONLY <= names
 
 
 def test_import_is_lazy_and_marked():
@@ -63,8 +70,7 @@ def test_backend_for():
     assert kernels.backend_for(np.zeros(2), None, ids=np.zeros(2)) is cpu
     with pytest.raises(TypeError, match=r"x is a numpy\.ndarray but h0 is a cupy\.ndarray"):
         kernels.backend_for(x=np.zeros(2), h0=Foreign("cupy._core.core"))
-    with pytest.raises(NotImplementedError, match=r"x is a cupy\.ndarray; the CUDA kernels are not part"):
-        kernels.backend_for(x=Foreign("cupy"))
+    assert kernels.backend_for(x=Foreign("cupy")) is importlib.import_module("kernels.cuda")
     with pytest.raises(TypeError, match=r"argument 1 is a builtins\.list; expected a NumPy array"):
         kernels.backend_for(np.zeros(2), [1.0])
 

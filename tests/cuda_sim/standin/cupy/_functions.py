@@ -11,6 +11,7 @@ from ._arrays import ndarray, only_arrays, operand, to_device
 from ._memory import Pool, allocate, memory_of, pool, refuse_under_capture, synchronisations
 from ._signatures import CREATION, SIGNATURES, UFUNC_NAMES
 
+NO_IDENTITY = {"max", "min", "amax", "amin", "argmax", "argmin"}
 WAITING = {"nonzero", "flatnonzero", "argwhere", "unique", "bincount"}
 # Parameters that NumPy and CuPy name differently.
 RENAMED = {"reshape": {"newshape": "shape"}}
@@ -89,6 +90,8 @@ def _function(name: str, signature: str) -> Callable[..., Any]:
             raise ValueError("kind can only be None or 'stable'")
         if name == "argsort":
             given["kind"] = "stable"
+        if name in NO_IDENTITY and not given[names[0]].size:
+            raise ValueError(f"zero-size array to reduction operation cupy_{name} which has no identity")
         first = [given.pop(key) for key in leading]  # NumPy names some of them otherwise, or not at all
         with np.errstate(all="ignore"):
             value = run(*first, **{renamed.get(key, key): value for key, value in given.items()})

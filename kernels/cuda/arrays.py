@@ -1,0 +1,87 @@
+"""What several entries do with arrays of the device: conversions, rows by index, and small numbers from the host."""
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+from kernels.cuda import geometry
+from kernels.cuda.launcher import current_device, module
+
+SMALL = 128  # host numbers that are kept on the device
+_kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+
+
+def on_device(values: np.ndarray) -> Any:
+    """A device copy of host numbers for kernels to read, kept for the next call with equal ones."""
+    key = id(current_device()), values.dtype.str, values.shape, values.tobytes()
+    if key in _kept:
+        _kept.move_to_end(key)
+    else:
+        _kept[key] = current_device().cupy.asarray(values)
+        if len(_kept) > SMALL:
+            _kept.popitem(last=False)
+    return _kept[key]
+
+
+def number(value: Any) -> Any:
+    """(1,) or 0-d float32 on the device, of a Python float or of a 0-d array of any floating dtype that lies there."""
+    if type(value) is current_device().cupy.ndarray:
+        return value.astype(np.float32, copy=False)
+    return on_device(np.array([value], np.float32))
+
+
+def bf16(x: Any) -> Any:
+    """float32 -> uint16 that holds bfloat16, to nearest even."""
+    out = np.empty(x.shape, np.uint16, like=x)
+    module("convert").f32_to_bf16(geometry.convert(x.size), (x, out, np.uint64(x.size)))
+    return out
+
+
+def float32(x: Any) -> Any:
+    """uint16 that holds bfloat16 -> float32."""
+    out = np.empty(x.shape, np.float32, like=x)
+    module("convert").bf16_to_f32(geometry.convert(x.size), (x, out, np.uint64(x.size)))
+    return out
+
+
+_GATHERS = {
+    (np.dtype(np.float32), np.dtype(np.float32)): "gather_rows_f32",
+    (np.dtype(np.uint16), np.dtype(np.uint16)): "gather_rows_bf16",
+    (np.dtype(np.float32), np.dtype(np.uint16)): "gather_rows_f32_bf16",
+    (np.dtype(np.uint16), np.dtype(np.float32)): "gather_rows_bf16_f32",
+}
+
+
+def gather(x: Any, index: Any, dtype: Any = None) -> Any:
+    """Rows of x (., C) by index (R,) int64 on the device, -1 for a row of zeros -> (R, C); uint16 holds bfloat16."""
+    out = np.empty((len(index), x.shape[1]), x.dtype if dtype is None else dtype, like=x)
+    kernel = getattr(module("convert"), _GATHERS[x.dtype, out.dtype])
+    kernel(geometry.convert(out.size), (x, index, out, *map(np.int32, out.shape)))
+    return out
+
+
+def rows_of(row: Any, count: int) -> Any:
+    """row (C,) float32 -> (count, C), a copy in each row: what a product is added to."""
+    out = np.empty((count, len(row)), np.float32, like=row)
+    module("convert").fill_rows(geometry.convert(out.size), (row, out, *map(np.int32, out.shape)))
+    return out
+
+
+def scale(x: Any, factor: Any) -> None:
+    """x *= factor, in place; factor a float32 number on the device."""
+    module("convert").scale_by(geometry.convert(x.size), (x, factor, np.uint64(x.size)))
+
+
+def column_sums(x: Any) -> Any:
+    """x (M, C), float32 or bfloat16 in uint16 -> (C,) float32."""
+    out = np.empty(x.shape[1], np.float32, like=x)
+    kernels = module("column_sums")
+    kernel = kernels.column_sums_f32 if x.dtype == np.float32 else kernels.column_sums_bf16
+    kernel(geometry.column_sums(x.shape[1]), (x, out, *map(np.int32, x.shape)))
+    return out
+
+
+def int64(ids: Any) -> Any:
+    """Integers of any shape and dtype -> flat int64."""
+    return ids.astype(np.int64, copy=False).reshape(-1)

@@ -1,0 +1,68 @@
+"""Cross-entropy of logits, row by row. See `kernels.reference.cross_entropy` for the equations.
+
+The cache keeps one number a row, and the backward computes each exponential again. A target out of range is reported by
+`kernels.cuda.launcher.check`.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kernels.cuda import geometry
+from kernels.cuda.arrays import int64, on_device
+from kernels.cuda.launcher import error_word, module
+from kernels.reference import cross_entropy as reference
+
+
+class CrossEntropyCache(NamedTuple):
+    """What the backward needs."""
+
+    logits: Any  # (M, V), the input itself
+    targets: Any  # (M,) int64
+    lse: Any  # (M,), log of the sum over j of exp(logits_j)
+    ignore_index: int
+    label_smoothing: float
+    reference: Any  # the oracle's cache, of float64 logits
+
+
+def cross_entropy_forward(
+    logits: Any, targets: Any, ignore_index: int = -100, label_smoothing: float = 0.0
+) -> tuple[Any, CrossEntropyCache]:
+    """See `kernels.cross_entropy_forward`."""
+    if logits.dtype != np.float32:
+        losses, cache = reference.cross_entropy_forward(logits, targets, ignore_index, label_smoothing)
+        return losses, CrossEntropyCache(logits, targets, None, ignore_index, label_smoothing, cache)
+    targets, scale = int64(targets), on_device(np.ones(1, np.float32))
+    losses, lse = softmax(logits, None, targets, scale, logits.shape[1], ignore_index, label_smoothing, False)
+    return losses, CrossEntropyCache(logits, targets, lse, ignore_index, label_smoothing, None)
+
+
+def softmax(
+    logits: Any, bias: Any, targets: Any, scale: Any, V: int, ignore_index: int, label_smoothing: float, gradient: bool
+) -> tuple[Any, Any]:
+    """(M,) losses and (M,) logarithms of the sums of logits (M, stride), whose first V columns count.
+
+    bias (V,) or None is added where logits are read; with `gradient` they become that of scale * the sum of losses.
+    """
+    M, stride = logits.shape
+    losses, lse = (np.empty(M, np.float32, like=logits) for _ in range(2))
+    if M:
+        kernels = module("softmax_cross_entropy")
+        kernel = kernels.softmax_cross_entropy_f32 if logits.dtype == np.float32 else kernels.softmax_cross_entropy_bf16
+        sizes = np.int32(V), np.int32(stride), np.int64(ignore_index), np.float32(label_smoothing), np.int32(gradient)
+        arguments = logits, bias, targets, scale, losses, lse, None, *sizes, error_word()
+        kernel(geometry.softmax_cross_entropy(M), arguments)
+    return losses, lse
+
+
+def cross_entropy_backward(dlosses: Any, cache: CrossEntropyCache) -> Any:
+    """See `kernels.cross_entropy_backward`."""
+    logits, targets, lse, ignore_index, label_smoothing, oracle = cache
+    if oracle is not None:
+        return reference.cross_entropy_backward(dlosses, oracle)
+    dlogits = np.empty(logits.shape, logits.dtype, like=logits)
+    if len(logits):
+        numbers = np.int32(logits.shape[1]), np.int64(ignore_index), np.float32(label_smoothing)
+        arguments = logits, targets, lse, dlosses, dlogits, *numbers
+        module("softmax_cross_entropy").cross_entropy_gradient(geometry.cross_entropy_gradient(len(logits)), arguments)
+    return dlogits

@@ -1,0 +1,107 @@
+"""Packed rows on the device: what the methods of `kernels.packing.Packing` do, with indices that are copied there once.
+
+The index arithmetic itself stays on the host. A packing serves every layer of a model, forwards and backwards, so the
+device copies of the last few are kept.
+"""
+
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kernels.cuda.arrays import gather
+from kernels.cuda.launcher import current_device
+from kernels.packing import Packing
+
+KEPT = 16
+_places: OrderedDict[tuple[int, int], tuple[Packing, "Places"]] = OrderedDict()
+
+
+class Places(NamedTuple):
+    """Indices of a packing with padding, int64 on the device; -1 stands for zeros."""
+
+    order: Any  # (N,) the batch row at each sorted position
+    rank: Any  # (N,) the sorted position of each batch row
+    rows: Any  # (P,) the row of each token in the padded array
+    tokens: Any  # (T * N,) the token of each row of the padded array, or -1
+    previous: Any  # (P,) the row of each token's previous state in a state buffer
+    last: Any  # (N,) the row of each sorted position's last state in a state buffer
+    last_of_row: Any  # (N,) the same of each batch row
+
+
+def places_of(packing: Packing) -> Places:
+    """The device copies of a packing that has padding."""
+    key = id(current_device()), id(packing.rows)
+    if key not in _places:
+        _places[key] = packing, _copies(packing)  # the packing too, or its id might come back
+        if len(_places) > KEPT:
+            _places.popitem(last=False)
+    _places.move_to_end(key)
+    return _places[key][1]
+
+
+def _copies(packing: Packing) -> Places:
+    """One copy for all of them."""
+    order, rows, previous, last = packing.order, packing.rows, packing.previous, packing.last
+    assert order is not None
+    assert rows is not None
+    assert previous is not None
+    assert last is not None
+    rank, tokens = np.empty_like(order), np.full(packing.num_steps * packing.batch_size, -1)
+    rank[order], tokens[rows] = np.arange(len(order)), np.arange(len(rows))
+    indices = order, rank, rows, tokens, previous, last, last[rank]
+    whole = current_device().cupy.asarray(np.concatenate(indices).astype(np.int64))
+    ends = np.cumsum([len(index) for index in indices]).tolist()
+    return Places(*(whole[end - len(index) : end] for index, end in zip(indices, ends, strict=True)))
+
+
+def pack(packing: Packing, sequence: Any, start: int = 0) -> Any:
+    """A sequence, or a piece of it that begins at a step -> its tokens (., F); a copy where there is padding."""
+    if packing.given_packed:
+        return sequence
+    flat = sequence.reshape(len(sequence) * packing.batch_size, sequence.shape[2])
+    if packing.rows is None:
+        return flat
+    rows = places_of(packing).rows[packing.tokens_before(start) : packing.tokens_before(start + len(sequence))]
+    return gather(flat, rows - start * packing.batch_size if start else rows)
+
+
+def unpack(packing: Packing, tokens: Any, start: int = 0, stop: int | None = None) -> Any:
+    """All tokens (P, F) -> the sequence of steps start .. stop - 1 (by default all), float32, zeros in its padding; a
+    copy only where there is some, or where tokens are in bfloat16."""
+    stop = packing.num_steps if stop is None else stop
+    if packing.given_packed or packing.rows is None:
+        part = tokens[packing.tokens_before(start) : packing.tokens_before(stop)]
+        return part if packing.given_packed else part.reshape(stop - start, packing.batch_size, part.shape[1])
+    index = places_of(packing).tokens[start * packing.batch_size : stop * packing.batch_size]
+    return gather(tokens, index, np.float32).reshape(stop - start, packing.batch_size, tokens.shape[1])
+
+
+def sort(packing: Packing, state: Any) -> Any:
+    """(N, H) in batch order -> a copy in sorted order."""
+    return state.copy() if packing.order is None else gather(state, places_of(packing).order)
+
+
+def unsort(packing: Packing, state: Any) -> Any:
+    """(N, H) in sorted order -> batch order; the array itself where no row has padding."""
+    return state if packing.order is None else gather(state, places_of(packing).rank)
+
+
+def state_buffer(packing: Packing, initial: Any, dtype: Any = None) -> Any:
+    """(N, H) initial states in batch order -> (N + P, H) buffer that holds them, its other rows unset."""
+    N = packing.batch_size
+    states = np.empty((N + packing.num_tokens, initial.shape[1]), initial.dtype, like=initial)
+    states[:N] = initial if packing.order is None else gather(initial, places_of(packing).order)
+    return states
+
+
+def previous_states(packing: Packing, states: Any) -> Any:
+    """State buffer (N + P, H) -> (P, H) state before each token; a view where no row has padding."""
+    return states[: packing.num_tokens] if packing.previous is None else gather(states, places_of(packing).previous)
+
+
+def last_states(packing: Packing, states: Any) -> Any:
+    """State buffer (N + P, H) -> (N, H) state after each row's last token, in batch order; a copy."""
+    if packing.last is None:
+        return states[packing.num_tokens :].copy()
+    return gather(states, places_of(packing).last_of_row)

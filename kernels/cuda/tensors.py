@@ -1,0 +1,34 @@
+"""Tables of many arrays, so that one launch serves all parameters of a model (tensors.cuh)."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kernels.cuda.arrays import on_device
+from kernels.cuda.geometry import CHUNK
+
+TENSOR = np.dtype([(name, np.uint64) for name in ("param", "grad", "m", "v", "copy", "size")])
+CHUNK_OF = np.dtype([("tensor", np.uint32), ("index", np.uint32)])
+
+
+class Table(NamedTuple):
+    """A table on the device, and how it is cut into chunks. The arrays have to outlive the launch."""
+
+    tensors: Any  # [n] Tensor, as bytes
+    chunks: Any  # [g] Chunk, as bytes
+    num_chunks: int
+
+
+def table(grads: Sequence[Any], params: Sequence[Any] = (), m: Sequence[Any] = (), v: Sequence[Any] = ()) -> Table:
+    """The table of arrays of equal sizes, list by list; a list that is not given is not read."""
+    tensors = np.zeros(len(grads), TENSOR)
+    for name, arrays in (("grad", grads), ("param", params), ("m", m), ("v", v)):
+        if arrays:
+            tensors[name] = [array.data.ptr for array in arrays]
+    tensors["size"] = [grad.size for grad in grads]
+    counts = [-(-grad.size // CHUNK) for grad in grads]
+    chunks = np.empty(sum(counts), CHUNK_OF)
+    chunks["tensor"] = np.repeat(np.arange(len(counts)), counts)
+    chunks["index"] = np.concatenate([np.arange(count) for count in counts]) if counts else 0
+    return Table(on_device(tensors.view(np.uint8)), on_device(chunks.view(np.uint8)), len(chunks))
