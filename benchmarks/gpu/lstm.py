@@ -103,7 +103,9 @@ def proven(
 
 
 @contextlib.contextmanager
-def contestants(ours: Layer, peer: Layer | None, backward: bool, found: dict[str, Any]) -> Iterator[dict[str, Call]]:
+def contestants(
+    ours: Layer | None, peer: Layer | None, backward: bool, found: dict[str, Any]
+) -> Iterator[dict[str, Call]]:
     """Ours, PyTorch's, and PyTorch's in a graph where it can be captured."""
     calls = {OURS: Call(ours.step(backward))} if ours is not None else {}
     if peer is not None:
@@ -184,8 +186,10 @@ def show(row: dict[str, Any]) -> None:
         print(f"{title:42} {row['error']}", flush=True)
         return
     cells = [f"WRONG: {row['wrong']}"] if "wrong" in row else []
-    for key in ("forward", "forward+backward"):
-        cells.append(", ".join(f"{name} {us['median']:.0f}" for name, us in row[key]["us"].items()))
+    cells += [
+        ", ".join(f"{name} {us['median']:.0f}" for name, us in row[key]["us"].items())
+        for key in ("forward", "forward+backward")
+    ]
     print(f"{title:42} {'; '.join(cells)} us", flush=True)
 
 

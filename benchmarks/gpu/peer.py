@@ -26,7 +26,7 @@ class Peer(pytorch.Peer):
     """Training and decoding on the device, in float32 until ``use`` says otherwise."""
 
     def __init__(self, task: Task) -> None:
-        super().__init__(task, "fp32", os.cpu_count() or 1)
+        super().__init__(task, "fp32", 1 if device.SIMULATED else os.cpu_count() or 1)
         self.model.to(device.TORCH_DEVICE)
         self._decoders: dict[bool, Any] = {}
 

@@ -27,8 +27,9 @@ from gpu import device, part, timing
 from gpu.ours import Ours
 from gpu.timing import OURS, Call
 
-# As in ../training.py: Adam turns rounding near a zero gradient into up to lr; tf32 rounds between the other two.
-TOLERANCE = {"fp32": 1e-3, "tf32": 5e-3, "bf16": 1e-2}
+# As in ../training.py for float32: Adam turns rounding near a zero gradient into up to lr. PyTorch's own losses in
+# bfloat16 are up to 1e-4 from those in float32 here; wrong gradients move the later ones by per cents.
+TOLERANCE = {"fp32": 1e-3, "tf32": 2e-3, "bf16": 5e-3}
 UPDATE_BYTES = {"adam": 28, "sgd": 12}  # read and written per parameter
 VARIANTS: dict[str, dict[str, bool]] = {
     "pytorch": {}, "pytorch-packed": {"packed": True}, "pytorch-loop": {"packed": True, "step_by_step": True},
@@ -71,7 +72,7 @@ def contests(figures: part.Part) -> list[Contest]:
 
 def verify(task: Task, precisions: Sequence[str], forcing: float) -> dict[str, dict[str, float]]:
     """The worst relative differences of losses, and of weights, from PyTorch in float32, or from ours on the CPU."""
-    task = dataclasses.replace(task, dropout=0.0, init_range=min(0.3, 4 * task.hidden_size**-0.5))
+    task = dataclasses.replace(task, dropout=0.0, init_range=min(0.3, 2 * task.hidden_size**-0.5))
     right: Any = peer_of(task)
     if right is None:
         right = cpu.Peer(task, "fp32", 1)
