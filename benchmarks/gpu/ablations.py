@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from gpu import part, sources, timing
 from gpu.layers import Inputs, Networks
 from gpu.timing import Call
-from kernels.cuda import launcher
+from kernels.cuda import launcher, lstm_persistent
 
 
 def without(name: str) -> tuple[str, str]:
@@ -103,8 +103,19 @@ def main(figures: part.Part) -> None:
 
 
 def ways() -> list[tuple[str, Callable[[], Any]]]:
-    """The ways in which a layer can be run."""
-    return [("chosen by itself", nullcontext)]
+    """The ways in which a layer can be run, beside what it chooses by itself."""
+    return [("chosen by itself", nullcontext), ("a product per step", stepwise)]
+
+
+@contextmanager
+def stepwise() -> Iterator[None]:
+    """No persistent kernel serves."""
+    former = lstm_persistent.serves
+    lstm_persistent.serves = lambda *arguments: False
+    try:
+        yield
+    finally:
+        lstm_persistent.serves = former
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ KERNEL(flag_barriers, 256, 1, u32* flag, u32* error, int rounds, int stride) {
 // `rounds` steps of a recurrence without arithmetic, for 16 rows and 32 units per block: read h of the group, publish
 // the 32 units of the next slice with one added to each. y [rounds+1][groups][16][32 blocks] u16: y[0] is the input;
 // for `marked`, y[1:] is NOT_YET at launch. Shared 16 * 32 * blocks * 2 bytes.
+constexpr int MOST = 4;  // vectors per thread: at most 16 blocks
 template <bool MARKED>
 DEVICE void exchange(u16* y, u32* flag, u32* error, int rounds) {
   SHARED(u16, tile);
@@ -39,7 +40,17 @@ DEVICE void exchange(u16* y, u32* flag, u32* error, int rounds) {
   for (int t = 0; t < rounds; t++) {
     const u16* source = y + t * step + (size_t)group * 16 * H;
     if (MARKED) {
-      for (int i = tid; i < 2 * H; i += 256) *(uint4*)(tile + i * 8) = poll16(source + i * 8, error);
+      uint4 v[MOST];  // all requests first, then those again that came too early
+#pragma unroll
+      for (int e = 0; e < MOST; e++)
+        if (e * 256 + tid < 2 * H) v[e] = load16(source + (e * 256 + tid) * 8);
+#pragma unroll
+      for (int e = 0; e < MOST; e++) {
+        const int i = e * 256 + tid;
+        if (i >= 2 * H) continue;
+        if (is_marked(v[e])) v[e] = poll16(source + i * 8, error);
+        *(uint4*)(tile + i * 8) = v[e];
+      }
     } else {
       if (t > 0) {
         if (tid == 0) spin_acquire(flag + group, S * t, error);

@@ -64,6 +64,15 @@ def test_wrong_arguments_are_refused(arguments: list[str], message: str) -> None
     assert ended.stderr.startswith(message)
 
 
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on PATH")
+@pytest.mark.parametrize("source", sorted((ROOT / "benchmarks" / "gpu").glob("*.cu")), ids=lambda path: path.stem)
+def test_sources_compile_without_spills(source: Path, tmp_path: Path) -> None:
+    command = ["nvcc", "-cubin", "-std=c++17", "-arch=sm_90", f"-I{ROOT / 'kernels' / 'cuda'}"]
+    command += ["-Xptxas", "--warn-on-spills,-Werror", str(source), "-o", str(tmp_path / "out.cubin")]
+    compiled = subprocess.run(command, capture_output=True, text=True)
+    assert compiled.returncode == 0, compiled.stderr
+
+
 # --- what the parts rest on -----------------------------------------------------------------------------------------
 @pytest.fixture
 def gpu(cuda: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Any:
