@@ -10,6 +10,7 @@
 //   fast_exp, reciprocal, sigmoid, tanh_   float functions       to_bf16, to_float, put   conversion
 //   in_range                               check of an id, with the error word
 //   times, plus, divide, root              rounded one by one, never contracted to a multiply-add
+//   opaque                                 a hint to the compiler: do not keep what follows from this number
 //
 // What a kernel source must not use, because the simulator cannot run it: `__shared__` (SHARED instead, sliced by
 // hand), `<<<>>>`, `<cstdint>` (NVRTC has none), PTX or an intrinsic other than `__syncthreads` outside this file, warp
@@ -48,6 +49,12 @@ extern __shared__ uint4 dynamic_shared[];
 DEVICE bool is_marked(uint4 v);
 
 DEVICE float bits_to_float(u32 x) { return __uint_as_float(x); }
+
+// The same number, but the compiler does not know: what follows from it is not computed earlier and kept.
+DEVICE int opaque(int x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
 
 // d[16x8] += a[16x16] * b[16x8], bf16 operands, float32 sum.
 DEVICE void mma_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {

@@ -27,17 +27,17 @@ def blocks_of(count: int, size: int) -> int:
     return max(1, -(-count // size))
 
 
-def _check(name: str, N: int, rows: int, H: int) -> None:
-    if N % rows or H % 64:
-        raise ValueError(f"{name}: N = {N}, H = {H}; expected multiples of {rows} and 64 (pad with rows of length 0)")
+def _check(name: str, N: int, H: int) -> None:
+    if N < 1 or H % 64:
+        raise ValueError(f"{name}: N = {N}, H = {H}; expected N >= 1 and a multiple of 64 (pad the weights with zeros)")
 
 
 def lstm_forward(N: int, H: int) -> Launch:
-    """N rows, H units up to 512; also for the marked variant."""
-    _check("lstm_forward", N, FORWARD_ROWS, H)
+    """N rows, H units up to 512; also for the marked variant. `flag` has grid[1] elements, as for the others."""
+    _check("lstm_forward", N, H)
     tile = FORWARD_ROWS * (H + 8) * BF16
     part, staged = 8 * 2 * 4 * 32 * FLOAT, FORWARD_ROWS * FORWARD_UNITS * BF16
-    return Launch((H // FORWARD_UNITS, N // FORWARD_ROWS), (256,), tile + part + staged, True)
+    return Launch((H // FORWARD_UNITS, blocks_of(N, FORWARD_ROWS)), (256,), tile + part + staged, True)
 
 
 lstm_forward_marked = lstm_forward
@@ -45,19 +45,24 @@ lstm_forward_marked = lstm_forward
 
 def lstm_forward_wide(N: int, H: int) -> Launch:
     """N rows, H = 768 or 1024 units."""
-    _check("lstm_forward_wide", N, WIDE_ROWS, H)
+    _check("lstm_forward_wide", N, H)
     tile = WIDE_ROWS * (H + 8) * BF16
     part, staged = 8 * 2 * 8 * 4 * 32 * FLOAT, WIDE_ROWS * WIDE_UNITS * BF16
-    inputs = WIDE_ROWS * 68 * FLOAT
-    return Launch((H // WIDE_UNITS, N // WIDE_ROWS), (256,), tile + part + staged + inputs, True)
+    inputs, state = WIDE_ROWS * 68 * FLOAT, WIDE_ROWS * WIDE_UNITS * FLOAT
+    return Launch((H // WIDE_UNITS, blocks_of(N, WIDE_ROWS)), (256,), tile + part + staged + inputs + state, True)
 
 
 def lstm_backward(N: int, H: int) -> Launch:
     """N rows, H units up to 512."""
-    _check("lstm_backward", N, BACKWARD_ROWS, H)
+    _check("lstm_backward", N, H)
     tile = BACKWARD_ROWS * (4 * H + 8) * BF16
     part, staged = 8 * BACKWARD_ROWS * 36 * FLOAT, BACKWARD_ROWS * 4 * BACKWARD_UNITS * BF16
-    return Launch((H // BACKWARD_UNITS, N // BACKWARD_ROWS), (256,), tile + part + staged, True)
+    return Launch((H // BACKWARD_UNITS, blocks_of(N, BACKWARD_ROWS)), (256,), tile + part + staged, True)
+
+
+def pack_weights(words: int) -> Launch:
+    """`words` 32-bit words of a packed matrix."""
+    return Launch((blocks_of(words, 256),), (256,))
 
 
 def gates(N: int, H: int) -> Launch:

@@ -2,48 +2,56 @@
 // barriers: recurrent.cuh.
 //
 // Block: 16 units (64 gate rows) x 64 batch rows; 2 warps over units x 4 warps over K. All eight warps put their sums
-// into shared memory; each thread then finishes four cells. No registers are left to request input_part early, so it
-// goes through shared memory. Shared: tile 64*(H+8)*2, part 65536, staged 2048, inputs 17408 bytes.
+// into shared memory; each thread then finishes four cells. No registers are left to request input_part early or to
+// keep the cells' states, so both are in shared memory. Shared: tile 64*(H+8)*2, part 65536, staged 2048, inputs 17408,
+// state 4096 bytes.
 #include "recurrent.cuh"
 
 constexpr int INPUTS = 68;  // 4 gates x 16 units of one row, + 4: rows start in different banks
 
-// Starts the copy of this block's pre-activations [64 rows][4 gates][16 units]. Unrolled, its addresses would spill.
+// Starts the copy of this block's pre-activations [rows][4 gates][16 units]. Unrolled, its addresses would spill.
 template <int H>
-DEVICE void copy_inputs(float* inputs, const float* input_part, int slice) {
+DEVICE void copy_inputs(float* inputs, const float* input_part, int slice, int rows) {
 #pragma unroll 1
-  for (int i = threadIdx.x; i < 64 * 16; i += THREADS)  // row i / 16, gate i / 4 % 4, four units
+  for (int i = threadIdx.x; i < rows * 16; i += THREADS)  // row i / 16, gate i / 4 % 4, four units
     copy16(inputs + i / 16 * INPUTS + i % 16 * 4,
            input_part + ((size_t)(i / 16) * 4 + i / 4 % 4) * H + slice * 16 + i % 4 * 4);
 }
 
-template <int H>
-DEVICE void lstm_forward_wide(const u32* W, const float* input_part, const int* lengths, u16* y, u16* h_n, u16* gates,
-                              float* c, u32* flag, u32* error, int T, int N) {
-  constexpr int K_TILES = H / 64, STRIDE = H + 8;
-  SHARED(u16, tile);
+template <class S, int H>
+DEVICE void lstm_forward_wide(const u32* W, const float* input_part, const int* lengths, const int* first, S* y,
+                              S* gates, float* c, u32* flag, u32* error, int N) {
+  constexpr int K_TILES = H / 8 / VECTOR<S>, STRIDE = H + VECTOR<S>;
+  SHARED(S, tile);
   float* part = (float*)(tile + 64 * STRIDE);  // [8 warps][2][8][4][32 lanes]
-  u16* staged = (u16*)(part + 16384);          // [64 rows][16 units]
-  float* inputs = (float*)(staged + 1024);     // [64 rows][INPUTS]
+  S* staged = (S*)(part + 16384);              // [64 rows][16 units]
+  float* inputs = (float*)(staged + 64 * 16);  // [64 rows][INPUTS]
   const int tid = threadIdx.x, lane = tid % 32, warp = tid / 32, mw = warp % 2, kw = warp / 2;
-  const int slice = blockIdx.x, group = blockIdx.y;
+  const int slice = blockIdx.x, base = blockIdx.y * 64;
 
   u32 a[2][K_TILES][4];
   load_weights<K_TILES>(a, W, (slice * 2 + mw) * 4 + kw);
 
-  const int unit = mw * 8 + lane / 4, u = slice * 16 + unit;  // finishes unit u of the rows first + {0, 1, 8, 9}
-  const int first = kw * 16 + lane % 4 * 2, n = group * 64 + first;
-  float state[4];
+  int alive = rows_of(base, 64, N);  // rows of the group that have a token at step t
+  float* state = inputs + 64 * INPUTS + tid;   // [4 cells][THREADS]
+  const int mine = kw * 16 + lane % 4 * 2;  // this thread finishes one unit of the rows mine + {0, 1, 8, 9}
 #pragma unroll
-  for (int j = 0; j < 4; j++) state[j] = c[(size_t)(n + j / 2 * 8 + j % 2) * H + u];
+  for (int j = 0; j < 4; j++) {
+    const int row = mine + j / 2 * 8 + j % 2;
+    state[j * THREADS] = row < alive ? c[(size_t)(base + row) * H + slice * 16 + mw * 8 + lane / 4] : 0.0f;
+  }
 
+  const int T = lengths[base];
+  int before = base;  // the group's first row in y before the step
   for (int t = 0; t < T; t++) {
-    copy_inputs<H>(inputs, input_part + ((size_t)t * N + group * 64) * 4 * H, slice);  // before the wait
+    while (lengths[base + alive - 1] <= t) alive--;
+    const int token = first[t] + base;
+    copy_inputs<H>(inputs, input_part + (size_t)token * 4 * H, slice, alive);  // before the wait
     if (t > 0) {
-      if (tid == 0) spin_acquire(flag + group, gridDim.x * t, error);
+      if (tid == 0) spin_acquire(flag + blockIdx.y, gridDim.x * t, error);
       __syncthreads();  // A
     }
-    copy_rows<H>(tile, y + ((size_t)t * N + group * 64) * H, 64, STRIDE);
+    copy_rows<H, 1>(tile, y + (size_t)before * H, alive, STRIDE);
     copy_wait();
     __syncthreads();  // B
 
@@ -57,10 +65,13 @@ DEVICE void lstm_forward_wide(const u32* W, const float* input_part, const int* 
         for (int i = 0; i < 4; i++) part[(((warp * 2 + m) * 8 + r) * 4 + i) * 32 + lane] = d[m][r][i];
     __syncthreads();  // C
 
-    LSTMGates gate[4] = {};  // an ended row emits zero and keeps its state
+    // Computed anew at each step: kept over the product, they would spill.
+    const int unit = mw * 8 + opaque(lane) / 4, u = slice * 16 + unit, mine = kw * 16 + opaque(lane) % 4 * 2;
+    LSTMGates gate[4];
 #pragma unroll
     for (int j = 0; j < 4; j++) {
-      const int row = first + j / 2 * 8 + j % 2;
+      const int row = mine + j / 2 * 8 + j % 2;
+      if (row >= alive) continue;
       float pre[4];
 #pragma unroll
       for (int q = 0; q < 4; q++) {
@@ -69,28 +80,22 @@ DEVICE void lstm_forward_wide(const u32* W, const float* input_part, const int* 
         for (int k = 0; k < 4; k++)
           pre[q] += part[((((k * 2 + mw) * 2 + q / 2) * 8 + kw * 2 + j / 2) * 4 + q % 2 * 2 + j % 2) * 32 + lane];
       }
-      u16 h = 0;
-      if (t < lengths[group * 64 + row]) h = to_bf16(lstm_cell({pre[0], pre[1], pre[2], pre[3]}, state[j], gate[j]));
-      staged[row * 16 + unit] = h;
+      put(staged + row * 16 + unit, lstm_cell({pre[0], pre[1], pre[2], pre[3]}, state[j * THREADS], gate[j]));
     }
     __syncthreads();  // D
-    if (tid < 128)
-      store16(y + ((size_t)(t + 1) * N + group * 64 + tid / 2) * H + slice * 16 + tid % 2 * 8,
-              ((const uint4*)staged)[tid]);
+    before = token + N;
+    store_rows<64, 16>(y + (size_t)before * H + slice * 16, staged, alive, H);
     __syncthreads();  // E
-    if (tid == 0) red_release(flag + group, 1);
+    if (tid == 0) red_release(flag + blockIdx.y, 1);
 #pragma unroll
     for (int j = 0; j < 4; j++) {
-      const int row = first + j / 2 * 8 + j % 2;
-      const size_t at = (size_t)t * N + group * 64 + row;
-      keep(gates + at * 4 * H + u, c + (at + N) * H + u, gate[j], state[j], H);
-      if (t + 1 == lengths[group * 64 + row])
-        h_n[(size_t)(group * 64 + row) * H + u] = staged[row * 16 + unit];  // this thread's own value
+      const int row = mine + j / 2 * 8 + j % 2;
+      if (row < alive) keep(gates, c, token + row, before + row, u, gate[j], state[j * THREADS], H);
     }
   }
 }
 
-LSTM_FORWARD(lstm_forward_wide_64, lstm_forward_wide<64>)
-LSTM_FORWARD(lstm_forward_wide_128, lstm_forward_wide<128>)
-LSTM_FORWARD(lstm_forward_wide_768, lstm_forward_wide<768>)
-LSTM_FORWARD(lstm_forward_wide_1024, lstm_forward_wide<1024>)
+LSTM_FORWARD(lstm_forward_wide_bf16_64, u16, (lstm_forward_wide<u16, 64>))
+LSTM_FORWARD(lstm_forward_wide_bf16_128, u16, (lstm_forward_wide<u16, 128>))
+LSTM_FORWARD(lstm_forward_wide_bf16_768, u16, (lstm_forward_wide<u16, 768>))
+LSTM_FORWARD(lstm_forward_wide_bf16_1024, u16, (lstm_forward_wide<u16, 1024>))

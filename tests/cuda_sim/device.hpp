@@ -16,6 +16,7 @@ DEVICE bool is_marked(uint4 v);
 
 DEVICE float bits_to_float(u32 x) { float y; memcpy(&y, &x, 4); return y; }
 DEVICE u32 float_to_bits(float x) { u32 y; memcpy(&y, &x, 4); return y; }
+DEVICE int opaque(int x) { return x; }
 DEVICE bool aligned16(const void* p) { return (uintptr_t(p) & 15) == 0; }
 
 // Lane l holds A(l/4 + 8*(i%2), 2*(l%4) + 8*(i/2) + {0,1}) in a[i], B(2*(l%4) + 8*i + {0,1}, l/4) in b<i>,

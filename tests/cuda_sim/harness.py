@@ -37,7 +37,7 @@ EXTRA_FLAGS = os.environ.get("CUDA_SIM_FLAGS", "").split()
 FAIR = (0, 1)
 UNFAIR = tuple(range(2, 18))
 SCHEDULES = FAIR + UNFAIR
-GUARD, GUARD_BYTE = 256, 0xA5
+GUARD, GUARD_BYTE = 256, 0x5A  # a large positive number in every type: who reads it goes wrong
 OUT_OF_RANGE = 2  # what the error word says, see device.cuh
 
 Arrays = tuple[np.ndarray, ...]

@@ -10,7 +10,7 @@ from harness import SCHEDULES, SIMULATOR_FOLDER, Module, Rig, SimulationError, a
 from oracles import bf16
 
 from kernels.cuda.geometry import Launch
-from kernels.cuda.pack import bf16_bits, pack_tile
+from kernels.cuda.pack import bf16_bits, pack_weights, tile_order
 
 WARP = Launch((1,), (32,))
 RING = 7
@@ -29,7 +29,9 @@ def word() -> np.ndarray:
 def test_tensor_core_and_copies(selftest: Module, schedule: int) -> None:
     rng, d = np.random.default_rng(0), poisoned((16, 16), np.float32)
     a, b = rng.standard_normal((2, 16, 16)).astype(np.float32)
-    selftest.one_tile(Launch((1,), (32,), 16 * 24 * 2), (device(pack_tile(a)), device(bf16_bits(b)), d), schedule)
+    row, column = tile_order("bf16")
+    words = pack_weights(a, row * 16 + column)
+    selftest.one_tile(Launch((1,), (32,), 16 * 24 * 2), (device(words), device(bf16_bits(b)), d), schedule)
     assert_close(d, bf16(a) @ bf16(b).T, 1e-6)
 
 
