@@ -23,7 +23,8 @@ def pytest_addoption(parser: Any) -> None:
 
 def pytest_configure(config: Any) -> None:
     if path := config.getoption("--device-results"):
-        config.pluginmanager.register(Recorder(path, time.monotonic() + config.getoption("--device-seconds")))
+        end = time.monotonic() + config.getoption("--device-seconds")
+        config.pluginmanager.register(Recorder(path, end, writes=not hasattr(config, "workerinput")))
 
 
 def needs_device(item: Any) -> bool:
@@ -32,10 +33,10 @@ def needs_device(item: Any) -> bool:
 
 
 class Recorder:
-    """Selects, times and records; ``end`` is on the clock of time.monotonic()."""
+    """Selects, and records in ``path`` where it ``writes``; ``end`` is on the clock of time.monotonic()."""
 
-    def __init__(self, path: Path, end: float) -> None:
-        self._path, self._end = path, end
+    def __init__(self, path: Path, end: float, writes: bool) -> None:
+        self._path, self._end, self._writes = path, end, writes
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: Any, items: list[Any]) -> None:
@@ -50,7 +51,6 @@ class Recorder:
 
     def pytest_runtest_setup(self, item: Any) -> None:
         if time.monotonic() > self._end:
-            item.session.shouldstop = "time is up"
             pytest.skip("time is up")
 
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -64,6 +64,8 @@ class Recorder:
         self._write(line)
 
     def _write(self, line: dict[str, Any]) -> None:
+        if not self._writes:
+            return
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 

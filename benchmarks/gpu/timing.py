@@ -51,11 +51,12 @@ def _between_events(call: Call, times: int) -> float | None:
             call.function()
         return None
     make: Any = cupy.cuda.Event if call.clock == "ours" else lambda: device.torch().cuda.Event(enable_timing=True)
+    stream = cupy.cuda.get_current_stream() if call.clock == "ours" else device.torch().cuda.current_stream()
     start, stop = make(), make()
-    start.record()
+    start.record(stream)
     for _ in range(times):
         call.function()
-    stop.record()
+    stop.record(stream)
     stop.synchronize()
     if call.clock == "ours":
         return float(cupy.cuda.get_elapsed_time(start, stop)) * 1e3
