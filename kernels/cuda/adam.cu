@@ -7,7 +7,8 @@
 //
 //   scalars    [1] Scalars   what `adam_scalars` gives, rounded to float32, in device memory: a captured graph needs no
 //                            new arguments, the host rewrites 36 bytes per step
-//   grad_scale [1] f32       what gradients are multiplied with where they are read; norm + 1 of clipping.cu
+//   grad_scale [1] f32       what gradients are multiplied with where they are read; norm + 1 of clipping.cu. NaN:
+//                            nothing is updated, which is how a step is skipped without the host
 //   rows       [R] i64       distinct, in 0..V-1: another is left out, and *error = OUT_OF_RANGE
 //   first      [R] i64       in 0..S
 //
@@ -39,6 +40,7 @@ KERNEL(adam_step_all, 256, 4, const Tensor* tensors, const Chunk* chunks, const 
   const Tensor& tensor = share.tensor;
   const Scalars s = *scalars;
   const float scale = *grad_scale;
+  if (scale != scale) return;
   for (u64 i = share.begin + threadIdx.x; i < share.end; i += blockDim.x) {
     float param = tensor.param[i], m = tensor.m[i], v = tensor.v[i];
     update(param, times(tensor.grad[i], scale), m, v, s);
@@ -51,6 +53,7 @@ KERNEL(adam_step, 256, 4, float* param, const float* grad, float* m, float* v, u
        const float* grad_scale, u64 size) {
   const Scalars s = *scalars;
   const float scale = *grad_scale;
+  if (scale != scale) return;
 #pragma unroll
   for (int k = 0; k < EACH; k++) {
     const u64 i = ((u64)blockIdx.x * EACH + k) * blockDim.x + threadIdx.x;
@@ -67,6 +70,7 @@ KERNEL(adam_rows_step, 128, 8, float* param, const i64* rows, const float* value
   if (!in_range(rows[blockIdx.x], V, error)) return;
   const Scalars s = *scalars;
   const float scale = *grad_scale;
+  if (scale != scale) return;
   const size_t row = (size_t)rows[blockIdx.x] * E;
   for (int e = threadIdx.x; e < E; e += blockDim.x)
     update(param[row + e], times(values[(size_t)blockIdx.x * E + e], scale), m[row + e], v[row + e], s);

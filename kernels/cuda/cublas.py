@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from kernels.switches import tf32_allowed
+
 WORKSPACE_BYTES = 32 << 20  # what NVIDIA advises for Hopper
 
 STATUS = {
@@ -47,22 +49,6 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
 
 _ZERO, _ONE = ctypes.c_float(0.0), ctypes.c_float(1.0)
 _AT_ZERO, _AT_ONE = ctypes.addressof(_ZERO), ctypes.addressof(_ONE)
-
-
-class _Precision:
-    """The switch of `allow_tf32`."""
-
-    compute_float32 = COMPUTE_32F
-
-
-def allow_tf32(flag: bool) -> None:
-    """Whether products of float32 matrices may round their operands to TF32: 10 bits of mantissa instead of 23."""
-    _Precision.compute_float32 = COMPUTE_32F_FAST_TF32 if flag else COMPUTE_32F
-
-
-def tf32_allowed() -> bool:
-    """What `allow_tf32` was told; False at first."""
-    return _Precision.compute_float32 == COMPUTE_32F_FAST_TF32
 
 
 class CublasError(RuntimeError):
@@ -152,7 +138,7 @@ def gemm(
         mine.handle, OP_T if transpose_b else OP_N, OP_T if transpose_a else OP_N, N, M, K, _AT_ONE,
         b.data.ptr, kind, _row(b), a.data.ptr, kind, _row(a), _AT_ONE if accumulate else _AT_ZERO,
         out.data.ptr, TYPES[out.dtype], _row(out),
-        COMPUTE_32F if kind else _Precision.compute_float32, GEMM_DEFAULT,
+        COMPUTE_32F_FAST_TF32 if not kind and tf32_allowed() else COMPUTE_32F, GEMM_DEFAULT,
     )  # fmt: skip
     _checked(status, f"cublasGemmEx of ({M}, {K}) and ({K}, {N})")
 

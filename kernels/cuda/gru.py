@@ -12,7 +12,6 @@ from kernels.cuda import geometry, places
 from kernels.cuda.arrays import bf16 as to_bf16
 from kernels.cuda.arrays import column_sums
 from kernels.cuda.cublas import gemm
-from kernels.cuda.double import ReferenceCache
 from kernels.cuda.launcher import module
 from kernels.cuda.lstm import closing_products
 from kernels.packing import Packing, packing_of
@@ -54,10 +53,9 @@ def gru_forward(
     bf16: bool = False,
 ) -> tuple[Any, Any, Any]:
     """See `kernels.gru_forward`."""
-    packing, (N, H) = packing_of(x, lengths, len(h0)), h0.shape
     if x.dtype != np.float32:
-        y, h_n, inner = reference.gru_forward(x, h0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, bf16)
-        return y, h_n, ReferenceCache(inner, packing, H)
+        return reference.gru_forward(x, h0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, bf16)
+    packing, (N, H) = packing_of(x, lengths, len(h0)), h0.shape
     tokens, P = places.pack(packing, x), packing.num_tokens
     gates, hidden_n = (np.empty((P, width), np.float32, like=x) for width in (3 * H, H))
     h = places.state_buffer(packing, h0)
@@ -82,8 +80,8 @@ def gru_forward(
 
 def gru_backward(dy: Any, dh_n: Any, cache: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
     """See `kernels.gru_backward`."""
-    if isinstance(cache, ReferenceCache):
-        return reference.gru_backward(dy, dh_n, cache.inner)
+    if isinstance(cache, reference.GRUCache):
+        return reference.gru_backward(dy, dh_n, cache)
     packing, N, H = cache.packing, cache.batch_size, cache.weight_hh.shape[1]
     dy = None if dy is None else places.pack(packing, dy)
     dh = np.zeros((N, H), np.float32, like=cache.h) if dh_n is None else places.sort(packing, dh_n)

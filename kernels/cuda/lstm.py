@@ -18,7 +18,6 @@ from kernels.cuda import geometry, lstm_persistent, places
 from kernels.cuda.arrays import bf16 as to_bf16
 from kernels.cuda.arrays import column_sums
 from kernels.cuda.cublas import gemm
-from kernels.cuda.double import ReferenceCache, ReferenceRun
 from kernels.cuda.launcher import module
 from kernels.packing import Packing, pack_lengths, packing_of
 from kernels.reference import lstm as reference
@@ -49,11 +48,12 @@ class LSTMCache(NamedTuple):
 
 
 class LSTMWeights(NamedTuple):
-    """The weights of a layer as the products take them: float32, or bfloat16 in uint16."""
+    """The weights of a layer in float32, and its matrices as products take them: themselves, or in bfloat16."""
 
     weight_ih: Any  # (4H, I)
     weight_hh: Any  # (4H, H)
-    bias: Any  # (4H,) float32
+    bias: Any  # (4H,), or None where `pack_lstm` has not made it
+    operands: tuple[Any, Any]
 
     @property
     def input_size(self) -> int:
@@ -61,7 +61,7 @@ class LSTMWeights(NamedTuple):
 
     @property
     def bf16(self) -> bool:
-        return self.weight_ih.dtype == np.uint16
+        return self.operands[0].dtype == np.uint16
 
 
 class LSTMRun(NamedTuple):
@@ -77,16 +77,13 @@ def pack_lstm(weight_ih: Any, weight_hh: Any, bias: Any, bf16: bool = False) -> 
     if weight_ih.dtype != np.float32:
         return reference.pack_lstm(weight_ih, weight_hh, bias, bf16)
     bias = np.zeros(len(weight_hh), np.float32, like=weight_hh) if bias is None else bias.copy()
-    if bf16:
-        return LSTMWeights(to_bf16(weight_ih), to_bf16(weight_hh), bias)
-    return LSTMWeights(weight_ih.copy(), weight_hh.copy(), bias)
+    return _weights(weight_ih.copy(), weight_hh.copy(), bias, bf16)
 
 
 def _weights(weight_ih: Any, weight_hh: Any, bias: Any, bf16: bool) -> LSTMWeights:
     """`pack_lstm` for one call: nothing is copied that need not be, and there may be no bias."""
-    if bf16:
-        weight_ih, weight_hh = to_bf16(weight_ih), to_bf16(weight_hh)
-    return LSTMWeights(weight_ih, weight_hh, bias)
+    operands = (to_bf16(weight_ih), to_bf16(weight_hh)) if bf16 else (weight_ih, weight_hh)
+    return LSTMWeights(weight_ih, weight_hh, bias, operands)
 
 
 def _advance(
@@ -96,11 +93,11 @@ def _advance(
     N, H = packing.batch_size, h.shape[1]
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
     part = tokens[first:last]
-    gemm(to_bf16(part) if weights.bf16 else part, weights.weight_ih, gates[first:last], transpose_b=True)
+    gemm(to_bf16(part) if weights.bf16 else part, weights.operands[0], gates[first:last], transpose_b=True)
     kernel, states = module("lstm_cells").lstm_cells_forward, h if h_bf16 is None else h_bf16
     for before, after, alive in packing.steps[start:stop].tolist():
         step, now = gates[after - N : after - N + alive], slice(after, after + alive)
-        gemm(states[before : before + alive], weights.weight_hh, step, transpose_b=True, accumulate=True)
+        gemm(states[before : before + alive], weights.operands[1], step, transpose_b=True, accumulate=True)
         copy = None if h_bf16 is None else h_bf16[now]
         arguments = step, weights.bias, c[before : before + alive], c[now], h[now], copy
         kernel(geometry.gates(alive, H), (*arguments, np.int32(alive), np.int32(H)))
@@ -139,17 +136,16 @@ def lstm_start(
     packed: bool = False,
 ) -> Any:
     """See `kernels.lstm_start`."""
-    packing = pack_lengths(lengths, num_steps, len(h0))._replace(given_packed=packed)
     if h0.dtype != np.float32:
-        inner = reference.lstm_start(h0, c0, weight_ih, weight_hh, bias, num_steps, lengths, bf16, packed)
-        return ReferenceRun(inner, ReferenceCache(inner.cache, packing, h0.shape[1]))
+        return reference.lstm_start(h0, c0, weight_ih, weight_hh, bias, num_steps, lengths, bf16, packed)
+    packing = pack_lengths(lengths, num_steps, len(h0))._replace(given_packed=packed)
     return _start(None, h0, c0, weight_ih, weight_hh, bias, packing, bf16)
 
 
 def lstm_continue(x: Any, start: int, run: Any) -> Any:
     """See `kernels.lstm_continue`."""
-    if isinstance(run, ReferenceRun):
-        return reference.lstm_continue(x, start, run.inner)
+    if isinstance(run, reference.LSTMRun):
+        return reference.lstm_continue(x, start, run)
     cache, packing, stop = run.cache, run.cache.packing, run.cache.packing.stop(x, start)
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
     cache.x[first:last] = places.pack(packing, x, start)
@@ -159,8 +155,8 @@ def lstm_continue(x: Any, start: int, run: Any) -> Any:
 
 def lstm_finish(run: Any) -> tuple[Any, Any, Any, Any]:
     """See `kernels.lstm_finish`."""
-    if isinstance(run, ReferenceRun):
-        return *reference.lstm_finish(run.inner)[:3], run.cache
+    if isinstance(run, reference.LSTMRun):
+        return reference.lstm_finish(run)
     cache, packing = run.cache, run.cache.packing
     return *_results(packing, cache.h, cache.c), cache
 
@@ -182,13 +178,13 @@ def lstm_forward(
     bf16: bool = False,
 ) -> tuple[Any, Any, Any, Any]:
     """See `kernels.lstm_forward`."""
-    packing = packing_of(x, lengths, len(h0))
     if x.dtype != np.float32:
-        y, h_n, c_n, inner = reference.lstm_forward(x, h0, c0, weight_ih, weight_hh, bias, lengths, bf16)
-        return y, h_n, c_n, ReferenceCache(inner, packing, h0.shape[1])
+        return reference.lstm_forward(x, h0, c0, weight_ih, weight_hh, bias, lengths, bf16)
+    packing = packing_of(x, lengths, len(h0))
     tokens = places.pack(packing, x)
-    if lstm_persistent.serves(packing, h0.shape[1], bf16):
-        return lstm_persistent.forward(tokens, h0, c0, weight_ih, weight_hh, bias, packing)
+    plan = lstm_persistent.plan(packing, h0.shape[1]) if bf16 else None
+    if plan is not None:
+        return lstm_persistent.forward(tokens, h0, c0, weight_ih, weight_hh, bias, packing, plan)
     run = _start(tokens, h0, c0, weight_ih, weight_hh, bias, packing, bf16)
     cache = run.cache
     _advance(tokens, cache.gates, cache.h, run.h_bf16, cache.c, packing, run.weights, 0, packing.num_steps)
@@ -200,6 +196,11 @@ def lstm_states(x: Any, h0: Any, c0: Any, weights: Any, lengths: np.ndarray | No
     if x.dtype != np.float32:
         return reference.lstm_states(x, h0, c0, weights, lengths)
     packing = packing_of(x, lengths, len(h0))
+    plan = lstm_persistent.plan(packing, h0.shape[1]) if weights.bf16 else None
+    if plan is not None:
+        weight_ih, weight_hh, bias, _ = weights
+        tokens = places.pack(packing, x)
+        return lstm_persistent.forward(tokens, h0, c0, weight_ih, weight_hh, bias, packing, plan)[:3]
     gates = np.empty((packing.num_tokens, len(weights.bias)), np.float32, like=x)
     h, c = places.state_buffer(packing, h0), places.state_buffer(packing, c0)
     h_bf16 = _rounded_states(h, packing, weights.bf16)
@@ -232,8 +233,8 @@ def lstm_backward(
     dy: Any, dh_n: Any, dc_n: Any, cache: Any, consume: bool = False
 ) -> tuple[Any, Any, Any, Any, Any, Any]:
     """See `kernels.lstm_backward`."""
-    if isinstance(cache, ReferenceCache):
-        return reference.lstm_backward(dy, dh_n, dc_n, cache.inner, consume)
+    if isinstance(cache, reference.LSTMCache):
+        return reference.lstm_backward(dy, dh_n, dc_n, cache, consume)
     packing, H = cache.packing, cache.weight_hh.shape[1]
     dy = None if dy is None else places.pack(packing, dy)
     dh, dc = (_last_gradients(packing, gradient, H, cache.c) for gradient in (dh_n, dc_n))

@@ -5,16 +5,17 @@ device copies of the last few are kept.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels.cuda.arrays import gather
+from kernels.cuda.arrays import float32, gather
 from kernels.cuda.launcher import current_device
 from kernels.packing import Packing
 
-KEPT = 16
-_places: OrderedDict[tuple[int, int], tuple[Packing, "Places"]] = OrderedDict()
+KEPT = 32
+_kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
 
 class Places(NamedTuple):
@@ -31,13 +32,19 @@ class Places(NamedTuple):
 
 def places_of(packing: Packing) -> Places:
     """The device copies of a packing that has padding."""
-    key = id(current_device()), id(packing.rows)
-    if key not in _places:
-        _places[key] = packing, _copies(packing)  # the packing too, or its id might come back
-        if len(_places) > KEPT:
-            _places.popitem(last=False)
-    _places.move_to_end(key)
-    return _places[key][1]
+    # Made with the packing, or the id of its rows might come back.
+    return _once(("places", id(packing.rows)), lambda: (_copies(packing), packing))[0]
+
+
+def _once(key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    """What `make` gave for this key on this device; the last few are kept."""
+    key = id(current_device()), *key
+    if key not in _kept:
+        _kept[key] = make()
+        if len(_kept) > KEPT:
+            _kept.popitem(last=False)
+    _kept.move_to_end(key)
+    return _kept[key]
 
 
 def _copies(packing: Packing) -> Places:
@@ -71,7 +78,7 @@ def unpack(packing: Packing, tokens: Any, start: int = 0, stop: int | None = Non
     copy only where there is some, or where tokens are in bfloat16."""
     stop = packing.num_steps if stop is None else stop
     if packing.given_packed or packing.rows is None:
-        part = tokens[packing.tokens_before(start) : packing.tokens_before(stop)]
+        part = _in_float32(tokens[packing.tokens_before(start) : packing.tokens_before(stop)])
         return part if packing.given_packed else part.reshape(stop - start, packing.batch_size, part.shape[1])
     index = places_of(packing).tokens[start * packing.batch_size : stop * packing.batch_size]
     return gather(tokens, index, np.float32).reshape(stop - start, packing.batch_size, tokens.shape[1])
@@ -101,7 +108,26 @@ def previous_states(packing: Packing, states: Any) -> Any:
 
 
 def last_states(packing: Packing, states: Any) -> Any:
-    """State buffer (N + P, H) -> (N, H) state after each row's last token, in batch order; a copy."""
-    if packing.last is None:
-        return states[packing.num_tokens :].copy()
-    return gather(states, places_of(packing).last_of_row)
+    """State buffer (N + P, H) -> (N, H) float32 state after each row's last token, in batch order; a copy."""
+    if packing.last is not None:
+        return gather(states, places_of(packing).last_of_row, np.float32)
+    last = states[packing.num_tokens :]
+    return last.copy() if last.dtype == np.float32 else float32(last)
+
+
+def _in_float32(x: Any) -> Any:
+    """x itself, or what its bfloat16 numbers are."""
+    return x if x.dtype == np.float32 else float32(x)
+
+
+def lengths_and_first(packing: Packing) -> tuple[Any, Any]:
+    """lengths (N,) of the sorted rows, and first (T + 1,), the row of each step's first token; int32 on the device."""
+
+    def make() -> tuple[Any, Any]:
+        starts, sizes = packing.steps[:, 1] - packing.batch_size, packing.steps[:, 2]
+        lengths = (np.arange(packing.batch_size)[:, None] < sizes).sum(axis=1)
+        first = np.append(starts, packing.num_tokens)
+        cupy = current_device().cupy
+        return cupy.asarray(lengths.astype(np.int32)), cupy.asarray(first.astype(np.int32))
+
+    return _once(("steps", packing.batch_size, packing.steps.tobytes()), make)

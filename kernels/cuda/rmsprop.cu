@@ -3,7 +3,7 @@
 //   rmsprop_step   grid ceil(size / 1024), 256 threads   param, square [size], mean (null: not centred) and velocity
 //                                                        (null: no momentum) from grad [size]; copy = bf16(param), or
 //                                                        null. rest = 1 - alpha
-//   grad_scale [1] f32   what gradients are multiplied with where they are read
+//   grad_scale [1] f32   what gradients are multiplied with where they are read; NaN: nothing is updated
 //
 // Every operation is rounded by itself, in the order of kernels/reference/rmsprop.py: the results are the processor's
 // to the bit. Numbers are rounded to float32 by the host.
@@ -17,6 +17,7 @@ KERNEL(rmsprop_step, 256, 4, float* param, const float* grad, float* square, flo
        const float* grad_scale, u64 size, float lr, float alpha, float rest, float eps, float weight_decay,
        float momentum) {
   const float scale = *grad_scale;
+  if (scale != scale) return;
 #pragma unroll
   for (int k = 0; k < EACH; k++) {
     const u64 i = ((u64)blockIdx.x * EACH + k) * blockDim.x + threadIdx.x;

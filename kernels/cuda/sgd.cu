@@ -5,7 +5,7 @@
 //                                                         set, to the gradient. taken = 1 - dampening
 //   sgd_rows_step   grid R, 128 threads                   row rows[k] of param [V,E] from values [R,E]
 //
-//   grad_scale [1] f32   what gradients are multiplied with where they are read
+//   grad_scale [1] f32   what gradients are multiplied with where they are read; NaN: nothing is updated
 //   rows       [R] i64   distinct, in 0..V-1: another is left out, and *error = OUT_OF_RANGE
 //
 // Every operation is rounded by itself, in the order of kernels/reference/sgd.py: the results are the processor's to
@@ -19,6 +19,7 @@ constexpr int EACH = 4;  // elements of a thread, a block's width apart
 KERNEL(sgd_step, 256, 4, float* param, const float* grad, float* velocity, u16* copy, const float* grad_scale,
        u64 size, int first, int nesterov, float lr, float momentum, float taken, float weight_decay) {
   const float scale = *grad_scale;
+  if (scale != scale) return;
 #pragma unroll
   for (int k = 0; k < EACH; k++) {
     const u64 i = ((u64)blockIdx.x * EACH + k) * blockDim.x + threadIdx.x;
@@ -41,6 +42,7 @@ KERNEL(sgd_rows_step, 128, 8, float* param, const i64* rows, const float* values
   const i64 row = rows[blockIdx.x];
   if (!in_range(row, V, error)) return;
   const float scale = *grad_scale;
+  if (scale != scale) return;
   for (int e = threadIdx.x; e < E; e += blockDim.x) {
     float& p = param[row * E + e];
     p = plus(p, -times(lr, times(values[(u64)blockIdx.x * E + e], scale)));

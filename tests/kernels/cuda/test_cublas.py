@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import kernels
 from kernels.cuda import cublas
 from kernels.cuda.pack import bf16_bits, bf16_values
 
@@ -60,14 +61,14 @@ def test_tf32_is_a_switch(cuda: ModuleType, rng: np.random.Generator) -> None:
     device, out = [cuda.asarray(matrix) for matrix in (a, b)], cuda.empty((40, 30), np.float32)
     want = a.astype(np.float64) @ b
     errors = []
-    assert not cublas.tf32_allowed()
+    assert not kernels.tf32_allowed()
     for flag in (False, True):
         try:
-            cublas.allow_tf32(flag)
-            assert cublas.tf32_allowed() == flag
+            kernels.allow_tf32(flag)
+            assert kernels.tf32_allowed() == flag
             cublas.gemm(*device, out)
         finally:
-            cublas.allow_tf32(False)
+            kernels.allow_tf32(False)
         error = np.abs(out.get() - want)
         assert (error <= tolerance(a, b, 2.0**-11 if flag else 0.0)).all()
         errors.append(error.max())

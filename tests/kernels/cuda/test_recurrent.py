@@ -1,0 +1,195 @@
+"""LSTM and GRU layers on the device against those of the CPU and, in float64, against the oracle.
+
+Tolerances, relative to the largest element. float32: sums of up to a hundred products in another order and the
+device's own exp, each a few units of 2^-24. bf16: an operand that the CPU rounds up and the device rounds down, since
+they differ in the last bit of float32 before, is off by 2^-8 of itself; few are.
+"""
+
+from __future__ import annotations
+
+import itertools
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import kernels
+from kernels import cpu, reference
+from kernels.cuda import launcher, lstm_persistent
+from kernels.reference.lstm import token_places
+
+FLOAT32, BF16 = 5e-6, 1e-2
+LENGTHS = {
+    "without padding": None,
+    "some": np.array([3, 5, 0, 5]),
+    "none at all": np.zeros(4, np.int64),
+    "equal": np.full(4, 5),
+}
+LAYERS = {"lstm": 4, "gru": 3}
+
+
+def sample(bench: Any, name: str, T: int, N: int, I: int, H: int, dtype: Any = np.float32) -> list[Any]:  # noqa: E741
+    rows = LAYERS[name] * H
+    states, biases = (2, 1) if name == "lstm" else (1, 2)
+    weights = [bench.normal(rows, I, dtype=dtype), bench.normal(rows, H, dtype=dtype)]
+    return [
+        bench.normal(T, N, I, dtype=dtype), *(bench.normal(N, H, dtype=dtype) for _ in range(states)), *weights,
+        *(bench.normal(rows, dtype=dtype) for _ in range(biases)),
+    ]  # fmt: skip
+
+
+def both_ways(entry: ModuleType, name: str, arguments: Any, dys: Any, lengths: Any, bf16: bool) -> tuple[Any, ...]:
+    """Outputs and gradients of a layer, and its cache."""
+    *outputs, cache = getattr(entry, f"{name}_forward")(*arguments, lengths, bf16)
+    return (*outputs, *getattr(entry, f"{name}_backward")(*dys, cache)), cache
+
+
+def compare(bench: Any, name: str, arguments: list[Any], lengths: Any, bf16: bool, tolerance: float) -> None:
+    N, H = arguments[1].shape
+    y = bench.normal(*arguments[0].shape[:-1], H, dtype=arguments[0].dtype)
+    dys = [y, *(bench.normal(N, H, dtype=y.dtype) for _ in range(2 if name == "lstm" else 1))]
+    want, _ = both_ways(cpu, name, arguments, dys, lengths, bf16)
+    got, _ = both_ways(kernels, name, bench.to(arguments), bench.to(dys), lengths, bf16)
+    for k, (a, b) in enumerate(zip(bench.back(got), want, strict=True)):
+        bench.close(a, b, tolerance, f"result {k}")
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
+@pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bf16"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_like_the_cpu(bench: Any, name: str, bf16: bool, lengths: Any, packed: bool) -> None:
+    arguments = sample(bench, name, 5, 4, 7, 9)
+    if packed:
+        lengths = np.full(4, 5) if lengths is None else lengths
+        arguments[0] = arguments[0][token_places(lengths)]
+    compare(bench, name, arguments, lengths, bf16, BF16 if bf16 else FLOAT32)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (0, 3, 4, 5), (3, 0, 4, 5), (2, 3, 0, 5), (6, 17, 5, 33)])
+def test_odd_shapes(bench: Any, name: str, shape: tuple) -> None:
+    compare(bench, name, sample(bench, name, *shape), None, False, FLOAT32)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_without_biases_and_with_gradients_missing(bench: Any, name: str) -> None:
+    count = 5 if name == "lstm" else 4
+    arguments = sample(bench, name, 4, 3, 5, 6)[:count] + [None] * (1 if name == "lstm" else 2)
+    for which in range(3 if name == "lstm" else 2):
+        dys: list[Any] = [None] * (3 if name == "lstm" else 2)
+        dys[which] = bench.normal(4, 3, 6) if which == 0 else bench.normal(3, 6)
+        want, _ = both_ways(cpu, name, arguments, dys, None, False)
+        got, _ = both_ways(kernels, name, bench.to(arguments), bench.to(dys), None, False)
+        for a, b in zip(bench.back(got), want, strict=True):
+            bench.close(a, b, FLOAT32)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
+@pytest.mark.parametrize("name", LAYERS)
+def test_float64_is_the_oracle(bench: Any, name: str, lengths: Any) -> None:
+    arguments = sample(bench, name, 5, 4, 3, 6, np.float64)
+    dys = [bench.normal(*shape, dtype=np.float64) for shape in ((5, 4, 6), (4, 6), (4, 6))]
+    dys = dys[: 3 if name == "lstm" else 2]
+    want, _ = both_ways(reference, name, arguments, dys, lengths, False)
+    got, _ = both_ways(kernels, name, bench.to(arguments), bench.to(dys), lengths, False)
+    for a, b in zip(bench.back(got), want, strict=True):
+        bench.close(a, b, 1e-12)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
+@pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bf16"])
+def test_states_alone_have_the_same_bits(bench: Any, bf16: bool, lengths: Any) -> None:
+    x, h0, c0, *weights = bench.to(sample(bench, "lstm", 5, 4, 7, 9))
+    *want, _ = kernels.lstm_forward(x, h0, c0, *weights, lengths, bf16)
+    packed = kernels.pack_lstm(*weights, bf16)
+    assert packed.input_size == 7
+    for a, b in zip(kernels.lstm_states(x, h0, c0, packed, lengths), want, strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+@pytest.mark.parametrize("lengths", [None, np.array([3, 5, 0, 5])], ids=["without padding", "some"])
+@pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bf16"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_in_pieces(bench: Any, dtype: Any, bf16: bool, lengths: Any, packed: bool) -> None:
+    """Steps 0, then 1 and 2, then the others; forwards, and backwards from the cache that was filled."""
+    x, *others = sample(bench, "lstm", 5, 4, 7, 9, dtype)
+    counts = np.full(4, 5) if lengths is None else lengths
+    cuts = [0, 1, 3, 5]
+    if packed:
+        x = x[token_places(counts)]
+        rows = np.minimum(counts[:, None], cuts).sum(axis=0)
+        lengths = counts
+    else:
+        rows = np.array(cuts)
+    pieces = [x[a:b] for a, b in itertools.pairwise(rows)]
+    host = cpu if dtype == np.float32 else reference
+    *want, cache = host.lstm_forward(x, *others, lengths, bf16)
+    device = bench.to(others)
+    run = kernels.lstm_start(*device, 5, lengths, bf16, packed)
+    ys = [kernels.lstm_continue(bench.to(piece), start, run) for piece, start in zip(pieces, cuts, strict=False)]
+    *got, device_cache = kernels.lstm_finish(run)
+    tolerance = BF16 if bf16 else FLOAT32
+    for a, b in zip(bench.back([np.concatenate(ys), *got]), [want[0], *want], strict=True):
+        bench.close(a, b, tolerance)
+    dy = bench.normal(*want[0].shape, dtype=dtype)
+    found = bench.back(kernels.lstm_backward(bench.to(dy), None, None, device_cache))
+    for a, b in zip(found, host.lstm_backward(dy, None, None, cache), strict=True):
+        bench.close(a, b, tolerance)
+
+
+def test_a_cache_may_be_consumed(bench: Any) -> None:
+    arguments, dy = bench.to(sample(bench, "lstm", 5, 4, 7, 9)), bench.to(bench.normal(5, 4, 9))
+    *_, cache = kernels.lstm_forward(*arguments)
+    first, second, third = (kernels.lstm_backward(dy, None, None, cache, consume) for consume in (False, False, True))
+    for a, b, c in zip(first, second, third, strict=True):
+        assert a.tobytes() == b.tobytes() == c.tobytes()
+
+
+@pytest.fixture(params=["persistent", "marked", "stepwise", "without room"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, cuda: Any) -> str:
+    """How a bf16 layer is computed."""
+    monkeypatch.setattr(lstm_persistent, "enabled", request.param != "stepwise")
+    monkeypatch.setattr(lstm_persistent, "marked", request.param == "marked")
+    if request.param == "without room":
+        monkeypatch.setattr(launcher.Kernel, "fits", lambda kernel, launch: not launch.cooperative)
+    return request.param
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6, 64), (3, 19, 8, 70), (1, 1, 1, 1), (2, 33, 5, 20)])
+def test_bf16_in_every_way(bench: Any, way: str, shape: tuple) -> None:
+    T, N = shape[:2]
+    lengths = bench.rng.integers(0, T + 1, N)
+    arguments = sample(bench, "lstm", *shape)
+    arguments[4:6] = [0.3 * weight for weight in arguments[4:6]]
+    used = isinstance(kernels.lstm_forward(*bench.to(arguments), lengths, True)[3], lstm_persistent.Cache)
+    assert used == (way in ("persistent", "marked") and lengths.any())
+    for counts in (lengths, None):
+        compare(bench, "lstm", arguments, counts, True, BF16)
+
+
+def test_two_runs_are_equal_to_the_bit(bench: Any, way: str) -> None:
+    lengths = np.array([4, 1, 3])
+    arguments, dy = bench.to(sample(bench, "lstm", 4, 3, 5, 64)), bench.to(bench.normal(4, 3, 64))
+    runs = [both_ways(kernels, "lstm", arguments, [dy, None, None], lengths, True)[0] for _ in range(2)]
+    assert [a.tobytes() for a in runs[0]] == [a.tobytes() for a in runs[1]]
+
+
+def test_a_lost_block_is_an_error(bench: Any) -> None:
+    launcher.error_word().fill(1)
+    y, *_ = kernels.lstm_forward(*bench.to(sample(bench, "lstm", 2, 3, 4, 5)), None, True)
+    with pytest.raises(RuntimeError, match="a block that never ran"):
+        kernels.to_host(y)
+
+
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_small_batch(bench: Any, data: st.DataObject) -> None:
+    T, N, I, H = (data.draw(st.integers(1, most)) for most in (6, 6, 5, 9))  # noqa: E741
+    lengths = np.array(data.draw(st.lists(st.integers(0, T), min_size=N, max_size=N)))
+    name = data.draw(st.sampled_from(sorted(LAYERS)))
+    compare(bench, name, sample(bench, name, T, N, I, H), lengths, False, FLOAT32)
