@@ -103,19 +103,23 @@ def main(figures: part.Part) -> None:
 
 
 def ways() -> list[tuple[str, Callable[[], Any]]]:
-    """The ways in which a layer can be run, beside what it chooses by itself."""
-    return [("chosen by itself", nullcontext), ("a product per step", stepwise)]
+    """The ways in which a layer can be run, what it chooses by itself first."""
+    return [
+        ("chosen by itself", nullcontext),
+        ("marked, no flags", partial(switched, "marked", True)),
+        ("a product per step", partial(switched, "enabled", False)),
+    ]
 
 
 @contextmanager
-def stepwise() -> Iterator[None]:
-    """No persistent kernel serves."""
-    former = lstm_persistent.serves
-    lstm_persistent.serves = lambda *arguments: False
+def switched(name: str, value: bool) -> Iterator[None]:
+    """A switch of the persistent kernels set for a while."""
+    former = getattr(lstm_persistent, name)
+    setattr(lstm_persistent, name, value)
     try:
         yield
     finally:
-        lstm_persistent.serves = former
+        setattr(lstm_persistent, name, former)
 
 
 if __name__ == "__main__":
