@@ -21,7 +21,7 @@ import numpy as np
 from gpu import part, sources
 from kernels.cuda import launcher
 from kernels.cuda.geometry import Launch
-from kernels.cuda.pack import bf16_bits, bf16_values, pack_tile
+from kernels.cuda.pack import bf16_bits, bf16_values, tile_order
 
 WARP, BLOCKS = Launch((1,), (32,)), 7
 GRID_TOTAL = re.compile(r"// sum\[b\] =.*?\n}\n", re.DOTALL)  # the kernel that needs a CUDA toolkit's headers
@@ -56,7 +56,8 @@ class Checks:
     def _tile(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """a b^T by one warp."""
         d = cupy.full((16, 16), np.nan, np.float32)
-        tiles = cupy.asarray(pack_tile(a)), cupy.asarray(bf16_bits(b))
+        words = np.ascontiguousarray(bf16_bits(a)[tile_order("bf16")]).view("<u4")[..., 0]
+        tiles = cupy.asarray(words), cupy.asarray(bf16_bits(b))
         self.kernels.one_tile(Launch((1,), (32,), 16 * 24 * 2), (*tiles, d))
         return cupy.asnumpy(d)
 
