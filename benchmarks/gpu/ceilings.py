@@ -50,8 +50,13 @@ def copies(size: int) -> dict[str, Callable[[], dict[str, Any]]]:
 
 def noise(size: int) -> Any:
     """(size,) bytes on the device that are not all alike."""
-    block = np.random.default_rng(0).integers(0, 256, min(size, 1 << 20), np.uint8)
-    return cupy.asarray(np.resize(block, size))
+    made, filled = cupy.empty(size, np.uint8), min(size, 1 << 20)
+    made[:filled] = cupy.asarray(np.random.default_rng(0).integers(0, 256, filled, np.uint8))
+    while filled < size:
+        more = min(filled, size - filled)
+        made[filled : filled + more] = made[:more]
+        filled += more
+    return made
 
 
 def products(size: int) -> dict[str, Callable[[], dict[str, Any]]]:

@@ -73,11 +73,15 @@ def small_grid() -> list[Case]:
 def measure(case: Case, networks: Networks, rounds: int) -> dict[str, Any]:
     """Errors of both; times of forward and of forward with backward, of PyTorch alone where ours is not right."""
     inputs = Inputs(case.T, case.N, case.H, case.ragged)
-    peer = networks.peer(case.precision, inputs)
     right = networks.reference(inputs).results()
     ours, found = proven(case, networks, inputs, right)
-    if peer is not None:
-        found["errors"]["pytorch"] = worst(peer.results(), right)
+    peer = None
+    try:
+        if (peer := networks.peer(case.precision, inputs)) is not None:
+            found["errors"]["pytorch"] = worst(peer.results(), right)
+    except Exception as error:
+        device.synchronize()  # raises where nothing else would run either
+        found["no pytorch"], peer = part.one_line(error), None
     del right
     for key, backward in (("forward", False), ("forward+backward", True)):
         with contestants(ours, peer, backward, found) as calls:
