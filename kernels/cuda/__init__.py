@@ -12,6 +12,7 @@ from kernels.cuda.adam import adam_replay, adam_rows_step, adam_scalars, adam_st
 from kernels.cuda.clipping import clip_coefficient, sum_of_squares
 from kernels.cuda.compiler import SOURCE_FOLDER
 from kernels.cuda.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from kernels.cuda.decoding import beam_decode, greedy_decode, pack_decoder
 from kernels.cuda.dropout import dropout
 from kernels.cuda.embedding import embedding_backward, embedding_backward_dense, embedding_forward
 from kernels.cuda.gru import gru_backward, gru_forward
@@ -25,11 +26,11 @@ from kernels.cuda.lstm import (
     lstm_states,
     pack_lstm,
 )
-from kernels.cuda.output_layer import linear_argmax, linear_cross_entropy_backward, linear_cross_entropy_forward
+from kernels.cuda.output_layer import linear_cross_entropy_backward, linear_cross_entropy_forward
 from kernels.cuda.random import random_bits
+from kernels.cuda.ranking import linear_argmax
 from kernels.cuda.rmsprop import rmsprop_step
 from kernels.cuda.sgd import sgd_rows_step, sgd_step
-from kernels.reference.decoding import beam_decode, greedy_decode, pack_decoder
 
 __all__ = [
     "adam_replay",

@@ -21,6 +21,7 @@
 // An id out of 0..V-1 gives *error = OUT_OF_RANGE, forward a row of NaN, backward nothing.
 // S is float or bf16. Source of the sort: Batcher (1968), bitonic. Oracle: kernels/reference/embedding.py.
 #include "random.cuh"
+#include "sums.cuh"
 
 template <class S>
 DEVICE void embedding_forward(const float* weight, const i64* ids, S* y, const Key* key, Dropout how, int V, int E,
@@ -61,25 +62,6 @@ DEVICE void sort_keys(u64* key, int size) {
 // Does a new row start at sorted position i?
 DEVICE bool is_head(const u64* key, int i) {
   return key[i] != NOTHING && (i == 0 || key[i] >> 32 != key[i - 1] >> 32);
-}
-
-// Each thread's `heads` -> their sum over the threads below it; total: over all threads.
-DEVICE u32 sum_below(u32 heads, u32* warps, u32& total) {
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  u32 upto = heads;
-  for (int by = 1; by < 32; by *= 2) {
-    const u32 other = shuffle_up(upto, by);
-    if (lane >= by) upto += other;
-  }
-  if (lane == 31) warps[warp] = upto;
-  __syncthreads();  // the warps' counts are there
-  u32 below = upto - heads;
-  total = 0;
-  for (int w = 0; w < (int)blockDim.x / 32; w++) {
-    if (w < warp) below += warps[w];
-    total += warps[w];
-  }
-  return below;
 }
 
 DEVICE u32 count_heads(const u64* key, int begin, int end) {

@@ -10,7 +10,8 @@ FORWARD_ROWS, WIDE_ROWS, BACKWARD_ROWS = 16, 64, 16  # batch rows of a block
 FORWARD_UNITS, WIDE_UNITS, BACKWARD_UNITS = 32, 16, 32  # hidden units of a block
 CHUNK = 8192  # elements of a tensor that one block works on, see tensors.cuh
 MAX_SORTED = 8192  # ids that embedding_sort can hold in shared memory
-FLOAT, DOUBLE, BF16, SUMMARY, KEY = 4, 8, 2, 16, 8  # bytes; a Summary is that of softmax_cross_entropy.cu
+FLOAT, DOUBLE, BF16 = 4, 8, 2  # bytes
+SUMMARY, KEY, BEST = 16, 8, 8  # of softmax_cross_entropy.cu, embedding.cu, ranking.cu
 
 
 class Launch(NamedTuple):
@@ -167,3 +168,48 @@ def embedding_sum(R: int) -> Launch:
 def column_sums(C: int) -> Launch:
     """C columns."""
     return Launch((blocks_of(C, 32),), (256,), 8 * 32 * FLOAT)
+
+
+def decoder_start(N: int, L: int) -> Launch:
+    """N sentences, L layers."""
+    return Launch((N, L), (128,))
+
+
+def decoder_gather(rows: int, L: int) -> Launch:
+    """Rows in use, L layers and the embedding."""
+    return Launch((rows, L + 1), (128,))
+
+
+def rank_words(m: int) -> Launch:
+    """m rows of logits: the best of 256 segments, and the sums of 8 warps."""
+    return Launch((m,), (256,), 256 * BEST + 8 * BEST)
+
+
+def argmax_rows(m: int) -> Launch:
+    """m rows of logits, at least one."""
+    return Launch((m,), (256,), 8 * BEST)
+
+
+def exclude_words(X: int) -> Launch:
+    """X words."""
+    return Launch((blocks_of(X, 256),), (256,))
+
+
+def greedy_select(S: int) -> Launch:
+    """S slots."""
+    return Launch((blocks_of(S, 256),), (256,))
+
+
+def beam_select(S: int, K: int) -> Launch:
+    """S slots of K rows: a total and a count for each row of the four slots of a block."""
+    return Launch((blocks_of(S, 4),), (128,), 4 * K * (DOUBLE + FLOAT))
+
+
+def compact_slots(threads: int = 1024) -> Launch:
+    """One block."""
+    return Launch((1,), (threads,), 128)
+
+
+def beam_collect(N: int, B: int) -> Launch:
+    """B results of N sentences."""
+    return Launch((blocks_of(N * B, 128),), (128,))

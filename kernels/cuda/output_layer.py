@@ -19,7 +19,6 @@ from kernels.cuda.arrays import column_sums, int64, scale
 from kernels.cuda.cross_entropy import softmax
 from kernels.cuda.cublas import gemm
 from kernels.cuda.launcher import module
-from kernels.cuda.linear import linear_forward
 from kernels.reference import output_layer as reference
 
 LOGITS_BYTES = 512 << 20  # of a chunk: large, since each of its three products reads the weights once more
@@ -121,10 +120,3 @@ def _logits_buffer(left: Any, weight: Any) -> Any:
     stride = -(-len(weight) // per_vector) * per_vector
     rows = max(1, LOGITS_BYTES // (stride * left.itemsize)) if stride else len(left)
     return np.empty((min(len(left), rows), stride), left.dtype, like=left)
-
-
-def linear_argmax(x: Any, weight: Any, bias: Any, bf16: bool = False) -> Any:
-    """See `kernels.linear_argmax`."""
-    if x.dtype != np.float32:
-        return reference.linear_argmax(x, weight, bias, bf16)
-    return linear_forward(x, weight, bias, bf16).argmax(axis=1)

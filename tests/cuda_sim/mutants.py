@@ -26,6 +26,7 @@ import test_embedding
 import test_gates
 import test_optimiser
 import test_recurrent
+import test_search
 import test_softmax
 from harness import FAIR, UNFAIR, Rig, SimulationError
 
@@ -62,6 +63,10 @@ CHECKS: dict[str, Callable[[Rig], None]] = {
     "sums": lambda rig: test_embedding.check_column_sums(rig, "f32", test_embedding.SUM_MAIN, True),
     "embedding": lambda rig: test_embedding.check_embedding_forward(rig, 37, "f32", 0.3),
     "dropout": lambda rig: test_embedding.check_dropout(rig, 1500, 5007, 0.3, "f32"),
+    "rank": lambda rig: test_search.check_rank(rig, test_search.MAIN, True),
+    "argmax": lambda rig: test_search.check_argmax(rig, 300),
+    "compact": lambda rig: test_search.check_compact(rig, 50, 3, 64, True),
+    "select": lambda rig: test_search.check_selections(rig),
     "losses": lambda rig: test_softmax.check_losses(rig, [1] * 699 + [-100], 1, 1 / 699),
     "bias": lambda rig: test_softmax.test_a_bias_is_part_of_the_logits(rig, 37),
     "given": lambda rig: test_softmax.test_cross_entropy_gradient(rig, 0.1),
@@ -82,9 +87,14 @@ SYNCHRONISED = {
     "lstm_forward_wide.cu": {"lstm_forward_wide": ("wide",)},
     "lstm_backward.cu": {"lstm_backward": ("backward",)},
     "softmax_cross_entropy.cu": {"softmax_cross_entropy": ("softmax",)},
-    "sums.cuh": {"block_sum": ("adam", "losses")},
-    "embedding.cu": dict.fromkeys(("sort_keys", "sum_below"), ("gradient", "pieces"))
-    | {"embedding_sort": ("gradient",), "embedding_sort_runs": ("pieces",)},
+    "sums.cuh": {"block_sum": ("adam", "losses"), "sum_below": ("gradient", "pieces", "compact")},
+    "ranking.cu": {"sum_row": ("rank",), "rank_words": ("rank",), "argmax_rows": ("argmax",)},
+    "search.cu": {"compact_slots": ("compact",)},
+    "embedding.cu": {
+        "sort_keys": ("gradient", "pieces"),
+        "embedding_sort": ("gradient",),
+        "embedding_sort_runs": ("pieces",),
+    },
     "column_sums.cu": {"column_sums": ("sums",)},
 }
 MARKED_STATEMENTS = {"B", "C", "D"}  # of lstm_forward: those that its marked variant contains
@@ -133,6 +143,15 @@ EDITS = [  # source, text, what it becomes, check
     ("random.cuh", "round < 10", "round < 9", "dropout"),
     ("embedding.cu", "total - right > width ? right + width : total", "right + width", "pieces"),
     ("embedding.cu", "x, true)", "x, false)", "pieces"),
+    ("ranking.cu", "going[at / K]", "K", "rank"),
+    ("ranking.cu", "before(last, here)", "true", "rank"),
+    ("ranking.cu", "x == top ? 1.0f :", "", "rank"),
+    ("ranking.cu", "return a.word < b.word;", "return a.word > b.word;", "rank"),
+    ("ranking.cu", "if (a_nan != b_nan) return a_nan;", "", "argmax"),
+    ("search.cu", "other.row < mine.row", "other.row > mine.row", "select"),
+    ("search.cu", "word == end || t + 1 == T", "word == end", "select"),
+    ("search.cu", "place > 0 && score >", "place > 0 && score >=", "select"),
+    ("search.cu", "going[s] = settled ? 0 : count", "going[s] = count", "select"),
     ("random_bits.cu", "block * 4 + i < count", "true", "random"),
     ("convert.cu", "row < 0 ?", "row < -1 ?", "gather"),
     ("sgd.cu", "first ? g :", "", "sgd"),

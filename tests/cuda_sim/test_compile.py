@@ -36,6 +36,10 @@ SHARED_BYTES = {
     "embedding_sort_runs": geometry.embedding_sort_runs(1).shared_bytes,
     "embedding_count_rows": geometry.embedding_count_rows(1).shared_bytes,
     "embedding_write_rows": geometry.embedding_write_rows(1).shared_bytes,
+    "rank_words": geometry.rank_words(1).shared_bytes,
+    "argmax_rows": geometry.argmax_rows(1).shared_bytes,
+    "beam_select": geometry.beam_select(1, 64).shared_bytes,
+    "compact_slots": geometry.compact_slots().shared_bytes,
     "column_sums": geometry.column_sums(1).shared_bytes,
 }
 STRICT = ("-Xptxas", "-v,--warn-on-spills,-Werror")

@@ -21,7 +21,7 @@ CPU_ONLY = {  # how, not what
 }  # fmt: skip
 CUDA_ONLY = {
     "arrays.py", "compiler.py", "cublas.py", "geometry.py", "launcher.py", "lstm_persistent.py", "pack.py",
-    "places.py", "sorting.py", "tensors.py",
+    "places.py", "ranking.py", "sorting.py", "tensors.py",
 }  # fmt: skip
 CPU_SOURCES = sorted(Path(cpu.__file__).parent.glob("*.py"))
 
