@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from gpu import device, part, timing
 from gpu.ours import Ours
 from gpu.timing import OURS, Call
 from gpu.training_step import peer_of
+from kernels.cuda import decoding
 
 COUNTS, BEAMS, PRECISIONS = (1, 64, 256), (1, 5), ("fp32", "bf16", "tf32")
 SCORED = 16  # sentences
@@ -58,7 +59,18 @@ def measure(
         name: Call(partial(search, one, precision, sources, words, beam), "ours" if name == OURS else "peer")
         for name, one in contestants.items()
     }
+    if able:
+        calls["no graph"] = Call(partial(without_graph, calls[OURS].function))
     return {**found, **timing.race(calls, 7, 15.0)}
+
+
+def without_graph(function: Callable[[], None]) -> None:
+    """Our search with every step launched anew."""
+    former, decoding.USE_GRAPHS = decoding.USE_GRAPHS, False
+    try:
+        function()
+    finally:
+        decoding.USE_GRAPHS = former
 
 
 def proven(
