@@ -87,10 +87,10 @@ def race(calls: dict[str, Call], rounds: int = 7, sample_ms: float = 4.0) -> dic
 
 def _times(call: Call, sample_ms: float) -> int:
     """How many calls make a sample of so many milliseconds; warms up by the way."""
-    if sample_ms == 0.0:
-        return 1
-    for _ in range(3):
+    for _ in range(3 if sample_ms else 1):
         call.function()
+    if not sample_ms:
+        return 1
     return int(np.clip(sample_ms * 1e3 / max(sample(call, 2).device, 1e-3), 1, MOST_IN_A_ROW))
 
 
