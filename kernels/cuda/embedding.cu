@@ -15,7 +15,7 @@
 //                        twice that. From width = run on, changing places, until there is one piece
 // embedding_count_rows:  grid g, up to 1024 threads, shared 128 bytes:  keys -> heads [g] u32, rows beginning in each
 // embedding_write_rows:  the same with shared 384 bytes:  keys, heads -> rows, starts, positions, count as above
-// embedding_sum:      grid at least count (n is always enough), 128 threads, no barrier
+// embedding_sum:      grid at least count (n is always enough), 256 threads, no barrier
 //   dy [n,E] S        -> values f32: [count,E], or the rows of a dense [V,E] if dense != 0 (other rows are left alone)
 //
 // An id out of 0..V-1 gives *error = OUT_OF_RANGE, forward a row of NaN, backward nothing.
@@ -167,7 +167,7 @@ DEVICE void embedding_sum(const S* dy, const i64* rows, const int* starts, const
   float* out = values + (size_t)(dense ? rows[k] : k) * E;
   for (int e = threadIdx.x; e < E; e += blockDim.x) {
     float sum = 0;
-#pragma unroll 8
+#pragma unroll 16  // loads in flight: the commonest word has hundreds of tokens, added one by one
     for (int i = starts[k]; i < starts[k + 1]; i++) sum += to_float(dy[(size_t)positions[i] * E + e]);
     out[e] = sum;
   }
@@ -178,7 +178,7 @@ DEVICE void embedding_sum(const S* dy, const i64* rows, const int* starts, const
          float scale, u32 site, int V, int E, u64 size, u32* error) {                                                 \
     embedding_forward<S>(weight, ids, y, key, {threshold, scale, site}, V, E, size, error);                           \
   }                                                                                                                   \
-  KERNEL(embedding_sum_##suffix, 128, 8, const S* dy, const i64* rows, const int* starts, const int* positions,       \
+  KERNEL(embedding_sum_##suffix, 256, 4, const S* dy, const i64* rows, const int* starts, const int* positions,       \
          const int* count, float* values, int E, int dense) {                                                         \
     embedding_sum<S>(dy, rows, starts, positions, count, values, E, dense);                                           \
   }

@@ -162,7 +162,7 @@ def embedding_write_rows(num_pieces: int, threads: int = 1024) -> Launch:
 
 def embedding_sum(R: int) -> Launch:
     """At least as many blocks as rows occur; the number of tokens is always enough."""
-    return Launch((R,), (128,))
+    return Launch((R,), (256,))
 
 
 def column_sums(C: int) -> Launch:
