@@ -23,7 +23,7 @@ Contract
 Importing this package compiles nothing and does not import Numba; the first call does.
 """
 
-from kernels.arrays import as_array, device_of, is_array, like, on_device, to_device, to_host
+from kernels.arrays import add_at, as_array, device_of, is_array, like, on_device, to_device, to_host
 from kernels.compiled import compiled_marker
 from kernels.dispatch import (
     adam_replay,
@@ -75,6 +75,7 @@ __all__ = [
     "adam_scalars",
     "adam_step",
     "adam_step_all",
+    "add_at",
     "allow_tf32",
     "as_array",
     "backend_for",

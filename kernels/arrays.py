@@ -10,11 +10,17 @@ from typing import Any
 
 import numpy as np
 
+_KINDS: dict[type, bool] = {}  # by type: ops ask often
+
 
 def on_device(x: Any) -> bool:
     """Whether x is an array on a GPU."""
     kind = type(x)
-    return kind.__name__ == "ndarray" and kind.__module__.partition(".")[0] == "cupy"
+    known = _KINDS.get(kind)
+    if known is None:
+        known = kind.__name__ == "ndarray" and kind.__module__.partition(".")[0] == "cupy"
+        _KINDS[kind] = known
+    return known
 
 
 def is_array(x: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Products in bfloat16: ``with autocast("cpu", dtype=bfloat16):`` as in PyTorch.
+"""Products in bfloat16: ``with autocast("cpu", dtype=bfloat16):`` or ``autocast("cuda")``, as in PyTorch.
 
 Inside, the products of linear, LSTM, GRU and the fused output layer round their float32 operands to bfloat16 and sum in
 float32. Weights, states, gates, losses, gradients and optimiser stay float32. A gradient is computed in the precision
@@ -45,7 +45,7 @@ class autocast(ContextDecorator):  # noqa: N801  (PyTorch's name, used like a fu
     """Within the block, or the decorated function, products of this thread run in ``dtype``.
 
     Args:
-        device_type: "cpu".
+        device_type: "cpu" or "cuda"; products are rounded on both, wherever their operands lie.
         dtype: bfloat16, or float32 to switch it off inside another block.
         enabled: False leaves products in float32.
 
@@ -54,8 +54,8 @@ class autocast(ContextDecorator):  # noqa: N801  (PyTorch's name, used like a fu
     """
 
     def __init__(self, device_type: str = "cpu", dtype: Any = bfloat16, enabled: bool = True) -> None:
-        if device_type != "cpu":
-            raise ValueError(f"autocast: device_type is {device_type!r}; expected 'cpu'")
+        if device_type not in ("cpu", "cuda"):
+            raise ValueError(f"autocast: device_type is {device_type!r}; expected 'cpu' or 'cuda'")
         if dtype is not bfloat16 and dtype != float32:
             raise ValueError(f"autocast: dtype is {dtype}; expected bfloat16 or float32")
         self._bf16 = enabled and dtype is bfloat16

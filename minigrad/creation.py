@@ -1,4 +1,4 @@
-"""Making tensors."""
+"""Making tensors. Random numbers are drawn on the host, so that they are the same on every device."""
 
 from __future__ import annotations
 
@@ -6,23 +6,27 @@ from typing import Any
 
 import numpy as np
 
+import kernels
 from minigrad import random
-from minigrad.device import require_cpu
+from minigrad.device import CPU, moved, resolve
 from minigrad.dtypes import DEFAULT_FLOAT, int64, is_floating
 from minigrad.tensor import Tensor, sizes
 
 
 def _made(array: np.ndarray, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
-    require_cpu(device)
-    return Tensor(array if dtype is None else array.astype(dtype, copy=False), requires_grad=requires_grad)
+    """A tensor of an array of the host, on the host or moved to ``device``."""
+    array = array if dtype is None else array.astype(dtype, copy=False)
+    return Tensor(array if device is None else moved(array, resolve(device)), requires_grad=requires_grad)
 
 
 def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A copy of ``data`` (numbers, nested lists, arrays, Tensors). Python floats become float32, integers int64."""
+    if isinstance(data, Tensor) and data.is_cuda:
+        return Tensor(data.detach().to(dtype=dtype, device=device).array.copy(), requires_grad=requires_grad)
     if isinstance(data, Tensor):
         data = data.array
     elif isinstance(data, list | tuple):
-        data = [item.array if isinstance(item, Tensor) else item for item in data]
+        data = [kernels.to_host(item.array) if isinstance(item, Tensor) else item for item in data]
     array = np.array(data)
     if array.dtype == object:
         raise ValueError("tensor: expected numbers or nested lists of one length per level")
@@ -64,25 +68,40 @@ BoolTensor, ByteTensor = _Legacy(np.bool_), _Legacy(np.uint8)
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """All zeros, of shape ``size``; float32 unless ``dtype`` says otherwise."""
-    return _made(np.zeros(sizes(size), dtype or DEFAULT_FLOAT), None, device, requires_grad)
+    if device is None:
+        return Tensor(np.zeros(sizes(size), dtype or DEFAULT_FLOAT), requires_grad=requires_grad)
+    return Tensor(_zeros_on(sizes(size), dtype or DEFAULT_FLOAT, device), requires_grad=requires_grad)
+
+
+def _zeros_on(shape: tuple[int, ...], dtype: Any, device: Any) -> Any:
+    """Zeros made where they are to lie."""
+    where = resolve(device)
+    nothing = moved(np.zeros(0, dtype), where)
+    return np.zeros(shape, dtype, like=nothing)
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """All ones, of shape ``size``; float32 unless ``dtype`` says otherwise."""
-    return _made(np.ones(sizes(size), dtype or DEFAULT_FLOAT), None, device, requires_grad)
+    return full(sizes(size), 1, dtype or DEFAULT_FLOAT, device, requires_grad)
 
 
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Uninitialised memory."""
-    return _made(np.empty(sizes(size), dtype or DEFAULT_FLOAT), None, device, requires_grad)
+    """Uninitialised memory; zeros on a GPU."""
+    if device is None:
+        return Tensor(np.empty(sizes(size), dtype or DEFAULT_FLOAT), requires_grad=requires_grad)
+    return zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def full(size: Any, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """All ``fill_value``, of shape ``size``; floats make float32, integers int64."""
-    filled = np.full(sizes((size,)), fill_value)
-    if dtype is None and filled.dtype == np.float64:
-        dtype = DEFAULT_FLOAT
-    return _made(filled, dtype, device, requires_grad)
+    value = np.asarray(fill_value)
+    if dtype is None:
+        dtype = DEFAULT_FLOAT if value.dtype == np.float64 else value.dtype
+    if device is None or resolve(device) is CPU:
+        return Tensor(np.full(sizes((size,)), value.astype(dtype)), requires_grad=requires_grad)
+    result = zeros(sizes((size,)), dtype=dtype, device=device)
+    result.array.fill(value.astype(dtype)[()])
+    return result.requires_grad_(requires_grad)
 
 
 def arange(
@@ -104,24 +123,29 @@ def eye(n: int, m: int | None = None, dtype: Any = None, device: Any = None) -> 
     return _made(np.eye(n, m), dtype or DEFAULT_FLOAT, device, False)
 
 
+def place_of(x: Tensor) -> Any:
+    """The device of ``x``, to make tensors on; None for the host."""
+    return x.device if x.is_cuda else None
+
+
 def zeros_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros of the shape and dtype of ``x``."""
-    return zeros(x.shape, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
+    return zeros(x.shape, dtype=dtype or x.dtype, device=device or place_of(x), requires_grad=requires_grad)
 
 
 def ones_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones of the shape and dtype of ``x``."""
-    return ones(x.shape, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
+    return ones(x.shape, dtype=dtype or x.dtype, device=device or place_of(x), requires_grad=requires_grad)
 
 
 def empty_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Uninitialised memory of the shape and dtype of ``x``."""
-    return empty(x.shape, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
+    return empty(x.shape, dtype=dtype or x.dtype, device=device or place_of(x), requires_grad=requires_grad)
 
 
 def full_like(x: Tensor, fill_value: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """All ``fill_value``, of the shape and dtype of ``x``."""
-    return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device)
+    return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or place_of(x))
 
 
 def rand(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -136,13 +160,13 @@ def randn(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 
 def rand_like(x: Tensor) -> Tensor:
-    """Draws from U[0, 1) of the shape and dtype of ``x``."""
-    return rand(x.shape, dtype=x.dtype)
+    """Draws from U[0, 1) of the shape and dtype of ``x``, where it lies."""
+    return rand(x.shape, dtype=x.dtype, device=place_of(x))
 
 
 def randn_like(x: Tensor) -> Tensor:
-    """Draws from N(0, 1) of the shape and dtype of ``x``."""
-    return randn(x.shape, dtype=x.dtype)
+    """Draws from N(0, 1) of the shape and dtype of ``x``, where it lies."""
+    return randn(x.shape, dtype=x.dtype, device=place_of(x))
 
 
 def randint(low: int, high: Any = None, size: Any = None, dtype: Any = None, device: Any = None) -> Tensor:
@@ -152,9 +176,9 @@ def randint(low: int, high: Any = None, size: Any = None, dtype: Any = None, dev
     return _made(random.generator().integers(low, high, sizes((size,))), dtype or int64, device, False)
 
 
-def randperm(n: int) -> Tensor:
+def randperm(n: int, dtype: Any = None, device: Any = None) -> Tensor:
     """A random order of 0 to n - 1."""
-    return Tensor(random.generator().permutation(n))
+    return _made(random.generator().permutation(n), dtype, device, False)
 
 
 def is_tensor(value: object) -> bool:

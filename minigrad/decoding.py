@@ -1,7 +1,7 @@
 """Search with a recurrent decoder, without a step in Python, and the states it starts from: modules in, words out.
 
 The searches themselves, and what their results are, stand in ``kernels.greedy_decode`` and ``kernels.beam_decode``.
-Nothing here is on the tape.
+Nothing here is on the tape. Words go in and come out as NumPy arrays, also where the modules are on a GPU.
 
 Weights are packed at the first call and again when a parameter has changed, by an optimiser or any op, or may have,
 since its ``data`` or ``numpy()`` was asked for; what is written straight into a parameter's ``array``, or later into
@@ -20,6 +20,7 @@ from minigrad.grad_mode import no_grad
 from minigrad.nn.layers import Embedding, Linear
 from minigrad.nn.module import Module
 from minigrad.nn.recurrent import LSTM
+from minigrad.ops.common import constant
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -70,8 +71,8 @@ class PackedEncoder(_Packed):
 
         They are those of the modules in evaluation, to the bit.
         """
-        x = self._embedding(Tensor(words)).array
-        zero = np.zeros((x.shape[1], self._rnn.hidden_size), x.dtype)
+        x = self._embedding(constant(words, self._embedding.weight)).array
+        zero = np.zeros((x.shape[1], self._rnn.hidden_size), x.dtype, like=x)
         finals = []
         for weights in self._weights():
             x, *final = kernels.lstm_states(x, zero, zero, weights, lengths)
@@ -110,7 +111,9 @@ class PackedDecoder(_Packed):
     ) -> tuple[Array, Array, Array]:
         """``state`` is (h, c), (L,N,H) each -> words (N,max_length), lengths and log_probs (N,)."""
         h, c = (part.array for part in state)
-        return kernels.greedy_decode(self._weights(), h, c, start, end, _ids(excluded), max_length)
+        found = kernels.greedy_decode(self._weights(), h, c, start, end, _ids(excluded), max_length)
+        words, lengths, log_probs = map(kernels.to_host, found)
+        return words, lengths, log_probs
 
     def beam(
         self, state: tuple[Tensor, Tensor], start: int, end: int, excluded: Sequence[int], max_length: int,
@@ -118,9 +121,11 @@ class PackedDecoder(_Packed):
     ) -> tuple[Array, Array, Array, Array, Array]:  # fmt: skip
         """``state`` as above -> words (N,n_best,max_length), lengths, log_probs, scores (N,n_best), counts (N,)."""
         h, c = (part.array for part in state)
-        return kernels.beam_decode(
+        found = kernels.beam_decode(
             self._weights(), h, c, start, end, _ids(excluded), max_length, beam_size, length_penalty, n_best
         )
+        words, lengths, log_probs, scores, counts = map(kernels.to_host, found)
+        return words, lengths, log_probs, scores, counts
 
     def _pack(self) -> Any:
         embedding, output_weight = self._embedding.weight.array, self._output.weight.array
@@ -128,7 +133,7 @@ class PackedDecoder(_Packed):
         weights_ih, weights_hh = zip(*(_matrices(self._rnn, layer) for layer in layers), strict=True)
         biases = [_bias(self._rnn, layer) for layer in layers]
         bias = self._output.bias
-        output_bias = np.zeros(len(output_weight), output_weight.dtype) if bias is None else bias.array
+        output_bias = np.zeros_like(output_weight[:, 0], order="C") if bias is None else bias.array
         return kernels.pack_decoder(
             embedding, weights_ih, weights_hh, biases, output_weight, output_bias, self._bf16
         )  # fmt: skip
@@ -155,8 +160,7 @@ def _matrices(rnn: LSTM, layer: int) -> tuple[Array, Array]:
 def _bias(rnn: LSTM, layer: int) -> Array:
     """The sum of a layer's biases."""
     if not rnn.bias:
-        weight = getattr(rnn, f"weight_hh_l{layer}")
-        return np.zeros(weight.shape[0], weight.dtype)
+        return np.zeros_like(getattr(rnn, f"weight_hh_l{layer}").array[:, 0], order="C")
     return getattr(rnn, f"bias_ih_l{layer}").array + getattr(rnn, f"bias_hh_l{layer}").array
 
 

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+import kernels
+from minigrad.device import device, device_of
 from minigrad.tape import Edge
 from minigrad.tensor import Tensor
 
@@ -81,6 +83,14 @@ class Deferred(Tensor):
     @property
     def ndim(self) -> int:
         return self._held.ndim
+
+    @property
+    def device(self) -> device:
+        return device_of(self._held)
+
+    @property
+    def is_cuda(self) -> bool:
+        return kernels.on_device(self._held)
 
     def dim(self) -> int:
         return self._held.ndim

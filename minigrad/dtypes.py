@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from kernels import on_device
+
 float16 = half = np.dtype(np.float16)
 float32 = np.dtype(np.float32)
 float64 = double = np.dtype(np.float64)
@@ -48,7 +50,7 @@ def result_type(*operands: Any) -> np.dtype:
     """The common dtype of arrays and Python scalars under PyTorch's rule (module head)."""
     tiers: tuple[list[np.dtype], list[np.dtype], list[np.dtype]] = ([], [], [])
     for operand in operands:
-        if isinstance(operand, np.ndarray):
+        if isinstance(operand, np.ndarray) or on_device(operand):
             tiers[0 if operand.ndim else 1].append(operand.dtype)
         else:
             tiers[2].append(scalar_dtype(operand))

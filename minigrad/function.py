@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import kernels
+from minigrad.device import device_of, together, use
 from minigrad.grad_mode import is_grad_enabled
 from minigrad.tape import Node, Version
 from minigrad.tensor import Tensor, View
@@ -71,6 +73,19 @@ class Function:
         return [a.array if isinstance(a, Tensor) else a for a in args]
 
     @classmethod
+    def _on_one_device(cls, args: tuple) -> tuple:
+        """Beside arguments on a GPU those of the host without dimensions as numbers or, for their gradient, moved."""
+        arrays = [a.array if isinstance(a, Tensor) else None for a in args]
+        common = together(cls.__name__, arrays)
+        if common is arrays:
+            return args
+        where = next(device_of(array) for array in arrays if kernels.on_device(array))
+        return tuple(
+            a if found is array else a.to(device=where) if a.requires_grad else found
+            for a, array, found in zip(args, arrays, common, strict=True)
+        )
+
+    @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Run forward on the arrays of ``args`` (Tensors or constants); Tensors out, recorded where needed."""
         needs = [False] * len(args)
@@ -79,6 +94,8 @@ class Function:
                 if isinstance(a, Tensor):
                     a.check_not_stale(cls.__name__)
                     needs[position] = a.requires_grad
+        if use.started:
+            args = cls._on_one_device(args)
         ctx = Context(tuple(needs))
         result = cls.forward(ctx, *cls.unwrap(args), **kwargs)
         arrays = result if isinstance(result, tuple) else (result,)

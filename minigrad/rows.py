@@ -65,6 +65,10 @@ class RowGradient:
     def ndim(self) -> int:
         return len(self.shape)
 
+    @property
+    def is_cuda(self) -> bool:
+        return kernels.on_device(self._pieces[0][1])
+
     def dim(self) -> int:
         return len(self.shape)
 
@@ -73,9 +77,10 @@ class RowGradient:
 
     @property
     def array(self) -> Array:
-        """(V, E), read-only, made anew at each call: writing to it would change nothing."""
+        """(V, E), read-only on the host, made anew at each call: writing to it would change nothing."""
         dense = self.dense_array()
-        dense.flags.writeable = False
+        if isinstance(dense, np.ndarray):
+            dense.flags.writeable = False
         return dense
 
     def numpy(self) -> Array:
@@ -84,7 +89,7 @@ class RowGradient:
 
     def dense_array(self) -> Array:
         """(V, E) with zeros in the other rows, memory of its own."""
-        dense = np.zeros(self.shape, self.dtype)
+        dense = np.zeros(self.shape, self.dtype, like=self._pieces[0][1])
         dense[self.rows] = self.values
         return dense
 
@@ -120,12 +125,13 @@ class RowGradient:
         """``values.to(...)``: to another dtype or device."""
         from minigrad.tensor import Tensor
 
-        return RowGradient(self.rows, Tensor(self.values).to(*args, **keywords).array, self.shape)
+        values = Tensor(self.values).to(*args, **keywords).array
+        return RowGradient(kernels.like(self.rows, values), values, self.shape)
 
-    def mul_(self, factor: float) -> RowGradient:
-        """self *= factor, rounded to its dtype first."""
+    def mul_(self, factor: Any) -> RowGradient:
+        """self *= factor, a number or a 0-d array, rounded to its dtype first."""
         values = self.values
-        values *= values.dtype.type(factor)
+        values *= factor.astype(values.dtype) if kernels.on_device(factor) else values.dtype.type(factor)
         return self
 
     def clamp_(self, low: float, high: float) -> RowGradient:
@@ -137,7 +143,8 @@ class RowGradient:
 
     def zero_(self) -> RowGradient:
         """No rows any more."""
-        self._pieces = [(np.zeros(0, np.int64), np.zeros((0, *self.shape[1:]), self.dtype))]
+        held = self._pieces[0][1]
+        self._pieces = [(np.zeros(0, np.int64, like=held), np.zeros((0, *self.shape[1:]), self.dtype, like=held))]
         return self
 
     def __repr__(self) -> str:

@@ -1,5 +1,7 @@
 """``save`` and ``load``: nested dicts and lists of Tensors, arrays and plain values, as one safetensors file.
 
+Tensors on a GPU are stored like those of the host; who loads them says where they are to lie.
+
 Nothing in such a file can run code. Tensors of a flat dict keep their names, so other programs can read a state_dict;
 the structure around them is JSON in a single metadata entry (one entry, because several are written in random order).
 Writing is atomic: a crash or a full disk leaves the former file as it was.
@@ -17,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+import kernels
+from minigrad.device import CPU, device, moved, resolve
 from minigrad.tensor import Tensor
 
 _STRUCTURE = "minigrad"
@@ -33,9 +37,19 @@ def save(obj: Any, path: str | os.PathLike) -> None:
 
 
 def load(path: str | os.PathLike, map_location: Any = None, weights_only: bool = True) -> Any:
-    """Read what ``save`` wrote, or any safetensors file as a dict of Tensors. ValueError for any other file."""
+    """Read what ``save`` wrote, or any safetensors file as a dict of Tensors.
+
+    Args:
+        path: of the file; it does not say where its tensors lay.
+        map_location: device of the tensors, by default the host.
+        weights_only: accepted; nothing else can be in such a file.
+
+    Raises:
+        ValueError: any other file. RuntimeError: there is no such device.
+    """
+    where = resolve(map_location)
     try:
-        return from_bytes(Path(path).read_bytes())
+        return from_bytes(Path(path).read_bytes(), where)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -69,8 +83,8 @@ def to_pieces(obj: Any) -> Iterator[Any]:
         yield np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
 
 
-def from_bytes(data: bytes) -> Any:
-    """The inverse of ``to_bytes``; ValueError for anything that is not a whole safetensors file."""
+def from_bytes(data: bytes, where: device = CPU) -> Any:
+    """The inverse of ``to_bytes``, on a device; ValueError for anything that is not a whole safetensors file."""
     from safetensors import SafetensorError
     from safetensors.numpy import load as deserialize
 
@@ -79,8 +93,8 @@ def from_bytes(data: bytes) -> Any:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         structure = header.get("__metadata__", {}).get(_STRUCTURE)
         if structure is None:
-            return {name: Tensor(array.copy()) for name, array in tensors.items()}
-        return _unflatten(json.loads(structure), tensors)
+            return {name: _tensor(array, where) for name, array in tensors.items()}
+        return _unflatten(json.loads(structure), tensors, where)
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"not a readable safetensors file ({error}); pickles are never loaded") from None
 
@@ -91,7 +105,7 @@ def _flatten(value: Any, name: str, tensors: dict[str, np.ndarray]) -> Any:
         name = name or "value"
         while name in tensors:  # {"a.b": x, "a": {"b": y}} gives two tensors one path
             name += "'"
-        tensors[name] = value.array if isinstance(value, Tensor) else np.asarray(value)
+        tensors[name] = kernels.to_host(value.array) if isinstance(value, Tensor) else np.asarray(value)
         return {_TENSOR: name}
     if isinstance(value, dict):
         pairs = [[key, _flatten(item, f"{name}.{key}" if name else str(key), tensors)] for key, item in value.items()]
@@ -107,14 +121,19 @@ def _flatten(value: Any, name: str, tensors: dict[str, np.ndarray]) -> Any:
     )
 
 
-def _unflatten(value: Any, tensors: dict[str, np.ndarray]) -> Any:
+def _tensor(array: np.ndarray, where: device) -> Tensor:
+    """A tensor with memory of its own."""
+    return Tensor(array.copy() if where is CPU else moved(array, where))
+
+
+def _unflatten(value: Any, tensors: dict[str, np.ndarray], where: device) -> Any:
     if isinstance(value, dict):
         if _TENSOR in value:
-            return Tensor(tensors[value[_TENSOR]].copy())
+            return _tensor(tensors[value[_TENSOR]], where)
         if "__pairs__" in value:
-            return {key: _unflatten(item, tensors) for key, item in value["__pairs__"]}
-        return {key: _unflatten(item, tensors) for key, item in value.items()}
-    return [_unflatten(item, tensors) for item in value] if isinstance(value, list) else value
+            return {key: _unflatten(item, tensors, where) for key, item in value["__pairs__"]}
+        return {key: _unflatten(item, tensors, where) for key, item in value.items()}
+    return [_unflatten(item, tensors, where) for item in value] if isinstance(value, list) else value
 
 
 def write_atomically(path: str | os.PathLike, data: bytes | Iterable[Any]) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from kernels import as_array
 from minigrad.rows import RowGradient
 
 Gradient = np.ndarray | RowGradient
@@ -118,7 +119,7 @@ def _accumulate(held: tuple[np.ndarray, bool], grad: np.ndarray) -> tuple[np.nda
     if owned and array.ndim:
         np.add(array, grad, out=array)
         return array, True
-    return np.asarray(array + grad), True
+    return as_array(array + grad), True
 
 
 def walk_back(
@@ -207,4 +208,5 @@ def _checked(grad: Gradient, edge: Edge, node: Node) -> Gradient:
     if isinstance(grad, RowGradient):
         grad = grad.astype(edge.dtype)
         return grad if edge.node is None else grad.dense_array()
-    return np.asarray(grad, edge.dtype)
+    grad = as_array(grad)
+    return grad if grad.dtype == edge.dtype else grad.astype(edge.dtype)

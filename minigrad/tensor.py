@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from minigrad.device import CPU
+import kernels
+from minigrad.device import CPU, device_of, use
 from minigrad.device import device as Device
 from minigrad.dtypes import bool_, float32, int64, is_floating
 from minigrad.rows import RowGradient
@@ -31,9 +32,9 @@ class Tensor:
     """An n-dimensional array that remembers how it was computed.
 
     Args:
-        data: ndarray, kept without a copy, of any bool, integer or floating dtype. As in PyTorch, nested lists become
-            float32, and integers are the sizes of a new float32 tensor: ``Tensor(2, 3)`` (of zeros here, so that
-            nothing depends on what lay in memory).
+        data: ndarray (or CuPy's, on a GPU), kept without a copy, of any bool, integer or floating dtype. As in PyTorch,
+            nested lists become float32, and integers are the sizes of a new float32 tensor: ``Tensor(2, 3)`` (of zeros
+            here, so that nothing depends on what lay in memory).
         requires_grad: record what is computed from it; only for floating dtypes.
     """
 
@@ -46,10 +47,12 @@ class Tensor:
             self.array = data
         elif isinstance(data, np.generic):
             self.array = np.asarray(data)
+        elif kernels.on_device(data):
+            self.array, use.started = data, True
         elif isinstance(data, int):
             self.array = np.zeros((data, *sizes), float32)
         else:
-            self.array = np.array(data.array if isinstance(data, Tensor) else data, float32)
+            self.array = data.array.astype(float32) if isinstance(data, Tensor) else np.array(data, float32)
         if requires_grad and not is_floating(self.array.dtype):
             raise RuntimeError(f"Tensor: only floating tensors can require gradients; got dtype {self.array.dtype}")
         self.requires_grad = requires_grad
@@ -178,11 +181,11 @@ class Tensor:
 
     @property
     def device(self) -> Device:
-        return CPU
+        return device_of(self.array) if use.started else CPU
 
     @property
     def is_cuda(self) -> bool:
-        return False
+        return kernels.on_device(self.array)
 
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
@@ -207,13 +210,18 @@ class Tensor:
     def item(self) -> Any:
         if self.array.size != 1:
             raise RuntimeError(f"item: a tensor of shape {self.shape} cannot be converted to a scalar")
-        return self.array.item()
+        return kernels.to_host(self.array).item()
 
     def tolist(self) -> Any:
-        return self.array.tolist()
+        return kernels.to_host(self.array).tolist()
 
     def numpy(self) -> np.ndarray:
-        """The array itself, sharing memory. RuntimeError for a tensor that requires a gradient: use detach()."""
+        """The array itself, sharing memory.
+
+        RuntimeError for a tensor that requires a gradient: use detach(). TypeError for one on a GPU: use cpu().
+        """
+        if self.is_cuda:
+            raise TypeError(f"numpy: this tensor is on {self.device}; use cpu() to copy it to the host first")
         if self.requires_grad:
             raise RuntimeError("numpy: this tensor requires a gradient; use detach().numpy()")
         self.version.handed_out += 1
@@ -236,7 +244,7 @@ class Tensor:
     def __bool__(self) -> bool:
         if self.array.size != 1:
             raise RuntimeError(f"the truth of a tensor of shape {self.shape} is ambiguous; use any() or all()")
-        return bool(self.array.item())
+        return bool(self.item())
 
     def __float__(self) -> float:
         return float(self.item())
@@ -245,7 +253,7 @@ class Tensor:
         return int(self.item())
 
     def __index__(self) -> int:
-        return self.array.item().__index__()
+        return self.item().__index__()
 
     def __contains__(self, value: object) -> bool:
         if not isinstance(value, Tensor | int | float | np.generic):
@@ -253,12 +261,13 @@ class Tensor:
         return bool((self == value).any())
 
     def __format__(self, spec: str) -> str:
-        return format(self.array.item(), spec) if self.array.ndim == 0 else format(str(self), spec)
+        return format(self.item(), spec) if self.array.ndim == 0 else format(str(self), spec)
 
     def __repr__(self) -> str:
-        text = np.array2string(self.array, separator=", ", precision=4, prefix="tensor(")
+        text = np.array2string(kernels.to_host(self.array), separator=", ", precision=4, prefix="tensor(")
         plain = self.dtype in (float32, int64, bool_)
-        dtype = "" if plain else f", dtype={self.dtype}"
+        dtype = f", device='{self.device}'" if self.is_cuda else ""
+        dtype += "" if plain else f", dtype={self.dtype}"
         if self._node is not None:
             return f"tensor({text}{dtype}, grad_fn=<{self._node.function.__name__}>)"
         return f"tensor({text}{dtype}{', requires_grad=True' if self.requires_grad else ''})"

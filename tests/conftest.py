@@ -90,9 +90,12 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
         del sys.modules[name]
     monkeypatch.syspath_prepend(str(STANDIN))
     sys.modules.update(_LOADED)
+    from minigrad.device import use
+
     try:
         yield importlib.import_module("cupy")
     finally:
+        use.index, use.started = None, False
         _LOADED.update({name: module for name, module in sys.modules.items() if _comes_and_goes(name)})
         for name in _LOADED:
             del sys.modules[name]

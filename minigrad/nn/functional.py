@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import creation, ops
+import kernels
+from minigrad import ops
 from minigrad.nn.checks import check_probability
 from minigrad.nn.loss_functions import (
     binary_cross_entropy,
@@ -149,13 +150,16 @@ def linear_argmax(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """(*) int64 ids -> (*, num_classes) int64 of zeros with a one at each id; -1 takes the largest id plus one."""
     ids = tensor.array
+    if num_classes == -1:
+        num_classes = int(kernels.to_host(ids).max()) + 1
+    result = (ids[..., None] == kernels.like(np.arange(num_classes), ids)).astype(np.int64)
+    if tensor.is_cuda:  # the host does not wait to look at values
+        return Tensor(result)
     if ids.size and ids.min() < 0:
         raise RuntimeError(f"one_hot: tensor contains {ids.min()}; expected ids of 0 or more")
-    if num_classes == -1:
-        num_classes = int(ids.max()) + 1
     if ids.size and ids.max() >= num_classes:
         raise RuntimeError(f"one_hot: tensor contains {ids.max()}; expected ids below num_classes = {num_classes}")
-    return Tensor((ids[..., None] == np.arange(num_classes)).astype(np.int64))
+    return Tensor(result)
 
 
 def pad(input: Tensor, pad: tuple[int, ...] | list[int], mode: str = "constant", value: float | None = None) -> Tensor:
@@ -178,6 +182,6 @@ def pad(input: Tensor, pad: tuple[int, ...] | list[int], mode: str = "constant",
         widths[-1 - i] = (pad[2 * i], pad[2 * i + 1])
     shape = [before + size + after for (before, after), size in zip(widths, input.shape, strict=True)]
     inside: Any = tuple(slice(before, before + size) for (before, _), size in zip(widths, input.shape, strict=True))
-    result = creation.full(shape, 0 if value is None else value, dtype=input.dtype)
+    result = input.new_full(shape, 0 if value is None else value)
     result[inside] = input
     return result

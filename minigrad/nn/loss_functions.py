@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -137,7 +138,7 @@ def binary_cross_entropy(
     check_reduction("binary_cross_entropy", reduction)
     _check_same_shape("binary_cross_entropy", input, target)
     p = input.array
-    if ((p < 0) | (p > 1)).any():
+    if not input.is_cuda and ((p < 0) | (p > 1)).any():
         raise RuntimeError("binary_cross_entropy: all elements of input should be between 0 and 1")
     losses = BinaryCrossEntropy.apply(input, target)
     return _reduce(losses if weight is None else losses * weight, reduction)
@@ -154,7 +155,7 @@ def binary_cross_entropy_with_logits(
     """``binary_cross_entropy(sigmoid(input), target)`` without its rounding; ``pos_weight`` scales the t log p part."""
     check_reduction("binary_cross_entropy_with_logits", reduction)
     _check_same_shape("binary_cross_entropy_with_logits", input, target)
-    positive = np.ones((), input.dtype) if pos_weight is None else pos_weight.array
+    positive: Any = input.dtype.type(1) if pos_weight is None else pos_weight.array
     losses = BinaryCrossEntropyWithLogits.apply(input, target, positive)
     return _reduce(losses if weight is None else losses * weight, reduction)
 
@@ -175,11 +176,12 @@ def _picked_losses(name: str, log_probs: Tensor, ids: Tensor, weight: Tensor | N
     """(M,): -weight[id] * log_probs[m, id]; zero at ignored ids."""
     classes = log_probs.shape[1]
     ignored = ids.array == ignore_index
-    wrong = ids.array[~ignored & ((ids.array < 0) | (ids.array >= classes))]
-    if wrong.size:
-        raise IndexError(f"{name}: target {wrong[0]} is out of bounds for {classes} classes")
+    if not ids.is_cuda:  # else the host would wait for them
+        wrong = ids.array[~ignored & ((ids.array < 0) | (ids.array >= classes))]
+        if wrong.size:
+            raise IndexError(f"{name}: target {wrong[0]} is out of bounds for {classes} classes")
     safe = Tensor(np.where(ignored, 0, ids.array).astype(np.int64))
-    factors = np.ones(len(ignored), log_probs.dtype) if weight is None else weight.array[safe.array]
+    factors = np.ones_like(log_probs.array[:, 0]) if weight is None else weight.array[safe.array]
     picked = ops.gather(log_probs, 1, safe.unsqueeze(1)).squeeze(1)
     return ops.masked_fill(picked * Tensor(-factors), Tensor(ignored), 0.0)
 
@@ -192,9 +194,19 @@ def _reduce_classes(
         return losses.reshape(target.shape)
     if reduction == "sum":
         return losses.sum()
+    if losses.is_cuda:
+        return losses.sum() / _total(ids.array, losses.array, weight, ignore_index)
     counted = ids.array[ids.array != ignore_index]
     total = len(counted) if weight is None else float(weight.array[counted].sum())
     return losses.sum() / (total or math.nan)
+
+
+def _total(ids: Any, losses: Any, weight: Tensor | None, ignore_index: int) -> Tensor:
+    """What "mean" divides by, on a GPU: 0-d, for which the host does not wait."""
+    counts = ids != ignore_index
+    shares = counts if weight is None else np.where(counts, weight.array[np.where(counts, ids, 0)], 0)
+    total = shares.sum()
+    return Tensor(np.where(total == 0, np.nan, total).astype(losses.dtype))
 
 
 def _soft_cross_entropy(

@@ -13,8 +13,11 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from minigrad.device import resolve
+from minigrad.dtypes import is_floating
 from minigrad.grad_mode import no_grad
 from minigrad.nn.parameter import Parameter
+from minigrad.ops.convert import wanted
 from minigrad.tensor import Tensor
 
 
@@ -239,27 +242,29 @@ class Module:
         """Move to a device and/or cast floating-point parameters and buffers, in place.
 
         Args:
-            args, keywords: ``device``, ``dtype`` (floating point), ``(device, dtype)`` or a Tensor with both.
+            args, keywords: ``device``, ``dtype`` (floating point), ``(device, dtype)`` or a Tensor with both. Integer
+                buffers keep their dtype.
 
         Returns:
             self; parameter objects stay the same, so an optimiser keeps working.
         """
-        probe = Tensor(np.zeros(0, np.float32)).to(*args, **keywords)
-        if not probe.is_floating_point():
-            raise TypeError(f"to: dtype is {probe.dtype}; expected a floating dtype")
+        dtype, device = wanted(*args, **keywords)
+        if dtype is not None and not is_floating(np.dtype(dtype)):
+            raise TypeError(f"to: dtype is {np.dtype(dtype)}; expected a floating dtype")
+        resolve(device)  # refused before anything is changed
         for tensor in [*self.parameters(), *self.buffers()]:
-            if tensor.is_floating_point():
-                tensor.data = tensor.detach().to(*args, **keywords)
-                tensor.grad = None if tensor.grad is None else tensor.grad.to(*args, **keywords)
+            target = dtype if tensor.is_floating_point() else None
+            tensor.data = tensor.detach().to(dtype=target, device=device)
+            tensor.grad = None if tensor.grad is None else tensor.grad.to(dtype=target, device=device)
         return self
 
     def cpu(self) -> Self:
         """``to("cpu")``."""
         return self.to("cpu")
 
-    def cuda(self, device: Any = "cuda") -> Self:
-        """``to("cuda")``; one clear error where there is no CUDA device."""
-        return self.to(device)
+    def cuda(self, device: Any = None) -> Self:
+        """``to("cuda")``; one clear error where there is no GPU."""
+        return self.to(device="cuda" if device is None else device)
 
     def float(self) -> Self:
         """Cast to float32."""

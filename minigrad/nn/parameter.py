@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+import kernels
 from minigrad.deferred import Deferred
 from minigrad.tensor import Tensor
 
@@ -22,7 +23,7 @@ class Parameter(Deferred):
 
     def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
         values = np.empty(0, np.float32) if data is None else data.array if isinstance(data, Tensor) else data
-        super().__init__(np.asarray(values), requires_grad=requires_grad)
+        super().__init__(values if kernels.is_array(values) else np.asarray(values), requires_grad=requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         copied = Parameter(self.array.copy(), self.requires_grad)

@@ -227,7 +227,7 @@ class _Recurrent(_Gated):
         """For each layer and direction h0 (and c0), each (N, H), of the dtype of ``x``."""
         rows = self.num_layers * self.num_directions
         if hx is None:
-            return [(creation.zeros(N, self.hidden_size, dtype=x.dtype),) * len(self.state_names)] * rows
+            return [(x.new_zeros(N, self.hidden_size),) * len(self.state_names)] * rows
         states = self._as_states(hx)
         if batched:
             self._check_states(states, (rows, N, self.hidden_size), "(num_layers*num_directions, batch, hidden_size)")
@@ -351,7 +351,8 @@ class _Cell(_Gated):
         self._check_input(input, (1, 2))
         batch = input.shape[:-1]
         if hx is None:
-            states = tuple(creation.zeros(*batch, self.hidden_size, dtype=input.dtype) for _ in self.state_names)
+            zeros = input.new_zeros(*batch, self.hidden_size)
+            states = (zeros,) * len(self.state_names)
         else:
             states = self._as_states(hx)
         self._check_states(states, (*batch, self.hidden_size), "(batch, hidden_size)" if batch else "(hidden_size,)")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minigrad import ops
+from minigrad.ops.common import constant
 from minigrad.tensor import Tensor
 
 NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {"tanh": ops.tanh, "relu": ops.relu}
@@ -46,7 +47,7 @@ def rnn_layer(
         if lengths is None:
             h = y
         else:
-            running = Tensor((lengths > t)[:, None])
+            running = constant((lengths > t)[:, None], h)
             h, y = ops.where(running, y, h), ops.where(running, y, 0)
         outputs.append(y)
     return ops.stack(outputs), h

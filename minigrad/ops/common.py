@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+import kernels
+from minigrad.device import together
+from minigrad.device import use as device_use
 from minigrad.dtypes import DEFAULT_FLOAT, is_floating, result_type
 from minigrad.tensor import Tensor
 
@@ -16,6 +19,8 @@ def as_tensor(value: Any) -> Tensor:
         return value
     if isinstance(value, np.ndarray | np.generic):
         return Tensor(np.asarray(value))
+    if kernels.on_device(value):
+        return Tensor(value)
     array = np.asarray(value)
     return Tensor(array.astype(DEFAULT_FLOAT) if array.dtype == np.float64 else array)
 
@@ -47,9 +52,26 @@ def unbroadcast(grad: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The adjoint of broadcasting from ``shape``: sum over the axes that broadcasting added or stretched."""
     if grad.shape == shape:
         return grad
-    grad = grad.sum(axis=tuple(range(grad.ndim - len(shape))))
+    if grad.ndim > len(shape):
+        grad = grad.sum(axis=tuple(range(grad.ndim - len(shape))))
     stretched = tuple(axis for axis, size in enumerate(shape) if size == 1 and grad.shape[axis] != 1)
     return grad.sum(axis=stretched, keepdims=True) if stretched else grad
+
+
+def arrays_of(user: str, *tensors: Tensor) -> list[Any]:
+    """Their arrays, which lie on one device; see ``device.together``."""
+    arrays = [tensor.array for tensor in tensors]
+    return together(user, arrays) if device_use.started else arrays
+
+
+def constant(values: Any, x: Tensor) -> Tensor:
+    """A tensor of an array of the host, off the tape, where ``x`` lies."""
+    return Tensor(kernels.like(values, x.array) if device_use.started else values)
+
+
+def axes(dims: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Dimensions as an array's reductions take them: of no dimension there is nothing to name."""
+    return dims or None
 
 
 def normalize_dim(dim: int, ndim: int) -> int:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.ops.common import as_tensor, promote
+from kernels import as_array, to_host
+from minigrad.ops.common import arrays_of, as_tensor, promote
 from minigrad.tensor import Tensor
 
 
@@ -16,7 +17,7 @@ def _constant(function: Callable, description: str, name: str) -> Callable[..., 
 
     def wrapped(*operands: Any) -> Tensor:
         tensors = promote(*operands) if len(operands) > 1 else [as_tensor(operands[0])]
-        return Tensor(np.asarray(function(*[t.array for t in tensors])))
+        return Tensor(as_array(function(*arrays_of(name, *tensors))))
 
     wrapped.__name__, wrapped.__doc__ = name, description
     return wrapped
@@ -28,7 +29,7 @@ def _bitwise(function: Callable, description: str, name: str) -> Callable[..., T
     def checked(*arrays: np.ndarray) -> np.ndarray:
         if arrays[0].dtype.kind not in "biu":
             raise TypeError(f"{name}: got dtype {arrays[0].dtype}; expected bool or an integer dtype")
-        return np.asarray(function(*arrays))
+        return function(*arrays)
 
     return _constant(checked, description, name)
 
@@ -62,14 +63,16 @@ remainder = _constant(np.remainder, "a - b * floor(a / b).", "remainder")
 def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
     """Whether |a - b| <= atol + rtol * |b|, elementwise; ``equal_nan``: NaN is close to NaN."""
     a, b = promote(a, b)
-    return Tensor(np.asarray(np.isclose(a.array, b.array, rtol, atol, equal_nan)))
+    x, y = arrays_of("isclose", a, b)
+    return Tensor(as_array(np.isclose(x, y, rtol, atol, equal_nan)))
 
 
 def allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Whether every pair is close; see ``isclose``."""
-    return bool(isclose(a, b, rtol, atol, equal_nan).array.all())
+    return bool(to_host(isclose(a, b, rtol, atol, equal_nan).array.all()))
 
 
 def equal(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors have the same shape and the same elements."""
-    return bool(np.array_equal(a.array, b.array))
+    x, y = arrays_of("equal", a, b)
+    return a.shape == b.shape and bool(to_host(as_array((x == y).all())))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kernels import as_array
 from minigrad.function import Context, Function
 from minigrad.ops.common import promote, unbroadcast
 from minigrad.tensor import Tensor
@@ -26,7 +27,7 @@ class Einsum(Function):
         ctx.save_for_backward(*arrays)
         ctx.terms, ctx.result = terms, result
         y = np.einsum(f"{','.join(terms)}->{result}", *arrays, optimize=True)
-        return np.asarray(y.copy() if len(arrays) == 1 else y)  # of one operand, NumPy's result may be a view
+        return as_array(y.copy() if len(arrays) == 1 else y)  # of one operand, NumPy's result may be a view
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
@@ -42,10 +43,10 @@ def _gradient(ctx: Context, grad: Array, position: int) -> Array:
     letters = "".join(dict.fromkeys(term))
     known = "".join(letter for letter in letters if any(letter in other for other in terms))
     dy = np.einsum(f"{','.join(terms)}->{known}", *arrays, optimize=True)
-    dy = np.expand_dims(dy, [axis for axis, letter in enumerate(letters) if letter not in known])
+    dy = np.expand_dims(dy, tuple(axis for axis, letter in enumerate(letters) if letter not in known))
     if letters == term:
         return np.broadcast_to(unbroadcast(dy, x.shape), x.shape)
-    dx = np.zeros(x.shape, grad.dtype)
+    dx = np.zeros(x.shape, grad.dtype, like=grad)
     diagonal = np.einsum(f"{term}->{letters}", dx)  # a view that may be written
     diagonal[...] = unbroadcast(dy, diagonal.shape)
     return dx

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.device import require_cpu
+from minigrad import creation
+from minigrad.device import CPU, device_of, moved, resolve
+from minigrad.device import device as Device
 from minigrad.dtypes import is_floating
 from minigrad.function import Context, Function
 from minigrad.tensor import Tensor, sizes
@@ -39,6 +41,21 @@ class Clone(Function):
         return grad
 
 
+class Move(Function):
+    """x on another device; the gradient is moved back"""
+
+    fresh_grads = True
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, where: Device) -> Array:
+        ctx.back = device_of(x)
+        return moved(x, where)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        return moved(grad, ctx.back), None
+
+
 def cast(x: Tensor, dtype: np.dtype) -> Tensor:
     """``x`` in another dtype; on the tape between floating dtypes."""
     if not is_floating(np.dtype(dtype)):
@@ -53,15 +70,24 @@ def clone(x: Tensor) -> Tensor:
 
 def to(x: Tensor, *targets: Any, dtype: Any = None, device: Any = None, **_options: Any) -> Tensor:
     """``to(dtype)``, ``to(device)``, ``to(other)``: ``x`` itself where nothing changes."""
+    if targets:
+        dtype, device = wanted(*targets, dtype=dtype, device=device)
+    if device is not None:
+        where = resolve(device)
+        x = x if x.is_cuda == (where.type == "cuda") else Move.apply(x, where)
+    return x if dtype is None or np.dtype(dtype) == x.dtype else cast(x, np.dtype(dtype))
+
+
+def wanted(*targets: Any, dtype: Any = None, device: Any = None, **_options: Any) -> tuple[Any, Any]:
+    """The dtype and the device that the arguments of ``to`` name, each None where they name none."""
     for target in targets:
         if isinstance(target, Tensor):
-            dtype = target.dtype
+            dtype, device = target.dtype, target.device
         elif isinstance(target, np.dtype | builtins.type):
             dtype = target
-        else:
+        elif target is not None:
             device = target
-    require_cpu(device)
-    return x if dtype is None or np.dtype(dtype) == x.dtype else cast(x, np.dtype(dtype))
+    return dtype, device
 
 
 _TYPE_NAMES = {
@@ -85,11 +111,13 @@ def type_as(x: Tensor, other: Tensor) -> Tensor:
 
 
 def cpu(x: Tensor) -> Tensor:
-    return x
+    """``x`` itself on the host, else a copy there, on the tape."""
+    return to(x, device=CPU) if x.is_cuda else x
 
 
-def cuda(x: Tensor, index: Any = None) -> Tensor:
-    return to(x, device="cuda")
+def cuda(x: Tensor, device: Any = None, **_options: Any) -> Tensor:
+    """``x`` itself on the GPU, else a copy there, on the tape; RuntimeError where there is none."""
+    return to(x, device="cuda" if device is None else device)
 
 
 def contiguous(x: Tensor) -> Tensor:
@@ -98,13 +126,13 @@ def contiguous(x: Tensor) -> Tensor:
 
 
 def new_tensor(x: Tensor, data: Any) -> Tensor:
-    """A tensor of ``data`` with the dtype of ``x``."""
-    return Tensor(np.array(data.array if isinstance(data, Tensor) else data, x.dtype))
+    """A tensor of ``data`` with the dtype of ``x``, where it lies."""
+    return creation.tensor(data, dtype=x.dtype, device=creation.place_of(x))
 
 
 def new_full(x: Tensor, size: Any, fill_value: Any, dtype: Any = None) -> Tensor:
-    """A tensor of shape ``size`` filled with one value, of the dtype of ``x`` unless another is given."""
-    return Tensor(np.full(sizes((size,)), fill_value, dtype or x.dtype))
+    """A tensor of shape ``size`` filled with one value, where ``x`` lies, of its dtype unless another is given."""
+    return creation.full(sizes((size,)), fill_value, dtype or x.dtype, creation.place_of(x))
 
 
 def new_zeros(x: Tensor, *size: Any, dtype: Any = None) -> Tensor:

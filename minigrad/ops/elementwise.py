@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kernels import as_array, is_array
 from minigrad.function import Context, Function
 from minigrad.ops import compare
 from minigrad.ops.common import as_tensor, floating, promote, unbroadcast
@@ -23,7 +24,7 @@ class Add(Function):
     @staticmethod
     def forward(ctx: Context, a: Array, b: Array) -> Array:
         ctx.shapes = a.shape, b.shape
-        return np.asarray(a + b)
+        return as_array(a + b)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
@@ -36,7 +37,7 @@ class Sub(Function):
     @staticmethod
     def forward(ctx: Context, a: Array, b: Array) -> Array:
         ctx.shapes = a.shape, b.shape
-        return np.asarray(a - b)
+        return as_array(a - b)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
@@ -55,7 +56,7 @@ class Mul(Function):
     def forward(ctx: Context, a: Array, b: Array) -> Array:
         ctx.shapes = a.shape, b.shape
         ctx.save_for_backward(*_needed(ctx, a, b))
-        return np.asarray(a * b)
+        return as_array(a * b)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
@@ -72,7 +73,7 @@ class Div(Function):
     def forward(ctx: Context, a: Array, b: Array) -> Array:
         ctx.shapes = a.shape, b.shape
         ctx.save_for_backward(a if ctx.needs_input_grad[1] else None, b)
-        return np.asarray(a / b)
+        return as_array(a / b)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
@@ -82,12 +83,17 @@ class Div(Function):
         return da, db
 
 
+def _unless(condition: Any, values: Array) -> Array:
+    """The values, 0 where the condition holds: an array, or one truth for all of them."""
+    return np.where(condition, 0, values) if is_array(condition) else np.zeros_like(values) if condition else values
+
+
 class Pow(Function):
     """a ** b"""
 
     @staticmethod
     def forward(ctx: Context, a: Array, b: Array) -> Array:
-        y = np.asarray(a**b)
+        y = as_array(a**b)
         ctx.save_for_backward(a, b, y)
         return y
 
@@ -98,11 +104,11 @@ class Pow(Function):
         if ctx.needs_input_grad[0]:
             # d/da a**b = b a**(b-1), and exactly 0 where b = 0, also at a = 0
             with np.errstate(divide="ignore", invalid="ignore"):
-                da = unbroadcast(grad * np.where(b == 0, 0, b * a ** (b - 1)), a.shape)
+                da = unbroadcast(grad * _unless(b == 0, b * a ** (b - 1)), a.shape)
         if ctx.needs_input_grad[1]:
             # d/db a**b = a**b log a, which tends to 0 at a = 0
             with np.errstate(divide="ignore", invalid="ignore"):
-                db = unbroadcast(grad * np.where(a == 0, 0, y * np.log(a)), b.shape)
+                db = unbroadcast(grad * _unless(a == 0, y * np.log(a)), b.shape)
         return da, db
 
 
@@ -111,11 +117,11 @@ class Neg(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
-        return np.asarray(-x)
+        return as_array(-x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
-        return np.asarray(-grad)
+        return as_array(-grad)
 
 
 class Exp(Function):
@@ -123,13 +129,13 @@ class Exp(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
-        y = np.asarray(np.exp(x))
+        y = as_array(np.exp(x))
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
-        return np.asarray(grad * ctx.saved[0])
+        return as_array(grad * ctx.saved[0])
 
 
 class Log(Function):
@@ -139,12 +145,12 @@ class Log(Function):
     def forward(ctx: Context, x: Array) -> Array:
         ctx.save_for_backward(x)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(np.log(x))
+            return as_array(np.log(x))
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(grad / ctx.saved[0])
+            return as_array(grad / ctx.saved[0])
 
 
 class Sqrt(Function):
@@ -153,14 +159,14 @@ class Sqrt(Function):
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
         with np.errstate(invalid="ignore"):
-            y = np.asarray(np.sqrt(x))
+            y = as_array(np.sqrt(x))
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(grad / (2 * ctx.saved[0]))
+            return as_array(grad / (2 * ctx.saved[0]))
 
 
 class Abs(Function):
@@ -169,11 +175,11 @@ class Abs(Function):
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
         ctx.save_for_backward(x)
-        return np.asarray(np.abs(x))
+        return as_array(np.abs(x))
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
-        return np.asarray(grad * np.sign(ctx.saved[0]))
+        return as_array(grad * np.sign(ctx.saved[0]))
 
 
 class Tanh(Function):
@@ -181,14 +187,14 @@ class Tanh(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
-        y = np.asarray(np.tanh(x))
+        y = as_array(np.tanh(x))
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
         y = ctx.saved[0]
-        return np.asarray(grad * (1 - y * y))
+        return as_array(grad * (1 - y * y))
 
 
 class Sigmoid(Function):
@@ -196,14 +202,14 @@ class Sigmoid(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
-        y = np.asarray(0.5 * np.tanh(0.5 * x) + 0.5, dtype=x.dtype)
+        y = as_array(0.5 * np.tanh(0.5 * x) + 0.5)
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
         y = ctx.saved[0]
-        return np.asarray(grad * y * (1 - y))
+        return as_array(grad * y * (1 - y))
 
 
 class ReLU(Function):
@@ -211,13 +217,13 @@ class ReLU(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
-        y = np.asarray(np.maximum(x, 0))
+        y = as_array(np.maximum(x, 0))
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
-        return np.asarray(grad * (ctx.saved[0] > 0))
+        return as_array(grad * (ctx.saved[0] > 0))
 
 
 class Clamp(Function):
@@ -225,13 +231,11 @@ class Clamp(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, low: Any, high: Any) -> Array:
-        inside = np.ones(x.shape, bool)
-        if low is not None:
-            inside &= x >= low
-        if high is not None:
-            inside &= x <= high
+        inside = x >= low if low is not None else x <= high
+        if low is not None and high is not None:
+            inside = inside & (x <= high)
         ctx.save_for_backward(inside)
-        return np.asarray(np.clip(x, low, high)).astype(x.dtype, copy=False)
+        return as_array(np.clip(x, low, high)).astype(x.dtype, copy=False)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
@@ -244,7 +248,7 @@ class Maximum(Function):
     @staticmethod
     def forward(ctx: Context, a: Array, b: Array) -> Array:
         ctx.save_for_backward(a, b)
-        return np.asarray(np.maximum(a, b))
+        return as_array(np.maximum(a, b))
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
@@ -260,7 +264,7 @@ class Where(Function):
     def forward(ctx: Context, condition: Array, a: Array, b: Array) -> Array:
         ctx.save_for_backward(condition)
         ctx.shapes = a.shape, b.shape
-        return np.asarray(np.where(condition, a, b))
+        return as_array(np.where(condition, a, b))
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
@@ -331,7 +335,8 @@ def where(condition: Any, a: Any = None, b: Any = None) -> Any:
 
 def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
     """``x`` with ``value`` where ``mask`` (bool, broadcast to ``x``) holds."""
-    return where(mask, Tensor(np.asarray(value.array if isinstance(value, Tensor) else value, x.dtype)), x)
+    value = value.to(dtype=x.dtype).detach() if isinstance(value, Tensor) else Tensor(np.asarray(value, x.dtype))
+    return where(mask, value, x)
 
 
 def neg(x: Any) -> Tensor:

@@ -6,6 +6,7 @@ import numpy as np
 
 import kernels
 from minigrad.deferred import Deferred
+from minigrad.device import two_devices
 from minigrad.function import Context, Function
 from minigrad.ops.common import as_tensor
 from minigrad.rows import RowGradient
@@ -32,15 +33,21 @@ class Embedding(Function):
 
     @staticmethod
     def backward(ctx: Context, dy: Array) -> tuple:
+        if not ctx.sparse:
+            dense = kernels.embedding_backward_dense(dy, ctx.ids, ctx.shape[0], ctx.padding_idx)
+            return dense, None, None, None
         rows, values = kernels.embedding_backward(dy, ctx.ids, ctx.padding_idx)
-        gradient = RowGradient(rows, values, ctx.shape)
-        return gradient if ctx.sparse else gradient.dense_array(), None, None, None
+        return RowGradient(rows, values, ctx.shape), None, None, None
 
 
 def embedding(weight: Tensor, ids: Tensor, padding_idx: int | None = None, sparse: bool = False) -> Tensor:
     """Rows ``ids`` (int, any shape) of weight (V,E) -> (*ids.shape, E); row ``padding_idx`` gets no gradient.
 
-    ``sparse``: a leaf ``weight`` gets a RowGradient as its gradient, else a Tensor of its shape.
+    ``sparse``: a leaf ``weight`` gets a RowGradient as its gradient, else a Tensor of its shape. On a GPU it always
+    gets a Tensor: to fill a table with zeros takes less time than to ask how many rows there are.
     """
+    ids = as_tensor(ids)
+    if ids.is_cuda != weight.is_cuda:
+        raise two_devices("embedding", weight.device, ids.device)
     # The ids are copied: backward needs them as they are now.
-    return Embedding.apply(weight, as_tensor(ids).array.copy(), padding_idx, sparse)
+    return Embedding.apply(weight, ids.array.copy(), padding_idx, sparse and not weight.is_cuda)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kernels import as_array
 from minigrad.function import Context, Function
 from minigrad.ops import elementwise
 from minigrad.ops.common import as_tensor, floating
@@ -20,11 +21,11 @@ class Sin(Function):
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
         ctx.save_for_backward(x)
-        return np.asarray(np.sin(x))
+        return as_array(np.sin(x))
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
-        return np.asarray(grad * np.cos(ctx.saved[0]))
+        return as_array(grad * np.cos(ctx.saved[0]))
 
 
 class Cos(Function):
@@ -33,11 +34,11 @@ class Cos(Function):
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
         ctx.save_for_backward(x)
-        return np.asarray(np.cos(x))
+        return as_array(np.cos(x))
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
-        return np.asarray(-grad * np.sin(ctx.saved[0]))
+        return as_array(-grad * np.sin(ctx.saved[0]))
 
 
 class Log1p(Function):
@@ -47,12 +48,12 @@ class Log1p(Function):
     def forward(ctx: Context, x: Array) -> Array:
         ctx.save_for_backward(x)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(np.log1p(x))
+            return as_array(np.log1p(x))
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(grad / (1 + ctx.saved[0]))
+            return as_array(grad / (1 + ctx.saved[0]))
 
 
 class Expm1(Function):
@@ -60,13 +61,13 @@ class Expm1(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
-        y = np.asarray(np.expm1(x))
+        y = as_array(np.expm1(x))
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
-        return np.asarray(grad * (ctx.saved[0] + 1))
+        return as_array(grad * (ctx.saved[0] + 1))
 
 
 def sin(x: Any) -> Tensor:

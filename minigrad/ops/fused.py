@@ -19,9 +19,9 @@ from minigrad.tensor import Tensor
 Array = np.ndarray
 
 
-def shared_with(kept: Array, array: Array) -> list[Array]:
+def shared_with(kept: Array | None, array: Array) -> list[Array]:
     """A layer's input or output if its cache holds that memory too: it must stay unchanged; else it need not stay."""
-    return [array] if np.may_share_memory(array, kept) else []
+    return [array] if kept is not None and np.may_share_memory(array, kept) else []
 
 
 def sum_of_biases(b_ih: Array | None, b_hh: Array | None) -> Array | None:
@@ -59,7 +59,7 @@ class GRULayer(Function):
         ctx: Context, x: Array, h0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, lengths: Any
     ) -> tuple:
         y, h_n, ctx.cache = kernels.gru_forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths, bf16_enabled())
-        ctx.save_for_backward(w_ih, w_hh, *shared_with(ctx.cache.x, x), *shared_with(ctx.cache.h, y))
+        ctx.save_for_backward(w_ih, w_hh, *shared_with(ctx.cache.x, x), *shared_with(getattr(ctx.cache, "h", None), y))
         return y, h_n
 
     @staticmethod
@@ -79,7 +79,7 @@ class Dropout(Function):
 
     @staticmethod
     def backward(ctx: Context, dy: Array) -> tuple:
-        return kernels.dropout(np.ascontiguousarray(dy), *ctx.mask), None, None, None
+        return kernels.dropout(dy, *ctx.mask), None, None, None
 
 
 def lstm_layer(
@@ -106,7 +106,7 @@ def gru_layer(
 
 
 def _lengths(lengths: Any) -> np.ndarray | None:
-    return None if lengths is None else np.asarray(as_tensor(lengths).array)
+    return None if lengths is None else kernels.to_host(as_tensor(lengths).array)
 
 
 def dropout(x: Tensor, p: float = 0.5, key: random.State | None = None, start: int = 0) -> Tensor:

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+import kernels
+from minigrad.device import resolve, two_devices
 from minigrad.function import Context, Function
 from minigrad.grad_mode import is_grad_enabled
-from minigrad.ops.common import normalize_dim, to_dtype, unbroadcast
+from minigrad.ops.common import as_tensor, normalize_dim, to_dtype, unbroadcast
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -17,32 +19,44 @@ Array = np.ndarray
 Steps = tuple[Any, ...]  # indices applied one after the other; all but the last are of integers and slices
 
 
-def _steps(index: Any) -> Steps:
-    """An index as NumPy wants it, in steps; arrays are copied, since backward needs them as they are now.
+def _steps(index: Any, x: Tensor) -> Steps:
+    """An index of ``x`` as NumPy wants it, in steps; arrays are copied, since backward needs them as they are now.
 
     ``x[0, :, rows]`` picks element 0 first, as in PyTorch; NumPy would count the 0 as another array of indices and put
     the picked dimension in front.
     """
     parts = [_plain(part) for part in (index if isinstance(index, tuple) else (index,))]
+    if x.is_cuda:
+        parts = [kernels.like(part, x.array) if isinstance(part, list | np.ndarray) else part for part in parts]
+    elif any(kernels.on_device(part) for part in parts):
+        raise two_devices("getitem: a tensor and its index", x.device, resolve("cuda"))
     is_number = [isinstance(part, int | np.integer) and not isinstance(part, bool | np.bool_) for part in parts]
-    if not any(is_number) or not any(isinstance(part, list | np.ndarray) for part in parts):
+    if not any(is_number) or not any(map(_is_list, parts)):
         return (tuple(parts),)
     first: list[Any] = []
     for part, number in zip(parts, is_number, strict=True):
-        dims = np.ndim(part) if isinstance(part, list | np.ndarray) and np.asarray(part).dtype == np.bool_ else 1
+        dims = np.ndim(part) if _is_list(part) and _is_mask(part) else 1
         first += [part] if number or part is Ellipsis else [] if part is None else [slice(None)] * dims
     return tuple(first), tuple(part for part, number in zip(parts, is_number, strict=True) if not number)
 
 
 def _plain(part: Any) -> Any:
     if isinstance(part, Tensor):
-        return part.array.copy() if part.ndim else part.array[()]
+        return part.array.copy() if part.ndim else kernels.to_host(part.array)[()]
     return part.copy() if isinstance(part, np.ndarray) else part
+
+
+def _is_list(part: Any) -> bool:
+    return isinstance(part, list) or kernels.is_array(part)
+
+
+def _is_mask(part: Any) -> bool:
+    return (np.asarray(part) if isinstance(part, list) else part).dtype == np.bool_
 
 
 def _may_repeat(index: tuple) -> bool:
     """Whether an index can name one element twice: only integer arrays can."""
-    return any(isinstance(p, list | np.ndarray) and np.asarray(p).dtype != np.bool_ for p in index)
+    return any(_is_list(part) and not _is_mask(part) for part in index)
 
 
 def _place(x: Array, steps: Steps) -> Array:
@@ -63,14 +77,14 @@ class GetItem(Function):
         place, index = _place(x, steps), steps[-1]
         part = place[index]
         # A single element comes from NumPy as a number; with an ellipsis it is a view of 0 dimensions.
-        return part if isinstance(part, np.ndarray) else place[(*index, ...)]
+        return place[(*index, ...)] if isinstance(part, np.generic) else part
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
-        dx = np.zeros(ctx.shape, grad.dtype)
+        dx = np.zeros(ctx.shape, grad.dtype, like=grad)
         place, index = _place(dx, ctx.steps), ctx.steps[-1]
         if _may_repeat(index):
-            np.add.at(place, index, grad)
+            kernels.add_at(place, index, grad)
         else:
             place[index] = grad
         return dx, None
@@ -93,7 +107,7 @@ class SetItem(Function):
         # Leading dimensions of size 1 mean nothing in an assignment, but NumPy refuses them for a single element.
         ones = next((axis for axis, n in enumerate(value.shape) if n != 1), value.ndim)
         ctx.steps, ctx.value_shape, ctx.core_shape = steps, value.shape, value.shape[ones:]
-        _place(base, steps)[steps[-1]] = value.reshape(ctx.core_shape)
+        _place(base, steps)[steps[-1]] = value.reshape(ctx.core_shape)  # a number if it comes from the host
         return base
 
     @staticmethod
@@ -101,7 +115,8 @@ class SetItem(Function):
         place, index = _place(grad, ctx.steps), ctx.steps[-1]
         dvalue = None
         if ctx.needs_input_grad[1]:
-            dvalue = unbroadcast(np.array(place[index]), ctx.core_shape).reshape(ctx.value_shape)
+            part = kernels.as_array(place[index].copy())
+            dvalue = unbroadcast(part, ctx.core_shape).reshape(ctx.value_shape)
         place[index] = 0
         return grad, dvalue, None
 
@@ -111,21 +126,29 @@ class Gather(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, dim: int, index: Array) -> Array:
-        where: list[Array] = list(np.indices(index.shape, sparse=True))
-        where[dim] = index
-        ctx.where, ctx.shape = tuple(where), x.shape
+        ctx.where, ctx.shape = places(index, dim), x.shape
         return x[ctx.where]
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
-        dx = np.zeros(ctx.shape, grad.dtype)
-        np.add.at(dx, ctx.where, grad)
+        dx = np.zeros(ctx.shape, grad.dtype, like=grad)
+        kernels.add_at(dx, ctx.where, grad)
         return dx, None, None
+
+
+def places(where: Array, dim: int) -> tuple[Array, ...]:
+    """The places (..., where[i, ...], ...): position ``dim`` comes from ``where``, the others are its own."""
+    shape = where.shape
+    own = [
+        np.arange(n, like=where).reshape([-1 if other == axis else 1 for other in range(len(shape))])
+        for axis, n in enumerate(shape)
+    ]
+    return (*own[:dim], where, *own[dim + 1 :])
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:
     """``x[index]``: a view for slices and integers, a copy for arrays and masks."""
-    return GetItem.apply(x, _steps(index))
+    return GetItem.apply(x, _steps(index, x))
 
 
 def setitem(x: Tensor, index: Any, value: Any) -> None:
@@ -135,18 +158,20 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     a gradient, or a view of one.
     """
     if not isinstance(value, Tensor):
-        value = Tensor(np.asarray(value).astype(x.dtype))
+        value = as_tensor(value) if kernels.on_device(value) else Tensor(np.asarray(value).astype(x.dtype))
     value = to_dtype(value, x.dtype)
+    if value.is_cuda != x.is_cuda and (value.ndim or value.requires_grad or not x.is_cuda):
+        value = value.to(device=x.device)
     recording = is_grad_enabled() and (x.requires_grad or value.requires_grad)
     if recording and x.is_leaf and x.requires_grad:
         raise RuntimeError(
             "in-place assignment to a leaf that requires a gradient; use no_grad() or assign to a clone()"
         )
-    if np.may_share_memory(value.array, x.array):
+    if value.is_cuda == x.is_cuda and np.may_share_memory(value.array, x.array):
         value = value.clone()
     if recording and x.view_of is not None:
         return _assign_to_view(x, index, value)
-    result = SetItem.apply(x, value, _steps(index))
+    result = SetItem.apply(x, value, _steps(index, x))
     x.changed_in_place(recording)
     if result.grad_fn is not None:
         x.attach(result.grad_fn, 0)
@@ -166,6 +191,8 @@ def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
     """Elements of ``x`` picked along ``dim`` by ``index`` (int64, as many dimensions as ``x``)."""
     if index.ndim != x.ndim:
         raise RuntimeError(f"gather: index has {index.ndim} dimensions; expected {x.ndim} as the input")
+    if index.is_cuda != x.is_cuda:
+        raise two_devices("gather", x.device, index.device)
     return Gather.apply(x, normalize_dim(dim, x.ndim), index.array.copy())
 
 

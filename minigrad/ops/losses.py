@@ -6,6 +6,7 @@ import numpy as np
 
 import kernels
 from minigrad.autocast import bf16_enabled
+from minigrad.device import two_devices
 from minigrad.function import Context, Function
 from minigrad.ops.common import as_tensor
 from minigrad.tensor import Tensor
@@ -56,7 +57,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, ignore_index: int = -100, lab
 
     With ``label_smoothing`` e the target distribution is (1 - e) one-hot + e / V (Szegedy et al., 2016).
     """
-    return CrossEntropy.apply(logits, as_tensor(targets).array.copy(), ignore_index, label_smoothing)
+    return CrossEntropy.apply(logits, _ids(targets, logits), ignore_index, label_smoothing)
 
 
 def linear_cross_entropy(
@@ -67,8 +68,16 @@ def linear_cross_entropy(
 
     x (M,H), weight (V,H), bias (V,) or None, targets (M,) int64. The gradients are computed along with the value.
     """
-    ids = as_tensor(targets).array.copy()
+    ids = _ids(targets, x)
     return LinearCrossEntropy.apply(x, weight, bias, ids, ignore_index, label_smoothing, reduction)
+
+
+def _ids(targets: Tensor, x: Tensor) -> Array:
+    """The targets as they are now, for the backward; they have to lie where ``x`` lies."""
+    targets = as_tensor(targets)
+    if targets.is_cuda != x.is_cuda:
+        raise two_devices("cross_entropy", x.device, targets.device)
+    return targets.array.copy()
 
 
 def linear_argmax(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kernels import as_array
 from minigrad.dtypes import int64, is_floating
 from minigrad.function import Context, Function
 from minigrad.ops import elementwise
-from minigrad.ops.common import as_tensor, floating, normalize_dim, normalize_dims
+from minigrad.ops.common import as_tensor, axes, floating, normalize_dim, normalize_dims
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -28,13 +29,27 @@ def _restore(grad: Array, shape: tuple[int, ...], dims: tuple[int, ...], keepdim
     return grad if keepdim else grad.reshape([1 if axis in dims else n for axis, n in enumerate(shape)])
 
 
+def _largest(x: Array, dims: tuple[int, ...]) -> Array:
+    """The largest over dims, which stay as size 1. Of a zero-size array CuPy takes no maximum, not even of no row."""
+    if x.size:
+        return as_array(x.max(axis=axes(dims), keepdims=True))
+    return np.empty([1 if axis in dims else n for axis, n in enumerate(x.shape)], x.dtype, like=x)
+
+
+def _argmax(x: Array, dim: int) -> Array:
+    """Where along a dim the largest stands; likewise."""
+    if x.size:
+        return as_array(x.argmax(axis=dim))
+    return np.empty([n for axis, n in enumerate(x.shape) if axis != dim], np.int64, like=x)
+
+
 class Sum(Function):
     """y = sum of x over dims; every x gets the gradient of its y"""
 
     @staticmethod
     def forward(ctx: Context, x: Array, dims: tuple[int, ...], keepdim: bool) -> Array:
         ctx.shape, ctx.dims, ctx.keepdim = x.shape, dims, keepdim
-        return np.asarray(x.sum(axis=dims, keepdims=keepdim))
+        return as_array(x.sum(axis=axes(dims), keepdims=keepdim))
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
@@ -46,17 +61,18 @@ class Amax(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, dims: tuple[int, ...], keepdim: bool) -> Array:
-        top = x.max(axis=dims, keepdims=True)
+        top = _largest(x, dims)
         ctx.save_for_backward(x, top)
         ctx.dims, ctx.keepdim = dims, keepdim
         # A copy: the result may be changed in place, and backward still needs the largest.
-        return np.array(top if keepdim else top.reshape([n for axis, n in enumerate(x.shape) if axis not in dims]))
+        y = top if keepdim else top.reshape([n for axis, n in enumerate(x.shape) if axis not in dims])
+        return y.copy()
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
         x, top = ctx.saved
         ties = (x == top).astype(x.dtype)
-        share = _restore(grad, x.shape, ctx.dims, ctx.keepdim) / ties.sum(axis=ctx.dims, keepdims=True)
+        share = _restore(grad, x.shape, ctx.dims, ctx.keepdim) / ties.sum(axis=axes(ctx.dims), keepdims=True)
         return ties * share, None, None
 
 
@@ -65,14 +81,14 @@ class MaxAlong(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, dim: int, keepdim: bool) -> tuple[Array, Array]:
-        index = np.expand_dims(x.argmax(axis=dim), dim)
+        index = np.expand_dims(_argmax(x, dim), dim)
         ctx.index, ctx.shape, ctx.dim, ctx.keepdim = index, x.shape, dim, keepdim
         values = np.take_along_axis(x, index, dim)
         return (values, index) if keepdim else (values.squeeze(dim), index.squeeze(dim))
 
     @staticmethod
     def backward(ctx: Context, grad: Array, _index: None) -> tuple:
-        dx = np.zeros(ctx.shape, grad.dtype)
+        dx = np.zeros(ctx.shape, grad.dtype, like=grad)
         np.put_along_axis(dx, ctx.index, grad if ctx.keepdim else np.expand_dims(grad, ctx.dim), ctx.dim)
         return dx, None, None
 
@@ -83,13 +99,13 @@ class TopK(Function):
     @staticmethod
     def forward(ctx: Context, x: Array, k: int, dim: int, largest: bool) -> tuple[Array, Array]:
         order = np.argsort(-x if largest else x, axis=dim, kind="stable")
-        index = np.take(order, np.arange(k), axis=dim)
+        index = order[(slice(None),) * dim + (slice(k),)]
         ctx.index, ctx.shape, ctx.dim = index, x.shape, dim
         return np.take_along_axis(x, index, dim), index
 
     @staticmethod
     def backward(ctx: Context, grad: Array, _index: None) -> tuple:
-        dx = np.zeros(ctx.shape, grad.dtype)
+        dx = np.zeros(ctx.shape, grad.dtype, like=grad)
         np.put_along_axis(dx, ctx.index, grad, ctx.dim)
         return dx, None, None, None
 
@@ -114,7 +130,7 @@ class Prod(Function):
     def forward(ctx: Context, x: Array, dim: int, keepdim: bool) -> Array:
         ctx.save_for_backward(x)
         ctx.dim, ctx.keepdim = dim, keepdim
-        return np.asarray(x.prod(axis=dim, keepdims=keepdim))
+        return as_array(x.prod(axis=dim, keepdims=keepdim))
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
@@ -243,9 +259,12 @@ def min(x: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
 def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Index of the (first) largest along ``dim``, or in the flattened tensor."""
     if dim is None:
-        index = np.asarray(x.array.argmax())
+        index = as_array(x.array.argmax())
         return Tensor(index.reshape((1,) * x.ndim) if keepdim else index)
-    return Tensor(np.asarray(x.array.argmax(axis=normalize_dim(dim, x.ndim), keepdims=keepdim)))
+    axis = normalize_dim(dim, x.ndim)
+    _require_elements(x, "argmax", (axis,))
+    index = _argmax(x.array, axis)
+    return Tensor(np.expand_dims(index, axis) if keepdim else index)
 
 
 def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
@@ -292,19 +311,19 @@ def log_softmax(x: Any, dim: int = -1, dtype: Any = None) -> Tensor:
 def logsumexp(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """log(sum(e**x)) over ``dim``, shifted by the largest so that nothing overflows."""
     dims = normalize_dims(dim, x.ndim)
-    top = Tensor(np.nan_to_num(x.array.max(axis=dims, keepdims=True), nan=np.nan, posinf=0, neginf=0))
+    top = Tensor(np.nan_to_num(x.array.max(axis=axes(dims), keepdims=True), nan=np.nan, posinf=0, neginf=0))
     result = elementwise.log(sum(elementwise.exp(x - top), dims, keepdim=True)) + top
     return result if keepdim else result.reshape([n for axis, n in enumerate(x.shape) if axis not in dims])
 
 
 def any(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether one element holds."""
-    return Tensor(np.asarray(x.array.any(axis=normalize_dims(dim, x.ndim), keepdims=keepdim)))
+    return Tensor(as_array(x.array.any(axis=axes(normalize_dims(dim, x.ndim)), keepdims=keepdim)))
 
 
 def all(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether every element holds."""
-    return Tensor(np.asarray(x.array.all(axis=normalize_dims(dim, x.ndim), keepdims=keepdim)))
+    return Tensor(as_array(x.array.all(axis=axes(normalize_dims(dim, x.ndim)), keepdims=keepdim)))
 
 
 def norm(x: Tensor, p: float = 2, dim: Dims = None, keepdim: bool = False) -> Tensor:

@@ -6,20 +6,15 @@ from typing import Any
 
 import numpy as np
 
+import kernels
 from minigrad import random
+from minigrad.device import two_devices
 from minigrad.function import Context, Function
 from minigrad.ops import elementwise, index, shape
-from minigrad.ops.common import normalize_dim
+from minigrad.ops.common import constant, normalize_dim
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
-
-
-def _places(where: Array, dim: int) -> tuple[Array, ...]:
-    """The places (..., where[i, ...], ...): position ``dim`` comes from ``where``, the others are its own."""
-    places: list[Array] = list(np.indices(where.shape, sparse=True))
-    places[dim] = where
-    return tuple(places)
 
 
 def _corner(size: tuple[int, ...]) -> tuple[slice, ...]:
@@ -31,14 +26,14 @@ class Scatter(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, dim: int, where: Array, src: Array) -> Array:
-        ctx.places, ctx.src_shape, ctx.corner = _places(where, dim), src.shape, _corner(where.shape)
+        ctx.places, ctx.src_shape, ctx.corner = index.places(where, dim), src.shape, _corner(where.shape)
         y = x.copy()
         y[ctx.places] = src[ctx.corner]
         return y
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
-        dx, dsrc = grad.copy(), np.zeros(ctx.src_shape, grad.dtype)
+        dx, dsrc = grad.copy(), np.zeros(ctx.src_shape, grad.dtype, like=grad)
         # y[places] = src[corner]
         dx[ctx.places] = 0
         dsrc[ctx.corner] = grad[ctx.places]
@@ -50,21 +45,23 @@ class ScatterAdd(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, dim: int, where: Array, src: Array) -> Array:
-        ctx.places, ctx.src_shape, ctx.corner = _places(where, dim), src.shape, _corner(where.shape)
+        ctx.places, ctx.src_shape, ctx.corner = index.places(where, dim), src.shape, _corner(where.shape)
         y = x.copy()
-        np.add.at(y, ctx.places, src[ctx.corner])
+        kernels.add_at(y, ctx.places, src[ctx.corner])
         return y
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
-        dsrc = np.zeros(ctx.src_shape, grad.dtype)
+        dsrc = np.zeros(ctx.src_shape, grad.dtype, like=grad)
         # y[places] += src[corner]
         dsrc[ctx.corner] = grad[ctx.places]
         return grad, None, None, dsrc
 
 
 def _scattered(function: type[Function], name: str, x: Tensor, dim: int, where: Tensor, src: Any) -> Tensor:
-    src = src if isinstance(src, Tensor) else Tensor(np.full(where.shape, src, x.dtype))
+    src = src if isinstance(src, Tensor) else constant(np.full(where.shape, src, x.dtype), x)
+    if where.is_cuda != x.is_cuda:
+        raise two_devices(name, x.device, where.device)
     if not x.ndim == where.ndim == src.ndim:
         raise RuntimeError(
             f"{name}: x, index and src have {x.ndim}, {where.ndim} and {src.ndim} dimensions; expected the same number"
@@ -96,22 +93,22 @@ def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 def tril(x: Tensor, diagonal: int = 0) -> Tensor:
     """Zero above the given diagonal of the last two dimensions."""
     rows, columns = x.shape[-2:]
-    return elementwise.masked_fill(x, Tensor(~np.tri(rows, columns, diagonal, dtype=bool)), 0)
+    return elementwise.masked_fill(x, constant(~np.tri(rows, columns, diagonal, dtype=bool), x), 0)
 
 
 def triu(x: Tensor, diagonal: int = 0) -> Tensor:
     """Zero below the given diagonal of the last two dimensions."""
     rows, columns = x.shape[-2:]
-    return elementwise.masked_fill(x, Tensor(np.tri(rows, columns, diagonal - 1, dtype=bool)), 0)
+    return elementwise.masked_fill(x, constant(np.tri(rows, columns, diagonal - 1, dtype=bool), x), 0)
 
 
 def repeat_interleave(x: Tensor, repeats: Any, dim: int | None = None) -> Tensor:
     """Each element along ``dim`` (of the flattened tensor if None) ``repeats`` times: a number, or one for each."""
     if dim is None:
         x, dim = shape.reshape(x, x.numel()), 0
-    counts = repeats.array if isinstance(repeats, Tensor) else repeats
+    counts = kernels.to_host(repeats.array) if isinstance(repeats, Tensor) else repeats
     rows = np.repeat(np.arange(x.shape[normalize_dim(dim, x.ndim)]), counts)
-    return index.index_select(x, dim, Tensor(rows))
+    return index.index_select(x, dim, constant(rows, x))
 
 
 def nonzero(x: Tensor, *, as_tuple: bool = False) -> Any:
@@ -148,7 +145,7 @@ def multinomial(x: Tensor, num_samples: int, replacement: bool = False) -> Tenso
     Returns:
         int64 (num_samples,) or (N, num_samples).
     """
-    weights = x.array.astype(np.float64)
+    weights = kernels.to_host(x.array).astype(np.float64)
     if x.ndim not in (1, 2):
         raise RuntimeError(f"multinomial: weights have shape {x.shape}; expected (V,) or (N, V)")
     if not np.isfinite(weights).all() or (weights < 0).any():
@@ -156,7 +153,7 @@ def multinomial(x: Tensor, num_samples: int, replacement: bool = False) -> Tenso
     least = 1 if replacement else num_samples
     if (np.count_nonzero(weights, axis=-1) < least).any():
         raise RuntimeError(f"multinomial: num_samples is {num_samples}; expected {least} positive weights or more")
-    return Tensor(_drawn_again(weights, num_samples) if replacement else _drawn_once(weights, num_samples))
+    return constant(_drawn_again(weights, num_samples) if replacement else _drawn_once(weights, num_samples), x)
 
 
 def _drawn_once(weights: Array, count: int) -> Array:

@@ -91,7 +91,7 @@ class Cat(Function):
 
     @staticmethod
     def forward(ctx: Context, dim: int, *arrays: Array) -> Array:
-        ctx.dim, ctx.cuts = dim, np.cumsum([a.shape[dim] for a in arrays])[:-1]
+        ctx.dim, ctx.cuts = dim, np.cumsum([a.shape[dim] for a in arrays])[:-1].tolist()
         return np.concatenate(arrays, axis=dim)
 
     @staticmethod

@@ -59,19 +59,19 @@ class Adam(Optimizer):
             check_fraction(self._name, f"betas[{index}]", beta)
         reject(self._name, amsgrad=group.get("amsgrad"), maximize=group.get("maximize"))
 
-    def _update_all(self, updates: list[Update], group: dict[str, Any], grad_scale: float) -> None:
+    def _update_all(self, updates: list[Update], group: dict[str, Any], grad_scale: Any) -> None:
         """One call for all arrays of a dtype that have made as many steps, which are usually all there are."""
-        alike: defaultdict[tuple[int, np.dtype], list[tuple[np.ndarray, ...]]] = defaultdict(list)
+        alike: defaultdict[tuple[int, np.dtype, type], list[tuple[np.ndarray, ...]]] = defaultdict(list)
         for param, grad, state in updates:
             step = count_step(state)
             m, v = add_slot(state, "exp_avg", param), add_slot(state, "exp_avg_sq", param)
-            alike[step, param.dtype].append((param, grad, m, v))
-        for (step, _), arrays in alike.items():
+            alike[step, param.dtype, type(param)].append((param, grad, m, v))
+        for (step, *_), arrays in alike.items():
             params, grads, ms, vs = zip(*arrays, strict=True)
             kernels.adam_step_all(params, grads, ms, vs, step, *self._numbers(group), grad_scale=grad_scale)
 
     def _update_rows(
-        self, param: Tensor, grad: RowGradient, state: dict[str, Any], group: dict[str, Any], grad_scale: float
+        self, param: Tensor, grad: RowGradient, state: dict[str, Any], group: dict[str, Any], grad_scale: Any
     ) -> None:
         table = self._table(param, state)
         if table is None:
@@ -84,8 +84,11 @@ class Adam(Optimizer):
         return group["lr"], beta1, beta2, group["eps"], group["weight_decay"], self.decoupled
 
     def _table(self, param: Tensor, state: dict[str, Any]) -> RowMoments | None:
-        """What updates the rows of ``param``; None where that needs memory in C order, or a parameter that can wait."""
-        if not isinstance(param, Deferred) or param.ndim != 2 or not param.is_contiguous():
+        """What updates the rows of ``param``; None where that needs memory in C order, or a parameter that can wait.
+
+        On a GPU nothing waits: to update a whole table takes it less time than the host takes to ask for some rows.
+        """
+        if not isinstance(param, Deferred) or param.ndim != 2 or not param.is_contiguous() or param.is_cuda:
             return None
         fresh = "exp_avg" not in state
         for name in ("exp_avg", "exp_avg_sq"):

@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import kernels
 from minigrad.deferred import Deferred
+from minigrad.device import moved
 from minigrad.grad_mode import enable_grad, no_grad
-from minigrad.nn.utils.clipping import clip_coefficient, total_norm
+from minigrad.nn.utils.clipping import as_result, norm_and_coefficient
 from minigrad.rows import RowGradient
 from minigrad.tensor import Tensor
 
@@ -118,7 +120,7 @@ class Optimizer:
         """``clip_grad_norm_`` of all gradients and ``step`` in one: the numbers are equal to the bit.
 
         The gradients are scaled where the update reads them, and stay as they are. If their norm is not finite,
-        nothing is updated.
+        nothing is updated (on a GPU, where the host does not wait to know, the step still counts as one).
 
         Args:
             max_norm: largest norm that takes effect.
@@ -128,16 +130,17 @@ class Optimizer:
         """
         params = [param for group in self.param_groups for param in group["params"]]
         grads = [param.grad for param in params if param.grad is not None]
-        norm = total_norm(grads)
-        coefficient = clip_coefficient(norm, max_norm)
-        result = Tensor(np.asarray(norm, grads[0].dtype if grads else np.float32))
-        if np.isfinite(result.array):
+        norm, coefficient = norm_and_coefficient(grads, max_norm)
+        result = as_result(norm, grads)
+        if result.is_cuda:  # the host does not wait to know: a NaN as scale has the update do nothing
+            self._step_all(np.where(np.isfinite(norm), coefficient, np.nan))
+        elif np.isfinite(result.array):
             self._step_all(coefficient)
         return result
 
-    def _step_all(self, grad_scale: float | None) -> None:
+    def _step_all(self, grad_scale: Any) -> None:
         """Update every parameter that has a gradient; ``grad_scale`` multiplies it, rounded to its dtype first."""
-        scale = 1.0 if grad_scale is None else float(grad_scale)
+        scale = 1.0 if grad_scale is None else grad_scale
         for group in self.param_groups:
             params = [param for param in group["params"] if param.grad is not None]
             dense = [param for param in params if not param.grad.is_sparse]
@@ -147,17 +150,17 @@ class Optimizer:
                     self._update_rows(param, param.grad, self.state[param], group, scale)
                 param.changed_in_place()
 
-    def _update_all(self, updates: list[Update], group: dict[str, Any], grad_scale: float) -> None:
+    def _update_all(self, updates: list[Update], group: dict[str, Any], grad_scale: Any) -> None:
         for update in updates:
             self._update(*update, group, grad_scale)
 
     def _update(
-        self, param: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any], grad_scale: float
+        self, param: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any], grad_scale: Any
     ) -> None:
         raise NotImplementedError(f"{self._name} does not say how to update a parameter")
 
     def _update_rows(
-        self, param: Tensor, grad: RowGradient, state: dict[str, Any], group: dict[str, Any], grad_scale: float
+        self, param: Tensor, grad: RowGradient, state: dict[str, Any], group: dict[str, Any], grad_scale: Any
     ) -> None:
         self._update_all([Update(param.array, grad.dense_array(), state)], group, grad_scale)
 
@@ -215,24 +218,24 @@ def check_fraction(owner: str, name: str, value: float) -> None:
 def add_slot(state: dict[str, Any], name: str, param: np.ndarray) -> np.ndarray:
     """The array ``state[name]``, zeros of the parameter's shape and dtype at first use."""
     if state.get(name) is None:
-        state[name] = Deferred(np.zeros(param.shape, param.dtype))
+        state[name] = Deferred(np.zeros(param.shape, param.dtype, like=param))
     return state[name].array
 
 
 def count_step(state: dict[str, Any]) -> int:
     """Raise ``state["step"]`` (a 0-d float32 Tensor, as in PyTorch) by one; its value, from 1."""
     if "step" not in state:
-        state["step"] = Tensor(np.zeros((), np.float32))
+        state["step"] = Tensor(np.zeros((), np.float32))  # on the host, wherever the parameter is
     state["step"].array += 1
     return int(state["step"].item())
 
 
 def _own_copy(key: str, value: Any, param: Tensor) -> Any:
-    """A copy of a state entry, in the parameter's dtype where it has one entry per element."""
+    """A copy of a state entry, in the parameter's dtype and place where it has one entry per element."""
     if isinstance(value, np.ndarray | np.generic):
         value = Tensor(np.asarray(value))
     if not isinstance(value, Tensor):
         return Tensor(np.asarray(value, np.float32)) if key == "step" else deepcopy(value)
     if key == "step":
-        return Tensor(np.array(value.array, np.float32))
-    return Deferred(np.array(value.array, param.dtype, order="C"))
+        return Tensor(np.array(kernels.to_host(value.array), np.float32))
+    return Deferred(moved(value.array.astype(param.dtype, order="C"), param.device))

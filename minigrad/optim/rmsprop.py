@@ -48,7 +48,7 @@ class RMSprop(Optimizer):
         reject(self._name, maximize=group.get("maximize"))
 
     def _update(
-        self, param: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any], grad_scale: float
+        self, param: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any], grad_scale: Any
     ) -> None:
         count_step(state)
         square = add_slot(state, "square_avg", param)

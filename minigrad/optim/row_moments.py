@@ -53,7 +53,7 @@ class RowMoments:
             m.dtype == v.dtype == param.dtype == self._history.dtype
         )  # fmt: skip
 
-    def step(self, grad: RowGradient, scalars: np.ndarray, grad_scale: float) -> None:
+    def step(self, grad: RowGradient, scalars: np.ndarray, grad_scale: Any) -> None:
         """Update the rows that have a gradient, by ``kernels.adam_scalars`` of this step; put off the others."""
         if self.param.owner not in (None, self):
             self.param.owner.settle_for(self.param)  # another optimiser's steps came first

@@ -51,7 +51,7 @@ class SGD(Optimizer):
         reject(self._name, maximize=group.get("maximize"))
 
     def _update(
-        self, param: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any], grad_scale: float
+        self, param: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any], grad_scale: Any
     ) -> None:
         first = state.get("momentum_buffer") is None
         velocity = add_slot(state, "momentum_buffer", param) if group["momentum"] else None
@@ -59,7 +59,7 @@ class SGD(Optimizer):
         kernels.sgd_step(param, grad, velocity, first, *numbers, grad_scale)
 
     def _update_rows(
-        self, param: Tensor, grad: RowGradient, state: dict[str, Any], group: dict[str, Any], grad_scale: float
+        self, param: Tensor, grad: RowGradient, state: dict[str, Any], group: dict[str, Any], grad_scale: Any
     ) -> None:
         """The other rows stay as they are, unless momentum or weight decay moves them: then all are updated."""
         if group["momentum"] or group["weight_decay"] or param.ndim != 2 or not math.isfinite(group["lr"]):

@@ -6,8 +6,10 @@ Source: Pascanu et al., "On the difficulty of training recurrent neural networks
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -32,16 +34,14 @@ def clip_grad_norm_(
         0-d: the norm before clipping, in the gradients' dtype.
     """
     grads = _gradients(parameters)
-    norm = total_norm(grads, float(norm_type))
-    if error_if_nonfinite and not math.isfinite(norm):
+    norm, coefficient = norm_and_coefficient(grads, max_norm, float(norm_type))
+    if error_if_nonfinite and not math.isfinite(float(kernels.to_host(norm))):
         raise RuntimeError(f"clip_grad_norm_: the total norm of order {norm_type} is {norm}; expected a finite number")
-    coefficient = clip_coefficient(norm, max_norm)
-    if coefficient != 1:
+    if kernels.on_device(coefficient) or coefficient != 1:
         with np.errstate(invalid="ignore"):  # inf * 0: NaN is the honest result
             for grad in grads:
-                values = elements(grad)
-                values *= values.dtype.type(coefficient)
-    return Tensor(np.asarray(norm, grads[0].dtype if grads else np.float32))
+                scale_(grad, coefficient)
+    return as_result(norm, grads)
 
 
 @no_grad()
@@ -61,22 +61,40 @@ def elements(grad: Tensor | RowGradient) -> np.ndarray:
     return grad.values if isinstance(grad, RowGradient) else grad.array
 
 
-def clip_coefficient(norm: float, max_norm: float) -> float:
-    """What gradients of this norm are multiplied with: min(1, max_norm / (norm + 1e-6)), NaN for a NaN."""
-    return float(np.minimum(1.0, max_norm / (norm + 1e-6)))  # unlike min(), lets NaN through
+def scale_(grad: Tensor | RowGradient, factor: Any) -> None:
+    """grad *= factor, a number or a 0-d array on the gradient's GPU, rounded to its dtype first."""
+    values = elements(grad)
+    values *= factor.astype(values.dtype) if kernels.on_device(factor) else values.dtype.type(factor)
 
 
-def total_norm(grads: Iterable[Tensor | RowGradient], norm_type: float = 2.0) -> float:
-    """The p-norm of all gradients as one vector; what a row-wise one does not list is zero and adds nothing."""
+def as_result(norm: Any, grads: Sequence[Tensor | RowGradient]) -> Tensor:
+    """A norm as a 0-d Tensor of the gradients' dtype, where it was computed."""
+    dtype = grads[0].dtype if grads else np.dtype(np.float32)
+    return Tensor(norm.astype(dtype) if kernels.on_device(norm) else np.asarray(norm, dtype))
+
+
+def norm_and_coefficient(
+    grads: Sequence[Tensor | RowGradient], max_norm: float, norm_type: float = 2.0
+) -> tuple[Any, Any]:
+    """The p-norm of all gradients as one vector, and what they are multiplied with, min(1, max_norm / (norm + 1e-6)).
+
+    Two numbers; for gradients on a GPU two 0-d arrays there, for which the host does not wait. NaN for a NaN. What a
+    row-wise gradient does not list is zero and adds nothing.
+    """
     arrays = [elements(grad) for grad in grads]
+    if not arrays:
+        return 0.0, 1.0
     if norm_type == 2:
-        return math.sqrt(sum(kernels.sum_of_squares(array) for array in arrays))
+        return kernels.clip_coefficient(arrays, max_norm)
     if norm_type <= 0 or math.isnan(norm_type):
         raise ValueError(f"clip_grad_norm_: norm_type is {norm_type}; expected a number above 0")
+    sizes = [np.abs(array.astype(np.float64)) for array in arrays if array.size]
     if math.isinf(norm_type):
-        largest = [np.abs(array).max(initial=0) for array in arrays]
-        return float(np.max(largest, initial=0))
-    return float(sum((np.abs(array.astype(np.float64)) ** norm_type).sum() for array in arrays) ** (1 / norm_type))
+        norm = functools.reduce(np.maximum, [size.max() for size in sizes], np.float64(0))
+    else:
+        norm = sum((size**norm_type).sum() for size in sizes) ** (1 / norm_type)
+    coefficient = np.minimum(1.0, max_norm / (norm + 1e-6))  # unlike min(), lets NaN through
+    return (norm, coefficient) if kernels.on_device(norm) else (float(norm), float(coefficient))
 
 
 clip_grad_norm = clip_grad_norm_  # the name in old programs

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import kernels
 from minigrad import ops
 from minigrad.function import Function
 from minigrad.tensor import Tensor
@@ -25,6 +26,8 @@ class PackedSequence(NamedTuple):
         batch_sizes: (T,) int64, sequences running at each step.
         sorted_indices: (B,) int64, the original position of each sorted sequence, or None if already sorted.
         unsorted_indices: (B,) int64, its inverse, or None.
+
+    All but ``data`` stay on the host.
     """
 
     data: Tensor
@@ -44,22 +47,24 @@ class PlaceRows(Function):
 
     @staticmethod
     def forward(ctx: Any, x: np.ndarray, rows: np.ndarray, fill: float) -> np.ndarray:
-        ctx.shape, ctx.rows, ctx.filled = x.shape, rows, rows >= 0
-        y = np.full(rows.shape + x.shape[1:], fill, x.dtype)
-        y[ctx.filled] = x[rows[ctx.filled]]
-        return y
+        filled = np.flatnonzero(rows >= 0)
+        ctx.shape, ctx.filled, ctx.rows = x.shape, kernels.like(filled, x), kernels.like(rows.reshape(-1)[filled], x)
+        ctx.places = rows.size
+        y = np.full_like(x, fill, shape=(rows.size, *x.shape[1:]), order="C")
+        y[ctx.filled] = x[ctx.rows]
+        return y.reshape(rows.shape + x.shape[1:])
 
     @staticmethod
     def backward(ctx: Any, grad_output: np.ndarray) -> tuple[np.ndarray, None, None]:
-        dx = np.zeros(ctx.shape, grad_output.dtype)
-        # y[filled] = x[rows[filled]]; rows are distinct, so assigning is adding
-        dx[ctx.rows[ctx.filled]] = grad_output[ctx.filled]
+        dx = np.zeros(ctx.shape, grad_output.dtype, like=grad_output)
+        # y[filled] = x[rows]; rows are distinct, so assigning is adding
+        dx[ctx.rows] = grad_output.reshape(ctx.places, *ctx.shape[1:])[ctx.filled]
         return dx, None, None
 
 
 def as_lengths(lengths: Any) -> np.ndarray:
-    """Lengths given as Tensor, array or list as an int64 array."""
-    array = np.asarray(lengths.array if isinstance(lengths, Tensor) else lengths)
+    """Lengths given as Tensor, array or list as an int64 array of the host."""
+    array = np.asarray(kernels.to_host(lengths.array if isinstance(lengths, Tensor) else lengths))
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(f"lengths has shape {array.shape} and dtype {array.dtype}; expected (batch,) integers")
     return array.astype(np.int64)
@@ -111,7 +116,7 @@ def _pack(x: Tensor, counts: np.ndarray, order: np.ndarray | None) -> PackedSequ
     if x.requires_grad:
         data = PlaceRows.apply(x.reshape(T * B, *x.shape[2:]), rows, 0)
     else:  # as of word ids: nothing to record
-        data = Tensor(x.array.reshape(T * B, *x.shape[2:])[rows])
+        data = Tensor(x.array.reshape(T * B, *x.shape[2:])[kernels.like(rows, x.array)])
     batch_sizes = Tensor(running.sum(1))
     if order is None:
         return PackedSequence(data, batch_sizes)
