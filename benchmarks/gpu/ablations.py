@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from gpu import part, sources, timing
 from gpu.layers import Inputs, Networks
 from gpu.timing import Call
-from kernels.cuda import launcher, lstm_persistent
+from kernels.cuda import graphs, launcher, lstm_persistent
 
 
 def without(name: str) -> tuple[str, str]:
@@ -51,7 +51,10 @@ class Case(NamedTuple):
         return f"{self.precision} H={self.H} N={self.N} {'forward+backward' if self.backward else 'forward'}"
 
 
-CASES = [Case("bf16", H, N, backward) for H, N in ((512, 128), (1024, 128), (512, 8)) for backward in (False, True)]
+CASES = [
+    *(Case("bf16", H, N, backward) for H, N in ((512, 128), (1024, 128), (512, 8)) for backward in (False, True)),
+    Case("fp32", 512, 128, True), Case("tf32", 512, 128, True),
+]  # fmt: skip
 
 
 @contextmanager
@@ -93,11 +96,14 @@ def main(figures: part.Part) -> None:
     pairs: list[tuple[Case, str, Callable[[], Any]]] = []
     for case in cases:
         pairs += [(case, name, within) for name, within in ways()]
-        pairs += [(case, name, partial(stage, edits, case.H)) for name, edits in stages.items()]
+        if case.precision == "bf16":
+            pairs += [(case, name, partial(stage, edits, case.H)) for name, edits in stages.items()]
     for case, name, within in figures.each("variants", pairs, 0.0 if figures.small else 10.0):
         row = figures.attempt({"what": case.title, "variant": name}, partial(measure, case, steps, within))
         time = row.get("error") or f"{row['us_per_step']:8.3f} us per step, {row['us']['median']:8.1f} in all"
         print(f"{case.title:36} {name:22} {time}", flush=True)
+    if not graphs.enabled:
+        figures.note("no CUDA graph could be made")
     for case, name, within in figures.each("profiles", pairs):
         figures.attempt({"what": case.title, "variant": name}, partial(profiled, case, steps, within))
 
@@ -107,8 +113,20 @@ def ways() -> list[tuple[str, Callable[[], Any]]]:
     return [
         ("chosen by itself", nullcontext),
         ("marked, no flags", partial(switched, "marked", True)),
-        ("a product per step", partial(switched, "enabled", False)),
+        ("a product per step, in a graph", partial(switched, "enabled", False)),
+        ("a product per step, no graph", without_graphs),
     ]
+
+
+@contextmanager
+def without_graphs() -> Iterator[None]:
+    """A product per step, every launch made by itself."""
+    former, graphs.enabled = graphs.enabled, False
+    try:
+        with switched("enabled", False):
+            yield
+    finally:
+        graphs.enabled = former
 
 
 @contextmanager

@@ -7,7 +7,6 @@ Every exchange is checked for its values before it is timed. "per" in a row says
 
 from __future__ import annotations
 
-import itertools
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +17,7 @@ import numpy as np
 
 from gpu import device, part, sources, timing
 from gpu.timing import Call
-from kernels.cuda import arrays, cublas, geometry, launcher
+from kernels.cuda import launcher
 from kernels.cuda.geometry import Launch
 
 STEP_PRODUCTS = [(128, 512), (8, 512), (128, 1024)]  # N, H of one time step: (N, H) x (H, 4H)
@@ -97,36 +96,6 @@ def launches(count: int) -> dict[str, Callable[[], dict[str, Any]]]:
         return captured(burst, count, "node of a graph")
 
     return {"launch": eager, "launch in a graph": graphed}
-
-
-def steps(count: int) -> dict[str, Callable[[], dict[str, Any]]]:
-    """Time steps of an LSTM without persistent kernels: a product by our binding of cuBLAS, and one for the gates."""
-
-    def measure(N: int, H: int, bf16: bool, in_graph: bool) -> dict[str, Any]:
-        rng, kernel = np.random.default_rng(0), launcher.module("lstm_cells").lstm_cells_forward
-        h, c, gates, bias, weight = (
-            cupy.asarray(rng.standard_normal(shape, np.float32) * 0.05)
-            for shape in ((N, H), (N, H), (count, N, 4 * H), (4 * H,), (4 * H, H))
-        )
-        rounded = cupy.zeros((N, H), np.uint16) if bf16 else None
-        matrix = arrays.bf16(weight) if bf16 else weight
-        launch = geometry.gates(N, H)
-
-        def call() -> None:
-            for t in range(count):
-                cublas.gemm(h if rounded is None else rounded, matrix, gates[t], transpose_b=True, accumulate=True)
-                kernel(launch, (gates[t], bias, c, c, h, rounded, np.int32(N), np.int32(H)))
-
-        if not in_graph:
-            return per(timing.median(Call(call)), count, "step")
-        return captured(call, count, "step")
-
-    made: dict[str, Callable[[], dict[str, Any]]] = {}
-    for N, H in STEP_PRODUCTS if count > 2 else [(2, 64)]:
-        for bf16, in_graph in itertools.product((False, True), repeat=2):
-            title = f"product and gates, N={N} H={H}, {'bf16' if bf16 else 'fp32'}{', in a graph' if in_graph else ''}"
-            made[title] = partial(measure, N, H, bf16, in_graph)
-    return made
 
 
 def captured(call: Callable[[], None], count: int, unit: str) -> dict[str, Any]:
@@ -238,7 +207,6 @@ def main(figures: part.Part) -> None:
         **exchanges(min(rounds, 200)),  # as long as y stays in L2
         **barriers(rounds),
         **launches(4 if figures.small else 200),
-        **steps(2 if figures.small else 25),
         **copies(1 << 16 if figures.small else 1 << 32),
         **products(32 if figures.small else 8192),
     }
