@@ -21,8 +21,8 @@ class Ours(cpu.Peer):
 
     def use(self, precision: str) -> None:
         """Choose the precision of products; weights stay what they are."""
-        minigrad.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-        self.bf16 = self.model.bf16 = precision == "bf16"
+        self.model.precision, self.bf16 = precision, precision == "bf16"
+        minigrad.backends.cuda.matmul.allow_tf32 = precision == "tf32"  # in decoding too
 
     def begin(self, tokens: Tokens, forced: Array | None) -> Any:
         """One update; the loss per target token before it, still on the device."""
