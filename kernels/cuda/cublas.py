@@ -14,6 +14,7 @@ Source of the values: NVIDIA, cublas_api.h and library_types.h of CUDA 13; they 
 """
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -35,6 +36,7 @@ DISALLOW_REDUCED_PRECISION_REDUCTION = 16  # a math mode: what several blocks ad
 FLOAT, BFLOAT16 = np.dtype(np.float32), np.dtype(np.uint16)
 TYPES = {FLOAT: 0, BFLOAT16: 14}  # CUDA_R_32F, CUDA_R_16BF
 
+RowProduct = Callable[[int, int, int], None]
 _Pointer, _Int, _Size = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t
 SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cublasCreate_v2": (ctypes.POINTER(_Pointer),),
@@ -138,9 +140,41 @@ def gemm(
         mine.handle, OP_T if transpose_b else OP_N, OP_T if transpose_a else OP_N, N, M, K, _AT_ONE,
         b.data.ptr, kind, _row(b), a.data.ptr, kind, _row(a), _AT_ONE if accumulate else _AT_ZERO,
         out.data.ptr, TYPES[out.dtype], _row(out),
-        COMPUTE_32F_FAST_TF32 if not kind and tf32_allowed() else COMPUTE_32F, GEMM_DEFAULT,
+        _compute_type(kind), GEMM_DEFAULT,
     )  # fmt: skip
     _checked(status, f"cublasGemmEx of ({M}, {K}) and ({K}, {N})")
+
+
+def by_rows(a: Any, b: Any, out: Any, transpose_b: bool = False, accumulate: bool = False) -> RowProduct:
+    """`gemm` of changing rows of a and out: what does not change from step to step is looked up once.
+
+    Returns:
+        multiply(first_a, first_out, count): out[first_out : first_out + count] becomes, or gets added, the product of
+        a[first_a : first_a + count] with b, on the stream that is current now.
+    """
+    inner, N = b.shape[::-1] if transpose_b else b.shape
+    if (a.shape[1], N) != (inner, out.shape[1]) or not a.dtype == b.dtype or not inner:
+        raise ValueError(f"by_rows: {a.shape} {a.dtype}, {b.shape} {b.dtype} and {out.shape} do not fit")
+    mine, kind, out_kind = handle(), TYPES[a.dtype], TYPES[out.dtype]
+    function, it, op = mine.gemm, mine.handle, OP_T if transpose_b else OP_N
+    beta, compute = _AT_ONE if accumulate else _AT_ZERO, _compute_type(kind)
+    at_a, at_b, at_out, rows = a.data.ptr, b.data.ptr, out.data.ptr, [_row(matrix) for matrix in (a, b, out)]
+    row_a, row_b, row_out = rows
+    bytes_a, bytes_out = row_a * a.itemsize, row_out * out.itemsize
+
+    def multiply(first_a: int, first_out: int, count: int) -> None:
+        status = function(
+            it, op, OP_N, N, count, inner, _AT_ONE, at_b, kind, row_b, at_a + first_a * bytes_a, kind, row_a, beta,
+            at_out + first_out * bytes_out, out_kind, row_out, compute, GEMM_DEFAULT,
+        )  # fmt: skip
+        if status:
+            _checked(status, f"cublasGemmEx of ({count}, {inner}) and ({inner}, {N})")
+
+    return multiply
+
+
+def _compute_type(kind: int) -> int:
+    return COMPUTE_32F_FAST_TF32 if kind == TYPES[FLOAT] and tf32_allowed() else COMPUTE_32F
 
 
 def _row(matrix: Any) -> int:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels.cuda import geometry, places
+from kernels.cuda import graphs, places
 from kernels.cuda.arrays import bf16 as to_bf16
 from kernels.cuda.arrays import column_sums
-from kernels.cuda.cublas import gemm
+from kernels.cuda.cublas import by_rows, gemm
 from kernels.cuda.launcher import module
 from kernels.cuda.lstm import closing_products
 from kernels.packing import Packing, packing_of
@@ -68,13 +68,17 @@ def gru_forward(
     gemm(tokens, weight_ih, gates, transpose_b=True)
     hidden_part = np.empty((N, 3 * H), np.float32, like=x)
     kernel, states = module("gru_cells").gru_cells_forward, h if rounded is None else rounded
-    for before, after, alive in packing.steps.tolist():
-        then, now = slice(before, before + alive), slice(after, after + alive)
-        token = slice(after - N, after - N + alive)
-        gemm(states[then], weight_hh, hidden_part[:alive], transpose_b=True)
-        copy = None if rounded is None else rounded[now]
-        arguments = gates[token], hidden_part, bias_ih, bias_hh, h[then], hidden_n[token], h[now], copy
-        kernel(geometry.gates(alive, H), (*arguments, np.int32(alive), np.int32(H)))
+    arrays, size = (gates, hidden_part, bias_ih, bias_hh, hidden_n, h, rounded), np.int32(H)
+
+    def run() -> None:
+        multiply = by_rows(states, weight_hh, hidden_part, transpose_b=True)
+        for step in places.steps_of(packing, H):
+            multiply(step.before, 0, step.alive)
+            kernel(step.launch, (*arrays, *step.numbers, size))
+
+    if P:
+        what = packing.steps.tobytes(), N, H
+        graphs.run(run, packing.num_steps, "gru forward", *what, *map(graphs.address, (*arrays, weight_hh)))
     return places.unpack(packing, h[N:]), places.last_states(packing, h), cache
 
 
@@ -98,17 +102,22 @@ def gru_backward(dy: Any, dh_n: Any, cache: Any) -> tuple[Any, Any, Any, Any, An
 def _recurrence_backward(dy: Any, dh: Any, cache: GRUCache) -> tuple[Any, Any, Any, Any]:
     """All steps, last first: the gradients (P, 3H) of the two parts, and both as products take them: themselves, or
     their copies in bfloat16. dh (N, H) ends as that of the initial states."""
-    N, H = dh.shape
+    H, packing = dh.shape[1], cache.packing
     dinput, dhidden = (np.empty(cache.gates.shape, np.float32, like=dh) for _ in range(2))
     copies: list[Any] = [np.empty(cache.gates.shape, np.uint16, like=dh) if cache.bf16 else None for _ in range(2)]
-    operands = copies if cache.bf16 else [dinput, dhidden]
+    operands: list[Any] = copies if cache.bf16 else [dinput, dhidden]
     weight_hh = to_bf16(cache.weight_hh) if cache.bf16 else cache.weight_hh
     kernel = module("gru_cells").gru_cells_backward
-    for before, after, alive in reversed(cache.packing.steps.tolist()):
-        now = slice(after - N, after - N + alive)
-        given = cache.gates[now], cache.hidden_n[now], cache.h[before : before + alive]
-        rounded = (None if copy is None else copy[now] for copy in copies)
-        arguments = *given, None if dy is None else dy[now], dh[:alive], dinput[now], dhidden[now], *rounded
-        kernel(geometry.gates(alive, H), (*arguments, np.int32(alive), np.int32(H)))
-        gemm(operands[1][now], weight_hh, dh[:alive], accumulate=True)
+    arrays, size = (cache.gates, cache.hidden_n, cache.h, dy, dh, dinput, dhidden, *copies), np.int32(H)
+
+    def run() -> None:
+        multiply = by_rows(operands[1], weight_hh, dh, accumulate=True)
+        for step in reversed(places.steps_of(packing, H)):
+            token, before, _, alive = step.numbers
+            kernel(step.launch, (*arrays, token, before, alive, size))
+            multiply(step.token, 0, step.alive)
+
+    if packing.num_tokens:
+        what = packing.steps.tobytes(), *dh.shape
+        graphs.run(run, packing.num_steps, "gru backward", *what, *map(graphs.address, (*arrays, weight_hh)))
     return dinput, dhidden, *operands

@@ -23,6 +23,7 @@ from kernels.cuda.compiler import SOURCE_FOLDER, cubin
 from kernels.cuda.geometry import Launch
 
 NULL = np.uint64(0)
+BARE = (int, float, bool)
 DEFAULT_SHARED = 48 << 10  # bytes of dynamic shared memory that a kernel may have without asking
 
 ERRORS: dict[int, tuple[type[Exception], str]] = {  # by the codes of device.cuh
@@ -76,7 +77,7 @@ class Kernel:
             RuntimeError: the launch does not fit the device.
         """
         for value in args:
-            if isinstance(value, (int, float)) and not isinstance(value, np.generic):
+            if type(value) in BARE:
                 raise TypeError(f"{self._name}: {value!r} has no NumPy type; it would be passed as 8 bytes")
         if (launch.cooperative or launch.shared_bytes > DEFAULT_SHARED) and not self.fits(launch):
             raise RuntimeError(f"{self._name}: {launch} does not fit the device")

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels.cuda import geometry, lstm_persistent, places
+from kernels.cuda import graphs, lstm_persistent, places
 from kernels.cuda.arrays import bf16 as to_bf16
 from kernels.cuda.arrays import column_sums
-from kernels.cuda.cublas import gemm
+from kernels.cuda.cublas import by_rows, gemm
 from kernels.cuda.launcher import module
 from kernels.packing import Packing, pack_lengths, packing_of
 from kernels.reference import lstm as reference
@@ -90,17 +90,26 @@ def _advance(
     tokens: Any, gates: Any, h: Any, h_bf16: Any, c: Any, packing: Packing, weights: LSTMWeights, start: int, stop: int
 ) -> None:
     """Steps start .. stop - 1, whose tokens (P, I) are there; gates (P, 4H), h, h_bf16 and c (N + P, H) are filled."""
-    N, H = packing.batch_size, h.shape[1]
+    H = h.shape[1]
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
     part = tokens[first:last]
     gemm(to_bf16(part) if weights.bf16 else part, weights.operands[0], gates[first:last], transpose_b=True)
-    kernel, states = module("lstm_cells").lstm_cells_forward, h if h_bf16 is None else h_bf16
-    for before, after, alive in packing.steps[start:stop].tolist():
-        step, now = gates[after - N : after - N + alive], slice(after, after + alive)
-        gemm(states[before : before + alive], weights.operands[1], step, transpose_b=True, accumulate=True)
-        copy = None if h_bf16 is None else h_bf16[now]
-        arguments = step, weights.bias, c[before : before + alive], c[now], h[now], copy
-        kernel(geometry.gates(alive, H), (*arguments, np.int32(alive), np.int32(H)))
+    kernel, states, weight = (
+        module("lstm_cells").lstm_cells_forward,
+        h if h_bf16 is None else h_bf16,
+        weights.operands[1],
+    )
+    arrays, size = (gates, weights.bias, c, h, h_bf16), np.int32(H)
+
+    def run() -> None:
+        multiply = by_rows(states, weight, gates, transpose_b=True, accumulate=True)
+        for step in places.steps_of(packing, H, start, stop):
+            multiply(step.before, step.token, step.alive)
+            kernel(step.launch, (*arrays, *step.numbers, size))
+
+    if last > first:
+        what = packing.steps[start:stop].tobytes(), *h.shape
+        graphs.run(run, stop - start, "lstm forward", *what, *map(graphs.address, (*arrays, weight)))
 
 
 def _start(
@@ -214,18 +223,22 @@ def _recurrence_backward(dy: Any, dh: Any, dc: Any, dgates: Any, cache: LSTMCach
     A row not yet alive keeps dh_n and dc_n there until the loop comes to its last token. dgates may be the cache's
     gates. Returns dgates as products take them: itself, or its copy in bfloat16.
     """
-    N, H = cache.batch_size, dh.shape[1]
+    H, packing = dh.shape[1], cache.packing
     rounded = np.empty(dgates.shape, np.uint16, like=dgates) if cache.bf16 else None
     weight_hh = to_bf16(cache.weight_hh) if cache.bf16 else cache.weight_hh
     operand = dgates if rounded is None else rounded
-    kernel, c = module("lstm_cells").lstm_cells_backward, cache.c
-    for before, after, alive in reversed(cache.packing.steps.tolist()):
-        now = slice(after - N, after - N + alive)
-        states = c[before : before + alive], c[after : after + alive]
-        above, copy = None if dy is None else dy[now], None if rounded is None else rounded[now]
-        arguments = cache.gates[now], *states, above, dh[:alive], dc[:alive], dgates[now], copy
-        kernel(geometry.gates(alive, H), (*arguments, np.int32(alive), np.int32(H)))
-        gemm(operand[now], weight_hh, dh[:alive])
+    kernel = module("lstm_cells").lstm_cells_backward
+    arrays, size = (cache.gates, cache.c, dy, dh, dc, dgates, rounded), np.int32(H)
+
+    def run() -> None:
+        multiply = by_rows(operand, weight_hh, dh)
+        for step in reversed(places.steps_of(packing, H)):
+            kernel(step.launch, (*arrays, *step.numbers, size))
+            multiply(step.token, 0, step.alive)
+
+    if packing.num_tokens:
+        what = packing.steps.tobytes(), *dh.shape
+        graphs.run(run, packing.num_steps, "lstm backward", *what, *map(graphs.address, (*arrays, weight_hh)))
     return operand
 
 

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kernels.cuda import geometry
 from kernels.cuda.arrays import float32, gather
+from kernels.cuda.geometry import Launch
 from kernels.cuda.launcher import current_device
 from kernels.packing import Packing
 
@@ -34,6 +36,32 @@ def places_of(packing: Packing) -> Places:
     """The device copies of a packing that has padding."""
     # Made with the packing, or the id of its rows might come back.
     return _once(("places", id(packing.rows)), lambda: (_copies(packing), packing))[0]
+
+
+class Step(NamedTuple):
+    """A time step as products and the kernels of cells take it."""
+
+    before: int  # the row of its first state before it, in a state buffer
+    token: int  # the row of its first token
+    alive: int  # N of the step
+    launch: Launch
+    numbers: tuple[np.int32, ...]  # token, before, after, alive
+
+
+def steps_of(packing: Packing, H: int, start: int = 0, stop: int | None = None) -> list[Step]:
+    """Steps start .. stop - 1 (by default all) that have tokens, of a layer of H units."""
+    rows = packing.steps[start:stop]
+
+    def make() -> list[Step]:
+        found = []
+        for before, after, alive in rows.tolist():
+            if alive:
+                numbers = after - packing.batch_size, before, after, alive
+                launch = geometry.gates(alive, H)
+                found.append(Step(before, numbers[0], alive, launch, tuple(map(np.int32, numbers))))
+        return found
+
+    return _once(("steps", packing.batch_size, H, rows.tobytes()), make)
 
 
 def _once(key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
@@ -130,4 +158,4 @@ def lengths_and_first(packing: Packing) -> tuple[Any, Any]:
         cupy = current_device().cupy
         return cupy.asarray(lengths.astype(np.int32)), cupy.asarray(first.astype(np.int32))
 
-    return _once(("steps", packing.batch_size, packing.steps.tobytes()), make)
+    return _once(("lengths", packing.batch_size, packing.steps.tobytes()), make)

@@ -157,7 +157,7 @@ EDITS = [  # source, text, what it becomes, check
     ("sgd.cu", "first ? g :", "", "sgd"),
     ("sgd.cu", "nesterov ? plus(g, times(momentum, v)) : v", "v", "sgd"),
     ("rmsprop.cu", "plus(s, -times(m, m))", "s", "rmsprop"),
-    ("lstm_cells.cu", "(dy ? dy[cell] : 0.0f)", "0.0f", "lstm cells"),
+    ("lstm_cells.cu", "(dy ? dy[cell + (u64)token * H] : 0.0f)", "0.0f", "lstm cells"),
     ("lstm_cells.cu", "pre.g + b[2 * H]", "pre.g", "lstm cells"),
     ("gru_cells.cu", "write(dhidden + at, d, dhidden_n, H)", "write(dhidden + at, d, d.n, H)", "gru cells"),
     ("column_sums.cu", "row += 8", "row += 16", "sums"),

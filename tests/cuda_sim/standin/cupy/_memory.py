@@ -47,6 +47,15 @@ pool = Pool()
 capturing = False
 
 
+# Allocations by address, with their sizes.
+live: dict[int, int] = {}
+
+
+def _free(address: int, held: int) -> None:
+    pool._give(held)
+    live.pop(address, None)
+
+
 def refuse_under_capture(what: str) -> None:
     if capturing:
         raise RuntimeError(f"{what} while a stream is being captured")
@@ -69,7 +78,8 @@ def allocate(shape: Any, dtype: Any, poison: bool = True) -> np.ndarray:
         raw[start : start + size] = 0xFF
     held = max(512, -(-size // 512) * 512) if size else 0
     pool._take(held)
-    weakref.finalize(raw, pool._give, held)
+    live[raw.ctypes.data] = raw.size
+    weakref.finalize(raw, _free, raw.ctypes.data, held)
     return raw[start : start + size].view(np.ndarray).view(dtype).reshape(shape)
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import itertools
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import _memory
-from .._memory import memory_of, refuse_under_capture, synchronisations
+from .._memory import live, memory_of, refuse_under_capture, synchronisations
 
 Work = Callable[[list[Any]], None]
 _addresses = itertools.count(0x1000, 0x100)
@@ -27,7 +26,7 @@ class Capture:
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        self.nodes: list[tuple[Work, list[Any], list[weakref.ref]]] = []
+        self.nodes: list[tuple[Work, dict[int, int]]] = []
 
 
 def enqueue(work: Work, arrays: Sequence[Any]) -> None:
@@ -37,8 +36,9 @@ def enqueue(work: Work, arrays: Sequence[Any]) -> None:
         return
     if get_current_stream() is not _capture.stream:
         raise RuntimeError("a launch on another stream than the one that is being captured")
-    # References that keep nothing alive: that is the business of whoever captures.
-    _capture.nodes.append((work, [], [weakref.ref(memory_of(array._a)) for array in arrays]))
+    # Addresses, which keep nothing alive: that is the business of whoever captures.
+    memory = [memory_of(array._a) for array in arrays]
+    _capture.nodes.append((work, {found.ctypes.data: found.size for found in memory if found is not None}))
 
 
 def capturing_stream() -> int | None:
@@ -116,10 +116,10 @@ class Graph:
 
     def launch(self, stream: Stream | None = None) -> None:
         refuse_under_capture("Graph.launch()")
-        for work, arrays, memory in self._nodes:
-            if any(reference() is None for reference in memory):
+        for work, memory in self._nodes:
+            if any(live.get(address, 0) < size for address, size in memory.items()):
                 raise RuntimeError("a graph was launched whose memory has been freed")
-            work(arrays)
+            work([])
 
 
 class Event:
