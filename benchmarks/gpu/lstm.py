@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -152,20 +152,23 @@ def accepted(errors: dict[str, float], tolerance: tuple[float, float]) -> bool:
     return errors["outputs"] <= tolerance[0] and errors["gradients"] <= tolerance[1]
 
 
-def algorithms(figures: part.Part, networks: Networks) -> None:
-    """Once per precision: which kernels ran, which shows the algorithm that cuDNN has chosen."""
-    H, N, T = (64, 3, 3) if figures.small else (512, 128, 25)
+def algorithms(figures: part.Part, sizes: Sequence[tuple[int, int, int]]) -> None:
+    """Which kernels ran, ours and PyTorch's, per precision and (H, N, T): that shows what cuDNN and we have chosen."""
     found = figures.result.setdefault("kernels", [])
-    for precision, ragged in [*((p, False) for p in PRECISIONS), ("bf16", True)]:
-        inputs = Inputs(T, N, H, ragged)
-        for who, make in ((OURS, networks.ours), ("pytorch", networks.peer)):
-            title = {"who": who, "precision": precision, "layers": 1, "H": H, "N": N, "T": T, "ragged": ragged}
-            try:
-                layer = make(precision, inputs)
-                found.append({**title, "kernels": timing.profile(layer.step(True)) if layer else []})
-            except Exception as error:
-                found.append({**title, "error": part.one_line(error)})
-    figures.save()
+    for H, N, T in sizes:
+        networks = Networks(1, H)
+        for precision, ragged in [*((p, False) for p in PRECISIONS), ("bf16", True)]:
+            if figures.seconds_left() < 0:
+                return
+            inputs = Inputs(T, N, H, ragged)
+            for who, make in ((OURS, networks.ours), ("pytorch", networks.peer)):
+                title = {"who": who, "precision": precision, "H": H, "N": N, "T": T, "ragged": ragged}
+                try:
+                    layer = make(precision, inputs)
+                    found.append({**title, "kernels": timing.profile(layer.step(True)) if layer else []})
+                except Exception as error:
+                    found.append({**title, "error": part.one_line(error)})
+        figures.save()
 
 
 def main(figures: part.Part) -> None:
@@ -180,7 +183,7 @@ def main(figures: part.Part) -> None:
             device.free_memory()
         row = figures.attempt(case._asdict(), partial(measure, case, networks, 5))
         show(row)
-    algorithms(figures, Networks(1, 64 if figures.small else 512))
+    algorithms(figures, [(64, 3, 3)] if figures.small else [(512, 128, 25), (1024, 128, 25), (512, 8, 25)])
 
 
 def show(row: dict[str, Any]) -> None:

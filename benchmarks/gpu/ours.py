@@ -21,7 +21,8 @@ class Ours(cpu.Peer):
 
     def use(self, precision: str) -> None:
         """Choose the precision of products; weights stay what they are."""
-        self.model.precision, self.bf16 = precision, precision == "bf16"
+        model: Any = self.model
+        model.precision, self.bf16 = precision, precision == "bf16"
         minigrad.backends.cuda.matmul.allow_tf32 = precision == "tf32"  # in decoding too
 
     def begin(self, tokens: Tokens, forced: Array | None) -> Any:

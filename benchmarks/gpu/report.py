@@ -158,7 +158,7 @@ def of_part_lstm(results: Results) -> Iterator[str]:
     head = ["type", "layers", "H", "N", "T", "packed", "forward", "PyTorch", "graph", "x", "x graph"]
     yield table([*head, "both", "PyTorch", "graph", "x", "x graph", "floor"], lines)
     for found in results["lstm"].get("kernels", []):
-        name = f"{found['who']}, {found['precision']}{', packed' if found['ragged'] else ''}"
+        name = "{who}, {precision}, H={H} N={N} T={T}".format(**found) + (", packed" if found["ragged"] else "")
         yield f"- kernels of one call, {name}: {found.get('error') or kernel_names(found.get('kernels', []))}"
 
 
