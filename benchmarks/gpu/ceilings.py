@@ -15,9 +15,10 @@ from typing import Any
 import cupy
 import numpy as np
 
+import kernels
 from gpu import device, part, sources, timing
 from gpu.timing import Call
-from kernels.cuda import launcher
+from kernels.cuda import arrays, cublas, launcher
 from kernels.cuda.geometry import Launch
 
 STEP_PRODUCTS = [(128, 512), (8, 512), (128, 1024)]  # N, H of one time step: (N, H) x (H, 4H)
@@ -77,6 +78,28 @@ def products(size: int) -> dict[str, Callable[[], dict[str, Any]]]:
     for N, H in STEP_PRODUCTS if size > 1000 else []:
         for name in ("bf16", "tf32", "fp32"):
             made[f"product of a step, N={N} H={H}, {name}"] = partial(measure, name, N, H, 4 * H)
+    return made
+
+
+def own_products(size: int) -> dict[str, Callable[[], dict[str, Any]]]:
+    """The same large products, and that of a step, by our binding of cuBLAS."""
+
+    def measure(precision: str, M: int, K: int, N: int) -> dict[str, Any]:
+        rng = np.random.default_rng(0)
+        a, b = (cupy.asarray(rng.standard_normal(shape, np.float32)) for shape in ((M, K), (N, K)))
+        if precision == "bf16":
+            a, b = arrays.bf16(a), arrays.bf16(b)
+        out = cupy.empty((M, N), np.float32)
+        kernels.allow_tf32(precision == "tf32")
+        found = timing.median(Call(lambda: cublas.gemm(a, b, out, transpose_b=True)))
+        kernels.allow_tf32(False)
+        return {**found, "tflops": 2 * M * K * N / found["us"]["median"] / 1e6}
+
+    made: dict[str, Callable[[], dict[str, Any]]] = {}
+    for name in ("bf16", "tf32", "fp32"):
+        made[f"our binding: product, {name}"] = partial(measure, name, size, size, size)
+        if size > 1000:
+            made[f"our binding: product of a step, N=128 H=512, {name}"] = partial(measure, name, 128, 512, 2048)
     return made
 
 
@@ -209,6 +232,7 @@ def main(figures: part.Part) -> None:
         **launches(4 if figures.small else 200),
         **copies(1 << 16 if figures.small else 1 << 32),
         **products(32 if figures.small else 8192),
+        **own_products(32 if figures.small else 8192),
     }
     for what, measure in figures.each("measurements", list(measurements.items())):
         row = figures.attempt({"what": what}, measure)
