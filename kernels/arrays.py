@@ -81,7 +81,7 @@ def add_at(target: Any, index: Any, values: Any) -> None:
     if not on_device(target):
         np.add.at(target, index, values)
         return
-    flat = np.zeros(target.size, target.dtype, like=target)
+    flat = target.flatten()
     places = np.arange(target.size, like=target).reshape(target.shape)[index]
     values = np.broadcast_to(values, places.shape).reshape(-1)
     places = places.reshape(-1)
@@ -92,4 +92,4 @@ def add_at(target: Any, index: Any, values: Any) -> None:
     for turn in range(int(to_host(counts.max())) if places.size else 0):  # each names an element once at most
         chosen = order[turns == turn]
         flat[places[chosen]] += values[chosen]
-    target += flat.reshape(target.shape)
+    target[...] = flat.reshape(target.shape)
