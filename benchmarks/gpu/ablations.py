@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from gpu import part, sources, timing
 from gpu.layers import Inputs, Networks
+from gpu.ours import without_graphs
 from gpu.timing import Call
 from kernels.cuda import graphs, launcher, lstm_persistent
 
@@ -114,19 +115,15 @@ def ways() -> list[tuple[str, Callable[[], Any]]]:
         ("chosen by itself", nullcontext),
         ("marked, no flags", partial(switched, "marked", True)),
         ("a product per step, in a graph", partial(switched, "enabled", False)),
-        ("a product per step, no graph", without_graphs),
+        ("a product per step, no graph", launched_anew),
     ]
 
 
 @contextmanager
-def without_graphs() -> Iterator[None]:
+def launched_anew() -> Iterator[None]:
     """A product per step, every launch made by itself."""
-    former, graphs.enabled = graphs.enabled, False
-    try:
-        with switched("enabled", False):
-            yield
-    finally:
-        graphs.enabled = former
+    with switched("enabled", False), without_graphs():
+        yield
 
 
 @contextmanager

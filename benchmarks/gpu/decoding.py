@@ -20,10 +20,9 @@ from peers import minigrad as cpu
 from peers.problem import FIRST_WORD, Task
 
 from gpu import device, part, timing
-from gpu.ours import Ours
+from gpu.ours import Ours, without_graphs
 from gpu.timing import OURS, Call
 from gpu.training_step import peer_of
-from kernels.cuda import decoding
 
 COUNTS, BEAMS, PRECISIONS = (1, 64, 256), (1, 5), ("fp32", "bf16", "tf32")
 SCORED = 16  # sentences
@@ -66,11 +65,8 @@ def measure(
 
 def without_graph(function: Callable[[], None]) -> None:
     """Our search with every step launched anew."""
-    former, decoding.USE_GRAPHS = decoding.USE_GRAPHS, False
-    try:
+    with without_graphs():
         function()
-    finally:
-        decoding.USE_GRAPHS = former
 
 
 def proven(

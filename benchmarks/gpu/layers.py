@@ -148,8 +148,17 @@ def our_precision(precision: str) -> Any:
     """The context in which ours computes so."""
     minigrad.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     if precision in ("bf16", "fp16"):
-        return minigrad.autocast("cuda", dtype=minigrad.bfloat16)
+        return minigrad.autocast("cuda", dtype=half_type(precision))
     return contextlib.nullcontext()
+
+
+def half_type(precision: str) -> Any:
+    """bfloat16, or float16 where that is asked for and autocast takes it."""
+    if precision == "fp16":
+        with contextlib.suppress(ValueError):
+            minigrad.autocast("cuda", dtype=minigrad.float16)
+            return minigrad.float16
+    return minigrad.bfloat16
 
 
 def peer_precision(torch: Any, precision: str) -> Any:

@@ -19,10 +19,15 @@ import cupy
 import numpy as np
 
 from gpu import part, sources
-from kernels.cuda import launcher
+from kernels.cuda import launcher, pack
 from kernels.cuda.geometry import Launch
-from kernels.cuda.pack import bf16_bits, bf16_values, tile_order
+from kernels.cuda.pack import bf16_bits
 
+TILES: dict[str, tuple[int, Any, Any]] = {  # columns of a tile of weights, rounding, the values of what it gives
+    "bf16": (16, pack.bf16_bits, pack.bf16_values),
+    "f16": (16, pack.f16_bits, pack.f16_values),
+    "tf32": (8, pack.tf32_values, np.asarray),
+}
 WARP, BLOCKS = Launch((1,), (32,)), 7
 GRID_TOTAL = re.compile(r"// sum\[b\] =.*?\n}\n", re.DOTALL)  # the kernel that needs a CUDA toolkit's headers
 
@@ -34,31 +39,45 @@ class Checks:
         self.kernels, self.grid = kernels, grid
         self.rng = np.random.default_rng(0)
 
-    def tensor_core(self) -> str:
-        """mma m16n8k16 in bfloat16, ldmatrix, cp.async: random tiles."""
-        a, b = self.rng.standard_normal((2, 16, 16)).astype(np.float32)
-        found = self._tile(a, b)
-        right = bf16_values(bf16_bits(a)) @ bf16_values(bf16_bits(b)).T
-        error = np.linalg.norm(found - right) / np.linalg.norm(right)
-        return "" if error < 1e-6 else f"relative error {error:.2g}"
+    def tensor_core_bf16(self) -> str:
+        """mma m16n8k16, ldmatrix, cp.async: random tiles."""
+        return self._product("bf16")
+
+    def tensor_core_f16(self) -> str:
+        return self._product("f16")
+
+    def tensor_core_tf32(self) -> str:
+        """mma m16n8k8."""
+        return self._product("tf32")
 
     def tensor_core_by_element(self) -> str:
         """The same, one row at a time against the identity, so that a wrong layout shows where an element has gone."""
         wrong = []
-        for row in range(16):
-            a = np.zeros((16, 16), np.float32)
-            a[row] = np.arange(1, 17)
-            found = self._tile(a, np.eye(16, dtype=np.float32))
-            if not np.array_equal(found, a):
-                wrong.append(f"row {row} came out at {np.argwhere(found).tolist()[:4]}")
+        for kind, (columns, *_) in TILES.items():
+            for row in range(16):
+                a, right = np.zeros((16, columns), np.float32), np.zeros((16, 16), np.float32)
+                a[row] = np.arange(1, columns + 1)
+                right[:, :columns] = a
+                found = self._tile(kind, a, np.eye(16, columns, dtype=np.float32))
+                if not np.array_equal(found, right):
+                    wrong.append(f"{kind}: row {row} came out at {np.argwhere(found).tolist()[:4]}")
         return "; ".join(wrong[:4])
 
-    def _tile(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """a b^T by one warp."""
+    def _product(self, kind: str) -> str:
+        columns, to, back = TILES[kind]
+        a, b = self.rng.standard_normal((2, 16, columns)).astype(np.float32)
+        right = back(to(a)).astype(float) @ back(to(b)).astype(float).T
+        error = np.linalg.norm(self._tile(kind, a, b) - right) / np.linalg.norm(right)
+        return "" if error < 1e-6 else f"relative error {error:.2g}"
+
+    def _tile(self, kind: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """a b^T by one warp; b is rounded to tf32 where it is multiplied."""
+        columns, to, _ = TILES[kind]
+        row, column = pack.tile_order(kind)
+        words = cupy.asarray(pack.pack_weights(a, row * columns + column, kind))
         d = cupy.full((16, 16), np.nan, np.float32)
-        words = np.ascontiguousarray(bf16_bits(a)[tile_order("bf16")]).view("<u4")[..., 0]
-        tiles = cupy.asarray(words), cupy.asarray(bf16_bits(b))
-        self.kernels.one_tile(Launch((1,), (32,), 16 * 24 * 2), (*tiles, d))
+        stored = cupy.asarray(b if kind == "tf32" else to(b))
+        getattr(self.kernels, f"one_tile_{kind}")(Launch((1,), (32,), 16 * 48), (words, stored, d))
         return cupy.asnumpy(d)
 
     def shuffles(self) -> str:

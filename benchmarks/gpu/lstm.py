@@ -8,7 +8,7 @@ the relative error of the whole array. A row of ours beyond its tolerance is mar
 
 PyTorch gets what it does best: weights and inputs of the row's type, gradients of that type, and beside the plain calls
 a CUDA graph of them. Ours keeps float32 weights, inputs and gradients in every precision, so its conversions count.
-Against float16 it runs bfloat16.
+Where it has no float16 it runs bfloat16 against that; "ours in" says which.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpu import device, part, timing
-from gpu.layers import Inputs, Layer, Networks
+from gpu.layers import Inputs, Layer, Networks, half_type
 from gpu.timing import OURS, Call
 
 PRECISIONS = ("bf16", "tf32", "fp32", "fp16")
@@ -94,6 +94,8 @@ def proven(
 ) -> tuple[Layer | None, dict[str, Any]]:
     """Ours, if it computes what it should, and what is to be told of it."""
     found: dict[str, Any] = {"errors": {}}
+    if case.precision == "fp16":
+        found["ours in"] = str(half_type("fp16"))
     try:
         ours = networks.ours(case.precision, inputs)
         errors = worst(ours.results(), right)

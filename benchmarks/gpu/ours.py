@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from peers import minigrad as cpu
 from peers.problem import Array, Task, Tokens, runs_of
 
 import minigrad
+from kernels.cuda import graphs
 from seq2seq.data import Batch
 
 
@@ -44,3 +47,13 @@ class Ours(cpu.Peer):
     def weights(self) -> dict[str, Array]:
         """See ``problem.Trainer``."""
         return {name: tensor.cpu().numpy() for name, tensor in self.model.state_dict().items()}
+
+
+@contextmanager
+def without_graphs() -> Iterator[None]:
+    """Loops over time steps launch every kernel by itself."""
+    former, graphs.enabled = graphs.enabled, False
+    try:
+        yield
+    finally:
+        graphs.enabled = former

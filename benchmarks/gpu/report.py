@@ -89,7 +89,7 @@ WHOLE = ("pytorch", "pytorch-packed")
 GOALS: list[tuple[str, float, Callable[[Results], list[float]]]] = [
     ("nn.LSTM, stacked or bf16 or variable lengths, H=512 N=128, against cuDNN", 2.0, of_lstm(cudnn_standard(512))),
     ("the same at H=1024", 1.3, of_lstm(cudnn_standard(1024))),
-    ("one layer in cuDNN's persistent window (float16; ours bfloat16)", 1.0, of_lstm(persistent_window)),
+    ("one layer in cuDNN's persistent window (float16)", 1.0, of_lstm(persistent_window)),
     ("nn.LSTM, N <= 8", 3.0, of_lstm(lambda row: row["N"] <= 8)),
     ("training step, tutorials' model, against whole sequences", 2.0, of_training("tutorials", WHOLE)),
     ("the same, against one call per step", 10.0, of_training("tutorials", ("pytorch-loop",))),
