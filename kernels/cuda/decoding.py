@@ -4,27 +4,27 @@ A sentence has a slot of K rows (greedy: one), its hypotheses going on. A step i
 that they continue (`decoder.cu`), per layer one product with [x; h] and one launch for its cells, the output layer by
 chunks of rows with the K best words of each row (`ranking.cu`), and what the search does with them (`search.cu`).
 Nothing comes back to the host but, every few steps, how many sentences go on. They then move to the front, and the
-rows behind them are left out once they are half of all. The steps in between are replayed from a graph.
+rows behind them are left out once they are half of all. The steps in between are replayed (`kernels.cuda.graphs`):
+what differs between two of them lies on the device.
 
 Products are cuBLAS'. The order of its sums may depend on how many rows it is given, so the bits of log p, and words
 where two are that close, may depend on the sentences beside one, unlike on the CPU.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels.cuda import geometry
+from kernels.cuda import geometry, graphs
 from kernels.cuda.arrays import bf16 as to_bf16
-from kernels.cuda.cublas import gemm, handle
+from kernels.cuda.cublas import gemm
 from kernels.cuda.launcher import error_word, module
 from kernels.reference import decoding as reference
 
 LOGITS_BYTES = 256 << 20  # of a chunk of rows
 STEPS_BETWEEN = 4  # steps until the host asks how many sentences go on
-USE_GRAPHS = True  # False: every step is launched anew
 
 
 class DecoderWeights(NamedTuple):
@@ -55,6 +55,18 @@ class _Rows(NamedTuple):
     totals: Any  # (R,) float64
     step: Any  # (1,) int32
     alive: Any  # (1,) int32
+
+
+class _Selection(NamedTuple):
+    """What is done with the best words of each row: a kernel of search.cu, without the number of slots."""
+
+    kernel: Any
+    launch: Any  # number of slots -> its launch
+    arrays: tuple[Any, ...]
+    numbers: tuple[int, ...]
+
+    def __call__(self, slots: int) -> None:
+        self.kernel(self.launch(slots), (*self.arrays, np.int32(slots), *map(np.int32, self.numbers)))
 
 
 def pack_decoder(
@@ -91,15 +103,11 @@ def greedy_decode(
         return tuple(array.get() for array in results)
     rows = _make_rows(decoder, h0, 1, excluded)
 
-    def select(slots: int) -> None:
-        states = rows.log_probs, rows.candidates, rows.owner, rows.going, rows.words, rows.parents, rows.step
-        numbers = np.int32(slots), np.int32(max_length), np.int32(end)
-        module("search").greedy_select(geometry.greedy_select(slots), (*states, *results, *numbers))
-
-    with _own_stream():
-        _start(rows, h0, c0, start, 1)
-        _search(decoder, rows, select, N, 1, max_length)
-        return tuple(array.get() for array in results)
+    states = rows.log_probs, rows.candidates, rows.owner, rows.going, rows.words, rows.parents, rows.step
+    kernel, numbers = module("search").greedy_select, (max_length, end)
+    _start(rows, h0, c0, start, 1)
+    _search(decoder, rows, _Selection(kernel, geometry.greedy_select, (*states, *results), numbers), 1, max_length)
+    return tuple(array.get() for array in results)
 
 
 def beam_decode(
@@ -131,19 +139,16 @@ def beam_decode(
     longest = T if length_penalty > 0 else 1
     rows = _make_rows(decoder, h0, K, excluded)
 
-    def select(slots: int) -> None:
-        states = rows.log_probs, rows.candidates, rows.owner, rows.going, rows.totals, rows.words, rows.parents
-        kept = rows.step, history, scores, log_p, found, counts, divisors
-        numbers = (np.int32(number) for number in (slots, K, N, T, B, end, longest))
-        module("search").beam_select(geometry.beam_select(slots, K), (*states, *kept, *numbers))
-
-    with _own_stream():
-        _start(rows, h0, c0, start, K)
-        _search(decoder, rows, select, N, K, T)
-        results = history, found, counts, scores, log_p, words, lengths
-        numbers = (np.int32(number) for number in (N, K, T, B, end))
-        module("search").beam_collect(geometry.beam_collect(N, B), (*results, *numbers))
-        return words.get(), lengths.get(), log_p.get(), scores.get(), counts.get().astype(np.int64)
+    states = rows.log_probs, rows.candidates, rows.owner, rows.going, rows.totals, rows.words, rows.parents
+    kept = rows.step, history, scores, log_p, found, counts, divisors
+    kernel, numbers = module("search").beam_select, (K, N, T, B, end, longest)
+    _start(rows, h0, c0, start, K)
+    launch = partial(geometry.beam_select, K=K)
+    _search(decoder, rows, _Selection(kernel, launch, (*states, *kept), numbers), K, T)
+    results = history, found, counts, scores, log_p, words, lengths
+    sizes = (np.int32(number) for number in (N, K, T, B, end))
+    module("search").beam_collect(geometry.beam_collect(N, B), (*results, *sizes))
+    return words.get(), lengths.get(), log_p.get(), scores.get(), counts.get().astype(np.int64)
 
 
 def _make_rows(decoder: DecoderWeights, h0: Any, K: int, excluded: np.ndarray) -> _Rows:
@@ -208,42 +213,30 @@ def _advance(decoder: DecoderWeights, rows: _Rows, count: int, K: int) -> None:
         module("ranking").rank_words(geometry.rank_words(stop - first), (*arrays, *sizes))
 
 
-def _search(
-    decoder: DecoderWeights, rows: _Rows, select: Callable[[int], None], slots: int, K: int, max_length: int
-) -> None:
+def _search(decoder: DecoderWeights, rows: _Rows, select: _Selection, K: int, max_length: int) -> None:
     """Steps until no sentence goes on."""
-    graph, warm = None, False
+    slots, depends_on = len(rows.owner), _key(decoder, rows, select)
+
+    def work() -> None:
+        _advance(decoder, rows, slots * K, K)
+        select(slots)
+
     for step in range(max_length):
-        if graph is not None:
-            graph.launch()
-        elif USE_GRAPHS and warm:  # what the first step has loaded need not be loaded under capture
-            graph = _captured(decoder, rows, select, slots, K)
-            graph.launch()
-        else:
-            _advance(decoder, rows, slots * K, K)
-            select(slots)
-        warm = True
+        graphs.run(work, max_length, "search", slots, K, *depends_on)
         if (step + 1) % STEPS_BETWEEN or step + 1 == max_length:
             continue
         alive = _count_alive(rows, slots, K)
         if alive == 0:
             break
         if 2 * alive <= slots:
-            slots, graph = alive, None
+            slots = alive
 
 
-def _captured(decoder: DecoderWeights, rows: _Rows, select: Callable[[int], None], slots: int, K: int) -> Any:
-    """A step as a graph. What differs between two steps lies on the device."""
-    import cupy
-
-    stream = cupy.cuda.get_current_stream()
-    stream.begin_capture()
-    try:
-        _advance(decoder, rows, slots * K, K)
-        select(slots)
-    finally:
-        graph = stream.end_capture()
-    return graph
+def _key(decoder: DecoderWeights, rows: _Rows, select: _Selection) -> tuple[Any, ...]:
+    """All that the launches of a step depend on, beside the number of rows."""
+    weights = decoder.embedding, *decoder.matrices, decoder.bias, decoder.output_weight, decoder.output_bias
+    arrays = *weights, *rows, *select.arrays
+    return *((array.data.ptr, array.shape) for array in arrays), decoder.output_weight.dtype.str, *select.numbers
 
 
 def _count_alive(rows: _Rows, slots: int, K: int) -> int:
@@ -252,26 +245,3 @@ def _count_alive(rows: _Rows, slots: int, K: int) -> int:
     numbers = np.int32(slots), np.int32(K), rows.alive
     module("search").compact_slots(geometry.compact_slots(), (*arrays, *numbers))
     return int(rows.alive.get()[0])
-
-
-_streams: dict[Any, Any] = {}
-
-
-@contextmanager
-def _own_stream() -> Iterator[None]:
-    """Makes a stream of our own current, behind all that the current one has been given: the default stream cannot be
-    captured. One for each device, kept, as cuBLAS' handle and workspace are. It is empty again at the end."""
-    import cupy
-
-    key = cupy, cupy.cuda.get_device_id()
-    if key not in _streams:
-        _streams[key] = cupy.cuda.Stream(non_blocking=True)
-    given = cupy.cuda.Event(disable_timing=True)
-    given.record()
-    with _streams[key] as stream:
-        stream.wait_event(given)
-        handle()
-        try:
-            yield
-        finally:
-            stream.synchronize()  # whoever gets the memory next may work on another stream

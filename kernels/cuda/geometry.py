@@ -6,8 +6,12 @@ raises ValueError where they do not fit.
 
 from typing import NamedTuple
 
-FORWARD_ROWS, WIDE_ROWS, BACKWARD_ROWS = 16, 64, 16  # batch rows of a block
+FORWARD_ROWS, BACKWARD_ROWS = 16, 16  # batch rows of a block
 FORWARD_UNITS, WIDE_UNITS, BACKWARD_UNITS = 32, 16, 32  # hidden units of a block
+ELEMENT = {"bf16": 2, "f16": 2, "tf32": 4}  # bytes of an element of y, gates and dgates of a persistent kernel
+# The H of the persistent kernels: lstm_forward and lstm_backward, lstm_forward_wide and lstm_backward_wide.
+NARROW = {"bf16": (64, 128, 256, 512), "f16": (64, 128, 256, 512), "tf32": (64, 128, 256)}
+WIDE = {"bf16": (768, 1024), "f16": (768, 1024), "tf32": (512,)}
 CHUNK = 8192  # elements of a tensor that one block works on, see tensors.cuh
 MAX_SORTED = 8192  # ids that embedding_sort can hold in shared memory
 FLOAT, DOUBLE, BF16 = 4, 8, 2  # bytes
@@ -28,37 +32,71 @@ def blocks_of(count: int, size: int) -> int:
     return max(1, -(-count // size))
 
 
-def _check(name: str, N: int, H: int) -> None:
-    if N < 1 or H % 64:
-        raise ValueError(f"{name}: N = {N}, H = {H}; expected N >= 1 and a multiple of 64 (pad the weights with zeros)")
+def lstm_width(H: int, kind: str = "bf16") -> int:
+    """The smallest H of a persistent kernel that holds H units."""
+    width = min((width for width in (*NARROW[kind], *WIDE[kind]) if width >= H), default=0)
+    if not width:
+        raise ValueError(f"lstm_width: H = {H}; expected at most {WIDE[kind][-1]} units in {kind}")
+    return width
 
 
-def lstm_forward(N: int, H: int) -> Launch:
-    """N rows, H units up to 512; also for the marked variant. `flag` has grid[1] elements, as for the others."""
+def _check(name: str, N: int, H: int, units: int = 64) -> None:
+    if N < 1 or H % units:
+        raise ValueError(
+            f"{name}: N = {N}, H = {H}; expected N >= 1 and a multiple of {units} (pad the weights with zeros)"
+        )
+
+
+def lstm_forward(N: int, H: int, kind: str = "bf16") -> Launch:
+    """N rows, H units of NARROW; also for the marked variant. `flag` has grid[1] elements."""
     _check("lstm_forward", N, H)
-    tile = FORWARD_ROWS * (H + 8) * BF16
-    part, staged = 8 * 2 * 4 * 32 * FLOAT, FORWARD_ROWS * FORWARD_UNITS * BF16
+    tile = FORWARD_ROWS * (H * ELEMENT[kind] + 16)
+    part, staged = 8 * 2 * 4 * 32 * FLOAT, FORWARD_ROWS * FORWARD_UNITS * ELEMENT[kind]
     return Launch((H // FORWARD_UNITS, blocks_of(N, FORWARD_ROWS)), (256,), tile + part + staged, True)
 
 
 lstm_forward_marked = lstm_forward
 
 
-def lstm_forward_wide(N: int, H: int) -> Launch:
-    """N rows, H = 768 or 1024 units."""
+def wide_rows(kind: str) -> int:
+    """Batch rows of a block of lstm_forward_wide."""
+    return 128 // ELEMENT[kind]
+
+
+def lstm_forward_wide(N: int, H: int, kind: str = "bf16") -> Launch:
+    """N rows, H units of WIDE. `flag` has grid[1] elements."""
     _check("lstm_forward_wide", N, H)
-    tile = WIDE_ROWS * (H + 8) * BF16
-    part, staged = 8 * 2 * 8 * 4 * 32 * FLOAT, WIDE_ROWS * WIDE_UNITS * BF16
-    inputs, state = WIDE_ROWS * 68 * FLOAT, WIDE_ROWS * WIDE_UNITS * FLOAT
-    return Launch((H // WIDE_UNITS, blocks_of(N, WIDE_ROWS)), (256,), tile + part + staged + inputs + state, True)
+    rows = wide_rows(kind)
+    tile, part = rows * (H * ELEMENT[kind] + 16), 8 * 2 * rows // 8 * 4 * 32 * FLOAT
+    staged, inputs, state = rows * WIDE_UNITS * ELEMENT[kind], rows * 68 * FLOAT, rows * WIDE_UNITS * FLOAT
+    return Launch((H // WIDE_UNITS, blocks_of(N, rows)), (256,), tile + part + staged + inputs + state, True)
 
 
-def lstm_backward(N: int, H: int) -> Launch:
-    """N rows, H units up to 512."""
+def lstm_backward(N: int, H: int, kind: str = "bf16") -> Launch:
+    """N rows, H units of NARROW. `flag` has grid[1] elements."""
     _check("lstm_backward", N, H)
-    tile = BACKWARD_ROWS * (4 * H + 8) * BF16
-    part, staged = 8 * BACKWARD_ROWS * 36 * FLOAT, BACKWARD_ROWS * 4 * BACKWARD_UNITS * BF16
+    tile = BACKWARD_ROWS * (4 * H * ELEMENT[kind] + 16)
+    part, staged = 8 * BACKWARD_ROWS * 36 * FLOAT, BACKWARD_ROWS * 4 * BACKWARD_UNITS * ELEMENT[kind]
     return Launch((H // BACKWARD_UNITS, blocks_of(N, BACKWARD_ROWS)), (256,), tile + part + staged, True)
+
+
+def backward_wide_rows(H: int) -> int:
+    """Batch rows of a group of lstm_backward_wide."""
+    return H // 16
+
+
+def lstm_backward_wide(N: int, H: int, kind: str = "bf16") -> Launch:
+    """N rows, H units of WIDE. `flag` and `sums` are as large as `backward_wide_buffers` says."""
+    _check("lstm_backward_wide", N, H, 128)
+    rows = backward_wide_rows(H)
+    blocks = H // 128 * (H * ELEMENT[kind] // 256)
+    return Launch((blocks, blocks_of(N, rows)), (256,), rows * (1024 + 16) + rows * 512, True)
+
+
+def backward_wide_buffers(N: int, H: int, kind: str = "bf16") -> tuple[int, int]:
+    """The numbers of elements of `sums` and of `flag` of lstm_backward_wide."""
+    blocks, groups = lstm_backward_wide(N, H, kind).grid
+    return 2 * groups * blocks * backward_wide_rows(H) * 128, groups * 2 * H // 128
 
 
 def pack_weights(words: int) -> Launch:

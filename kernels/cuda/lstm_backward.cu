@@ -1,8 +1,9 @@
-// Persistent LSTM backward for H up to 512. Contract, buffers and the letters of the barriers: recurrent.cuh.
+// Persistent LSTM backward for H up to 512, in tf32 up to 256. Contract, buffers and the letters of the barriers:
+// recurrent.cuh.
 //
 // Block: 32 units x 16 batch rows. Step t: the gradient of the own cells' gates -> exchange -> dh = dgates[16 x 4H]
 // W_hh for the own units, the eight warps splitting the 4H. A thread keeps dh and dc of two cells in registers over all
-// steps. Shared: tile 16*(4H+8)*2, part 18432, staged 4096 bytes.
+// steps. Shared: tile 16*(4H*sizeof(S)+16), part 18432, staged 2048*sizeof(S) bytes.
 #include "recurrent.cuh"
 
 constexpr int PART = 36;  // floats of one row of a warp's share: 32 units, + 4: no bank conflicts either way
@@ -109,3 +110,10 @@ LSTM_BACKWARD(bf16, u16, 64)
 LSTM_BACKWARD(bf16, u16, 128)
 LSTM_BACKWARD(bf16, u16, 256)
 LSTM_BACKWARD(bf16, u16, 512)
+LSTM_BACKWARD(f16, f16, 64)
+LSTM_BACKWARD(f16, f16, 128)
+LSTM_BACKWARD(f16, f16, 256)
+LSTM_BACKWARD(f16, f16, 512)
+LSTM_BACKWARD(tf32, float, 64)
+LSTM_BACKWARD(tf32, float, 128)
+LSTM_BACKWARD(tf32, float, 256)

@@ -1,4 +1,5 @@
-// Persistent LSTM forward for H up to 512. Contract, buffers and the letters of the barriers: recurrent.cuh.
+// Persistent LSTM forward for H up to 512, in tf32 up to 256. Contract, buffers and the letters of the barriers:
+// recurrent.cuh.
 //
 //   lstm_forward_<S>_<H>         the blocks of a group exchange h by flags
 //   lstm_forward_marked_<S>_<H>  readers poll the data itself until it is no longer NOT_YET: no flag, no A, no E, and
@@ -7,7 +8,7 @@
 //
 // Block: 32 units (128 gate rows) x 16 batch rows; 4 warps over units x 2 warps over K. The rows of a tile pair are
 // ordered so that one thread receives i, f, g, o of one unit: no shuffles. The two K warps swap halves, then each
-// finishes 8 rows. Shared: tile 16*(H+8)*2, part 8192, staged 1024 bytes.
+// finishes 8 rows. Shared: tile 16*(H*sizeof(S)+16), part 8192, staged 512*sizeof(S) bytes.
 //
 // Source of the idea to keep the matrix in registers: Diamos et al., "Persistent RNNs" (2016).
 #include "recurrent.cuh"
@@ -114,3 +115,10 @@ LSTM_FORWARDS(bf16, u16, 64)
 LSTM_FORWARDS(bf16, u16, 128)
 LSTM_FORWARDS(bf16, u16, 256)
 LSTM_FORWARDS(bf16, u16, 512)
+LSTM_FORWARDS(f16, f16, 64)
+LSTM_FORWARDS(f16, f16, 128)
+LSTM_FORWARDS(f16, f16, 256)
+LSTM_FORWARDS(f16, f16, 512)
+LSTM_FORWARD(lstm_forward_tf32_64, float, (lstm_forward<float, 64, false>))
+LSTM_FORWARD(lstm_forward_tf32_128, float, (lstm_forward<float, 128, false>))
+LSTM_FORWARD(lstm_forward_tf32_256, float, (lstm_forward<float, 256, false>))

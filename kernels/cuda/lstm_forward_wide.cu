@@ -1,10 +1,10 @@
-// Persistent LSTM forward for H = 768 and 1024 (64 and 128 serve the tests). Contract, buffers and the letters of the
-// barriers: recurrent.cuh.
+// Persistent LSTM forward for H = 768 and 1024, in tf32 for H = 512 (64 and 128 serve the tests). Contract, buffers and
+// the letters of the barriers: recurrent.cuh.
 //
-// Block: 16 units (64 gate rows) x 64 batch rows; 2 warps over units x 4 warps over K. All eight warps put their sums
-// into shared memory; each thread then finishes four cells. No registers are left to request input_part early or to
-// keep the cells' states, so both are in shared memory. Shared: tile 64*(H+8)*2, part 65536, staged 2048, inputs 17408,
-// state 4096 bytes.
+// Block: 16 units (64 gate rows) x ROWS batch rows, 64 of a 16-bit type, 32 of float; 2 warps over units x 4 warps over
+// K. All eight warps put their sums into shared memory; each thread then finishes ROWS/16 cells. No registers are left
+// to request input_part early or to keep the cells' states, so both are in shared memory.
+// Shared: tile ROWS*(H*sizeof(S)+16), part ROWS*1024, staged ROWS*16*sizeof(S), inputs ROWS*272, state ROWS*64 bytes.
 #include "recurrent.cuh"
 
 constexpr int INPUTS = 68;  // 4 gates x 16 units of one row, + 4: rows start in different banks
@@ -22,21 +22,22 @@ template <class S, int H>
 DEVICE void lstm_forward_wide(const u32* W, const float* input_part, const int* lengths, const int* first, S* y,
                               S* gates, float* c, u32* flag, u32* error, int N) {
   constexpr int K_TILES = H / 8 / VECTOR<S>, STRIDE = H + VECTOR<S>;
+  constexpr int ROWS = 128 / (int)sizeof(S), CELLS = ROWS / 16, TILES = ROWS / 8;
   SHARED(S, tile);
-  float* part = (float*)(tile + 64 * STRIDE);  // [8 warps][2][8][4][32 lanes]
-  S* staged = (S*)(part + 16384);              // [64 rows][16 units]
-  float* inputs = (float*)(staged + 64 * 16);  // [64 rows][INPUTS]
+  float* part = (float*)(tile + ROWS * STRIDE);  // [8 warps][2][TILES][4][32 lanes]
+  S* staged = (S*)(part + ROWS * 256);           // [ROWS][16 units]
+  float* inputs = (float*)(staged + ROWS * 16);  // [ROWS][INPUTS]
+  float* state = inputs + ROWS * INPUTS + threadIdx.x;  // [CELLS][THREADS]
   const int tid = threadIdx.x, lane = tid % 32, warp = tid / 32, mw = warp % 2, kw = warp / 2;
-  const int slice = blockIdx.x, base = blockIdx.y * 64;
+  const int slice = blockIdx.x, base = blockIdx.y * ROWS;
 
   u32 a[2][K_TILES][4];
   load_weights<K_TILES>(a, W, (slice * 2 + mw) * 4 + kw);
 
-  int alive = rows_of(base, 64, N);  // rows of the group that have a token at step t
-  float* state = inputs + 64 * INPUTS + tid;   // [4 cells][THREADS]
-  const int mine = kw * 16 + lane % 4 * 2;  // this thread finishes one unit of the rows mine + {0, 1, 8, 9}
+  int alive = rows_of(base, ROWS, N);  // rows of the group that have a token at step t
+  const int mine = kw * (ROWS / 4) + lane % 4 * 2;  // finishes one unit of the rows mine + {0, 1}, {8, 9}
 #pragma unroll
-  for (int j = 0; j < 4; j++) {
+  for (int j = 0; j < CELLS; j++) {
     const int row = mine + j / 2 * 8 + j % 2;
     state[j * THREADS] = row < alive ? c[(size_t)(base + row) * H + slice * 16 + mw * 8 + lane / 4] : 0.0f;
   }
@@ -55,47 +56,54 @@ DEVICE void lstm_forward_wide(const u32* W, const float* input_part, const int* 
     copy_wait();
     __syncthreads();  // B
 
-    float d[2][8][4] = {};  // [rows i f | g o][eight batch rows]
-    multiply<K_TILES, 4>(d, a, operand(tile, 0, kw * (H / 4), STRIDE), STRIDE);
+    float d[2][TILES][4] = {};  // [rows i f | g o][eight batch rows]
+    multiply<K_TILES, TILES / 2>(d, a, operand(tile, 0, kw * (H / 4), STRIDE), STRIDE);
 #pragma unroll
     for (int m = 0; m < 2; m++)
 #pragma unroll
-      for (int r = 0; r < 8; r++)
+      for (int r = 0; r < TILES; r++)
 #pragma unroll
-        for (int i = 0; i < 4; i++) part[(((warp * 2 + m) * 8 + r) * 4 + i) * 32 + lane] = d[m][r][i];
+        for (int i = 0; i < 4; i++) part[(((warp * 2 + m) * TILES + r) * 4 + i) * 32 + lane] = d[m][r][i];
     __syncthreads();  // C
 
     // Computed anew at each step: kept over the product, they would spill.
-    const int unit = mw * 8 + opaque(lane) / 4, u = slice * 16 + unit, mine = kw * 16 + opaque(lane) % 4 * 2;
-    LSTMGates gate[4];
+    const int unit = mw * 8 + opaque(lane) / 4, u = slice * 16 + unit, mine = kw * (ROWS / 4) + opaque(lane) % 4 * 2;
+    LSTMGates gate[CELLS];
 #pragma unroll
-    for (int j = 0; j < 4; j++) {
+    for (int j = 0; j < CELLS; j++) {
       const int row = mine + j / 2 * 8 + j % 2;
       if (row >= alive) continue;
       float pre[4];
 #pragma unroll
       for (int q = 0; q < 4; q++) {
         pre[q] = inputs[row * INPUTS + q * 16 + unit];
+        const int tile_row = kw * (TILES / 4) + j / 2, i = q % 2 * 2 + j % 2;
 #pragma unroll
         for (int k = 0; k < 4; k++)
-          pre[q] += part[((((k * 2 + mw) * 2 + q / 2) * 8 + kw * 2 + j / 2) * 4 + q % 2 * 2 + j % 2) * 32 + lane];
+          pre[q] += part[((((k * 2 + mw) * 2 + q / 2) * TILES + tile_row) * 4 + i) * 32 + lane];
       }
       put(staged + row * 16 + unit, lstm_cell({pre[0], pre[1], pre[2], pre[3]}, state[j * THREADS], gate[j]));
     }
     __syncthreads();  // D
     before = token + N;
-    store_rows<64, 16>(y + (size_t)before * H + slice * 16, staged, alive, H);
+    store_rows<ROWS, 16>(y + (size_t)before * H + slice * 16, staged, alive, H);
     __syncthreads();  // E
     if (tid == 0) red_release(flag + blockIdx.y, 1);
 #pragma unroll
-    for (int j = 0; j < 4; j++) {
+    for (int j = 0; j < CELLS; j++) {
       const int row = mine + j / 2 * 8 + j % 2;
       if (row < alive) keep(gates, c, token + row, before + row, u, gate[j], state[j * THREADS], H);
     }
   }
 }
 
-LSTM_FORWARD(lstm_forward_wide_bf16_64, u16, (lstm_forward_wide<u16, 64>))
-LSTM_FORWARD(lstm_forward_wide_bf16_128, u16, (lstm_forward_wide<u16, 128>))
-LSTM_FORWARD(lstm_forward_wide_bf16_768, u16, (lstm_forward_wide<u16, 768>))
-LSTM_FORWARD(lstm_forward_wide_bf16_1024, u16, (lstm_forward_wide<u16, 1024>))
+#define LSTM_FORWARD_WIDE(name, S, H) LSTM_FORWARD(lstm_forward_wide_##name##_##H, S, (lstm_forward_wide<S, H>))
+LSTM_FORWARD_WIDE(bf16, u16, 64)
+LSTM_FORWARD_WIDE(bf16, u16, 128)
+LSTM_FORWARD_WIDE(bf16, u16, 768)
+LSTM_FORWARD_WIDE(bf16, u16, 1024)
+LSTM_FORWARD_WIDE(f16, f16, 64)
+LSTM_FORWARD_WIDE(f16, f16, 768)
+LSTM_FORWARD_WIDE(f16, f16, 1024)
+LSTM_FORWARD_WIDE(tf32, float, 64)
+LSTM_FORWARD_WIDE(tf32, float, 512)

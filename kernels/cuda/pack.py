@@ -4,7 +4,7 @@ A tensor-core instruction multiplies a tile of the weights, 16 rows of 32 bytes;
 registers of 32 bits: two neighbours e = 0, 1 of a 16-bit type, the lower half first, or one float32 (e = 0).
 
     register r, element e  ->  tile row     l // 4 + 8 * (r % 2)
-                               tile column  (l % 4) * 2 + 8 * (r // 2) + e      of 16: bf16
+                               tile column  (l % 4) * 2 + 8 * (r // 2) + e      of 16: bf16, f16
                                             l % 4 + 4 * (r // 2)                of 8: tf32
 
 Each packed array ends in [k tile][lane][register] and starts with the block and the warp, so that a warp reads its
@@ -16,6 +16,10 @@ weights as consecutive vectors of 16 bytes, 512 bytes per instruction. With c th
                                                              column: kw H/4 + c k + tile column
     backward  [H/32 slice][8 warp][2 m][H/2c k][32][4]       row: unit 32 slice + 16 m + tile row, a column of W_hh
                                                              column: warp H/2 + c k + tile column: a row of it
+    backward  [H/128 out][H/U in][4 mw][2 kw][2 m]           row: unit 128 out + 32 mw + 4 (l // 4) + 2m + r % 2, a
+    wide              [16 k][32][4], U = 8c                       column of W_hh
+                                                             column: gate 2 kw + (c k + tile column) // U of unit
+                                                                  U in + (c k + tile column) % U: a row of it
 
 The forward orders put i and f of a unit into rows x and x + 8 of one tile, g and o into the next: the thread that gets
 those rows of the product finishes the unit without talking to another lane.
@@ -27,7 +31,7 @@ Source of the layouts: NVIDIA, "Parallel Thread Execution ISA", version 9.0, fra
 
 import numpy as np
 
-TILE_COLUMNS = {"bf16": 16, "tf32": 8}
+TILE_COLUMNS = {"bf16": 16, "f16": 16, "tf32": 8}
 
 
 def bf16_bits(x: np.ndarray) -> np.ndarray:
@@ -41,6 +45,25 @@ def bf16_bits(x: np.ndarray) -> np.ndarray:
 def bf16_values(bits: np.ndarray) -> np.ndarray:
     """bf16 as uint16 -> float32, exactly."""
     return (np.asarray(bits, np.uint16).astype(np.uint32) << 16).view(np.float32)
+
+
+def f16_bits(x: np.ndarray) -> np.ndarray:
+    """float32 -> binary16 as uint16, to nearest even, infinity from 65520 on; every NaN becomes 0x7FFF."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = np.asarray(x, np.float32).astype(np.float16).view(np.uint16)
+    return np.where(np.isnan(x), np.uint16(0x7FFF), rounded)
+
+
+def f16_values(bits: np.ndarray) -> np.ndarray:
+    """binary16 as uint16 -> float32, exactly."""
+    return np.asarray(bits, np.uint16).view(np.float16).astype(np.float32)
+
+
+def tf32_values(x: np.ndarray) -> np.ndarray:
+    """float32 -> the nearest with ten bits of mantissa, halves away from zero; every NaN becomes 0x7FFFFFFF."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    rounded = np.where(np.isinf(x), bits, (bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000))
+    return np.where(np.isnan(x), np.uint32(0x7FFFFFFF), rounded).view(np.float32)
 
 
 def tile_order(kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -71,6 +94,17 @@ def backward_order(H: int, kind: str = "bf16") -> np.ndarray:
     return (row_of_w * H + unit).astype(np.int32)
 
 
+def backward_wide_order(H: int, kind: str = "bf16") -> np.ndarray:
+    """H a multiple of 128 -> (H/128, H/8c, 4, 2, 2, 16, 32, 4, E) int32 for lstm_backward_wide."""
+    (tile_row, tile_column), c = tile_order(kind), TILE_COLUMNS[kind]
+    units = 8 * c
+    out, block, mw, kw, m, k = _axes(H // 128, H // units, 4, 2, 2, 16)
+    unit = out * 128 + mw * 32 + tile_row % 8 * 4 + m * 2 + tile_row // 8
+    gate, of_slice = np.divmod(k * c + tile_column, units)
+    row_of_w = (kw * 2 + gate) * H + block * units + of_slice
+    return (row_of_w * H + unit).astype(np.int32)
+
+
 def within(order: np.ndarray, padded: int, H: int) -> np.ndarray:
     """An order of `padded` units -> the same for weights (4H, H) of fewer: -1, which packs as 0, in the padding. Padded
     units keep h = c = 0 where input_part is 0 there.
@@ -80,13 +114,14 @@ def within(order: np.ndarray, padded: int, H: int) -> np.ndarray:
     return np.where((unit < H) & (column < H), (gate * H + unit) * H + column, -1).astype(np.int32)
 
 
-def pack_weights(weight_hh: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """weight_hh (4H, H) float32, an order (..., 32, 4, E) -> (..., 32, 4) uint32; what pack_weights.cu does.
+def pack_weights(weight_hh: np.ndarray, order: np.ndarray, kind: str = "bf16") -> np.ndarray:
+    """weight_hh (4H, H) float32, an order (..., 32, 4, E) for this kind -> (..., 32, 4) uint32, as pack_weights.cu.
 
-    Rounded to bf16, two to a word, where E is 2; to tf32 where E is 1.
+    Rounded to a 16-bit type, two to a word, or to tf32.
     """
     values = np.where(order < 0, np.float32(0), np.ascontiguousarray(weight_hh, np.float32).reshape(-1)[order])
-    return np.ascontiguousarray(bf16_bits(values)).view("<u4")[..., 0]
+    rounded = {"bf16": bf16_bits, "f16": f16_bits, "tf32": tf32_values}[kind](values)
+    return np.ascontiguousarray(rounded).view("<u4")[..., 0]
 
 
 def _gates_order(H: int, kind: str, units: int, k_warps: int) -> np.ndarray:

@@ -6,8 +6,9 @@
 // Nothing of a token that does not exist is read or written; the state after a row's last token is where the row ends,
 // which for a length of 0 is its initial state.
 //
-// A kernel's name ends in the type S of y, gates and dgates and in H. H is a multiple of 64 (pad the weights with
-// zeros); N is at least 1 and need not fill the last group.
+// A kernel's name ends in its type and in H. The type says how y, gates and dgates are kept, and what is multiplied:
+// bf16 and f16 (S = u16, f16) themselves; tf32 keeps S = float and rounds the factors to ten bits of mantissa. Sums are
+// float32. H is a multiple of 64 (pad the weights with zeros); N is at least 1 and need not fill the last group.
 //
 //   lengths    [N] i32         longest first, each at most T
 //   first      [T] i32         the row of each step's first token; one entry more does no harm
@@ -27,8 +28,9 @@
 //   W                          packed by pack.py; the order of each kernel is described there
 //
 // Grid (H / units, groups), groups = ceil(N / rows), 256 threads, one block per multiprocessor, cooperative launch: a
-// block owns `units` hidden units of one group of `rows` batch rows. Only the blocks of one group exchange data (h
-// forwards, dgates backwards), so they alone wait for each other; a group stops with its longest row.
+// block owns `units` hidden units of one group of `rows` batch rows (lstm_backward_wide.cu: another grid). Only the
+// blocks of one group exchange data (h forwards, dgates backwards), so they alone wait for each other; a group stops
+// with its longest row.
 //
 // Barriers carry the letter used below.
 //   A  one thread has seen the flags of all producers; now everybody may read what they published
@@ -59,8 +61,23 @@ template <class S>
 DEVICE float lower(const Two<S>& two) { return to_float(S{(u16)two.word[0]}); }
 template <class S>
 DEVICE float upper(const Two<S>& two) { return to_float(S{(u16)(two.word[0] >> 16)}); }
+DEVICE float lower(const Two<float>& two) { return bits_to_float(two.word[0]); }
+DEVICE float upper(const Two<float>& two) { return bits_to_float(two.word[1]); }
+DEVICE Two<u16> two_of(float x, float y, u16) { return {{(u32)to_bf16(y) << 16 | to_bf16(x)}}; }
+DEVICE Two<f16> two_of(float x, float y, f16) { return {{(u32)to_f16(y).bits << 16 | to_f16(x).bits}}; }
+DEVICE Two<float> two_of(float x, float y, float) { return {{float_to_bits(x), float_to_bits(y)}}; }
 
 DEVICE void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, u16) { mma_bf16(d, a, b0, b1); }
+DEVICE void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, f16) { mma_f16(d, a, b0, b1); }
+DEVICE void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, float) { mma_tf32(d, a, b0, b1); }
+
+// Operands as they lie in shared memory -> as mma wants them.
+template <class S>
+DEVICE void round_operands(u32 (&)[4], S) {}
+DEVICE void round_operands(u32 (&b)[4], float) {
+#pragma unroll
+  for (int i = 0; i < 4; i++) b[i] = to_tf32(bits_to_float(b[i]));
+}
 
 // Up to `rows` rows of the batch begin at `base`. How many there are.
 DEVICE int rows_of(int base, int rows, int N) { return N - base < rows ? N - base : rows; }
@@ -94,7 +111,8 @@ DEVICE void multiply(float (&d)[2][2 * GROUPS][4], const u32 (&a)[2][K_TILES][4]
 #pragma unroll
     for (int j = 0; j < GROUPS; j++) {
       u32 b[4];
-      ldmatrix4(b, p + j * 16 * stride + k * 2 * VECTOR<S>);
+      ldmatrix4(b, (const u16*)(p + j * 16 * stride + k * 2 * VECTOR<S>));
+      round_operands(b, S());
 #pragma unroll
       for (int m = 0; m < 2; m++) {
         mma(d[m][2 * j], a[m][k], b[0], b[1], S());

@@ -39,7 +39,8 @@ STATEMENT = re.compile(
     r"(?:  // (.*))?"
 )
 FUNCTION = re.compile(r"^(?:DEVICE [\w ]*?|KERNEL\()(\w+)[(,]", re.MULTILINE)
-OTHER_WIDTHS = re.compile(r"^LSTM_\w+\(.*(?:128|256|512|768|1024).*\)\n", re.MULTILINE)  # unused: compile without
+# Unused, so they need not be compiled; lstm_backward_wide begins at 256.
+OTHER_WIDTHS = re.compile(r"^LSTM_(?!BACKWARD_WIDE\(\w+, \w+, 256)\w+\(.*(?:128|256|512|768|1024).*\)\n", re.MULTILINE)
 
 
 def check_gradients(rig: Rig) -> None:
@@ -52,7 +53,12 @@ CHECKS: dict[str, Callable[[Rig], None]] = {
     "marked": lambda rig: test_recurrent.check_forward(rig, "lstm_forward_marked", test_recurrent.MAIN, True),
     "wide": lambda rig: test_recurrent.check_forward(rig, "lstm_forward_wide", test_recurrent.WIDE_MAIN, True),
     "backward": lambda rig: test_recurrent.check_backward(rig, "lstm_backward", test_recurrent.MAIN, True),
-    "packing": lambda rig: test_recurrent.test_pack_weights(rig, 50),
+    "backward wide": lambda rig: test_recurrent.check_backward(
+        rig, "lstm_backward_wide", test_recurrent.BACKWARD_WIDE_MAIN, True
+    ),
+    "tf32": lambda rig: test_recurrent.test_other_types(rig, "lstm_forward", "tf32"),
+    "f16": lambda rig: test_recurrent.test_other_types(rig, "lstm_backward", "f16"),
+    "packing": lambda rig: test_recurrent.test_pack_weights(rig, 200, "bf16"),
     "softmax": lambda rig: test_softmax.check(rig, "f32", test_softmax.MAIN, True),
     "ignored": test_softmax.test_a_nan_in_an_ignored_row_stays_there,
     "adam": lambda rig: test_optimiser.check_adam(rig, False, True),
@@ -86,6 +92,7 @@ SYNCHRONISED = {
     "lstm_forward.cu": {"lstm_forward": ("forward", "marked"), "poll_rows": ("marked",)},
     "lstm_forward_wide.cu": {"lstm_forward_wide": ("wide",)},
     "lstm_backward.cu": {"lstm_backward": ("backward",)},
+    "lstm_backward_wide.cu": {"lstm_backward_wide": ("backward wide",)},
     "softmax_cross_entropy.cu": {"softmax_cross_entropy": ("softmax",)},
     "sums.cuh": {"block_sum": ("adam", "losses"), "sum_below": ("gradient", "pieces", "compact")},
     "ranking.cu": {"sum_row": ("rank",), "rank_words": ("rank",), "argmax_rows": ("argmax",)},
@@ -105,13 +112,21 @@ EDITS = [  # source, text, what it becomes, check
     ("lstm_forward.cu", "alive = rows_of(base, 16, N)", "alive = 16", "forward"),
     ("lstm_forward.cu", "T = lengths[base]", "T = lengths[0]", "forward"),
     ("lstm_forward_wide.cu", "while (lengths[base + alive - 1] <= t) alive--;", "", "wide"),
-    ("lstm_forward_wide.cu", "alive = rows_of(base, 64, N)", "alive = 64", "wide"),
+    ("lstm_forward_wide.cu", "alive = rows_of(base, ROWS, N)", "alive = ROWS", "wide"),
     ("lstm_backward.cu", "if (row < alive) {  // a row", "if (true) {  // a row", "backward"),
     ("lstm_backward.cu", "dh.x + pair.dy.x", "dh.x", "backward"),
     ("lstm_backward.cu", "c_new = pair.c_prev;", "", "backward"),
     ("lstm_backward.cu", "if (length > 0) c_new =", "if (length == T) c_new =", "backward"),
     ("lstm_backward.cu", "dc = *(const float2*)(dc_n + cell)", "dc = {0, 0}", "backward"),
     ("lstm_backward.cu", "dh = *(const float2*)(dh_n + cell)", "dh = {0, 0}", "backward"),
+    ("lstm_backward_wide.cu", "t % 2 * gridDim.y", "0 * gridDim.y", "backward wide"),
+    ("lstm_backward_wide.cu", "in * KU / 128, IN", "out, IN", "backward wide"),
+    ("lstm_backward_wide.cu", "if (t + 1 < length) {", "if (t + 1 < T) {", "backward wide"),
+    ("lstm_backward_wide.cu", "if (t < length) store", "if (owner) store", "backward wide"),
+    ("lstm_backward_wide.cu", "unpack(dc, *(const float4*)(dc_n + (size_t)n * H + u));", "", "backward wide"),
+    ("lstm_backward_wide.cu", "if (dy) quad.dy =", "if (!dy) quad.dy =", "backward wide"),
+    ("recurrent.cuh", "b[i] = to_tf32(bits_to_float(b[i]));", ";", "tf32"),
+    ("recurrent.cuh", "{ mma_f16(d", "{ mma_bf16(d", "f16"),
     ("pack_weights.cu", "at < 0 ? 0.0f : weight[at]", "weight[at < 0 ? 0 : at]", "packing"),
     ("cells.cuh", "(1.0f - tanh_c * tanh_c)", "1.0f", "backward"),
     ("cells.cuh", "dh = dh * gate.z;", "dh = 0;", "gru"),

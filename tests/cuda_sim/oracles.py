@@ -26,8 +26,8 @@ def bf16(x: np.ndarray) -> np.ndarray:
 class Precision(NamedTuple):
     """What a kernel rounds, and to what: functions from numbers to float64."""
 
-    stored: Callable[[np.ndarray], np.ndarray] = bf16  # y, gates and dgates
-    operand: Callable[[np.ndarray], np.ndarray] = bf16  # the factors of the recurrent products
+    stored: Callable[[np.ndarray], np.ndarray]  # y, gates and dgates
+    operand: Callable[[np.ndarray], np.ndarray]  # the factors of the recurrent products
 
 
 class Forward(NamedTuple):

@@ -1,24 +1,33 @@
-// Small kernels for the wrappers and the simulator themselves. The first five are also the first thing to run on a GPU:
+// Small kernels for the wrappers and the simulator themselves. The first ones are also the first thing to run on a GPU:
 // they confirm (or refute) what the simulator believes about fragment layouts, copies, shuffles, flags and rounding.
 #define USE_GRID_SYNC
-#include "device.cuh"
+#include "recurrent.cuh"
 
-// a: one packed tile [32][4] u32; b [16 rows][16] bf16 row-major; d [16][16] f32 = a * b^T. Grid 1, 32 threads, shared
-// 16*24*2.
-KERNEL(one_tile, 32, 1, const u32* a, const u16* b, float* d) {
-  SHARED(u16, tile);
-  const int lane = threadIdx.x, stride = 24;
-  copy16(tile + lane / 2 * stride + lane % 2 * 8, b + lane * 8);
+// a: one packed tile [32][4] u32; b [16 rows][32 bytes] row-major; d [16][16] f32 = a * b^T. Grid 1, 32 threads, shared
+// 16*48.
+template <class S>
+DEVICE void tile_product(const u32* a, const S* b, float* d) {
+  constexpr int STRIDE = 3 * VECTOR<S>;
+  SHARED(S, tile);
+  const int lane = threadIdx.x;
+  copy16(tile + lane / 2 * STRIDE + lane % 2 * VECTOR<S>, b + lane * VECTOR<S>);
   copy_wait();
   __syncthreads();
-  u32 x[4], y[4];
-  for (int i = 0; i < 4; i++) x[i] = a[lane * 4 + i];
-  ldmatrix4(y, tile + (lane % 8 + lane / 16 * 8) * stride + lane / 8 % 2 * 8);
-  float p[2][4] = {};
-  mma_bf16(p[0], x, y[0], y[1]);
-  mma_bf16(p[1], x, y[2], y[3]);
+  u32 x[2][1][4];
+  for (int i = 0; i < 4; i++) x[0][0][i] = a[lane * 4 + i], x[1][0][i] = 0;
+  float p[2][2][4] = {};
+  multiply<1, 1>(p, x, operand(tile, 0, 0, STRIDE), STRIDE);
   for (int n = 0; n < 2; n++)
-    for (int i = 0; i < 4; i++) d[(lane / 4 + i / 2 * 8) * 16 + n * 8 + lane % 4 * 2 + i % 2] = p[n][i];
+    for (int i = 0; i < 4; i++) d[(lane / 4 + i / 2 * 8) * 16 + n * 8 + lane % 4 * 2 + i % 2] = p[0][n][i];
+}
+KERNEL(one_tile, 32, 1, const u32* a, const u16* b, float* d) { tile_product(a, b, d); }
+KERNEL(one_tile_f16, 32, 1, const u32* a, const f16* b, float* d) { tile_product(a, b, d); }
+KERNEL(one_tile_tf32, 32, 1, const u32* a, const float* b, float* d) { tile_product(a, b, d); }
+
+// The other roundings, and back. Grid ceil(n / 32), 32 threads.
+KERNEL(roundings, 32, 1, const float* x, f16* half, float* back, u32* tf32, int n) {
+  const int i = blockIdx.x * 32 + threadIdx.x;
+  if (i < n) half[i] = to_f16(x[i]), back[i] = to_float(half[i]), tf32[i] = to_tf32(x[i]);
 }
 
 // Every lane's value from the lane with `mask` flipped, and from the lane `by` below. Grid 1, 32 threads.

@@ -7,19 +7,30 @@ import pytest
 
 from kernels.cuda import geometry, pack
 
-ORDERS = [pack.forward_order, pack.forward_wide_order, pack.backward_order]
+ORDERS = [pack.forward_order, pack.forward_wide_order, pack.backward_order, pack.backward_wide_order]
 
 
-@pytest.mark.parametrize("H", [64, 128])
+@pytest.mark.parametrize("H", [128, 256])
+@pytest.mark.parametrize("kind", pack.TILE_COLUMNS)
 @pytest.mark.parametrize("order", ORDERS)
-def test_an_order_holds_every_weight_once(order, H) -> None:
-    np.testing.assert_array_equal(np.sort(order(H), axis=None), np.arange(4 * H * H))
+def test_an_order_holds_every_weight_once(order, kind, H) -> None:
+    np.testing.assert_array_equal(np.sort(order(H, kind), axis=None), np.arange(4 * H * H))
 
 
 def test_bf16_rounds_to_nearest_even() -> None:
     x = np.array([1, 1 + 2**-8, 1 + 3 * 2**-8, -np.inf, np.nan, -np.nan], np.float32)
     np.testing.assert_array_equal(pack.bf16_bits(x), np.uint16([0x3F80, 0x3F80, 0x3F82, 0xFF80, 0x7FFF, 0x7FFF]))
     np.testing.assert_array_equal(pack.bf16_values(np.uint16([0x3F80, 0xFF80])), [1, -np.inf])
+
+
+def test_other_roundings() -> None:
+    x = np.array([1, 1 + 2**-11, 1 + 3 * 2**-11, 65519.9, 65520, 2**-25, 3 * 2**-25, -np.inf, np.nan], np.float32)
+    half = [0x3C00, 0x3C00, 0x3C02, 0x7BFF, 0x7C00, 0, 2, 0xFC00, 0x7FFF]
+    np.testing.assert_array_equal(pack.f16_bits(x), np.uint16(half))
+    np.testing.assert_array_equal(pack.f16_values(np.uint16([0x3C00, 0x7BFF])), np.float32([1, 65504]))
+    tf32 = [1, 1 + 2**-10, 1 + 2 * 2**-10, 65504, 65536, 2**-25, 3 * 2**-25, -np.inf]
+    np.testing.assert_array_equal(pack.tf32_values(x)[:-1], np.float32(tf32))
+    assert pack.tf32_values(x)[-1:].view(np.uint32) == 0x7FFFFFFF
 
 
 def test_an_order_within_fewer_units() -> None:
@@ -55,5 +66,10 @@ def test_shared_bytes() -> None:
     assert geometry.lstm_forward_wide(128, 1024).shared_bytes == 64 * 1032 * 2 + 65536 + 2048 + 17408 + 4096
     assert geometry.lstm_backward(128, 512).shared_bytes == 16 * 2056 * 2 + 18432 + 4096
     assert geometry.lstm_forward(128, 512).grid == geometry.lstm_forward(113, 512).grid == (16, 8)
+    assert geometry.lstm_backward_wide(128, 1024).shared_bytes == 64 * (1024 + 16) + 64 * 512
+    assert geometry.lstm_backward_wide(128, 1024).grid == (64, 2)
+    assert geometry.lstm_backward_wide(128, 512, "tf32").grid == (32, 4)
+    assert geometry.backward_wide_buffers(128, 1024) == (2 * 2 * 8 * 64 * 1024, 2 * 2 * 8)
+    assert [geometry.lstm_width(H, "tf32") for H in (1, 64, 65, 500)] == [64, 64, 128, 512]
     assert geometry.dropout(1024).grid == (2,)
     assert geometry.gates(0, 5).grid == (1,)

@@ -21,12 +21,18 @@ MAIN, FULL = (6, 19, 64), (0, 2)  # the shape that sees all schedules; the sched
 SHAPES = [(MAIN, True), ((1, 16, 64), False), ((4, 5, 50), False), ((3, 17, 128), False)]
 WIDE_MAIN = (4, 66, 64)
 WIDE_SHAPES = [(WIDE_MAIN, True), ((1, 64, 64), False), ((3, 70, 50), False), ((3, 5, 128), False)]
-FORWARDS = {  # name -> source, order of the weights, rows of a group
-    "lstm_forward": ("lstm_forward.cu", pack.forward_order, geometry.FORWARD_ROWS),
-    "lstm_forward_marked": ("lstm_forward.cu", pack.forward_order, geometry.FORWARD_ROWS),
-    "lstm_forward_wide": ("lstm_forward_wide.cu", pack.forward_wide_order, geometry.WIDE_ROWS),
+BACKWARD_WIDE_MAIN = (7, 16, 256)
+BACKWARD_WIDE_SHAPES = [(BACKWARD_WIDE_MAIN, True), ((1, 19, 256), False), ((4, 5, 200), False)]
+FORWARDS = {  # name -> source, order of the weights
+    "lstm_forward": ("lstm_forward.cu", pack.forward_order),
+    "lstm_forward_marked": ("lstm_forward.cu", pack.forward_order),
+    "lstm_forward_wide": ("lstm_forward_wide.cu", pack.forward_wide_order),
 }
-BACKWARDS = {"lstm_backward": ("lstm_backward.cu", pack.backward_order, geometry.BACKWARD_ROWS)}
+BACKWARDS = {
+    "lstm_backward": ("lstm_backward.cu", pack.backward_order),
+    "lstm_backward_wide": ("lstm_backward_wide.cu", pack.backward_wide_order),
+}
+SMALLEST = {name: 256 if name == "lstm_backward_wide" else 64 for name in (*FORWARDS, *BACKWARDS)}
 
 
 class Kind(NamedTuple):
@@ -36,10 +42,33 @@ class Kind(NamedTuple):
     stored: Callable[[np.ndarray], np.ndarray]  # numbers -> elements
     values: Callable[[np.ndarray], np.ndarray]  # elements -> numbers
     precision: Precision
-    unrounded: float  # how far the results may be from a reference that rounds nothing
+    rounded: float  # how far the results may be from the oracle with the same roundings: one that falls the other way
+    unrounded: float  # and from the reference, which rounds nothing
 
 
-KINDS = {"bf16": Kind("u2", pack.bf16_bits, pack.bf16_values, Precision(), 1e-2)}
+def through(to: Callable[[np.ndarray], np.ndarray], back: Callable[[np.ndarray], np.ndarray]) -> Callable:
+    return lambda x: back(to(np.asarray(x, np.float32))).astype(np.float64)
+
+
+def as_float32(x: np.ndarray) -> np.ndarray:
+    return np.asarray(x, np.float32)
+
+
+BF16, F16 = through(pack.bf16_bits, pack.bf16_values), through(pack.f16_bits, pack.f16_values)
+TF32 = through(pack.tf32_values, as_float32)
+KINDS = {
+    "bf16": Kind("u2", pack.bf16_bits, pack.bf16_values, Precision(BF16, BF16), 1e-3, 1e-2),
+    "f16": Kind("u2", pack.f16_bits, pack.f16_values, Precision(F16, F16), 2e-4, 1e-3),
+    "tf32": Kind("f4", as_float32, as_float32, Precision(through(as_float32, as_float32), TF32), 2e-5, 1e-3),
+}
+CASES = [(name, kind) for name in FORWARDS for kind in KINDS if (name, kind) != ("lstm_forward_marked", "tf32")]
+BACKWARD_CASES = [(name, kind) for name in BACKWARDS for kind in KINDS]
+
+
+def rows_of_a_group(name: str, H: int, kind: str) -> int:
+    if name == "lstm_backward_wide":
+        return geometry.backward_wide_rows(H)
+    return geometry.wide_rows(kind) if name == "lstm_forward_wide" else geometry.FORWARD_ROWS
 
 
 class Tokens:
@@ -89,9 +118,9 @@ def words(groups: int) -> Arrays:
     return device(np.zeros(groups, np.uint32)), device(np.zeros(1, np.uint32))
 
 
-def assert_stopped(flag: np.ndarray, blocks: int, longest: np.ndarray) -> None:
+def assert_stopped(flag: np.ndarray, published: np.ndarray) -> None:
     """Each block of a group has published at each step of the group's longest row, and not once more."""
-    np.testing.assert_array_equal(flag, blocks * longest)
+    np.testing.assert_array_equal(flag, published)
 
 
 def state_buffer(initial: np.ndarray, P: int) -> np.ndarray:
@@ -103,19 +132,20 @@ def state_buffer(initial: np.ndarray, P: int) -> np.ndarray:
 
 def run_forward(rig: Rig, name: str, layer: Layer, kind: str, tokens: Tokens, schedule: int) -> Arrays:
     """y, gates, c, as the kernel stores them."""
-    (source, order, rows), how, H = FORWARDS[name], KINDS[kind], layer.H
+    (source, order), how, H = FORWARDS[name], KINDS[kind], layer.H
     y, c = state_buffer(how.stored(layer.h0), tokens.P), state_buffer(layer.c0, tokens.P)
     gates = poisoned((tokens.P, 4, H), how.dtype)
-    launch = getattr(geometry, name)(layer.N, H)
+    launch = getattr(geometry, name)(layer.N, H, kind)
     flag, error = words(launch.grid[1])
-    weights = device(pack.pack_weights(layer.weight_hh, order(H, kind)))
+    weights = device(pack.pack_weights(layer.weight_hh, order(H, kind), kind))
     inputs = weights, device(tokens.pack(layer.input_part)), device(layer.lengths), device(tokens.first)
     kernel = getattr(rig.module(source), f"{name}_{kind}_{H}")
     kernel(launch, (*inputs, y, gates, c, flag, error, np.int32(layer.N)), schedule)
     tokens.assert_written(y, gates, c)
     assert not error.any()
     if name != "lstm_forward_marked":
-        assert_stopped(flag, launch.grid[0], layer.lengths[::rows])
+        longest = layer.lengths[:: rows_of_a_group(name, H, kind)]
+        assert_stopped(flag, launch.grid[0] * longest)
     return y, gates, c
 
 
@@ -131,20 +161,25 @@ def run_backward(
     with_dy: bool = True,
 ) -> Arrays:
     """dgates, dh0, dc0, as the kernel stores them."""
-    (source, order, rows), N, H = BACKWARDS[name], layer.N, layer.H
+    (source, order), N, H = BACKWARDS[name], layer.N, layer.H
     dgates, dh0, dc0 = poisoned(gates.shape, gates.dtype), poisoned((N, H), "f4"), poisoned((N, H), "f4")
-    launch = getattr(geometry, name)(N, H)
-    flag, error = words(launch.grid[1])
-    weights = device(pack.pack_weights(layer.weight_hh, order(H, kind)))
+    launch = getattr(geometry, name)(N, H, kind)
+    longest = layer.lengths[:: rows_of_a_group(name, H, kind)]
+    sums, (flag, error), published = [], words(launch.grid[1]), launch.grid[0] * longest
+    if name == "lstm_backward_wide":
+        num_sums, num_flags = geometry.backward_wide_buffers(N, H, kind)
+        sums, (flag, error) = [poisoned(num_sums, "f4")], words(num_flags)
+        published = np.repeat(launch.grid[0] // (H // 128) * longest, 2 * H // 128)
+    weights = device(pack.pack_weights(layer.weight_hh, order(H, kind), kind))
     forward = weights, device(layer.lengths), device(tokens.first), device(gates), device(c)
     dy = device(tokens.pack(layer.dy)) if with_dy else None
     incoming = dy, device(layer.dh_n), device(layer.dc_n)
     kernel = getattr(rig.module(source), f"{name}_{kind}_{H}")
-    kernel(launch, (*forward, *incoming, dgates, dh0, dc0, flag, error, np.int32(N)), schedule)
+    kernel(launch, (*forward, *incoming, dgates, dh0, dc0, *sums, flag, error, np.int32(N)), schedule)
     tokens.assert_written(dgates)
     assert_written(dh0, dc0)
     assert not error.any()
-    assert_stopped(flag, launch.grid[0], layer.lengths[::rows])
+    assert_stopped(flag, published)
     return dgates, dh0, dc0
 
 
@@ -166,11 +201,11 @@ def assert_all_close(got: Forward | Backward, want: Forward | Backward, toleranc
 def check_forward(
     rig: Rig, name: str, shape: Shape | Layer, main: bool, kind: str = "bf16", padded: bool = False
 ) -> None:
-    layer = shape if isinstance(shape, Layer) else Layer(*shape, units=64, sorted_lengths=True)
+    layer = shape if isinstance(shape, Layer) else Layer(*shape, units=SMALLEST[name], sorted_lengths=True)
     tokens = Tokens(layer, padded)
     stored = rig.same_bits(lambda schedule: run_forward(rig, name, layer, kind, tokens, schedule), main)
     got = forward_values(kind, tokens, *stored)
-    assert_all_close(got, oracles.lstm_forward_rounded(layer, KINDS[kind].precision), 1e-3)
+    assert_all_close(got, oracles.lstm_forward_rounded(layer, KINDS[kind].precision), KINDS[kind].rounded)
     assert_all_close(got, oracles.lstm(layer)[0], KINDS[kind].unrounded)
     padding = (array[..., layer.real_units :] for array in (got.y, got.h_n, got.c))
     assert not any(array.any() for array in padding), "padded units moved"
@@ -179,14 +214,14 @@ def check_forward(
 def check_backward(
     rig: Rig, name: str, shape: Shape | Layer, main: bool, kind: str = "bf16", padded: bool = False
 ) -> None:
-    layer = shape if isinstance(shape, Layer) else Layer(*shape, units=64, sorted_lengths=True)
+    layer = shape if isinstance(shape, Layer) else Layer(*shape, units=SMALLEST[name], sorted_lengths=True)
     tokens, precision = Tokens(layer, padded), KINDS[kind].precision
     forward = oracles.lstm_forward_rounded(layer, precision)
     gates = KINDS[kind].stored(tokens.pack(forward.gates.astype(np.float32)))
     c = tokens.states(forward.c.astype(np.float32))
     stored = rig.same_bits(lambda schedule: run_backward(rig, name, layer, kind, tokens, gates, c, schedule), main)
     got = backward_values(kind, tokens, *stored)
-    assert_all_close(got, oracles.lstm_backward_rounded(layer, forward, precision), 1e-3)
+    assert_all_close(got, oracles.lstm_backward_rounded(layer, forward, precision), KINDS[kind].rounded)
     assert_all_close(got, oracles.lstm(layer)[1], KINDS[kind].unrounded)
 
 
@@ -206,18 +241,29 @@ def test_backward(rig: Rig, shape: Shape, main: bool) -> None:
     check_backward(rig, "lstm_backward", shape, main)
 
 
+@pytest.mark.parametrize(("shape", "main"), BACKWARD_WIDE_SHAPES)
+def test_backward_wide(rig: Rig, shape: Shape, main: bool) -> None:
+    check_backward(rig, "lstm_backward_wide", shape, main)
+
+
+@pytest.mark.parametrize(("name", "kind"), [*CASES, *BACKWARD_CASES])
+def test_other_types(rig: Rig, name: str, kind: str) -> None:
+    check = check_forward if name in FORWARDS else check_backward
+    check(rig, name, (4, 35, SMALLEST[name]), False, kind)
+
+
 @pytest.mark.parametrize("name", [*FORWARDS, *BACKWARDS])
 def test_padded_sequences(rig: Rig, name: str) -> None:
     """first[t] = t * N; nothing past a row's length is read or written."""
     check = check_forward if name in FORWARDS else check_backward
-    check(rig, name, (5, 18, 64), False, padded=True)
+    check(rig, name, (5, 18, SMALLEST[name]), False, padded=True)
 
 
 @pytest.mark.parametrize("lengths", [[0] * 70, [3] * 70, [3] * 16 + [0] * 54, [3, *[1] * 66, 0, 0, 0]])
 @pytest.mark.parametrize("name", [*FORWARDS, *BACKWARDS])
 def test_special_lengths(rig: Rig, name: str, lengths: list[int]) -> None:
     """No tokens at all, no padding, groups without a token, groups that go on for one row."""
-    layer = Layer(3, 70, 64, lengths=lengths)
+    layer = Layer(3, 70, SMALLEST[name], lengths=lengths)
     check = check_forward if name in FORWARDS else check_backward
     check(rig, name, layer, False)
 
@@ -225,7 +271,7 @@ def test_special_lengths(rig: Rig, name: str, lengths: list[int]) -> None:
 @pytest.mark.parametrize("name", BACKWARDS)
 def test_backward_without_a_gradient_of_y(rig: Rig, name: str) -> None:
     """No dy is a dy of zeros."""
-    layer = Layer(4, 19, 64, sorted_lengths=True)
+    layer = Layer(4, 19, SMALLEST[name], sorted_lengths=True)
     tokens = Tokens(layer)
     _, gates, c = run_forward(rig, "lstm_forward", layer, "bf16", tokens, 2)
     layer.dy = np.zeros_like(layer.dy)
@@ -236,23 +282,27 @@ def test_backward_without_a_gradient_of_y(rig: Rig, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"),
+    ("name", "kind", "shape"),
     [
-        ("lstm_forward", (2, 16, 256)),
-        ("lstm_forward", (2, 16, 512)),
-        ("lstm_forward_marked", (2, 16, 256)),
-        ("lstm_forward_marked", (2, 16, 512)),
-        ("lstm_forward_wide", (2, 64, 768)),
-        ("lstm_forward_wide", (2, 64, 1024)),
+        ("lstm_forward", "bf16", (2, 16, 256)),
+        ("lstm_forward", "bf16", (2, 16, 512)),
+        ("lstm_forward_marked", "bf16", (2, 16, 256)),
+        ("lstm_forward_marked", "bf16", (2, 16, 512)),
+        ("lstm_forward", "tf32", (2, 16, 256)),
+        ("lstm_forward_wide", "bf16", (2, 64, 768)),
+        ("lstm_forward_wide", "bf16", (2, 64, 1024)),
+        ("lstm_forward_wide", "tf32", (2, 32, 512)),
+        ("lstm_backward", "bf16", (2, 16, 256)),
+        ("lstm_backward", "bf16", (2, 16, 512)),
+        ("lstm_backward", "tf32", (2, 16, 256)),
+        ("lstm_backward_wide", "bf16", (2, 48, 768)),
+        ("lstm_backward_wide", "bf16", (2, 64, 1024)),
+        ("lstm_backward_wide", "tf32", (3, 37, 512)),
     ],
 )
-def test_forward_at_the_widths_of_a_gpu(rig: Rig, name: str, shape: Shape) -> None:
-    check_forward(Rig(rig.folder, FULL), name, shape, main=True)
-
-
-@pytest.mark.parametrize("shape", [(2, 16, 256), (2, 16, 512)])
-def test_backward_at_the_widths_of_a_gpu(rig: Rig, shape: Shape) -> None:
-    check_backward(Rig(rig.folder, FULL), "lstm_backward", shape, main=True)
+def test_the_widths_of_a_gpu(rig: Rig, name: str, kind: str, shape: Shape) -> None:
+    check = check_forward if name in FORWARDS else check_backward
+    check(Rig(rig.folder, FULL), name, shape, True, kind)
 
 
 def test_a_row_does_not_depend_on_its_batch(rig: Rig) -> None:
@@ -285,23 +335,28 @@ def test_forward_and_backward_in_a_chain(rig: Rig) -> None:
     assert_close(rows.reshape(tokens.P, -1).T @ h_prev, dweight_hh, 1e-2, "dweight_hh")
 
 
-@pytest.mark.parametrize("H", [64, 50])
-def test_pack_weights(rig: Rig, H: int) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("H", [256, 200])
+def test_pack_weights(rig: Rig, H: int, kind: str) -> None:
     """The kernel does what its twin of NumPy does, padding included."""
-    layer = Layer(1, 1, H, units=64)
-    for order in (pack.forward_order(64), pack.forward_wide_order(64), pack.backward_order(64)):
-        want = pack.pack_weights(layer.weight_hh, order)
-        inner = pack.within(order, 64, H)
-        np.testing.assert_array_equal(pack.pack_weights(layer.weight, inner), want)
+    layer = Layer(1, 1, H, units=256)
+    layer.weight[0, :3] = np.nan, np.inf, 7e4
+    layer.weight_hh[0, :3] = layer.weight[0, :3]
+    for make in {order for _, order in (*FORWARDS.values(), *BACKWARDS.values())}:
+        order = make(256, kind)
+        want = pack.pack_weights(layer.weight_hh, order, kind)
+        inner = pack.within(order, 256, H)
+        np.testing.assert_array_equal(pack.pack_weights(layer.weight, inner, kind), want)
         packed = poisoned(want.shape, np.uint32)
         arguments = device(layer.weight), device(inner), packed, np.int32(packed.size)
-        rig.module("pack_weights.cu").pack_weights_bf16(geometry.pack_weights(packed.size), arguments)
+        kernel = getattr(rig.module("pack_weights.cu"), f"pack_weights_{kind}")
+        kernel(geometry.pack_weights(packed.size), arguments)
         np.testing.assert_array_equal(packed, want)
 
 
 def test_the_rounded_oracle_without_its_rounding() -> None:
     """It is kernels.reference but for the roundings."""
-    layer, none = Layer(5, 7, 6), Precision(*[lambda x: np.asarray(x, np.float64)] * 2)
+    layer, none = Layer(5, 7, 6), Precision(np.float64, np.float64)
     forward, backward, _ = oracles.lstm(layer)
     assert_all_close(oracles.lstm_forward_rounded(layer, none), forward, 1e-12)
     assert_all_close(oracles.lstm_backward_rounded(layer, forward, none), backward, 1e-12)

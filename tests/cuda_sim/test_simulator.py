@@ -7,13 +7,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from harness import SCHEDULES, SIMULATOR_FOLDER, Module, Rig, SimulationError, argument, assert_close, device, poisoned
-from oracles import bf16
 
+from kernels.cuda import pack
 from kernels.cuda.geometry import Launch
-from kernels.cuda.pack import bf16_bits, pack_weights, tile_order
+from kernels.cuda.pack import bf16_bits
 
 WARP = Launch((1,), (32,))
 RING = 7
+TILES = {  # columns of a tile of weights, rounding, and the values of what it gives
+    "bf16": (16, pack.bf16_bits, pack.bf16_values),
+    "f16": (16, pack.f16_bits, pack.f16_values),
+    "tf32": (8, pack.tf32_values, np.asarray),
+}
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +30,18 @@ def word() -> np.ndarray:
     return device(np.zeros(1, np.uint32))
 
 
+@pytest.mark.parametrize("kind", pack.TILE_COLUMNS)
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_tensor_core_and_copies(selftest: Module, schedule: int) -> None:
+def test_tensor_core_and_copies(selftest: Module, schedule: int, kind: str) -> None:
+    columns, to, back = TILES[kind]
     rng, d = np.random.default_rng(0), poisoned((16, 16), np.float32)
-    a, b = rng.standard_normal((2, 16, 16)).astype(np.float32)
-    row, column = tile_order("bf16")
-    words = pack_weights(a, row * 16 + column)
-    selftest.one_tile(Launch((1,), (32,), 16 * 24 * 2), (device(words), device(bf16_bits(b)), d), schedule)
-    assert_close(d, bf16(a) @ bf16(b).T, 1e-6)
+    a, b = rng.standard_normal((2, 16, columns)).astype(np.float32)
+    row, column = pack.tile_order(kind)
+    words = device(pack.pack_weights(a, row * columns + column, kind))
+    stored = b if kind == "tf32" else to(b)  # tf32 is rounded where it is multiplied
+    kernel = selftest.one_tile if kind == "bf16" else getattr(selftest, f"one_tile_{kind}")
+    kernel(Launch((1,), (32,), 16 * 48), (words, device(stored), d), schedule)
+    assert_close(d, back(to(a)).astype(float) @ back(to(b)).astype(float).T, 1e-6)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -69,6 +78,22 @@ def test_rounding_and_functions(selftest: Module) -> None:
         wide = x.astype(np.float64)
         for got, want in zip(functions, (1 / (1 + np.exp(-wide)), np.tanh(wide), np.exp(wide)), strict=True):
             np.testing.assert_allclose(got, want.astype(np.float32), rtol=1e-5, atol=2e-7)
+
+
+def test_other_roundings(selftest: Module) -> None:
+    """Every exponent, the middles between two neighbours, overflow, what becomes subnormal, infinity and NaN."""
+    rng = np.random.default_rng(0)
+    patterns = rng.integers(0, 2**32, 4000, np.uint32)
+    middles = (rng.integers(0, 2**19, 4000).astype(np.uint32) << 13) | 0x1000
+    halves = np.arange(0, 2**16, 7, np.uint16).view(np.float16).astype(np.float32)
+    edges = np.float32([0, -0.0, np.inf, -np.inf, np.nan, 65504, 65519.99, 65520, -65520, 2**-24, 2**-25, 3 * 2**-25])
+    x = np.concatenate([patterns.view(np.float32), middles.view(np.float32), halves, edges])
+    half, back, tf32 = poisoned(len(x), np.uint16), poisoned(len(x), np.float32), poisoned(len(x), np.float32)
+    selftest.roundings(Launch((-(-len(x) // 32),), (32,)), (device(x), half, back, tf32, np.int32(len(x))))
+    np.testing.assert_array_equal(half, pack.f16_bits(x))
+    np.testing.assert_array_equal(back, pack.f16_values(half))
+    np.testing.assert_array_equal(tf32.view(np.uint32), pack.tf32_values(x).view(np.uint32))
+    assert (half != 0xFFFF).all(), "the mark of what nobody has written is a result"
 
 
 BUFFER = np.zeros(64, np.int32)

@@ -14,7 +14,7 @@ import pytest
 
 import kernels
 from kernels import reference
-from kernels.cuda import decoding, ranking
+from kernels.cuda import decoding, graphs, ranking
 
 START, END = 1, 2
 NONE = np.array([], np.int64)
@@ -114,12 +114,12 @@ def test_float64_is_the_reference(cuda: ModuleType) -> None:
 MANY = 60, 8, 8, 1, 40  # sentences of many lengths
 
 
-@pytest.mark.parametrize(("graphs", "between"), [(True, 1), (True, 4), (False, 1), (False, 50)])
+@pytest.mark.parametrize(("replayed", "between"), [(True, 1), (True, 4), (False, 1), (False, 50)])
 def test_sentences_that_end_leave_the_rows(
-    cuda: ModuleType, monkeypatch: pytest.MonkeyPatch, graphs: bool, between: int
+    cuda: ModuleType, monkeypatch: pytest.MonkeyPatch, replayed: bool, between: int
 ) -> None:
     """However often the host looks, and whether steps are replayed: the same results."""
-    monkeypatch.setattr(decoding, "USE_GRAPHS", graphs)
+    monkeypatch.setattr(graphs, "enabled", replayed)
     monkeypatch.setattr(decoding, "STEPS_BETWEEN", between)
     model = Model(cuda, *MANY)
     lengths = compare_greedy(model, 25)[1]
