@@ -23,7 +23,7 @@ Contract
 Importing this package compiles nothing and does not import Numba; the first call does.
 """
 
-from kernels.arrays import add_at, as_array, device_of, is_array, like, on_device, to_device, to_host
+from kernels.arrays import add_at, as_array, device_of, is_array, like, on_device, report_ids, to_device, to_host
 from kernels.compiled import compiled_marker
 from kernels.dispatch import (
     adam_replay,
@@ -111,6 +111,7 @@ __all__ = [
     "pack_decoder",
     "pack_lstm",
     "random_bits",
+    "report_ids",
     "rmsprop_step",
     "set_num_threads",
     "sgd_rows_step",

@@ -6,10 +6,12 @@ on a GPU. Numbers come back to the host in `to_host` and nowhere else.
 """
 
 import sys
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
+OUT_OF_RANGE = 2  # what kernels write into the device's error word for an id that is
 _KINDS: dict[type, bool] = {}  # by type: ops ask often
 
 
@@ -57,14 +59,21 @@ def to_device(x: Any) -> Any:
 
 def like(values: Any, x: Any) -> Any:
     """An array of `values` (an array or numbers) where the array x lies."""
-    if on_device(x):
-        return values if on_device(values) else to_device(values)
-    return np.asarray(to_host(values))
+    if type(x) is np.ndarray:
+        return values if type(values) is np.ndarray else np.asarray(to_host(values))
+    return values if on_device(values) else to_device(values)
 
 
 def as_array(x: Any) -> Any:
     """x, which NumPy gives as a number where it has no dimensions, as an array."""
     return np.asarray(x) if isinstance(x, np.generic) else x
+
+
+def report_ids(wrong: Any) -> None:
+    """Note on the GPU that an id was out of range if any element of `wrong` (bool, there) holds: `to_host` will raise
+    an IndexError. The host does not wait."""
+    word = import_module("kernels.cuda.launcher").error_word()
+    np.maximum(word, wrong.any().astype(np.uint32) * np.uint32(OUT_OF_RANGE), out=word)
 
 
 def add_at(target: Any, index: Any, values: Any) -> None:
@@ -81,6 +90,8 @@ def add_at(target: Any, index: Any, values: Any) -> None:
     if not on_device(target):
         np.add.at(target, index, values)
         return
+    if not values.size:
+        return
     flat = target.flatten()
     places = np.arange(target.size, like=target).reshape(target.shape)[index]
     values = np.broadcast_to(values, places.shape).reshape(-1)
@@ -89,7 +100,7 @@ def add_at(target: Any, index: Any, values: Any) -> None:
     _, group, counts = np.unique(places, return_inverse=True, return_counts=True)
     starts = np.cumsum(counts) - counts
     turns = np.arange(places.size, like=target) - starts[group.reshape(-1)[order]]
-    for turn in range(int(to_host(counts.max())) if places.size else 0):  # each names an element once at most
+    for turn in range(int(to_host(counts.max()))):  # each names an element once at most
         chosen = order[turns == turn]
         flat[places[chosen]] += values[chosen]
     target[...] = flat.reshape(target.shape)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 import kernels
-from minigrad.device import device, device_of
+from minigrad.device import device, device_of, use
 from minigrad.tape import Edge
 from minigrad.tensor import Tensor
 
@@ -90,7 +90,7 @@ class Deferred(Tensor):
 
     @property
     def is_cuda(self) -> bool:
-        return kernels.on_device(self._held)
+        return use.started and kernels.on_device(self._held)
 
     def dim(self) -> int:
         return self._held.ndim

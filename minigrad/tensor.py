@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import kernels
-from minigrad.device import CPU, device_of, use
+from minigrad.device import CPU, device_of, two_devices, use
 from minigrad.device import device as Device
 from minigrad.dtypes import bool_, float32, int64, is_floating
 from minigrad.rows import RowGradient
@@ -124,6 +124,8 @@ class Tensor:
             return np.ones_like(self.array)
         if gradient.shape != self.shape:
             raise RuntimeError(f"backward: gradient has shape {gradient.shape}; expected {self.shape}")
+        if gradient.is_cuda != self.is_cuda:
+            raise two_devices("backward", self.device, gradient.device)
         return gradient.array.astype(self.array.dtype)
 
     def backward(self, gradient: Tensor | None = None, retain_graph: bool = False, create_graph: bool = False) -> None:
@@ -185,7 +187,7 @@ class Tensor:
 
     @property
     def is_cuda(self) -> bool:
-        return kernels.on_device(self.array)
+        return use.started and kernels.on_device(self.array)
 
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]

@@ -65,6 +65,11 @@ def count_case(pytestconfig: pytest.Config) -> Callable[[], None]:
     return pytestconfig.stash[CASES]
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") is not None and not _on_a_gpu():
+        pytest.skip("needs a GPU and CuPy")
+
+
 STANDIN = Path(__file__).parent / "cuda_sim" / "standin"
 
 

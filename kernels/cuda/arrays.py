@@ -57,14 +57,14 @@ def gather(x: Any, index: Any, dtype: Any = None) -> Any:
     """Rows of x (., C) by index (R,) int64 on the device, -1 for a row of zeros -> (R, C); uint16 holds bfloat16."""
     out = np.empty((len(index), x.shape[1]), x.dtype if dtype is None else dtype, like=x)
     kernel = getattr(module("convert"), _GATHERS[x.dtype, out.dtype])
-    kernel(geometry.convert(out.size), (x, index, out, *map(np.int32, out.shape)))
+    kernel(geometry.row_blocks(*out.shape), (x, index, out, *map(np.int32, out.shape)))
     return out
 
 
 def rows_of(row: Any, count: int) -> Any:
     """row (C,) float32 -> (count, C), a copy in each row: what a product is added to."""
     out = np.empty((count, len(row)), np.float32, like=row)
-    module("convert").fill_rows(geometry.convert(out.size), (row, out, *map(np.int32, out.shape)))
+    module("convert").fill_rows(geometry.row_blocks(*out.shape), (row, out, *map(np.int32, out.shape)))
     return out
 
 
@@ -75,10 +75,15 @@ def scale(x: Any, factor: Any) -> None:
 
 def column_sums(x: Any) -> Any:
     """x (M, C), float32 or bfloat16 in uint16 -> (C,) float32."""
-    out = np.empty(x.shape[1], np.float32, like=x)
-    kernels = module("column_sums")
+    (M, C), kernels = x.shape, module("column_sums")
+    slices = geometry.column_slices(M, C)
+    sums = np.empty((slices, C), np.float32, like=x)
     kernel = kernels.column_sums_f32 if x.dtype == np.float32 else kernels.column_sums_bf16
-    kernel(geometry.column_sums(x.shape[1]), (x, out, *map(np.int32, x.shape)))
+    kernel(geometry.column_sums(C, slices), (x, sums, *map(np.int32, (M, C, -(-M // slices)))))
+    if slices == 1:
+        return sums[0]
+    out = np.empty(C, np.float32, like=x)
+    kernels.column_sums_join(geometry.column_sums_join(C), (sums, out, np.int32(slices), np.int32(C)))
     return out
 
 

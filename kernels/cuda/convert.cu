@@ -6,7 +6,8 @@
 // scale_by:                   x [size] in place, times *factor
 //
 // The suffix of gather_rows says the types of x and out, one of them where they are the same. No index is checked: they
-// are made by the host. A block covers 1024 elements: grid ceil(elements / 1024), 256 threads, no barrier.
+// are made by the host. A block covers 1024 elements, 256 threads, no barrier: grid ceil(elements / 1024), and where
+// there are rows (R, ceil(C / 1024)), for to divide by C is dearer than to move a number.
 #include "device.cuh"
 
 constexpr int EACH = 4;  // elements of a thread, a block's width apart
@@ -18,6 +19,16 @@ DEVICE void for_elements(u64 size, Body body) {
 #pragma unroll
   for (int k = 0; k < EACH; k++)
     if (begin + k * blockDim.x < size) body(begin + k * blockDim.x);
+}
+
+// Calls body(row, column) for this thread's elements of the block's row.
+template <class Body>
+DEVICE void for_columns(int R, int C, Body body) {
+  const int begin = blockIdx.y * blockDim.x * EACH + threadIdx.x;
+  if ((int)blockIdx.x >= R) return;
+#pragma unroll
+  for (int k = 0; k < EACH; k++)
+    if (begin + k * (int)blockDim.x < C) body(blockIdx.x, begin + k * (int)blockDim.x);
 }
 
 KERNEL(f32_to_bf16, 256, 8, const float* x, u16* y, u64 size) {
@@ -35,14 +46,14 @@ KERNEL(scale_by, 256, 8, float* x, const float* factor, u64 size) {
 }
 
 KERNEL(fill_rows, 256, 8, const float* row, float* out, int R, int C) {
-  for_elements((u64)R * C, [=](u64 i) { out[i] = row[i % C]; });
+  for_columns(R, C, [=](u64 r, int c) { out[r * C + c] = row[c]; });
 }
 
 template <class In, class Out>
 DEVICE void gather_rows(const In* x, const i64* index, Out* out, int R, int C) {
-  for_elements((u64)R * C, [=](u64 i) {
-    const i64 row = index[i / C];
-    put(out + i, row < 0 ? 0.0f : to_float(x[row * C + (i64)(i % C)]));
+  for_columns(R, C, [=](u64 r, int c) {
+    const i64 row = index[r];
+    put(out + r * C + c, row < 0 ? 0.0f : to_float(x[row * C + c]));
   });
 }
 

@@ -109,12 +109,22 @@ def gates(N: int, H: int) -> Launch:
     return Launch((blocks_of(N * H, 256),), (256,))
 
 
+def states(N: int, width: int) -> Launch:
+    """start_states of N rows of `width` units, end_states of N rows of H."""
+    return Launch((blocks_of(N * width, 256),), (256,))
+
+
 def elements(size: int) -> Launch:
     """`size` elements, four per thread: sgd_step, rmsprop_step, adam_step, random_bits and those of convert.cu."""
     return Launch((blocks_of(size, 1024),), (256,))
 
 
 random_bits = convert = elements
+
+
+def row_blocks(R: int, C: int) -> Launch:
+    """R rows of C elements: gather_rows, fill_rows."""
+    return Launch((max(1, R), blocks_of(C, 1024)), (256,))
 
 
 def rows(R: int) -> Launch:
@@ -203,9 +213,19 @@ def embedding_sum(R: int) -> Launch:
     return Launch((R,), (256,))
 
 
-def column_sums(C: int) -> Launch:
+def column_slices(M: int, C: int) -> int:
+    """Into how many slices column_sums cuts M rows of C columns: enough blocks for a GPU, 64 rows or more each."""
+    return max(1, min(M // 64, 1024 // blocks_of(C, 32)))
+
+
+def column_sums(C: int, slices: int = 1) -> Launch:
+    """C columns, rows in slices."""
+    return Launch((blocks_of(C, 32), slices), (256,), 8 * 32 * FLOAT)
+
+
+def column_sums_join(C: int) -> Launch:
     """C columns."""
-    return Launch((blocks_of(C, 32),), (256,), 8 * 32 * FLOAT)
+    return Launch((blocks_of(C, 256),), (256,))
 
 
 def decoder_start(N: int, L: int) -> Launch:

@@ -58,13 +58,12 @@ def gru_forward(
     packing, (N, H) = packing_of(x, lengths, len(h0)), h0.shape
     tokens, P = places.pack(packing, x), packing.num_tokens
     gates, hidden_n = (np.empty((P, width), np.float32, like=x) for width in (3 * H, H))
-    h = places.state_buffer(packing, h0)
+    h = np.empty((N + P, H), np.float32, like=x)
     cache = GRUCache(tokens, gates, hidden_n, h, packing, weight_ih, weight_hh, bias_ih is not None, bool(bf16))
     if bf16:
         tokens, weight_ih, weight_hh = map(to_bf16, (tokens, weight_ih, weight_hh))
     rounded = np.empty(h.shape, np.uint16, like=h) if bf16 else None
-    if rounded is not None:
-        rounded[:N] = to_bf16(h[:N])
+    places.start_states(packing, h0, None, H, h, rounded)
     gemm(tokens, weight_ih, gates, transpose_b=True)
     hidden_part = np.empty((N, 3 * H), np.float32, like=x)
     kernel, states = module("gru_cells").gru_cells_forward, h if rounded is None else rounded
@@ -79,7 +78,7 @@ def gru_forward(
     if P:
         what = packing.steps.tobytes(), N, H
         graphs.run(run, packing.num_steps, "gru forward", *what, *map(graphs.address, (*arrays, weight_hh)))
-    return places.unpack(packing, h[N:]), places.last_states(packing, h), cache
+    return places.unpack(packing, h[N:]), places.end_states(packing, h, None, H)[0], cache
 
 
 def gru_backward(dy: Any, dh_n: Any, cache: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
@@ -88,7 +87,8 @@ def gru_backward(dy: Any, dh_n: Any, cache: Any) -> tuple[Any, Any, Any, Any, An
         return reference.gru_backward(dy, dh_n, cache)
     packing, N, H = cache.packing, cache.batch_size, cache.weight_hh.shape[1]
     dy = None if dy is None else places.pack(packing, dy)
-    dh = np.zeros((N, H), np.float32, like=cache.h) if dh_n is None else places.sort(packing, dh_n)
+    dh = np.empty((N, H), np.float32, like=cache.h)
+    places.start_states(packing, dh_n, None, H, dh)
     dinput, dhidden, input_operand, hidden_operand = _recurrence_backward(dy, dh, cache)
     x, h, weight_ih = (to_bf16(a) if cache.bf16 else a for a in (cache.x, cache.h, cache.weight_ih))
     previous = places.previous_states(packing, h)
@@ -96,7 +96,7 @@ def gru_backward(dy: Any, dh_n: Any, cache: Any) -> tuple[Any, Any, Any, Any, An
     dweight_hh = np.empty(cache.weight_hh.shape, np.float32, like=dx)
     gemm(hidden_operand, previous, dweight_hh, transpose_a=True)
     dbias_ih, dbias_hh = (column_sums(dinput), column_sums(dhidden)) if cache.has_bias else (None, None)
-    return dx, places.unsort(packing, dh), dweight_ih, dweight_hh, dbias_ih, dbias_hh
+    return dx, places.unsorted(packing, dh, None, H)[0], dweight_ih, dweight_hh, dbias_ih, dbias_hh
 
 
 def _recurrence_backward(dy: Any, dh: Any, cache: GRUCache) -> tuple[Any, Any, Any, Any]:

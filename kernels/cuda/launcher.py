@@ -42,7 +42,7 @@ class Device:
         self.capability: str = device.compute_capability
         self.multiprocessors: int = attributes["MultiProcessorCount"]
         self.shared_limit: int = attributes["MaxSharedMemoryPerBlockOptin"]
-        self.modules: dict[tuple[Path, tuple[str, ...]], Module] = {}
+        self.modules: dict[tuple[Any, ...], Module] = {}
         self.error = cupy.zeros(1, np.uint32)
         self.watched = False  # whether a kernel may have written to `error` since somebody looked
 
@@ -140,11 +140,13 @@ def module(name: str | Path, options: tuple[str, ...] = ()) -> Module:
         name: "adam", or the path of a .cu file elsewhere.
         options: of NVRTC beside those that every kernel is compiled with.
     """
-    source = name if isinstance(name, Path) else SOURCE_FOLDER / f"{name}.cu"
-    modules = current_device().modules
-    if (source, options) not in modules:
-        modules[source, options] = Module(current_device(), source, options)
-    return modules[source, options]
+    device = current_device()
+    key = SOURCE_FOLDER, name, options  # a Path is slow to make
+    found = device.modules.get(key)
+    if found is None:
+        source = name if isinstance(name, Path) else SOURCE_FOLDER / f"{name}.cu"
+        found = device.modules[key] = Module(device, source, options)
+    return found
 
 
 def error_word() -> Any:

@@ -4,8 +4,8 @@ A step at a time: one product gives the input part of all P tokens; then each st
 matrix, added to its tokens' rows, and one launch for the gates of the rows that are still alive. Backward likewise,
 then one closing product for each of dweight_ih, dweight_hh and dx. This way serves every size, and float32.
 
-With bf16, and H that a kernel exists for, one launch does all steps instead (`kernels.cuda.lstm_persistent`), if the
-device has room for it.
+With bf16, or where TF32 is allowed, one launch does all steps instead (`kernels.cuda.lstm_persistent`), if the device
+has room for it.
 
 float64 is computed by the oracle on the device's arrays.
 """
@@ -64,11 +64,19 @@ class LSTMWeights(NamedTuple):
         return self.operands[0].dtype == np.uint16
 
 
+class States(NamedTuple):
+    """State buffers of a layer."""
+
+    h: Any  # (N + P, H)
+    h_bf16: Any  # (N + P, H) uint16, what the recurrent product reads with bf16, else None
+    c: Any  # (N + P, H)
+
+
 class LSTMRun(NamedTuple):
-    """A layer on its way through the steps: the cache that it fills, and the weights."""
+    """A layer on its way through the steps: the cache that it fills, its states, and the weights."""
 
     cache: LSTMCache
-    h_bf16: Any  # (N + P, H) uint16 state buffer, what the recurrent product reads with bf16, else None
+    states: States
     weights: LSTMWeights
 
 
@@ -86,30 +94,37 @@ def _weights(weight_ih: Any, weight_hh: Any, bias: Any, bf16: bool) -> LSTMWeigh
     return LSTMWeights(weight_ih, weight_hh, bias, operands)
 
 
+def _initial(packing: Packing, h0: Any, c0: Any, bf16: bool) -> States:
+    """Buffers that hold the initial states, their other rows unset."""
+    shape = packing.batch_size + packing.num_tokens, h0.shape[1]
+    h, c = (np.empty(shape, np.float32, like=h0) for _ in range(2))
+    states = States(h, np.empty(shape, np.uint16, like=h0) if bf16 else None, c)
+    places.start_states(packing, h0, c0, h0.shape[1], *states)
+    return states
+
+
 def _advance(
-    tokens: Any, gates: Any, h: Any, h_bf16: Any, c: Any, packing: Packing, weights: LSTMWeights, start: int, stop: int
+    tokens: Any, gates: Any, states: States, packing: Packing, weights: LSTMWeights, start: int, stop: int
 ) -> None:
-    """Steps start .. stop - 1, whose tokens (P, I) are there; gates (P, 4H), h, h_bf16 and c (N + P, H) are filled."""
-    H = h.shape[1]
+    """Steps start .. stop - 1, whose tokens (P, I) are there; gates (P, 4H) and the states are filled."""
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
+    if first == last:
+        return
+    weight_ih, weight_hh = weights.operands
     part = tokens[first:last]
-    gemm(to_bf16(part) if weights.bf16 else part, weights.operands[0], gates[first:last], transpose_b=True)
-    kernel, states, weight = (
-        module("lstm_cells").lstm_cells_forward,
-        h if h_bf16 is None else h_bf16,
-        weights.operands[1],
-    )
-    arrays, size = (gates, weights.bias, c, h, h_bf16), np.int32(H)
+    gemm(to_bf16(part) if weights.bf16 else part, weight_ih, gates[first:last], transpose_b=True)
+    (h, h_bf16, c), kernel = states, module("lstm_cells").lstm_cells_forward
+    arrays, H = (gates, weights.bias, c, h, h_bf16), h.shape[1]
 
     def run() -> None:
-        multiply = by_rows(states, weight, gates, transpose_b=True, accumulate=True)
+        operand = h if h_bf16 is None else h_bf16
+        multiply = by_rows(operand, weight_hh, gates, transpose_b=True, accumulate=True)
         for step in places.steps_of(packing, H, start, stop):
             multiply(step.before, step.token, step.alive)
-            kernel(step.launch, (*arrays, *step.numbers, size))
+            kernel(step.launch, (*arrays, *step.numbers, np.int32(H)))
 
-    if last > first:
-        what = packing.steps[start:stop].tobytes(), *h.shape
-        graphs.run(run, stop - start, "lstm forward", *what, *map(graphs.address, (*arrays, weight)))
+    what = packing.steps[start:stop].tobytes(), *h.shape
+    graphs.run(run, stop - start, "lstm forward", *what, *map(graphs.address, (*arrays, weight_hh)))
 
 
 def _start(
@@ -119,18 +134,10 @@ def _start(
     if tokens is None:
         tokens = np.empty((packing.num_tokens, weight_ih.shape[1]), np.float32, like=h0)
     gates = np.empty((packing.num_tokens, len(weight_hh)), np.float32, like=h0)
-    h, c = (places.state_buffer(packing, state) for state in (h0, c0))
-    cache = LSTMCache(tokens, gates, h, c, packing, weight_ih, weight_hh, bias is not None, bool(bf16))
-    return LSTMRun(cache, _rounded_states(h, packing, bf16), _weights(weight_ih, weight_hh, bias, bf16))
-
-
-def _rounded_states(h: Any, packing: Packing, bf16: bool) -> Any:
-    """The buffer beside h that products read, its initial states set; None without bf16."""
-    if not bf16:
-        return None
-    rounded = np.empty(h.shape, np.uint16, like=h)
-    rounded[: packing.batch_size] = to_bf16(h[: packing.batch_size])
-    return rounded
+    states = _initial(packing, h0, c0, bf16)
+    has_bias = bias is not None
+    cache = LSTMCache(tokens, gates, states.h, states.c, packing, weight_ih, weight_hh, has_bias, bool(bf16))
+    return LSTMRun(cache, states, _weights(weight_ih, weight_hh, bias, bf16))
 
 
 def lstm_start(
@@ -158,7 +165,7 @@ def lstm_continue(x: Any, start: int, run: Any) -> Any:
     cache, packing, stop = run.cache, run.cache.packing, run.cache.packing.stop(x, start)
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
     cache.x[first:last] = places.pack(packing, x, start)
-    _advance(cache.x, cache.gates, cache.h, run.h_bf16, cache.c, packing, run.weights, start, stop)
+    _advance(cache.x, cache.gates, run.states, packing, run.weights, start, stop)
     return places.unpack(packing, cache.h[packing.batch_size :], start, stop)
 
 
@@ -167,13 +174,13 @@ def lstm_finish(run: Any) -> tuple[Any, Any, Any, Any]:
     if isinstance(run, reference.LSTMRun):
         return reference.lstm_finish(run)
     cache, packing = run.cache, run.cache.packing
-    return *_results(packing, cache.h, cache.c), cache
+    return *_results(packing, run.states), cache
 
 
-def _results(packing: Packing, h: Any, c: Any) -> tuple[Any, Any, Any]:
-    """y, h_n and c_n from the state buffers."""
-    y = places.unpack(packing, h[packing.batch_size :])
-    return y, places.last_states(packing, h), places.last_states(packing, c)
+def _results(packing: Packing, states: States) -> tuple[Any, Any, Any]:
+    """y, h_n and c_n."""
+    h_n, c_n = places.end_states(packing, states.h, states.c, states.h.shape[1])
+    return places.unpack(packing, states.h[packing.batch_size :]), h_n, c_n
 
 
 def lstm_forward(
@@ -191,12 +198,11 @@ def lstm_forward(
         return reference.lstm_forward(x, h0, c0, weight_ih, weight_hh, bias, lengths, bf16)
     packing = packing_of(x, lengths, len(h0))
     tokens = places.pack(packing, x)
-    plan = lstm_persistent.plan(packing, h0.shape[1]) if bf16 else None
+    plan = lstm_persistent.plan(packing, h0.shape[1], bf16)
     if plan is not None:
         return lstm_persistent.forward(tokens, h0, c0, weight_ih, weight_hh, bias, packing, plan)
     run = _start(tokens, h0, c0, weight_ih, weight_hh, bias, packing, bf16)
-    cache = run.cache
-    _advance(tokens, cache.gates, cache.h, run.h_bf16, cache.c, packing, run.weights, 0, packing.num_steps)
+    _advance(tokens, run.cache.gates, run.states, packing, run.weights, 0, packing.num_steps)
     return lstm_finish(run)
 
 
@@ -205,16 +211,15 @@ def lstm_states(x: Any, h0: Any, c0: Any, weights: Any, lengths: np.ndarray | No
     if x.dtype != np.float32:
         return reference.lstm_states(x, h0, c0, weights, lengths)
     packing = packing_of(x, lengths, len(h0))
-    plan = lstm_persistent.plan(packing, h0.shape[1]) if weights.bf16 else None
+    plan = lstm_persistent.plan(packing, h0.shape[1], weights.bf16)
     if plan is not None:
         weight_ih, weight_hh, bias, _ = weights
         tokens = places.pack(packing, x)
         return lstm_persistent.forward(tokens, h0, c0, weight_ih, weight_hh, bias, packing, plan)[:3]
     gates = np.empty((packing.num_tokens, len(weights.bias)), np.float32, like=x)
-    h, c = places.state_buffer(packing, h0), places.state_buffer(packing, c0)
-    h_bf16 = _rounded_states(h, packing, weights.bf16)
-    _advance(places.pack(packing, x), gates, h, h_bf16, c, packing, weights, 0, packing.num_steps)
-    return _results(packing, h, c)
+    states = _initial(packing, h0, c0, weights.bf16)
+    _advance(places.pack(packing, x), gates, states, packing, weights, 0, packing.num_steps)
+    return _results(packing, states)
 
 
 def _recurrence_backward(dy: Any, dh: Any, dc: Any, dgates: Any, cache: LSTMCache) -> Any:
@@ -248,26 +253,19 @@ def lstm_backward(
     """See `kernels.lstm_backward`."""
     if isinstance(cache, reference.LSTMCache):
         return reference.lstm_backward(dy, dh_n, dc_n, cache, consume)
-    packing, H = cache.packing, cache.weight_hh.shape[1]
+    packing = cache.packing
     dy = None if dy is None else places.pack(packing, dy)
-    dh, dc = (_last_gradients(packing, gradient, H, cache.c) for gradient in (dh_n, dc_n))
     if isinstance(cache, lstm_persistent.Cache):
-        return lstm_persistent.backward(dy, dh, dc, cache)
+        return lstm_persistent.backward(dy, dh_n, dc_n, cache)
+    shape = packing.batch_size, cache.weight_hh.shape[1]
+    dh, dc = (np.empty(shape, np.float32, like=cache.c) for _ in range(2))
+    places.start_states(packing, dh_n, dc_n, shape[1], h=dh, c=dc)
     dgates = cache.gates if consume else np.empty(cache.gates.shape, np.float32, like=cache.gates)
     operand = _recurrence_backward(dy, dh, dc, dgates, cache)
-    x, weight_ih = (to_bf16(a) if cache.bf16 else a for a in (cache.x, cache.weight_ih))
-    previous = places.previous_states(packing, to_bf16(cache.h) if cache.bf16 else cache.h)
-    products = closing_products(operand, x, previous, weight_ih, packing)
+    x, weight_ih, h = (to_bf16(a) if cache.bf16 else a for a in (cache.x, cache.weight_ih, cache.h))
+    dx, *dweights = closing_products(operand, x, places.previous_states(packing, h), weight_ih, packing)
     dbias = column_sums(dgates) if cache.has_bias else None
-    dx, dweight_ih, dweight_hh = products
-    return dx, places.unsort(packing, dh), places.unsort(packing, dc), dweight_ih, dweight_hh, dbias
-
-
-def _last_gradients(packing: Packing, gradient: Any, H: int, like: Any) -> Any:
-    """(N, H) gradient of the last states in sorted order, an array of its own; None is zeros."""
-    if gradient is None:
-        return np.zeros((packing.batch_size, H), np.float32, like=like)
-    return places.sort(packing, gradient)
+    return dx, *places.unsorted(packing, dh, dc, shape[1]), *dweights, dbias
 
 
 def closing_products(dgates: Any, x: Any, previous: Any, weight_ih: Any, packing: Packing) -> tuple[Any, Any, Any]:

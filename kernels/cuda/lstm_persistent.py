@@ -1,13 +1,15 @@
 """All steps of an LSTM layer in one launch: the recurrent matrix stays in registers (recurrent.cuh).
 
-The kernels exist for some widths: H is padded to the next, with weights of zero, whose units stay at zero. They
-multiply in bfloat16 and keep h and the gates in it, sums and c in float32. All blocks of a launch have to be on the
-device at once; where they are not, or where no width serves, `plan` says None and the layer takes a step at a time.
+In bfloat16, and in float32 where `kernels.allow_tf32` lets its operands be rounded. The kernels exist for some widths:
+H is padded to the next one with weights of zero, whose units stay at zero. All blocks of a launch have to be on the
+device at once. A batch of more rows than that takes several launches, each for some groups of its sorted rows; where
+not even one group fits, or no width serves, `plan` says None, and the layer takes a step at a time.
 
-What differs from the CPU's bf16, which rounds operands only: y and the gates that the backward reads are rounded to
-bfloat16, each by up to 2^-9 of itself.
+What differs from the CPU's bf16, which rounds operands only: y and the gates that the backward reads are kept in
+bfloat16, each off by up to 2^-9 of itself.
 """
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -19,33 +21,42 @@ from kernels.cuda.cublas import gemm
 from kernels.cuda.geometry import Launch
 from kernels.cuda.launcher import Kernel, current_device, error_word, module
 from kernels.packing import Packing
+from kernels.switches import tf32_allowed
 
 enabled = True  # False: every layer takes a step at a time
 marked = False  # True: blocks poll the data itself, where there is a kernel that does (lstm_forward.cu)
 
-WIDTHS = (64, 128, 256, 512)
+DTYPES = {"bf16": np.uint16, "tf32": np.float32}  # of y, gates and dgates, and of the operands of products
 NOT_YET = 0xFFFF
+
+
+class Way(NamedTuple):
+    """How one direction of a layer is launched."""
+
+    name: str  # of the kernel, without type and width
+    kernel: Kernel
+    launch: Launch  # of as many groups as fit
+    rows: int  # of a group
 
 
 class Plan(NamedTuple):
     """How a layer is launched."""
 
+    kind: str
     width: int  # H padded
-    forward: Kernel
-    forward_launch: Launch
-    backward: Kernel
-    backward_launch: Launch
+    forward: Way
+    backward: Way
 
 
 class Cache(NamedTuple):
-    """What the backward needs; sequences packed, H padded."""
+    """What the backward needs; sequences packed, H padded. S: see DTYPES."""
 
-    x: Any  # (P, I) bfloat16
-    activated: Any  # (P, 4H) bfloat16
-    y: Any  # (N + P, H) bfloat16, state buffer
+    x: Any  # (P, I) S
+    activated: Any  # (P, 4H) S
+    y: Any  # (N + P, H) S, state buffer
     c: Any  # (N + P, H) float32, state buffer
     packing: Packing
-    weight_ih: Any  # (4H, I) bfloat16
+    weight_ih: Any  # (4H, I) S
     weight_hh: Any  # (4H, H) float32, without padding
     has_bias: bool
     plan: Plan
@@ -66,68 +77,136 @@ class Cache(NamedTuple):
         return self.packing.batch_size
 
 
-def plan(packing: Packing, H: int) -> Plan | None:
+def plan(packing: Packing, H: int, in_bf16: bool) -> Plan | None:
     """The launches of a layer of H units, or None where it has to take a step at a time."""
-    width = next((width for width in WIDTHS if width >= H), None)
-    if not enabled or width is None or not packing.num_tokens or not H:
+    kind = "bf16" if in_bf16 else "tf32"
+    if not enabled or not (in_bf16 or tf32_allowed()) or not packing.num_tokens or not 0 < H <= geometry.WIDE[kind][-1]:
         return None
-    forward, backward = module("lstm_forward"), module("lstm_backward")
-    name = "lstm_forward_marked" if marked else "lstm_forward"
-    found = Plan(
-        width,
-        getattr(forward, f"{name}_bf16_{width}"),
-        geometry.lstm_forward(packing.batch_size, width),
-        getattr(backward, f"lstm_backward_bf16_{width}"),
-        geometry.lstm_backward(packing.batch_size, width),
-    )
-    fits = found.forward.fits(found.forward_launch) and found.backward.fits(found.backward_launch)
-    return found if fits else None
+    width = geometry.lstm_width(H, kind)
+    forward = _way("lstm_forward", packing.batch_size, width, kind)
+    backward = _way("lstm_backward", packing.batch_size, width, kind)
+    return None if forward is None or backward is None else Plan(kind, width, forward, backward)
+
+
+def _way(name: str, N: int, width: int, kind: str) -> Way | None:
+    """One direction's launch, None where not even one group fits."""
+    narrow = width in geometry.NARROW[kind]
+    name = name if narrow else f"{name}_wide"
+    polls = marked and narrow and name == "lstm_forward" and kind != "tf32"
+    kernel: Kernel = getattr(module(name), f"{name}_marked_{kind}_{width}" if polls else f"{name}_{kind}_{width}")
+    launch: Launch = getattr(geometry, name)(N, width, kind)
+    blocks, groups = launch.grid
+    rows = {
+        "lstm_forward": geometry.FORWARD_ROWS,
+        "lstm_forward_wide": geometry.wide_rows(kind),
+        "lstm_backward": geometry.BACKWARD_ROWS,
+        "lstm_backward_wide": geometry.backward_wide_rows(width),
+    }
+    fitting = (launch._replace(grid=(blocks, count)) for count in range(groups, 0, -1))
+    found = next((some for some in fitting if kernel.fits(some)), None)
+    return None if found is None else Way(name, kernel, found, rows[name])
+
+
+class Part(NamedTuple):
+    """Some groups of a batch, and how a kernel finds its rows: the addresses that it gets lie as if these `rows` rows,
+    from `first_row` on, were all there are. Its row of token (t, n) is first[t] + n, the state's `rows` more, and first
+    is `shift` larger than that of the batch."""
+
+    launch: Launch
+    first_row: int
+    rows: int
+    shift: int
+
+    def states(self, array: Any) -> Any:
+        """A state buffer, or an array with a row for each row of the batch."""
+        return self._from(array, self.first_row)
+
+    def tokens(self, array: Any) -> Any:
+        """An array with a row for each token."""
+        return self._from(array, self.first_row - self.shift)
+
+    def _from(self, array: Any, row: int) -> Any:
+        if array is None or row == 0:
+            return array
+        return np.uint64(array.data.ptr + row * array.strides[0])
+
+
+def _parts(way: Way, N: int) -> Iterator[Part]:
+    """The launches of a batch of N sorted rows."""
+    blocks, groups = way.launch.grid
+    size = groups * way.rows
+    for first_row in range(0, N, size):
+        rows = min(size, N - first_row)
+        launch = way.launch._replace(grid=(blocks, geometry.blocks_of(rows, way.rows)))
+        yield Part(launch, first_row, rows, N - rows)
 
 
 def forward(
     tokens: Any, h0: Any, c0: Any, weight_ih: Any, weight_hh: Any, bias: Any, packing: Packing, how: Plan
 ) -> tuple[Any, Any, Any, Cache]:
     """y, h_n, c_n and the cache; tokens (P, I) packed, the others as in `kernels.lstm_forward`."""
-    (N, H), width, P = h0.shape, how.width, packing.num_tokens
-    x, weight_ih = bf16(tokens), _padded_rows(weight_ih, H, width)
+    (N, H), width, P, dtype = h0.shape, how.width, packing.num_tokens, DTYPES[how.kind]
+    x = bf16(tokens) if how.kind == "bf16" else tokens
+    weight_ih = _padded_rows(weight_ih, H, width, dtype)
     input_part = _input_part(x, weight_ih, bias, H, width)
-    y, c = (np.empty((N + P, width), dtype, like=h0) for dtype in (np.uint16, np.float32))
+    y, c = (np.empty((N + P, width), kind, like=h0) for kind in (dtype, np.float32))
     if marked:
-        y[N:].fill(NOT_YET)
-    y[:N] = _padded_columns(bf16(places.sort(packing, h0)), width)
-    c[:N] = _padded_columns(places.sort(packing, c0), width)
-    gates = np.empty((P, 4 * width), np.uint16, like=h0)
-    weights = _packed(weight_hh, "forward", H, width)
-    flags, where = _flags(how.forward_launch), places.lengths_and_first(packing)
-    arguments = weights, input_part, *where, y, gates, c, flags, error_word(), np.int32(N)
-    how.forward(how.forward_launch, arguments)
+        y.view(np.uint16)[N:].fill(NOT_YET)
+    flags = np.empty(geometry.blocks_of(N, how.forward.rows), np.uint32, like=h0)
+    places.start_states(packing, h0, c0, H, **{"h_bf16" if how.kind == "bf16" else "h": y}, c=c, flags=flags)
+    gates = np.empty((P, 4 * width), dtype, like=h0)
+    weights = _packed(weight_hh, how.forward.name, how.kind, width)
+    for part in _parts(how.forward, N):
+        lengths, first = places.lengths_and_first(packing, part.shift)
+        flag = flags[part.first_row // how.forward.rows :]
+        arguments = weights, part.tokens(input_part), lengths[part.first_row :], first, part.states(y)
+        rest = part.tokens(gates), part.states(c), flag, error_word(), np.int32(part.rows)
+        how.forward.kernel(part.launch, (*arguments, *rest))
     saved = Cache(x, gates, y, c, packing, weight_ih, weight_hh, bias is not None, how)
-    h_n, c_n = (_cut(places.last_states(packing, states), H) for states in (y, c))
-    return _cut(places.unpack(packing, y[N:]), H), h_n, c_n, saved
+    return _cut(places.unpack(packing, y[N:]), H), *places.end_states(packing, y, c, H), saved
 
 
-def backward(dy: Any, dh: Any, dc: Any, cache: Cache) -> tuple[Any, Any, Any, Any, Any, Any]:
-    """The gradients of `kernels.lstm_backward`; dy (P, H) packed or None, dh and dc (N, H) in sorted order."""
+def backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[Any, Any, Any, Any, Any, Any]:
+    """The gradients of `kernels.lstm_backward`; dy (P, H) packed or None."""
     packing, width = cache.packing, cache.plan.width
-    (N, H), launch, P = dh.shape, cache.plan.backward_launch, packing.num_tokens
+    P, H = packing.num_tokens, cache.weight_hh.shape[1]
     dy = None if dy is None else _padded_columns(dy, width)
-    dh, dc = (_padded_columns(gradient, width) for gradient in (dh, dc))
-    dgates = np.empty((P, 4 * width), np.uint16, like=dh)
-    dh0, dc0 = np.empty(dh.shape, np.float32, like=dh), np.empty(dh.shape, np.float32, like=dh)
-    weights = _packed(cache.weight_hh, "backward", H, width)
-    flags, where = _flags(launch), places.lengths_and_first(packing)
-    arguments = weights, *where, cache.activated, cache.c, dy, dh, dc, dgates, dh0, dc0, flags, error_word()
-    cache.plan.backward(launch, (*arguments, np.int32(N)))
+    dgates, dh0, dc0 = _recurrence_backward(dy, dh_n, dc_n, cache)
     I = cache.x.shape[1]  # noqa: E741
-    dx, dweight_ih = np.empty((P, I), np.float32, like=dh), np.empty((4 * width, I), np.float32, like=dh)
-    dweight_hh = np.empty((4 * width, width), np.float32, like=dh)
+    shapes = (P, I), (4 * width, I), (4 * width, width)
+    dx, dweight_ih, dweight_hh = (np.empty(shape, np.float32, like=dh0) for shape in shapes)
     gemm(dgates, cache.weight_ih, dx)
     gemm(dgates, cache.x, dweight_ih, transpose_a=True)
     gemm(dgates, places.previous_states(packing, cache.y), dweight_hh, transpose_a=True)
     dbias = _cut_rows(column_sums(dgates), H) if cache.has_bias else None
-    states = (places.unsort(packing, _cut(gradient, H)) for gradient in (dh0, dc0))
     dweight_hh = _cut_rows(_cut(dweight_hh, H), H)
+    states = places.unsorted(packing, dh0, dc0, H)
     return places.unpack(packing, dx), *states, _cut_rows(dweight_ih, H), dweight_hh, dbias
+
+
+def _recurrence_backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[Any, Any, Any]:
+    """dgates (P, 4H), and the gradients of the initial states (N, H) in sorted order."""
+    packing, (kind, width, _, way), H = cache.packing, cache.plan, cache.weight_hh.shape[1]
+    N = packing.batch_size
+    dgates = np.empty(cache.activated.shape, DTYPES[kind], like=cache.c)
+    dh, dc, dh0, dc0 = (np.empty((N, width), np.float32, like=dgates) for _ in range(4))
+    groups = geometry.blocks_of(N, way.rows)
+    wide, each = way.name == "lstm_backward_wide", 1
+    sums: tuple[Any, ...] = ()
+    if wide:
+        num_sums, num_flags = geometry.backward_wide_buffers(N, width, kind)
+        sums, each = (np.empty(num_sums, np.float32, like=dgates),), num_flags // groups
+    flags = np.empty(groups * each, np.uint32, like=dgates)
+    places.start_states(packing, dh_n, dc_n, H, h=dh, c=dc, flags=flags)
+    weights = _packed(cache.weight_hh, way.name, kind, width)
+    for part in _parts(way, N):
+        lengths, first = places.lengths_and_first(packing, part.shift)
+        flag = flags[part.first_row // way.rows * each :]
+        given = part.tokens(cache.activated), part.states(cache.c), part.tokens(dy), part.states(dh), part.states(dc)
+        found = part.tokens(dgates), part.states(dh0), part.states(dc0)
+        arguments = weights, lengths[part.first_row :], first, *given, *found, *sums, flag, error_word()
+        way.kernel(part.launch, (*arguments, np.int32(part.rows)))
+    return dgates, dh0, dc0
 
 
 def _input_part(x: Any, weight_ih: Any, bias: Any, H: int, width: int) -> Any:
@@ -141,28 +220,22 @@ def _input_part(x: Any, weight_ih: Any, bias: Any, H: int, width: int) -> Any:
     return part
 
 
-def _flags(launch: Launch) -> Any:
-    """A counter for each group, zero."""
-    return current_device().cupy.zeros(launch.grid[1], np.uint32)
-
-
 # Padding of H to the width of a kernel ------------------------------------------------------------------------------
 
 
 @cache
-def _order(device: Any, direction: str, H: int, width: int) -> Any:
-    """Where the kernel of a direction wants each weight, on the device; it stays there."""
-    order = getattr(pack, f"{direction}_order")(width)
+def _order(device: Any, name: str, kind: str, H: int, width: int) -> Any:
+    """Where a kernel wants each weight, on the device; it stays there."""
+    order = getattr(pack, f"{name.removeprefix('lstm_')}_order")(width, kind)
     return device.cupy.asarray(pack.within(order, width, H) if width > H else order)
 
 
-def _packed(weight_hh: Any, direction: str, H: int, width: int) -> Any:
-    """weight_hh (4H, H) float32 in the order of the registers, rounded."""
-    words = 2 * width * width
-    packed = np.empty(words, np.uint32, like=weight_hh)
-    order = _order(current_device(), direction, H, width)
-    arguments = weight_hh, order, packed, np.int32(words)
-    module("pack_weights").pack_weights_bf16(geometry.pack_weights(words), arguments)
+def _packed(weight_hh: Any, name: str, kind: str, width: int) -> Any:
+    """weight_hh (4H, H) float32 in the order of a kernel's registers, rounded."""
+    order = _order(current_device(), name, kind, weight_hh.shape[1], width)
+    packed = np.empty(order.size // order.shape[-1], np.uint32, like=weight_hh)
+    arguments = weight_hh, order, packed, np.int32(packed.size)
+    getattr(module("pack_weights"), f"pack_weights_{kind}")(geometry.pack_weights(packed.size), arguments)
     return packed
 
 
@@ -177,9 +250,11 @@ def _row_order(H: int, width: int) -> Any:
     return _rows_on(current_device(), H, width)
 
 
-def _padded_rows(matrix: Any, H: int, width: int) -> Any:
-    """(4H, I) float32 -> (4 width, I) bfloat16."""
-    return bf16(matrix) if width == H else gather(matrix, _row_order(H, width), np.uint16)
+def _padded_rows(matrix: Any, H: int, width: int, dtype: Any) -> Any:
+    """(4H, I) float32 -> (4 width, I) as a product takes it."""
+    if width > H:
+        return gather(matrix, _row_order(H, width), dtype)
+    return matrix if dtype == np.float32 else bf16(matrix)
 
 
 def _padded_columns(matrix: Any, width: int) -> Any:

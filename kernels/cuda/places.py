@@ -13,7 +13,7 @@ import numpy as np
 from kernels.cuda import geometry
 from kernels.cuda.arrays import float32, gather
 from kernels.cuda.geometry import Launch
-from kernels.cuda.launcher import current_device
+from kernels.cuda.launcher import current_device, module
 from kernels.packing import Packing
 
 KEPT = 32
@@ -112,22 +112,44 @@ def unpack(packing: Packing, tokens: Any, start: int = 0, stop: int | None = Non
     return gather(tokens, index, np.float32).reshape(stop - start, packing.batch_size, tokens.shape[1])
 
 
-def sort(packing: Packing, state: Any) -> Any:
-    """(N, H) in batch order -> a copy in sorted order."""
-    return state.copy() if packing.order is None else gather(state, places_of(packing).order)
+def start_states(
+    packing: Packing, h0: Any, c0: Any, H: int, h: Any = None, h_bf16: Any = None, c: Any = None, flags: Any = None
+) -> None:
+    """(N, H) states, or gradients of states, in batch order (None: zeros) into the first N rows of buffers (., width).
+
+    They come in sorted order, with zeros from column H on; h_bf16 is h in bfloat16, flags become zero. What is None is
+    not written.
+    """
+    order = None if packing.order is None else places_of(packing).order
+    target = next(buffer for buffer in (h, h_bf16, c) if buffer is not None)
+    sizes = 0 if flags is None else len(flags), packing.batch_size, H, target.shape[1]
+    arguments = h0, c0, order, h, h_bf16, c, flags, *map(np.int32, sizes)
+    module("states").start_states(geometry.states(packing.batch_size, target.shape[1]), arguments)
 
 
-def unsort(packing: Packing, state: Any) -> Any:
-    """(N, H) in sorted order -> batch order; the array itself where no row has padding."""
-    return state if packing.order is None else gather(state, places_of(packing).rank)
+def end_states(packing: Packing, h: Any, c: Any, H: int) -> tuple[Any, Any]:
+    """State buffers (N + P, width), h in float32 or bfloat16 and c or None -> (N, H) float32 states after each row's
+    last token, in batch order."""
+    rows = None if packing.last is None else places_of(packing).last_of_row
+    return _taken(packing, h, c, rows, packing.num_tokens, H)
 
 
-def state_buffer(packing: Packing, initial: Any, dtype: Any = None) -> Any:
-    """(N, H) initial states in batch order -> (N + P, H) buffer that holds them, its other rows unset."""
+def unsorted(packing: Packing, dh: Any, dc: Any, H: int) -> tuple[Any, Any]:
+    """(N, width) gradients of states in sorted order, the second may be None -> (N, H) in batch order; the arrays
+    themselves where nothing moves."""
+    if packing.order is None and dh.shape[1] == H:
+        return dh, dc
+    return _taken(packing, dh, dc, None if packing.order is None else places_of(packing).rank, 0, H)
+
+
+def _taken(packing: Packing, h: Any, c: Any, rows: Any, first: int, H: int) -> tuple[Any, Any]:
+    """Rows of buffers, by index or from `first` on, and their first H columns."""
     N = packing.batch_size
-    states = np.empty((N + packing.num_tokens, initial.shape[1]), initial.dtype, like=initial)
-    states[:N] = initial if packing.order is None else gather(initial, places_of(packing).order)
-    return states
+    h_n, c_n = (None if buffer is None else np.empty((N, H), np.float32, like=h) for buffer in (h, c))
+    states = (h, None) if h.dtype == np.float32 else (None, h)
+    arguments = *states, c, rows, h_n, c_n, *map(np.int32, (first, N, H, h.shape[1]))
+    module("states").end_states(geometry.states(N, H), arguments)
+    return h_n, c_n
 
 
 def previous_states(packing: Packing, states: Any) -> Any:
@@ -135,27 +157,20 @@ def previous_states(packing: Packing, states: Any) -> Any:
     return states[: packing.num_tokens] if packing.previous is None else gather(states, places_of(packing).previous)
 
 
-def last_states(packing: Packing, states: Any) -> Any:
-    """State buffer (N + P, H) -> (N, H) float32 state after each row's last token, in batch order; a copy."""
-    if packing.last is not None:
-        return gather(states, places_of(packing).last_of_row, np.float32)
-    last = states[packing.num_tokens :]
-    return last.copy() if last.dtype == np.float32 else float32(last)
-
-
 def _in_float32(x: Any) -> Any:
     """x itself, or what its bfloat16 numbers are."""
     return x if x.dtype == np.float32 else float32(x)
 
 
-def lengths_and_first(packing: Packing) -> tuple[Any, Any]:
-    """lengths (N,) of the sorted rows, and first (T + 1,), the row of each step's first token; int32 on the device."""
+def lengths_and_first(packing: Packing, shift: int = 0) -> tuple[Any, Any]:
+    """lengths (N,) of the sorted rows, and first (T + 1,), the row of each step's first token plus `shift`; int32 on
+    the device."""
 
     def make() -> tuple[Any, Any]:
         starts, sizes = packing.steps[:, 1] - packing.batch_size, packing.steps[:, 2]
         lengths = (np.arange(packing.batch_size)[:, None] < sizes).sum(axis=1)
-        first = np.append(starts, packing.num_tokens)
+        first = np.append(starts, packing.num_tokens) + shift
         cupy = current_device().cupy
         return cupy.asarray(lengths.astype(np.int32)), cupy.asarray(first.astype(np.int32))
 
-    return _once(("lengths", packing.batch_size, packing.steps.tobytes()), make)
+    return _once(("lengths", packing.batch_size, packing.steps.tobytes(), shift), make)

@@ -30,6 +30,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+import kernels
 from minigrad.autograd import grad, no_grad
 from minigrad.gradcheck.report import GradcheckError, GradcheckReport, GradcheckRow
 from minigrad.tensor import Tensor
@@ -88,53 +89,63 @@ class _Subject:
     def values(self) -> Arrays:
         """Copies of the outputs; nothing is recorded."""
         with no_grad():
-            return [output.array.copy() for output in self.outputs()]
+            return [_copy(output) for output in self.outputs()]
 
     def difference(self, directions: list[np.ndarray | None], eps: float) -> Arrays:
         """(y(x + eps u) - y(x - eps u)) / (2 eps) per output; a direction per checked tensor, None to keep it."""
-        originals = [tensor.array.copy() for tensor in self.checked]
+        originals = [_copy(tensor) for tensor in self.checked]
 
         def values_at(step: float) -> Arrays:
             for tensor, original, direction in zip(self.checked, originals, directions, strict=True):
                 if direction is not None:
-                    tensor.array[...] = original + step * direction
+                    _assign(tensor, original + step * direction)
             return self.values()
 
         try:
             plus, minus = values_at(eps), values_at(-eps)
         finally:
             for tensor, original in zip(self.checked, originals, strict=True):
-                tensor.array[...] = original
+                _assign(tensor, original)
         return [(p - m) / (2 * eps) for p, m in zip(plus, minus, strict=True)]
 
     def gradients(self, outputs: list[Tensor], cotangents: Arrays, retain_graph: bool) -> list[np.ndarray | None]:
         """The tape's gradient per checked tensor, None where it has none. (The tape itself refuses wrong shapes.)"""
-        recorded = [(y, Tensor(c)) for y, c in zip(outputs, cotangents, strict=True) if y.requires_grad]
+        pairs = zip(outputs, cotangents, strict=True)
+        recorded = [(y, Tensor(kernels.like(c, y.array))) for y, c in pairs if y.requires_grad]
         if not recorded:
             return [None] * len(self.checked)
         tensors, seeds = [y for y, _ in recorded], [c for _, c in recorded]
         results = grad(tensors, self.checked, seeds, retain_graph=retain_graph, allow_unused=True)
-        return [None if result is None else result.array for result in results]
+        return [None if result is None else kernels.to_host(result.array) for result in results]
 
     def evaluate(self) -> list[Tensor]:
         """Recorded outputs, after checks that fn leaves its inputs alone and gives the same values twice."""
-        before = [tensor.array.copy() for tensor in self.watched]
+        before = [_copy(tensor) for tensor in self.watched]
         outputs = self.outputs()
         for position in self._restore(before):
             self.problems.append(f"fn changed input {position} in place")
         again = self.values()
         self._restore(before)
-        if not all(_same(y.array, value) for y, value in zip(outputs, again, strict=True)):
+        if not all(_same(_copy(y), value) for y, value in zip(outputs, again, strict=True)):
             self.problems.append("fn is not deterministic: two evaluations at the same inputs differ")
         return outputs
 
     def _restore(self, before: Arrays) -> list[int]:
         """Give the inputs their values of ``before``; the numbers of those that had changed."""
         pairs = enumerate(zip(self.watched, before, strict=True))
-        changed = [position for position, (tensor, value) in pairs if not _same(tensor.array, value)]
+        changed = [position for position, (tensor, value) in pairs if not _same(_copy(tensor), value)]
         for position in changed:
-            self.watched[position].array[...] = before[position]
+            _assign(self.watched[position], before[position])
         return changed
+
+
+def _copy(tensor: Tensor) -> np.ndarray:
+    """The values on the host, where the checker computes, wherever the tensor lies."""
+    return np.array(kernels.to_host(tensor.array))
+
+
+def _assign(tensor: Tensor, values: np.ndarray) -> None:
+    tensor.array[...] = kernels.like(values, tensor.array)
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:

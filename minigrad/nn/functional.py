@@ -154,6 +154,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         num_classes = int(kernels.to_host(ids).max()) + 1
     result = (ids[..., None] == kernels.like(np.arange(num_classes), ids)).astype(np.int64)
     if tensor.is_cuda:  # the host does not wait to look at values
+        kernels.report_ids((ids < 0) | (ids >= num_classes))
         return Tensor(result)
     if ids.size and ids.min() < 0:
         raise RuntimeError(f"one_hot: tensor contains {ids.min()}; expected ids of 0 or more")

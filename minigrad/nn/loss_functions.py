@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+import kernels
 from minigrad import ops
 from minigrad.nn.binary import BinaryCrossEntropy, BinaryCrossEntropyWithLogits
 from minigrad.nn.checks import check_reduction
@@ -176,10 +177,11 @@ def _picked_losses(name: str, log_probs: Tensor, ids: Tensor, weight: Tensor | N
     """(M,): -weight[id] * log_probs[m, id]; zero at ignored ids."""
     classes = log_probs.shape[1]
     ignored = ids.array == ignore_index
-    if not ids.is_cuda:  # else the host would wait for them
-        wrong = ids.array[~ignored & ((ids.array < 0) | (ids.array >= classes))]
-        if wrong.size:
-            raise IndexError(f"{name}: target {wrong[0]} is out of bounds for {classes} classes")
+    wrong = ~ignored & ((ids.array < 0) | (ids.array >= classes))
+    if ids.is_cuda:
+        kernels.report_ids(wrong)
+    elif wrong.any():
+        raise IndexError(f"{name}: target {ids.array[wrong][0]} is out of bounds for {classes} classes")
     safe = Tensor(np.where(ignored, 0, ids.array).astype(np.int64))
     factors = np.ones_like(log_probs.array[:, 0]) if weight is None else weight.array[safe.array]
     picked = ops.gather(log_probs, 1, safe.unsqueeze(1)).squeeze(1)

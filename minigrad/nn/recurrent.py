@@ -227,7 +227,8 @@ class _Recurrent(_Gated):
         """For each layer and direction h0 (and c0), each (N, H), of the dtype of ``x``."""
         rows = self.num_layers * self.num_directions
         if hx is None:
-            return [(x.new_zeros(N, self.hidden_size),) * len(self.state_names)] * rows
+            zeros = creation.zeros(N, self.hidden_size, dtype=x.dtype, device=creation.place_of(x))
+            return [(zeros,) * len(self.state_names)] * rows
         states = self._as_states(hx)
         if batched:
             self._check_states(states, (rows, N, self.hidden_size), "(num_layers*num_directions, batch, hidden_size)")
@@ -351,7 +352,7 @@ class _Cell(_Gated):
         self._check_input(input, (1, 2))
         batch = input.shape[:-1]
         if hx is None:
-            zeros = input.new_zeros(*batch, self.hidden_size)
+            zeros = creation.zeros(*batch, self.hidden_size, dtype=input.dtype, device=creation.place_of(input))
             states = (zeros,) * len(self.state_names)
         else:
             states = self._as_states(hx)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import kernels
-from minigrad.device import resolve, two_devices
+from minigrad.device import resolve, two_devices, use
 from minigrad.function import Context, Function
 from minigrad.grad_mode import is_grad_enabled
 from minigrad.ops.common import as_tensor, normalize_dim, to_dtype, unbroadcast
@@ -28,7 +28,8 @@ def _steps(index: Any, x: Tensor) -> Steps:
     parts = [_plain(part) for part in (index if isinstance(index, tuple) else (index,))]
     if x.is_cuda:
         parts = [kernels.like(part, x.array) if isinstance(part, list | np.ndarray) else part for part in parts]
-    elif any(kernels.on_device(part) for part in parts):
+        _report_out_of_range(parts, x.shape)
+    elif use.started and any(kernels.on_device(part) for part in parts):
         raise two_devices("getitem: a tensor and its index", x.device, resolve("cuda"))
     is_number = [isinstance(part, int | np.integer) and not isinstance(part, bool | np.bool_) for part in parts]
     if not any(is_number) or not any(map(_is_list, parts)):
@@ -38,6 +39,26 @@ def _steps(index: Any, x: Tensor) -> Steps:
         dims = np.ndim(part) if _is_list(part) and _is_mask(part) else 1
         first += [part] if number or part is Ellipsis else [] if part is None else [slice(None)] * dims
     return tuple(first), tuple(part for part, number in zip(parts, is_number, strict=True) if not number)
+
+
+def _report_out_of_range(parts: list[Any], shape: tuple[int, ...]) -> None:
+    """Have indices on a GPU looked at there; CuPy itself takes them modulo the size."""
+    used = [
+        0 if part is None or part is Ellipsis else part.ndim if _is_list(part) and _is_mask(part) else 1
+        for part in parts
+    ]
+    axis = 0
+    for part, dims in zip(parts, used, strict=True):
+        if part is Ellipsis:
+            axis += len(shape) - sum(used)
+        elif _is_list(part) and not _is_mask(part) and axis < len(shape):
+            report_index(part, shape[axis])
+        axis += dims
+
+
+def report_index(index: Array, size: int) -> None:
+    """Have an index on a GPU looked at: -size to size - 1."""
+    kernels.report_ids((index < -size) | (index >= size))
 
 
 def _plain(part: Any) -> Any:
@@ -193,6 +214,8 @@ def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
         raise RuntimeError(f"gather: index has {index.ndim} dimensions; expected {x.ndim} as the input")
     if index.is_cuda != x.is_cuda:
         raise two_devices("gather", x.device, index.device)
+    if x.is_cuda and x.ndim:
+        report_index(index.array, x.shape[normalize_dim(dim, x.ndim)])
     return Gather.apply(x, normalize_dim(dim, x.ndim), index.array.copy())
 
 

@@ -70,6 +70,8 @@ def _scattered(function: type[Function], name: str, x: Tensor, dim: int, where: 
         raise RuntimeError(f"{name}: src has dtype {src.dtype}; expected {x.dtype} as x")
     if any(n > limit for n, limit in zip(where.shape, src.shape, strict=True)):
         raise RuntimeError(f"{name}: index has shape {where.shape}; expected no size above those of src {src.shape}")
+    if x.is_cuda and x.ndim:
+        index.report_index(where.array, x.shape[normalize_dim(dim, x.ndim)])
     return function.apply(x, normalize_dim(dim, x.ndim), where.array.copy(), src)
 
 

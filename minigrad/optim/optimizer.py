@@ -227,7 +227,7 @@ def count_step(state: dict[str, Any]) -> int:
     if "step" not in state:
         state["step"] = Tensor(np.zeros((), np.float32))  # on the host, wherever the parameter is
     state["step"].array += 1
-    return int(state["step"].item())
+    return int(state["step"].array.item())
 
 
 def _own_copy(key: str, value: Any, param: Tensor) -> Any:

@@ -215,8 +215,8 @@ def test_dropout_swallows_no_nan(rig: Rig) -> None:
     assert np.isnan(x).all()
 
 
-SUM_MAIN = (100, 70)
-SUM_SHAPES = [(SUM_MAIN, True), ((1, 1), False), ((3, 32), False), ((0, 40), False), ((17, 33), False)]
+SUM_MAIN = (150, 70)
+SUM_SHAPES = [(shape, shape == SUM_MAIN) for shape in (SUM_MAIN, (1, 1), (3, 32), (0, 40), (17, 33), (400, 5))]
 
 
 def check_column_sums(rig: Rig, suffix: str, shape: tuple[int, int], main: bool) -> None:
@@ -225,11 +225,15 @@ def check_column_sums(rig: Rig, suffix: str, shape: tuple[int, int], main: bool)
     x = bf16_values(bf16_bits(x)) if suffix == "bf16" else x
 
     def run(schedule: int) -> Arrays:
-        sums = poisoned(C, np.float32)
-        kernel = getattr(rig.module("column_sums.cu"), f"column_sums_{suffix}")
-        kernel(geometry.column_sums(C), (store(x, suffix), sums, np.int32(M), np.int32(C)), schedule)
-        assert_written(sums)
-        return (sums,)
+        slices, module = geometry.column_slices(M, C), rig.module("column_sums.cu")
+        sums, out = poisoned((slices, C), np.float32), poisoned(C, np.float32)
+        numbers = np.int32(M), np.int32(C), np.int32(-(-M // slices))
+        launch = geometry.column_sums(C, slices)
+        getattr(module, f"column_sums_{suffix}")(launch, (store(x, suffix), sums, *numbers), schedule)
+        module.column_sums_join(geometry.column_sums_join(C), (sums, out, np.int32(slices), np.int32(C)), schedule)
+        assert_written(sums, out)
+        assert slices == 1 or M >= 128
+        return (out,)
 
     assert_close(rig.same_bits(run, main)[0], x.astype(float).sum(axis=0), 1e-6)
 

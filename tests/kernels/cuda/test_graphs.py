@@ -125,7 +125,7 @@ def test_a_layer_on_the_same_memory(bench: Any, counted: list[str], bf16: bool) 
     for _ in range(3):
         x = bench.normal(6, 4, 7)
         cache.x[...] = places.pack(packing, bench.to(x))
-        lstm._advance(cache.x, cache.gates, cache.h, run.h_bf16, cache.c, packing, run.weights, 0, 6)
+        lstm._advance(cache.x, cache.gates, run.states, packing, run.weights, 0, 6)
         want = cpu.lstm_forward(x, *arrays, lengths, bf16)
         bench.close(bench.back(lstm.lstm_finish(run)[0]), want[0], tolerance)
     assert counted == ["captured"]

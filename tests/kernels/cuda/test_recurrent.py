@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 import kernels
 from kernels import cpu, reference
 from kernels.cuda import launcher, lstm_persistent
+from kernels.packing import pack_lengths
 from kernels.reference.lstm import token_places
 
-FLOAT32, BF16 = 5e-6, 1e-2
+FLOAT32, TF32, BF16 = 5e-6, 2e-3, 1e-2
 LENGTHS = {
     "without padding": None,
     "some": np.array([3, 5, 0, 5]),
@@ -150,13 +151,14 @@ def test_a_cache_may_be_consumed(bench: Any) -> None:
         assert a.tobytes() == b.tobytes() == c.tobytes()
 
 
-@pytest.fixture(params=["persistent", "marked", "stepwise", "without room"])
+@pytest.fixture(params=["persistent", "marked", "in parts", "stepwise", "without room"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, cuda: Any) -> str:
     """How a bf16 layer is computed."""
     monkeypatch.setattr(lstm_persistent, "enabled", request.param != "stepwise")
     monkeypatch.setattr(lstm_persistent, "marked", request.param == "marked")
-    if request.param == "without room":
-        monkeypatch.setattr(launcher.Kernel, "fits", lambda kernel, launch: not launch.cooperative)
+    if request.param in ("in parts", "without room"):
+        most = 1 if request.param == "in parts" else 0  # groups of rows
+        monkeypatch.setattr(launcher.Kernel, "fits", lambda _, launch: not launch.cooperative or launch.grid[1] <= most)
     return request.param
 
 
@@ -167,7 +169,7 @@ def test_bf16_in_every_way(bench: Any, way: str, shape: tuple) -> None:
     arguments = sample(bench, "lstm", *shape)
     arguments[4:6] = [0.3 * weight for weight in arguments[4:6]]
     used = isinstance(kernels.lstm_forward(*bench.to(arguments), lengths, True)[3], lstm_persistent.Cache)
-    assert used == (way in ("persistent", "marked") and lengths.any())
+    assert used == (way in ("persistent", "marked", "in parts") and lengths.any())
     for counts in (lengths, None):
         compare(bench, "lstm", arguments, counts, True, BF16)
 
@@ -177,6 +179,44 @@ def test_two_runs_are_equal_to_the_bit(bench: Any, way: str) -> None:
     arguments, dy = bench.to(sample(bench, "lstm", 4, 3, 5, 64)), bench.to(bench.normal(4, 3, 64))
     runs = [both_ways(kernels, "lstm", arguments, [dy, None, None], lengths, True)[0] for _ in range(2)]
     assert [a.tobytes() for a in runs[0]] == [a.tobytes() for a in runs[1]]
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6, 64), (3, 19, 8, 70), (2, 33, 5, 20)])
+def test_tf32_in_every_way(bench: Any, way: str, shape: tuple) -> None:
+    """Operands keep ten bits of their fraction: each is off by up to 2^-11 of itself."""
+    T, N = shape[:2]
+    lengths = bench.rng.integers(0, T + 1, N)
+    arguments = sample(bench, "lstm", *shape)
+    arguments[4:6] = [0.3 * weight for weight in arguments[4:6]]
+    kernels.allow_tf32(True)
+    try:
+        used = isinstance(kernels.lstm_forward(*bench.to(arguments), lengths)[3], lstm_persistent.Cache)
+        assert used == (way in ("persistent", "marked", "in parts"))
+        for counts in (lengths, None):
+            compare(bench, "lstm", arguments, counts, False, TF32)
+    finally:
+        kernels.allow_tf32(False)
+
+
+@pytest.mark.parametrize(("H", "tf32"), [(520, False), (300, True)])
+def test_wide_layers(bench: Any, H: int, tf32: bool) -> None:
+    arguments = sample(bench, "lstm", 2, 3, 4, H)
+    arguments[4] = 0.1 * arguments[4]
+    kernels.allow_tf32(tf32)
+    try:
+        cache = kernels.lstm_forward(*bench.to(arguments), np.array([2, 0, 1]), not tf32)[3]
+        assert cache.plan[2].name == "lstm_forward_wide"
+        assert cache.plan[3].name == "lstm_backward_wide"
+        compare(bench, "lstm", arguments, np.array([2, 0, 1]), not tf32, TF32 if tf32 else BF16)
+    finally:
+        kernels.allow_tf32(False)
+
+
+def test_a_layer_too_wide_takes_a_step_at_a_time(bench: Any) -> None:
+    packing = pack_lengths(None, 2, 3)
+    assert lstm_persistent.plan(packing, 1024, True) is not None
+    assert lstm_persistent.plan(packing, 1025, True) is None
+    assert lstm_persistent.plan(packing, 64, False) is None  # float32, and TF32 is not allowed
 
 
 def test_a_lost_block_is_an_error(bench: Any) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minigrad import Tensor, manual_seed
-from minigrad.gradcheck import gradcheck
+from minigrad.gradcheck import GradcheckError, gradcheck
 from minigrad.gradcheck.op_case import OpCase, Sample
 from minigrad.gradcheck.op_table import OP_TABLE
 
@@ -77,6 +77,18 @@ def test_values_and_gradients_are_those_of_the_host(case: OpCase, cuda: ModuleTy
                 dense = b.to_dense() if b.is_sparse else b
                 assert_same(a, dense, f"gradient {position} of {dims}")
                 assert not a.is_cuda  # of a leaf on the host
+
+
+def test_the_checker_takes_inputs_that_lie_there(count_case: Any) -> None:
+    x = Tensor(np.arange(6.0).reshape(2, 3)).to("cuda").requires_grad_()
+    assert gradcheck(lambda x: (x.exp() / 7).cumsum(1), [x])
+    assert gradcheck(lambda x: (x * x).sum(0), [x], mode="jacobian")
+    assert x.tolist() == [[0, 1, 2], [3, 4, 5]]
+    with pytest.raises(GradcheckError):
+        gradcheck(lambda x: x * x.detach(), [x])
+    with pytest.raises(RuntimeError, match="two devices"):
+        (x * 2).backward(Tensor(np.ones((2, 3))))
+    count_case()
 
 
 @pytest.mark.parametrize("case", [case for case in OP_TABLE if case.differentiable], ids=lambda case: case.name)

@@ -297,9 +297,27 @@ def test_autocast_rounds_products_there() -> None:
     assert mg.nn.functional.linear(a, a).item() > 1.0
 
 
-def test_ids_out_of_range_are_found_when_numbers_come_back() -> None:
+OUT_OF_RANGE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "embedding": lambda a, ids: mg.nn.functional.embedding(ids, a),
+    "getitem": lambda a, ids: a[ids],
+    "getitem, second": lambda a, ids: a[..., None, ids + 1],
+    "getitem, negative": lambda a, ids: a[-ids - 1],
+    "gather": lambda a, ids: a.gather(0, ids.unsqueeze(1)),
+    "scatter": lambda a, ids: a.scatter(0, ids.unsqueeze(1), 1.0),
+    "index_select": lambda a, ids: a.index_select(0, ids),
+    "cross_entropy": lambda a, ids: mg.nn.functional.cross_entropy(a, ids + 1),
+    "nll_loss": lambda a, ids: mg.nn.functional.nll_loss(a, -ids),
+    "linear_cross_entropy": lambda a, ids: mg.nn.functional.linear_cross_entropy(a, a, None, ids),
+    "one_hot": lambda a, ids: mg.nn.functional.one_hot(ids, 2),
+}
+
+
+@pytest.mark.parametrize("name", OUT_OF_RANGE)
+def test_ids_out_of_range_are_found_when_numbers_come_back(name: str) -> None:
     table = mg.tensor(X, device="cuda")
-    y = mg.nn.functional.embedding(mg.tensor([0, 2], device="cuda"), table)
+    y = OUT_OF_RANGE[name](table, mg.tensor([0, 2], device="cuda"))
     with pytest.raises(IndexError):
         y.cpu()
     assert same(table, X)  # and the next time nothing is wrong
+    assert same(table[mg.tensor([-2, 1], device="cuda")], X)
+    assert same(table[..., mg.tensor([-3, 2], device="cuda")], X[:, [0, 2]])
