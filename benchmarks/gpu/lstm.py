@@ -7,8 +7,9 @@ from T down to T / 4 (packed). Both are compared with the same layer in float64:
 the relative error of the whole array. A row of ours beyond its tolerance is marked wrong and not timed.
 
 PyTorch gets what it does best: weights and inputs of the row's type, gradients of that type, and beside the plain calls
-a CUDA graph of them. Ours keeps float32 weights, inputs and gradients in every precision, so its conversions count.
-Where it has no float16 it runs bfloat16 against that; "ours in" says which.
+a CUDA graph of them. Ours keeps float32 weights, inputs and gradients in every precision, so its conversions count. It
+has a graph, too, where one launch takes all steps. Where it has no float16 it runs bfloat16 against that; "ours in"
+says which.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import minigrad
 from gpu import device, part, timing
 from gpu.layers import Inputs, Layer, Networks, half_type
 from gpu.timing import OURS, Call
@@ -112,15 +114,28 @@ def proven(
 def contestants(
     ours: Layer | None, peer: Layer | None, backward: bool, found: dict[str, Any]
 ) -> Iterator[dict[str, Call]]:
-    """Ours, PyTorch's, and PyTorch's in a graph where it can be captured."""
-    calls = {OURS: Call(ours.step(backward))} if ours is not None else {}
-    if peer is not None:
-        calls["pytorch"] = Call(peer.step(backward), "peer")
+    """Both, and both in a graph where they can be captured; ``found`` is told why not."""
+    calls = {}
+    for name, layer, clock, capture in ((OURS, ours, "ours", our_graph), ("pytorch", peer, "peer", graphed)):
+        if layer is None:
+            continue
+        calls[name] = Call(layer.step(backward), clock)
         try:
-            calls["pytorch-graph"] = Call(graphed(peer.step(backward)), "peer")
+            calls[f"{name}-graph"] = Call(capture(layer.step(backward)), clock)
         except Exception as error:
-            found["no graph"] = part.one_line(error)
+            device.synchronize()  # raises where nothing else would run either
+            found[f"no {name}-graph"] = part.one_line(error)
     yield calls
+
+
+def our_graph(function: Callable[[], Any]) -> Callable[[], Any]:
+    """Replays what one call of ours does; CaptureError for what the host takes through time step by step."""
+    graph = minigrad.cuda.CUDAGraph()
+    with graph.warm_up():
+        function()
+    with graph.capture():
+        function()
+    return graph.replay
 
 
 def graphed(function: Callable[[], Any]) -> Callable[[], Any]:

@@ -3,9 +3,10 @@
     python -m gpu.training_step OUT [--data-dir DIR]
 
 Equal first: three steps without dropout from the same weights, whose losses, and in float32 all weights, must agree.
-Then in turn: ours; PyTorch with the whole target in one call ("pytorch"), the same with packed sources, which is the
-function that ours computes ("pytorch-packed"), and one call per step, as the tutorials write it ("pytorch-loop"). A
-step is what a user runs: ids from the host, forward, loss, backward, clipping, update; nothing is read back.
+Then in turn: ours ("minigrad"), the same as one CUDA graph where the trainer makes one ("minigrad-graph"); PyTorch with
+the whole target in one call ("pytorch"), the same with packed sources, which is the function that ours computes
+("pytorch-packed"), and one call per step, as the tutorials write it ("pytorch-loop"). A step is what a user runs: ids
+from the host, forward, loss, backward, clipping, update; nothing is read back.
 """
 
 from __future__ import annotations
@@ -78,26 +79,37 @@ def verify(task: Task, precisions: Sequence[str], forcing: float) -> dict[str, d
         right = cpu.Peer(task, "fp32", 1)
     else:
         right.use("fp32", packed=True)
-    losses, weights = three_steps(right, task, forcing)
+    batches = three_batches(task)
+    losses, weights = three_steps(right, batches, forcing)
     del right
     found = {}
-    for precision in precisions:
+    for precision, in_graphs in [(p, graphs) for p in precisions for graphs in ((), batches)]:
+        if in_graphs and (forcing != 1 or precision == "fp32"):
+            continue
         device.free_memory()
         ours = Ours(task)
-        ours.use(precision)
-        got, after = three_steps(ours, task, forcing)
+        ours.use(precision, in_graphs)
+        try:
+            got, after = three_steps(ours, batches, forcing)
+        except RuntimeError:
+            if not in_graphs:
+                raise
+            continue  # these steps go without a graph
         apart = [float(np.abs(after[name] - w).mean() / np.abs(w).mean()) for name, w in weights.items()]
-        found[precision] = {"losses": float(np.abs(got / losses - 1).max()), "weights": float(np.max(apart))}
+        name = f"{precision}-graph" if in_graphs else precision
+        found[name] = {"losses": float(np.abs(got / losses - 1).max()), "weights": float(np.max(apart))}
     return found
 
 
-def three_steps(trainer: Any, task: Task, forcing: float) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def three_batches(task: Task) -> list[Tokens]:
+    """Small ones."""
+    rng = np.random.default_rng(2)
+    return [random_batch(rng, rng.integers(2, 9, 12), rng.integers(1, 8, 12), task.vocab_sizes) for _ in range(3)]
+
+
+def three_steps(trainer: Any, batches: Sequence[Tokens], forcing: float) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Losses, and the weights after them."""
-    rng, losses = np.random.default_rng(2), []
-    for number in range(3):
-        src, trg = rng.integers(2, 9, 12), rng.integers(1, 8, 12)
-        batch = random_batch(rng, src, trg, task.vocab_sizes)
-        losses.append(trainer.step(batch, given(batch, forcing, number)))
+    losses = [trainer.step(batch, given(batch, forcing, number)) for number, batch in enumerate(batches)]
     return np.array(losses), trainer.weights()
 
 
@@ -127,25 +139,32 @@ def peer_of(task: Task) -> Any:
 def measure(contest: Contest, trainers: dict[str, Any], precision: str, forcing: float) -> dict[str, Any]:
     """A race over all batches in a row; times are of one step."""
     count, calls = len(contest.batches), contestants(contest, trainers, precision, forcing)
-    found = timing.race(calls, 7, 30.0)
+    if OURS in trainers:
+        trainers[OURS].drop_graphs()
+    memory = {name: peak_memory(call) for name, call in calls.items()}
+    found = {"memory_mb": memory, **timing.race(calls, 7, 30.0)}
     for clock in ("us", "wall_us"):
         found[clock] = {
             name: {key: value / count for key, value in figures.items()} for name, figures in found[clock].items()
         }
     found["tokens"] = sum(sum(batch.num_tokens) for batch in contest.batches) / count
-    found["memory_mb"] = {name: peak_memory(call) for name, call in calls.items()}
     return {**found, **work(contest)}
 
 
 def contestants(contest: Contest, trainers: dict[str, Any], precision: str, forcing: float) -> dict[str, Call]:
     """Calls that train on all batches once: ours, and the variants of PyTorch's."""
 
-    def all_batches(trainer: Any, **options: bool) -> None:
+    def all_batches(trainer: Any, **options: Any) -> None:
         trainer.use(precision, **options)
         for number, batch in enumerate(contest.batches):
             trainer.begin(batch, given(batch, forcing, number))
 
-    calls = {OURS: Call(partial(all_batches, trainers[OURS]))} if OURS in trainers else {}
+    calls = {}
+    if OURS in trainers:
+        calls[OURS] = Call(partial(all_batches, trainers[OURS]))
+    if f"{OURS}-graph" in trainers:
+        replay = partial(all_batches, trainers[f"{OURS}-graph"], in_graphs=contest.batches)
+        calls[f"{OURS}-graph"] = Call(replay)
     if "pytorch" in trainers:
         for name, options in VARIANTS.items():
             calls[name] = Call(partial(all_batches, trainers["pytorch"], **options), "peer")
@@ -186,6 +205,9 @@ def one_model(figures: part.Part, contest: Contest) -> None:
         if precision not in proofs[forcing] or not accepted(precision, forcing, proofs[forcing][precision]):
             row["wrong"] = f"apart {proofs[forcing].get(precision)}"
             able.pop(OURS, None)
+        in_graph = proofs[forcing].get(f"{precision}-graph")
+        if OURS in able and in_graph is not None and accepted(precision, forcing, in_graph):
+            able[f"{OURS}-graph"] = able[OURS]
         show(figures.attempt(row, partial(measure, contest, able, precision, forcing)))
     for precision in figures.each(f"profiles of the {contest.name} model", contest.precisions):
         calls = contestants(contest, trainers, precision, 1.0)
