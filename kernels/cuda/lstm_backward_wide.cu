@@ -137,7 +137,7 @@ DEVICE void lstm_backward_wide(const u32* W, const int* lengths, const int* firs
     __syncthreads();  // B
 
     float d[2][TILES][4] = {};  // [units of a lane 0, 1 | 2, 3][eight batch rows]
-    multiply<16, TILES / 2>(d, a, operand(tile, 0, kw * 2 * KU, STRIDE), STRIDE);
+    multiply(d, a, operand(tile, 0, kw * 2 * KU, STRIDE), STRIDE, alive);
 #pragma unroll
     for (int r = 0; r < TILES; r++)  // the rows that the other K warp finishes
       part[(warp * TILES + r) * 32 + lane] = {kw ? d[0][r][0] : d[0][r][1], kw ? d[0][r][2] : d[0][r][3],

@@ -57,7 +57,7 @@ DEVICE void lstm_forward_wide(const u32* W, const float* input_part, const int* 
     __syncthreads();  // B
 
     float d[2][TILES][4] = {};  // [rows i f | g o][eight batch rows]
-    multiply<K_TILES, TILES / 2>(d, a, operand(tile, 0, kw * (H / 4), STRIDE), STRIDE);
+    multiply(d, a, operand(tile, 0, kw * (H / 4), STRIDE), STRIDE, alive);
 #pragma unroll
     for (int m = 0; m < 2; m++)
 #pragma unroll

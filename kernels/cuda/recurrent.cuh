@@ -104,12 +104,12 @@ DEVICE const S* operand(const S* tile, int row, int column, int stride) {
 }
 
 // d[m][2j, 2j+1] += a[m] * (rows 16j.. of the tile)^T over this warp's share of K; p is the lane's `operand`.
-template <int K_TILES, int GROUPS, class S>
-DEVICE void multiply(float (&d)[2][2 * GROUPS][4], const u32 (&a)[2][K_TILES][4], const S* p, int stride) {
+template <int FIRST, int LAST, int K_TILES, int TILES, class S>
+DEVICE void multiply_groups(float (&d)[2][TILES][4], const u32 (&a)[2][K_TILES][4], const S* p, int stride) {
 #pragma unroll
   for (int k = 0; k < K_TILES; k++)
 #pragma unroll
-    for (int j = 0; j < GROUPS; j++) {
+    for (int j = FIRST; j < LAST; j++) {
       u32 b[4];
       ldmatrix4(b, (const u16*)(p + j * 16 * stride + k * 2 * VECTOR<S>));
       round_operands(b, S());
@@ -119,6 +119,14 @@ DEVICE void multiply(float (&d)[2][2 * GROUPS][4], const u32 (&a)[2][K_TILES][4]
         mma(d[m][2 * j + 1], a[m][k], b[2], b[3], S());
       }
     }
+}
+
+// The same for the first `rows` rows at least: the tile's first half, and the other where it is needed.
+template <int K_TILES, int TILES, class S>
+DEVICE void multiply(float (&d)[2][TILES][4], const u32 (&a)[2][K_TILES][4], const S* p, int stride, int rows) {
+  constexpr int GROUPS = TILES / 2, HALF = (GROUPS + 1) / 2;
+  multiply_groups<0, HALF>(d, a, p, stride);
+  if (rows > HALF * 16) multiply_groups<HALF, GROUPS>(d, a, p, stride);
 }
 
 // Starts the copy of `rows` rows of WIDTH numbers, consecutive in global memory, into a tile. UNROLL 1 costs the fewest

@@ -125,6 +125,7 @@ EDITS = [  # source, text, what it becomes, check
     ("lstm_backward_wide.cu", "if (t < length) store", "if (owner) store", "backward wide"),
     ("lstm_backward_wide.cu", "unpack(dc, *(const float4*)(dc_n + (size_t)n * H + u));", "", "backward wide"),
     ("lstm_backward_wide.cu", "if (dy) quad.dy =", "if (!dy) quad.dy =", "backward wide"),
+    ("recurrent.cuh", "if (rows > HALF * 16)", "if (rows > TILES * 8)", "wide"),
     ("recurrent.cuh", "b[i] = to_tf32(bits_to_float(b[i]));", ";", "tf32"),
     ("recurrent.cuh", "{ mma_f16(d", "{ mma_bf16(d", "f16"),
     ("pack_weights.cu", "at < 0 ? 0.0f : weight[at]", "weight[at < 0 ? 0 : at]", "packing"),

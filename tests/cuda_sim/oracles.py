@@ -84,7 +84,7 @@ class Layer:
         self.dy = self._random(rng, T, self.N, self.H)
         self.h0, self.c0, self.dh_n, self.dc_n = (self._random(rng, self.N, self.H) for _ in range(4))
         self.h0 = bf16_values(bf16_bits(np.float32(0.3) * self.h0))
-        self.live = live_mask(self.lengths, T, self.N)  # (T, N, 1)
+        self.live = live_mask(self.lengths, T, self.h0)  # (T, N, 1)
         self.input_part[~self.live[..., 0]], self.dy[~self.live[..., 0]] = np.nan, np.nan
 
     def _random(self, rng: np.random.Generator, *shape: int) -> np.ndarray:

@@ -16,7 +16,7 @@ DEVICE void tile_product(const u32* a, const S* b, float* d) {
   u32 x[2][1][4];
   for (int i = 0; i < 4; i++) x[0][0][i] = a[lane * 4 + i], x[1][0][i] = 0;
   float p[2][2][4] = {};
-  multiply<1, 1>(p, x, operand(tile, 0, 0, STRIDE), STRIDE);
+  multiply(p, x, operand(tile, 0, 0, STRIDE), STRIDE, 16);
   for (int n = 0; n < 2; n++)
     for (int i = 0; i < 4; i++) d[(lane / 4 + i / 2 * 8) * 16 + n * 8 + lane % 4 * 2 + i % 2] = p[0][n][i];
 }
