@@ -1,6 +1,7 @@
 """What several entries do with arrays of the device: conversions, rows by index, and small numbers from the host."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,20 +9,25 @@ import numpy as np
 from kernels.cuda import geometry
 from kernels.cuda.launcher import current_device, module
 
-SMALL = 128  # host numbers that are kept on the device
+SMALL = 128  # copies of host numbers that are kept on the device
 _kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+
+
+def kept(key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    """What `make` gave for this key on this device; the last few are kept."""
+    key = id(current_device()), *key
+    if key not in _kept:
+        _kept[key] = make()
+        if len(_kept) > SMALL:
+            _kept.popitem(last=False)
+    _kept.move_to_end(key)
+    return _kept[key]
 
 
 def on_device(values: np.ndarray) -> Any:
     """A device copy of host numbers for kernels to read, kept for the next call with equal ones."""
-    key = id(current_device()), values.dtype.str, values.shape, values.tobytes()
-    if key in _kept:
-        _kept.move_to_end(key)
-    else:
-        _kept[key] = current_device().cupy.asarray(values)
-        if len(_kept) > SMALL:
-            _kept.popitem(last=False)
-    return _kept[key]
+    key = values.dtype.str, values.shape, values.tobytes()
+    return kept(key, lambda: current_device().cupy.asarray(values))
 
 
 def number(value: Any) -> Any:

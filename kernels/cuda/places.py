@@ -4,20 +4,15 @@ The index arithmetic itself stays on the host. A packing serves every layer of a
 device copies of the last few are kept.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kernels.cuda import geometry
-from kernels.cuda.arrays import float32, gather
+from kernels.cuda.arrays import float32, gather, kept
 from kernels.cuda.geometry import Launch
 from kernels.cuda.launcher import current_device, module
 from kernels.packing import Packing
-
-KEPT = 32
-_kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
 
 class Places(NamedTuple):
@@ -35,7 +30,7 @@ class Places(NamedTuple):
 def places_of(packing: Packing) -> Places:
     """The device copies of a packing that has padding."""
     # Made with the packing, or the id of its rows might come back.
-    return _once(("places", id(packing.rows)), lambda: (_copies(packing), packing))[0]
+    return kept(("places", id(packing.rows)), lambda: (_copies(packing), packing))[0]
 
 
 class Step(NamedTuple):
@@ -61,18 +56,7 @@ def steps_of(packing: Packing, H: int, start: int = 0, stop: int | None = None) 
                 found.append(Step(before, numbers[0], alive, launch, tuple(map(np.int32, numbers))))
         return found
 
-    return _once(("steps", packing.batch_size, H, rows.tobytes()), make)
-
-
-def _once(key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-    """What `make` gave for this key on this device; the last few are kept."""
-    key = id(current_device()), *key
-    if key not in _kept:
-        _kept[key] = make()
-        if len(_kept) > KEPT:
-            _kept.popitem(last=False)
-    _kept.move_to_end(key)
-    return _kept[key]
+    return kept(("steps", packing.batch_size, H, rows.tobytes()), make)
 
 
 def _copies(packing: Packing) -> Places:
@@ -173,4 +157,4 @@ def lengths_and_first(packing: Packing, shift: int = 0) -> tuple[Any, Any]:
         cupy = current_device().cupy
         return cupy.asarray(lengths.astype(np.int32)), cupy.asarray(first.astype(np.int32))
 
-    return _once(("lengths", packing.batch_size, packing.steps.tobytes(), shift), make)
+    return kept(("lengths", packing.batch_size, packing.steps.tobytes(), shift), make)
