@@ -83,7 +83,17 @@ def _on_a_gpu() -> bool:
 
 
 @pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def strict_float32() -> Iterator[None]:
+    """Whatever a test allows, the next one has to allow it for itself."""
+    import kernels
+
+    kernels.allow_tf32(False)
+    yield
+    kernels.allow_tf32(False)
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch, strict_float32: None) -> Iterator[ModuleType]:
     """CuPy: the real one where there is a GPU, else the stand-in on the processor, for one test."""
     if _on_a_gpu():
         yield importlib.import_module("cupy")

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cuda import geometry
-from kernels.cuda.arrays import int64, on_device
+from kernels.cuda.arrays import int64
+from kernels.cuda.capture import on_device
 from kernels.cuda.launcher import error_word, module
 from kernels.reference import cross_entropy as reference
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from kernels.cuda import geometry, pack, places
 from kernels.cuda.arrays import bf16, column_sums, gather, rows_of
+from kernels.cuda.capture import scratch
 from kernels.cuda.cublas import gemm
 from kernels.cuda.geometry import Launch
 from kernels.cuda.launcher import Kernel, current_device, error_word, module
@@ -149,7 +150,7 @@ def forward(
     x = bf16(tokens) if how.kind == "bf16" else tokens
     weight_ih = _padded_rows(weight_ih, H, width, dtype)
     input_part = _input_part(x, weight_ih, bias, H, width)
-    y, c = (np.empty((N + P, width), kind, like=h0) for kind in (dtype, np.float32))
+    y, c = scratch((N + P, width), dtype, h0), np.empty((N + P, width), np.float32, like=h0)
     if marked:
         y.view(np.uint16)[N:].fill(NOT_YET)
     flags = np.empty(geometry.blocks_of(N, how.forward.rows), np.uint32, like=h0)
@@ -188,7 +189,7 @@ def _recurrence_backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[A
     """dgates (P, 4H), and the gradients of the initial states (N, H) in sorted order."""
     packing, (kind, width, _, way), H = cache.packing, cache.plan, cache.weight_hh.shape[1]
     N = packing.batch_size
-    dgates = np.empty(cache.activated.shape, DTYPES[kind], like=cache.c)
+    dgates = scratch(cache.activated.shape, DTYPES[kind], cache.c)
     dh, dc, dh0, dc0 = (np.empty((N, width), np.float32, like=dgates) for _ in range(4))
     groups = geometry.blocks_of(N, way.rows)
     wide, each = way.name == "lstm_backward_wide", 1

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels.cuda.arrays import on_device
+from kernels.cuda.capture import on_device
 from kernels.cuda.geometry import CHUNK
 
 TENSOR = np.dtype([(name, np.uint64) for name in ("param", "grad", "m", "v", "copy", "size")])
