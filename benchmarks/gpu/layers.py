@@ -20,17 +20,19 @@ class Inputs:
     """Random inputs and output gradients: (T,N,H), or packed (P,H) with lengths from T down to T / 4.
 
     Attributes:
+        lengths: (N,) of sequences that are not all equally long, or None.
         batch_sizes: (T,) sequences still running at each step, or None.
     """
 
     def __init__(self, T: int, N: int, H: int, ragged: bool) -> None:
         rng = np.random.default_rng([T, N, H])
+        self.lengths: Array | None = None
         self.batch_sizes: Array | None = None
         shape: tuple[int, ...] = (T, N, H)
         if ragged:
-            lengths = np.linspace(T, max(T // 4, 1), N).astype(np.int64)
-            self.batch_sizes = (lengths > np.arange(T)[:, None]).sum(1)
-            shape = (int(lengths.sum()), H)
+            self.lengths = np.linspace(T, max(T // 4, 1), N).astype(np.int64)
+            self.batch_sizes = (self.lengths > np.arange(T)[:, None]).sum(1)
+            shape = (int(self.lengths.sum()), H)
         self.x, self.dy = (rng.standard_normal(shape, np.float32) for _ in range(2))
 
 

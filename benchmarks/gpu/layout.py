@@ -77,7 +77,8 @@ class Checks:
         words = cupy.asarray(pack.pack_weights(a, row * columns + column, kind))
         d = cupy.full((16, 16), np.nan, np.float32)
         stored = cupy.asarray(b if kind == "tf32" else to(b))
-        getattr(self.kernels, f"one_tile_{kind}")(Launch((1,), (32,), 16 * 48), (words, stored, d))
+        kernel = self.kernels.one_tile if kind == "bf16" else getattr(self.kernels, f"one_tile_{kind}")
+        kernel(Launch((1,), (32,), 16 * 48), (words, stored, d))
         return cupy.asnumpy(d)
 
     def shuffles(self) -> str:

@@ -86,7 +86,7 @@ def measure(case: Case, networks: Networks, rounds: int) -> dict[str, Any]:
         found["no pytorch"], peer = part.one_line(error), None
     del right
     for key, backward in (("forward", False), ("forward+backward", True)):
-        with contestants(ours, peer, backward, found) as calls:
+        with contestants(ours, peer, inputs, backward, found) as calls:
             found[key] = timing.race(calls, rounds)
     return found
 
@@ -112,11 +112,14 @@ def proven(
 
 @contextlib.contextmanager
 def contestants(
-    ours: Layer | None, peer: Layer | None, backward: bool, found: dict[str, Any]
+    ours: Layer | None, peer: Layer | None, inputs: Inputs, backward: bool, found: dict[str, Any]
 ) -> Iterator[dict[str, Call]]:
     """Both, and both in a graph where they can be captured; ``found`` is told why not."""
     calls = {}
-    for name, layer, clock, capture in ((OURS, ours, "ours", our_graph), ("pytorch", peer, "peer", graphed)):
+    for name, layer, clock, capture in (
+        (OURS, ours, "ours", partial(our_graph, inputs)),
+        ("pytorch", peer, "peer", graphed),
+    ):
         if layer is None:
             continue
         calls[name] = Call(layer.step(backward), clock)
@@ -128,14 +131,15 @@ def contestants(
     yield calls
 
 
-def our_graph(function: Callable[[], Any]) -> Callable[[], Any]:
+def our_graph(inputs: Inputs, function: Callable[[], Any]) -> Callable[[], Any]:
     """Replays what one call of ours does; CaptureError for what the host takes through time step by step."""
-    graph = minigrad.cuda.CUDAGraph()
+    lengths = [] if inputs.lengths is None else [inputs.lengths]
+    graph = minigrad.cuda.CUDAGraph(lengths)
     with graph.warm_up():
         function()
     with graph.capture():
         function()
-    return graph.replay
+    return partial(graph.replay, lengths)
 
 
 def graphed(function: Callable[[], Any]) -> Callable[[], Any]:
