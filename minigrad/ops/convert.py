@@ -99,15 +99,18 @@ _TYPE_NAMES = {
 def type(x: Tensor, dtype: Any = None) -> Any:
     """Without an argument PyTorch's name of the tensor's type, else ``x`` as that dtype, constructor or type name."""
     if dtype is None:
-        return next((f"torch.{name}" for name, kind in _TYPE_NAMES.items() if kind == x.dtype), str(x.dtype))
+        package = "torch.cuda" if x.is_cuda else "torch"
+        return next((f"{package}.{name}" for name, kind in _TYPE_NAMES.items() if kind == x.dtype), str(x.dtype))
     if isinstance(dtype, str) and dtype.rpartition(".")[2] in _TYPE_NAMES:
-        dtype = _TYPE_NAMES[dtype.rpartition(".")[2]]
+        package, _, name = dtype.rpartition(".")
+        return to(x, dtype=_TYPE_NAMES[name], device="cuda" if package == "torch.cuda" else "cpu")
     constructed = getattr(dtype, "dtype", None)  # of torch.LongTensor and its like
     return to(x, dtype=constructed if isinstance(constructed, np.dtype) else dtype)
 
 
 def type_as(x: Tensor, other: Tensor) -> Tensor:
-    return to(x, dtype=other.dtype)
+    """``x`` in the dtype and on the device of ``other``."""
+    return to(x, other)
 
 
 def cpu(x: Tensor) -> Tensor:

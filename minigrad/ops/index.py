@@ -27,7 +27,8 @@ def _steps(index: Any, x: Tensor) -> Steps:
     """
     parts = [_plain(part) for part in (index if isinstance(index, tuple) else (index,))]
     if x.is_cuda:
-        parts = [kernels.like(part, x.array) if isinstance(part, list | np.ndarray) else part for part in parts]
+        parts = [np.array(part, None if part else np.int64) if isinstance(part, list) else part for part in parts]
+        parts = [kernels.like(part, x.array) if isinstance(part, np.ndarray) else part for part in parts]
         _report_out_of_range(parts, x.shape)
     elif use.started and any(kernels.on_device(part) for part in parts):
         raise two_devices("getitem: a tensor and its index", x.device, resolve("cuda"))
@@ -58,7 +59,8 @@ def _report_out_of_range(parts: list[Any], shape: tuple[int, ...]) -> None:
 
 def report_index(index: Array, size: int) -> None:
     """Have an index on a GPU looked at: -size to size - 1."""
-    kernels.report_ids((index < -size) | (index >= size))
+    above = index >= size
+    kernels.report_ids(above if index.dtype.kind == "u" else above | (index < -size))
 
 
 def _plain(part: Any) -> Any:

@@ -81,13 +81,13 @@ def norm_and_coefficient(
     Two numbers; for gradients on a GPU two 0-d arrays there, for which the host does not wait. NaN for a NaN. What a
     row-wise gradient does not list is zero and adds nothing.
     """
+    if norm_type <= 0 or math.isnan(norm_type):
+        raise ValueError(f"clip_grad_norm_: norm_type is {norm_type}; expected a number above 0")
     arrays = [elements(grad) for grad in grads]
     if not arrays:
         return 0.0, 1.0
     if norm_type == 2:
         return kernels.clip_coefficient(arrays, max_norm)
-    if norm_type <= 0 or math.isnan(norm_type):
-        raise ValueError(f"clip_grad_norm_: norm_type is {norm_type}; expected a number above 0")
     sizes = [np.abs(array.astype(np.float64)) for array in arrays if array.size]
     if math.isinf(norm_type):
         norm = functools.reduce(np.maximum, [size.max() for size in sizes], np.float64(0))

@@ -72,6 +72,13 @@ def test_numbers_come_back(dtype: np.dtype) -> None:
     assert f"{there[0, 1].float():.2f}" == "1.00"
 
 
+def test_pytorchs_names_of_types() -> None:
+    assert x().type() == "torch.cuda.FloatTensor"
+    assert x().type("torch.LongTensor").type() == "torch.LongTensor"
+    assert mg.tensor(X).type("torch.cuda.DoubleTensor").type() == "torch.cuda.DoubleTensor"
+    assert x().type_as(mg.zeros(1, dtype=mg.int64)).type() == "torch.LongTensor"
+
+
 def test_text() -> None:
     assert repr(x()) == "tensor([[0.  , 0.25, 0.5 ],\n        [0.75, 1.  , 1.25]], device='cuda:0')"
     assert repr(x(requires_grad=True)).endswith("device='cuda:0', requires_grad=True)")
@@ -232,6 +239,9 @@ def test_indices_of_either_device() -> None:
     assert same(x()[mg.tensor(1)], X[1])
     assert same(x()[mg.tensor(1, device="cuda"), 1:], X[1, 1:])
     assert same(x()[None, ..., -1], X[None, ..., -1])
+    assert same(x()[[]], X[[]])
+    assert same(x()[[True, False]], X[[True, False]])
+    assert same(x()[:, mg.tensor([2, 0], dtype=mg.uint8, device="cuda")], X[:, [2, 0]])
 
 
 def test_an_element_named_often_gets_all_gradients_in_a_fixed_order() -> None:

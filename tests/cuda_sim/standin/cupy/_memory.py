@@ -78,8 +78,8 @@ def allocate(shape: Any, dtype: Any, poison: bool = True) -> np.ndarray:
         raw[start : start + size] = 0xFF
     held = max(512, -(-size // 512) * 512) if size else 0
     pool._take(held)
-    live[raw.ctypes.data] = raw.size
-    weakref.finalize(raw, _free, raw.ctypes.data, held)
+    live[raw.ctypes.data + start] = size
+    weakref.finalize(raw, _free, raw.ctypes.data + start, held)
     return raw[start : start + size].view(np.ndarray).view(dtype).reshape(shape)
 
 
@@ -90,6 +90,12 @@ def memory_of(a: Any) -> Memory | None:
             return a
         a = a.base
     return None
+
+
+def extent(raw: Memory) -> tuple[int, int]:
+    """The address and the size of an allocation between its guards."""
+    address = raw.ctypes.data + GUARD + (-(raw.ctypes.data + GUARD)) % ALIGNMENT
+    return address, raw.size - 2 * GUARD - ALIGNMENT
 
 
 def check_guards(array: Any) -> None:
