@@ -14,6 +14,10 @@ from minigrad.tensor import Tensor
 
 Array = np.ndarray
 
+# Numbers of a table from which on a GPU too is better off with a gradient by rows. To fill, measure and update a number
+# takes some 36 bytes of memory traffic, and to learn how many rows there are makes the host wait: an estimate.
+ROWS_ON_GPU = 1 << 25
+
 
 class Embedding(Function):
     """Rows of a table; its gradient by rows, which is spread into the table's shape unless ``sparse``"""
@@ -43,11 +47,12 @@ class Embedding(Function):
 def embedding(weight: Tensor, ids: Tensor, padding_idx: int | None = None, sparse: bool = False) -> Tensor:
     """Rows ``ids`` (int, any shape) of weight (V,E) -> (*ids.shape, E); row ``padding_idx`` gets no gradient.
 
-    ``sparse``: a leaf ``weight`` gets a RowGradient as its gradient, else a Tensor of its shape. On a GPU it always
-    gets a Tensor: to fill a table with zeros takes less time than to ask how many rows there are.
+    ``sparse``: a leaf ``weight`` gets a RowGradient as its gradient, else a Tensor of its shape. On a GPU only a large
+    one does: to fill a small table with zeros takes less time than to ask how many rows there are.
     """
     ids = as_tensor(ids)
     if ids.is_cuda != weight.is_cuda:
         raise two_devices("embedding", weight.device, ids.device)
+    by_rows = sparse and (not weight.is_cuda or weight.numel() >= ROWS_ON_GPU)
     # The ids are copied: backward needs them as they are now.
-    return Embedding.apply(weight, ids.array.copy(), padding_idx, sparse and not weight.is_cuda)
+    return Embedding.apply(weight, ids.array.copy(), padding_idx, by_rows)

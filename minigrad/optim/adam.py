@@ -93,16 +93,13 @@ class Adam(Optimizer):
         return group["lr"], beta1, beta2, group["eps"], group["weight_decay"], self.decoupled
 
     def _table(self, param: Tensor, state: dict[str, Any]) -> RowMoments | None:
-        """What updates the rows of ``param``; None where that needs memory in C order, or a parameter that can wait.
-
-        On a GPU nothing waits: to update a whole table takes it less time than the host takes to ask for some rows.
-        """
-        if not isinstance(param, Deferred) or param.ndim != 2 or not param.is_contiguous() or param.is_cuda:
+        """What updates the rows of ``param``; None where that needs memory in C order, or a parameter that can wait."""
+        if not isinstance(param, Deferred) or param.ndim != 2 or not param.is_contiguous():
             return None
         fresh = "exp_avg" not in state
         for name in ("exp_avg", "exp_avg_sq"):
             if state.get(name) is None:
-                state[name] = Deferred(np.zeros(param.shape, param.dtype))
+                state[name] = Deferred(np.zeros(param.shape, param.dtype, like=param.lagging_array()))
             elif not isinstance(state[name], Deferred):
                 state[name] = Deferred(state[name].array)
         m, v = state["exp_avg"], state["exp_avg_sq"]

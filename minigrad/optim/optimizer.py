@@ -8,6 +8,7 @@ are left alone.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from copy import deepcopy
@@ -135,9 +136,11 @@ class Optimizer:
         grads = [param.grad for param in params if param.grad is not None]
         norm, coefficient = norm_and_coefficient(grads, max_norm)
         result = as_result(norm, grads)
-        if result.is_cuda:  # the host does not wait to know: a NaN as scale has the update do nothing
+        # On a GPU the host does not wait to know: a NaN as scale has the update do nothing. It has to know where it is
+        # the host that remembers which rows made the step.
+        if result.is_cuda and not any(grad.is_sparse for grad in grads):
             self._step_all(np.where(np.isfinite(norm), coefficient, np.nan))
-        elif np.isfinite(result.array):
+        elif math.isfinite(result.item()):
             self._step_all(coefficient)
         return result
 

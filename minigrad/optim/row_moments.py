@@ -5,6 +5,9 @@ numbers of every step are kept, and a row catches up (``kernels.adam_replay``, o
 before it is read or updated again. The table and its two moments are ``Deferred`` tensors, so nobody sees a row that
 lags behind. A row whose moments are all zero moves only by weight decay; without one it costs nothing, ever.
 
+Which step each row has made is known to the host, also where the table lies on a GPU: there the host waits to learn
+which rows are used.
+
 Contract: parameters and moments are at every moment anybody looks those of ``kernels.adam_step`` with zeros for the
 missing gradients, to the bit, for any learning rates and options of the steps.
 """
@@ -59,13 +62,14 @@ class RowMoments:
             self.param.owner.settle_for(self.param)  # another optimiser's steps came first
         if self._moving is None:
             self._moving = self._nonzero_rows()
-        self._catch_up(grad.rows)
+        rows = kernels.to_host(grad.rows)
+        self._catch_up(rows)
         param, m, v = (tensor.lagging_array() for tensor in (self.param, self.m, self.v))
         kernels.adam_rows_step(param, grad.rows, grad.values, m, v, scalars, grad_scale)
         del param, m, v  # for is_shared
         self._record(scalars)
-        self._done[grad.rows] = self._count
-        self._moving[grad.rows] = True
+        self._done[rows] = self._count
+        self._moving[rows] = True
         self.param.owner = self
         seen = self.m.is_shared() or self.v.is_shared()  # and may be written to
         if seen or self.param.is_shared() or self._count == HISTORY:
@@ -83,7 +87,7 @@ class RowMoments:
     def _nonzero_rows(self) -> np.ndarray:
         """(V,) bool; by the bits, since -0.0 is not where a step without a gradient stays."""
         bits = [tensor.lagging_array().view(f"u{tensor.element_size()}") for tensor in (self.m, self.v)]
-        return np.logical_or(bits[0].any(axis=1), bits[1].any(axis=1))
+        return kernels.to_host(np.logical_or(bits[0].any(axis=1), bits[1].any(axis=1)))
 
     def _lagging(self, rows: np.ndarray) -> np.ndarray:
         """Those of ``rows`` that a missed step would change."""
@@ -96,7 +100,8 @@ class RowMoments:
         rows = self._lagging(rows) if self._count else rows[:0]
         if len(rows):
             param, m, v = (tensor.lagging_array() for tensor in (self.param, self.m, self.v))
-            kernels.adam_replay(param, m, v, rows, self._done[rows], self._history[: self._count])
+            which, first = (kernels.like(numbers, param) for numbers in (rows, self._done[rows]))
+            kernels.adam_replay(param, m, v, which, first, self._history[: self._count])
             self._done[rows] = self._count
 
     def settle(self) -> None:
@@ -116,6 +121,7 @@ class RowMoments:
 
     def settle_rows(self, ids: np.ndarray) -> None:
         """Bring the rows ``ids`` (integers of any shape) to the last step."""
+        ids = kernels.to_host(ids)
         if ids.dtype.kind not in "iu" or (ids.size and (ids.min() < 0 or ids.max() >= len(self._done))):
             return  # the reader will refuse them
         if self._count:
