@@ -162,6 +162,7 @@ def test_every_stage_is_still_in_the_sources(gpu: Any, tmp_path: Path) -> None:
 
 def test_goals_are_judged_by_their_rows(gpu: Any, tmp_path: Path) -> None:
     report = gpu("report")
+
     def row(ratio: float, ours: bool = True, **case: Any) -> dict[str, Any]:
         medians = {"pytorch": 100 * ratio} | ({"minigrad": 100.0, "minigrad-graph": 50.0} if ours else {})
         race = {"us": {name: {"median": us, "low": us, "high": us} for name, us in medians.items()}}
