@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from peers import minigrad as cpu
 from peers.problem import Array, Task, Tokens, runs_of
-from seq2seq.graphed import GraphedTraining
 
 import minigrad
 from kernels.cuda import graphs
 from seq2seq.config import Config
 from seq2seq.data import Batch
+from seq2seq.graphed import GraphedTraining
 
 
 class Ours(cpu.Peer):

@@ -28,7 +28,7 @@ from kernels.packing import Packing, pack_lengths, ragged_packing
 
 Compute = Callable[[Packing, Packing], tuple[np.ndarray, ...]]
 ALIGNMENT = 16
-SMALL = 128  # host numbers that are kept on the device
+KEPT = 128  # things made of host numbers, on the device
 NUMBERS_BYTES = 4096  # room for varying numbers, beside that for indices
 BYTES_PER_TOKEN, BYTES_PER_ROW = 64, 128  # more than the indices of `kernels.cuda.places` take
 
@@ -132,11 +132,11 @@ class Recording:
         self._last.host[...] = values
         return self._last
 
-    def constant(self, values: np.ndarray) -> Any:
-        """A copy on the device, made at once, and not where the graph itself may write: outside of its pool."""
+    def lasting(self, make: Callable[[], Any]) -> Any:
+        """What `make` gives, at once and not where a graph may write: outside of the capture, and of the pool."""
         elsewhere = self.cupy.get_default_memory_pool().malloc
         with self.cupy.cuda.using_allocator(elsewhere), self._copies:
-            self._constants.append(self.cupy.asarray(values))
+            self._constants.append(make())
             self._copies.synchronize()
         return self._constants[-1]
 
@@ -231,15 +231,20 @@ def varying(values: np.ndarray) -> Any:
     return on_device(values) if _current is None else _current.slot(values).device
 
 
+def kept(key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    """What `make` gave for this key on this device; the last few are kept. Under capture it is made anew, for the graph
+    alone."""
+    if _current is not None:
+        return _current.lasting(make)
+    key = id(current_device()), *key
+    if key not in _kept:
+        _kept[key] = make()
+        if len(_kept) > KEPT:
+            _kept.popitem(last=False)
+    _kept.move_to_end(key)
+    return _kept[key]
+
+
 def on_device(values: np.ndarray) -> Any:
     """A device copy of host numbers for kernels to read, kept for the next call with equal ones."""
-    if _current is not None:
-        return _current.constant(values)
-    key = id(current_device()), values.dtype.str, values.shape, values.tobytes()
-    if key in _kept:
-        _kept.move_to_end(key)
-    else:
-        _kept[key] = current_device().cupy.asarray(values)
-        if len(_kept) > SMALL:
-            _kept.popitem(last=False)
-    return _kept[key]
+    return kept((values.dtype.str, values.shape, values.tobytes()), lambda: current_device().cupy.asarray(values))

@@ -4,7 +4,7 @@
 //   KERNEL(name, threads, resident, parameters...)   entry point: at most `threads` per block, registers limited so
 //     that `resident` blocks fit on a multiprocessor (1 where registers matter: left alone, ptxas may spill)
 //   SHARED(T, name)                        the block's dynamic shared memory
-//   mma_bf16, mma_f16, mma_tf32, ldmatrix4 tensor core           copy16, copy_wait   asynchronous global -> shared
+//   mma_bf16, mma_f16, mma_tf32, ldmatrix4 tensor core           copy16, copy_wait, copy_batch, copy_wait_first
 //   spin_acquire, red_release              flag exchange         store16, load16, poll16, is_marked   data as a flag
 //   shuffle_xor, shuffle_up                warp exchange         grid_sync           barrier of a cooperative launch
 //   fast_exp, reciprocal, sigmoid, tanh_   float functions       to_bf16, to_f16, to_tf32, to_float, put
@@ -96,6 +96,9 @@ DEVICE void copy16(void* shared, const void* global) {
                : "memory");
 }
 DEVICE void copy_wait() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+// The copies since the last call are a batch; copy_wait_first waits for all batches but the last one.
+DEVICE void copy_batch() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+DEVICE void copy_wait_first() { asm volatile("cp.async.wait_group 1;" ::: "memory"); }
 
 // Has this thread waited too long, or somebody else (who then said so in *error)?
 DEVICE bool given_up(u32 tries, u32* error) {

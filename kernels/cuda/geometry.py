@@ -99,6 +99,11 @@ def backward_wide_buffers(N: int, H: int, kind: str = "bf16") -> tuple[int, int]
     return 2 * groups * blocks * backward_wide_rows(H) * 128, groups * 2 * H // 128
 
 
+def lstm_prepare(*elements: int) -> Launch:
+    """The numbers of elements of x_out, weight_out, packed, packed_back, y and input_part; 0 for null."""
+    return Launch((max(1, sum(-(-count // 1024) for count in elements)),), (256,))
+
+
 def pack_weights(words: int) -> Launch:
     """`words` 32-bit words of a packed matrix."""
     return Launch((blocks_of(words, 256),), (256,))

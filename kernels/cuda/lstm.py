@@ -215,7 +215,7 @@ def lstm_states(x: Any, h0: Any, c0: Any, weights: Any, lengths: np.ndarray | No
     if plan is not None:
         weight_ih, weight_hh, bias, _ = weights
         tokens = places.pack(packing, x)
-        return lstm_persistent.forward(tokens, h0, c0, weight_ih, weight_hh, bias, packing, plan)[:3]
+        return lstm_persistent.forward(tokens, h0, c0, weight_ih, weight_hh, bias, packing, plan, False)[:3]
     gates = np.empty((packing.num_tokens, len(weights.bias)), np.float32, like=x)
     states = _initial(packing, h0, c0, weights.bf16)
     _advance(places.pack(packing, x), gates, states, packing, weights, 0, packing.num_steps)

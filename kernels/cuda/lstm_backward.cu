@@ -79,7 +79,7 @@ DEVICE void lstm_backward(const u32* W, const int* lengths, const int* first, co
     __syncthreads();  // B
 
     float d[2][2][4] = {};  // [units 0..15 | 16..31][batch rows 0..7 | 8..15]
-    multiply(d, a, operand(tile, 0, warp * (H / 2), STRIDE), STRIDE, alive);
+    multiply<0, K_TILES>(d, a, operand(tile, 0, warp * (H / 2), STRIDE), STRIDE, alive);
 #pragma unroll
     for (int m = 0; m < 2; m++)
 #pragma unroll

@@ -7,7 +7,8 @@
 // units of its output slice. The cells of an output slice are dealt to its H/KU blocks by rows. Two exchanges per step:
 //
 //   own cells' dgates -> E, flag `have_dgates` of the own output slice
-//   -> A, all rows' dgates of KU units -> B, product -> C, the halves of the two K warps added
+//   -> A, all rows' dgates of KU units, in two halves of every warp's share of K -> B, product, B, product
+//   -> C, the halves of the two K warps added
 //   -> E, flag `have_sums` of the own output slice -> A, the own cells' sums, added in the order of `in` -> dh
 //
 // Block: 128 units x H/16 rows; 4 warps over units x 2 warps over K. The rows of a tile pair are ordered so that one
@@ -71,6 +72,16 @@ DEVICE void store_dgates(S* target, const Quad<S>& quad, const float (&dh)[4], f
   store4(target + 2 * H, g[0], g[1], g[2], g[3]), store4(target + 3 * H, o[0], o[1], o[2], o[3]);
 }
 
+// Starts the copy of `rows` rows of KU units into the tile, the gate `which` of each K warp's two.
+template <class S, int H>
+DEVICE void copy_gates(S* tile, const S* source, int which, int rows) {
+  constexpr int KU = 256 / (int)sizeof(S), STRIDE = 4 * KU + VECTOR<S>;
+  for (int i = threadIdx.x; i < rows * 32; i += THREADS) {  // 16 vectors of a gate
+    const int row = i / 32, gate = i / 16 % 2 * 2 + which, column = i % 16 * VECTOR<S>;
+    copy16(tile + row * STRIDE + gate * KU + column, source + ((size_t)row * 4 + gate) * H + column);
+  }
+}
+
 // Which of the parts of `sums` holds those of this group and an output slice at step t.
 DEVICE int slot_of(int t, int out, int num_out) { return (t % 2 * gridDim.y + blockIdx.y) * num_out + out; }
 
@@ -79,7 +90,7 @@ DEVICE void lstm_backward_wide(const u32* W, const int* lengths, const int* firs
                                const float* dy, const float* dh_n, const float* dc_n, S* dgates, float* dh0,
                                float* dc0, float* sums, u32* flag, u32* error, int N) {
   constexpr int KU = 256 / (int)sizeof(S), FOURS = KU / 64, OUT = H / 128, IN = H / KU, ROWS = H / 16;
-  constexpr int STRIDE = 4 * KU + VECTOR<S>, VECTORS = 4 * KU / VECTOR<S>, TILES = ROWS / 8;
+  constexpr int STRIDE = 4 * KU + VECTOR<S>, TILES = ROWS / 8;
   constexpr int SUMS = ROWS * 128;  // numbers that a block publishes: [four rows][mw][lane][4]
   SHARED(S, tile);
   float4* part = (float4*)(tile + ROWS * STRIDE);  // [8 warps][TILES][32 lanes]
@@ -130,14 +141,19 @@ DEVICE void lstm_backward_wide(const u32* W, const int* lengths, const int* firs
     if (tid == 0) red_release(have_dgates + out, 1);
     if (tid == 0) spin_acquire(have_dgates + in * KU / 128, IN * (T - t), error);
     __syncthreads();  // A
-    for (int i = tid; i < alive * VECTORS; i += THREADS)
-      copy16(tile + i / VECTORS * STRIDE + i % VECTORS * VECTOR<S>,
-             dgates + ((size_t)token * 4 + i / (VECTORS / 4)) * H + in * KU + i % (VECTORS / 4) * VECTOR<S>);
-    copy_wait();
+    const S* source = dgates + (size_t)token * 4 * H + in * KU;
+    copy_gates<S, H>(tile, source, 0, alive);
+    copy_batch();
+    copy_gates<S, H>(tile, source, 1, alive);
+    copy_batch();
+    copy_wait_first();
     __syncthreads();  // B
 
     float d[2][TILES][4] = {};  // [units of a lane 0, 1 | 2, 3][eight batch rows]
-    multiply(d, a, operand(tile, 0, kw * 2 * KU, STRIDE), STRIDE, alive);
+    multiply<0, 8>(d, a, operand(tile, 0, kw * 2 * KU, STRIDE), STRIDE, alive);
+    copy_wait();
+    __syncthreads();  // B
+    multiply<8, 16>(d, a, operand(tile, 0, kw * 2 * KU, STRIDE), STRIDE, alive);
 #pragma unroll
     for (int r = 0; r < TILES; r++)  // the rows that the other K warp finishes
       part[(warp * TILES + r) * 32 + lane] = {kw ? d[0][r][0] : d[0][r][1], kw ? d[0][r][2] : d[0][r][3],

@@ -75,7 +75,7 @@ DEVICE void lstm_forward(const u32* W, const float* input_part, const int* lengt
     __syncthreads();  // B
 
     float d[2][2][4] = {};  // [rows i f | g o][batch rows 0..7 | 8..15]
-    multiply(d, a, operand(tile, 0, kw * (H / 2), STRIDE), STRIDE, alive);
+    multiply<0, K_TILES>(d, a, operand(tile, 0, kw * (H / 2), STRIDE), STRIDE, alive);
 #pragma unroll
     for (int m = 0; m < 2; m++)
 #pragma unroll

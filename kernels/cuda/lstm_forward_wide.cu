@@ -3,7 +3,8 @@
 //
 // Block: 16 units (64 gate rows) x ROWS batch rows, 64 of a 16-bit type, 32 of float; 2 warps over units x 4 warps over
 // K. All eight warps put their sums into shared memory; each thread then finishes ROWS/16 cells. No registers are left
-// to request input_part early or to keep the cells' states, so both are in shared memory.
+// to request input_part early or to keep the cells' states, so both are in shared memory. h comes in two halves of every
+// warp's share of K: while one is multiplied, the other is under way.
 // Shared: tile ROWS*(H*sizeof(S)+16), part ROWS*1024, staged ROWS*16*sizeof(S), inputs ROWS*272, state ROWS*64 bytes.
 #include "recurrent.cuh"
 
@@ -18,11 +19,23 @@ DEVICE void copy_inputs(float* inputs, const float* input_part, int slice, int r
            input_part + ((size_t)(i / 16) * 4 + i / 4 % 4) * H + slice * 16 + i % 4 * 4);
 }
 
+// Starts the copy of `rows` rows of h into the tile: of each K warp's share the tiles K0 .. K1 - 1.
+template <class S, int H, int K0, int K1>
+DEVICE void copy_part(S* tile, const S* source, int rows) {
+  constexpr int VECTORS = 2 * (K1 - K0), SHARE = H / 4, STRIDE = H + VECTOR<S>;
+#pragma unroll 1
+  for (int i = threadIdx.x; i < rows * 4 * VECTORS; i += THREADS) {
+    const int row = i / (4 * VECTORS), share = i / VECTORS % 4;
+    const int column = share * SHARE + (2 * K0 + i % VECTORS) * VECTOR<S>;
+    copy16(tile + row * STRIDE + column, source + (size_t)row * H + column);
+  }
+}
+
 template <class S, int H>
 DEVICE void lstm_forward_wide(const u32* W, const float* input_part, const int* lengths, const int* first, S* y,
                               S* gates, float* c, u32* flag, u32* error, int N) {
   constexpr int K_TILES = H / 8 / VECTOR<S>, STRIDE = H + VECTOR<S>;
-  constexpr int ROWS = 128 / (int)sizeof(S), CELLS = ROWS / 16, TILES = ROWS / 8;
+  constexpr int HALF = (K_TILES + 1) / 2, ROWS = 128 / (int)sizeof(S), CELLS = ROWS / 16, TILES = ROWS / 8;
   SHARED(S, tile);
   float* part = (float*)(tile + ROWS * STRIDE);  // [8 warps][2][TILES][4][32 lanes]
   S* staged = (S*)(part + ROWS * 256);           // [ROWS][16 units]
@@ -52,12 +65,18 @@ DEVICE void lstm_forward_wide(const u32* W, const float* input_part, const int* 
       if (tid == 0) spin_acquire(flag + blockIdx.y, gridDim.x * t, error);
       __syncthreads();  // A
     }
-    copy_rows<H, 1>(tile, y + (size_t)before * H, alive, STRIDE);
-    copy_wait();
+    copy_part<S, H, 0, HALF>(tile, y + (size_t)before * H, alive);
+    copy_batch();
+    copy_part<S, H, HALF, K_TILES>(tile, y + (size_t)before * H, alive);
+    copy_batch();
+    copy_wait_first();
     __syncthreads();  // B
 
     float d[2][TILES][4] = {};  // [rows i f | g o][eight batch rows]
-    multiply(d, a, operand(tile, 0, kw * (H / 4), STRIDE), STRIDE, alive);
+    multiply<0, HALF>(d, a, operand(tile, 0, kw * (H / 4), STRIDE), STRIDE, alive);
+    copy_wait();
+    __syncthreads();  // B
+    multiply<HALF, K_TILES>(d, a, operand(tile, 0, kw * (H / 4), STRIDE), STRIDE, alive);
 #pragma unroll
     for (int m = 0; m < 2; m++)
 #pragma unroll

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cuda import geometry, pack, places
-from kernels.cuda.arrays import bf16, column_sums, gather, rows_of
+from kernels.cuda.arrays import column_sums
 from kernels.cuda.capture import scratch
 from kernels.cuda.cublas import gemm
 from kernels.cuda.geometry import Launch
@@ -58,7 +58,8 @@ class Cache(NamedTuple):
     c: Any  # (N + P, H) float32, state buffer
     packing: Packing
     weight_ih: Any  # (4H, I) S
-    weight_hh: Any  # (4H, H) float32, without padding
+    packed: Any  # weight_hh in the order of the backward's registers
+    hidden_size: int  # H without padding
     has_bias: bool
     plan: Plan
 
@@ -70,7 +71,7 @@ class Cache(NamedTuple):
     @property
     def output_shape(self) -> tuple[int, ...]:
         """Of y: (T, N, H), or (P, H) for a packed x."""
-        return self.packing.shape(self.weight_hh.shape[1])
+        return self.packing.shape(self.hidden_size)
 
     @property
     def batch_size(self) -> int:
@@ -126,6 +127,10 @@ class Part(NamedTuple):
         """An array with a row for each token."""
         return self._from(array, self.first_row - self.shift)
 
+    def of_rows(self, array: Any) -> Any:
+        """An array with an element for each row of the batch."""
+        return array[self.first_row :] if self.first_row else array
+
     def _from(self, array: Any, row: int) -> Any:
         if array is None or row == 0:
             return array
@@ -143,39 +148,56 @@ def _parts(way: Way, N: int) -> Iterator[Part]:
 
 
 def forward(
-    tokens: Any, h0: Any, c0: Any, weight_ih: Any, weight_hh: Any, bias: Any, packing: Packing, how: Plan
-) -> tuple[Any, Any, Any, Cache]:
-    """y, h_n, c_n and the cache; tokens (P, I) packed, the others as in `kernels.lstm_forward`."""
-    (N, H), width, P, dtype = h0.shape, how.width, packing.num_tokens, DTYPES[how.kind]
-    x = bf16(tokens) if how.kind == "bf16" else tokens
-    weight_ih = _padded_rows(weight_ih, H, width, dtype)
-    input_part = _input_part(x, weight_ih, bias, H, width)
-    y, c = scratch((N + P, width), dtype, h0), np.empty((N + P, width), np.float32, like=h0)
+    tokens: Any,
+    h0: Any,
+    c0: Any,
+    weight_ih: Any,
+    weight_hh: Any,
+    bias: Any,
+    packing: Packing,
+    how: Plan,
+    need_gradients: bool = True,
+) -> tuple[Any, Any, Any, Any]:
+    """y, h_n, c_n and, for a backward, the cache; tokens (P, I) packed, the others as in `kernels.lstm_forward`."""
+    (N, H), P, width, empty = h0.shape, packing.num_tokens, how.width, current_device().cupy.empty
+    dtype, I = DTYPES[how.kind], tokens.shape[1]  # noqa: E741
+    y, c = scratch((N + P, width), dtype, tokens), empty((N + P, width), np.float32)
+    gates, input_part = empty((P, 4 * width), dtype), empty((P, 4 * width), np.float32)
+    flags = empty(geometry.blocks_of(N, how.forward.rows), np.uint32)
+    x = empty((P, I), dtype) if how.kind == "bf16" else None
+    matrix = None if how.kind == "tf32" and width == H else empty((4 * width, I), dtype)
+    orders = [_order(current_device(), way.name, how.kind, H, width) for way in (how.forward, how.backward)]
+    words = orders[0].size // orders[0].shape[-1]
+    weights, back = empty(words, np.uint32), empty(words, np.uint32) if need_gradients else None
+    rows = None if packing.order is None else places.places_of(packing).order
+    made = (0 if array is None else array.size for array in (x, matrix, weights, back))
+    launch = geometry.lstm_prepare(*made, N * width, 0 if bias is None else input_part.size)
+    prepared = tokens, x, np.uint64(tokens.size), weight_ih, matrix, np.int32(I), weight_hh, orders[0], weights
+    states = orders[1], back, np.int32(words), h0, c0, rows, y, c, flags, np.int32(flags.size), np.int32(N)
+    biases = bias, input_part, np.int32(P), np.int32(H), np.int32(width)
+    getattr(module("lstm_prepare"), f"lstm_prepare_{how.kind}")(launch, (*prepared, *states, *biases))
     if marked:
         y.view(np.uint16)[N:].fill(NOT_YET)
-    flags = np.empty(geometry.blocks_of(N, how.forward.rows), np.uint32, like=h0)
-    places.start_states(packing, h0, c0, H, **{"h_bf16" if how.kind == "bf16" else "h": y}, c=c, flags=flags)
-    gates = np.empty((P, 4 * width), dtype, like=h0)
-    weights = _packed(weight_hh, how.forward.name, how.kind, width)
+    x, matrix = tokens if x is None else x, weight_ih if matrix is None else matrix
+    gemm(x, matrix, input_part, transpose_b=True, accumulate=bias is not None)
     for part in _parts(how.forward, N):
         lengths, first = places.lengths_and_first(packing, part.shift)
-        flag = flags[part.first_row // how.forward.rows :]
-        arguments = weights, part.tokens(input_part), lengths[part.first_row :], first, part.states(y)
+        flag = flags[part.first_row // how.forward.rows :] if part.first_row else flags
+        arguments = weights, part.tokens(input_part), part.of_rows(lengths), first, part.states(y)
         rest = part.tokens(gates), part.states(c), flag, error_word(), np.int32(part.rows)
         how.forward.kernel(part.launch, (*arguments, *rest))
-    saved = Cache(x, gates, y, c, packing, weight_ih, weight_hh, bias is not None, how)
+    saved = Cache(x, gates, y, c, packing, matrix, back, H, bias is not None, how) if need_gradients else None
     return _cut(places.unpack(packing, y[N:]), H), *places.end_states(packing, y, c, H), saved
 
 
 def backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[Any, Any, Any, Any, Any, Any]:
     """The gradients of `kernels.lstm_backward`; dy (P, H) packed or None."""
-    packing, width = cache.packing, cache.plan.width
-    P, H = packing.num_tokens, cache.weight_hh.shape[1]
+    packing, width, H, empty = cache.packing, cache.plan.width, cache.hidden_size, current_device().cupy.empty
     dy = None if dy is None else _padded_columns(dy, width)
     dgates, dh0, dc0 = _recurrence_backward(dy, dh_n, dc_n, cache)
-    I = cache.x.shape[1]  # noqa: E741
+    P, I = cache.x.shape  # noqa: E741
     shapes = (P, I), (4 * width, I), (4 * width, width)
-    dx, dweight_ih, dweight_hh = (np.empty(shape, np.float32, like=dh0) for shape in shapes)
+    dx, dweight_ih, dweight_hh = (empty(shape, np.float32) for shape in shapes)
     gemm(dgates, cache.weight_ih, dx)
     gemm(dgates, cache.x, dweight_ih, transpose_a=True)
     gemm(dgates, places.previous_states(packing, cache.y), dweight_hh, transpose_a=True)
@@ -187,38 +209,25 @@ def backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[Any, Any, Any
 
 def _recurrence_backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[Any, Any, Any]:
     """dgates (P, 4H), and the gradients of the initial states (N, H) in sorted order."""
-    packing, (kind, width, _, way), H = cache.packing, cache.plan, cache.weight_hh.shape[1]
+    packing, (kind, width, _, way), empty = cache.packing, cache.plan, current_device().cupy.empty
     N = packing.batch_size
     dgates = scratch(cache.activated.shape, DTYPES[kind], cache.c)
-    dh, dc, dh0, dc0 = (np.empty((N, width), np.float32, like=dgates) for _ in range(4))
-    groups = geometry.blocks_of(N, way.rows)
-    wide, each = way.name == "lstm_backward_wide", 1
+    dh, dc, dh0, dc0 = (empty((N, width), np.float32) for _ in range(4))
+    groups, each = geometry.blocks_of(N, way.rows), 1
     sums: tuple[Any, ...] = ()
-    if wide:
+    if way.name == "lstm_backward_wide":
         num_sums, num_flags = geometry.backward_wide_buffers(N, width, kind)
-        sums, each = (np.empty(num_sums, np.float32, like=dgates),), num_flags // groups
-    flags = np.empty(groups * each, np.uint32, like=dgates)
-    places.start_states(packing, dh_n, dc_n, H, h=dh, c=dc, flags=flags)
-    weights = _packed(cache.weight_hh, way.name, kind, width)
+        sums, each = (empty(num_sums, np.float32),), num_flags // groups
+    flags = empty(groups * each, np.uint32)
+    places.start_states(packing, dh_n, dc_n, cache.hidden_size, h=dh, c=dc, flags=flags)
     for part in _parts(way, N):
         lengths, first = places.lengths_and_first(packing, part.shift)
-        flag = flags[part.first_row // way.rows * each :]
+        flag = flags[part.first_row // way.rows * each :] if part.first_row else flags
         given = part.tokens(cache.activated), part.states(cache.c), part.tokens(dy), part.states(dh), part.states(dc)
         found = part.tokens(dgates), part.states(dh0), part.states(dc0)
-        arguments = weights, lengths[part.first_row :], first, *given, *found, *sums, flag, error_word()
+        arguments = cache.packed, part.of_rows(lengths), first, *given, *found, *sums, flag, error_word()
         way.kernel(part.launch, (*arguments, np.int32(part.rows)))
     return dgates, dh0, dc0
-
-
-def _input_part(x: Any, weight_ih: Any, bias: Any, H: int, width: int) -> Any:
-    """(P, 4 width) float32: x W_ih^T + bias."""
-    if bias is None:
-        part = np.empty((len(x), 4 * width), np.float32, like=x)
-    else:
-        padded = bias if width == H else gather(bias.reshape(-1, 1), _row_order(H, width)).reshape(-1)
-        part = rows_of(padded, len(x))
-    gemm(x, weight_ih, part, transpose_b=True, accumulate=bias is not None)
-    return part
 
 
 # Padding of H to the width of a kernel ------------------------------------------------------------------------------
@@ -229,33 +238,6 @@ def _order(device: Any, name: str, kind: str, H: int, width: int) -> Any:
     """Where a kernel wants each weight, on the device; it stays there."""
     order = getattr(pack, f"{name.removeprefix('lstm_')}_order")(width, kind)
     return device.cupy.asarray(pack.within(order, width, H) if width > H else order)
-
-
-def _packed(weight_hh: Any, name: str, kind: str, width: int) -> Any:
-    """weight_hh (4H, H) float32 in the order of a kernel's registers, rounded."""
-    order = _order(current_device(), name, kind, weight_hh.shape[1], width)
-    packed = np.empty(order.size // order.shape[-1], np.uint32, like=weight_hh)
-    arguments = weight_hh, order, packed, np.int32(packed.size)
-    getattr(module("pack_weights"), f"pack_weights_{kind}")(geometry.pack_weights(packed.size), arguments)
-    return packed
-
-
-@cache
-def _rows_on(device: Any, H: int, width: int) -> Any:
-    gate, unit = np.divmod(np.arange(4 * width), width)
-    return device.cupy.asarray(np.where(unit < H, gate * H + unit, -1))
-
-
-def _row_order(H: int, width: int) -> Any:
-    """(4 width,) int64: the row of a (4H, .) matrix that each row of the padded one has, or -1."""
-    return _rows_on(current_device(), H, width)
-
-
-def _padded_rows(matrix: Any, H: int, width: int, dtype: Any) -> Any:
-    """(4H, I) float32 -> (4 width, I) as a product takes it."""
-    if width > H:
-        return gather(matrix, _row_order(H, width), dtype)
-    return matrix if dtype == np.float32 else bf16(matrix)
 
 
 def _padded_columns(matrix: Any, width: int) -> Any:

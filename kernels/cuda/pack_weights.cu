@@ -4,17 +4,7 @@
 //                           -> packed [words] u32, the first of the two in the lower half
 // pack_weights_tf32:        the same with order [words]
 // One thread per word: grid ceil(words / 256), 256 threads, no shared memory, no barrier.
-#include "device.cuh"
-
-DEVICE float element(const float* weight, int at) { return at < 0 ? 0.0f : weight[at]; }
-
-DEVICE u32 word_of(const float* weight, const int* order, u16) {
-  return (u32)to_bf16(element(weight, order[1])) << 16 | to_bf16(element(weight, order[0]));
-}
-DEVICE u32 word_of(const float* weight, const int* order, f16) {
-  return (u32)to_f16(element(weight, order[1])).bits << 16 | to_f16(element(weight, order[0])).bits;
-}
-DEVICE u32 word_of(const float* weight, const int* order, float) { return to_tf32(element(weight, order[0])); }
+#include "pack.cuh"
 
 #define PACK_WEIGHTS(name, S)                                                                                       \
   KERNEL(pack_weights_##name, 256, 8, const float* weight, const int* order, u32* packed, int words) {              \

@@ -5,8 +5,6 @@ device copies of the last few are kept. In a captured step they lie where every 
 arrays are made for as many tokens as the capture had, and -1 stands behind the last (`kernels.cuda.capture`).
 """
 
-from collections import OrderedDict
-from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -14,12 +12,10 @@ import numpy as np
 
 from kernels.cuda import capture, geometry
 from kernels.cuda.arrays import float32, gather
+from kernels.cuda.capture import kept
 from kernels.cuda.geometry import Launch
 from kernels.cuda.launcher import current_device, module
 from kernels.packing import Packing
-
-KEPT = 32
-_kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
 
 class Places(NamedTuple):
@@ -40,7 +36,7 @@ def places_of(packing: Packing) -> Places:
     if recording is not None:
         return Places(*recording.indices(packing, _indices))
     # Made with the packing, or the id of its rows might come back.
-    return _once(("places", id(packing.rows)), lambda: (_copies(packing), packing))[0]
+    return kept(("places", id(packing.rows)), lambda: (_copies(packing), packing))[0]
 
 
 class Step(NamedTuple):
@@ -67,18 +63,7 @@ def steps_of(packing: Packing, H: int, start: int = 0, stop: int | None = None) 
                 found.append(Step(before, numbers[0], alive, launch, tuple(map(np.int32, numbers))))
         return found
 
-    return _once(("steps", packing.batch_size, H, rows.tobytes()), make)
-
-
-def _once(key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-    """What `make` gave for this key on this device; the last few are kept."""
-    key = id(current_device()), *key
-    if key not in _kept:
-        _kept[key] = make()
-        if len(_kept) > KEPT:
-            _kept.popitem(last=False)
-    _kept.move_to_end(key)
-    return _kept[key]
+    return kept(("steps", packing.batch_size, H, rows.tobytes()), make)
 
 
 def _copies(packing: Packing) -> Places:
@@ -191,7 +176,7 @@ def lengths_and_first(packing: Packing, shift: int = 0) -> tuple[Any, Any]:
         lengths, first = map(current_device().cupy.asarray, _steps(shift)(packing, packing))
         return lengths, first
 
-    return _once(("lengths", packing.batch_size, packing.steps.tobytes(), shift), make)
+    return kept(("lengths", packing.batch_size, packing.steps.tobytes(), shift), make)
 
 
 @cache

@@ -34,7 +34,8 @@
 //
 // Barriers carry the letter used below.
 //   A  one thread has seen the flags of all producers; now everybody may read what they published
-//   B  the tile in shared memory is complete (each thread has waited for its own copies only)
+//   B  the tile in shared memory, or the half of it that comes next, is complete (each thread has waited for its own
+//      copies only)
 //   C  every warp's share of the sum is in shared memory
 //   D  the block's new values are staged in shared memory, for stores of 16 bytes
 //   E  all stores are issued; one thread may publish them (red_release covers the writes of threads met at a barrier)
@@ -103,11 +104,12 @@ DEVICE const S* operand(const S* tile, int row, int column, int stride) {
   return tile + (row + lane % 8 + lane / 16 * 8) * stride + column + lane / 8 % 2 * VECTOR<S>;
 }
 
-// d[m][2j, 2j+1] += a[m] * (rows 16j.. of the tile)^T over this warp's share of K; p is the lane's `operand`.
-template <int FIRST, int LAST, int K_TILES, int TILES, class S>
+// d[m][2j, 2j+1] += a[m] * (rows 16j.. of the tile)^T over this warp's tiles k of K from K0 to K1; p is the lane's
+// `operand`.
+template <int FIRST, int LAST, int K0, int K1, int K_TILES, int TILES, class S>
 DEVICE void multiply_groups(float (&d)[2][TILES][4], const u32 (&a)[2][K_TILES][4], const S* p, int stride) {
 #pragma unroll
-  for (int k = 0; k < K_TILES; k++)
+  for (int k = K0; k < K1; k++)
 #pragma unroll
     for (int j = FIRST; j < LAST; j++) {
       u32 b[4];
@@ -122,11 +124,11 @@ DEVICE void multiply_groups(float (&d)[2][TILES][4], const u32 (&a)[2][K_TILES][
 }
 
 // The same for the first `rows` rows at least: the tile's first half, and the other where it is needed.
-template <int K_TILES, int TILES, class S>
+template <int K0, int K1, int K_TILES, int TILES, class S>
 DEVICE void multiply(float (&d)[2][TILES][4], const u32 (&a)[2][K_TILES][4], const S* p, int stride, int rows) {
   constexpr int GROUPS = TILES / 2, HALF = (GROUPS + 1) / 2;
-  multiply_groups<0, HALF>(d, a, p, stride);
-  if (rows > HALF * 16) multiply_groups<HALF, GROUPS>(d, a, p, stride);
+  multiply_groups<0, HALF, K0, K1>(d, a, p, stride);
+  if (rows > HALF * 16) multiply_groups<HALF, GROUPS, K0, K1>(d, a, p, stride);
 }
 
 // Starts the copy of `rows` rows of WIDTH numbers, consecutive in global memory, into a tile. UNROLL 1 costs the fewest

@@ -71,9 +71,22 @@ DEVICE void copy16(void* shared, const void* global) {
   if (!simulation::sim.is_shared(shared, 16)) simulation::sim.fail("cp.async: target outside shared memory");
   simulation::sim.me->copies.push_back({shared, global});
 }
+DEVICE void copy_land(size_t count) {
+  simulation::Fiber& f = *simulation::sim.me;
+  for (size_t i = 0; i < count; i++) memcpy(f.copies[i].to, f.copies[i].from, 16);
+  f.copies.erase(f.copies.begin(), f.copies.begin() + count);
+}
 DEVICE void copy_wait() {
-  for (const simulation::Copy& c : simulation::sim.me->copies) memcpy(c.to, c.from, 16);
-  simulation::sim.me->copies.clear();
+  simulation::sim.me->batches.clear();
+  copy_land(simulation::sim.me->copies.size());
+}
+DEVICE void copy_batch() { simulation::sim.me->batches.push_back(simulation::sim.me->copies.size()); }
+DEVICE void copy_wait_first() {
+  std::vector<size_t>& batches = simulation::sim.me->batches;
+  if (batches.size() < 2) return;
+  const size_t count = batches[batches.size() - 2], last = batches.back();
+  copy_land(count);
+  batches = {last - count};
 }
 
 DEVICE void spin_acquire(const u32* flag, u32 want, u32*) {

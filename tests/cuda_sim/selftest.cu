@@ -16,7 +16,7 @@ DEVICE void tile_product(const u32* a, const S* b, float* d) {
   u32 x[2][1][4];
   for (int i = 0; i < 4; i++) x[0][0][i] = a[lane * 4 + i], x[1][0][i] = 0;
   float p[2][2][4] = {};
-  multiply(p, x, operand(tile, 0, 0, STRIDE), STRIDE, 16);
+  multiply<0, 1>(p, x, operand(tile, 0, 0, STRIDE), STRIDE, 16);
   for (int n = 0; n < 2; n++)
     for (int i = 0; i < 4; i++) d[(lane / 4 + i / 2 * 8) * 16 + n * 8 + lane % 4 * 2 + i % 2] = p[0][n][i];
 }
@@ -28,6 +28,21 @@ KERNEL(one_tile_tf32, 32, 1, const u32* a, const float* b, float* d) { tile_prod
 KERNEL(roundings, 32, 1, const float* x, f16* half, float* back, u32* tf32, int n) {
   const int i = blockIdx.x * 32 + threadIdx.x;
   if (i < n) half[i] = to_f16(x[i]), back[i] = to_float(half[i]), tf32[i] = to_tf32(x[i]);
+}
+
+// Three batches of copies of 32 vectors. first [64]: two of them after copy_wait_first, third_early [32] what the third
+// has brought by then (on a GPU perhaps all), third [32] after copy_wait. Grid 1, 32 threads, shared 3*512.
+KERNEL(batches, 32, 1, const uint4* in, uint4* first, uint4* third_early, uint4* third) {
+  SHARED(uint4, tile);
+  const int lane = threadIdx.x;
+  for (int i = 0; i < 3; i++) {
+    copy16(tile + i * 32 + lane, in + i * 32 + lane);
+    copy_batch();
+  }
+  copy_wait_first();
+  first[lane] = tile[lane], first[32 + lane] = tile[32 + lane], third_early[lane] = tile[64 + lane];
+  copy_wait();
+  third[lane] = tile[64 + lane];
 }
 
 // Every lane's value from the lane with `mask` flipped, and from the lane `by` below. Grid 1, 32 threads.

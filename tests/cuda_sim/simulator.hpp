@@ -58,6 +58,7 @@ struct Fiber {
   uint64_t mailbox[2][3];     // operands of warp collectives; two, so that one barrier per collective is enough
   unsigned collectives = 0;
   std::vector<Copy> copies;   // cp.async in flight: they land when the thread waits for them, not before
+  std::vector<size_t> batches;  // how many of them had been started at each commit
 };
 
 #ifdef __SANITIZE_ADDRESS__

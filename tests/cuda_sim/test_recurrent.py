@@ -17,10 +17,10 @@ from kernels.packing import pack_lengths
 Arrays = tuple[np.ndarray, ...]
 Shape = tuple[int, int, int]
 
-MAIN, FULL = (6, 19, 64), (0, 2)  # the shape that sees all schedules; the schedules that the widths of a GPU see
+MAIN, FULL = (6, 19, 64), (2, 0)  # the shape that sees all schedules; the schedules that the widths of a GPU see
 SHAPES = [(MAIN, True), ((1, 16, 64), False), ((4, 5, 50), False), ((3, 17, 128), False)]
-WIDE_MAIN = (4, 66, 64)
-WIDE_SHAPES = [(WIDE_MAIN, True), ((1, 64, 64), False), ((3, 70, 50), False), ((3, 5, 128), False)]
+WIDE_MAIN = (3, 66, 128)  # the smallest H whose product has two parts
+WIDE_SHAPES = [(WIDE_MAIN, True), ((1, 64, 64), False), ((3, 70, 50), False), ((5, 5, 64), False)]
 BACKWARD_WIDE_MAIN = (7, 16, 256)
 BACKWARD_WIDE_SHAPES = [(BACKWARD_WIDE_MAIN, True), ((1, 19, 256), False), ((4, 5, 200), False)]
 FORWARDS = {  # name -> source, order of the weights
@@ -302,7 +302,7 @@ def test_backward_without_a_gradient_of_y(rig: Rig, name: str) -> None:
 )
 def test_the_widths_of_a_gpu(rig: Rig, name: str, kind: str, shape: Shape) -> None:
     check = check_forward if name in FORWARDS else check_backward
-    check(Rig(rig.folder, FULL), name, shape, True, kind)
+    check(Rig(rig.folder, FULL if shape[2] <= 512 else FULL[:1]), name, shape, True, kind)
 
 
 def test_a_row_does_not_depend_on_its_batch(rig: Rig) -> None:

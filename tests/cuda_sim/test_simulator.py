@@ -44,6 +44,16 @@ def test_tensor_core_and_copies(selftest: Module, schedule: int, kind: str) -> N
     assert_close(d, back(to(a)).astype(float) @ back(to(b)).astype(float).T, 1e-6)
 
 
+def test_batches_of_copies(selftest: Module) -> None:
+    """Only the last batch is not there yet."""
+    data = np.arange(3 * 32 * 4, dtype=np.uint32).reshape(96, 4)
+    first, early, third = poisoned((64, 4), np.uint32), poisoned((32, 4), np.uint32), poisoned((32, 4), np.uint32)
+    selftest.batches(Launch((1,), (32,), 3 * 512), (device(data), first, early, third))
+    np.testing.assert_array_equal(first, data[:64])
+    assert (early == 0xFFFFFFFF).all()
+    np.testing.assert_array_equal(third, data[64:])
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_shuffles(selftest: Module, schedule: int) -> None:
     x, lanes = np.random.default_rng(1).standard_normal(32).astype(np.float32), np.arange(32)

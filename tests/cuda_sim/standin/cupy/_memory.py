@@ -100,8 +100,9 @@ class MemoryPool(Pool):
 
     def _block(self, size: int) -> np.ndarray:
         block = np.empty(size, np.uint8)
-        live[block.ctypes.data] = size
-        weakref.finalize(block, live.pop, block.ctypes.data, None)
+        address, room = extent(block)
+        live[address] = room
+        weakref.finalize(block, live.pop, address, None)
         return block
 
     def _back(self, name: int, size: int) -> None:
@@ -153,8 +154,8 @@ def allocate(shape: Any, dtype: Any, poison: bool = True) -> np.ndarray:
     if allocator is None:
         held = max(512, -(-size // 512) * 512) if size else 0
         pool._take(held)
-        live[raw.ctypes.data] = raw.size
-        weakref.finalize(raw, _free, raw.ctypes.data, held)
+        live[raw.ctypes.data + start] = size
+        weakref.finalize(raw, _free, raw.ctypes.data + start, held)
     return raw[start : start + size].view(np.ndarray).view(dtype).reshape(shape)
 
 
@@ -165,6 +166,12 @@ def memory_of(a: Any) -> Memory | None:
             return a
         a = a.base
     return None
+
+
+def extent(raw: np.ndarray) -> tuple[int, int]:
+    """The address and the size of an allocation between its guards."""
+    address = raw.ctypes.data + GUARD + (-(raw.ctypes.data + GUARD)) % ALIGNMENT
+    return address, raw.size - 2 * GUARD - ALIGNMENT
 
 
 def check_guards(array: Any) -> None:

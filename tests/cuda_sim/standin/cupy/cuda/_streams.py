@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import _memory
-from .._memory import live, memory_of, refuse_under_capture, synchronisations
+from .._memory import extent, live, memory_of, refuse_under_capture, synchronisations
 
 Work = Callable[[list[Any]], None]
 _addresses = itertools.count(0x1000, 0x100)
@@ -36,7 +36,7 @@ def enqueue(work: Work, arrays: Sequence[Any]) -> None:
         return
     # Addresses, which keep nothing alive: that is the business of whoever captures.
     memory = [memory_of(array._a) for array in arrays]
-    _capture.nodes.append((work, {found.ctypes.data: found.size for found in memory if found is not None}))
+    _capture.nodes.append((work, dict(extent(found) for found in memory if found is not None)))
 
 
 def capturing_stream() -> int | None:
