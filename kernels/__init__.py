@@ -23,7 +23,18 @@ Contract
 Importing this package compiles nothing and does not import Numba; the first call does.
 """
 
-from kernels.arrays import add_at, as_array, device_of, is_array, like, on_device, report_ids, to_device, to_host
+from kernels.arrays import (
+    add_at,
+    as_array,
+    device_of,
+    is_array,
+    like,
+    on_device,
+    report_ids,
+    to_device,
+    to_host,
+    zeros_on_device,
+)
 from kernels.compiled import compiled_marker
 from kernels.dispatch import (
     adam_replay,
@@ -120,4 +131,5 @@ __all__ = [
     "tf32_allowed",
     "to_device",
     "to_host",
+    "zeros_on_device",
 ]

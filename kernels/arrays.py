@@ -57,6 +57,13 @@ def to_device(x: Any) -> Any:
     return cupy.asarray(x)
 
 
+def zeros_on_device(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Zeros on the GPU in use."""
+    import cupy
+
+    return cupy.zeros(shape, dtype)
+
+
 def like(values: Any, x: Any) -> Any:
     """An array of `values` (an array or numbers) where the array x lies."""
     if type(x) is np.ndarray:

@@ -6,6 +6,10 @@ from types import ModuleType
 from typing import Any
 
 
+class CaptureError(RuntimeError):
+    """A step to be captured in a CUDA graph holds what no graph can repeat: see `kernels.cuda.capture`."""
+
+
 def missing() -> str | None:
     """What stands in the way of a GPU, as a clause; None if nothing does."""
     try:
@@ -44,6 +48,12 @@ def name(index: int) -> str:
     """What the GPU is called."""
     given = _cupy().cuda.runtime.getDeviceProperties(index)["name"]
     return given.decode() if isinstance(given, bytes) else str(given)
+
+
+def memory_info() -> tuple[int, int]:
+    """Bytes of the GPU's memory that nobody has taken, and all of them."""
+    free, total = _cupy().cuda.runtime.memGetInfo()
+    return int(free), int(total)
 
 
 def memory_pool() -> Any:

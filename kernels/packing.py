@@ -142,6 +142,12 @@ def _pack_lengths(int64s: bytes, num_steps: int, batch_size: int) -> Packing:
     lengths = np.frombuffer(int64s, np.int64)
     if not batch_size or lengths.min() == num_steps:
         return _without_padding(num_steps, batch_size)
+    return ragged_packing(lengths, num_steps)
+
+
+def ragged_packing(lengths: np.ndarray, num_steps: int) -> Packing:
+    """`pack_lengths` with all index arrays, also where no row has padding; N is at least 1."""
+    batch_size = len(lengths)
     order = np.argsort(-lengths, kind="stable")
     sorted_lengths = lengths[order]
     time, position = np.nonzero(np.arange(sorted_lengths[0])[:, None] < sorted_lengths)

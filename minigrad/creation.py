@@ -75,9 +75,7 @@ def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 def _zeros_on(shape: tuple[int, ...], dtype: Any, device: Any) -> Any:
     """Zeros made where they are to lie."""
-    where = resolve(device)
-    nothing = moved(np.zeros(0, dtype), where)
-    return np.zeros(shape, dtype, like=nothing)
+    return np.zeros(shape, dtype) if resolve(device) is CPU else kernels.zeros_on_device(shape, dtype)
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from kernels import devices
+from kernels.devices import CaptureError as CaptureError
 from minigrad.device import device, resolve, use
+from minigrad.graphs import CUDAGraph as CUDAGraph
+from minigrad.graphs import graph as graph
 
 
 def is_available() -> bool:
@@ -39,6 +42,12 @@ def synchronize(device: Any = None) -> None:
     """Wait until the GPU has done all it was given."""
     if use.index is not None:
         devices.synchronize()
+
+
+def mem_get_info(device: Any = None) -> tuple[int, int]:
+    """Bytes of the GPU's memory that nobody has taken, and all of them; RuntimeError where there is no GPU."""
+    resolve("cuda" if device is None else device)
+    return devices.memory_info()
 
 
 def memory_allocated(device: Any = None) -> int:

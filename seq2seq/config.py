@@ -85,10 +85,10 @@ class Config:
     resume: bool = False
     # save the last checkpoint also every so many steps (it is always saved after an epoch and at Ctrl-C)
     save_every: int | None = None
-    # where to compute; cuda is not part of this version
-    device: Literal["cpu"] = "cpu"
-    # of the arithmetic; bf16: products in bfloat16, while weights, sums and states stay in fp32
-    precision: Literal["fp32", "bf16", "fp64"] = "fp32"
+    # where to compute: cpu, or cuda for an NVIDIA GPU
+    device: Literal["cpu", "cuda"] = "cpu"
+    # of the arithmetic; bf16 and tf32 (that one on cuda): of products alone, the rest stays in fp32
+    precision: Literal["fp32", "tf32", "bf16", "fp64"] = "fp32"
     # processor threads; by default all
     threads: int | None = None
 
@@ -104,7 +104,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 # What may differ between a run and its continuation without making it another run.
-CHANGEABLE = ("epochs", "max_steps", "threads", "data_dir", "run_dir", "resume", "save_every")
+CHANGEABLE = ("epochs", "max_steps", "threads", "data_dir", "run_dir", "resume", "save_every", "device")
 
 _RANGES: dict[str, tuple[float, float]] = {
     "min_freq": (1, float("inf")), "max_vocab_size": (1, float("inf")), "max_length": (1, float("inf")),
@@ -115,7 +115,6 @@ _RANGES: dict[str, tuple[float, float]] = {
 }  # fmt: skip
 
 _KINDS: dict[Any, str] = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
-_LATER = {"cuda": "this version has no CUDA kernels"}
 
 
 def parse(arguments: Sequence[str] | None = None) -> Config:
@@ -200,8 +199,7 @@ def _value(name: str, value: Any) -> Any:
     except ValueError:
         expected = " or ".join([*choices, *(_KINDS[kind] for kind in kinds if kind is not NoneType)])
         expected += " or null" if NoneType in kinds else ""
-        reason = f": {_LATER[value]}" if isinstance(value, str) and value in _LATER else ""
-        raise UserError(f"{name} is {value!r}; expected {expected}{reason}") from None
+        raise UserError(f"{name} is {value!r}; expected {expected}") from None
     _check_range(name, value)
     return value
 

@@ -14,10 +14,11 @@ from seq2seq import metrics
 from seq2seq.cli import OneLineParser, check_decoding, check_output, limit_threads, run_command, write_output
 from seq2seq.config import Config
 from seq2seq.data import Dataset, EncodedSplit, load_dataset, read_pairs
+from seq2seq.devices import DEVICES, PRECISIONS
 from seq2seq.evaluation import is_lowercase, split_losses
 from seq2seq.run_dir import require_same_data
 from seq2seq.text import require_known_words, without_blanks
-from seq2seq.translator import PRECISIONS, Translator
+from seq2seq.translator import Translator
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--precision", choices=PRECISIONS,
         help="of the matrix products that translate; by default as in training. bf16: also say how it changes BLEU",
     )  # fmt: skip
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to compute (default: cpu)")
     parser.add_argument("--json", help="write the figures to this file as well")
     parser.add_argument("--threads", type=int, help="processor threads; by default all")
     return parser
@@ -50,7 +52,7 @@ def evaluate(arguments: Sequence[str] | None = None) -> int:
     config = settings.load(run_dir)
     dataset = _dataset(config, options, run_dir)
     split = options.split or ("test" if "test" in dataset.splits else "valid")
-    translator = Translator.load(run_dir, options.checkpoint, options.precision)
+    translator = Translator.load(run_dir, options.checkpoint, options.precision, options.device)
     encoded = translator.codec.encode_pairs(dataset.split(split))
     require_known_words(translator.codec, encoded.src, options.test or f"split {split}")
     decoding = options.beam_size, options.length_penalty, options.batch_size

@@ -20,6 +20,7 @@ from seq2seq import config as settings
 from seq2seq.cli import limit_threads, run_command
 from seq2seq.config import Config
 from seq2seq.data import Batch, EncodedSplit, Ragged, make_batch
+from seq2seq.devices import require
 from seq2seq.model import build_model
 from seq2seq.vocabulary import SPECIALS
 
@@ -56,6 +57,7 @@ def check_model(config: Config, num_directions: int = 50) -> GradcheckReport:
 def gradcheck(arguments: Sequence[str] | None = None) -> int:
     """Check as the command line says; the exit code: 0 if all gradients are right, else 1."""
     config = settings.parse(arguments)
+    require(config.device, config.precision)
     limit_threads(config.threads)
     report = check_model(config)
     print(report)

@@ -1,8 +1,8 @@
-"""What a training run will need of the machine's memory, told before it starts.
+"""What a training run will need of the memory of its device, told before it starts.
 
 The plan follows the arrays of one step through forward, backward and update, for the batch that needs most of them.
-What lies outside of arrays (the interpreter, the data, the compiled kernels) is what the process occupies when the plan
-is made, and an allowance for what the first step compiles and loads.
+On the CPU, what lies outside of arrays (the interpreter, the data, the compiled kernels) is what the process occupies
+when the plan is made, and an allowance for what the first step compiles and loads. A GPU's memory holds arrays alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minigrad import cuda
 from seq2seq.config import Config
 from seq2seq.data import BatchSampler, EncodedSplit
 from seq2seq.errors import UserError
@@ -40,12 +41,14 @@ class MemoryPlan:
         weights: parameters.
         optimizer: Adam's two moments.
         step: activations, gradients and work space together, at the worst moment of a step.
+        device: "cpu" or "cuda".
     """
 
     process: int
     weights: int
     optimizer: int
     step: int
+    device: str = "cpu"
 
     @property
     def peak(self) -> int:
@@ -53,8 +56,8 @@ class MemoryPlan:
 
     def __str__(self) -> str:
         parts = {name: getattr(self, name) for name in ("weights", "optimizer", "step", "process")}
-        listed = ", ".join(f"{name} {_megabytes(size)}" for name, size in parts.items())
-        return f"memory: {_megabytes(self.peak)} at most ({listed})"
+        listed = ", ".join(f"{name} {_megabytes(size)}" for name, size in parts.items() if size)
+        return f"{'GPU ' if self.device == 'cuda' else ''}memory: {_megabytes(self.peak)} at most ({listed})"
 
 
 def _megabytes(size: int) -> str:
@@ -168,7 +171,8 @@ def plan(config: Config, vocab_sizes: tuple[int, int], shapes: Iterable[BatchSha
     """The plan of a run whose model does not exist yet and whose batches have these shapes."""
     weights = count_parameters(config, *vocab_sizes) * (8 if config.precision == "fp64" else 4)
     worst = max((step_bytes(config, *vocab_sizes, shape) for shape in shapes), default=0)
-    return MemoryPlan(occupied_bytes() + COMPILED, weights, 2 * weights, worst)
+    process = occupied_bytes() + COMPILED if config.device == "cpu" else 0
+    return MemoryPlan(process, weights, 2 * weights, worst, config.device)
 
 
 def occupied_bytes() -> int:
@@ -206,8 +210,9 @@ def _free_of_group(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
 
 def require_fit(needed: MemoryPlan, batch_size: int) -> None:
     """UserError with advice if the machine has not got what the plan says."""
-    free = available_bytes()
-    more = needed.peak - occupied_bytes()
+    on_gpu = needed.device == "cuda"
+    free = cuda.mem_get_info()[0] if on_gpu else available_bytes()
+    more = needed.peak if on_gpu else needed.peak - occupied_bytes()
     if free is not None and more > free:
         raise UserError(
             f"{needed}, but only {_megabytes(free)} are free beside what is in use; try a smaller --batch-size "

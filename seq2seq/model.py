@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import minigrad.nn.functional as F
-from minigrad import Tensor, autocast, nn, no_grad, random
-from minigrad.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from minigrad import Tensor, autocast, device, nn, no_grad, random
+from minigrad.nn.utils.rnn import PackedSequence, lengths_of, pack_padded_sequence
 from seq2seq.config import Config
 from seq2seq.data import Batch
+from seq2seq.devices import allow_tf32
 
 Array = np.ndarray
 
@@ -29,6 +30,26 @@ class State(NamedTuple):
     c: Tensor
 
 
+class Words(NamedTuple):
+    """The real words of a batch, packed: step by step, in each step the longest sentence first."""
+
+    src: PackedSequence  # data (P,) int64
+    given: PackedSequence  # the target's <sos> and words
+    targets: Tensor  # what is to follow each of them, its words and <eos>
+
+    def to(self, where: device) -> Words:
+        return Words(self.src.to(where), self.given.to(where), self.targets.to(where))
+
+
+def pack_batch(batch: Batch) -> Words:
+    """The words of a batch without its padding, on the CPU."""
+    src = pack_padded_sequence(Tensor(batch.src), batch.src_lengths, enforce_sorted=False)
+    both = Tensor(np.stack([batch.trg_input, batch.trg_output], axis=2))
+    trg = pack_padded_sequence(both, batch.trg_lengths, enforce_sorted=False)
+    given, targets = (Tensor(column) for column in trg.data.array.T)
+    return Words(src, trg._replace(data=given), targets)
+
+
 class Encoder(nn.Module):
     """Embedding and stacked LSTM over the source."""
 
@@ -38,10 +59,11 @@ class Encoder(nn.Module):
         self.rnn = nn.LSTM(embedding_size, hidden_size, num_layers, dropout=dropout if num_layers > 1 else 0.0)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, src: Tensor, src_lengths: Array) -> State:
-        """src (S,N) int64, src_lengths (N,) int64 -> the state after each sentence's last token."""
-        words = pack_padded_sequence(src, src_lengths, enforce_sorted=False)
-        _, (h, c) = self.rnn(words._replace(data=self.dropout(self.embedding(words.data))))
+    def forward(self, src: Tensor | PackedSequence, src_lengths: Array | None = None) -> State:
+        """src (S,N) int64 and src_lengths (N,), or packed -> the state after each sentence's last token."""
+        if not isinstance(src, PackedSequence):
+            src = pack_padded_sequence(src, src_lengths, enforce_sorted=False)
+        _, (h, c) = self.rnn(src._replace(data=self.dropout(self.embedding(src.data))))
         return State(h, c)
 
 
@@ -102,32 +124,43 @@ class Seq2Seq(nn.Module):
 
     def __init__(self, src_vocab_size: int, trg_vocab_size: int, config: Config) -> None:
         super().__init__()
-        self.bf16 = config.precision == "bf16"
+        self.precision = config.precision
         sizes = config.embedding_size, config.hidden_size, config.num_layers, config.dropout
         self.encoder = Encoder(src_vocab_size, *sizes)
         self.decoder = Decoder(trg_vocab_size, *sizes)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -config.init_range, config.init_range)
 
+    @property
+    def bf16(self) -> bool:
+        """Whether products are in bfloat16."""
+        return self.precision == "bf16"
+
+    @property
+    def device(self) -> device:
+        """Where the weights are."""
+        return self.encoder.embedding.weight.device
+
     def loss(self, batch: Batch, teacher_forcing_ratio: float = 1.0, label_smoothing: float = 0.0) -> Tensor:
         """The sum over all real target positions of -log p(word), a 0-d Tensor; divide by ``batch.num_trg_tokens``.
 
         After each step the decoder is given the right word with probability ``teacher_forcing_ratio``, else its own
-        best guess; the choice is made once for the whole batch, as in the tutorials. Products are in bfloat16 if the
-        model's precision is that.
+        best guess; the choice is made once for the whole batch, as in the tutorials. Products are in the model's
+        precision.
         """
-        with autocast("cpu", enabled=self.bf16):
-            state = self.encoder(Tensor(batch.src), batch.src_lengths)
-            both = np.stack([batch.trg_input, batch.trg_output], axis=2)
-            words = pack_padded_sequence(Tensor(both), batch.trg_lengths, enforce_sorted=False)
-            given, targets = (Tensor(column) for column in words.data.array.T)
-            outputs = self._decode(words._replace(data=given), batch.trg_lengths, state, teacher_forcing_ratio)
+        return self.loss_of(pack_batch(batch).to(self.device), teacher_forcing_ratio, label_smoothing)
+
+    def loss_of(self, words: Words, teacher_forcing_ratio: float = 1.0, label_smoothing: float = 0.0) -> Tensor:
+        """``loss`` of a batch that is packed already, and where the weights are."""
+        allow_tf32(self.precision)  # in the backward too
+        with autocast(self.device.type, enabled=self.bf16):
+            outputs = self._decode(words.given, self.encoder(words.src), teacher_forcing_ratio)
             layer = self.decoder.fc_out
             return F.linear_cross_entropy(
-                outputs, layer.weight, layer.bias, targets, reduction="sum", label_smoothing=label_smoothing
+                outputs, layer.weight, layer.bias, words.targets, reduction="sum", label_smoothing=label_smoothing
             )
 
-    def _decode(self, given: PackedSequence, lengths: Array, state: State, teacher_forcing_ratio: float) -> Tensor:
+    def _decode(self, given: PackedSequence, state: State, teacher_forcing_ratio: float) -> Tensor:
         """The decoder's outputs (P,H). A step that follows a right word does not wait for the one before it: each run
         of them is one piece, and what is recorded is one call over all steps."""
         sizes = given.batch_sizes.array  # the sentences of a step are the first ones of the step before
@@ -135,7 +168,7 @@ class Seq2Seq(nn.Module):
         if len(runs) == 1:
             return self.decoder(given, state)[0].data
         words, first = given.data.array.copy(), np.cumsum([0, *sizes])
-        pieces, layer = DecoderInPieces(self.decoder, state, lengths), self.decoder.fc_out
+        pieces, layer = DecoderInPieces(self.decoder, state, lengths_of(given)), self.decoder.fc_out
         for start, end in runs:
             outputs = pieces.extend(words[first[start] : first[end]])
             if end < len(sizes):
@@ -157,10 +190,10 @@ def forced_runs(num_steps: int, teacher_forcing_ratio: float) -> Iterator[tuple[
 
 
 def build_model(src_vocab_size: int, trg_vocab_size: int, config: Config) -> Seq2Seq:
-    """The model of ``config`` with weights that are a function of its seed, in its precision."""
+    """The model of ``config`` with weights that are a function of its seed, in its precision, on its device."""
     random.manual_seed(config.seed)
     model = Seq2Seq(src_vocab_size, trg_vocab_size, config)
-    return model.double() if config.precision == "fp64" else model
+    return (model.double() if config.precision == "fp64" else model).to(config.device)
 
 
 @no_grad()

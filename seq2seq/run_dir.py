@@ -15,10 +15,12 @@ from typing import Any
 from seq2seq import checkpoint
 from seq2seq.config import Config
 from seq2seq.data import Dataset
+from seq2seq.devices import description
 from seq2seq.errors import UserError
 from seq2seq.writing import naming, replace_file
 
 _RECORDED = ("minigrad-seq2seq", "numpy", "numba", "safetensors", "sacrebleu", "sentencepiece", "sacremoses", "spacy")
+_CUPY = ("cupy-cuda13x", "cupy-cuda12x", "cupy")  # one library under the names of its builds; recorded where it is
 
 
 @contextmanager
@@ -62,12 +64,15 @@ def _next_free(data: str) -> Path:
     return Path("runs") / f"{name}-{number}"
 
 
-def write_manifest(run_dir: Path, checksums: dict[str, str], num_parameters: int, memory_plan: dict[str, int]) -> None:
-    """What the run's figures depend on: versions, processor, threads, commit, data; and the bytes it was to need."""
+def write_manifest(
+    run_dir: Path, config: Config, checksums: dict[str, str], num_parameters: int, memory_plan: dict[str, int]
+) -> None:
+    """What the run's figures depend on: versions, processor, device, commit, data; and the bytes it was to need."""
     manifest = {
         "versions": {"python": platform.python_version(), **_versions()},
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
+        **description(config.device),
         "blas": _blas(),
         "git_commit": _git_commit(),
         "num_parameters": num_parameters,
@@ -99,13 +104,15 @@ def _recorded_checksums(run_dir: Path) -> dict[str, str]:
 
 
 def _versions() -> dict[str, str]:
-    versions = {}
-    for name in _RECORDED:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
+    versions = {name: _version(name) for name in (*_RECORDED, *_CUPY)}
+    return {name: version or "not installed" for name, version in versions.items() if version or name in _RECORDED}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:

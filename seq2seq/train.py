@@ -14,6 +14,7 @@ from seq2seq import run_dir as folder
 from seq2seq.cli import limit_threads, run_command, say
 from seq2seq.config import Config
 from seq2seq.data import Dataset, drop_long, load_dataset
+from seq2seq.devices import require
 from seq2seq.text import TextCodec, require_known_words, without_blanks
 from seq2seq.trainer import Trainer
 from seq2seq.warm_up import compile_kernels
@@ -24,6 +25,7 @@ _SAMPLES = 5
 def train(arguments: Sequence[str] | None = None) -> int:
     """Train as the command line says; the exit code: 0 when done, 130 when interrupted and saved."""
     config = settings.parse(arguments)
+    require(config.device, config.precision)
     limit_threads(config.threads)
     keep_freed_memory()
     dataset = load_dataset(
@@ -68,7 +70,7 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
     num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     if not config.resume:
         codec.save(run_dir)
-        folder.write_manifest(run_dir, dataset.checksums, num_parameters, dataclasses.asdict(plan))
+        folder.write_manifest(run_dir, config, dataset.checksums, num_parameters, dataclasses.asdict(plan))
         settings.save(config, run_dir)
     say(
         f"{dataset.name} {dataset.src_language}-{dataset.trg_language}: {len(encoded['train']):,} training pairs, "

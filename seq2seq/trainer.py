@@ -24,6 +24,7 @@ from seq2seq.config import Config
 from seq2seq.data import Batch, BatchSampler, Dataset, EncodedSplit, make_batch
 from seq2seq.errors import UserError
 from seq2seq.evaluation import evaluate_split
+from seq2seq.graphed import GraphedTraining
 from seq2seq.model import build_model
 from seq2seq.progress import ProgressDisplay
 from seq2seq.run_dir import MetricsLog
@@ -53,6 +54,8 @@ class Trainer:
         self.model = build_model(len(codec.src_vocabulary), len(codec.trg_vocabulary), config)
         self.optimizer = optim.Adam(self.model.parameters(), lr=config.lr)
         self.sampler = BatchSampler(train.src.lengths, train.trg.lengths, config.batch_size, config.seed)
+        on_gpu = config.device == "cuda"
+        self._graphs = GraphedTraining(self.model, self.optimizer, config, train) if on_gpu else None
         self.progress = Progress()
         self.interrupted = False
         self._skipped = 0
@@ -123,16 +126,25 @@ class Trainer:
         start, config, step = time.monotonic(), self.config, self.progress.step
         random.seed_step(config.seed, step)
         self.model.train()
-        self.optimizer.zero_grad()
-        loss = self.model.loss(batch, config.teacher_forcing_ratio, config.label_smoothing) / batch.num_trg_tokens
-        loss.backward()
-        norm = float(self.optimizer.step_clipped(config.clip_norm))
+        loss, norm = self._update(batch)
         self._count_skipped(norm, step)
         return {
-            "step": step + 1, "epoch": self.progress.epoch, "loss": loss.item(), "src_tokens": batch.num_src_tokens,
+            "step": step + 1, "epoch": self.progress.epoch, "loss": loss, "src_tokens": batch.num_src_tokens,
             "trg_tokens": batch.num_trg_tokens, "seconds": round(time.monotonic() - start, 6), "grad_norm": norm,
             "lr": config.lr,
         }  # fmt: skip
+
+    def _update(self, batch: Batch) -> tuple[float, float]:
+        """The loss per target token, and the norm of the gradients by which the weights were changed."""
+        results = None if self._graphs is None else self._graphs.step(batch)
+        if results is None:
+            config = self.config
+            self.optimizer.zero_grad()
+            loss = self.model.loss(batch, config.teacher_forcing_ratio, config.label_smoothing) / batch.num_trg_tokens
+            loss.backward()
+            results = loss, self.optimizer.step_clipped(config.clip_norm)
+        loss, norm = results
+        return float(loss.item()), float(norm.item())
 
     def _count_skipped(self, norm: float, step: int) -> None:
         self._skipped = 0 if math.isfinite(norm) else self._skipped + 1

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from seq2seq.cli import OneLineParser, check_decoding, check_output, limit_threads, run_command, write_output
 from seq2seq.data import decode_lines, read_lines
+from seq2seq.devices import DEVICES, PRECISIONS
 from seq2seq.errors import UserError
 from seq2seq.text import require_known_words
-from seq2seq.translator import PRECISIONS, Translator
+from seq2seq.translator import Translator
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, default=64, help="sentences decoded together")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     parser.add_argument("--precision", choices=PRECISIONS, help="of the matrix products; by default as in training")
-    parser.add_argument("--device", choices=("cpu",), default="cpu")
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to compute (default: cpu)")
     parser.add_argument("--threads", type=int, help="processor threads; by default all")
     return parser
 
@@ -35,7 +36,7 @@ def translate(arguments: Sequence[str] | None = None) -> int:
     check_decoding(options)
     check_output(options.output)
     limit_threads(options.threads)
-    translator = Translator.load(options.run_dir, options.checkpoint, options.precision)
+    translator = Translator.load(options.run_dir, options.checkpoint, options.precision, options.device)
     sentences = _read_input(options.input)
     sources = translator.codec.encode_sources(sentences)
     if any(sentence.strip() for sentence in sentences):

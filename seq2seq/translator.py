@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,10 @@ import numpy as np
 from seq2seq import checkpoint, config
 from seq2seq.config import Config
 from seq2seq.data import Ragged, evaluation_batches
-from seq2seq.errors import UserError
+from seq2seq.devices import Device, allow_tf32, decoding_precision, require
 from seq2seq.model import Seq2Seq, build_model
 from seq2seq.search import Hypothesis, beam_search, greedy_search
 from seq2seq.text import TextCodec
-
-PRECISIONS = ("fp32", "bf16")
 
 
 class Translator:
@@ -25,23 +24,26 @@ class Translator:
         model: trained weights.
         codec: the tokenizers and vocabularies they belong to.
         settings: the run's Config.
-        precision: of the products while decoding, "fp32" or "bf16"; by default as in training, and a run in fp64 has
-            no other (UserError).
+        precision: of the products while decoding, "fp32", "bf16" or on cuda "tf32"; by default as in training, and a
+            run in fp64 has no other (UserError).
     """
 
     def __init__(self, model: Seq2Seq, codec: TextCodec, settings: Config, precision: str | None = None) -> None:
         self.model, self.codec, self.settings = model, codec, settings
-        self.precision = precision or settings.precision
-        choices = ("fp64",) if settings.precision == "fp64" else PRECISIONS
-        if self.precision not in choices:
-            expected = f"{' or '.join(choices)} for a run in {settings.precision}"
-            raise UserError(f"precision is {self.precision}; expected {expected}")
+        self.precision = decoding_precision(settings.precision, precision, model.device)
 
     @classmethod
-    def load(cls, run_dir: str | Path, name: str = "best", precision: str | None = None) -> Translator:
-        """The translator of a run's checkpoint ``name`` ("best" or "last"); UserError if the folder is no whole run."""
+    def load(
+        cls, run_dir: str | Path, name: str = "best", precision: str | None = None, device: Device = "cpu"
+    ) -> Translator:
+        """The translator of a run's checkpoint ``name`` ("best" or "last"), on any device wherever it was trained.
+
+        Raises:
+            UserError: the folder is no whole run, or there is no such device.
+        """
         run_dir = Path(run_dir)
-        settings = config.load(run_dir)
+        settings = replace(config.load(run_dir), device=device)
+        require(device, precision or "fp32")
         codec = TextCodec.load(run_dir)
         model = build_model(len(codec.src_vocabulary), len(codec.trg_vocabulary), settings)
         checkpoint.load(checkpoint.path_of(run_dir, name), model, None, codec.fingerprint())
@@ -98,6 +100,7 @@ class Translator:
     def _search_batch(
         self, sources: Sequence[Sequence[int]], beam_size: int, length_penalty: float, n_best: int
     ) -> list[list[Hypothesis]]:
+        allow_tf32(self.precision)
         limit, reverse, bf16 = self.codec.max_output_length, self.settings.reverse_source, self.precision == "bf16"
         if beam_size == 1 and n_best == 1:
             return [[h] for h in greedy_search(self.model, sources, limit, reverse, bf16)]

@@ -21,7 +21,12 @@ _WORDS = 9
 
 
 def compile_kernels(config: Config) -> None:
-    """Make sure that the kernels of such a run are compiled; a failure is left to the run itself to show."""
+    """Make sure that the kernels of such a run are compiled; a failure is left to the run itself to show.
+
+    Those of a GPU need no process of their own: their compiler is small, and each is compiled when it is first called.
+    """
+    if config.device == "cuda":
+        return
     num_layers = str(min(config.num_layers, 2))
     done = compiled_marker(f"training-{config.precision}-{num_layers}")
     if done is None or done.exists():

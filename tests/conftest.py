@@ -66,8 +66,9 @@ def count_case(pytestconfig: pytest.Config) -> Callable[[], None]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("gpu") is not None and not _on_a_gpu():
-        pytest.skip("needs a GPU and CuPy")
+    simulated = os.environ.get("MINIGRAD_GPU_TESTS") == "simulator"  # to try the tests themselves, at small sizes
+    if item.get_closest_marker("gpu") is not None and not (simulated or _on_a_gpu()):
+        pytest.skip("needs a GPU, and CuPy to see it")
 
 
 STANDIN = Path(__file__).parent / "cuda_sim" / "standin"
@@ -83,7 +84,17 @@ def _on_a_gpu() -> bool:
 
 
 @pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def strict_float32() -> Iterator[None]:
+    """Whatever a test allows, the next one has to allow it for itself."""
+    import kernels
+
+    kernels.allow_tf32(False)
+    yield
+    kernels.allow_tf32(False)
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch, strict_float32: None) -> Iterator[ModuleType]:
     """CuPy: the real one where there is a GPU, else the stand-in on the processor, for one test."""
     if _on_a_gpu():
         yield importlib.import_module("cupy")

@@ -10,7 +10,8 @@ import numpy as np
 
 from kernels.adam_scalars import adam_scalars
 from kernels.cuda import geometry
-from kernels.cuda.arrays import int64, number, on_device
+from kernels.cuda.arrays import int64, number
+from kernels.cuda.capture import on_device, varying
 from kernels.cuda.launcher import error_word, module
 from kernels.cuda.tensors import table
 from kernels.reference import adam as reference
@@ -35,7 +36,7 @@ def adam_step(
     if param.dtype != np.float32:
         reference.adam_step(param, grad, m, v, *numbers, grad_scale)
         return
-    scalars, size = on_device(adam_scalars(*numbers).astype(np.float32)), np.uint64(param.size)
+    scalars, size = varying(adam_scalars(*numbers).astype(np.float32)), np.uint64(param.size)
     arguments = param, grad, m, v, None, scalars, number(grad_scale), size
     module("adam").adam_step(geometry.elements(param.size), arguments)
 
@@ -61,7 +62,7 @@ def adam_step_all(
         return
     all_tensors = table(grads, params, m, v)
     if all_tensors.num_chunks:
-        scalars = on_device(adam_scalars(*numbers).astype(np.float32))
+        scalars = varying(adam_scalars(*numbers).astype(np.float32))
         arguments = all_tensors.tensors, all_tensors.chunks, scalars, number(grad_scale)
         module("adam").adam_step_all(geometry.adam_step_all(all_tensors.num_chunks), arguments)
 

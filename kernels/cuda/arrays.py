@@ -1,27 +1,12 @@
 """What several entries do with arrays of the device: conversions, rows by index, and small numbers from the host."""
 
-from collections import OrderedDict
 from typing import Any
 
 import numpy as np
 
 from kernels.cuda import geometry
+from kernels.cuda.capture import on_device
 from kernels.cuda.launcher import current_device, module
-
-SMALL = 128  # host numbers that are kept on the device
-_kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
-
-
-def on_device(values: np.ndarray) -> Any:
-    """A device copy of host numbers for kernels to read, kept for the next call with equal ones."""
-    key = id(current_device()), values.dtype.str, values.shape, values.tobytes()
-    if key in _kept:
-        _kept.move_to_end(key)
-    else:
-        _kept[key] = current_device().cupy.asarray(values)
-        if len(_kept) > SMALL:
-            _kept.popitem(last=False)
-    return _kept[key]
 
 
 def number(value: Any) -> Any:

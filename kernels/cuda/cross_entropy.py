@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cuda import geometry
-from kernels.cuda.arrays import int64, on_device
+from kernels.cuda.arrays import int64
+from kernels.cuda.capture import on_device
 from kernels.cuda.launcher import error_word, module
 from kernels.reference import cross_entropy as reference
 
@@ -36,14 +37,24 @@ def cross_entropy_forward(
 
 
 def softmax(
-    logits: Any, bias: Any, targets: Any, scale: Any, V: int, ignore_index: int, label_smoothing: float, gradient: bool
+    logits: Any,
+    bias: Any,
+    targets: Any,
+    scale: Any,
+    V: int,
+    ignore_index: int,
+    label_smoothing: float,
+    gradient: bool,
+    losses: Any = None,
 ) -> tuple[Any, Any]:
-    """(M,) losses and (M,) logarithms of the sums of logits (M, stride), whose first V columns count.
+    """(M,) losses, an array that may be given, and (M,) logarithms of the sums of logits (M, stride), whose first V
+    columns count.
 
     bias (V,) or None is added where logits are read; with `gradient` they become that of scale * the sum of losses.
     """
     M, stride = logits.shape
-    losses, lse = (np.empty(M, np.float32, like=logits) for _ in range(2))
+    losses = np.empty(M, np.float32, like=logits) if losses is None else losses
+    lse = np.empty(M, np.float32, like=logits)
     if M:
         kernels = module("softmax_cross_entropy")
         kernel = kernels.softmax_cross_entropy_f32 if logits.dtype == np.float32 else kernels.softmax_cross_entropy_bf16

@@ -17,6 +17,7 @@ import numpy as np
 
 from kernels.cuda import geometry, pack, places
 from kernels.cuda.arrays import column_sums
+from kernels.cuda.capture import scratch
 from kernels.cuda.cublas import gemm
 from kernels.cuda.geometry import Launch
 from kernels.cuda.launcher import Kernel, current_device, error_word, module
@@ -160,7 +161,7 @@ def forward(
     """y, h_n, c_n and, for a backward, the cache; tokens (P, I) packed, the others as in `kernels.lstm_forward`."""
     (N, H), P, width, empty = h0.shape, packing.num_tokens, how.width, current_device().cupy.empty
     dtype, I = DTYPES[how.kind], tokens.shape[1]  # noqa: E741
-    y, c = empty((N + P, width), dtype), empty((N + P, width), np.float32)
+    y, c = scratch((N + P, width), dtype, tokens), empty((N + P, width), np.float32)
     gates, input_part = empty((P, 4 * width), dtype), empty((P, 4 * width), np.float32)
     flags = empty(geometry.blocks_of(N, how.forward.rows), np.uint32)
     x = empty((P, I), dtype) if how.kind == "bf16" else None
@@ -210,7 +211,7 @@ def _recurrence_backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[A
     """dgates (P, 4H), and the gradients of the initial states (N, H) in sorted order."""
     packing, (kind, width, _, way), empty = cache.packing, cache.plan, current_device().cupy.empty
     N = packing.batch_size
-    dgates = empty(cache.activated.shape, DTYPES[kind])
+    dgates = scratch(cache.activated.shape, DTYPES[kind], cache.c)
     dh, dc, dh0, dc0 = (empty((N, width), np.float32) for _ in range(4))
     groups, each = geometry.blocks_of(N, way.rows), 1
     sums: tuple[Any, ...] = ()

@@ -94,24 +94,25 @@ def _compute(cache: LinearCrossEntropyCache, gradient: bool) -> tuple[Any, Gradi
         chunk = logits[: len(left[rows])]
         part = chunk[:, : len(weight)]
         gemm(left[rows], weight, part, transpose_b=True)
-        losses[rows], _ = softmax(
-            chunk, bias, targets[rows], factor, len(weight), cache.ignore_index, cache.label_smoothing, gradient
-        )
+        how = cache.ignore_index, cache.label_smoothing, gradient, losses[rows]
+        softmax(chunk, bias, targets[rows], factor, len(weight), *how)
         if found is not None:
             dx, dweight, dbias = found
             gemm(part, weight, dx[rows])
-            gemm(part, left[rows], dweight, transpose_a=True, accumulate=True)
+            gemm(part, left[rows], dweight, transpose_a=True, accumulate=start > 0)
             if dbias is not None:
-                dbias += column_sums(chunk)[: len(weight)]
+                sums = column_sums(chunk)[: len(weight)]
+                found = dx, dweight, dbias + sums if start else sums
     module("losses").sum_losses(geometry.one_block(), (losses, factor, np.int32(M), loss))
     return loss, found
 
 
 def _gradients_of(cache: LinearCrossEntropyCache) -> Gradients:
-    """Arrays for dx, dweight and dbias, the last two zero: chunks are added."""
+    """Arrays for dx, dweight and dbias. Of no rows they are zero; else the first chunk writes them."""
     x, weight, bias = cache.x, cache.weight, cache.bias
-    dx, dweight = np.empty(x.shape, x.dtype, like=x), np.zeros(weight.shape, x.dtype, like=x)
-    return dx, dweight, None if bias is None else np.zeros(bias.shape, x.dtype, like=x)
+    make = np.empty if len(x) else np.zeros
+    dx, dweight = make(x.shape, x.dtype, like=x), make(weight.shape, x.dtype, like=x)
+    return dx, dweight, None if bias is None else make(bias.shape, x.dtype, like=x)
 
 
 def _logits_buffer(left: Any, weight: Any) -> Any:

@@ -1,23 +1,21 @@
 """Packed rows on the device: what the methods of `kernels.packing.Packing` do, with indices that are copied there once.
 
 The index arithmetic itself stays on the host. A packing serves every layer of a model, forwards and backwards, so the
-device copies of the last few are kept.
+device copies of the last few are kept. In a captured step they lie where every replay puts those of its own batch: then
+arrays are made for as many tokens as the capture had, and -1 stands behind the last (`kernels.cuda.capture`).
 """
 
-from collections import OrderedDict
-from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels.cuda import geometry
+from kernels.cuda import capture, geometry
 from kernels.cuda.arrays import float32, gather
+from kernels.cuda.capture import kept
 from kernels.cuda.geometry import Launch
 from kernels.cuda.launcher import current_device, module
 from kernels.packing import Packing
-
-KEPT = 32
-_kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
 
 class Places(NamedTuple):
@@ -34,8 +32,11 @@ class Places(NamedTuple):
 
 def places_of(packing: Packing) -> Places:
     """The device copies of a packing that has padding."""
+    recording = capture.current()
+    if recording is not None:
+        return Places(*recording.indices(packing, _indices))
     # Made with the packing, or the id of its rows might come back.
-    return _once(("places", id(packing.rows)), lambda: (_copies(packing), packing))[0]
+    return kept(("places", id(packing.rows)), lambda: (_copies(packing), packing))[0]
 
 
 class Step(NamedTuple):
@@ -50,6 +51,7 @@ class Step(NamedTuple):
 
 def steps_of(packing: Packing, H: int, start: int = 0, stop: int | None = None) -> list[Step]:
     """Steps start .. stop - 1 (by default all) that have tokens, of a layer of H units."""
+    capture.refuse("a layer that takes a step at a time")
     rows = packing.steps[start:stop]
 
     def make() -> list[Step]:
@@ -61,33 +63,32 @@ def steps_of(packing: Packing, H: int, start: int = 0, stop: int | None = None) 
                 found.append(Step(before, numbers[0], alive, launch, tuple(map(np.int32, numbers))))
         return found
 
-    return _once(("steps", packing.batch_size, H, rows.tobytes()), make)
-
-
-def _once(key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-    """What `make` gave for this key on this device; the last few are kept."""
-    key = id(current_device()), *key
-    if key not in _kept:
-        _kept[key] = make()
-        if len(_kept) > KEPT:
-            _kept.popitem(last=False)
-    _kept.move_to_end(key)
-    return _kept[key]
+    return kept(("steps", packing.batch_size, H, rows.tobytes()), make)
 
 
 def _copies(packing: Packing) -> Places:
     """One copy for all of them."""
+    indices = _indices(packing, packing)
+    whole = current_device().cupy.asarray(np.concatenate(indices))
+    ends = np.cumsum([len(index) for index in indices]).tolist()
+    return Places(*(whole[end - len(index) : end] for index, end in zip(indices, ends, strict=True)))
+
+
+def _indices(packing: Packing, capacity: Packing) -> tuple[np.ndarray, ...]:
+    """The arrays of `Places` on the host, with room for the tokens and steps of `capacity`."""
     order, rows, previous, last = packing.order, packing.rows, packing.previous, packing.last
     assert order is not None
     assert rows is not None
     assert previous is not None
     assert last is not None
-    rank, tokens = np.empty_like(order), np.full(packing.num_steps * packing.batch_size, -1)
+    rank, tokens = np.empty_like(order), np.full(capacity.num_steps * packing.batch_size, -1)
     rank[order], tokens[rows] = np.arange(len(order)), np.arange(len(rows))
-    indices = order, rank, rows, tokens, previous, last, last[rank]
-    whole = current_device().cupy.asarray(np.concatenate(indices).astype(np.int64))
-    ends = np.cumsum([len(index) for index in indices]).tolist()
-    return Places(*(whole[end - len(index) : end] for index, end in zip(indices, ends, strict=True)))
+    rows, previous = (_filled(each, capacity.num_tokens, -1) for each in (rows, previous))
+    return tuple(index.astype(np.int64) for index in (order, rank, rows, tokens, previous, last, last[rank]))
+
+
+def _filled(values: np.ndarray, size: int, value: int) -> np.ndarray:
+    return np.concatenate([values, np.full(size - len(values), value)])
 
 
 def pack(packing: Packing, sequence: Any, start: int = 0) -> Any:
@@ -166,11 +167,26 @@ def lengths_and_first(packing: Packing, shift: int = 0) -> tuple[Any, Any]:
     """lengths (N,) of the sorted rows, and first (T + 1,), the row of each step's first token plus `shift`; int32 on
     the device."""
 
+    recording = capture.current()
+    if recording is not None:
+        lengths, first = recording.indices(packing, _steps(shift))
+        return lengths, first
+
     def make() -> tuple[Any, Any]:
+        lengths, first = map(current_device().cupy.asarray, _steps(shift)(packing, packing))
+        return lengths, first
+
+    return kept(("lengths", packing.batch_size, packing.steps.tobytes(), shift), make)
+
+
+@cache
+def _steps(shift: int) -> capture.Compute:
+    """What makes `lengths_and_first` on the host, with room for the steps of a capacity."""
+
+    def compute(packing: Packing, capacity: Packing) -> tuple[np.ndarray, ...]:
         starts, sizes = packing.steps[:, 1] - packing.batch_size, packing.steps[:, 2]
         lengths = (np.arange(packing.batch_size)[:, None] < sizes).sum(axis=1)
-        first = np.append(starts, packing.num_tokens) + shift
-        cupy = current_device().cupy
-        return cupy.asarray(lengths.astype(np.int32)), cupy.asarray(first.astype(np.int32))
+        first = _filled(starts, len(capacity.steps) + 1, packing.num_tokens) + shift
+        return lengths.astype(np.int32), first.astype(np.int32)
 
-    return _once(("lengths", packing.batch_size, packing.steps.tobytes(), shift), make)
+    return compute

@@ -4,14 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from kernels.cuda import geometry
-from kernels.cuda.arrays import on_device
+from kernels.cuda import capture, geometry
+from kernels.cuda.capture import on_device
 from kernels.cuda.launcher import current_device, module
 
 
 def key(seed: int, step: int) -> Any:
     """What the words of a training step are keyed by, where kernels read it: (2,) uint64."""
-    return on_device(np.array([seed, step], np.uint64))
+    recording = capture.current()
+    return on_device(np.array([seed, step], np.uint64)) if recording is None else recording.key(seed, step)
 
 
 def random_bits(count: int, seed: int, step: int, site: int) -> Any:

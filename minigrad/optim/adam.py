@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 import kernels
 from minigrad.deferred import Deferred
+from minigrad.graphs import recording
 from minigrad.nn.checks import reject
 from minigrad.optim.optimizer import Optimizer, Update, add_slot, check_at_least_zero, check_fraction, count_step
 from minigrad.optim.row_moments import RowMoments
@@ -38,6 +40,7 @@ class Adam(Optimizer):
     """
 
     decoupled: ClassVar[bool] = False
+    capturable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -61,14 +64,16 @@ class Adam(Optimizer):
 
     def _update_all(self, updates: list[Update], group: dict[str, Any], grad_scale: Any) -> None:
         """One call for all arrays of a dtype that have made as many steps, which are usually all there are."""
-        alike: defaultdict[tuple[int, np.dtype, type], list[tuple[np.ndarray, ...]]] = defaultdict(list)
+        alike: defaultdict[tuple[int, np.dtype, type], list[tuple[Any, ...]]] = defaultdict(list)
         for param, grad, state in updates:
             step = count_step(state)
             m, v = add_slot(state, "exp_avg", param), add_slot(state, "exp_avg_sq", param)
-            alike[step, param.dtype, type(param)].append((param, grad, m, v))
+            alike[step, param.dtype, type(param)].append((param, grad, m, v, state))
         for (step, *_), arrays in alike.items():
-            params, grads, ms, vs = zip(*arrays, strict=True)
+            params, grads, ms, vs, states = zip(*arrays, strict=True)
             kernels.adam_step_all(params, grads, ms, vs, step, *self._numbers(group), grad_scale=grad_scale)
+            if (graph := recording()) is not None:
+                graph.refresh(partial(self._next_scalars, states, group))
 
     def _update_rows(
         self, param: Tensor, grad: RowGradient, state: dict[str, Any], group: dict[str, Any], grad_scale: Any
@@ -78,6 +83,10 @@ class Adam(Optimizer):
             return super()._update_rows(param, grad, state, group, grad_scale)
         scalars = kernels.adam_scalars(count_step(state), *self._numbers(group))
         return table.step(grad, scalars, grad_scale)
+
+    def _next_scalars(self, states: Iterable[dict[str, Any]], group: dict[str, Any]) -> np.ndarray:
+        """What a captured update reads at its next replay, which is counted as a step."""
+        return kernels.adam_scalars(max(map(count_step, states)), *self._numbers(group))
 
     def _numbers(self, group: dict[str, Any]) -> tuple[float, float, float, float, float, bool]:
         beta1, beta2 = group["betas"]

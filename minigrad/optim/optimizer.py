@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ import kernels
 from minigrad.deferred import Deferred
 from minigrad.device import moved
 from minigrad.grad_mode import enable_grad, no_grad
+from minigrad.graphs import recording
 from minigrad.nn.utils.clipping import as_result, norm_and_coefficient
 from minigrad.rows import RowGradient
 from minigrad.tensor import Tensor
@@ -47,6 +48,8 @@ class Optimizer:
         ValueError: no parameters, a non-leaf, a parameter in two groups, or an option out of range.
         TypeError: ``params`` is a Tensor or holds something else than Tensors.
     """
+
+    capturable: ClassVar[bool] = False  # whether a step in a CUDA graph sees the numbers of the day
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -141,6 +144,7 @@ class Optimizer:
     def _step_all(self, grad_scale: Any) -> None:
         """Update every parameter that has a gradient; ``grad_scale`` multiplies it, rounded to its dtype first."""
         scale = 1.0 if grad_scale is None else grad_scale
+        self._note_capture()
         for group in self.param_groups:
             params = [param for param in group["params"] if param.grad is not None]
             dense = [param for param in params if not param.grad.is_sparse]
@@ -149,6 +153,24 @@ class Optimizer:
                 if param.grad.is_sparse:
                     self._update_rows(param, param.grad, self.state[param], group, scale)
                 param.changed_in_place()
+
+    def _note_capture(self) -> None:
+        """In a captured step: have every replay tell that the parameters have changed."""
+        graph = recording()
+        if graph is None:
+            return
+        if not self.capturable:
+            graph.refuse(f"a step of {self._name}")
+        params = [param for group in self.param_groups for param in group["params"] if param.grad is not None]
+        arrays = [param.array for param in params]
+
+        def changed() -> None:
+            for param, array in zip(params, arrays, strict=True):
+                if param.array is not array:
+                    raise RuntimeError("graph: a parameter has been given other memory since the capture")
+                param.changed_in_place()
+
+        graph.at_replay(changed)
 
     def _update_all(self, updates: list[Update], group: dict[str, Any], grad_scale: Any) -> None:
         for update in updates:
@@ -218,6 +240,8 @@ def check_fraction(owner: str, name: str, value: float) -> None:
 def add_slot(state: dict[str, Any], name: str, param: np.ndarray) -> np.ndarray:
     """The array ``state[name]``, zeros of the parameter's shape and dtype at first use."""
     if state.get(name) is None:
+        if (graph := recording()) is not None:  # or every replay would begin with zeros
+            graph.refuse("the first step of an optimiser")
         state[name] = Deferred(np.zeros(param.shape, param.dtype, like=param))
     return state[name].array
 

@@ -20,8 +20,8 @@ CPU_ONLY = {  # how, not what
     "team.py",
 }  # fmt: skip
 CUDA_ONLY = {
-    "arrays.py", "compiler.py", "cublas.py", "geometry.py", "graphs.py", "launcher.py", "lstm_persistent.py", "pack.py",
-    "places.py", "ranking.py", "sorting.py", "tensors.py",
+    "arrays.py", "capture.py", "compiler.py", "cublas.py", "geometry.py", "graphs.py", "launcher.py",
+    "lstm_persistent.py", "pack.py", "places.py", "ranking.py", "sorting.py", "tensors.py",
 }  # fmt: skip
 CPU_SOURCES = sorted(Path(cpu.__file__).parent.glob("*.py"))
 

@@ -43,9 +43,9 @@ OPTIONS: dict[str, tuple[list[object], str]] = {
     "no steps": (["--max-steps", 0], "max_steps is 0; expected at least 1"),
     "save_every": (["--save-every", 0], "save_every is 0; expected at least 1"),
     "threads": (["--threads", 0], "threads is 0; expected 1 to"),
-    "cuda": (["--device", "cuda"], "device is 'cuda'; expected cpu: this version has no CUDA kernels"),
-    "device": (["--device", "tpu"], "device is 'tpu'; expected cpu"),
-    "precision": (["--precision", "fp16"], "precision is 'fp16'; expected fp32 or bf16 or fp64"),
+    "device": (["--device", "tpu"], "device is 'tpu'; expected cpu or cuda"),
+    "precision": (["--precision", "fp16"], "precision is 'fp16'; expected fp32 or tf32 or bf16 or fp64"),
+    "tf32": (["--precision", "tf32"], "precision is 'tf32'; expected fp32 or bf16 on the cpu"),
     "tokenizer": (
         ["--src-tokenizer", "words"],
         "tokenizer is 'words'; expected one of word, space, char, sentencepiece",
@@ -177,7 +177,8 @@ TRANSLATE: dict[str, tuple[list[object], str]] = {
     "threads": (["--threads", -1], "threads is -1; expected at least 1"),
     "type": (["--beam-size", "wide"], "argument --beam-size: invalid int value: 'wide'"),
     "penalty": (["--beam-size", 2, "--length-penalty", "nan"], "length_penalty is nan"),
-    "cuda": (["--device", "cuda"], "argument --device: invalid choice: 'cuda'"),
+    "device": (["--device", "tpu"], "argument --device: invalid choice: 'tpu'"),
+    "tf32": (["--precision", "tf32"], "precision is 'tf32'; expected fp32 or bf16 on the cpu"),
     "unknown": (["--bean-size", 2], "unrecognized arguments: --bean-size 2"),
 }
 

@@ -67,7 +67,7 @@ def test_a_run_in_fp64_has_no_other_precision(train, refused, source) -> None:
     folder = train("fp64", "--epochs", 1, "--precision", "fp64")
     assert len(Translator.load(folder).translate(SENTENCES)) == len(SENTENCES)
     for precision in ("fp32", "bf16"):
-        message = f"precision is {precision}; expected fp64 for a run in fp64"
+        message = f"precision is {precision!r}; expected fp64 for a run in fp64 on the cpu"
         with pytest.raises(UserError, match=message):
             Translator.load(folder, precision=precision)
         refused(message, "translate", folder, "--input", source, "--precision", precision)
@@ -75,6 +75,6 @@ def test_a_run_in_fp64_has_no_other_precision(train, refused, source) -> None:
 
 
 def test_an_unknown_precision_is_refused(folder, refused) -> None:
-    with pytest.raises(UserError, match="precision is int3; expected fp32 or bf16 for a run in fp32"):
+    with pytest.raises(UserError, match="precision is 'int3'; expected fp32 or bf16 for a run in fp32 on the cpu"):
         Translator.load(folder, precision="int3")
     refused("argument --precision: invalid choice: 'int3'", "translate", folder, "--precision", "int3")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._memory import allocate, memory_of, refuse_under_capture, synchronisations
+from ._recording import in_place, recorded
 
 IMPLICIT = (
     "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly."
@@ -240,6 +241,7 @@ class ndarray:  # noqa: N801, its name in CuPy
         return ours(*args, **kwargs)
 
     # Elements.
+    @recorded
     def __getitem__(self, key: Any) -> ndarray:
         result = self._a[index_of(key, self.shape)]
         if isinstance(result, np.ndarray) and np.may_share_memory(result, self._a) and memory_of(result) is not None:
@@ -250,8 +252,8 @@ class ndarray:  # noqa: N801, its name in CuPy
             return self._view(self._a[(*(key if isinstance(key, tuple) else (key,)), ...)])  # one element is a view too
         return to_device(result)
 
+    @in_place
     def __setitem__(self, key: Any, value: Any) -> None:
-        refuse_under_capture("an assignment")
         if isinstance(value, (np.ndarray, list)) and np.ndim(value):
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
         if isinstance(value, np.ndarray):
@@ -271,6 +273,7 @@ class ndarray:  # noqa: N801, its name in CuPy
     def view(self, dtype: Any = None, type: Any = None) -> ndarray:
         return self._view(self._a.view() if dtype is None else self._a.view(dtype))
 
+    @recorded
     def reshape(self, *shape: Any, order: str = "C", copy: Any = None) -> ndarray:
         a = self._a.reshape(*shape, order=order)
         return self._view(a) if memory_of(a) is not None else to_device(a)
@@ -287,12 +290,15 @@ class ndarray:  # noqa: N801, its name in CuPy
     def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> ndarray:
         return self._view(self._a.diagonal(offset, axis1, axis2))
 
+    @recorded
     def flatten(self, order: str = "C") -> ndarray:
         return to_device(self._a.flatten())
 
+    @recorded
     def copy(self, order: str = "C") -> ndarray:
         return to_device(np.array(self._a, order="C" if order == "A" else order))  # type: ignore[call-overload]
 
+    @recorded
     def astype(
         self, dtype: Any, order: str = "K", casting: Any = None, subok: Any = None, copy: bool = True
     ) -> ndarray:
@@ -300,13 +306,14 @@ class ndarray:  # noqa: N801, its name in CuPy
             return self
         return to_device(self._a.astype(dtype))
 
+    @in_place
     def fill(self, value: Any) -> None:
-        refuse_under_capture("fill()")
         self._a[...] = value._a if isinstance(value, ndarray) else scalar(value)
 
     def nonzero(self) -> tuple[ndarray, ...]:
         return _ufunc("nonzero")(self)
 
+    @in_place
     def sort(self, axis: int = -1, kind: Any = None) -> None:
         self._a[...] = _ufunc("sort")(self, axis, kind)._a
 

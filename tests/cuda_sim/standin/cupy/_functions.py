@@ -9,6 +9,7 @@ import numpy as np
 
 from ._arrays import ndarray, only_arrays, operand, to_device
 from ._memory import Pool, allocate, memory_of, pool, refuse_under_capture, synchronisations
+from ._recording import in_place, recorded
 from ._signatures import CREATION, SIGNATURES, UFUNC_NAMES
 
 NO_IDENTITY = {"max", "min", "amax", "amin", "argmax", "argmin"}
@@ -24,11 +25,14 @@ class ufunc:  # noqa: N801, its name in CuPy
         self.name, self.__name__, self._np = name, name, getattr(np, name)
 
     def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> ndarray:
-        refuse_under_capture(self.name)
-        if wrong := kwargs.keys() - {"dtype", "casting", "where"}:
-            raise TypeError(f"Wrong arguments {wrong}")
         if len(args) > self._np.nin:
             *args, out = args  # type: ignore[assignment]
+        return self._compute(*args, out=out, **kwargs)
+
+    @recorded
+    def _compute(self, *args: Any, out: Any = None, **kwargs: Any) -> ndarray:
+        if wrong := kwargs.keys() - {"dtype", "casting", "where"}:
+            raise TypeError(f"Wrong arguments {wrong}")
         values = [operand(a) for a in args]
         if "where" in kwargs:
             kwargs["where"] = only_arrays(kwargs["where"])
@@ -38,9 +42,11 @@ class ufunc:  # noqa: N801, its name in CuPy
             self._np(*values, out=only_arrays(out), **kwargs)
         return out
 
+    @recorded
     def reduce(self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False) -> ndarray:
         return to_device(self._np.reduce(only_arrays(array), axis=axis, dtype=dtype, keepdims=keepdims))
 
+    @in_place
     def at(self, a: ndarray, indices: Any, b: Any = None) -> None:
         if a.dtype.kind == "f" and self.name == "add":
             raise TypeError("add.at on floats adds in an order of chance on a device")
@@ -72,7 +78,8 @@ def _function(name: str, signature: str) -> Callable[..., Any]:
     leading = [part[1:] for part in signature.split() if part.startswith("*")]
 
     def function(*args: Any, **kwargs: Any) -> Any:
-        refuse_under_capture(name)
+        if name in WAITING:
+            refuse_under_capture(name)
         if len(args) > len(names) or kwargs.keys() - set(names):
             raise TypeError(f"{name}() got an unexpected argument; CuPy's takes {', '.join(names)}")
         given = dict(zip(names, args, strict=False)) | kwargs
@@ -100,7 +107,7 @@ def _function(name: str, signature: str) -> Callable[..., Any]:
         return out if out is not None else _result(value)
 
     function.__name__ = name
-    return function
+    return recorded(function)
 
 
 def _creation(name: str, signature: str) -> Callable[..., Any]:
@@ -108,7 +115,6 @@ def _creation(name: str, signature: str) -> Callable[..., Any]:
     run = getattr(np, name)
 
     def function(*args: Any, **kwargs: Any) -> ndarray:
-        refuse_under_capture(name)
         if len(args) > len(names) or (wrong := kwargs.keys() - set(names)):
             raise TypeError(f"{name}() got an unexpected keyword argument; CuPy's takes {', '.join(names)}: {wrong}")
         given = [a.item() if isinstance(a, ndarray) else a for a in args]
@@ -120,18 +126,29 @@ def _creation(name: str, signature: str) -> Callable[..., Any]:
         return to_device(run(*given, **kwargs))
 
     function.__name__ = name
-    return function
+    return function if name == "empty" else recorded(function)
 
 
 def array(
     obj: Any, dtype: Any = None, copy: bool = True, order: str = "K", subok: bool = False, ndmin: int = 0
 ) -> ndarray:
+    if not isinstance(obj, ndarray) and not (isinstance(obj, (list, tuple)) and obj and isinstance(obj[0], ndarray)):
+        refuse_under_capture("a copy from the host")  # a replay would read memory that is no longer there
+    return _array(obj, dtype, copy, order, subok, ndmin)
+
+
+@recorded
+def _array(obj: Any, dtype: Any, copy: bool, order: str, subok: bool, ndmin: int) -> ndarray:
     if isinstance(obj, ndarray):
         if not copy and (dtype is None or obj.dtype == np.dtype(dtype)):
             return obj
         return to_device(np.array(obj._a, dtype, ndmin=ndmin))
     if isinstance(obj, (list, tuple)) and obj and isinstance(obj[0], ndarray):
         return to_device(np.stack([only_arrays(o) for o in obj]).astype(dtype or obj[0].dtype))
+    return _from_host(obj, dtype, ndmin)
+
+
+def _from_host(obj: Any, dtype: Any, ndmin: int) -> ndarray:
     return to_device(np.array(obj, dtype, ndmin=ndmin))
 
 
@@ -139,6 +156,7 @@ def asarray(a: Any, dtype: Any = None, order: Any = None, *, copy: Any = None, b
     return array(a, dtype, copy=bool(copy))
 
 
+@recorded
 def ascontiguousarray(a: Any, dtype: Any = None) -> ndarray:
     if isinstance(a, ndarray) and a.flags.c_contiguous and a.ndim and (dtype is None or a.dtype == np.dtype(dtype)):
         return a
@@ -154,8 +172,8 @@ def copy(a: ndarray, order: str = "K") -> ndarray:
     return a.copy(order)
 
 
+@in_place
 def copyto(dst: ndarray, src: Any, casting: str = "same_kind", where: Any = None) -> None:
-    refuse_under_capture("copyto")
     value = operand(src)
     np.copyto(only_arrays(dst), value, casting=casting, **({} if where is None else {"where": only_arrays(where)}))  # type: ignore[arg-type]
 
@@ -163,12 +181,16 @@ def copyto(dst: ndarray, src: Any, casting: str = "same_kind", where: Any = None
 def where(condition: ndarray, x: Any = None, y: Any = None) -> Any:
     if x is None and y is None:
         return FUNCTIONS["nonzero"](condition)
-    refuse_under_capture("where")
+    return _select(condition, x, y)
+
+
+@recorded
+def _select(condition: ndarray, x: Any, y: Any) -> ndarray:
     return to_device(np.where(only_arrays(condition), operand(x), operand(y)))
 
 
+@recorded
 def take(a: ndarray, indices: Any, axis: Any = None, out: Any = None) -> ndarray:
-    refuse_under_capture("take")
     length = a.size if axis is None else a.shape[axis]
     index = indices._a if isinstance(indices, ndarray) else np.asarray(indices)
     result = np.take(only_arrays(a), index % max(length, 1), axis)
@@ -178,12 +200,13 @@ def take(a: ndarray, indices: Any, axis: Any = None, out: Any = None) -> ndarray
     return out
 
 
+@in_place
 def put_along_axis(arr: ndarray, indices: ndarray, values: Any, axis: Any) -> None:
     np.put_along_axis(only_arrays(arr), only_arrays(indices), operand(values), axis)
 
 
+@recorded
 def matmul(a: ndarray, b: ndarray, out: Any = None, **kwargs: Any) -> ndarray:
-    refuse_under_capture("matmul")
     result = np.matmul(only_arrays(a), only_arrays(b), **kwargs)
     if out is None:
         return to_device(result)
@@ -191,8 +214,8 @@ def matmul(a: ndarray, b: ndarray, out: Any = None, **kwargs: Any) -> ndarray:
     return out
 
 
+@recorded
 def einsum(*operands: Any, optimize: Any = None, dtype: Any = None) -> ndarray:
-    refuse_under_capture("einsum")
     pattern, *arrays = operands
     return to_device(np.einsum(pattern, *[only_arrays(a) for a in arrays]))
 

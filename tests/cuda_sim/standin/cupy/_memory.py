@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import operator
 import weakref
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -34,6 +37,9 @@ class Pool:
     def n_free_blocks(self) -> int:
         return int(self.held > self.used)
 
+    def malloc(self, size: int) -> Any:
+        raise NotImplementedError("the stand-in's pools serve using_allocator")
+
     def _take(self, size: int) -> None:
         self.used += size
         self.held = max(self.held, self.used)
@@ -61,25 +67,95 @@ def refuse_under_capture(what: str) -> None:
         raise RuntimeError(f"{what} while a stream is being captured")
 
 
+@contextmanager
+def not_capturing() -> Iterator[None]:
+    """Inside, operations are done: to learn what their results look like."""
+    global capturing
+    former, capturing = capturing, False
+    try:
+        yield
+    finally:
+        capturing = former
+
+
 class Memory(np.ndarray):
     """The bytes of one allocation with a guard on both sides; whatever is a view of it lies on the device."""
 
 
+class MemoryPool(Pool):
+    """A pool of the caller's own: it keeps what is given back, and gives it away again for the same size."""
+
+    def __init__(self, allocator: Any = None) -> None:
+        super().__init__()
+        self._free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
+
+    def _lease(self, size: int) -> Memory:
+        """The bytes of a block, which comes back when nobody refers to them any more."""
+        block = self._free[size].pop() if self._free[size] else self._block(size)
+        lease = np.frombuffer(memoryview(block), np.uint8).view(Memory)
+        _blocks[id(lease)] = block
+        self._take(size)
+        weakref.finalize(lease, self._back, id(lease), size)
+        return lease
+
+    def _block(self, size: int) -> np.ndarray:
+        block = np.empty(size, np.uint8)
+        address, room = extent(block)
+        live[address] = room
+        weakref.finalize(block, live.pop, address, None)
+        return block
+
+    def _back(self, name: int, size: int) -> None:
+        self._free[size].append(_blocks.pop(name))
+        self._give(size)
+
+
+_blocks: dict[int, np.ndarray] = {}  # by the id of the lease
+allocator: MemoryPool | None = None
+
+
+def block_of(a: np.ndarray) -> np.ndarray:
+    """What stays when the arrays in an allocation are gone: the pool's block, or else the allocation itself."""
+    memory = memory_of(a)
+    assert memory is not None
+    return _blocks.get(id(memory), memory)
+
+
+@contextmanager
+def allocating(source: MemoryPool | None) -> Iterator[None]:
+    global allocator
+    former, allocator = allocator, source
+    try:
+        yield
+    finally:
+        allocator = former
+
+
+def using_allocator(malloc: Callable[[int], Any]) -> Any:
+    """`with using_allocator(pool.malloc):` arrays made inside lie in the pool."""
+    source = getattr(malloc, "__self__", None)
+    assert isinstance(source, Pool)
+    return allocating(source if isinstance(source, MemoryPool) else None)
+
+
 def allocate(shape: Any, dtype: Any, poison: bool = True) -> np.ndarray:
     """An aligned NumPy array between two guards; 0xFF everywhere, which is NaN as a float."""
-    refuse_under_capture("an allocation")
+    if allocator is None:
+        refuse_under_capture("an allocation")
     dtype = np.dtype(dtype)
     shape = (int(shape),) if np.ndim(shape) == 0 else tuple(operator.index(n) for n in shape)
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    raw = np.empty(size + 2 * GUARD + ALIGNMENT, np.uint8).view(Memory)
+    whole = size + 2 * GUARD + ALIGNMENT
+    raw = np.empty(whole, np.uint8).view(Memory) if allocator is None else allocator._lease(whole)
     start = GUARD + (-(raw.ctypes.data + GUARD)) % ALIGNMENT
     raw[:start], raw[start + size :] = GUARD_BYTE, GUARD_BYTE
     if poison:
         raw[start : start + size] = 0xFF
-    held = max(512, -(-size // 512) * 512) if size else 0
-    pool._take(held)
-    live[raw.ctypes.data + start] = size
-    weakref.finalize(raw, _free, raw.ctypes.data + start, held)
+    if allocator is None:
+        held = max(512, -(-size // 512) * 512) if size else 0
+        pool._take(held)
+        live[raw.ctypes.data + start] = size
+        weakref.finalize(raw, _free, raw.ctypes.data + start, held)
     return raw[start : start + size].view(np.ndarray).view(dtype).reshape(shape)
 
 
@@ -92,7 +168,7 @@ def memory_of(a: Any) -> Memory | None:
     return None
 
 
-def extent(raw: Memory) -> tuple[int, int]:
+def extent(raw: np.ndarray) -> tuple[int, int]:
     """The address and the size of an allocation between its guards."""
     address = raw.ctypes.data + GUARD + (-(raw.ctypes.data + GUARD)) % ALIGNMENT
     return address, raw.size - 2 * GUARD - ALIGNMENT

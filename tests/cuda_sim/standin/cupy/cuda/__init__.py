@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._memory import MemoryPool, using_allocator
 from . import driver, nvrtc, runtime
 from ._streams import Event, Graph, Stream, get_current_stream, get_elapsed_time
 

@@ -31,11 +31,9 @@ class Capture:
 
 def enqueue(work: Work, arrays: Sequence[Any]) -> None:
     """Do it, or record it."""
-    if _capture is None:
+    if _capture is None or get_current_stream() is not _capture.stream:
         work(list(arrays))
         return
-    if get_current_stream() is not _capture.stream:
-        raise RuntimeError("a launch on another stream than the one that is being captured")
     # Addresses, which keep nothing alive: that is the business of whoever captures.
     memory = [memory_of(array._a) for array in arrays]
     _capture.nodes.append((work, dict(extent(found) for found in memory if found is not None)))
@@ -57,13 +55,16 @@ class Stream:
 
     def __enter__(self) -> Stream:
         _stack.append(self)
+        _look()
         return self
 
     def __exit__(self, *_: object) -> None:
         _stack.pop()
+        _look()
 
     def use(self) -> Stream:
         _stack[-1:] = [self]
+        _look()
         return self
 
     done = True
@@ -87,18 +88,25 @@ class Stream:
         global _capture
         if self.ptr == 0 or _capture is not None:
             raise RuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing")
-        _capture, _memory.capturing = Capture(self), True
+        _capture = Capture(self)
+        _look()
 
     def end_capture(self) -> Graph:
         global _capture
         if _capture is None or _capture.stream is not self:
             raise RuntimeError("cudaErrorIllegalState: the stream is not being captured")
         graph = Graph(_capture)
-        _capture, _memory.capturing = None, False
+        _capture = None
+        _look()
         return graph
 
 
 Stream.null = Stream(null=True)
+
+
+def _look() -> None:
+    """Operations go to the current stream: are they recorded?"""
+    _memory.capturing = _capture is not None and get_current_stream() is _capture.stream
 
 
 def get_current_stream(device_id: int = -1) -> Stream:

@@ -1,0 +1,69 @@
+"""The device that is measured: a GPU through CuPy, or CuPy's stand-in of tests/cuda_sim on the processor.
+
+PyTorch, where it is installed, works on the same GPU, or on the processor beside the stand-in.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import cupy
+
+SIMULATED = "standin" in Path(cupy.__file__).parts
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+TORCH_DEVICE = "cpu" if SIMULATED else "cuda"
+
+
+def name() -> str:
+    """What the driver calls the device."""
+    if SIMULATED:
+        return "simulator"
+    found = cupy.cuda.runtime.getDeviceProperties(0)["name"]
+    return found.decode() if isinstance(found, bytes) else str(found)
+
+
+def torch() -> Any:
+    """PyTorch if it can compute on the device, else None."""
+    if not HAS_TORCH:
+        return None
+    import torch
+
+    return torch if SIMULATED or torch.cuda.is_available() else None
+
+
+def why_no_torch() -> str | None:
+    """What is missing where ``torch()`` is None."""
+    if torch() is not None:
+        return None
+    return "PyTorch sees no GPU" if HAS_TORCH else "PyTorch is not installed"
+
+
+def synchronize() -> None:
+    """Wait for everything, ours and PyTorch's; raises what the device has to say."""
+    if not SIMULATED:
+        cupy.cuda.runtime.deviceSynchronize()
+
+
+def free_memory() -> None:
+    """Give back what both libraries keep in their pools."""
+    if SIMULATED:
+        return
+    cupy.get_default_memory_pool().free_all_blocks()
+    if (peer := torch()) is not None:
+        peer.cuda.empty_cache()
+
+
+def reserved_megabytes(library: str) -> float:
+    """Device memory that a library's pool holds (10**6 bytes); after ``free_memory`` and some work: its peak."""
+    if SIMULATED:
+        return 0.0
+    if library == "ours":
+        return float(cupy.get_default_memory_pool().total_bytes() / 1e6)
+    return float(torch().cuda.memory_reserved() / 1e6)
+
+
+def multiprocessors() -> int:
+    """Of the GPU; those of an H200 for the simulator."""
+    return 132 if SIMULATED else int(cupy.cuda.runtime.getDeviceProperties(0)["multiProcessorCount"])

@@ -1,0 +1,225 @@
+"""`nn.LSTM` against PyTorch's, which is cuDNN's: values first, then forward, and forward with backward, in turn.
+
+    python -m gpu.lstm OUT
+
+A row is a precision, layers, H (also the input's size), N and T, with all sequences of length T or with lengths spread
+from T down to T / 4 (packed). Both are compared with the same layer in float64: outputs, states and all gradients, by
+the relative error of the whole array. A row of ours beyond its tolerance is marked wrong and not timed.
+
+PyTorch gets what it does best: weights and inputs of the row's type, gradients of that type, and beside the plain calls
+a CUDA graph of them. Ours keeps float32 weights, inputs and gradients in every precision, so its conversions count. It
+has a graph, too, where one launch takes all steps. Where it has no float16 it runs bfloat16 against that; "ours in"
+says which.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import minigrad
+from gpu import device, part, timing
+from gpu.layers import Inputs, Layer, Networks, half_type
+from gpu.timing import OURS, Call
+
+PRECISIONS = ("bf16", "tf32", "fp32", "fp16")
+LAYERS, HIDDEN, BATCHES, STEPS = (1, 2, 4), (256, 512, 768, 1000, 1024), (1, 8, 16, 64, 128, 256), (25, 50)
+
+# Relative errors of outputs and of gradients. float32 sums of up to a thousand terms through up to 50 steps and 4
+# layers; tf32 rounds operands to 11 bits, bfloat16 to 8, and a recurrence hands errors on.
+TOLERANCE = {"fp32": (1e-4, 1e-3), "tf32": (5e-3, 2e-2), "bf16": (4e-2, 1e-1), "fp16": (4e-2, 1e-1)}
+
+
+class Case(NamedTuple):
+    """A row of the grid."""
+
+    precision: str
+    layers: int
+    H: int
+    N: int
+    T: int
+    ragged: bool
+
+
+def grid() -> list[Case]:
+    """All cases: those that the goals speak of first, the rest shuffled, in runs of one size of network."""
+    first = [
+        *(Case(p, layers, 512, 128, T, False) for p in PRECISIONS[:3] for layers in (2, 1) for T in (25, 50)),
+        *(Case(p, 2, 512, 128, 50, True) for p in PRECISIONS[:3]),
+        *(Case("fp16", 1, H, 128, T, False) for H in (512, 768, 1024, 256) for T in (25, 50)),
+        *(Case(p, layers, 1024, 128, 25, False) for p in ("bf16", "tf32") for layers in (1, 2, 4)),
+        *(Case("bf16", 4, 1000, 128, 25, ragged) for ragged in (False, True)),
+        *(Case(p, layers, 512, N, 25, False) for p in ("bf16", "fp32") for N in (1, 8) for layers in (1, 2)),
+    ]
+    rest = [
+        Case(p, layers, H, N, T, ragged)
+        for layers in LAYERS for H in HIDDEN for ragged in (False, True) for p in PRECISIONS for N in BATCHES
+        for T in STEPS
+    ]  # fmt: skip
+    rest = [case for case in rest if case not in set(first)]
+    order = np.random.default_rng(0).permutation(len(rest))
+    blocks = [sorted(order[k : k + 120], key=lambda i: (rest[i].H, rest[i].layers)) for k in range(0, len(rest), 120)]
+    return first + [rest[i] for block in blocks for i in block]
+
+
+def small_grid() -> list[Case]:
+    """For a test: one precision with packed sequences, and the others."""
+    return [Case(p, 1 + (p == "fp32"), 64, 3, 3, p == "bf16") for p in PRECISIONS]
+
+
+def measure(case: Case, networks: Networks, rounds: int) -> dict[str, Any]:
+    """Errors of both; times of forward and of forward with backward, of PyTorch alone where ours is not right."""
+    inputs = Inputs(case.T, case.N, case.H, case.ragged)
+    right = networks.reference(inputs).results()
+    ours, found = proven(case, networks, inputs, right)
+    peer = None
+    try:
+        if (peer := networks.peer(case.precision, inputs)) is not None:
+            found["errors"]["pytorch"] = worst(peer.results(), right)
+    except Exception as error:
+        device.synchronize()  # raises where nothing else would run either
+        found["no pytorch"], peer = part.one_line(error), None
+    del right
+    for key, backward in (("forward", False), ("forward+backward", True)):
+        with contestants(ours, peer, inputs, backward, found) as calls:
+            found[key] = timing.race(calls, rounds)
+    return found
+
+
+def proven(
+    case: Case, networks: Networks, inputs: Inputs, right: dict[str, Any]
+) -> tuple[Layer | None, dict[str, Any]]:
+    """Ours, if it computes what it should, and what is to be told of it."""
+    found: dict[str, Any] = {"errors": {}}
+    if case.precision == "fp16":
+        found["ours in"] = str(half_type("fp16"))
+    try:
+        ours = networks.ours(case.precision, inputs)
+        errors = worst(ours.results(), right)
+    except Exception as error:
+        device.synchronize()  # raises where nothing else would run either
+        return None, {**found, "wrong": part.one_line(error)}
+    found["errors"][OURS] = errors
+    if accepted(errors, TOLERANCE[case.precision]):
+        return ours, found
+    return None, {**found, "wrong": f"errors of {errors['outputs']:.2g} and {errors['gradients']:.2g}"}
+
+
+@contextlib.contextmanager
+def contestants(
+    ours: Layer | None, peer: Layer | None, inputs: Inputs, backward: bool, found: dict[str, Any]
+) -> Iterator[dict[str, Call]]:
+    """Both, and both in a graph where they can be captured; ``found`` is told why not."""
+    calls = {}
+    for name, layer, clock, capture in (
+        (OURS, ours, "ours", partial(our_graph, inputs)),
+        ("pytorch", peer, "peer", graphed),
+    ):
+        if layer is None:
+            continue
+        calls[name] = Call(layer.step(backward), clock)
+        try:
+            calls[f"{name}-graph"] = Call(capture(layer.step(backward)), clock)
+        except Exception as error:
+            device.synchronize()  # raises where nothing else would run either
+            found[f"no {name}-graph"] = part.one_line(error)
+    yield calls
+
+
+def our_graph(inputs: Inputs, function: Callable[[], Any]) -> Callable[[], Any]:
+    """Replays what one call of ours does; CaptureError for what the host takes through time step by step."""
+    lengths = [] if inputs.lengths is None else [inputs.lengths]
+    graph = minigrad.cuda.CUDAGraph(lengths)
+    with graph.warm_up():
+        function()
+    with graph.capture():
+        function()
+    return partial(graph.replay, lengths)
+
+
+def graphed(function: Callable[[], Any]) -> Callable[[], Any]:
+    """Replays what one call does on the device."""
+    torch = device.torch()
+    if device.SIMULATED:
+        raise NotImplementedError("no graph without a GPU")
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            function()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function()
+    return lambda: graph.replay()
+
+
+def worst(found: dict[str, Any], right: dict[str, Any]) -> dict[str, float]:
+    """The largest relative error among outputs and states, and among gradients; NaN stays."""
+    errors: dict[str, list[float]] = {"outputs": [], "gradients": []}
+    for name, want in right.items():
+        apart = float((((found[name] - want) ** 2).sum() / (want**2).sum()) ** 0.5)
+        errors["gradients" if name.startswith("d") else "outputs"].append(apart)
+    return {kind: float(np.max(values)) for kind, values in errors.items()}
+
+
+def accepted(errors: dict[str, float], tolerance: tuple[float, float]) -> bool:
+    """False for NaN, too."""
+    return errors["outputs"] <= tolerance[0] and errors["gradients"] <= tolerance[1]
+
+
+def algorithms(figures: part.Part, sizes: Sequence[tuple[int, int, int]]) -> None:
+    """Which kernels ran, ours and PyTorch's, per precision and (H, N, T): that shows what cuDNN and we have chosen."""
+    found = figures.result.setdefault("kernels", [])
+    for H, N, T in sizes:
+        networks = Networks(1, H)
+        for precision, ragged in [*((p, False) for p in PRECISIONS), ("bf16", True)]:
+            if figures.seconds_left() < 0:
+                return
+            inputs = Inputs(T, N, H, ragged)
+            for who, make in ((OURS, networks.ours), ("pytorch", networks.peer)):
+                title = {"who": who, "precision": precision, "H": H, "N": N, "T": T, "ragged": ragged}
+                try:
+                    layer = make(precision, inputs)
+                    found.append({**title, "kernels": timing.profile(layer.step(True)) if layer else []})
+                except Exception as error:
+                    found.append({**title, "error": part.one_line(error)})
+        figures.save()
+
+
+def main(figures: part.Part) -> None:
+    """The grid, as far as time allows."""
+    if reason := device.why_no_torch():
+        figures.note(f"nothing to compare with: {reason}")
+    cases = small_grid() if figures.small else grid()
+    networks = Networks(cases[0].layers, cases[0].H)
+    for case in figures.each("cases", cases, keep=15.0 if not figures.small else 0.0):
+        if (networks.layers, networks.H) != (case.layers, case.H):
+            networks = Networks(case.layers, case.H)
+            device.free_memory()
+        row = figures.attempt(case._asdict(), partial(measure, case, networks, 5))
+        show(row)
+    algorithms(figures, [(64, 3, 3)] if figures.small else [(512, 128, 25), (1024, 128, 25), (512, 8, 25)])
+
+
+def show(row: dict[str, Any]) -> None:
+    """A line of the log."""
+    title = "{precision:4} {layers} layers H={H:<4} N={N:<3} T={T}".format(**row) + (" ragged" if row["ragged"] else "")
+    if "error" in row:
+        print(f"{title:42} {row['error']}", flush=True)
+        return
+    cells = [f"WRONG: {row['wrong']}"] if "wrong" in row else []
+    cells += [
+        ", ".join(f"{name} {us['median']:.0f}" for name, us in row[key]["us"].items())
+        for key in ("forward", "forward+backward")
+    ]
+    print(f"{title:42} {'; '.join(cells)} us", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(part.run("lstm", __doc__, main))

@@ -1,0 +1,217 @@
+"""The questions to a GPU, asked of the simulator: every part runs, a wrong value is not timed, the report tells."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RUN = ROOT / "benchmarks" / "gpu" / "run.sh"
+PARTS = {"environment", "layout", "device_tests", "ceilings", "lstm", "training_step", "decoding", "ablations"}
+
+needs_tools = pytest.mark.skipif(
+    not (shutil.which("g++") and shutil.which("bash") and shutil.which("timeout")), reason="needs g++, bash and timeout"
+)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The script with this Python."""
+    environment = {**os.environ, "PYTHON": sys.executable}
+    environment.pop("PYTHONPATH", None)
+    return subprocess.run(["bash", str(RUN), *arguments], capture_output=True, text=True, env=environment)
+
+
+@needs_tools
+def test_every_part_runs_small(tmp_path: Path) -> None:
+    ended = run(str(tmp_path), "--small")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in PARTS}
+    assert {name: result["status"] for name, result in found.items()} == dict.fromkeys(PARTS, "complete")
+    wrong = [row for result in found.values() for row in result["rows"] if row.get("wrong") or "error" in row]
+    assert wrong == []
+    assert found["device_tests"]["summary"]["outcomes"]["passed"] > 5
+    for name in PARTS - {"device_tests"}:
+        assert found[name]["rows"], name
+    report = (tmp_path / "report.md").read_text()
+    assert "as believed" in report
+    assert all(f"## {name}\n" in report for name in PARTS)
+    if found["lstm"]["simulated"]:
+        assert "Times mean nothing" in report
+    if importlib.util.find_spec("torch"):
+        races = [row["forward+backward"] for row in found["lstm"]["rows"]]
+        races += [row for row in (*found["training_step"]["rows"], *found["decoding"]["rows"]) if "rounds" in row]
+        assert all(race["ratios"]["pytorch"]["median"] > 0 for race in races)
+        assert "not measured" in report  # no small size is that of a goal
+
+
+@needs_tools
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [([], "usage: "), (["out", "--parts", "lstm everything"], "no part everything"), (["out", "--fast"], "usage: ")],
+)
+def test_wrong_arguments_are_refused(arguments: list[str], message: str) -> None:
+    ended = run(*arguments)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(message)
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on PATH")
+@pytest.mark.parametrize("source", sorted((ROOT / "benchmarks" / "gpu").glob("*.cu")), ids=lambda path: path.stem)
+def test_sources_compile_without_spills(source: Path, tmp_path: Path) -> None:
+    command = ["nvcc", "-cubin", "-std=c++17", "-arch=sm_90", f"-I{ROOT / 'kernels' / 'cuda'}"]
+    command += ["-Xptxas", "--warn-on-spills,-Werror", str(source), "-o", str(tmp_path / "out.cubin")]
+    compiled = subprocess.run(command, capture_output=True, text=True)
+    assert compiled.returncode == 0, compiled.stderr
+
+
+# --- what the parts rest on -----------------------------------------------------------------------------------------
+@pytest.fixture
+def gpu(cuda: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Imports modules of benchmarks/gpu beside the device, or the stand-in."""
+
+    def load(name: str) -> Any:
+        return importlib.import_module(f"gpu.{name}")
+
+    yield load
+    for name in [name for name in sys.modules if name.split(".")[0] == "gpu"]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def part(gpu: Any, tmp_path: Path) -> Any:
+    return gpu("part").Part("some", "What it asks.", [str(tmp_path), "--seconds", "1000", "--small"])
+
+
+def test_what_was_found_is_kept(gpu: Any, part: Any, tmp_path: Path) -> None:
+    def fails() -> dict[str, Any]:
+        raise RuntimeError("no such\nluck")
+
+    part.attempt({"row": 1}, lambda: {"us": 2.0})
+    assert json.loads((tmp_path / "some.json").read_text())["status"] == "running"
+    part.attempt({"row": 2}, fails)
+    found = json.loads((tmp_path / "some.json").read_text())
+    assert found["rows"] == [{"row": 1, "us": 2.0}, {"row": 2, "error": "RuntimeError: no such luck"}]
+
+
+def test_no_row_begins_when_time_is_up(gpu: Any, tmp_path: Path) -> None:
+    late = gpu("part").Part("late", "What it asks.", [str(tmp_path), "--seconds", "0"])
+    assert list(late.each("rows", [1, 2, 3])) == []
+    assert late.result["notes"] == ["time was up: 3 of 3 rows left out"]
+
+
+def test_a_failing_part_says_why(gpu: Any, tmp_path: Path) -> None:
+    def main(part: Any) -> None:
+        raise ValueError("not today")
+
+    assert gpu("part").run("some", "What it asks.", main, [str(tmp_path)]) == 1
+    assert json.loads((tmp_path / "some.json").read_text())["status"] == "failed: ValueError: not today"
+
+
+@pytest.mark.parametrize("value", [1.5, float("nan")])
+def test_wrong_layers_are_not_timed(gpu: Any, value: float) -> None:
+    import numpy as np
+
+    lstm = gpu("lstm")
+    right = {"y": np.ones(4), "dx": np.ones(4)}
+    errors = lstm.worst({"y": np.ones(4), "dx": np.array([1, 1, 1, value])}, right)
+    assert errors["outputs"] == 0
+    assert not errors["gradients"] < 0.2
+    assert not lstm.accepted(errors, lstm.TOLERANCE["bf16"])
+    assert lstm.accepted({"outputs": 1e-5, "gradients": 1e-4}, lstm.TOLERANCE["fp32"])
+
+
+def test_the_grid_is_whole(gpu: Any) -> None:
+    lstm = gpu("lstm")
+    cases = lstm.grid()
+    assert len(cases) == len(set(cases)) == 4 * 3 * 5 * 6 * 2 * 2
+    assert all(case.N == 128 for case in cases[:20])
+
+
+def test_steps_are_told_apart_from_rounding(gpu: Any) -> None:
+    accepted = gpu("training_step").accepted
+    assert accepted("bf16", 1.0, {"losses": 4e-3, "weights": 1.0})
+    assert not accepted("fp32", 1.0, {"losses": 1e-6, "weights": 2e-3})
+    assert not accepted("bf16", 1.0, {"losses": float("nan"), "weights": 0.0})
+
+
+@pytest.mark.parametrize(("score", "alike", "right"), [(-10.0, 1.0, True), (-10.5, 1.0, False), (-10.0, 0.5, False)])
+def test_words_are_told_apart_from_near_ties(gpu: Any, score: float, alike: float, right: bool) -> None:
+    proof = {"log_prob": score, "right": -10.0, "alike": alike}
+    assert gpu("decoding").accepted("fp32", proof) is right
+
+
+def test_every_stage_is_still_in_the_sources(gpu: Any, tmp_path: Path) -> None:
+    ablations, sources = gpu("ablations"), gpu("sources")
+    for number, (name, edits) in enumerate(ablations.STAGES.items()):
+        folder = sources.changed(tmp_path / str(number), edits, 512)
+        text = (folder / "lstm_forward.cu").read_text()
+        assert ", 512)\n" in text, name
+        assert len(text) < len((sources.SOURCE_FOLDER / "lstm_forward.cu").read_text())
+    with pytest.raises(ValueError, match="anything like"):
+        sources.changed(tmp_path / "none", [("no such text", "")], 512)
+
+
+def test_goals_are_judged_by_their_rows(gpu: Any, tmp_path: Path) -> None:
+    report = gpu("report")
+    times = {"median": 100.0, "low": 99.0, "high": 101.0}
+
+    def row(ratio: float, ours: bool = True, **case: Any) -> dict[str, Any]:
+        ratios = {"pytorch": {"median": ratio, "low": ratio, "high": ratio}} if ours else {}
+        contestants = ["pytorch", "minigrad"] if ours else ["pytorch"]
+        race = {"us": dict.fromkeys(contestants, times), "ratios": ratios}
+        usual = {"precision": "bf16", "layers": 1, "H": 512, "N": 128, "T": 25, "ragged": False}
+        return {**usual, **case, "forward": race, "forward+backward": race}
+
+    rows = [
+        row(2.5), row(1.5, layers=2), row(9.0, precision="fp32"), row(1.1, precision="fp16"), row(4.0, N=8),
+        {**row(0, ours=False, T=50), "wrong": "errors of 1 and 2"}, {**row(7.0), "error": "lost"},
+    ]  # fmt: skip
+    file = {"status": "complete", "device": "a GPU", "simulated": False, "seconds": 1.0, "notes": ["a note"]}
+    (tmp_path / "lstm.json").write_text(json.dumps({**file, "rows": rows}))
+    (tmp_path / "decoding.log").write_text("Traceback\nKeyError: 3\n")
+    text = "\n".join(report.sections(tmp_path, report.read(tmp_path)))
+    lines = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if line.startswith("|")}
+    assert "2 | 1.50 to 2.50 | 2.50 | 1 of 2 |" in lines[report.GOALS[0][0]]
+    assert "1 | 1.10 to 1.10 | 1.10 | 1 of 1 |" in lines[report.GOALS[2][0]]
+    assert "1 of 1" in lines["nn.LSTM, N <= 8"]
+    assert "not measured" in lines["the same at H=1024"]
+    assert "WRONG errors of 1 and 2" in text
+    assert "- a note" in text
+    assert "no figures: KeyError: 3" in text
+
+
+def test_floors_of_the_tutorials_step(gpu: Any) -> None:
+    floors = gpu("floors")
+    row = {"precision": "bf16", "flops": 199e9, "layer_steps": 100, "update_bytes": 290e6}
+    assert floors.training_step(row, floors.rates(None)) == pytest.approx(252 + 120 + 67, abs=1)
+    lstm = {"precision": "bf16", "layers": 1, "H": 512, "N": 128, "T": 25, "ragged": False}
+    assert floors.lstm(lstm, floors.rates(None)) == pytest.approx(3 * 25 * 128 * 8 * 512 * 1024 / 790e6 + 30)
+
+
+def test_device_tests_are_chosen_and_recorded(tmp_path: Path) -> None:
+    (tmp_path / "test_some.py").write_text(
+        "import pytest\n"
+        "@pytest.fixture\ndef cuda(): return 1\n"
+        "def test_right(cuda): assert cuda == 1\n"
+        "def test_wrong(cuda): assert cuda == 2\n"
+        "def test_other(): assert False\n"
+    )
+    results = tmp_path / "results.jsonl"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "gpu.only_cuda", "--device-results", str(results)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "benchmarks")}
+    subprocess.run([*command, "--rootdir", str(tmp_path), str(tmp_path)], env=environment, capture_output=True)
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    assert lines[0] == {"collected": 2}
+    assert [(line["test"], line["outcome"]) for line in lines[1:]] == [
+        ("test_some.py::test_right", "passed"), ("test_some.py::test_wrong", "failed"),
+    ]  # fmt: skip
+    assert "assert 1 == 2" in lines[2]["error"]

@@ -1,0 +1,96 @@
+"""Training steps in CUDA graphs: the same numbers as launch by launch, and which batches they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minigrad import optim
+from seq2seq import graphed, trainer
+from seq2seq.config import Config
+from seq2seq.data import Batch, EncodedSplit, Ragged, make_batch
+from seq2seq.graphed import GraphedTraining, lengths_for
+from seq2seq.model import build_model
+
+pytestmark = pytest.mark.usefixtures("cuda")
+
+WORDS = 17
+
+
+@pytest.fixture
+def split() -> EncodedSplit:
+    rng = np.random.default_rng(0)
+    return EncodedSplit(
+        *(Ragged(rng.integers(4, WORDS, length).tolist() for length in rng.integers(1, 9, 24)) for _ in range(2))
+    )
+
+
+def training(split: EncodedSplit, **settings: object) -> GraphedTraining:
+    """After a first step, which no graph can hold."""
+    sizes = {"embedding_size": 6, "hidden_size": 9, "num_layers": 1, "teacher_forcing_ratio": 1.0, "precision": "bf16"}
+    config = Config(device="cuda", **{**sizes, **settings})  # type: ignore[arg-type]
+    model = build_model(WORDS, WORDS, config)
+    optimizer = optim.Adam(model.parameters())
+    steps = GraphedTraining(model, optimizer, config, split)
+    assert steps.step(make_batch(split, range(6))) is None
+    model.loss(make_batch(split, range(6))).backward()
+    optimizer.step()
+    return steps
+
+
+@pytest.mark.parametrize("precision", ["bf16", "tf32"])
+def test_a_run_in_graphs_is_the_run_without(
+    train: Callable[..., Path], history: Callable[[Path], list[dict]], monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """On a GPU cuBLAS may add up the rows of a graph, which are more, in another order."""
+    arguments = ("--device", "cuda", "--precision", precision, "--teacher-forcing-ratio", 1, "--max-steps", 7)
+    monkeypatch.setattr(graphed, "BUCKET", 16)
+    replayed: list[Batch] = []
+    original = graphed._CapturedStep.replay
+    monkeypatch.setattr(
+        graphed._CapturedStep, "replay", lambda self, batch: replayed.append(batch) or original(self, batch)
+    )
+    with_graphs = train("graphs", *arguments)
+    assert len(replayed) == 6  # all but the first step
+    monkeypatch.setattr(trainer.GraphedTraining, "step", lambda self, batch: None)
+    without = train("without", *arguments)
+    for one, other in zip(history(with_graphs), history(without), strict=True):
+        for name in ("loss", "grad_norm", "val_loss"):
+            if name in one:
+                assert one[name] == pytest.approx(other[name], rel=1e-5)
+
+
+def test_batches_of_like_size_share_a_graph(split: EncodedSplit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphed, "BUCKET", 64)
+    steps = training(split)
+    for first in (0, 3, 6, 9, 0):
+        assert steps.step(make_batch(split, range(first, first + 6))) is not None
+    assert len(steps._steps) == 1
+    assert steps.step(make_batch(split, range(5))) is not None
+    assert len(steps._steps) == 2
+
+
+def test_what_goes_without(split: EncodedSplit) -> None:
+    batch = make_batch(split, range(6))
+    assert training(split, precision="fp32").step(batch) is None
+    assert training(split, teacher_forcing_ratio=0.5).step(batch) is None
+    steps = training(split)
+    assert steps.step(make_batch(split, range(1))) is None
+    longest = int(np.argmax(split.src.lengths))
+    assert steps.step(make_batch(split, [longest] * 3)) is not None  # without padding, but with
+
+
+def test_layers_that_take_a_step_at_a_time_go_without(split: EncodedSplit) -> None:
+    steps = training(split, hidden_size=1100)  # no kernel is as wide
+    assert steps.step(make_batch(split, range(4))) is None
+    assert not steps._steps
+
+
+@pytest.mark.parametrize(("pairs", "words", "longest"), [(2, 8, 7), (2, 13, 7), (128, 600, 46), (5, 34, 7), (3, 9, 7)])
+def test_lengths_that_fill_a_bucket(pairs: int, words: int, longest: int) -> None:
+    lengths = lengths_for(pairs, words, longest)
+    assert (len(lengths), lengths.sum(), lengths[0], lengths.max()) == (pairs, words, longest, longest)
+    assert 1 <= lengths.min() < longest
