@@ -41,7 +41,7 @@ STATEMENT = re.compile(
 FUNCTION = re.compile(r"^(?:DEVICE [\w ]*?|KERNEL\()(\w+)[(,]", re.MULTILINE)
 # Widths that no check uses, so they need not be compiled.
 OTHER_WIDTHS = re.compile(
-    r"^LSTM_(?!FORWARD_WIDE\(bf16, u16, 128|BACKWARD_WIDE\(\w+, \w+, 256)\w+\(.*(?:128|256|512|768|1024).*\)\n",
+    r"^LSTM_(?!FORWARD_WIDE\(\w+, \w+, 128|BACKWARD_WIDE\(\w+, \w+, 256)\w+\(.*(?:128|256|512|768|1024).*\)\n",
     re.MULTILINE,
 )
 
