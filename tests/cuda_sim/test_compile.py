@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -160,3 +162,19 @@ def test_nvrtc_accepts_a_source(source: Path, arch: str) -> None:
     code, log = nvrtc_compile(library, source, options)
     assert code == 0, log
     assert "spill" not in log.lower()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="no CuPy: it calls NVRTC for us")
+@pytest.mark.skipif(nvrtc_library() is None, reason="no NVRTC: the wheel nvidia-cuda-nvrtc is not installed")
+def test_the_compiler_of_the_product(tmp_path: Path) -> None:
+    """`kernels.cuda.compiler` with the real CuPy: its binding of NVRTC takes the headers as text and gives a cubin."""
+    code = (
+        "from kernels.cuda.compiler import SOURCE_FOLDER, cubin\n"
+        "for name in ('adam.cu', 'lstm_backward.cu'):\n"
+        "    for capability in ('80', '90', '100'):\n"
+        "        assert cubin(SOURCE_FOLDER / name, capability).read_bytes()[:4] == b'\\x7fELF'\n"
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert len(list((tmp_path / "minigrad" / "cuda").glob("*.cubin"))) == 6
