@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-FIRST = ("cuda_sim", "kernels")  # folders whose tests run before the others
+FIRST = ("cuda_sim", "kernels")  # folders whose tests run before the others, after those marked `gpu`
 
 
 def pytest_addoption(parser: Any) -> None:
@@ -29,7 +29,12 @@ def pytest_configure(config: Any) -> None:
 
 def needs_device(item: Any) -> bool:
     """Whether a test has the fixture ``cuda`` or the marker ``gpu``."""
-    return "cuda" in getattr(item, "fixturenames", ()) or item.get_closest_marker("gpu") is not None
+    return "cuda" in getattr(item, "fixturenames", ()) or is_marked(item)
+
+
+def is_marked(item: Any) -> bool:
+    """Whether a test makes sense on a GPU only."""
+    return item.get_closest_marker("gpu") is not None
 
 
 class Recorder:
@@ -42,7 +47,7 @@ class Recorder:
     def pytest_collection_modifyitems(self, config: Any, items: list[Any]) -> None:
         chosen = [item for item in items if needs_device(item)]
         config.hook.pytest_deselected(items=[item for item in items if not needs_device(item)])
-        items[:] = sorted(chosen, key=lambda item: not set(FIRST) & set(item.path.parts))
+        items[:] = sorted(chosen, key=lambda item: (not is_marked(item), not set(FIRST) & set(item.path.parts)))
         self._write({"collected": len(items)})
 
     def pytest_collectreport(self, report: Any) -> None:

@@ -162,26 +162,25 @@ def test_every_stage_is_still_in_the_sources(gpu: Any, tmp_path: Path) -> None:
 
 def test_goals_are_judged_by_their_rows(gpu: Any, tmp_path: Path) -> None:
     report = gpu("report")
-    times = {"median": 100.0, "low": 99.0, "high": 101.0}
 
     def row(ratio: float, ours: bool = True, **case: Any) -> dict[str, Any]:
-        ratios = {"pytorch": {"median": ratio, "low": ratio, "high": ratio}} if ours else {}
-        contestants = ["pytorch", "minigrad"] if ours else ["pytorch"]
-        race = {"us": dict.fromkeys(contestants, times), "ratios": ratios}
+        medians = {"pytorch": 100 * ratio} | ({"minigrad": 100.0, "minigrad-graph": 50.0} if ours else {})
+        race = {"us": {name: {"median": us, "low": us, "high": us} for name, us in medians.items()}}
         usual = {"precision": "bf16", "layers": 1, "H": 512, "N": 128, "T": 25, "ragged": False}
         return {**usual, **case, "forward": race, "forward+backward": race}
 
     rows = [
         row(2.5), row(1.5, layers=2), row(9.0, precision="fp32"), row(1.1, precision="fp16"), row(4.0, N=8),
-        {**row(0, ours=False, T=50), "wrong": "errors of 1 and 2"}, {**row(7.0), "error": "lost"},
+        {**row(1.0, ours=False, T=50), "wrong": "errors of 1 and 2"}, {**row(7.0), "error": "lost"},
     ]  # fmt: skip
     file = {"status": "complete", "device": "a GPU", "simulated": False, "seconds": 1.0, "notes": ["a note"]}
     (tmp_path / "lstm.json").write_text(json.dumps({**file, "rows": rows}))
     (tmp_path / "decoding.log").write_text("Traceback\nKeyError: 3\n")
     text = "\n".join(report.sections(tmp_path, report.read(tmp_path)))
     lines = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if line.startswith("|")}
-    assert "2 | 1.50 to 2.50 | 2.50 | 1 of 2 |" in lines[report.GOALS[0][0]]
-    assert "1 | 1.10 to 1.10 | 1.10 | 1 of 1 |" in lines[report.GOALS[2][0]]
+    both = "| 2 | 1.50 to 2.50, middle 2.50 | 1 of 2 | 3.00 to 5.00, middle 5.00 | 2 of 2 |"
+    assert both in lines[report.GOALS[0][0]]
+    assert "| 1 | 1.10 to 1.10, middle 1.10 | 1 of 1 |" in lines[report.GOALS[2][0]]
     assert "1 of 1" in lines["nn.LSTM, N <= 8"]
     assert "not measured" in lines["the same at H=1024"]
     assert "WRONG errors of 1 and 2" in text
