@@ -65,7 +65,7 @@ def wide_rows(kind: str) -> int:
 
 def lstm_forward_wide(N: int, H: int, kind: str = "bf16") -> Launch:
     """N rows, H units of WIDE. `flag` has grid[1] elements."""
-    _check("lstm_forward_wide", N, H)
+    _check("lstm_forward_wide", N, H, 128)
     rows = wide_rows(kind)
     tile, part = rows * (H * ELEMENT[kind] + 16), 8 * 2 * rows // 8 * 4 * 32 * FLOAT
     staged, inputs, state = rows * WIDE_UNITS * ELEMENT[kind], rows * 68 * FLOAT, rows * WIDE_UNITS * FLOAT

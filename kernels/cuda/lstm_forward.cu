@@ -19,8 +19,10 @@ DEVICE void poll_rows(S* tile, const S* source, int rows, u32* error) {
   constexpr int STRIDE = H + VECTOR<S>, VECTORS = H / VECTOR<S>, EACH = (16 * VECTORS + THREADS - 1) / THREADS;
   uint4 v[EACH];
 #pragma unroll
-  for (int e = 0; e < EACH; e++)
-    if (e * THREADS + threadIdx.x < rows * VECTORS) v[e] = load16(source + (e * THREADS + threadIdx.x) * VECTOR<S>);
+  for (int e = 0; e < EACH; e++) {
+    const int i = e * THREADS + threadIdx.x;
+    if (i < rows * VECTORS) v[e] = load16(source + i * VECTOR<S>);
+  }
 #pragma unroll
   for (int e = 0; e < EACH; e++) {
     const int i = e * THREADS + threadIdx.x;
@@ -62,7 +64,7 @@ DEVICE void lstm_forward(const u32* W, const float* input_part, const int* lengt
       for (int j = 0; j < 2; j++)
         if (row + j < alive) x[q][j] = input_part[((size_t)(token + row + j) * 4 + q) * H + u];
 
-    if (MARKED) {
+    if constexpr (MARKED) {
       poll_rows<S, H>(tile, y + (size_t)before * H, alive, error);
     } else {
       if (t > 0) {
@@ -98,7 +100,7 @@ DEVICE void lstm_forward(const u32* W, const float* input_part, const int* lengt
     __syncthreads();  // D
     before = token + N;
     store_rows<16, 32>(y + (size_t)before * H + slice * 32, staged, alive, H);
-    if (!MARKED) {
+    if constexpr (!MARKED) {
       __syncthreads();  // E
       if (tid == 0) red_release(flag + blockIdx.y, 1);
     }

@@ -1,16 +1,17 @@
-// Persistent LSTM forward for H = 768 and 1024, in tf32 for H = 512 (64 and 128 serve the tests). Contract, buffers and
+// Persistent LSTM forward for H = 768 and 1024, in tf32 for H = 512 (128 serves the tests). Contract, buffers and
 // the letters of the barriers: recurrent.cuh.
 //
 // Block: 16 units (64 gate rows) x ROWS batch rows, 64 of a 16-bit type, 32 of float; 2 warps over units x 4 warps over
 // K. All eight warps put their sums into shared memory; each thread then finishes ROWS/16 cells. No registers are left
-// to request input_part early or to keep the cells' states, so both are in shared memory. h comes in two halves of every
-// warp's share of K: while one is multiplied, the other is under way.
+// to request input_part early or to keep the cells' states, so both are in shared memory. h comes in two halves of
+// every warp's share of K: while one is multiplied, the other is under way.
 // Shared: tile ROWS*(H*sizeof(S)+16), part ROWS*1024, staged ROWS*16*sizeof(S), inputs ROWS*272, state ROWS*64 bytes.
 #include "recurrent.cuh"
 
 constexpr int INPUTS = 68;  // 4 gates x 16 units of one row, + 4: rows start in different banks
 
-// Starts the copy of this block's pre-activations [rows][4 gates][16 units]. Unrolled, its addresses would spill.
+// Starts the copy of this block's pre-activations [rows][4 gates][16 units]. Unrolled, its addresses would spill, as
+// would those of copy_part.
 template <int H>
 DEVICE void copy_inputs(float* inputs, const float* input_part, int slice, int rows) {
 #pragma unroll 1
@@ -35,7 +36,7 @@ template <class S, int H>
 DEVICE void lstm_forward_wide(const u32* W, const float* input_part, const int* lengths, const int* first, S* y,
                               S* gates, float* c, u32* flag, u32* error, int N) {
   constexpr int K_TILES = H / 8 / VECTOR<S>, STRIDE = H + VECTOR<S>;
-  constexpr int HALF = (K_TILES + 1) / 2, ROWS = 128 / (int)sizeof(S), CELLS = ROWS / 16, TILES = ROWS / 8;
+  constexpr int HALF = K_TILES / 2, ROWS = 128 / (int)sizeof(S), CELLS = ROWS / 16, TILES = ROWS / 8;
   SHARED(S, tile);
   float* part = (float*)(tile + ROWS * STRIDE);  // [8 warps][2][TILES][4][32 lanes]
   S* staged = (S*)(part + ROWS * 256);           // [ROWS][16 units]
@@ -117,12 +118,11 @@ DEVICE void lstm_forward_wide(const u32* W, const float* input_part, const int* 
 }
 
 #define LSTM_FORWARD_WIDE(name, S, H) LSTM_FORWARD(lstm_forward_wide_##name##_##H, S, (lstm_forward_wide<S, H>))
-LSTM_FORWARD_WIDE(bf16, u16, 64)
 LSTM_FORWARD_WIDE(bf16, u16, 128)
 LSTM_FORWARD_WIDE(bf16, u16, 768)
 LSTM_FORWARD_WIDE(bf16, u16, 1024)
-LSTM_FORWARD_WIDE(f16, f16, 64)
+LSTM_FORWARD_WIDE(f16, f16, 128)
 LSTM_FORWARD_WIDE(f16, f16, 768)
 LSTM_FORWARD_WIDE(f16, f16, 1024)
-LSTM_FORWARD_WIDE(tf32, float, 64)
+LSTM_FORWARD_WIDE(tf32, float, 128)
 LSTM_FORWARD_WIDE(tf32, float, 512)

@@ -131,12 +131,11 @@ DEVICE void multiply(float (&d)[2][TILES][4], const u32 (&a)[2][K_TILES][4], con
   if (rows > HALF * 16) multiply_groups<HALF, GROUPS, K0, K1>(d, a, p, stride);
 }
 
-// Starts the copy of `rows` rows of WIDTH numbers, consecutive in global memory, into a tile. UNROLL 1 costs the fewest
-// registers.
-template <int WIDTH, int UNROLL = 4, class S>
+// Starts the copy of `rows` rows of WIDTH numbers, consecutive in global memory, into a tile.
+template <int WIDTH, class S>
 DEVICE void copy_rows(S* tile, const S* source, int rows, int stride) {
   constexpr int VECTORS = WIDTH / VECTOR<S>;
-#pragma unroll UNROLL
+#pragma unroll 4
   for (int i = threadIdx.x; i < rows * VECTORS; i += THREADS)
     copy16(tile + i / VECTORS * stride + i % VECTORS * VECTOR<S>, source + (size_t)i * VECTOR<S>);
 }

@@ -19,8 +19,8 @@ Shape = tuple[int, int, int]
 
 MAIN, FULL = (6, 19, 64), (2, 0)  # the shape that sees all schedules; the schedules that the widths of a GPU see
 SHAPES = [(MAIN, True), ((1, 16, 64), False), ((4, 5, 50), False), ((3, 17, 128), False)]
-WIDE_MAIN = (3, 66, 128)  # the smallest H whose product has two parts
-WIDE_SHAPES = [(WIDE_MAIN, True), ((1, 64, 64), False), ((3, 70, 50), False), ((5, 5, 64), False)]
+WIDE_MAIN = (3, 66, 128)
+WIDE_SHAPES = [(WIDE_MAIN, True), ((1, 64, 128), False), ((5, 5, 100), False)]
 BACKWARD_WIDE_MAIN = (7, 16, 256)
 BACKWARD_WIDE_SHAPES = [(BACKWARD_WIDE_MAIN, True), ((1, 19, 256), False), ((4, 5, 200), False)]
 FORWARDS = {  # name -> source, order of the weights
@@ -32,7 +32,7 @@ BACKWARDS = {
     "lstm_backward": ("lstm_backward.cu", pack.backward_order),
     "lstm_backward_wide": ("lstm_backward_wide.cu", pack.backward_wide_order),
 }
-SMALLEST = {name: 256 if name == "lstm_backward_wide" else 64 for name in (*FORWARDS, *BACKWARDS)}
+SMALLEST = dict.fromkeys((*FORWARDS, *BACKWARDS), 64) | {"lstm_forward_wide": 128, "lstm_backward_wide": 256}
 
 
 class Kind(NamedTuple):
