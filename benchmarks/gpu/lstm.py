@@ -15,6 +15,7 @@ says which.
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -134,12 +135,18 @@ def contestants(
 def our_graph(inputs: Inputs, function: Callable[[], Any]) -> Callable[[], Any]:
     """Replays what one call of ours does; CaptureError for what the host takes through time step by step."""
     lengths = [] if inputs.lengths is None else [inputs.lengths]
-    graph = minigrad.cuda.CUDAGraph(lengths)
+    graph = minigrad.cuda.CUDAGraph(lengths, beside=_shared_memory())
     with graph.warm_up():
         function()
     with graph.capture():
         function()
     return partial(graph.replay, lengths)
+
+
+@functools.cache
+def _shared_memory() -> Any:
+    """A graph that is never captured: all others use its memory and its stream, one after the other."""
+    return minigrad.cuda.CUDAGraph()
 
 
 def graphed(function: Callable[[], Any]) -> Callable[[], Any]:

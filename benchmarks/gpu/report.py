@@ -113,11 +113,11 @@ GOALS: list[tuple[str, float, Callable[[Results, bool], list[float | None]]]] = 
 
 def goals(results: Results) -> Iterator[str]:
     """The goals, and the range of what was found for each."""
-    lines = []
+    lines, simulated = [], any(result["simulated"] for result in results.values())
     for what, goal, ratios in GOALS:
         cells = []
         for graphs in (False, True):
-            found = sorted(ratio for ratio in ratios(results, graphs) if ratio is not None)
+            found = [] if simulated else sorted(ratio for ratio in ratios(results, graphs) if ratio is not None)
             if not found:
                 cells += ["not measured", ""]
                 continue

@@ -131,7 +131,7 @@ EDITS = [  # source, text, what it becomes, check
     ("recurrent.cuh", "if (rows > HALF * 16)", "if (rows > TILES * 8)", "wide"),
     ("recurrent.cuh", "b[i] = to_tf32(bits_to_float(b[i]));", ";", "tf32"),
     ("recurrent.cuh", "{ mma_f16(d", "{ mma_bf16(d", "f16"),
-    ("pack_weights.cu", "at < 0 ? 0.0f : weight[at]", "weight[at < 0 ? 0 : at]", "packing"),
+    ("pack.cuh", "at < 0 ? 0.0f : weight[at]", "weight[at < 0 ? 0 : at]", "packing"),
     ("cells.cuh", "(1.0f - tanh_c * tanh_c)", "1.0f", "backward"),
     ("cells.cuh", "dh = dh * gate.z;", "dh = 0;", "gru"),
     ("lstm_gates.cu", "if (t < lengths[n])", "if (true)", "lstm"),
