@@ -40,9 +40,13 @@ def to_host(x: Any) -> np.ndarray:
 
     Raises:
         IndexError, RuntimeError: a kernel met an id out of range, or failed, since the last time.
+        CaptureError: a CUDA graph is being captured.
     """
     if not on_device(x):
         return x
+    capture = sys.modules.get("kernels.cuda.capture")
+    if capture is not None:
+        capture.refuse("a value that the host asks for")
     host = x.get()
     launcher = sys.modules.get("kernels.cuda.launcher")
     if launcher is not None:  # else no kernel of ours has run

@@ -9,6 +9,7 @@ import numpy as np
 
 from kernels.cuda import geometry
 from kernels.cuda.arrays import int64
+from kernels.cuda.capture import refuse
 from kernels.cuda.launcher import error_word, module
 from kernels.cuda.sorting import sort_tokens
 from kernels.reference import embedding as reference
@@ -34,6 +35,7 @@ def embedding_backward(dy: Any, ids: Any, padding_idx: int | None = None) -> tup
     """See `kernels.embedding_backward`. How many rows there are, only the device knows: the host waits for it."""
     if dy.dtype != np.float32:
         return reference.embedding_backward(dy, ids, padding_idx)
+    refuse("a gradient by rows")
     rows, starts, positions, count = sort_tokens(int64(ids), padding_idx, MOST_ROWS)
     R = int(count.get()[0])
     values = np.empty((R, dy.shape[-1]), dy.dtype, like=dy)

@@ -170,6 +170,8 @@ def test_what_cannot_be_captured_says_so() -> None:
         step.net(words, step.weights)
     with pytest.raises(cuda.CaptureError, match="lengths that no layer has asked for"), cuda.graph(graph):
         step.weights + 1
+    with pytest.raises(cuda.CaptureError, match="a value that the host asks for"), cuda.graph(graph):
+        step.weights.sum().item()
     step.eager(0, BATCHES[0])  # all is as before
     assert np.isfinite(step.replay(step.capture(), 1, BATCHES[0])[0])
 

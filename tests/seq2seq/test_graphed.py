@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,6 +86,14 @@ def test_what_goes_without(split: EncodedSplit) -> None:
 
 def test_layers_that_take_a_step_at_a_time_go_without(split: EncodedSplit) -> None:
     steps = training(split, hidden_size=1100)  # no kernel is as wide
+    assert steps.step(make_batch(split, range(4))) is None
+    assert not steps._steps
+
+
+def test_large_tables_go_without(split: EncodedSplit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many of their rows are used, the host has to know."""
+    monkeypatch.setattr(sys.modules["minigrad.ops.embedding"], "ROWS_ON_GPU", 1)
+    steps = training(split)
     assert steps.step(make_batch(split, range(4))) is None
     assert not steps._steps
 
