@@ -13,7 +13,7 @@
 //                      dh [N,H]: in, the gradient of h from step t + 1; out, what step t - 1 receives besides
 //                                dhidden W_hh, so that the product that follows adds to it (beta = 1)
 //
-// The copies in bf16 are for the products that follow. `gru_gates.cu` does the same for rows of which some have ended.
+// The copies in bf16 are for the products that follow.
 // One thread per cell: grid ceil(N*H / 256), 256 threads, no shared memory, no barrier.
 #include "cells.cuh"
 

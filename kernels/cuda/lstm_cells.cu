@@ -11,7 +11,7 @@
 //                       -> dgates [P,4,H] (may be gates itself), dgates_bf16 (or null), and in place
 //                       dc [N,H]: in, the gradient of c; out, that of the state before
 //
-// The copies in bf16 are for the products that follow. `lstm_gates.cu` does the same for rows of which some have ended.
+// The copies in bf16 are for the products that follow.
 // One thread per cell: grid ceil(N*H / 256), 256 threads, no shared memory, no barrier.
 #include "cells.cuh"
 

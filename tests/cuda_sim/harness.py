@@ -1,7 +1,7 @@
 """Builds a .cu file with g++ against the simulator and calls its kernels as CuPy calls those of a RawModule.
 
-    module = Rig().module("lstm_gates.cu")
-    module.lstm_gates_forward_f32(geometry.gates(N, H), (x, r, ..., np.int32(N)), schedule=0)
+    module = Rig().module("losses.cu")
+    module.sum_losses(geometry.one_block(), (losses, factor, np.int32(M), loss), schedule=0)
 
 Arrays are passed as addresses, NumPy scalars by value with their own width; bare Python numbers are refused, since CuPy
 would pass them as 8 bytes. Buffers made by `device` and `poisoned` are 256-byte aligned like CuPy's and guarded on both

@@ -23,7 +23,6 @@ from typing import NamedTuple
 import test_cells
 import test_convert
 import test_embedding
-import test_gates
 import test_optimiser
 import test_recurrent
 import test_search
@@ -87,8 +86,6 @@ CHECKS: dict[str, Callable[[Rig], None]] = {
     "rmsprop": lambda rig: test_optimiser.check_rmsprop(rig, (1, 1, 0.1), 1500),
     "lstm cells": lambda rig: test_cells.check_lstm(rig, 5, 50, True),
     "gru cells": lambda rig: test_cells.check_gru(rig, 5, 50, True),
-    "lstm": lambda rig: test_gates.test_lstm(rig, (5, 7, 50), "f32"),
-    "gru": lambda rig: test_gates.test_gru(rig, (5, 7, 50), "f32"),
 }
 # source -> function in it that synchronises -> the checks that have to notice
 SYNCHRONISED = {
@@ -133,13 +130,7 @@ EDITS = [  # source, text, what it becomes, check
     ("recurrent.cuh", "{ mma_f16(d", "{ mma_bf16(d", "f16"),
     ("pack.cuh", "at < 0 ? 0.0f : weight[at]", "weight[at < 0 ? 0 : at]", "packing"),
     ("cells.cuh", "(1.0f - tanh_c * tanh_c)", "1.0f", "backward"),
-    ("cells.cuh", "dh = dh * gate.z;", "dh = 0;", "gru"),
-    ("lstm_gates.cu", "if (t < lengths[n])", "if (true)", "lstm"),
-    ("lstm_gates.cu", "if (t + 1 == lengths[n])", "if (true)", "lstm"),
-    ("lstm_gates.cu", "dh[cell] = 0.0f;", "", "lstm"),
-    ("gru_gates.cu", "if (t < lengths[n])", "if (true)", "gru"),
-    ("gru_gates.cu", "if (t + 1 == lengths[n])", "if (true)", "gru"),
-    ("gru_gates.cu", "put(dhidden + at + 2 * H, dhidden_n)", "put(dhidden + at + 2 * H, d.n)", "gru"),
+    ("cells.cuh", "dh = dh * gate.z;", "dh = 0;", "gru cells"),
     ("softmax_cross_entropy.cu", "row.counted && v + i < V ?", "v + i < V ?", "ignored"),
     ("softmax_cross_entropy.cu", "row.counted && v + i < V ?", "row.counted ?", "softmax"),
     ("softmax_cross_entropy.cu", "a.arg < b.arg", "a.arg > b.arg", "softmax"),

@@ -14,7 +14,6 @@ import numpy as np
 
 from kernels import reference
 from kernels.cuda.pack import bf16_bits, bf16_values
-from kernels.reference.gru import GRUCache
 from kernels.reference.lstm import live_mask, lstm_step, lstm_step_backward
 
 
@@ -146,11 +145,3 @@ def lstm_backward_rounded(layer: Layer, forward: Forward, precision: Precision) 
         dgates[t] = np.where(live, stored(da), 0)
         dh, dc = np.where(live, operand(dgates[t]) @ weight_hh, dh), np.where(live, dc_prev, dc)
     return Backward(layer.split(dgates), dh, dc)
-
-
-def gru(layer: Layer) -> tuple[np.ndarray, np.ndarray, GRUCache, tuple[np.ndarray, ...]]:
-    """By kernels.reference: y (T, N, H), h_n (N, H), the cache; dinput (T, N, 3H), dh0 (N, H), dweight_hh (3H, H)."""
-    h0, weight_hh, dy, dh_n = wide(layer.h0, layer.weight_hh, layer.dy, layer.dh_n)
-    y, h_n, cache = reference.gru_forward(layer.x, h0, layer.identity, weight_hh, None, None, layer.lengths)
-    dx, dh0, _, dweight_hh, _, _ = reference.gru_backward(dy, dh_n, cache)
-    return y, h_n, cache, (dx, dh0, dweight_hh)
