@@ -199,3 +199,35 @@ def test_a_parameter_that_has_moved() -> None:
     step.net.embedding.weight.data = step.net.embedding.weight.data.clone()
     with pytest.raises(RuntimeError, match="other memory since the capture"):
         graph.replay([BATCHES[0]])
+
+
+def test_rows_of_one_length_need_no_lengths() -> None:
+    random.manual_seed(3)
+    rnn = nn.LSTM(I, H, 2).to("cuda")
+    x = random_rows(0).to("cuda").requires_grad_()
+
+    def run() -> list[Tensor]:
+        for tensor in (x, *rnn.parameters()):
+            tensor.grad = None
+        with autocast("cuda"):
+            y, (h, c) = rnn(x)
+        ((y * y).sum() + (h * c).sum()).backward()
+        return [y.detach(), h.detach(), c.detach(), *(tensor.grad for tensor in (x, *rnn.parameters()))]
+
+    graph = cuda.CUDAGraph()
+    with graph.warm_up():
+        run()
+    with cuda.graph(graph):
+        results = run()
+    for number in (1, 2):
+        with no_grad():
+            x.copy_(random_rows(number))
+        graph.replay()
+        found = [result.cpu().numpy().copy() for result in results]
+        for got, right in zip(found, run(), strict=True):
+            np.testing.assert_array_equal(got, right.cpu().numpy())
+
+
+def random_rows(seed: int) -> Tensor:
+    """(4,3,I)."""
+    return Tensor(np.random.default_rng(seed).standard_normal((4, 3, I)).astype(np.float32))
