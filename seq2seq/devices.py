@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from minigrad import Tensor, backends, cuda, device
+from seq2seq.config import Config
 from seq2seq.errors import UserError
 
 Device = Literal["cpu", "cuda"]
@@ -45,6 +46,12 @@ def decoding_precision(trained: str, asked: str | None, where: device) -> str:
 
 def _listed(choices: tuple[str, ...]) -> str:
     return " or ".join(", ".join(choices).rsplit(", ", 1))
+
+
+def steps_in_graphs(config: Config) -> bool:
+    """Whether the training steps of such a run can be CUDA graphs: see ``seq2seq.graphed``."""
+    products = config.precision in ("bf16", "tf32")  # of layers that go through all steps in one launch
+    return config.device == "cuda" and config.teacher_forcing_ratio == 1.0 and products
 
 
 def allow_tf32(precision: str) -> None:

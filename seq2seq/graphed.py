@@ -16,6 +16,7 @@ from minigrad import Tensor, cuda, no_grad, optim
 from minigrad.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from seq2seq.config import Config
 from seq2seq.data import Batch, EncodedSplit
+from seq2seq.devices import steps_in_graphs
 from seq2seq.model import Seq2Seq, Words, pack_batch
 from seq2seq.vocabulary import PAD_ID
 
@@ -49,7 +50,7 @@ class GraphedTraining:
         # <sos> and <eos>; <eos>. And one more, so that a graph's rows are never all equally long.
         self._longest = next(longest) + 2 + 1, next(longest) + 1 + 1
         self._steps: dict[Bucket, _CapturedStep] = {}
-        self._usable = config.teacher_forcing_ratio == 1.0 and config.precision in ("bf16", "tf32")
+        self._usable = steps_in_graphs(config)
 
     def step(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
         """The loss per word and the norm of the gradients, 0-d; None where this batch has to go without a graph."""

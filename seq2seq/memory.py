@@ -2,7 +2,8 @@
 
 The plan follows the arrays of one step through forward, backward and update, for the batch that needs most of them.
 On the CPU, what lies outside of arrays (the interpreter, the data, the compiled kernels) is what the process occupies
-when the plan is made, and an allowance for what the first step compiles and loads. A GPU's memory holds arrays alone.
+when the plan is made, and an allowance for what the first step compiles and loads. On a GPU it is the work space of
+cuBLAS; and where steps run in graphs, which have memory of their own, a step is counted twice.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import numpy as np
 from minigrad import cuda
 from seq2seq.config import Config
 from seq2seq.data import BatchSampler, EncodedSplit
+from seq2seq.devices import steps_in_graphs
 from seq2seq.errors import UserError
 
 COMPILED = 60 << 20  # bytes: compiled kernels with what LLVM keeps, and the allocator's slack; measured
+WORKSPACES = 3 * 32 << 20  # bytes: of cuBLAS, for each stream that computes
 CHUNK_LOGITS, CHUNK_ROWS = 16 << 20, (256, 512)  # the fused output layer's: bytes of logits, fewest and most rows
 
 
@@ -37,7 +40,7 @@ class MemoryPlan:
     """Bytes of a run at their most.
 
     Attributes:
-        process: the interpreter, the data and the kernels.
+        process: the interpreter, the data and the kernels; on a GPU the work space of its libraries.
         weights: parameters.
         optimizer: Adam's two moments.
         step: activations, gradients and work space together, at the worst moment of a step.
@@ -171,7 +174,8 @@ def plan(config: Config, vocab_sizes: tuple[int, int], shapes: Iterable[BatchSha
     """The plan of a run whose model does not exist yet and whose batches have these shapes."""
     weights = count_parameters(config, *vocab_sizes) * (8 if config.precision == "fp64" else 4)
     worst = max((step_bytes(config, *vocab_sizes, shape) for shape in shapes), default=0)
-    process = occupied_bytes() + COMPILED if config.device == "cpu" else 0
+    process = occupied_bytes() + COMPILED if config.device == "cpu" else WORKSPACES
+    worst *= 2 if steps_in_graphs(config) else 1
     return MemoryPlan(process, weights, 2 * weights, worst, config.device)
 
 

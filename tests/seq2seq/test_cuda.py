@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from minigrad import cuda as minigrad_cuda
-from seq2seq import Translator
+from seq2seq import Translator, memory
 
 SENTENCES = ["1 2 3", "9 8 7 6 5", "", "4 4 0", "3 1 4 1"]
 
@@ -93,7 +93,7 @@ def test_the_manifest_names_the_gpu(train) -> None:
     manifest = json.loads((train("run", "--max-steps", 1, "--device", "cuda") / "manifest.json").read_text())
     assert (manifest["device"], manifest["gpu"]) == ("cuda", minigrad_cuda.get_device_name())
     assert manifest["memory_plan"]["device"] == "cuda"
-    assert manifest["memory_plan"]["process"] == 0
+    assert manifest["memory_plan"]["process"] == memory.WORKSPACES
 
 
 def test_a_batch_too_large_for_the_gpu_is_told_before(run, corpus, tmp_path: Path, monkeypatch) -> None:

@@ -109,5 +109,6 @@ def test_the_peak_of_a_whole_run(tmp_path: Path) -> None:
     result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     peak = int(result.stdout.split("peak ")[1])
     plan = json.loads((tmp_path / "manifest.json").read_text())["memory_plan"]
+    assert plan.pop("device") == "cpu"
     assert "memory: " in result.stdout + result.stderr
     assert sum(plan.values()) == pytest.approx(peak, rel=0.1)

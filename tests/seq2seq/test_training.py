@@ -27,7 +27,7 @@ from seq2seq.text import TextCodec
 STEP_KEYS = {"step", "epoch", "loss", "src_tokens", "trg_tokens", "seconds", "grad_norm", "lr"}
 VALIDATION_KEYS = {"step", "epoch", "val_loss", "ppl_forced", "ppl_free", "bleu", "exact_match"}
 MANIFEST_KEYS = {
-    "versions", "platform", "processor", "blas", "git_commit", "num_parameters", "memory_plan", "data_sha256",
+    "versions", "platform", "processor", "device", "blas", "git_commit", "num_parameters", "memory_plan", "data_sha256",
 }  # fmt: skip
 
 
