@@ -8,6 +8,7 @@ all, which makes the optimiser's moments. Which batches these are does not depen
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -75,10 +76,15 @@ class GraphedTraining:
     def _capture(self, bucket: Bucket) -> None:
         beside = next((step.graph for step in self._steps.values()), None)
         arguments = self._model, self._optimizer, self._config, bucket, self._longest, beside
+        counts = [float(state["step"].item()) for state in self._optimizer.state.values()]
         try:
             self._steps[bucket] = _CapturedStep(*arguments)
-        except cuda.CaptureError:
+        except RuntimeError as error:
             self._usable = False
+            for state, count in zip(self._optimizer.state.values(), counts, strict=True):
+                state["step"].fill_(count)  # what was captured in vain is no step
+            if not isinstance(error, cuda.CaptureError):  # the device's own reasons
+                warnings.warn(f"training goes on without CUDA graphs: {error}", stacklevel=2)
 
 
 class _CapturedStep:

@@ -161,3 +161,63 @@ def test_names_and_parameters_are_cupys() -> None:
         real = list(inspect.signature(getattr(cupy, name)).parameters)
         given = [part.lstrip("*") for part in signature.split()]
         assert given == real[: len(given)] or set(given) <= set(real), name
+
+
+def captured(standin: ModuleType, work: Callable[[], Any]) -> tuple[Any, Any]:
+    """A graph of CuPy's own operations with a pool of its own, and what `work` returned."""
+    stream, pool = standin.cuda.Stream(non_blocking=True), standin.cuda.MemoryPool()
+    with standin.cuda.using_allocator(pool.malloc), stream:
+        stream.begin_capture()
+        try:
+            result = work()
+        finally:
+            graph = stream.end_capture()
+    return (graph, pool), result
+
+
+def test_operations_under_capture_are_done_at_each_replay(standin: ModuleType) -> None:
+    x = standin.asarray(np.arange(6, dtype=np.float32).reshape(2, 3))
+
+    def work() -> Any:
+        y = (x * 2 + 1).sum(axis=1)
+        y += 1
+        z = standin.zeros(3, np.float32)
+        z[:2] = y
+        return z, x[:, 1].astype(np.float64), np.where(x > 2, x, 0)
+
+    (graph, _), (z, column, kept) = captured(standin, work)
+    for shift in (0, 10):
+        x.set(np.arange(6, dtype=np.float32).reshape(2, 3) + shift)
+        graph.launch()
+        host = x.get()
+        np.testing.assert_array_equal(z.get(), [*((host * 2 + 1).sum(axis=1) + 1), 0])
+        np.testing.assert_array_equal(column.get(), host[:, 1])
+        np.testing.assert_array_equal(kept.get(), np.where(host > 2, host, 0))
+
+
+def test_under_capture_operations_need_a_pool_and_nothing_comes_from_the_host(standin: ModuleType) -> None:
+    x = standin.ones(3, np.float32)
+    stream = standin.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        with pytest.raises(RuntimeError, match="capture"):
+            x + 1
+        with pytest.raises(RuntimeError, match="capture"):
+            standin.asarray(np.ones(3))
+        with pytest.raises(RuntimeError, match="capture"):
+            x.get()
+        stream.end_capture()
+
+
+def test_a_pool_hands_memory_out_again(standin: ModuleType) -> None:
+    """So a graph that is given an array which outlives the capture, but lies in its pool, writes where others read."""
+    x = standin.asarray(np.full(3, 7, np.float32))
+
+    def work() -> None:
+        x + 1  # dropped: its memory is free again, though every replay writes there
+
+    (graph, pool), _ = captured(standin, work)
+    with standin.cuda.using_allocator(pool.malloc):
+        intruder = standin.zeros(3, np.float32)
+    graph.launch()
+    np.testing.assert_array_equal(intruder.get(), [8, 8, 8])

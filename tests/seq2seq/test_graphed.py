@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -88,6 +89,21 @@ def test_layers_that_take_a_step_at_a_time_go_without(split: EncodedSplit) -> No
     steps = training(split, hidden_size=1100)  # no kernel is as wide
     assert steps.step(make_batch(split, range(4))) is None
     assert not steps._steps
+
+
+def test_a_device_that_refuses_a_graph(split: EncodedSplit, cuda: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said once; the steps go on launch by launch, and are counted right."""
+    steps = training(split)
+
+    def refuse(stream: object) -> None:
+        raise RuntimeError("operation not supported")
+
+    original = cuda.cuda.Stream.end_capture
+    monkeypatch.setattr(cuda.cuda.Stream, "end_capture", lambda stream: (original(stream), refuse(stream)))
+    with pytest.warns(UserWarning, match="goes on without CUDA graphs: operation not supported"):
+        assert steps.step(make_batch(split, range(4))) is None
+    assert steps.step(make_batch(split, range(5))) is None
+    assert {float(state["step"].item()) for state in steps._optimizer.state.values()} == {1.0}
 
 
 def test_large_tables_go_without(split: EncodedSplit, monkeypatch: pytest.MonkeyPatch) -> None:
