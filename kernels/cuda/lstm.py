@@ -155,6 +155,9 @@ def lstm_start(
     if h0.dtype != np.float32:
         return reference.lstm_start(h0, c0, weight_ih, weight_hh, bias, num_steps, lengths, bf16, packed)
     packing = pack_lengths(lengths, num_steps, len(h0))._replace(given_packed=packed)
+    plan = lstm_persistent.plan(packing, h0.shape[1], bf16)
+    if plan is not None:
+        return lstm_persistent.start(None, h0, c0, weight_ih, weight_hh, bias, packing, plan)[0]
     return _start(None, h0, c0, weight_ih, weight_hh, bias, packing, bf16)
 
 
@@ -162,6 +165,8 @@ def lstm_continue(x: Any, start: int, run: Any) -> Any:
     """See `kernels.lstm_continue`."""
     if isinstance(run, reference.LSTMRun):
         return reference.lstm_continue(x, start, run)
+    if isinstance(run, lstm_persistent.Run):
+        return lstm_persistent.extend(x, start, run)
     cache, packing, stop = run.cache, run.cache.packing, run.cache.packing.stop(x, start)
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
     cache.x[first:last] = places.pack(packing, x, start)
@@ -173,6 +178,8 @@ def lstm_finish(run: Any) -> tuple[Any, Any, Any, Any]:
     """See `kernels.lstm_finish`."""
     if isinstance(run, reference.LSTMRun):
         return reference.lstm_finish(run)
+    if isinstance(run, lstm_persistent.Run):
+        return lstm_persistent.finish(run)
     cache, packing = run.cache, run.cache.packing
     return *_results(packing, run.states), cache
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cuda import geometry, pack, places
-from kernels.cuda.arrays import column_sums
-from kernels.cuda.capture import scratch
+from kernels.cuda.arrays import bf16, column_sums
+from kernels.cuda.capture import refuse, scratch
 from kernels.cuda.cublas import gemm
 from kernels.cuda.geometry import Launch
 from kernels.cuda.launcher import Kernel, current_device, error_word, module
@@ -118,14 +118,16 @@ class Part(NamedTuple):
     first_row: int
     rows: int
     shift: int
+    before: int = 0  # the row of the state buffer at which the states before the first step begin
+    token: int = 0  # the row of an array of tokens that first counts from
 
     def states(self, array: Any) -> Any:
         """A state buffer, or an array with a row for each row of the batch."""
-        return self._from(array, self.first_row)
+        return self._from(array, self.before + self.first_row)
 
     def tokens(self, array: Any) -> Any:
         """An array with a row for each token."""
-        return self._from(array, self.first_row - self.shift)
+        return self._from(array, self.token + self.first_row - self.shift)
 
     def of_rows(self, array: Any) -> Any:
         """An array with an element for each row of the batch."""
@@ -147,47 +149,92 @@ def _parts(way: Way, N: int) -> Iterator[Part]:
         yield Part(launch, first_row, rows, N - rows)
 
 
-def forward(
-    tokens: Any,
-    h0: Any,
-    c0: Any,
-    weight_ih: Any,
-    weight_hh: Any,
-    bias: Any,
-    packing: Packing,
-    how: Plan,
+class Run(NamedTuple):
+    """A layer on its way through the steps."""
+
+    cache: Cache  # is filled
+    input_part: Any  # (P, 4H) float32; the bias, and the products of the pieces that have come
+    weights: Any  # the recurrent matrix in the order of the forward's registers
+
+
+def start(
+    tokens: Any, h0: Any, c0: Any, weight_ih: Any, weight_hh: Any, bias: Any, packing: Packing, how: Plan,
     need_gradients: bool = True,
-) -> tuple[Any, Any, Any, Any]:
-    """y, h_n, c_n and, for a backward, the cache; tokens (P, I) packed, the others as in `kernels.lstm_forward`."""
+) -> tuple[Run, Any]:  # fmt: skip
+    """What the steps need, in one launch, and a counter of zero for each group of rows; tokens (P, I) packed, or None
+    where they will come in pieces."""
     (N, H), P, width, empty = h0.shape, packing.num_tokens, how.width, current_device().cupy.empty
-    dtype, I = DTYPES[how.kind], tokens.shape[1]  # noqa: E741
-    y, c = scratch((N + P, width), dtype, tokens), empty((N + P, width), np.float32)
+    dtype, I = DTYPES[how.kind], weight_ih.shape[1]  # noqa: E741
+    y, c = scratch((N + P, width), dtype, h0), empty((N + P, width), np.float32)
     gates, input_part = empty((P, 4 * width), dtype), empty((P, 4 * width), np.float32)
     flags = empty(geometry.blocks_of(N, how.forward.rows), np.uint32)
-    x = empty((P, I), dtype) if how.kind == "bf16" else None
+    x = empty((P, I), dtype) if tokens is None or how.kind == "bf16" else tokens
+    converted = None if tokens is None or x is tokens else x
     matrix = None if how.kind == "tf32" and width == H else empty((4 * width, I), dtype)
     orders = [_order(current_device(), way.name, how.kind, H, width) for way in (how.forward, how.backward)]
     words = orders[0].size // orders[0].shape[-1]
     weights, back = empty(words, np.uint32), empty(words, np.uint32) if need_gradients else None
     rows = None if packing.order is None else places.places_of(packing).order
-    made = (0 if array is None else array.size for array in (x, matrix, weights, back))
+    made = (0 if array is None else array.size for array in (converted, matrix, weights, back))
     launch = geometry.lstm_prepare(*made, N * width, 0 if bias is None else input_part.size)
-    prepared = tokens, x, np.uint64(tokens.size), weight_ih, matrix, np.int32(I), weight_hh, orders[0], weights
+    size = np.uint64(0 if converted is None else converted.size)
+    prepared = tokens, converted, size, weight_ih, matrix, np.int32(I), weight_hh, orders[0], weights
     states = orders[1], back, np.int32(words), h0, c0, rows, y, c, flags, np.int32(flags.size), np.int32(N)
     biases = bias, input_part, np.int32(P), np.int32(H), np.int32(width)
     getattr(module("lstm_prepare"), f"lstm_prepare_{how.kind}")(launch, (*prepared, *states, *biases))
     if marked:
         y.view(np.uint16)[N:].fill(NOT_YET)
-    x, matrix = tokens if x is None else x, weight_ih if matrix is None else matrix
-    gemm(x, matrix, input_part, transpose_b=True, accumulate=bias is not None)
-    for part in _parts(how.forward, N):
-        lengths, first = places.lengths_and_first(packing, part.shift)
-        flag = flags[part.first_row // how.forward.rows :] if part.first_row else flags
-        arguments = weights, part.tokens(input_part), part.of_rows(lengths), first, part.states(y)
-        rest = part.tokens(gates), part.states(c), flag, error_word(), np.int32(part.rows)
-        how.forward.kernel(part.launch, (*arguments, *rest))
-    saved = Cache(x, gates, y, c, packing, matrix, back, H, bias is not None, how) if need_gradients else None
-    return _cut(places.unpack(packing, y[N:]), H), *places.end_states(packing, y, c, H), saved
+    matrix = weight_ih if matrix is None else matrix
+    cache = Cache(x, gates, y, c, packing, matrix, back, H, bias is not None, how)
+    return Run(cache, input_part, weights), flags
+
+
+def _advance(run: Run, part: Part, lengths: Any, first: Any, flags: Any) -> None:
+    """The steps of a part of the rows."""
+    cache = run.cache
+    flag = flags[part.first_row // cache.plan.forward.rows :] if part.first_row else flags
+    arguments = run.weights, part.tokens(run.input_part), part.of_rows(lengths), first, part.states(cache.y)
+    rest = part.tokens(cache.activated), part.states(cache.c), flag, error_word(), np.int32(part.rows)
+    cache.plan.forward.kernel(part.launch, (*arguments, *rest))
+
+
+def forward(
+    tokens: Any, h0: Any, c0: Any, weight_ih: Any, weight_hh: Any, bias: Any, packing: Packing, how: Plan,
+    need_gradients: bool = True,
+) -> tuple[Any, Any, Any, Any]:  # fmt: skip
+    """y, h_n, c_n and, for a backward, the cache; tokens (P, I) packed, the others as in `kernels.lstm_forward`."""
+    run, flags = start(tokens, h0, c0, weight_ih, weight_hh, bias, packing, how, need_gradients)
+    cache = run.cache
+    gemm(cache.x, cache.weight_ih, run.input_part, transpose_b=True, accumulate=bias is not None)
+    for part in _parts(how.forward, len(h0)):
+        _advance(run, part, *places.lengths_and_first(packing, part.shift), flags)
+    results = finish(run)
+    return results if need_gradients else (*results[:3], None)
+
+
+def extend(x: Any, first_step: int, run: Run) -> Any:
+    """The next steps of a layer whose input (., I) comes in pieces: their y, packed or padded as the input is."""
+    cache, packing = run.cache, run.cache.packing
+    refuse("a layer whose input comes in pieces")
+    N, H, stop = packing.batch_size, cache.hidden_size, packing.stop(x, first_step)
+    piece = slice(packing.tokens_before(first_step), packing.tokens_before(stop))
+    tokens = places.pack(packing, x, first_step)
+    if len(tokens):
+        cache.x[piece] = bf16(tokens) if cache.x.dtype == np.uint16 else tokens
+        gemm(cache.x[piece], cache.weight_ih, run.input_part[piece], transpose_b=True, accumulate=cache.has_bias)
+        before, _, alive = packing.steps[first_step].tolist()
+        for part in _parts(cache.plan.forward, alive):
+            placed = part._replace(before=before, token=before + alive - N)
+            lengths, first = places.piece(packing, first_step, stop, part.shift)
+            _advance(run, placed, lengths, first, current_device().cupy.zeros(part.launch.grid[1], np.uint32))
+    return _cut(places.unpack(packing, cache.y[N:], first_step, stop), H)
+
+
+def finish(run: Run) -> tuple[Any, Any, Any, Cache]:
+    """y, h_n, c_n and the cache after the last step."""
+    cache, packing = run.cache, run.cache.packing
+    y, H = cache.y[packing.batch_size :], cache.hidden_size
+    return _cut(places.unpack(packing, y), H), *places.end_states(packing, cache.y, cache.c, H), cache
 
 
 def backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[Any, Any, Any, Any, Any, Any]:

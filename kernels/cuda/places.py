@@ -179,6 +179,21 @@ def lengths_and_first(packing: Packing, shift: int = 0) -> tuple[Any, Any]:
     return kept(("lengths", packing.batch_size, packing.steps.tobytes(), shift), make)
 
 
+def piece(packing: Packing, start: int, stop: int, shift: int) -> tuple[Any, Any]:
+    """`lengths_and_first` of steps start .. stop - 1 as if there were no others: of the rows alive at the first one,
+    counted from the states before it."""
+
+    def make() -> tuple[Any, Any]:
+        steps = packing.steps[start:stop]
+        before, _, alive = steps[0].tolist()
+        lengths = (np.arange(alive)[:, None] < steps[:, 2]).sum(axis=1)
+        first = np.append(steps[:, 1], steps[-1, 1] + steps[-1, 2]) - before - alive + shift
+        both = current_device().cupy.asarray(np.concatenate([lengths, first]).astype(np.int32))
+        return both[:alive], both[alive:]
+
+    return kept(("piece", packing.batch_size, packing.steps[start:stop].tobytes(), shift), make)
+
+
 @cache
 def _steps(shift: int) -> capture.Compute:
     """What makes `lengths_and_first` on the host, with room for the steps of a capacity."""

@@ -174,6 +174,29 @@ def test_bf16_in_every_way(bench: Any, way: str, shape: tuple) -> None:
         compare(bench, "lstm", arguments, counts, True, BF16)
 
 
+@pytest.mark.parametrize("precision", ["bf16", "tf32"])
+@pytest.mark.parametrize("H", [64, 70])
+def test_pieces_have_the_bits_of_the_whole(bench: Any, way: str, precision: str, H: int) -> None:
+    """A piece is a launch of the rows that are alive then, and leaves what the backward of a whole layer needs."""
+    T, N = 6, 35
+    lengths = np.random.default_rng(1).integers(0, T + 1, N)
+    x, *others = bench.to(sample(bench, "lstm", T, N, 5, H))
+    dy, rounded = bench.to(bench.normal(T, N, H)), precision == "bf16"
+    kernels.allow_tf32(not rounded)
+    want, _ = both_ways(kernels, "lstm", [x, *others], [dy, None, None], lengths, rounded)
+    run = kernels.lstm_start(*others, T, lengths, rounded)
+    assert isinstance(run, lstm_persistent.Run) == (way in ("persistent", "marked", "in parts"))
+    ys = [kernels.lstm_continue(x[a:b], a, run) for a, b in itertools.pairwise([0, 1, 2, 5, T])]
+    y, *states, cache = kernels.lstm_finish(run)
+    got = bench.back([y, *states, *kernels.lstm_backward(dy, None, None, cache)])
+    tolerance = {"bf16": BF16, "tf32": TF32}[precision]
+    for k, (a, b) in enumerate(zip(got, bench.back(want), strict=True)):
+        if isinstance(run, lstm_persistent.Run):
+            assert a.tobytes() == b.tobytes(), k
+        bench.close(a, b, tolerance, f"result {k}")
+    assert np.concatenate(bench.back(ys)).tobytes() == got[0].tobytes()
+
+
 def test_two_runs_are_equal_to_the_bit(bench: Any, way: str) -> None:
     lengths = np.array([4, 1, 3])
     arguments, dy = bench.to(sample(bench, "lstm", 4, 3, 5, 64)), bench.to(bench.normal(4, 3, 64))
