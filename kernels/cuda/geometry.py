@@ -104,11 +104,6 @@ def lstm_prepare(*elements: int) -> Launch:
     return Launch((max(1, sum(-(-count // 1024) for count in elements)),), (256,))
 
 
-def pack_weights(words: int) -> Launch:
-    """`words` 32-bit words of a packed matrix."""
-    return Launch((blocks_of(words, 256),), (256,))
-
-
 def gates(N: int, H: int) -> Launch:
     """One step of N rows, H units: LSTM and GRU, forward and backward."""
     return Launch((blocks_of(N * H, 256),), (256,))

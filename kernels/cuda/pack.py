@@ -24,7 +24,7 @@ weights as consecutive vectors of 16 bytes, 512 bytes per instruction. With c th
 The forward orders put i and f of a unit into rows x and x + 8 of one tile, g and o into the next: the thread that gets
 those rows of the product finishes the unit without talking to another lane.
 
-An order is an array of flat indices into weight_hh, so that pack_weights.cu can follow it on the GPU.
+An order is an array of flat indices into weight_hh, so that lstm_prepare.cu can follow it on the GPU.
 
 Source of the layouts: NVIDIA, "Parallel Thread Execution ISA", version 9.0, fragments of mma.m16n8k16 and mma.m16n8k8.
 """
@@ -115,7 +115,7 @@ def within(order: np.ndarray, padded: int, H: int) -> np.ndarray:
 
 
 def pack_weights(weight_hh: np.ndarray, order: np.ndarray, kind: str = "bf16") -> np.ndarray:
-    """weight_hh (4H, H) float32, an order (..., 32, 4, E) for this kind -> (..., 32, 4) uint32, as pack_weights.cu.
+    """weight_hh (4H, H) float32, an order (..., 32, 4, E) for this kind -> (..., 32, 4) uint32, as lstm_prepare.cu.
 
     Rounded to a 16-bit type, two to a word, or to tf32.
     """

@@ -24,6 +24,7 @@ import test_cells
 import test_convert
 import test_embedding
 import test_optimiser
+import test_prepare
 import test_recurrent
 import test_search
 import test_softmax
@@ -60,7 +61,7 @@ CHECKS: dict[str, Callable[[Rig], None]] = {
     ),
     "tf32": lambda rig: test_recurrent.test_other_types(rig, "lstm_forward", "tf32"),
     "f16": lambda rig: test_recurrent.test_other_types(rig, "lstm_backward", "f16"),
-    "packing": lambda rig: test_recurrent.test_pack_weights(rig, 200, "bf16"),
+    "packing": lambda rig: test_prepare.check_prepare(rig, "bf16", (5, 3, 7, 70, 128), True),
     "softmax": lambda rig: test_softmax.check(rig, "f32", test_softmax.MAIN, True),
     "ignored": test_softmax.test_a_nan_in_an_ignored_row_stays_there,
     "adam": lambda rig: test_optimiser.check_adam(rig, False, True),

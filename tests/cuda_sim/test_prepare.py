@@ -13,12 +13,15 @@ from kernels.cuda import geometry, pack
 SHAPES = [(5, 3, 7, 64, 64), (33, 4, 6, 70, 128), (1, 1, 1, 1, 64)]  # P, N, I, H, width
 
 
+DTYPES: dict[str, Any] = {"bf16": np.uint16, "f16": np.uint16, "tf32": np.float32}
+
+
 def rounded(x: np.ndarray, kind: str) -> np.ndarray:
-    return pack.bf16_bits(x) if kind == "bf16" else x
+    return {"bf16": pack.bf16_bits, "f16": pack.f16_bits, "tf32": np.asarray}[kind](x)
 
 
 @pytest.mark.parametrize("full", [True, False])  # with a bias and sorted rows; and what needs no copy is given so
-@pytest.mark.parametrize("kind", ["bf16", "tf32"])
+@pytest.mark.parametrize("kind", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_prepare(rig: Rig, kind: str, shape: tuple[int, ...], full: bool) -> None:
     check_prepare(rig, kind, shape, full)
@@ -31,7 +34,8 @@ def check_prepare(rig: Rig, kind: str, shape: tuple[int, ...], full: bool) -> No
         rng.standard_normal(size).astype(np.float32)
         for size in ((P, I), (4 * H, I), (4 * H, H), (N, H), (N, H), (4 * H,))
     )
-    rows, dtype = rng.permutation(N), np.uint16 if kind == "bf16" else np.float32
+    rows, dtype = rng.permutation(N), DTYPES[kind]
+    weight_hh.reshape(-1)[:3] = np.nan, np.inf, 7e4  # as they are rounded in each type
     orders = [pack.within(order(width, kind), width, H) for order in (pack.forward_order, pack.backward_order)]
     words = orders[0].size // orders[0].shape[-1]
     x_out, weight_out = (poisoned(size, dtype) if full else None for size in ((P, I), (4 * width, I)))

@@ -335,25 +335,6 @@ def test_forward_and_backward_in_a_chain(rig: Rig) -> None:
     assert_close(rows.reshape(tokens.P, -1).T @ h_prev, dweight_hh, 1e-2, "dweight_hh")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("H", [256, 200])
-def test_pack_weights(rig: Rig, H: int, kind: str) -> None:
-    """The kernel does what its twin of NumPy does, padding included."""
-    layer = Layer(1, 1, H, units=256)
-    layer.weight[0, :3] = np.nan, np.inf, 7e4
-    layer.weight_hh[0, :3] = layer.weight[0, :3]
-    for make in {order for _, order in (*FORWARDS.values(), *BACKWARDS.values())}:
-        order = make(256, kind)
-        want = pack.pack_weights(layer.weight_hh, order, kind)
-        inner = pack.within(order, 256, H)
-        np.testing.assert_array_equal(pack.pack_weights(layer.weight, inner, kind), want)
-        packed = poisoned(want.shape, np.uint32)
-        arguments = device(layer.weight), device(inner), packed, np.int32(packed.size)
-        kernel = getattr(rig.module("pack_weights.cu"), f"pack_weights_{kind}")
-        kernel(geometry.pack_weights(packed.size), arguments)
-        np.testing.assert_array_equal(packed, want)
-
-
 def test_the_rounded_oracle_without_its_rounding() -> None:
     """It is kernels.reference but for the roundings."""
     layer, none = Layer(5, 7, 6), Precision(np.float64, np.float64)
