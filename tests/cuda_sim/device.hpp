@@ -89,8 +89,12 @@ DEVICE void copy_wait_first() {
   batches = {last - count};
 }
 
-DEVICE void spin_acquire(const u32* flag, u32 want, u32*) {
-  while (*(volatile const u32*)flag < want) simulation::sim.pause(simulation::POLL);
+DEVICE bool given_up(u32* error) {
+  if (simulation::sim.given_up) *error = BLOCK_LOST;
+  return simulation::sim.given_up;
+}
+DEVICE void spin_acquire(const u32* flag, u32 want, u32* error) {
+  while (*(volatile const u32*)flag < want && !given_up(error)) simulation::sim.pause(simulation::POLL);
 }
 DEVICE void red_release(u32* flag, u32 value) { *(volatile u32*)flag = *(volatile u32*)flag + value; }
 DEVICE void store16(void* p, uint4 v) {
@@ -103,9 +107,9 @@ DEVICE uint4 load16(const void* p) {
   memcpy(&v, p, 16);
   return v;
 }
-DEVICE uint4 poll16(const void* p, u32*) {
+DEVICE uint4 poll16(const void* p, u32* error) {
   uint4 v = load16(p);
-  for (; is_marked(v); v = load16(p)) simulation::sim.pause(simulation::POLL);
+  for (; is_marked(v) && !given_up(error); v = load16(p)) simulation::sim.pause(simulation::POLL);
   return v;
 }
 

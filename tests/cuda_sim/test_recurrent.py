@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import oracles
 import pytest
-from harness import Rig, assert_close, assert_written, device, poisoned
+from harness import Rig, SimulationError, assert_close, assert_written, device, poisoned
 from oracles import Backward, Forward, Layer, Precision
 
-from kernels.cuda import geometry, pack
+from kernels.cuda import SOURCE_FOLDER, geometry, pack
 from kernels.packing import pack_lengths
 
 Arrays = tuple[np.ndarray, ...]
@@ -333,6 +334,43 @@ def test_forward_and_backward_in_a_chain(rig: Rig) -> None:
     assert_all_close(backward_values("bf16", tokens, dgates, dh0, dc0), want, 1e-2)
     rows, h_prev = (pack.bf16_values(a).astype(float) for a in (dgates, packing.previous_states(y)))
     assert_close(rows.reshape(tokens.P, -1).T @ h_prev, dweight_hh, 1e-2, "dweight_hh")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "instead"),
+    [
+        ("lstm_forward", "if (tid == 0) red_release(", "if (tid == 0 && slice) red_release("),
+        ("lstm_forward_marked", "store_rows<16, 32>(y", "if (slice) store_rows<16, 32>(y"),
+        ("lstm_backward", "if (tid == 0) red_release(", "if (tid == 0 && blockIdx.x) red_release("),
+    ],
+)
+def test_a_block_that_never_publishes_is_reported(tmp_path: Path, name: str, text: str, instead: str) -> None:
+    """The others spin in vain, then say so in `error`, run on with wrong numbers, and end: the launch does not hang."""
+    source = FORWARDS[name][0] if name in FORWARDS else BACKWARDS[name][0]
+    mutated = (SOURCE_FOLDER / source).read_text().replace(text, instead)
+    assert instead in mutated
+    (tmp_path / source).write_text(mutated)
+    layer, launch = Layer(4, 16, 64, sorted_lengths=True), getattr(geometry, name)(16, 64)._replace(cooperative=2)
+    tokens, (flag, error) = Tokens(layer), words(launch.grid[1])
+    how, kernel = KINDS["bf16"], getattr(Rig(tmp_path).module(source), f"{name}_bf16_64")
+    states = state_buffer(how.stored(layer.h0), tokens.P), state_buffer(layer.c0, tokens.P)
+    if name in FORWARDS:
+        weights = device(pack.pack_weights(layer.weight_hh, FORWARDS[name][1](64, "bf16"), "bf16"))
+        given = device(tokens.pack(layer.input_part)), device(layer.lengths), device(tokens.first)
+        arrays = weights, *given, states[0], poisoned((tokens.P, 4, 64), np.uint16), states[1]
+    else:
+        weights = device(pack.pack_weights(layer.weight_hh, BACKWARDS[name][1](64, "bf16"), "bf16"))
+        gates, c = (
+            device(np.zeros(shape, dtype)) for shape, dtype in (((tokens.P, 4, 64), "u2"), (states[1].shape, "f4"))
+        )
+        gradients = device(tokens.pack(layer.dy)), device(layer.dh_n), device(layer.dc_n)
+        found = poisoned((tokens.P, 4, 64), np.uint16), poisoned((16, 64), "f4"), poisoned((16, 64), "f4")
+        arrays = weights, device(layer.lengths), device(tokens.first), gates, c, *gradients, *found
+    assert error[0] == 0
+    kernel(launch, (*arrays, flag, error, np.int32(16)), 0)
+    assert error[0] == 1
+    with pytest.raises(SimulationError, match="deadlock"):  # what the other tests would see
+        kernel(launch._replace(cooperative=True), (*arrays, device(np.zeros_like(flag)), error, np.int32(16)), 0)
 
 
 def test_the_rounded_oracle_without_its_rounding() -> None:
