@@ -60,9 +60,11 @@ class CUDAGraph:
         The random numbers that it draws are drawn again afterwards.
         """
         state = random.get_state()
-        with self._recording.warm_up():
-            yield
-        random.set_state(state)
+        try:
+            with self._recording.warm_up():
+                yield
+        finally:
+            random.set_state(state)
 
     def capture(self) -> Any:
         """``with graph.capture():`` what runs inside is recorded and not done."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigrad import Tensor, cuda, no_grad, optim
+from minigrad import Tensor, cuda, no_grad, optim, random
 from minigrad.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from seq2seq.config import Config
 from seq2seq.data import Batch, EncodedSplit
@@ -76,11 +76,13 @@ class GraphedTraining:
     def _capture(self, bucket: Bucket) -> None:
         beside = next((step.graph for step in self._steps.values()), None)
         arguments = self._model, self._optimizer, self._config, bucket, self._longest, beside
+        drawn = random.get_state()
         counts = [float(state["step"].item()) for state in self._optimizer.state.values()]
         try:
             self._steps[bucket] = _CapturedStep(*arguments)
         except RuntimeError as error:
             self._usable = False
+            random.set_state(drawn)  # the step that follows draws what it draws in a run that was resumed behind this
             for state, count in zip(self._optimizer.state.values(), counts, strict=True):
                 state["step"].fill_(count)  # what was captured in vain is no step
             if not isinstance(error, cuda.CaptureError):  # the device's own reasons

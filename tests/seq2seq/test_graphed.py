@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,6 +90,27 @@ def test_layers_that_take_a_step_at_a_time_go_without(split: EncodedSplit) -> No
     steps = training(split, hidden_size=1100)  # no kernel is as wide
     assert steps.step(make_batch(split, range(4))) is None
     assert not steps._steps
+
+
+def test_a_run_in_graphs_goes_on_exactly(
+    train: Callable[..., Path], run: Callable[..., Any], history: Callable[[Path], list[dict]]
+) -> None:
+    arguments = ("--device", "cuda", "--precision", "bf16", "--teacher-forcing-ratio", 1, "--dropout", 0.3)
+    whole, parts = train("whole", *arguments, "--max-steps", 6), train("parts", *arguments, "--max-steps", 3)
+    assert run("train", "--run-dir", parts, "--resume", "--max-steps", 6).code == 0
+    steps = [[record for record in history(folder) if "loss" in record] for folder in (whole, parts)]
+    assert steps[0] == steps[1]
+
+
+def test_a_graph_in_vain_draws_no_random_numbers(
+    train: Callable[..., Path], history: Callable[[Path], list[dict]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table whose gradient is by rows is refused in the backward, when all the dropout has been drawn."""
+    monkeypatch.setattr(sys.modules["minigrad.ops.embedding"], "ROWS_ON_GPU", 1)
+    arguments = ("--device", "cuda", "--precision", "bf16", "--teacher-forcing-ratio", 1, "--dropout", 0.3)
+    tried = train("tried", *arguments, "--max-steps", 3)
+    monkeypatch.setattr(trainer.GraphedTraining, "step", lambda self, batch: None)
+    assert history(tried) == history(train("never", *arguments, "--max-steps", 3))
 
 
 def test_a_device_that_refuses_a_graph(split: EncodedSplit, cuda: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
