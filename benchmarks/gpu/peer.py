@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from peers import pytorch
-from peers.problem import EOS_ID, IMPOSSIBLE, PAD_ID, SOS_ID, Array, Task, Tokens, best_words, padded_sources, runs_of
+from peers.problem import EOS_ID, IMPOSSIBLE, PAD_ID, SOS_ID, Array, Task, Tokens, best_words, padded_sources
 
 from gpu import device
 
@@ -97,26 +97,6 @@ class Peer(pytorch.Peer):
 
     def _moved(self, array: Array) -> Any:
         return torch.from_numpy(array).to(device.TORCH_DEVICE, non_blocking=True)
-
-    def _loss(self, tokens: Tokens, forced: Array | None) -> torch.Tensor:
-        """The sum over real target positions."""
-        src, trg_input, trg_output = (self._moved(a) for a in (tokens.src, tokens.trg_input, tokens.trg_output))
-        _, state = self.model.encoder(src, None, torch.from_numpy(tokens.src_lengths) if self.packed else None)
-        if forced is None and not self.step_by_step:
-            outputs, _ = self.model.decoder(trg_input, state)
-            real = self._moved(np.flatnonzero(tokens.trg_output != PAD_ID))
-            return self._head(outputs.flatten(0, 1)[real], trg_output.flatten()[real], 0)[0]
-        own = {start for start, _ in runs_of(forced, len(trg_input))[1:]}
-        losses: list[torch.Tensor] = []
-        guesses = trg_input[0]
-        for start, end in self._runs(forced, len(trg_input)):
-            words = trg_input[start:end]
-            if start in own:
-                words = torch.cat([guesses[None], words[1:]])
-            outputs, state = self.model.decoder(words, state)
-            loss, guesses = self._head(outputs.flatten(0, 1), trg_output[start:end].flatten(), words.shape[1])
-            losses.append(loss)
-        return torch.stack(losses).sum()
 
     def _model_that_cannot_end(self) -> Any:
         """A copy for decoding, in bfloat16 where that is the precision, to which <eos> is impossible."""

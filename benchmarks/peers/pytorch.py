@@ -20,6 +20,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -101,13 +102,17 @@ class Peer:
     def _autocast(self) -> Any:
         return torch.autocast("cpu", dtype=torch.bfloat16) if self.bf16 else contextlib.nullcontext()
 
+    def _moved(self, array: Array) -> torch.Tensor:
+        """A tensor of it where the model is."""
+        return torch.from_numpy(array)
+
     def _loss(self, tokens: Tokens, forced: Array | None) -> torch.Tensor:
         """The sum over real target positions."""
-        src, lengths, trg_input, trg_output, _ = (torch.from_numpy(array) for array in tokens)
-        _, state = self.model.encoder(src, None, lengths if self.packed else None)
+        src, trg_input, trg_output = (self._moved(a) for a in (tokens.src, tokens.trg_input, tokens.trg_output))
+        _, state = self.model.encoder(src, None, torch.from_numpy(tokens.src_lengths) if self.packed else None)
         if forced is None and not self.step_by_step:
             outputs, _ = self.model.decoder(trg_input, state)
-            real = (trg_output.flatten() != PAD_ID).nonzero().squeeze(1)
+            real = self._moved(np.flatnonzero(tokens.trg_output != PAD_ID))
             return self._head(outputs.flatten(0, 1)[real], trg_output.flatten()[real], 0)[0]
         own = {start for start, _ in runs_of(forced, len(trg_input))[1:]}
         losses: list[torch.Tensor] = []
