@@ -3,16 +3,18 @@
 Tensors on a GPU are stored like those of the host; who loads them says where they are to lie.
 
 Nothing in such a file can run code. Tensors of a flat dict keep their names, so other programs can read a state_dict;
-the structure around them is JSON in a single metadata entry (one entry, because several are written in random order).
-Writing is atomic: a crash or a full disk leaves the former file as it was.
+the structure around them is JSON in a metadata entry, and a second entry holds a digest of the whole file: a file that
+changed since it was written is refused. Writing is atomic: a crash or a full disk leaves the former file as it was.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,9 @@ from minigrad.device import CPU, device, moved, resolve
 from minigrad.tensor import Tensor
 
 _STRUCTURE = "minigrad"
+# The file begins with eight bytes of length, these, and the digest: its 64 hex digits count as zeros in the digest.
+_BEFORE_DIGEST = b'{"__metadata__":{"sha256":"'
+_DIGEST = slice(8 + len(_BEFORE_DIGEST), 8 + len(_BEFORE_DIGEST) + 64)
 _TENSOR = "__tensor__"
 _DTYPES = {
     "<f8": "F64", "<f4": "F32", "<f2": "F16", "<i8": "I64", "<i4": "I32", "<i2": "I16", "|i1": "I8", "<u8": "U64",
@@ -64,32 +69,64 @@ def to_pieces(obj: Any) -> Iterator[Any]:
 
     The format is eight bytes of length, a JSON header padded to a multiple of eight, and the tensors without gaps.
     """
-    tensors: dict[str, np.ndarray] = {}
-    structure = json.dumps(_flatten(obj, "", tensors), sort_keys=False)
-    header: dict[str, Any] = {"__metadata__": {_STRUCTURE: structure}}
-    names = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))  # each begins at a multiple of its size
+    arrays: dict[str, np.ndarray] = {}
+    structure = json.dumps(_flatten(obj, "", arrays), sort_keys=False)
+    header, names = _header(structure, arrays)
+    digest = hashlib.sha256(header)
+    for name in names:
+        digest.update(_memory(arrays[name]))
+    yield header[: _DIGEST.start] + digest.hexdigest().encode() + header[_DIGEST.stop :]
+    for name in names:
+        yield _memory(arrays[name])
+
+
+def _header(structure: str, arrays: dict[str, np.ndarray]) -> tuple[bytes, list[str]]:
+    """The length and the JSON header, zeros for the digest; and the names in the order of their memory."""
+    header: dict[str, Any] = {"__metadata__": {"sha256": "0" * 64, _STRUCTURE: structure}}
+    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # each begins at a multiple of its size
     end = 0
     for name in names:
-        array, start = tensors[name], end
+        array, start = arrays[name], end
         if (kind := _DTYPES.get(array.dtype.newbyteorder("<").str)) is None:
             raise TypeError(f"save: {name} has dtype {array.dtype}; expected bool, integers or floating numbers")
         end += array.nbytes
         header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    yield len(text).to_bytes(8, "little") + text
-    for name in names:
-        array = tensors[name]
-        yield np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
+    return len(text).to_bytes(8, "little") + text, names
+
+
+def _memory(array: np.ndarray) -> memoryview:
+    """The bytes of an array, little-endian; no copy where it lies so already."""
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
+
+
+def has_digest(data: bytes) -> bool:
+    """Whether the bytes of a file say what their digest is, as all that ``save`` writes do."""
+    return data[8 : _DIGEST.start] == _BEFORE_DIGEST
+
+
+def _check_digest(data: bytes) -> None:
+    """ValueError where the bytes are not those that were written; other programs' files say nothing about that."""
+    if not has_digest(data):
+        return
+    view = memoryview(data)
+    digest = hashlib.sha256(view[: _DIGEST.start])
+    digest.update(b"0" * 64)
+    digest.update(view[_DIGEST.stop :])
+    if digest.hexdigest().encode() != data[_DIGEST]:
+        raise ValueError("changed since it was written: its sha256 is another")
 
 
 def from_bytes(data: bytes, where: device = CPU) -> Any:
-    """The inverse of ``to_bytes``, on a device; ValueError for anything that is not a whole safetensors file."""
+    """The inverse of ``to_bytes``, on a device; ValueError for anything that is not a whole safetensors file, or that
+    changed since ``save`` wrote it."""
     from safetensors import SafetensorError
     from safetensors.numpy import load as deserialize
 
     try:
         tensors = deserialize(data)
+        _check_digest(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         structure = header.get("__metadata__", {}).get(_STRUCTURE)
         if structure is None:
@@ -136,15 +173,26 @@ def _unflatten(value: Any, tensors: dict[str, np.ndarray], where: device) -> Any
     return [_unflatten(item, tensors, where) for item in value] if isinstance(value, list) else value
 
 
-def write_atomically(path: str | os.PathLike, data: bytes | Iterable[Any]) -> None:
+def write_atomically(
+    path: str | os.PathLike, data: bytes | Iterable[Any], temporary: str | os.PathLike | None = None
+) -> None:
     """Put ``data``, bytes or pieces of them, at ``path`` so that the old file or the new one is there at any moment,
     also after a power cut.
 
-    A temporary file in the same folder is written and synced, renamed over ``path``, and the folder is synced.
-    OSError (a full disk, no permission) leaves the old file and no temporary one.
+    A temporary file in the same folder is written and synced, renamed over ``path``, and the folder is synced. A
+    symbolic link stays one: the file it leads to is replaced. The new file has the mode of the old one.
+
+    Args:
+        temporary: name of the temporary file in that folder, where only one process can be writing; by default one
+            that nothing else has.
+
+    Raises:
+        OSError: a full disk, no permission, something else at the temporary name. The old file stays, and no temporary
+            one.
     """
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    path = Path(os.path.realpath(path))
+    unfinished = path.parent / (temporary or f".minigrad-{secrets.token_hex(8)}.tmp")
+    handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             pieces: Iterable[Any] = [data] if isinstance(data, bytes) else data
@@ -152,19 +200,14 @@ def write_atomically(path: str | os.PathLike, data: bytes | Iterable[Any]) -> No
                 file.write(piece)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        with contextlib.suppress(FileNotFoundError):
+            os.chmod(unfinished, stat.S_IMODE(path.stat().st_mode))
+        os.replace(unfinished, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            os.unlink(unfinished)
         raise
     _sync_folder(path.parent)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _sync_folder(folder: Path) -> None:

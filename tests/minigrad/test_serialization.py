@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 import tracemalloc
 
 import numpy as np
@@ -183,3 +184,57 @@ def test_what_has_no_place_in_the_format_is_refused(tmp_path):
     with pytest.raises(TypeError, match="save: w has dtype complex128; expected bool, integers or floating numbers"):
         serialization.save({"w": np.zeros(2, complex)}, tmp_path / "w")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_changed_byte_is_noticed_wherever_it_is(tmp_path):
+    path = tmp_path / "file"
+    minigrad.save(NESTED, path)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 64
+        path.write_bytes(changed)
+        if serialization.has_digest(bytes(changed)):
+            with pytest.raises(ValueError, match="not a readable safetensors file|changed since it was written"):
+                minigrad.load(path)
+        else:  # a file of another program, for all that it says
+            assert 8 <= place < 40
+
+
+def test_a_symbolic_link_and_a_mode_stay(tmp_path):
+    target, link = tmp_path / "elsewhere" / "weights", tmp_path / "link"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    minigrad.save({"w": minigrad.ones(2)}, link)  # a link that leads to nothing yet
+    target.chmod(0o640)
+    minigrad.save({"w": minigrad.zeros(2)}, link)
+    assert link.is_symlink()
+    assert minigrad.load(target)["w"].tolist() == [0.0, 0.0]
+    assert target.stat().st_mode & 0o7777 == 0o640
+    assert [path.name for path in target.parent.iterdir()] == ["weights"]
+
+
+def test_a_new_file_has_the_mode_of_the_umask(tmp_path):
+    former = os.umask(0o027)
+    try:
+        minigrad.save({}, tmp_path / "f")
+    finally:
+        os.umask(former)
+    assert (tmp_path / "f").stat().st_mode & 0o7777 == 0o640
+
+
+def test_a_name_of_the_greatest_length_can_be_written(tmp_path):
+    path = tmp_path / ("n" * 255)
+    minigrad.save({"w": minigrad.ones(1)}, path)
+    assert minigrad.load(path)["w"].tolist() == [1.0]
+
+
+def test_two_savers_of_one_file_leave_a_whole_one(tmp_path):
+    path = tmp_path / "f"
+    threads = [threading.Thread(target=minigrad.save, args=({"w": minigrad.ones(1000) * i}, path)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(minigrad.load(path)["w"].tolist())) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["f"]
