@@ -1,7 +1,7 @@
 """Checkpoints: everything a run needs to go on, in one safetensors file that is replaced in one step.
 
 A crash, a full disk or a power cut during a save leaves the former checkpoint. Loading runs no code, and accepts only
-the exact set of tensors, shapes and dtypes that the model has, and the vocabularies it was trained with.
+the bytes that were saved, the exact set of tensors, shapes and dtypes that the model has, and the run it belongs to.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import numpy as np
 
 from minigrad import Tensor, nn
 from minigrad.optim import Optimizer
-from minigrad.serialization import from_bytes, to_pieces
+from minigrad.serialization import from_bytes, has_digest, to_pieces
 from seq2seq.errors import UserError
-from seq2seq.writing import naming, replace_file
+from seq2seq.writing import naming, read_run_file, replace_run_file
 
-FORMAT = "minigrad-seq2seq checkpoint 1"
+FORMAT = "minigrad-seq2seq checkpoint 2"
+_WITHOUT_DIGEST = "minigrad-seq2seq checkpoint 1"  # of version 0.1
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,11 @@ def path_of(run_dir: Path, name: str) -> Path:
 
 
 def save(path: Path, model: nn.Module, optimizer: Optimizer | None, progress: Progress, fingerprint: str) -> None:
-    """Replace the checkpoint at ``path``; without an optimiser it serves translation only. OSError keeps the old."""
+    """Replace the checkpoint at ``path``; without an optimiser it serves translation only. OSError keeps the old.
+
+    Args:
+        fingerprint: the name of the run for itself; loading asks for the same.
+    """
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     content = {
@@ -54,14 +59,14 @@ def save(path: Path, model: nn.Module, optimizer: Optimizer | None, progress: Pr
         "model": dict(model.state_dict()),
         "optimizer": optimizer.state_dict() if optimizer else None,
     }
-    replace_file(path, to_pieces(content))
+    replace_run_file(path, to_pieces(content))
 
 
 def load(path: Path, model: nn.Module, optimizer: Optimizer | None, fingerprint: str) -> Progress:
     """Put the checkpoint's weights (and optimiser state) in place; UserError where it does not fit, nothing changed."""
     content = _read(path)
     if content["fingerprint"] != fingerprint:
-        raise UserError(f"{path}: belongs to other vocabularies than those in text.json beside it")
+        raise UserError(f"{path}: belongs to another run than the other files of this folder")
     _check_weights(path, content["model"], model)
     progress = _progress(path, content["progress"])
     if optimizer is not None:
@@ -70,17 +75,25 @@ def load(path: Path, model: nn.Module, optimizer: Optimizer | None, fingerprint:
     return progress
 
 
+def fingerprint_of(path: Path) -> str:
+    """The name for itself of the run that the checkpoint belongs to; UserError where the file is no checkpoint."""
+    return str(_read(path)["fingerprint"])
+
+
 def _read(path: Path) -> dict[str, Any]:
+    data = read_run_file(path, "a checkpoint")
     try:
-        content = from_bytes(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; expected a checkpoint") from None
+        content = from_bytes(data)
     except ValueError as error:
         raise UserError(f"{path}: broken or foreign checkpoint: {error}") from None
     keys = {"format", "fingerprint", "progress", "model", "optimizer"}
-    if not isinstance(content, dict) or set(content) != keys or content["format"] != FORMAT:
+    if not isinstance(content, dict) or set(content) != keys or content["format"] != _format_of(data):
         raise UserError(f"{path}: foreign checkpoint; expected one written by seq2seq.train")
     return content
+
+
+def _format_of(data: bytes) -> str:
+    return FORMAT if has_digest(data) else _WITHOUT_DIGEST
 
 
 def _check_weights(path: Path, stored: Any, model: nn.Module) -> None:

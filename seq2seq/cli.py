@@ -6,14 +6,15 @@ import argparse
 import errno
 import io
 import math
-import os
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from seq2seq.errors import UserError
-from seq2seq.writing import replace_file
+from seq2seq.streams import drop_unprintable, silence_stdout
 
 # What a disk or a path can do to a command; any other OSError is a bug and shows its traceback.
 _OS_ERRORS = (
@@ -32,7 +33,7 @@ def run_command(command: Callable[[Sequence[str] | None], int], arguments: Seque
     except UserError as error:
         return _fail(str(error))
     except BrokenPipeError:
-        _silence_stdout()
+        silence_stdout()
         return 0
     except OSError as error:
         if error.errno not in _OS_ERRORS:
@@ -43,19 +44,23 @@ def run_command(command: Callable[[Sequence[str] | None], int], arguments: Seque
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    finally:
+        drop_unprintable()
 
 
-def say(line: str) -> None:
-    """Print a line; if the reader (head, say) has gone, go on in silence: work must not be lost for that."""
-    try:
-        print(line, flush=True)
-    except BrokenPipeError:
-        _silence_stdout()
+def command_line(module: str, *arguments: object) -> str:
+    """A command as it can be pasted into the shell that started this one, with the Python that runs now."""
+    words = [_python(), "-m", module, *map(str, arguments)]
+    return " ".join(map(shlex.quote, words))
 
 
-def _silence_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter's last flush is quiet too."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _python() -> str:
+    """``python`` where the shell finds this interpreter by that name, else its path."""
+    here = sys.executable or "python"
+    if shutil.which("python") == here:
+        return "python"
+    path, folder = Path(here), Path.cwd()
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else here
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -75,27 +80,6 @@ def check_decoding(options: argparse.Namespace) -> None:
         raise UserError(f"n_best is {options.n_best}; expected at most beam_size = {options.beam_size}")
     if not (math.isfinite(options.length_penalty) and options.length_penalty >= 0):
         raise UserError(f"length_penalty is {options.length_penalty}; expected 0 or more")
-
-
-def check_output(path: str) -> None:
-    """UserError where ``write_output`` could not write to ``path``: said before the work, not after it."""
-    if path == "-" and sys.stdout is None:
-        raise UserError("standard output is closed; name a file with --output")
-    if path != "-" and Path(path).is_dir():
-        raise UserError(f"{path}: Is a directory")
-    if path != "-" and not Path(path).absolute().parent.is_dir():
-        raise UserError(f"{path}: No such file or directory")
-
-
-def write_output(path: str, text: str) -> None:
-    """Write ``text`` to ``path``: "-" is standard output, a regular file is replaced in one step, a pipe is fed."""
-    if path == "-":
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    elif Path(path).exists() and not Path(path).is_file():
-        Path(path).write_text(text, encoding="utf-8")
-    else:
-        replace_file(Path(path), text.encode())
 
 
 def _fail(message: str) -> int:

@@ -1,7 +1,9 @@
 """The settings of a run: one frozen dataclass, a preset per data set, and the command line made from them.
 
 A setting comes from, in rising order: the default below (the PyTorch tutorials' model), the preset of the data set,
-the file given by --config (YAML or JSON), the command line. The resolved result is written to RUN_DIR/config.json.
+the file given by --config (YAML or JSON), the command line. The resolved result is written to RUN_DIR/config.json when
+the run starts, and never changed. What a continuation was told that still counts for the next one (a later end, other
+places of the data) stands in the manifest.
 """
 
 from __future__ import annotations
@@ -10,15 +12,17 @@ import argparse
 import dataclasses
 import functools
 import json
+import os
 import typing
 from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal
 
+from seq2seq import manifest
 from seq2seq.cli import OneLineParser
 from seq2seq.errors import UserError
-from seq2seq.writing import replace_file
+from seq2seq.writing import replace_run_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +109,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 # What may differ between a run and its continuation without making it another run.
 CHANGEABLE = ("epochs", "max_steps", "threads", "data_dir", "run_dir", "resume", "save_every", "device")
+# Files of data may have moved: their digests must be those of the training.
+PATHS = ("data", "valid", "test")
 
 _RANGES: dict[str, tuple[float, float]] = {
     "min_freq": (1, float("inf")), "max_vocab_size": (1, float("inf")), "max_length": (1, float("inf")),
@@ -119,11 +125,24 @@ _KINDS: dict[Any, str] = {int: "an integer", float: "a number", bool: "true or f
 
 def parse(arguments: Sequence[str] | None = None) -> Config:
     """The resolved Config of a command line; UserError for a mistake in it or in its config file."""
+    return resolved(given(arguments)[0])
+
+
+def given(arguments: Sequence[str] | None = None) -> tuple[dict[str, Any], bool]:
+    """The settings that a command line and its config files give, and whether --accept-changes is among its options."""
     options = vars(build_parser().parse_args(arguments))
-    given: dict[str, Any] = {}
+    accept = options.pop("accept_changes", False)
+    settings: dict[str, Any] = {}
     for path in options.pop("config", []):
-        given |= _read_settings(path)
-    given |= options
+        settings |= _read_settings(path)
+    settings |= options
+    if accept and not settings.get("resume"):
+        raise UserError("accept_changes: goes with --resume, for a run whose files were changed")
+    return settings, accept
+
+
+def resolved(given: dict[str, Any]) -> Config:
+    """The whole Config: what is given, and the rest from the preset, or from the run to go on with."""
     if given.get("resume"):
         return _resumed(given)
     preset = PRESETS.get(given.get("data", Config.data).partition(":")[0], {})
@@ -134,12 +153,62 @@ def _resumed(given: dict[str, Any]) -> Config:
     """The stored config of the run, with what may change taken from what is given."""
     if given.get("run_dir") is None:
         raise UserError("resume: --run-dir is missing; expected the folder of the run to go on with")
-    stored = load(Path(given["run_dir"]))
+    stored = moved(load(Path(given["run_dir"])), given)
     for name, value in given.items():
         old = getattr(stored, name)
-        if name not in CHANGEABLE and value != old:
+        if name not in (*CHANGEABLE, *PATHS) and value != old:
             raise UserError(f"resume: {name} is {value!r}; the run was started with {old!r} and goes on only with that")
-    return dataclasses.replace(stored, **given)
+    rest = {name: value for name, value in given.items() if name not in PATHS}
+    return dataclasses.replace(stored, **rest)
+
+
+def moved(stored: Config, given: dict[str, Any]) -> Config:
+    """``stored`` with the places where its data files lie now: given by ``PATHS``, or all in the folder ``data_dir``.
+
+    Raises:
+        UserError: a path is given for a data set that is not made of files, or that has no such file.
+    """
+    places: dict[str, Any] = {}
+    if given.get("data_dir") is not None and _is_files(stored.data):
+        for name in PATHS:
+            spec = getattr(stored, name)
+            places[name] = spec and ",".join(str(Path(given["data_dir"]) / Path(p).name) for p in spec.split(","))
+    for name in PATHS:
+        value, old = given.get(name), getattr(stored, name)
+        if value is None or value == old:
+            continue
+        if old is None or not _is_files(stored.data) or (name == "data" and not _is_files(value)):
+            raise UserError(f"resume: {name} is {value!r}; the run was started with {old!r} and goes on only with that")
+        places[name] = value
+    return dataclasses.replace(stored, **places)
+
+
+def continued(config: Config, run_dir: Path) -> dict[str, Any]:
+    """What of a continuation's settings the next one shall go by too: a later end than before, other places of data."""
+    stored, kept = load(run_dir), dict[str, Any]()
+    if config.epochs > stored.epochs:
+        kept["epochs"] = config.epochs
+    if stored.max_steps is not None and (config.max_steps is None or config.max_steps > stored.max_steps):
+        kept["max_steps"] = config.max_steps
+    now = _with_whole_paths(config)
+    return kept | {name: getattr(now, name) for name in PATHS if getattr(now, name) != getattr(stored, name)}
+
+
+def _with_whole_paths(config: Config) -> Config:
+    """``config`` with paths that mean the same from every folder."""
+    places: dict[str, Any] = {"data_dir": config.data_dir and os.path.abspath(config.data_dir)}
+    if _is_files(config.data):
+        for name in PATHS:
+            spec = getattr(config, name)
+            places[name] = spec and ",".join(map(os.path.abspath, spec.split(",")))
+    return dataclasses.replace(config, **places)
+
+
+def _is_files(data: str) -> bool:
+    """Whether ``data`` names files, not a data set."""
+    from seq2seq.data import NAMED_SETS
+
+    return data.partition(":")[0] not in ("numbers", *NAMED_SETS)
 
 
 def build_parser() -> OneLineParser:
@@ -149,6 +218,8 @@ def build_parser() -> OneLineParser:
         allow_abbrev=False,
     )  # fmt: skip
     parser.add_argument("--config", action="append", help="YAML or JSON file of settings, named as here with _ for -")
+    accept = "with --resume: go on although files of the run or its data were changed; the manifest will say so"
+    parser.add_argument("--accept-changes", action="store_true", help=accept)
     help_texts = _field_comments()
     for field in dataclasses.fields(Config):
         default = "" if field.default is None else f" (default: {str(field.default).lower()})"
@@ -246,24 +317,40 @@ def _field_comments() -> dict[str, str]:
 
 
 def save(config: Config, run_dir: Path) -> None:
-    replace_file(run_dir / "config.json", (json.dumps(dataclasses.asdict(config), indent=1) + "\n").encode())
+    """Write the settings of a new run, with paths that mean the same from every folder."""
+    stored = json.dumps(dataclasses.asdict(_with_whole_paths(config)), indent=1) + "\n"
+    replace_run_file(run_dir / "config.json", stored.encode())
 
 
 def load(run_dir: Path) -> Config:
-    """The config of a run; UserError if the folder holds none or it has unknown or missing keys."""
+    """The config of a run as it goes on now; UserError if the folder holds none, it was edited, or has other keys."""
+    stored = _stored(run_dir)
+    continued = manifest.read(run_dir).get("continued", {})
+    path = run_dir / manifest.NAME
+    if not set(continued) <= {*CHANGEABLE, *PATHS}:
+        raise UserError(f"{path}: unknown settings in continued: {', '.join(sorted(continued))}")
+    changes = _checked(continued, path)
+    return dataclasses.replace(stored, **changes, run_dir=str(run_dir), resume=False)
+
+
+def _stored(run_dir: Path) -> Config:
+    """config.json as it was written."""
     path = run_dir / "config.json"
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; expected the folder of a training run") from None
+        stored = json.loads(manifest.read_covered(run_dir, path.name).decode("utf-8"))
     except (ValueError, RecursionError):
         raise UserError(f"{path}: not valid JSON; expected the settings of a training run") from None
     names = {field.name for field in dataclasses.fields(Config)}
     if not isinstance(stored, dict) or set(stored) != names:
         odd = sorted(set(stored) ^ names) if isinstance(stored, dict) else ["no object"]
         raise UserError(f"{path}: unknown or missing settings: {', '.join(odd)}")
+    return Config(**_checked(stored, path))
+
+
+def _checked(stored: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Settings read from ``path``, each of its type and in its range."""
     try:
-        return Config(**{name: _value(name, value) for name, value in stored.items()})
+        return {name: _value(name, value) for name, value in stored.items()}
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 

@@ -6,17 +6,20 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from seq2seq import config as settings
 from seq2seq import metrics
-from seq2seq.cli import OneLineParser, check_decoding, check_output, limit_threads, run_command, write_output
+from seq2seq import run_dir as folder
+from seq2seq.cli import OneLineParser, check_decoding, limit_threads, run_command
 from seq2seq.config import Config
 from seq2seq.data import Dataset, EncodedSplit, load_dataset, read_pairs
 from seq2seq.devices import DEVICES, PRECISIONS
 from seq2seq.evaluation import is_lowercase, split_losses
-from seq2seq.run_dir import require_same_data
+from seq2seq.locking import locked
+from seq2seq.streams import STDOUT, check_output, print_results, write_output
 from seq2seq.text import require_known_words, without_blanks
 from seq2seq.translator import Translator
 
@@ -25,7 +28,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="python -m seq2seq.evaluate", description="Score a trained run.")
     parser.add_argument("run_dir", help="folder of a training run")
     parser.add_argument("--split", help="train, valid or test; by default test where there is one, else valid")
-    parser.add_argument("--data-dir", help="folder that holds the public data sets; by default as in training")
+    parser.add_argument("--data-dir", help="folder that holds the data sets, or your files; by default as in training")
+    parser.add_argument("--data", help="where the training files lie now; by default as in training")
+    parser.add_argument("--valid", help="where the validation files lie now; by default as in training")
     parser.add_argument("--test", help="other files to score: CORPUS.tsv[.gz], or SRC,TRG (plain or .gz)")
     parser.add_argument("--beam-size", type=int, default=1, help="1 is greedy (default)")
     parser.add_argument("--length-penalty", type=float, default=1.0, help="scores are divided by length to this power")
@@ -38,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to compute (default: cpu)")
     parser.add_argument("--json", help="write the figures to this file as well")
     parser.add_argument("--threads", type=int, help="processor threads; by default all")
+    parser.add_argument("--accept-changes", action="store_true", help=folder.ACCEPT_HELP)
     return parser
 
 
@@ -45,10 +51,14 @@ def evaluate(arguments: Sequence[str] | None = None) -> int:
     """Score as the command line says."""
     options = build_parser().parse_args(arguments)
     check_decoding(options)
-    if options.json:
-        check_output(options.json)
-    limit_threads(options.threads)
     run_dir = Path(options.run_dir)
+    if options.json is None:
+        check_output(STDOUT, "json")
+    else:
+        check_output(options.json, "json", folder.files_of(run_dir))
+    limit_threads(options.threads)
+    if options.accept_changes:
+        folder.accept_changes(run_dir)
     config = settings.load(run_dir)
     dataset = _dataset(config, options, run_dir)
     split = options.split or ("test" if "test" in dataset.splits else "valid")
@@ -60,9 +70,9 @@ def evaluate(arguments: Sequence[str] | None = None) -> int:
     if options.precision == "bf16":
         exact = Translator(translator.model, translator.codec, config, "fp32")
         result["bleu_fp32"] = _bleu(exact, dataset, split, *decoding, encoded)
-    print("\n".join(_table(result)))
-    if options.json:
+    if options.json is not None:
         write_output(options.json, json.dumps(result, indent=1) + "\n")
+    print_results("\n".join(_table(result)), options.json)
     return 0
 
 
@@ -71,12 +81,13 @@ def _dataset(config: Config, options: argparse.Namespace, run_dir: Path) -> Data
     if options.test:
         src_language, trg_language = config.src_language or "xx", config.trg_language or "xx"
         return Dataset(options.test, src_language, trg_language, {"test": read_pairs("test", options.test)})
-    data_dir = options.data_dir or config.data_dir
+    here = settings.moved(config, {name: getattr(options, name) for name in ("data", "valid", "data_dir")})
     dataset = load_dataset(
-        config.data, data_dir=data_dir, src_language=config.src_language, trg_language=config.trg_language,
-        valid=config.valid, test=config.test, seed=config.seed,
+        here.data, data_dir=options.data_dir or config.data_dir, src_language=config.src_language,
+        trg_language=config.trg_language, valid=here.valid, test=here.test, seed=config.seed,
     )  # fmt: skip
-    require_same_data(dataset, run_dir)
+    with locked(run_dir) if options.accept_changes else nullcontext():
+        folder.require_same_data(dataset, run_dir, options.accept_changes)
     return dataset
 
 

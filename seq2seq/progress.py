@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
-from seq2seq.cli import say
+from seq2seq.streams import say
 
 
 class ProgressDisplay:
@@ -25,10 +26,11 @@ class ProgressDisplay:
         self._tokens = 0
         self._window_loss, self._window_tokens = 0.0, 0
         self._bar: Any = None
-        if sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total_steps, initial=step, unit="step", dynamic_ncols=True)
+            with suppress(OSError):
+                self._bar = tqdm(total=total_steps, initial=step, unit="step", dynamic_ncols=True)
 
     def update(self, record: dict[str, Any]) -> None:
         """One step's record of metrics.jsonl."""
@@ -37,8 +39,9 @@ class ProgressDisplay:
         self._window_loss += record["loss"] * record["trg_tokens"]
         self._window_tokens += record["trg_tokens"]
         if self._bar is not None:
-            self._bar.update(1)
-            self._bar.set_postfix_str(f"loss {self._mean_loss():.3f}, {self._speed():,.0f} tok/s", refresh=False)
+            with suppress(OSError):  # a terminal that has gone
+                self._bar.update(1)
+                self._bar.set_postfix_str(f"loss {self._mean_loss():.3f}, {self._speed():,.0f} tok/s", refresh=False)
         elif time.monotonic() - self._shown >= self.interval:
             left = (self.total_steps - self._step) * self._elapsed() / (self._step - self._first_step)
             speed = f"{self._speed():,.0f} tokens/s"
@@ -59,15 +62,18 @@ class ProgressDisplay:
 
     def say(self, line: str) -> None:
         """A line that stays, above the bar if there is one."""
-        if self._bar is not None:
+        if self._bar is None:
+            return say(line)
+        try:
             with self._bar.external_write_mode():
                 say(line)
-        else:
+        except OSError:  # the terminal of the bar has gone
             say(line)
 
     def close(self) -> None:
         if self._bar is not None:
-            self._bar.close()
+            with suppress(OSError):
+                self._bar.close()
 
 
 def _duration(seconds: float) -> str:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seq2seq import manifest
 from seq2seq.config import Config
 from seq2seq.data import Dataset, EncodedSplit, NumberedTokens, Pair, Ragged, encode_split, tokenize_pairs
 from seq2seq.errors import UserError
 from seq2seq.tokenizers import Tokenizer, build_tokenizer, tokenizer_from_config
 from seq2seq.vocabulary import SPECIALS, UNK_ID, Vocabulary
-from seq2seq.writing import replace_file
+from seq2seq.writing import replace_run_file
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,15 @@ class TextCodec:
             "trg_vocabulary": json.loads(self.trg_vocabulary.to_json()),
             "max_output_length": self.max_output_length,
         }
-        replace_file(run_dir / "text.json", (json.dumps(stored, ensure_ascii=False) + "\n").encode())
+        replace_run_file(run_dir / "text.json", (json.dumps(stored, ensure_ascii=False) + "\n").encode())
 
     @classmethod
     def load(cls, run_dir: Path) -> TextCodec:
-        """The codec of a run; UserError if it is missing or malformed."""
+        """The codec of a run; UserError if it is missing, malformed, or not the one that the training wrote."""
         path = run_dir / "text.json"
+        data = manifest.read_covered(run_dir, path.name)
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            stored = json.loads(data.decode("utf-8"))
             vocabularies = [
                 Vocabulary.from_json(json.dumps(stored[f"{side}_vocabulary"]), f"{path}: {side}_vocabulary")
                 for side in ("src", "trg")
@@ -109,9 +111,7 @@ class TextCodec:
             return cls(tokenizers[0], tokenizers[1], vocabularies[0], vocabularies[1], limit)
         except UserError as error:
             raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
-        except OSError as error:
-            raise UserError(f"{path}: {error.strerror}; expected the folder of a training run") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{path}: not the tokenizers and vocabularies of a run ({type(error).__name__}: {error})"
             ) from None

@@ -6,15 +6,17 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from minigrad import keep_freed_memory
 from seq2seq import config as settings
 from seq2seq import memory
 from seq2seq import run_dir as folder
-from seq2seq.cli import limit_threads, run_command, say
+from seq2seq.cli import command_line, limit_threads, run_command
 from seq2seq.config import Config
 from seq2seq.data import Dataset, drop_long, load_dataset
 from seq2seq.devices import require
+from seq2seq.streams import say
 from seq2seq.text import TextCodec, require_known_words, without_blanks
 from seq2seq.trainer import Trainer
 from seq2seq.warm_up import compile_kernels
@@ -24,7 +26,10 @@ _SAMPLES = 5
 
 def train(arguments: Sequence[str] | None = None) -> int:
     """Train as the command line says; the exit code: 0 when done, 130 when interrupted and saved."""
-    config = settings.parse(arguments)
+    given, accept = settings.given(arguments)
+    if accept:
+        folder.accept_changes(Path(given.get("run_dir") or ""))
+    config = settings.resolved(given)
     require(config.device, config.precision)
     limit_threads(config.threads)
     keep_freed_memory()
@@ -34,23 +39,27 @@ def train(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     with folder.prepared(config) as run_dir:
         if config.resume:
-            folder.require_same_data(dataset, run_dir)
+            folder.require_same_data(dataset, run_dir, accept)
         trainer = _make_trainer(config, dataset, run_dir)
-    del dataset  # the raw text of the training split: ids are enough from here on
-    if config.resume:
-        trainer.resume()
-        say(f"{run_dir}: going on after step {trainer.progress.step} of {trainer.total_steps}")
+        del dataset  # the raw text of the training split: ids are enough from here on
+        return _run(trainer)
+
+
+def _run(trainer: Trainer) -> int:
+    """Train to the end, or to an interruption; the exit code."""
+    if trainer.config.resume:
+        say(f"{trainer.run_dir}: going on after step {trainer.progress.step} of {trainer.total_steps}")
         if trainer.progress.step >= trainer.total_steps:
             say("nothing is left to do; raise --epochs or --max-steps to train on")
     if not trainer.run():
-        say(f"interrupted after step {trainer.progress.step}, saved; to go on:")
-        say(f"  python -m seq2seq.train --run-dir {run_dir} --resume")
+        say(f"interrupted after step {trainer.progress.step}, saved; to go on:\n  {trainer.resume_command()}")
         return 130
     _show_samples(trainer)
     return 0
 
 
 def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
+    """The trainer of a new run, whose files stand then, or of one that goes on."""
     if config.resume:
         codec = TextCodec.load(run_dir)
         encoded = codec.encode_dataset(dataset)
@@ -68,10 +77,7 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
     held_out = {name: pairs for name, pairs in dataset.splits.items() if name != "train"}
     trainer = Trainer(config, dataclasses.replace(dataset, splits=held_out), codec, encoded, run_dir)
     num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    if not config.resume:
-        codec.save(run_dir)
-        folder.write_manifest(run_dir, config, dataset.checksums, num_parameters, dataclasses.asdict(plan))
-        settings.save(config, run_dir)
+    _put_in_place(trainer, dataset, {"num_parameters": num_parameters, "memory_plan": dataclasses.asdict(plan)})
     say(
         f"{dataset.name} {dataset.src_language}-{dataset.trg_language}: {len(encoded['train']):,} training pairs, "
         f"vocabularies of {len(codec.src_vocabulary):,} and {len(codec.trg_vocabulary):,}; "
@@ -79,6 +85,22 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
     )
     say(str(plan))
     return trainer
+
+
+def _put_in_place(trainer: Trainer, dataset: Dataset, entries: dict[str, Any]) -> None:
+    """Write the files of a new run, or go to where the last checkpoint of another stands."""
+
+    def save_first(run: str) -> None:
+        trainer.fingerprint = run
+        trainer.save_first()
+
+    run_dir, config, codec = trainer.run_dir, trainer.config, trainer.codec
+    if config.resume:
+        trainer.fingerprint = folder.run_of(run_dir, codec)
+        trainer.resume()
+        folder.go_on(run_dir, config, codec)
+    else:
+        folder.begin(run_dir, config, dataset, codec, entries, save_first)
 
 
 def _show_samples(trainer: Trainer) -> None:
@@ -92,7 +114,8 @@ def _show_samples(trainer: Trainer) -> None:
     say(f"\nSentences it never saw ({split}):")
     for (src, trg), hypothesis in zip(pairs, trainer.best_translator().translate_ids(sources), strict=True):
         say(f"  {src}\n    = {hypothesis}" + ("" if hypothesis == trg else f"\n    (reference: {trg})"))
-    say(f"\nScores:    python -m seq2seq.evaluate {run_dir}\nTranslate: python -m seq2seq.translate {run_dir}")
+    say(f"\nScores:    {command_line('seq2seq.evaluate', run_dir)}")
+    say(f"Translate: {command_line('seq2seq.translate', run_dir)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,23 +11,23 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from minigrad import optim, random
-from seq2seq import checkpoint
-from seq2seq import config as settings
+from seq2seq import checkpoint, manifest
 from seq2seq.checkpoint import Progress
+from seq2seq.cli import command_line
 from seq2seq.config import Config
 from seq2seq.data import Batch, BatchSampler, Dataset, EncodedSplit, make_batch
 from seq2seq.errors import UserError
 from seq2seq.evaluation import evaluate_split
 from seq2seq.graphed import GraphedTraining
+from seq2seq.metrics_log import MetricsLog
 from seq2seq.model import build_model
 from seq2seq.progress import ProgressDisplay
-from seq2seq.run_dir import MetricsLog
 from seq2seq.search import release_packed
 from seq2seq.text import TextCodec
 from seq2seq.translator import Translator
@@ -43,8 +43,13 @@ class Trainer:
         dataset: raw sentence pairs; "valid" is used after each epoch, "train" not at all.
         codec: tokenizers and vocabularies.
         encoded: the splits in ids.
-        run_dir: where everything is written.
+        run_dir: where everything is written; this process holds its lock.
+
+    Attributes:
+        fingerprint: what its checkpoints carry to say that they are of this run; whoever makes a trainer sets it.
     """
+
+    fingerprint: str
 
     def __init__(
         self, config: Config, dataset: Dataset, codec: TextCodec, encoded: dict[str, EncodedSplit], run_dir: Path
@@ -69,7 +74,7 @@ class Trainer:
     def resume(self) -> None:
         """Go to where the run's last checkpoint stands."""
         path = checkpoint.path_of(self.run_dir, "last")
-        self.progress = checkpoint.load(path, self.model, self.optimizer, self.codec.fingerprint())
+        self.progress = checkpoint.load(path, self.model, self.optimizer, self.fingerprint)
 
     def run(self) -> bool:
         """Train to the end; False if Ctrl-C (or a termination signal) stopped it, which is saved all the same."""
@@ -84,8 +89,6 @@ class Trainer:
         log = MetricsLog(self.run_dir, self.progress.step)
         display = ProgressDisplay(self.total_steps, self.progress.step)
         try:
-            if self.config.resume:
-                settings.save(self.config, self.run_dir)  # a longer run must go on after the next stop too
             with _stop_signals(self._interrupt):
                 while self.progress.step < self.total_steps and not self.interrupted:
                     self._train_epoch(log, display)
@@ -96,11 +99,14 @@ class Trainer:
 
     def _cannot_write(self, error: OSError) -> UserError:
         """What to tell when a file of the run cannot be written, as on a full disk."""
-        if checkpoint.path_of(self.run_dir, "last").exists():
-            rest = f"the last checkpoint stands; to go on: python -m seq2seq.train --run-dir {self.run_dir} --resume"
-        else:
-            rest = "no checkpoint to go on from was saved yet; start again with the same command"
+        if not checkpoint.path_of(self.run_dir, "last").exists():
+            return UserError(f"{error.filename}: {error.strerror}; the folder of the run has gone")
+        rest = f"the last checkpoint stands; to go on: {self.resume_command()}"
         return UserError(f"{error.filename}: {error.strerror}; {rest}")
+
+    def resume_command(self) -> str:
+        """What to type to go on with the run."""
+        return command_line("seq2seq.train", "--run-dir", self.run_dir, "--resume")
 
     def _interrupt(self) -> None:
         self.interrupted = True
@@ -115,10 +121,10 @@ class Trainer:
             display.update(record)
             self.progress = dataclasses.replace(self.progress, step=record["step"], batch=self.progress.batch + 1)
             if self.interrupted:
-                return self._save("last")
+                return self._save_last(log)
             due = self.config.save_every and self.progress.step % self.config.save_every == 0
             if due and self.progress.batch < len(batches):  # an epoch's end is saved with its validation
-                self._save("last")
+                self._save_last(log)
         self._finish_epoch(log, display)
 
     def _train_step(self, batch: Batch) -> dict[str, Any]:
@@ -165,12 +171,12 @@ class Trainer:
         )
         best = self.progress.best
         improved = best is None or result["val_loss"] < best
-        if self.progress.batch == self._steps_per_epoch:
+        if self.progress.batch >= self._steps_per_epoch:  # more, where the data have become fewer
             self.progress = dataclasses.replace(self.progress, epoch=self.progress.epoch + 1, batch=0)
         if improved:
             self.progress = dataclasses.replace(self.progress, best=result["val_loss"])
             self._save("best")
-        self._save("last")
+        self._save_last(log)
 
     def validate(self, split: str = "valid") -> dict[str, float]:
         """Losses and scores on a split; see ``evaluate_split``. The weights packed for it are not kept."""
@@ -183,31 +189,47 @@ class Trainer:
     def best_translator(self) -> Translator:
         """The run's best weights, loaded into this trainer's model: training is over then."""
         self.optimizer.zero_grad()
-        checkpoint.load(checkpoint.path_of(self.run_dir, "best"), self.model, None, self.codec.fingerprint())
+        checkpoint.load(checkpoint.path_of(self.run_dir, "best"), self.model, None, self.fingerprint)
         return Translator(self.model, self.codec, self.config)
+
+    def save_first(self) -> None:
+        """The checkpoint of step 0: from here on the run can be gone on with."""
+        self._save("last")
+
+    def _save_last(self, log: MetricsLog) -> None:
+        """The log first: it never has less than the manifest vouches for, nor the steps of a checkpoint less."""
+        manifest.update(self.run_dir, metrics=log.sync())
+        self._save("last")
 
     def _save(self, name: str) -> None:
         optimizer = self.optimizer if name == "last" else None
         path = checkpoint.path_of(self.run_dir, name)
-        checkpoint.save(path, self.model, optimizer, self.progress, self.codec.fingerprint())
+        checkpoint.save(path, self.model, optimizer, self.progress, self.fingerprint)
 
 
 class _stop_signals:  # noqa: N801  (used like a function)
-    """Inside, Ctrl-C and a termination signal call ``stop`` once; a second Ctrl-C interrupts at once."""
+    """Inside, Ctrl-C, a termination signal and the end of the terminal call ``stop``; a second Ctrl-C interrupts.
+
+    The end of the terminal changes nothing for a process that was started to ignore it, as ``nohup`` does.
+    """
 
     def __init__(self, stop: Callable[[], None]) -> None:
         self.stop = stop
-        self.signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)
-        self.former: list[Any] = []
+        self.former: dict[int, Any] = {}
 
     def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            self.former = [signal.signal(number, self._handle) for number in self.signals]
+        if threading.current_thread() is not threading.main_thread():
+            return
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        for number in numbers:
+            self.former[number] = signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         self.stop()
 
     def __exit__(self, *exception: object) -> None:
-        for number, handler in zip(self.signals, self.former, strict=False):
+        for number, handler in self.former.items():
             signal.signal(number, handler)

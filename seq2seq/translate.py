@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from seq2seq.cli import OneLineParser, check_decoding, check_output, limit_threads, run_command, write_output
+from seq2seq import run_dir as folder
+from seq2seq.cli import OneLineParser, check_decoding, limit_threads, run_command
 from seq2seq.data import decode_lines, read_lines
 from seq2seq.devices import DEVICES, PRECISIONS
 from seq2seq.errors import UserError
+from seq2seq.streams import check_output, write_output
 from seq2seq.text import require_known_words
 from seq2seq.translator import Translator
 
@@ -27,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=PRECISIONS, help="of the matrix products; by default as in training")
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to compute (default: cpu)")
     parser.add_argument("--threads", type=int, help="processor threads; by default all")
+    parser.add_argument("--accept-changes", action="store_true", help=folder.ACCEPT_HELP)
     return parser
 
 
@@ -34,7 +38,10 @@ def translate(arguments: Sequence[str] | None = None) -> int:
     """Translate as the command line says."""
     options = build_parser().parse_args(arguments)
     check_decoding(options)
-    check_output(options.output)
+    run_dir = Path(options.run_dir)
+    check_output(options.output, "output", folder.files_of(run_dir))
+    if options.accept_changes:
+        folder.accept_changes(run_dir)
     limit_threads(options.threads)
     translator = Translator.load(options.run_dir, options.checkpoint, options.precision, options.device)
     sentences = _read_input(options.input)

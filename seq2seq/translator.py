@@ -13,6 +13,7 @@ from seq2seq.config import Config
 from seq2seq.data import Ragged, evaluation_batches
 from seq2seq.devices import Device, allow_tf32, decoding_precision, require
 from seq2seq.model import Seq2Seq, build_model
+from seq2seq.run_dir import run_of
 from seq2seq.search import Hypothesis, beam_search, greedy_search
 from seq2seq.text import TextCodec
 
@@ -46,7 +47,7 @@ class Translator:
         require(device, precision or "fp32")
         codec = TextCodec.load(run_dir)
         model = build_model(len(codec.src_vocabulary), len(codec.trg_vocabulary), settings)
-        checkpoint.load(checkpoint.path_of(run_dir, name), model, None, codec.fingerprint())
+        checkpoint.load(checkpoint.path_of(run_dir, name), model, None, run_of(run_dir, codec))
         return cls(model, codec, settings, precision)
 
     def translate(

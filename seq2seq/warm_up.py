@@ -14,8 +14,8 @@ import sys
 from collections.abc import Sequence
 
 from minigrad import compiled_marker
-from seq2seq.cli import say
 from seq2seq.config import Config
+from seq2seq.streams import say
 
 _WORDS = 9
 

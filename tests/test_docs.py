@@ -178,7 +178,7 @@ def parser_options(parser: argparse.ArgumentParser) -> dict[str, str | None]:
 
 def config_options() -> dict[str, str | None]:
     fields = {f"--{f.name.replace('_', '-')}": as_text(f.default) for f in dataclasses.fields(config.Config)}
-    return {"--config": None, **fields}
+    return {"--config": None, "--accept-changes": "false", **fields}
 
 
 OPTIONS = {

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from seq2seq import checkpoint
+from seq2seq import checkpoint, manifest
+from seq2seq.cli import command_line
 
 
 @pytest.fixture
@@ -25,11 +26,42 @@ def change_json(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps({**content, **changes}))
 
 
-def swap_text(folder: Path) -> None:
-    content = json.loads((folder / "text.json").read_text())
-    words = content["src_vocabulary"]["tokens"]
-    words[4], words[5] = words[5], words[4]
-    (folder / "text.json").write_text(json.dumps(content))
+def edit(name: str, **changes: Any) -> Callable[[Path], object]:
+    return lambda folder: change_json(folder / name, **changes)
+
+
+def put(name: str, content: str | bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+# What is done to a file that the manifest covers, and what is said of it where the change is accepted.
+EDITED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "config text": (put("config.json", "{"), "config.json: not valid JSON"),
+    "config list": (put("config.json", "[]"), "config.json: unknown or missing settings: no object"),
+    "config bytes": (put("config.json", b"\xff\x00"), "config.json: not valid JSON"),
+    "config key": (edit("config.json", depth=3), "config.json: unknown or missing settings: depth"),
+    "config type": (edit("config.json", hidden_size="x"), "config.json: "),
+    "config null": (edit("config.json", num_layers=None), "config.json: "),
+    "config range": (edit("config.json", hidden_size=0), "config.json: "),
+    "text list": (put("text.json", "[1]"), "text.json: "),
+    "text key": (put("text.json", "{}"), "text.json: "),
+    "text nested": (put("text.json", "[" * 100_000), "text.json: "),
+    "text tokenizer": (edit("text.json", src_tokenizer={"name": "x"}), "text.json: "),
+    "text vocabulary": (edit("text.json", trg_vocabulary={"tokens": ["a"]}), "text.json: trg_vocabulary"),
+    "text length": (edit("text.json", max_output_length="long"), "text.json: "),
+    "text length 0": (edit("text.json", max_output_length=0), "text.json: "),
+}
+
+
+@pytest.mark.parametrize("name", EDITED)
+def test_edited_files(refused, folder, corpus, name) -> None:
+    damage, message = EDITED[name]
+    damage(folder)
+    changed = f"{folder}/{message.partition(':')[0]}: changed since the training (sha256 "
+    for expected, options in ((changed, ()), (f"{folder}/{message}", ("--accept-changes",))):
+        refused(expected, "translate", folder, "--input", corpus, *options)
+        refused(expected, "evaluate", folder, *options)
+        refused(expected, "train", "--run-dir", folder, "--resume", *options)
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -37,35 +69,29 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: (f / "config.json").unlink(),
         "config.json: No such file or directory; expected the folder of",
     ),
-    "config text": (lambda f: (f / "config.json").write_text("{"), "config.json: not valid JSON"),
-    "config list": (
-        lambda f: (f / "config.json").write_text("[]"),
-        "config.json: unknown or missing settings: no object",
-    ),
-    "config bytes": (lambda f: (f / "config.json").write_bytes(b"\xff\x00"), "config.json: not valid JSON"),
-    "config key": (
-        lambda f: change_json(f / "config.json", depth=3),
-        "config.json: unknown or missing settings: depth",
-    ),
-    "config type": (lambda f: change_json(f / "config.json", hidden_size="x"), "config.json: "),
-    "config null": (lambda f: change_json(f / "config.json", num_layers=None), "config.json: "),
-    "config range": (lambda f: change_json(f / "config.json", hidden_size=0), "config.json: "),
-    "other size": (
-        lambda f: change_json(f / "config.json", hidden_size=13),
-        "checkpoints/best.safetensors: encoder.rnn",
-    ),
     "no text": (lambda f: (f / "text.json").unlink(), "text.json: No such file or directory; expected the folder of"),
-    "text list": (lambda f: (f / "text.json").write_text("[1]"), "text.json: "),
-    "text key": (lambda f: (f / "text.json").write_text("{}"), "text.json: "),
-    "text tokenizer": (lambda f: change_json(f / "text.json", src_tokenizer={"name": "x"}), "text.json: "),
-    "text vocabulary": (
-        lambda f: change_json(f / "text.json", trg_vocabulary={"tokens": ["a"]}),
-        "text.json: trg_vocabulary",
+    "no manifest": (lambda f: (f / "manifest.json").unlink(), "manifest.json: No such file or directory; expected the"),
+    "manifest text": (put("manifest.json", "{"), "manifest.json: changed since it was written"),
+    "manifest list": (put("manifest.json", "[1]"), "manifest.json: changed since it was written"),
+    "manifest nested": (put("manifest.json", "[" * 100_000), "manifest.json: changed since it was written"),
+    "manifest entry": (edit("manifest.json", num_parameters=1), "manifest.json: changed since it was written"),
+    "a cut start": (
+        lambda f: manifest.announce_start(f),
+        "manifest.json: the run's start was cut off; start it again",
     ),
-    "text length": (lambda f: change_json(f / "text.json", max_output_length="long"), "text.json: "),
-    "text length 0": (lambda f: change_json(f / "text.json", max_output_length=0), "text.json: "),
-    "vocabulary": (swap_text, "checkpoints/best.safetensors: belongs to other vocabularies"),
+    "a pipe for the config": (
+        lambda f: ((f / "config.json").unlink(), os.mkfifo(f / "config.json")),
+        "config.json: no regular file",
+    ),
+    "a folder for the text": (
+        lambda f: ((f / "text.json").unlink(), (f / "text.json").mkdir()),
+        "text.json: Is a directory",
+    ),
     "no checkpoint": (lambda f: checkpoint.path_of(f, "best").unlink(), "checkpoints/best.safetensors: No such file"),
+    "a pipe for the checkpoint": (
+        lambda f: (checkpoint.path_of(f, "best").unlink(), os.mkfifo(checkpoint.path_of(f, "best"))),
+        "checkpoints/best.safetensors: no regular file",
+    ),
     "broken checkpoint": (
         lambda f: checkpoint.path_of(f, "best").write_bytes(checkpoint.path_of(f, "best").read_bytes()[:-9]),
         "checkpoints/best.safetensors: broken or foreign checkpoint",
@@ -87,6 +113,22 @@ def test_broken_run_directories(refused, folder, corpus, name) -> None:
         refused(f"{folder}/{message}", "train", "--run-dir", folder, "--resume")
 
 
+def test_an_accepted_config_that_does_not_fit_the_weights(run, folder, corpus) -> None:
+    change_json(folder / "config.json", hidden_size=13)
+    result = run("translate", folder, "--input", corpus, "--accept-changes")
+    assert result.code == 2
+    assert result.err.startswith(f"error: {folder}/checkpoints/best.safetensors: encoder.rnn")
+
+
+def test_weights_of_another_run(refused, train, folder, corpus) -> None:
+    other = train("other", "--epochs", 1, "--seed", 2)
+    for name in ("best", "last"):
+        checkpoint.path_of(folder, name).write_bytes(checkpoint.path_of(other, name).read_bytes())
+    message = "checkpoints/{}.safetensors: belongs to another run than the other files of this folder"
+    refused(f"{folder}/{message.format('best')}", "translate", folder, "--input", corpus)
+    refused(f"{folder}/{message.format('last')}", "train", "--run-dir", folder, "--resume", "--epochs", 2)
+
+
 def test_a_folder_that_is_no_run(refused, tmp_path, corpus) -> None:
     message = f"{tmp_path}/config.json: No such file or directory; expected the folder of a training run"
     refused(message, "translate", tmp_path, "--input", corpus)
@@ -106,47 +148,23 @@ def test_a_checkpoint_without_optimiser_state_is_not_resumed(refused, folder) ->
     refused(f"{path}: holds no optimiser state", "train", "--run-dir", folder, "--resume", "--epochs", 2)
 
 
-def test_foreign_lines_of_the_metrics_are_dropped(train, folder, history) -> None:
+def test_an_edited_log_is_refused_and_can_be_accepted(run, refused, folder, history) -> None:
     path, before = folder / "metrics.jsonl", history(folder)
     foreign = [b"[1]", b'{"a":1}', b'{"step":"1"}', b'{"step":true}', b"\xff", b"[" * 100_000, b'{"step":3']
     lines = path.read_bytes().splitlines()
     path.write_bytes(b"\n".join([*foreign, *lines, *foreign]))
-    train("run", "--resume")
+    refused(f"{path}: changed since the training", "train", "--run-dir", folder, "--resume")
+    assert run("train", "--run-dir", folder, "--resume", "--accept-changes").code == 0
     assert history(folder) == before
-
-
-MANIFESTS = [
-    '{"data_sha256": 3}',
-    '{"data_sha256": {"%s": 3}}',
-    "[1]",
-    "3",
-    "{",
-    "[" * 100_000,
-    '{"data_sha256": null}',
-]
-
-
-@pytest.mark.parametrize("text", MANIFESTS, ids=range(len(MANIFESTS)))
-def test_a_manifest_that_says_nothing_is_ignored(run, folder, corpus, text) -> None:
-    (folder / "manifest.json").write_text(text.replace("%s", str(corpus)))
-    assert run("evaluate", folder).code == 0
-    assert run("train", "--run-dir", folder, "--resume").code == 0
+    path.unlink()
+    refused(f"{path}: No such file or directory", "train", "--run-dir", folder, "--resume")
+    assert run("train", "--run-dir", folder, "--resume", "--accept-changes").code == 0
+    assert history(folder) == []
 
 
 def goes_on(folder: Path) -> str:
-    return f"the last checkpoint stands; to go on: python -m seq2seq.train --run-dir {folder} --resume"
-
-
-def test_a_checkpoint_folder_that_cannot_be_made(run, folder, corpus, options, tmp_path) -> None:
-    new = tmp_path / "new"
-    new.mkdir()
-    (new / "checkpoints").write_text("")
-    result = run("train", *options(corpus, new), "--epochs", 1)
-    best = checkpoint.path_of(new, "best")
-    assert (result.code, result.err) == (
-        2,
-        f"error: {best}: File exists; no checkpoint to go on from was saved yet; start again with the same command\n",
-    )
+    command = command_line("seq2seq.train", "--run-dir", folder, "--resume")
+    return f"the last checkpoint stands; to go on: {command}"
 
 
 def test_a_full_disk_during_a_save_keeps_the_last_checkpoint(run, folder, monkeypatch) -> None:
@@ -158,8 +176,8 @@ def test_a_full_disk_during_a_save_keeps_the_last_checkpoint(run, folder, monkey
     monkeypatch.setattr(os, "fsync", full)
     result = run("train", "--run-dir", folder, "--resume", "--epochs", 3)
     assert result.code == 2
-    # The first file written is the log, without the lines past the checkpoint.
-    assert result.err == f"error: {folder / 'metrics.jsonl'}: No space left on device; {goes_on(folder)}\n"
+    # The first file written is the manifest, which keeps the later end.
+    assert result.err == f"error: {folder / 'manifest.json'}: No space left on device\n"
     assert {name: checkpoint.path_of(folder, name).read_bytes() for name in before} == before
 
 

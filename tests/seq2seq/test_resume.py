@@ -20,6 +20,7 @@ import seq2seq.trainer as trainer_module
 from minigrad import Tensor
 from minigrad.serialization import from_bytes
 from seq2seq import checkpoint
+from seq2seq.cli import command_line
 from seq2seq.config import load as load_settings
 from seq2seq.model import Seq2Seq
 
@@ -179,7 +180,8 @@ def test_ctrl_c_says_how_to_resume(spawn, options, corpus, tmp_path, run, train,
     assert (child.returncode, err) == (130, "")
     step = from_bytes(checkpoint.path_of(folder, "last").read_bytes())["progress"]["step"]
     assert out.endswith(
-        f"interrupted after step {step}, saved; to go on:\n  python -m seq2seq.train --run-dir {folder} --resume\n"
+        f"interrupted after step {step}, saved; to go on:\n"
+        f"  {command_line('seq2seq.train', '--run-dir', folder, '--resume')}\n"
     )
     go_on_and_compare(run, train, folder, "whole", history)
 
@@ -242,20 +244,12 @@ def test_a_run_is_not_overwritten(train, run, corpus, options) -> None:
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
-def test_a_run_that_died_before_its_first_checkpoint_starts_again(train, whole, history, interrupt) -> None:
+def test_a_run_that_died_in_its_first_epoch_can_be_resumed(train, run, whole, history, interrupt) -> None:
     interrupt(crash, 3)
     with pytest.raises(Crash):
         train("parts", "--epochs", EPOCHS)
-    assert_same_run(train("parts", "--epochs", EPOCHS), whole, history)
-
-
-def test_what_a_killed_save_left_is_swept(train, run) -> None:
-    folder = train("run", "--epochs", 1)
-    left = [folder / "checkpoints" / ".last.safetensors.x1.tmp", folder / ".config.json.x2.tmp"]
-    for path in left:
-        path.write_bytes(b"half")
-    assert run("train", "--run-dir", folder, "--resume", "--epochs", 2).code == 0
-    assert not any(path.exists() for path in left)
+    assert run("train", "--run-dir", whole.with_name("parts"), "--resume").code == 0
+    assert_same_run(whole.with_name("parts"), whole, history)
 
 
 def test_there_must_be_something_to_resume(train, run, tmp_path) -> None:
@@ -277,13 +271,23 @@ def test_a_broken_last_line_of_the_log_is_dropped(train, run, whole, history) ->
     assert_same_run(folder, whole, history)
 
 
-def test_a_longer_target_is_remembered(train, run) -> None:
+def test_a_later_end_is_remembered_and_an_earlier_one_is_not(train, run) -> None:
     folder = train("run", "--epochs", 1)
+    written = (folder / "config.json").read_bytes()
     assert run("train", "--run-dir", folder, "--resume", "--epochs", 3, "--max-steps", 12).code == 0
-    assert load_settings(folder).epochs == 3
-    result = run("train", "--run-dir", folder, "--resume")
-    assert "going on after step 12 of 12" in result.out
-    assert "nothing is left to do; raise --epochs or --max-steps" in result.out
+    assert (load_settings(folder).epochs, load_settings(folder).max_steps) == (3, None)
+    result = run("train", "--run-dir", folder, "--resume", "--epochs", 1)
+    assert "going on after step 12 of 9\nnothing is left to do; raise --epochs or --max-steps" in result.out
+    assert "going on after step 12 of 27" in run("train", "--run-dir", folder, "--resume").out
+    assert (folder / "config.json").read_bytes() == written
+
+
+def test_an_end_by_steps_can_be_put_off_and_lifted(train, run) -> None:
+    folder = train("run", "--epochs", EPOCHS, "--max-steps", 2)
+    for given, kept in ((3, 3), (1, 3), (5, 5), ("null", None), (7, None)):
+        assert run("train", "--run-dir", folder, "--resume", "--max-steps", given, "--threads", 1).code == 0
+        assert load_settings(folder).max_steps == kept
+    assert load_settings(folder).threads is None
 
 
 def test_a_reader_that_goes_away_does_not_stop_a_training(spawn, options, corpus, tmp_path) -> None:

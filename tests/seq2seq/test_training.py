@@ -16,6 +16,7 @@ import pytest
 import seq2seq.trainer as trainer_module
 from minigrad.serialization import from_bytes
 from seq2seq import Translator, checkpoint
+from seq2seq.cli import command_line
 from seq2seq.config import Config
 from seq2seq.data import load_dataset
 from seq2seq.evaluation import evaluate_split
@@ -28,6 +29,7 @@ STEP_KEYS = {"step", "epoch", "loss", "src_tokens", "trg_tokens", "seconds", "gr
 VALIDATION_KEYS = {"step", "epoch", "val_loss", "ppl_forced", "ppl_free", "bleu", "exact_match"}
 MANIFEST_KEYS = {
     "versions", "platform", "processor", "device", "blas", "git_commit", "num_parameters", "memory_plan", "data_sha256",
+    "run", "files_sha256", "metrics", "sha256",
 }  # fmt: skip
 
 
@@ -63,6 +65,10 @@ def test_the_run_directory(train, corpus) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest.keys() == MANIFEST_KEYS
     assert manifest["data_sha256"] == {str(corpus): hashlib.sha256(corpus.read_bytes()).hexdigest()}
+    for name in ("config.json", "text.json"):
+        assert manifest["files_sha256"][name] == hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    log = (folder / "metrics.jsonl").read_bytes()
+    assert manifest["metrics"] == {"bytes": len(log), "sha256": hashlib.sha256(log).hexdigest()}
     assert manifest["num_parameters"] == sum(array.size for array in stored_weights(folder).values())
     assert manifest["versions"]["numpy"] == np.__version__
 
@@ -233,7 +239,7 @@ def test_what_a_run_prints(run, corpus, tmp_path, options) -> None:
     assert "68 training pairs, vocabularies of 14 and 14;" in result.out
     assert result.out.count("\nepoch ") == 2
     assert "Sentences it never saw (valid):" in result.out
-    assert f"Translate: python -m seq2seq.translate {tmp_path / 'run'}" in result.out
+    assert f"Translate: {command_line('seq2seq.translate', tmp_path / 'run')}\n" in result.out
 
 
 def test_plain_progress_lines_say_loss_speed_and_time_left(capsys) -> None:
