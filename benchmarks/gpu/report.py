@@ -192,22 +192,27 @@ def kernel_names(kernels: list[dict[str, Any]]) -> str:
 def of_part_training_step(results: Results) -> Iterator[str]:
     known, peers = floors.rates(results.get("ceilings")), ("pytorch", "pytorch-packed", "pytorch-loop")
     both = (OURS, f"{OURS}-graph")
-    lines = []
+    lines: list[Line] = []
     for row in results["training_step"]["rows"]:
         title = [row["model"], row.get("precision", ""), str(row["forcing"])]
         if "us" not in row:
             if "kernels" not in row:
-                lines.append([*title, row.get("error") or f"apart {row['apart']}", *[""] * 10])
+                lines.append([*title, row.get("error") or f"apart {row['apart']}", *[""] * 11])
             continue
         ours = fastest(row, both)
         share = f"{floors.training_step(row, known) / ours:.2f}" if ours else f"WRONG {row['wrong']}"
         wall = median({"us": row["wall_us"]}, OURS)
         memory = ", ".join(f"{name} {size:.0f}" for name, size in row["memory_mb"].items())
-        times = [median(row, both[0]), wall, *(median(row, name) for name in (both[1], *peers))]
+        names = (both[1], "pytorch-graph", *peers)
+        times = [median(row, both[0]), wall, *(median(row, name) for name in names)]
         lines.append([*title, *times, *(number(times_faster(row, [p], True)) for p in peers), share, memory])
     yield "Microseconds of a step by events (ours on the host's clock, too); theirs over our fastest; MB reserved."
-    head = ["model", "type", "forcing", "ours", "wall", "graph", "whole", "packed", "loop", "x", "x packed", "x loop"]
+    head = ["model", "type", "forcing", "ours", "wall", "graph", "whole, graph", "whole", "packed", "loop"]
+    head += ["x", "x packed", "x loop"]
     yield table([*head, "floor", "memory"], lines)
+    for row in rows(results, "training_step"):
+        for name, reason in row.get("left_out", {}).items():
+            yield f"- {name} left out, {row['model']}, {row['precision']}, forcing {row['forcing']}: {reason}"
     for row in rows(results, "training_step"):
         if "kernels" in row:
             yield f"- kernels, {row['model']}, {row['precision']}, {row['who']}: {kernel_names(row['kernels'])}"
