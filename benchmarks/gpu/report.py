@@ -13,9 +13,7 @@ from typing import Any
 
 from gpu import floors
 
-PARTS = (
-    "environment", "layout", "lstm", "training_step", "ceilings", "decoding", "ablations", "device_tests",
-)  # fmt: skip
+PARTS = ("environment", "layout", "lstm", "training_step", "ceilings", "decoding", "ablations", "device_tests")
 BOTH, OURS = "forward+backward", "minigrad"
 
 Results = dict[str, dict[str, Any]]
@@ -24,8 +22,8 @@ Line = Sequence[str]
 
 def read(folder: Path) -> Results:
     """What the parts have left."""
-    paths = {name: folder / f"{name}.json" for name in PARTS}
-    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
+    paths = [path for name in PARTS if (path := folder / f"{name}.json").exists()]
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
 
 def rows(results: Results, part: str) -> list[dict[str, Any]]:
@@ -221,12 +219,10 @@ def of_part_training_step(results: Results) -> Iterator[str]:
 def of_part_ceilings(results: Results) -> Iterator[str]:
     lines = []
     for row in results["ceilings"]["rows"]:
-        if "error" in row:
-            lines.append((row["what"], row["error"], "", ""))
-            continue
-        rate = f"{row['tb_per_s']:.2f} TB/s" if "tb_per_s" in row else ""
-        rate = f"{row['tflops']:.1f} TFLOP/s" if "tflops" in row else rate
-        lines.append((row["what"], us(row["us"]), row.get("per", "call"), rate))
+        rates = (("tb_per_s", "{:.2f} TB/s"), ("tflops", "{:.1f} TFLOP/s"), ("clusters", "{} clusters"))
+        rate = next((text.format(row[key]) for key, text in rates if key in row), "")
+        time, per = (us(row["us"]), row.get("per", "call")) if "us" in row else (row.get("error", ""), "")
+        lines.append((row["what"], time, per, rate))
     yield table(("what", "microseconds", "per", "rate"), lines)
 
 

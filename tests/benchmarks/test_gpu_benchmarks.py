@@ -78,6 +78,29 @@ def test_a_second_visit_goes_on(gpu: Any, tmp_path: Path) -> None:
     assert list(last.each("others", [4])) == [4]
 
 
+def test_clusters_are_told(gpu: Any) -> None:
+    """What the driver is given lies as in cuda.h; the report has a line for its answer."""
+    clusters = gpu("clusters")
+    offsets = [getattr(clusters.Config, name).offset for name, _ in clusters.Config._fields_]
+    assert offsets == [0, 12, 24, 32, 40, 48]
+    assert clusters.Attribute.value.offset == 8
+    rows = [{"what": "clusters of 8 blocks", "clusters": 16}, {"what": "clusters of 16 blocks", "error": "no"}]
+    (table,) = gpu("report").of_part_ceilings({"ceilings": {"rows": rows}})
+    assert "| clusters of 8 blocks |  |  | 16 clusters |" in table
+
+
+def test_a_broken_peer_is_a_missing_one(gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = gpu("device")
+    (tmp_path / "torch.py").write_text("raise ImportError('no such\\nlibrary')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(device, "HAS_TORCH", True)
+    device._torch.cache_clear()
+    assert device.torch() is None
+    assert device.why_no_torch() == "PyTorch cannot be imported: no such library"
+    device._torch.cache_clear()
+
+
 def test_a_peer_that_fails_is_left_out(gpu: Any) -> None:
     timing = gpu("timing")
 
