@@ -3,7 +3,8 @@
     python benchmarks/keep_run.py RUN_DIR benchmarks/results/NAME [SCORES.json ...]
 
 Copies config.json without the paths of this machine, manifest.json, metrics.jsonl, and the files that
-``python -m seq2seq.evaluate RUN_DIR --json SCORES.json`` wrote. Weights and text stay where they are.
+``python -m seq2seq.evaluate RUN_DIR --json SCORES.json`` wrote. Weights and text stay where they are. A folder that
+holds a run of another processor is refused: sums differ in their last digits there, and times altogether.
 """
 
 from __future__ import annotations
@@ -17,12 +18,21 @@ LOCAL = ("data_dir", "run_dir")
 
 
 def keep(run_dir: Path, results: Path, scores: list[Path]) -> None:
+    """Raises SystemExit where the results hold a run of another processor."""
+    held, new = (processor(folder / "manifest.json") for folder in (results, run_dir))
+    if held is not None and held != new:
+        raise SystemExit(f"{results} holds a run on {held}; expected another folder for one on {new}")
     results.mkdir(parents=True, exist_ok=True)
     config = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))
     config = {name: value for name, value in config.items() if name not in LOCAL}
     (results / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     for path in (run_dir / "manifest.json", run_dir / "metrics.jsonl", *scores):
         shutil.copy(path, results / path.name)
+
+
+def processor(manifest: Path) -> str | None:
+    """Where a run was made; None if there is no manifest."""
+    return str(json.loads(manifest.read_text(encoding="utf-8")).get("processor")) if manifest.exists() else None
 
 
 def main() -> None:

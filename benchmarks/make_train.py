@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from peers.worker import best_environment
+from racing import place, processor
 
 ROOT = Path(__file__).parent.parent
 
@@ -48,8 +49,8 @@ def main() -> None:
         seconds.append(round(elapsed, 1))
         print(f"{elapsed:.1f} s, exact match {scores['exact_match']:.1f} %", flush=True)
     if options.json:
-        result = {"cores": os.cpu_count(), "seconds": sorted(seconds)}
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        result = {"processor": processor(), "cores": os.cpu_count(), "seconds": sorted(seconds)}
+        place(options.json, result["processor"]).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

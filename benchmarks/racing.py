@@ -3,6 +3,9 @@
 A race opens a worker per variant, lets each make every call once (that warms up, and shows what compiling costs), then
 goes round: every call to each of them, one after the other, in an order that turns. Times of one round are compared
 with each other only, so a machine that slows down slows all of them.
+
+A variant of a peer that fails in any way, or computes something else, is left out of a race, which says why and goes
+on; a failure of ours ends it.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +27,7 @@ from peers.problem import Task
 from peers.worker import VARIANTS, Worker, missing
 
 OURS = "minigrad"
+WRONG = "wrong result: "  # begins the reason why a variant is left out
 PACKAGES = ("numpy", "numba", "torch", "jax", "onnxruntime")
 
 
@@ -46,18 +51,40 @@ def parser(documentation: str, rounds: int, quick: str) -> argparse.ArgumentPars
     return made
 
 
-def usable(names: Sequence[str], only: Sequence[str] | None) -> list[str]:
-    """Those of ``names`` that are wanted and can run here, ours first; says what is left out and why."""
+def usable(names: Sequence[str], only: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
+    """Those of ``names`` that are wanted and can run here, ours first; and why others of them are left out."""
     unknown = set(only or ()) - set(VARIANTS)
     if unknown:
         raise SystemExit(f"--variants is {', '.join(sorted(unknown))}; expected some of {', '.join(VARIANTS)}")
     wanted = [name for name in names if only is None or name in only]
-    reasons = {name: missing(name) for name in wanted}
-    for name, reason in reasons.items():
-        if reason:
-            print(f"left out: {name}: {reason}", flush=True)
-    found = [name for name in wanted if not reasons[name]]
-    return sorted(found, key=lambda name: not name.startswith(OURS))
+    left_out = {name: reason for name in wanted if (reason := missing(name))}
+    for name, reason in left_out.items():
+        print(f"left out: {name}: {reason}", flush=True)
+    found = [name for name in wanted if name not in left_out]
+    return sorted(found, key=lambda name: not name.startswith(OURS)), left_out
+
+
+@contextmanager
+def spared(name: str, left_out: dict[str, str]) -> Iterator[None]:
+    """What goes wrong inside leaves a peer's variant out, with the reason; if it is ours, it is raised."""
+    try:
+        yield
+    except Exception as error:
+        if name.startswith(OURS):
+            raise
+        said = " ".join(str(error).split()).removeprefix(f"{name}: ")
+        kind = {AssertionError: WRONG, RuntimeError: ""}.get(type(error), f"{type(error).__name__}: ")
+        left_out[name] = f"{kind}{said}"[:300]
+        print(f"left out: {name}: {left_out[name]}", flush=True)
+
+
+def check_ours(names: Sequence[str], left_out: dict[str, str]) -> None:
+    """AssertionError where two frameworks or more differ from us in float32, and no variant agrees: we are wrong."""
+    exact = [name for name in names if not name.startswith(OURS) and VARIANTS[name].precision == "fp32"]
+    wrong = [name for name in exact if left_out.get(name, "").startswith(WRONG)]
+    agree = any(name not in left_out for name in exact)
+    if not agree and len({VARIANTS[name].peer for name in wrong}) > 1:
+        raise AssertionError(f"{', '.join(wrong)} all differ from {OURS}")
 
 
 @contextmanager
@@ -73,15 +100,28 @@ def open_workers(names: Sequence[str], threads: int, task: Task | None) -> Itera
 
 def race(workers: dict[str, Worker], calls: Sequence[Call], rounds: int) -> dict[str, Any]:
     """Figures per variant and ratios of times, over rounds that go through ``calls`` again and again."""
-    names = list(workers)
-    first = {name: [workers[name].call(call.method, *call.arguments)[0] for call in calls] for name in names}
-    times: dict[str, list[float]] = {name: [] for name in names}
+    left_out: dict[str, str] = {}
+    first: dict[str, list[float]] = {}
+    times: dict[str, list[float]] = {name: [] for name in workers}
+    for name, worker in workers.items():
+        with spared(name, left_out):
+            first[name] = [worker.call(call.method, *call.arguments)[0] for call in calls]
     for turn in range(rounds):
-        call = calls[turn % len(calls)]
+        call, names = calls[turn % len(calls)], [name for name in workers if name not in left_out]
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            times[name].append(workers[name].call(call.method, *call.arguments, times=call.times)[0])
+            with spared(name, left_out):
+                times[name].append(workers[name].call(call.method, *call.arguments, times=call.times)[0])
     units = np.array([calls[turn % len(calls)].units for turn in range(rounds)])
-    return {"rounds": rounds, **summary(first, {name: np.array(times[name]) for name in names}, units)}
+    able = {name: np.array(times[name]) for name in workers if name not in left_out}
+    return {"rounds": rounds, **summary(first, able, units), "left_out": left_out}
+
+
+def leave_out(found: dict[str, Any], left_out: dict[str, str]) -> None:
+    """Take variants out of the figures of a race, which keep the reasons."""
+    found["left_out"] = {**left_out, **found["left_out"]}
+    for name in found["left_out"]:
+        for figures in (found["variants"], *found["ratios"].values()):
+            figures.pop(name, None)
 
 
 def summary(first: dict[str, list[float]], seconds: dict[str, np.ndarray], units: np.ndarray) -> dict[str, Any]:
@@ -136,20 +176,22 @@ def machine(threads: int) -> dict[str, Any]:
     with open_workers([OURS], threads, None) as workers:
         peaks = {name: round(gemm_peak(workers[OURS], name == "bf16")) for name in ("fp32", "bf16")}
     return {
-        "cores": os.cpu_count(), "threads": threads, "processor": _processor(), "python": platform.python_version(),
+        "cores": os.cpu_count(), "threads": threads, "processor": processor(), "python": platform.python_version(),
         "versions": versions, "matmul_gflops": peaks,
     }  # fmt: skip
 
 
-def _processor() -> dict[str, Any]:
+def processor() -> dict[str, Any]:
     """Name and what it can do for matrix products, as far as the system tells."""
     path = Path("/proc/cpuinfo")
     if not path.exists():
-        return {"name": platform.processor()}
+        return {"name": platform.processor() or platform.machine()}
     lines = dict(line.partition(":")[::2] for line in path.read_text().splitlines() if ":" in line)
     fields = {key.strip(): value.strip() for key, value in lines.items()}
-    known = {"avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16"}
-    return {"name": fields.get("model name", ""), "has": sorted(known & set(fields.get("flags", "").split()))}
+    known = {"avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16", "i8mm"}
+    model = " ".join([platform.machine(), *(fields.get(f"CPU {key}", "") for key in ("implementer", "part"))]).strip()
+    flags = fields.get("flags", fields.get("Features", ""))
+    return {"name": fields.get("model name", model), "has": sorted(known & set(flags.split()))}
 
 
 def show(title: str, found: dict[str, Any], unit: str, scale: float = 1.0) -> None:
@@ -161,12 +203,30 @@ def show(title: str, found: dict[str, Any], unit: str, scale: float = 1.0) -> No
         against = f"   {ratio['median']:5.2f} x ours ({ratio['low']:.2f} to {ratio['high']:.2f})" if ratio else ""
         extra = f"   {figures['peak_memory_mb']:6.0f} MB" if "peak_memory_mb" in figures else ""
         print(f"  {name:22} {figures['us']['median'] * scale:10.2f} {unit}{against}{extra}", flush=True)
+    for name, reason in found["left_out"].items():
+        print(f"  {name:22} {'left out':>10} {reason}", flush=True)
 
 
 def write(path: Path | None, result: dict[str, Any]) -> None:
-    """The figures as JSON, five significant digits."""
+    """The figures as JSON, five significant digits; beside those of another processor, not in their place."""
     if path:
+        path = place(path, result["processor"]) if "processor" in result else path
         path.write_text(json.dumps(_rounded(result), indent=1) + "\n", encoding="utf-8")
+
+
+def place(path: Path, processor: dict[str, Any]) -> Path:
+    """The file for figures of this processor: ``path``, or, if that holds another's (or does not say whose), one with
+    the processor's name and vectors in its own, as in ``decoding.some-processor-avx2-fma.json``."""
+    try:
+        if json.loads(path.read_text(encoding="utf-8")).get("processor") == processor:
+            return path
+    except (FileNotFoundError, ValueError):
+        return path
+    words = " ".join([processor["name"], *processor.get("has", [])]).lower()
+    own = path.with_suffix(f".{re.sub('[^a-z0-9]+', '-', words).strip('-')}{path.suffix}")
+    if not own.exists():
+        print(f"{path} holds figures of another processor; these are written to {own}", flush=True)
+    return own
 
 
 def _rounded(value: Any) -> Any:

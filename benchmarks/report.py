@@ -3,7 +3,8 @@
 python benchmarks/report.py            rewrite them in README.md
 python benchmarks/report.py --check    exit code 1 if what stands there is not what the files give
 
-A file that is missing leaves its rows out. The tables of speed are made by `speed.py`.
+A file that is missing leaves its rows out. Figures of other processors, in files like decoding.PROCESSOR.json, have
+rows and tables of their own behind those of the plain names. The tables of speed are made by `speed.py`.
 """
 
 from __future__ import annotations
@@ -42,24 +43,48 @@ def present(make: Callable[[], Rows]) -> Rows:
         return []
 
 
+def files(stem: str) -> list[str]:
+    """The file of results with this name, and those of other processors."""
+    own = [f"{stem}.json"] if (RESULTS / f"{stem}.json").exists() else []
+    return own + sorted(path.name for path in RESULTS.glob(f"{stem}.*.json"))
+
+
+def on(result: dict[str, Any], name: str) -> str:
+    """What to add to a row from a file that is not the plain one."""
+    return f", on {result['processor']['name']}" if name.count(".") > 1 else ""
+
+
+def machines() -> list[dict[str, Any]]:
+    """The races of each processor by their file's name, those of the plain names first."""
+    found: dict[str, dict[str, Any]] = {}
+    for stem in speed.FILES:
+        for name in files(stem):
+            result = read(name)
+            found.setdefault(json.dumps(result.get("processor"), sort_keys=True), {}).setdefault(stem, result)
+    return list(found.values())
+
+
 def validations(name: str) -> list[dict[str, Any]]:
     lines = (RESULTS / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [record for record in map(json.loads, lines) if "val_loss" in record]
 
 
 def numbers_rows() -> Rows:
-    test, timing = read("numbers/test.json"), read("make_train.json")
+    test, timings = read("numbers/test.json"), [(name, read(name)) for name in files("make_train")]
     return [
         (
             f"Number words, English to French, {test['sentences']:,} numbers never seen: exact match, greedy",
             f"{test['exact_match']:.1f} %",
             "`make train`, then `python -m seq2seq.evaluate runs/numbers-1`",
         ),
-        (
-            f"The same from clone to translations, {timing['cores']} cores, warm package cache",
-            f"{median(timing['seconds']):.0f} s ({min(timing['seconds']):.0f} to {max(timing['seconds']):.0f}, "
-            f"{len(timing['seconds'])} runs)",
-            "`python benchmarks/make_train.py`",
+        *(
+            (
+                f"The same from clone to translations, {timing['cores']} cores, warm package cache{on(timing, name)}",
+                f"{median(timing['seconds']):.0f} s ({min(timing['seconds']):.0f} to {max(timing['seconds']):.0f}, "
+                f"{len(timing['seconds'])} runs)",
+                "`python benchmarks/make_train.py`",
+            )
+            for name, timing in timings
         ),
     ]
 
@@ -114,13 +139,16 @@ def precision_rows() -> Rows:
 
 
 def startup_rows() -> Rows:
-    seconds = read("startup.json")["seconds"]
     names = {
         "import": "`import minigrad`",
         "first_step_cold": "Extra time of the first training step: compiling, empty kernel cache",
         "first_step_warm": "the same, warm kernel cache",
     }
-    return [(text, f"{median(seconds[name]):.2f} s", "`python benchmarks/startup.py`") for name, text in names.items()]
+    return [
+        (f"{text}{on(result, file)}", f"{median(result['seconds'][name]):.2f} s", "`python benchmarks/startup.py`")
+        for file, result in ((file, read(file)) for file in files("startup"))
+        for name, text in names.items()
+    ]
 
 
 def as_table(head: tuple[str, ...], rows: Rows) -> str:
@@ -132,8 +160,8 @@ def figures() -> str:
     """Everything between the markers."""
     rows = [row for make in (numbers_rows, multi30k_rows, precision_rows, startup_rows) for row in present(make)]
     parts = [as_table(("what", "figure", "command"), rows)]
-    found = {name: read(f"{name}.json") for name in speed.FILES if (RESULTS / f"{name}.json").exists()}
-    parts += [part if isinstance(part, str) else as_table(part[0], part[1:]) for part in speed.sections(found)]
+    sections = [part for found in machines() for part in speed.sections(found)]
+    parts += [part if isinstance(part, str) else as_table(part[0], part[1:]) for part in sections]
     if (RESULTS / "scaling.json").exists():
         parts.append(f"![Time per token over batch size, cells, steps, words, threads](benchmarks/results/{PLOT})")
     return "\n\n".join(parts)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from peers.problem import Task
 from peers.worker import Worker
-from racing import machine, open_workers, parser, run, usable, write
+from racing import leave_out, machine, open_workers, parser, run, spared, usable, write
 from training import Case, measure, verify
 from workloads import fixed
 
@@ -60,14 +60,15 @@ def middle_of(options: Any) -> Point:
 def main() -> None:
     """Verify in the middle, race at every point, print, write."""
     options = parser(__doc__, 7, "few tiny points, for a test of this script").parse_args()
-    names = usable(PEERS, options.variants)
+    names, missing = usable(PEERS, options.variants)
     middle, made = middle_of(options), sweeps(options)
     small = dataclasses.replace(middle.task(), vocab_sizes=(200, 150))
     (verified,) = verify([Case(names, small, 1.0)], options.threads)
-    result: dict[str, Any] = {**machine(options.threads), "verified_to": verified, "middle": middle._asdict()}
+    result: dict[str, Any] = {**machine(options.threads), "verified_to": verified.to, "middle": middle._asdict()}
+    result["left_out"] = missing | verified.left_out
     result["sweeps"] = {name: [] for name in made}
     for threads in range(1, options.threads + 1):
-        with open_workers(names, threads, None) as workers:
+        with open_workers(list(verified.to), threads, None) as workers:
             for name, point in ((name, point) for name, points in made.items() for point in points):
                 if point.threads == threads:
                     result["sweeps"][name].append(race_at(workers, name, point, options.rounds, result))
@@ -77,14 +78,18 @@ def main() -> None:
 def race_at(workers: dict[str, Worker], name: str, point: Point, rounds: int, result: dict[str, Any]) -> dict[str, Any]:
     """The figures of a point, printed."""
     task = point.task()
-    for worker in workers.values():
-        worker.call("build", task)
+    left_out: dict[str, str] = {}
+    for variant, worker in workers.items():
+        with spared(variant, left_out):
+            worker.call("build", task)
+    able = {variant: worker for variant, worker in workers.items() if variant not in left_out}
     batches = fixed(1, point.N, point.T, task.vocab_sizes)
-    found = measure(workers, Case(list(workers), task, 1.0), batches, rounds, result["matmul_gflops"])
+    found = measure(able, Case(list(able), task, 1.0), batches, rounds, result["matmul_gflops"])
+    leave_out(found, left_out)
     us = {variant: figures["us"]["median"] for variant, figures in found["variants"].items()}
     value = point._asdict()[name]
     print(f"{name} = {value}: {', '.join(f'{key} {us[key]:.2f}' for key in us)} us per token", flush=True)
-    return {"value": value, "us": us, "ratios": found["ratios"]}
+    return {"value": value, "us": us, "ratios": found["ratios"], "left_out": found["left_out"]}
 
 
 if __name__ == "__main__":

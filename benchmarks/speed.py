@@ -1,7 +1,7 @@
 """The tables of speed for `report.py`: ours, and for each framework the ratio of its best variant's time to ours.
 
 Best is the variant with the least median time in the race. A float32 row lets float32 variants compete; a bfloat16 row
-lets a peer take whichever precision it is faster in.
+lets a peer take whichever precision it is faster in. A framework of which nothing could run has the reason in its cell.
 """
 
 from __future__ import annotations
@@ -29,9 +29,22 @@ def sections(found: dict[str, Any]) -> Iterator[str | Rows]:
     rows = [row for name, make in _MAKERS.items() if name in found for row in make(found[name])]
     yield _introduction(found)
     yield [_head(found), *rows]
+    yield from _left_out(found)
     if memory := [row for name in ("training_step", "paper_scale") if name in found for row in _memory(found[name])]:
         yield "Peak memory of the process after these steps, and seconds of its first calls (compiling, warming up):"
         yield [("", "ours", *(name for name, _ in FRAMEWORKS.values() if name != "ONNX Runtime")), *memory]
+
+
+def _left_out(found: dict[str, Any]) -> Iterator[str]:
+    """Variants that could not run, once for each reason, for which another of their framework may stand in a table."""
+    reasons: dict[str, list[str]] = {}
+    for result in found.values():
+        for race in result["races"].values():
+            for name, reason in race.get("left_out", {}).items():
+                if name not in reasons.setdefault(reason, []):
+                    reasons[reason].append(name)
+    if reasons:
+        yield "Left out: " + "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items()) + "."
 
 
 def _introduction(found: dict[str, Any]) -> str:
@@ -65,8 +78,16 @@ def _ratios(race: dict[str, Any], ours: str, only: str = "") -> list[str]:
             if race["variants"][name]["framework"] == framework and name.startswith(only)
         }
         best = min(able, key=lambda name: able[name], default=None)
-        cells.append(_ratio(race["ratios"][ours][best], best, framework) if best else "-")
+        cells.append(_ratio(race["ratios"][ours][best], best, framework) if best else _reason(race, framework, only))
     return cells
+
+
+def _reason(race: dict[str, Any], framework: str, only: str) -> str:
+    """Why no variant of a framework took part; "-" where none was to."""
+    start = only or framework
+    reasons = [reason for name, reason in race.get("left_out", {}).items() if name.startswith(start)]
+    said = reasons[0].replace("|", "/") if reasons and framework in start else ""
+    return f"left out: {said}" if said else "-"
 
 
 def _ratio(ratio: dict[str, float], variant: str, framework: str) -> str:

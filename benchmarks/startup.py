@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from peers.worker import best_environment
+from racing import place, processor
 
 IMPORT = "import time; t = time.perf_counter(); import minigrad; print(time.perf_counter() - t)"
 STEP = """
@@ -76,8 +77,9 @@ def main() -> None:
             f"{name:16} median {median(values):6.2f} s   ({min(values):.2f} to {max(values):.2f}, {len(values)} runs)"
         )
     if options.json:
-        result = {"python": platform.python_version(), "seconds": {k: sorted(v) for k, v in samples.items()}}
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        seconds_of = {name: sorted(values) for name, values in samples.items()}
+        result = {"processor": processor(), "python": platform.python_version(), "seconds": seconds_of}
+        place(options.json, result["processor"]).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

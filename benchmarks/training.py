@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from peers.problem import Array, Task, Tokens
 from peers.worker import VARIANTS, Worker
-from racing import OURS, Call, open_workers, quartiles, race, raise_peaks
+from racing import OURS, Call, check_ours, leave_out, open_workers, quartiles, race, raise_peaks, spared
 from workloads import coins, random_batch
 
 FORCED = ("minigrad", "pytorch", "pytorch-packed", "pytorch-compiled", "jax")
@@ -36,30 +36,47 @@ class Case(NamedTuple):
     forcing: float
 
 
-def verify(cases: Sequence[Case], threads: int) -> list[dict[str, float]]:
-    """For each case and variant the worst relative difference from ours in float32; AssertionError if it is large.
+class Verified(NamedTuple):
+    """The worst relative difference of each variant from ours in float32, and why others are left out."""
+
+    to: dict[str, float]
+    left_out: dict[str, str]
+
+    def able(self, case: Case) -> Case:
+        """With the variants that are not left out."""
+        return case._replace(names=list(self.to))
+
+
+def verify(cases: Sequence[Case], threads: int) -> list[Verified]:
+    """Compare what all variants compute, for each case; AssertionError if ours, or two frameworks, find otherwise.
 
     Three steps without dropout, on small batches and the model that is to be timed. Losses of all steps are compared,
     and in float32 all weights. The first weights are drawn from a wider range than in training: else many words would
     be nearly equally likely, and rounding would decide which is the decoder's own.
     """
-    results: dict[tuple[str, int, bool], Any] = {}
+    right: dict[tuple[int, bool], Any] = {}
+    found = [Verified({}, {}) for _ in cases]
     for name in dict.fromkeys([OURS, *(name for case in cases for name in case.names)]):
         with open_workers([name], threads, None) as workers:
             for number, case in enumerate(cases):
-                if name == OURS or name in case.names:
-                    for equal in (False, True) if name == OURS else (_pads(name),):
-                        results[name, number, equal] = _three_steps(workers[name], case, equal)
-    found = []
-    for number, case in enumerate(cases):
-        worst = {}
-        for name in case.names:
-            pair = results[name, number, _pads(name)], results[OURS, number, _pads(name)]
-            tolerance = (TOLERANCE if case.forcing == 1 else LOOP_TOLERANCE)[VARIANTS[name].precision]
-            worst[name] = _apart(name, *pair, tolerance)
-        found.append(worst)
-        print(f"verified: {', '.join(f'{name} to {value:.0e}' for name, value in worst.items())}", flush=True)
+                if name == OURS:
+                    right |= {(number, equal): _three_steps(workers[name], case, equal) for equal in (False, True)}
+                if name in case.names:
+                    with spared(name, found[number].left_out):
+                        result = (
+                            right[number, False] if name == OURS else _three_steps(workers[name], case, _pads(name))
+                        )
+                        found[number].to[name] = _apart(
+                            name, result, right[number, _pads(name)], _tolerance(name, case)
+                        )
+    for case, verified in zip(cases, found, strict=True):
+        check_ours(case.names, verified.left_out)
+        print(f"verified: {', '.join(f'{name} to {value:.0e}' for name, value in verified.to.items())}", flush=True)
     return found
+
+
+def _tolerance(name: str, case: Case) -> float:
+    return (TOLERANCE if case.forcing == 1 else LOOP_TOLERANCE)[VARIANTS[name].precision]
 
 
 def _pads(name: str) -> bool:
@@ -103,9 +120,12 @@ def train(
     """A race in processes of its own, so many steps in a row at a time, and the peak memory of each."""
     with open_workers(case.names, threads, case.task) as workers:
         found = measure(workers, case, batches, rounds, peaks, steps)
-        for name, worker in workers.items():
-            found["variants"][name]["peak_memory_mb"] = round(worker.call("peak_memory")[1])
-            found["variants"][name]["blas"] = worker.call("blas")[1]
+        left_out: dict[str, str] = {}
+        for name, figures in found["variants"].items():
+            with spared(name, left_out):
+                figures["peak_memory_mb"] = round(workers[name].call("peak_memory")[1])
+                figures["blas"] = workers[name].call("blas")[1]
+    leave_out(found, left_out)
     return found
 
 

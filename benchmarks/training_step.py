@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from peers.problem import Task, Tokens
-from racing import machine, parser, run, show, usable, write
+from racing import leave_out, machine, parser, run, show, usable, write
 from training import FORCED, LOOP, Case, train, verify, with_bf16
 from workloads import fixed, like_multi30k, multi30k
 
@@ -67,12 +67,14 @@ def main() -> None:
     result: dict[str, Any] = {"data": "multi30k" if options.data_dir else "random", **machine(options.threads)}
     result["races"] = {}
     races = [row for row in rows(options) if options.races is None or row.name in options.races]
-    cases = [Case(usable(row.variants, options.variants), row.task, row.forcing) for row in races]
-    for row, case, verified in zip(races, cases, verify(cases, options.threads), strict=True):
-        found = train(
-            case, row.batches, options.threads, options.rounds * row.times, result["matmul_gflops"], row.steps
-        )
-        result["races"][row.name] = {**found, "verified_to": verified}
+    able = [usable(row.variants, options.variants) for row in races]
+    cases = [Case(names, row.task, row.forcing) for row, (names, _) in zip(races, able, strict=True)]
+    proofs = verify(cases, options.threads)
+    for row, case, (_, missing), verified in zip(races, cases, able, proofs, strict=True):
+        rounds, peaks = options.rounds * row.times, result["matmul_gflops"]
+        found = train(verified.able(case), row.batches, options.threads, rounds, peaks, row.steps)
+        leave_out(found, missing | verified.left_out)
+        result["races"][row.name] = {**found, "verified_to": verified.to}
         show(row.name, found, "us per token")
         write(options.json, result)
 

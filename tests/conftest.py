@@ -118,6 +118,25 @@ def cuda(monkeypatch: pytest.MonkeyPatch, strict_float32: None) -> Iterator[Modu
         sys.modules.update(outside)
 
 
+@pytest.fixture
+def poisoned(cuda: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before each replay of a CUDA graph all memory of its own is NaN (as integers: -1), not what a replay left there.
+
+    So a result shows if it was made of anything that the replay itself has not written.
+    """
+    if not cuda.__version__.endswith("standin"):
+        pytest.skip("the memory of CuPy's own pools is not to be had")
+    from kernels.cuda.capture import Recording
+
+    replay = Recording.replay
+
+    def poisoned_replay(recording: Any, *arguments: Any) -> None:
+        recording._pool.poison()
+        replay(recording, *arguments)
+
+    monkeypatch.setattr(Recording, "replay", poisoned_replay)
+
+
 # The stand-in and what has imported it, kept between tests: a second copy would have other classes.
 _LOADED: dict[str, ModuleType] = {}
 

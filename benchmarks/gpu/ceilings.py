@@ -8,7 +8,7 @@ Every exchange is checked for its values before it is timed. "per" in a row says
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,8 +17,9 @@ import numpy as np
 
 import kernels
 from gpu import device, part, sources, timing
+from gpu.clusters import active_clusters
 from gpu.timing import Call
-from kernels.cuda import arrays, cublas, launcher
+from kernels.cuda import arrays, cublas, geometry, launcher
 from kernels.cuda.geometry import Launch
 
 STEP_PRODUCTS = [(128, 512), (8, 512), (128, 1024)]  # N, H of one time step: (N, H) x (H, 4H)
@@ -202,6 +203,20 @@ def exchanges(rounds: int) -> dict[str, Callable[[], dict[str, Any]]]:
     return made
 
 
+def clusters(sizes: Sequence[int]) -> dict[str, Callable[[], dict[str, Any]]]:
+    """How many clusters of so many blocks of the persistent kernels run at once."""
+
+    def measure(name: str, size: int) -> dict[str, Any]:
+        launch = getattr(geometry, name)(128, 512)
+        kernel = getattr(launcher.module(name), f"{name}_bf16_512")
+        return {"clusters": active_clusters(kernel, launch, size)}
+
+    return {
+        f"clusters of {size} blocks at once, {name} bf16 H=512": partial(measure, name, size)
+        for name in ("lstm_forward", "lstm_backward") for size in sizes
+    }  # fmt: skip
+
+
 def expect(found: np.ndarray, right: np.ndarray, error: Any) -> None:
     """ArithmeticError unless the values are right and nobody has given up waiting."""
     if int(cupy.asnumpy(error)[0]):
@@ -230,13 +245,15 @@ def main(figures: part.Part) -> None:
         **exchanges(min(rounds, 200)),  # as long as y stays in L2
         **barriers(rounds),
         **launches(4 if figures.small else 200),
+        **clusters(() if device.SIMULATED else (2, 4, 8, 16)),
         **copies(1 << 16 if figures.small else 1 << 32),
         **products(32 if figures.small else 8192),
         **own_products(32 if figures.small else 8192),
     }
     for what, measure in figures.each("measurements", list(measurements.items())):
         row = figures.attempt({"what": what}, measure)
-        print(f"{what:64} {row['us']['median']:10.3f} us" if "us" in row else f"{what}: {row['error']}", flush=True)
+        found = f"{row['us']['median']:10.3f} us" if "us" in row else row.get("error") or str(row["clusters"])
+        print(f"{what:64} {found}", flush=True)
     launcher.check()
 
 

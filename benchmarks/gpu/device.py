@@ -5,6 +5,7 @@ PyTorch, where it is installed, works on the same GPU, or on the processor besid
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -26,18 +27,26 @@ def name() -> str:
 
 def torch() -> Any:
     """PyTorch if it can compute on the device, else None."""
-    if not HAS_TORCH:
-        return None
-    import torch
-
-    return torch if SIMULATED or torch.cuda.is_available() else None
+    return _torch()[0]
 
 
 def why_no_torch() -> str | None:
     """What is missing where ``torch()`` is None."""
-    if torch() is not None:
-        return None
-    return "PyTorch sees no GPU" if HAS_TORCH else "PyTorch is not installed"
+    return _torch()[1]
+
+
+@functools.cache
+def _torch() -> tuple[Any, str | None]:
+    """The module, or why there is none."""
+    if not HAS_TORCH:
+        return None, "PyTorch is not installed"
+    try:
+        import torch
+
+        usable = SIMULATED or torch.cuda.is_available()
+    except Exception as error:
+        return None, f"PyTorch cannot be imported: {' '.join(str(error).split())}"[:300]
+    return (torch, None) if usable else (None, "PyTorch sees no GPU")
 
 
 def synchronize() -> None:

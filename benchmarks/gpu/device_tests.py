@@ -2,7 +2,8 @@
 
     python -m gpu.device_tests OUT
 
-``OUT/device_tests.jsonl`` gets a line per test as soon as it has ended; the part's own file sums them up.
+``OUT/device_tests.jsonl`` gets a line per test as soon as it has ended; the part's own file sums them up. What pytest
+says itself is in ``OUT/device_tests.pytest.txt``: the part's log is open elsewhere.
 """
 
 from __future__ import annotations
@@ -65,11 +66,11 @@ def main(figures: part.Part) -> None:
     seconds = figures.seconds_left()
     folders = SMALL if figures.small else FOLDERS
     try:
-        ended = subprocess.run(
-            command(results.resolve(), seconds, folders), cwd=sources.HERE.parents[1], timeout=seconds + 10,
-            capture_output=True, text=True, env=environment(),
-        )  # fmt: skip
-        (figures.out / "device_tests.log").write_text(ended.stdout + ended.stderr, encoding="utf-8")
+        with (figures.out / "device_tests.pytest.txt").open("wb") as output:
+            ended = subprocess.run(
+                command(results.resolve(), seconds, folders), cwd=sources.HERE.parents[1], timeout=seconds + 10,
+                stdout=output, stderr=subprocess.STDOUT, env=environment(),
+            )  # fmt: skip
         figures.result["exit code"] = ended.returncode
     except subprocess.TimeoutExpired:
         figures.note("pytest hung, and was ended")

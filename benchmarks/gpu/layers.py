@@ -62,7 +62,11 @@ class Layer:
         return y.data if self._packed else y, h, c
 
     def step(self, backward: bool) -> Callable[[], Any]:
-        """Forward without a tape, or forward and backward with new gradients."""
+        """Forward without a tape, or forward and backward with new gradients.
+
+        The module is in the mode for it: in training cuDNN writes what a backward needs, even where none follows.
+        """
+        self._module.train(backward)
         if not backward:
             return self._without_gradients
         return self._with_gradients
@@ -80,6 +84,7 @@ class Layer:
 
     def results(self) -> dict[str, Any]:
         """Outputs, last states, and the gradients, whose names start with "d"."""
+        self._module.train()
         y, h, c = self._with_gradients()
         found = {"y": y, "h": h, "c": c, "dx": self._x.grad}
         found |= {f"d{name}": parameter.grad for name, parameter in self._module.named_parameters()}

@@ -47,8 +47,15 @@ class Case(NamedTuple):
     ragged: bool
 
 
+# What a few seconds can tell: are the kernels right, and how do they stand beside cuDNN's?
+FIRST = [
+    *(Case("bf16", 2, 512, 128, 50, ragged) for ragged in (False, True)),
+    *(Case("fp16", 1, 512, 128, T, False) for T in (50, 25)),
+]
+
+
 def grid() -> list[Case]:
-    """All cases: those that the goals speak of first, the rest shuffled, in runs of one size of network."""
+    """All cases behind the first: those that the goals speak of, the rest shuffled, in runs of one size of network."""
     first = [
         *(Case(p, layers, 512, 128, T, False) for p in PRECISIONS[:3] for layers in (2, 1) for T in (25, 50)),
         *(Case(p, 2, 512, 128, 50, True) for p in PRECISIONS[:3]),
@@ -62,7 +69,8 @@ def grid() -> list[Case]:
         for layers in LAYERS for H in HIDDEN for ragged in (False, True) for p in PRECISIONS for N in BATCHES
         for T in STEPS
     ]  # fmt: skip
-    rest = [case for case in rest if case not in set(first)]
+    first = [case for case in first if case not in FIRST]
+    rest = [case for case in rest if case not in {*FIRST, *first}]
     order = np.random.default_rng(0).permutation(len(rest))
     blocks = [sorted(order[k : k + 120], key=lambda i: (rest[i].H, rest[i].layers)) for k in range(0, len(rest), 120)]
     return first + [rest[i] for block in blocks for i in block]
@@ -151,18 +159,11 @@ def _shared_memory() -> Any:
 
 def graphed(function: Callable[[], Any]) -> Callable[[], Any]:
     """Replays what one call does on the device."""
-    torch = device.torch()
     if device.SIMULATED:
         raise NotImplementedError("no graph without a GPU")
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            function()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        function()
+    from gpu.peer_graphs import captured
+
+    graph, _ = captured(function)
     return lambda: graph.replay()
 
 
@@ -180,38 +181,62 @@ def accepted(errors: dict[str, float], tolerance: tuple[float, float]) -> bool:
     return errors["outputs"] <= tolerance[0] and errors["gradients"] <= tolerance[1]
 
 
-def algorithms(figures: part.Part, sizes: Sequence[tuple[int, int, int]]) -> None:
-    """Which kernels ran, ours and PyTorch's, per precision and (H, N, T): that shows what cuDNN and we have chosen."""
+class Profile(NamedTuple):
+    """Whose kernels, and in which call."""
+
+    who: str
+    precision: str
+    H: int
+    N: int
+    T: int
+    ragged: bool
+
+
+def profiles(sizes: Sequence[tuple[int, int, int]]) -> list[Profile]:
+    """Of both, in every precision, per (H, N, T)."""
+    ways = [*((precision, False) for precision in PRECISIONS), ("bf16", True)]
+    return [
+        Profile(who, precision, *size, ragged) for size in sizes for precision, ragged in ways
+        for who in (OURS, "pytorch")
+    ]  # fmt: skip
+
+
+def algorithms(figures: part.Part, what: str, asked: Sequence[Profile]) -> None:
+    """Which kernels ran, ours and PyTorch's: that shows what cuDNN and we have chosen."""
     found = figures.result.setdefault("kernels", [])
-    for H, N, T in sizes:
-        networks = Networks(1, H)
-        for precision, ragged in [*((p, False) for p in PRECISIONS), ("bf16", True)]:
-            if figures.seconds_left() < 0:
-                return
-            inputs = Inputs(T, N, H, ragged)
-            for who, make in ((OURS, networks.ours), ("pytorch", networks.peer)):
-                title = {"who": who, "precision": precision, "H": H, "N": N, "T": T, "ragged": ragged}
-                try:
-                    layer = make(precision, inputs)
-                    found.append({**title, "kernels": timing.profile(layer.step(True)) if layer else []})
-                except Exception as error:
-                    found.append({**title, "error": part.one_line(error)})
+    for profile in figures.each(what, asked):
+        networks, inputs = Networks(1, profile.H), Inputs(profile.T, profile.N, profile.H, profile.ragged)
+        make = networks.ours if profile.who == OURS else networks.peer
+        try:
+            layer = make(profile.precision, inputs)
+            found.append({**profile._asdict(), "kernels": timing.profile(layer.step(True)) if layer else []})
+        except Exception as error:
+            found.append({**profile._asdict(), "error": part.one_line(error)})
         figures.save()
 
 
-def main(figures: part.Part) -> None:
-    """The grid, as far as time allows."""
-    if reason := device.why_no_torch():
-        figures.note(f"nothing to compare with: {reason}")
-    cases = small_grid() if figures.small else grid()
-    networks = Networks(cases[0].layers, cases[0].H)
-    for case in figures.each("cases", cases, keep=15.0 if not figures.small else 0.0):
-        if (networks.layers, networks.H) != (case.layers, case.H):
+def races(figures: part.Part, what: str, cases: Sequence[Case], keep: float) -> None:
+    """A row for each case that there is time for."""
+    networks: Networks | None = None
+    for case in figures.each(what, cases, keep):
+        if networks is None or (networks.layers, networks.H) != (case.layers, case.H):
             networks = Networks(case.layers, case.H)
             device.free_memory()
-        row = figures.attempt(case._asdict(), partial(measure, case, networks, 5))
-        show(row)
-    algorithms(figures, [(64, 3, 3)] if figures.small else [(512, 128, 25), (1024, 128, 25), (512, 8, 25)])
+        show(figures.attempt(case._asdict(), partial(measure, case, networks, 5)))
+
+
+def main(figures: part.Part) -> None:
+    """The first cases with a profile of cuDNN, then the grid, as far as time allows."""
+    if reason := device.why_no_torch():
+        figures.note(f"nothing to compare with: {reason}")
+    if figures.small:
+        races(figures, "cases", small_grid(), 0.0)
+        algorithms(figures, "profiles", profiles([(64, 3, 3)]))
+        return
+    races(figures, "first cases", FIRST, 10.0)
+    algorithms(figures, "first profiles", [Profile(who, "bf16", 512, 128, 50, False) for who in ("pytorch", OURS)])
+    races(figures, "cases", grid(), 15.0)
+    algorithms(figures, "profiles", profiles([(512, 128, 25), (1024, 128, 25), (512, 8, 25)]))
 
 
 def show(row: dict[str, Any]) -> None:

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 from racing import write
 
 from gpu import device
+from gpu.timing import one_line as one_line
 
 Row = TypeVar("Row")
 
+TIME_IS_UP = "time was up: "
 MEANINGLESS = "none that mean anything: there is no GPU, and the kernels ran in the simulator"
 
 
 class Part:
     """The figures of a part on their way into ``OUT/NAME.json``.
+
+    Where that file is there, made with the same sizes, its rows stay, and `each` begins behind those that were begun.
+    One that cannot be gone on with becomes ``OUT/NAME-1.json``.
 
     Attributes:
         small: tiny sizes, for a test of the script.
@@ -38,22 +45,40 @@ class Part:
         self._started, self._seconds = time.monotonic(), options.seconds
         self.out.mkdir(parents=True, exist_ok=True)
         self.result: dict[str, Any] = {
+            "rows": [], "notes": [], "begun": {}, "seconds": 0.0, **self._former(),
             "part": name, "status": "running", "device": device.name(), "simulated": device.SIMULATED,
             "times": MEANINGLESS if device.SIMULATED else "microseconds", "small": self.small,
-            "seconds": 0.0, "rows": [], "notes": [],
         }  # fmt: skip
+        self._before = self.result["seconds"]
         self.save()
+
+    def _former(self) -> dict[str, Any]:
+        """What an earlier visit has found, where it can be gone on with."""
+        path = self.out / f"{self.name}.json"
+        if not path.exists():
+            return {}
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not found["begun"] or found["small"] != self.small:
+            path.replace(free(self.out, f"{self.name}-", ".json"))
+            return {}
+        return {**found, "notes": [note for note in found["notes"] if not note.startswith(TIME_IS_UP)]}
 
     def seconds_left(self) -> float:
         return self._seconds - (time.monotonic() - self._started)
 
     def each(self, what: str, rows: Sequence[Row], keep: float = 0.0) -> Iterator[Row]:
-        """The rows, for as long as there is time (less ``keep`` seconds); says how many are left out."""
-        for number, row in enumerate(rows):
+        """The rows, for as long as there is time (less ``keep`` seconds); says how many are left out.
+
+        The same ones at every visit: a row that was begun is not begun again, or one that hangs would hang once more.
+        """
+        begun = self.result["begun"]
+        for number in range(begun.get(what, 0), len(rows)):
             if self.seconds_left() < keep:
-                self.note(f"time was up: {len(rows) - number} of {len(rows)} {what} left out")
+                self.note(f"{TIME_IS_UP}{len(rows) - number} of {len(rows)} {what} left out")
                 return
-            yield row
+            begun[what] = number + 1
+            self.save()
+            yield rows[number]
 
     def attempt(self, row: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Adds ``row | measure()``, or the error; raises only where the device takes no more work."""
@@ -78,7 +103,7 @@ class Part:
 
     def save(self) -> None:
         """Write the file; a reader never sees half of it."""
-        self.result["seconds"] = time.monotonic() - self._started
+        self.result["seconds"] = self._before + time.monotonic() - self._started
         partial = self.out / f".{self.name}.json"
         write(partial, self.result)
         partial.replace(self.out / f"{self.name}.json")
@@ -88,9 +113,9 @@ class Part:
         self.save()
 
 
-def one_line(error: BaseException) -> str:
-    """Type and message of an exception, cut."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+def free(folder: Path, stem: str, end: str) -> Path:
+    """The first of ``stem1end``, ``stem2end``, ... that is not there."""
+    return next(path for path in (folder / f"{stem}{number}{end}" for number in count(1)) if not path.exists())
 
 
 def run(name: str, documentation: str, main: Callable[[Part], None], arguments: Sequence[str] | None = None) -> int:

@@ -4,6 +4,7 @@
 - ``packed`` gives the encoder packed sequences and computes the model's exact function; without it the encoder runs
   over the padding, as the tutorials' first model does, which spares cuDNN the lengths.
 - Which positions are real is found on the host, where the words come from.
+- ``graphed`` does the whole step in a CUDA graph, over padded batches (peer_graphs.py).
 - tf32 and fp32 differ by PyTorch's two switches; bf16 is autocast in training, and in decoding a copy in bfloat16.
 """
 
@@ -20,6 +21,7 @@ from peers import pytorch
 from peers.problem import EOS_ID, IMPOSSIBLE, PAD_ID, SOS_ID, Array, Task, Tokens, best_words, padded_sources
 
 from gpu import device
+from gpu.peer_graphs import GraphedSteps
 
 
 class Peer(pytorch.Peer):
@@ -29,15 +31,29 @@ class Peer(pytorch.Peer):
         super().__init__(task, "fp32", 1 if device.SIMULATED else os.cpu_count() or 1)
         self.model.to(device.TORCH_DEVICE)
         self._decoders: dict[bool, Any] = {}
+        self._graphs: GraphedSteps | None = None
+        self._kept: dict[str, GraphedSteps] = {}
 
-    def use(self, precision: str, packed: bool = False, step_by_step: bool = False) -> None:
+    def use(self, precision: str, packed: bool = False, step_by_step: bool = False, graphed: bool = False) -> None:
         """Choose among the variants of the head of this file; weights stay what they are."""
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
         self.bf16, self.packed, self.step_by_step = precision == "bf16", packed, step_by_step
+        if graphed and precision not in self._kept:
+            self._kept[precision] = GraphedSteps(self.model, self.task, self._autocast)
+        self._graphs = self._kept[precision] if graphed else None
+        for side in (self.model.encoder, self.model.decoder):
+            side.embedding.sparse = self.task.optimizer == "sgd"
+
+    def drop_graphs(self) -> None:
+        """Give back the memory of all graphs."""
+        self._graphs = None
+        self._kept.clear()
 
     def begin(self, tokens: Tokens, forced: Array | None) -> Any:
         """One update; the loss per target token before it, still on the device."""
         self.model.train()
+        if self._graphs is not None:
+            return self._graphs.step(tokens)
         self.optimizer.zero_grad()
         with self._autocast():
             loss = self._loss(tokens, forced) / tokens.num_tokens[1]

@@ -13,9 +13,7 @@ from typing import Any
 
 from gpu import floors
 
-PARTS = (
-    "environment", "layout", "lstm", "training_step", "ceilings", "decoding", "ablations", "device_tests",
-)  # fmt: skip
+PARTS = ("environment", "layout", "lstm", "training_step", "ceilings", "decoding", "ablations", "device_tests")
 BOTH, OURS = "forward+backward", "minigrad"
 
 Results = dict[str, dict[str, Any]]
@@ -24,8 +22,8 @@ Line = Sequence[str]
 
 def read(folder: Path) -> Results:
     """What the parts have left."""
-    paths = {name: folder / f"{name}.json" for name in PARTS}
-    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
+    paths = [path for name in PARTS if (path := folder / f"{name}.json").exists()]
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
 
 def rows(results: Results, part: str) -> list[dict[str, Any]]:
@@ -192,22 +190,27 @@ def kernel_names(kernels: list[dict[str, Any]]) -> str:
 def of_part_training_step(results: Results) -> Iterator[str]:
     known, peers = floors.rates(results.get("ceilings")), ("pytorch", "pytorch-packed", "pytorch-loop")
     both = (OURS, f"{OURS}-graph")
-    lines = []
+    lines: list[Line] = []
     for row in results["training_step"]["rows"]:
         title = [row["model"], row.get("precision", ""), str(row["forcing"])]
         if "us" not in row:
             if "kernels" not in row:
-                lines.append([*title, row.get("error") or f"apart {row['apart']}", *[""] * 10])
+                lines.append([*title, row.get("error") or f"apart {row['apart']}", *[""] * 11])
             continue
         ours = fastest(row, both)
         share = f"{floors.training_step(row, known) / ours:.2f}" if ours else f"WRONG {row['wrong']}"
         wall = median({"us": row["wall_us"]}, OURS)
         memory = ", ".join(f"{name} {size:.0f}" for name, size in row["memory_mb"].items())
-        times = [median(row, both[0]), wall, *(median(row, name) for name in (both[1], *peers))]
+        names = (both[1], "pytorch-graph", *peers)
+        times = [median(row, both[0]), wall, *(median(row, name) for name in names)]
         lines.append([*title, *times, *(number(times_faster(row, [p], True)) for p in peers), share, memory])
     yield "Microseconds of a step by events (ours on the host's clock, too); theirs over our fastest; MB reserved."
-    head = ["model", "type", "forcing", "ours", "wall", "graph", "whole", "packed", "loop", "x", "x packed", "x loop"]
+    head = ["model", "type", "forcing", "ours", "wall", "graph", "whole, graph", "whole", "packed", "loop"]
+    head += ["x", "x packed", "x loop"]
     yield table([*head, "floor", "memory"], lines)
+    for row in rows(results, "training_step"):
+        for name, reason in row.get("left_out", {}).items():
+            yield f"- {name} left out, {row['model']}, {row['precision']}, forcing {row['forcing']}: {reason}"
     for row in rows(results, "training_step"):
         if "kernels" in row:
             yield f"- kernels, {row['model']}, {row['precision']}, {row['who']}: {kernel_names(row['kernels'])}"
@@ -216,12 +219,10 @@ def of_part_training_step(results: Results) -> Iterator[str]:
 def of_part_ceilings(results: Results) -> Iterator[str]:
     lines = []
     for row in results["ceilings"]["rows"]:
-        if "error" in row:
-            lines.append((row["what"], row["error"], "", ""))
-            continue
-        rate = f"{row['tb_per_s']:.2f} TB/s" if "tb_per_s" in row else ""
-        rate = f"{row['tflops']:.1f} TFLOP/s" if "tflops" in row else rate
-        lines.append((row["what"], us(row["us"]), row.get("per", "call"), rate))
+        rates = (("tb_per_s", "{:.2f} TB/s"), ("tflops", "{:.1f} TFLOP/s"), ("clusters", "{} clusters"))
+        rate = next((text.format(row[key]) for key, text in rates if key in row), "")
+        time, per = (us(row["us"]), row.get("per", "call")) if "us" in row else (row.get("error", ""), "")
+        lines.append((row["what"], time, per, rate))
     yield table(("what", "microseconds", "per", "rate"), lines)
 
 

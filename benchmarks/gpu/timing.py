@@ -64,18 +64,17 @@ def _between_events(call: Call, times: int) -> float | None:
 
 
 def race(calls: dict[str, Call], rounds: int = 7, sample_ms: float = 4.0) -> dict[str, Any]:
-    """Medians and middle halves of microseconds per call, and every other's time over ours of the same round."""
+    """Medians and middle halves of microseconds per call, and every other's time over ours of the same round; a peer
+    that fails is left out, and why stands under "left_out"."""
     if device.SIMULATED:
         rounds, sample_ms = 2, 0.0
-    if not calls:
-        return {"rounds": 0, "us": {}, "wall_us": {}, "ratios": {}}
-    names = list(calls)
-    times = {name: _times(call, sample_ms) for name, call in calls.items()}
-    samples: dict[str, list[Sample]] = {name: [] for name in names}
-    for turn in range(rounds):
+    times, left_out = each_peer(calls, lambda call: _times(call, sample_ms))
+    names, samples = list(times), {name: list[Sample]() for name in times}
+    for turn in range(rounds if names else 0):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             samples[name].append(sample(calls[name], times[name]))
-    found: dict[str, Any] = {"rounds": rounds, "us": {}, "wall_us": {}, "ratios": {}}
+    found: dict[str, Any] = {"rounds": rounds if names else 0, "us": {}, "wall_us": {}, "ratios": {}}
+    found["left_out"] = left_out
     of_device = {name: np.array([s.device for s in samples[name]]) for name in names}
     for name in names:
         found["us"][name] = quartiles(of_device[name])
@@ -83,6 +82,26 @@ def race(calls: dict[str, Call], rounds: int = 7, sample_ms: float = 4.0) -> dic
         if OURS in names and name != OURS:
             found["ratios"][name] = quartiles(of_device[name] / of_device[OURS])
     return found
+
+
+def each_peer(calls: dict[str, Call], ask: Callable[[Call], Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What each contestant gives, and why a peer gives nothing; an error of ours is raised."""
+    found, left_out = {}, {}
+    for name, call in calls.items():
+        try:
+            found[name] = ask(call)
+        except Exception as error:
+            if call.clock == "ours":
+                raise
+            device.synchronize()  # raises where nothing else would run either
+            device.free_memory()
+            left_out[name] = one_line(error)
+    return found, left_out
+
+
+def one_line(error: BaseException) -> str:
+    """Type and message of an exception, cut."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
 
 
 def _times(call: Call, sample_ms: float) -> int:

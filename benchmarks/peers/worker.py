@@ -2,7 +2,7 @@
 
 A worker waits on a pipe while another computes, so a race is fair on a machine that is otherwise idle. Its process
 starts with the environment that its libraries do best in: no BLAS forced to older kernels, and threads on as many cores
-as are asked for. POSIX only.
+as are asked for. One that dies, of an instruction that the processor lacks, say, takes no race with it. POSIX only.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ VARIANTS = {
 # What may stand in the environment and would hold a peer back: a BLAS forced to older kernels, threads put to sleep.
 _UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OMP_WAIT_POLICY", "MKL_ENABLE_INSTRUCTIONS", "XLA_FLAGS")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+LIMIT = float(os.environ.get("BENCHMARK_LIMIT", 900))  # seconds that a call may take, compiling included
+_LEAVE = 10.0  # seconds that a process has to end in
 _QUIET = {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
@@ -80,65 +82,99 @@ class Worker:
     """A peer's process; every call is answered with (seconds, result).
 
     It is stopped between calls: threads of a peer that go on spinning after their work would take a core from the next.
+    A process that has died is started again by the next call; one that has hung is not.
     """
 
     def __init__(self, name: str, threads: int, task: Task | None = None) -> None:
-        self.name = name
+        self.name, self._threads, self._task = name, threads, task
+        self._hung = ""
+        self._start()
+
+    def _start(self) -> None:
         self._pipe, theirs = Pipe()
-        environment = best_environment() | dict.fromkeys(_THREADS, str(threads)) | _QUIET
+        environment = best_environment() | dict.fromkeys(_THREADS, str(self._threads)) | _QUIET
         program = "from peers.worker import serve; serve()"
         with theirs:
-            self._process = subprocess.Popen(
+            self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
                 [sys.executable, "-c", program, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()], env=environment, cwd=Path(__file__).parent.parent,
             )  # fmt: skip
-        self._pipe.send((VARIANTS[name], threads, task))
 
     def call(self, method: str, *arguments: Any, times: int = 1) -> tuple[float, Any]:
-        """Seconds and result of a method of the peer, or of a function below; RuntimeError with the peer's error.
+        """Seconds and result of a method of the peer, or of a function below.
 
         With ``times`` it is called so often in a row, as short steps are in a real loop; the seconds are those of one.
         "build" with a Task drops the peer; the next call makes one for that task first, which is not timed.
+
+        Raises:
+            RuntimeError: the peer's error, the end of its process, or LIMIT seconds without an answer.
         """
+        if self._hung:
+            raise RuntimeError(self._hung)
+        if self._process is None:
+            self._start()
+        if method == "build":
+            self._task = arguments[0]
         self._signal("SIGCONT")
-        self._pipe.send((method, arguments, times))
-        try:
-            seconds, result, error = self._pipe.recv()
-        except EOFError:
-            raise RuntimeError(f"{self.name}: its process ended in {method}") from None
+        seconds, result, error = self._answer(
+            (VARIANTS[self.name], self._threads, self._task), method, arguments, times
+        )
         self._signal("SIGSTOP")
         if error:
             raise RuntimeError(f"{self.name}: {method}: {error}")
         return seconds, result
 
+    def _answer(self, peer: Any, method: str, arguments: Any, times: int) -> Any:
+        try:
+            self._pipe.send((peer, method, arguments, times))
+            if self._pipe.poll(LIMIT):
+                return self._pipe.recv()
+        except (EOFError, OSError):
+            raise RuntimeError(f"{self.name}: {method}: its process {self._end(_LEAVE)}") from None
+        self._end(0.0)
+        self._hung = f"{self.name}: {method}: no answer within {LIMIT:g} s"
+        raise RuntimeError(self._hung)
+
+    def _end(self, patience: float) -> str:
+        """Have the process ended, by force after so many seconds; how it did."""
+        process, self._process = self._process, None
+        if process is None:
+            return "had ended"
+        self._pipe.close()
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        code = process.returncode
+        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
     def _signal(self, name: str) -> None:
         """Send a signal, where the system has it."""
-        if hasattr(signal, name) and self._process.poll() is None:
+        if hasattr(signal, name) and self._process is not None and self._process.poll() is None:
             self._process.send_signal(getattr(signal, name))
 
     def close(self) -> None:
         """End the process."""
         self._signal("SIGCONT")
-        self._pipe.close()
-        self._process.wait()
+        self._end(_LEAVE)
 
 
 def serve() -> None:
     """The loop of a worker process: build the peer, then answer calls until the pipe closes."""
     pipe = Connection(int(sys.argv[1]))
-    variant, threads, task = pipe.recv()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     peer = None
     while True:
         try:
-            method, arguments, times = pipe.recv()
+            (variant, threads, task), method, arguments, times = pipe.recv()
         except EOFError:
             return
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
         start, result, error = time.perf_counter(), None, None
         try:
             if method == "build":
-                peer, task = None, arguments[0]
+                peer = None
             elif method in _FUNCTIONS:
                 result = _FUNCTIONS[method](*arguments)
             else:

@@ -8,8 +8,8 @@ the capture. Three things follow:
                 their own on the device (`varying`), and so do the indices of packed rows (`Recording.indices`). One
                 copy rewrites them all before a replay. Other numbers are copied once (`on_device`).
     capacity    A graph is captured for the most tokens that it may be given. A batch with fewer leaves rows behind its
-                last token: products read them, so they have to hold numbers (`scratch` gives zeros), and since their
-                gradients are zero they add nothing.
+                last token: products read them, so they have to hold numbers (`scratch` gives zeros, and nobody may
+                write a NaN there, not even as a mark), and since their gradients are zero they add nothing.
 
 A rounding apart (cuBLAS may add up more rows in another order) a replay gives what the step gives without a graph.
 """

@@ -104,6 +104,11 @@ def lstm_prepare(*elements: int) -> Launch:
     return Launch((max(1, sum(-(-count // 1024) for count in elements)),), (256,))
 
 
+def lstm_mark(size: int) -> Launch:
+    """The number of elements of y behind the initial states, of 16 bits each."""
+    return Launch((blocks_of(size, 2048),), (256,))
+
+
 def gates(N: int, H: int) -> Launch:
     """One step of N rows, H units: LSTM and GRU, forward and backward."""
     return Launch((blocks_of(N * H, 256),), (256,))

@@ -28,7 +28,6 @@ enabled = True  # False: every layer takes a step at a time
 marked = False  # True: blocks poll the data itself, where there is a kernel that does (lstm_forward.cu)
 
 DTYPES = {"bf16": np.uint16, "tf32": np.float32}  # of y, gates and dgates, and of the operands of products
-NOT_YET = 0xFFFF
 
 
 class Way(NamedTuple):
@@ -38,6 +37,7 @@ class Way(NamedTuple):
     kernel: Kernel
     launch: Launch  # of as many groups as fit
     rows: int  # of a group
+    polls: bool = False  # y has to be marked
 
 
 class Plan(NamedTuple):
@@ -106,7 +106,7 @@ def _way(name: str, N: int, width: int, kind: str) -> Way | None:
     }
     fitting = (launch._replace(grid=(blocks, count)) for count in range(groups, 0, -1))
     found = next((some for some in fitting if kernel.fits(some)), None)
-    return None if found is None else Way(name, kernel, found, rows[name])
+    return None if found is None else Way(name, kernel, found, rows[name], polls)
 
 
 class Part(NamedTuple):
@@ -182,8 +182,10 @@ def start(
     states = orders[1], back, np.int32(words), h0, c0, rows, y, c, flags, np.int32(flags.size), np.int32(N)
     biases = bias, input_part, np.int32(P), np.int32(H), np.int32(width)
     getattr(module("lstm_prepare"), f"lstm_prepare_{how.kind}")(launch, (*prepared, *states, *biases))
-    if marked:
-        y.view(np.uint16)[N:].fill(NOT_YET)
+    if how.forward.polls:
+        _, first = places.lengths_and_first(packing)
+        numbers = map(np.int32, (packing.num_steps, N, width))
+        module("lstm_prepare").lstm_mark(geometry.lstm_mark(P * width), (y, first, *numbers))
     matrix = weight_ih if matrix is None else matrix
     cache = Cache(x, gates, y, c, packing, matrix, back, H, bias is not None, how)
     return Run(cache, input_part, weights), flags

@@ -12,6 +12,10 @@
 // rounded, the others are not). A block does 1024 elements of one of these, in this order: the grid is the sum of
 // ceil(elements / 1024) over x_out, weight_out, packed, packed_back, y and input_part (0 for null), and at least 1.
 // 256 threads, no barrier.
+//
+// lstm_mark, for the marked kernels: rows N .. N + first[T] - 1 of y [.,W] u16, those of the tokens, become NOT_YET.
+// In a captured step y may have more: products read them, so they have to stay numbers. A thread marks 16 bytes: grid
+// ceil(elements / 2048) for the most tokens that there may be, 256 threads, no barrier.
 #include "pack.cuh"
 
 constexpr int EACH = 4;
@@ -92,3 +96,9 @@ DEVICE void lstm_prepare(const float* x, S* x_out, u64 size, const float* weight
 LSTM_PREPARE(bf16, u16)
 LSTM_PREPARE(f16, f16)
 LSTM_PREPARE(tf32, float)
+
+KERNEL(lstm_mark, 256, 8, u16* y, const int* first, int T, int N, int width) {
+  const u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
+  constexpr u32 TWO = NOT_YET << 16 | NOT_YET;
+  if (i < (u64)first[T] * (width / 8)) ((uint4*)(y + (size_t)N * width))[i] = {TWO, TWO, TWO, TWO};
+}

@@ -14,7 +14,7 @@
 //   first      [T] i32         the row of each step's first token; one entry more does no harm
 //   input_part [P,4,H] f32     x W_ih^T + bias, gates in blocks i f g o
 //   y          [N+P,H] S       state buffer of h, its first N rows given; also the exchange buffer.
-//                              marked: the other rows are filled with NOT_YET before each launch, and h0 holds none
+//                              marked: the tokens' rows hold NOT_YET before each launch (lstm_mark), and h0 holds none
 //   gates      [P,4,H] S       activated, kept for the backward
 //   c          [N+P,H] f32     state buffer, its first N rows given
 //   dy         [P,H] f32       gradient of y's last P rows; null: zero

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import math
+import re
 from typing import Any
 
 import decoding
+import keep_run
 import numpy as np
 import pytest
 import racing
@@ -83,9 +86,9 @@ def test_the_first_beam_is_traced_back() -> None:
 # --- proofs of equality ---------------------------------------------------------------------------------------------
 @pytest.fixture
 def verify(monkeypatch) -> Any:
-    """``training.verify`` of one case, over results of our own making: those of peers are changed."""
+    """``training.verify`` of one case, over results of our own making: those of all but ours in float32 are changed."""
 
-    def run(names: list[str], change: Any) -> dict[str, float]:
+    def run(names: list[str], change: Any) -> training.Verified:
         def three_steps(worker: Any, case: Any, equal: bool) -> Any:
             losses, weights = np.array([3.0, 2.0, 1.0]), {"w": np.full((2, 2), 0.5)}
             return (losses, weights) if worker == "minigrad" else change(losses, weights)
@@ -101,19 +104,40 @@ def verify(monkeypatch) -> Any:
 @pytest.mark.parametrize("name", ["jax", "jax-bf16"])
 @pytest.mark.parametrize("factor", [1.02, math.nan])
 def test_wrong_losses_are_found(name, factor, verify) -> None:
-    with pytest.raises(AssertionError, match=f"{name} is"):
-        verify([name], lambda losses, weights: (losses * [1, 1, factor], weights))
+    found = verify(["minigrad", name], lambda losses, weights: (losses * [1, 1, factor], weights))
+    assert found.left_out[name].startswith("wrong result: " + name + " is")
+    assert found.able(training.Case(["minigrad", name], Task(), 1.0)).names == ["minigrad"]
 
 
 @pytest.mark.parametrize("value", [0.51, math.nan])
 def test_wrong_weights_are_found(value, verify) -> None:
-    with pytest.raises(AssertionError, match=r"pytorch is (0\.02|nan)"):
-        verify(["minigrad", "pytorch"], lambda losses, weights: (losses, {"w": np.full((2, 2), value)}))
+    found = verify(["minigrad", "pytorch"], lambda losses, weights: (losses, {"w": np.full((2, 2), value)}))
+    assert re.match(r"wrong result: pytorch is (0\.02|nan)", found.left_out["pytorch"])
+
+
+def test_our_wrong_results_end_a_race(verify) -> None:
+    """Ours in bfloat16; and in float32 where two frameworks find otherwise, and no variant agrees."""
+
+    def change(losses: Any, weights: Any) -> Any:
+        return losses * 1.5, weights
+
+    with pytest.raises(AssertionError, match=r"minigrad-bf16 is 0\.5 from ours"):
+        verify(["minigrad-bf16"], change)
+    with pytest.raises(AssertionError, match="pytorch, jax all differ from minigrad"):
+        verify(["minigrad", "pytorch", "jax"], change)
+    assert set(verify(["minigrad", "pytorch", "pytorch-packed"], change).left_out) == {"pytorch", "pytorch-packed"}
+
+
+@pytest.mark.parametrize("broken", [lambda *_: None, lambda losses, _: (losses[:2], {}), lambda *_: 1 / 0])
+def test_results_that_are_none_leave_a_peer_out(broken, verify) -> None:
+    found = verify(["minigrad", "jax"], broken)
+    assert set(found.left_out) == {"jax"}
+    assert set(found.to) == {"minigrad"}
 
 
 def test_equal_results_pass(verify) -> None:
     found = verify(["minigrad", "jax"], lambda losses, weights: (losses * 1.0005, weights))
-    assert found == {"minigrad": 0, "jax": pytest.approx(5e-4)}
+    assert found == ({"minigrad": 0, "jax": pytest.approx(5e-4)}, {})
 
 
 class Searcher:
@@ -136,12 +160,17 @@ class Searcher:
     ],
 )
 def test_wrong_words_are_found(name, found, message) -> None:
-    with pytest.raises(AssertionError, match=message):
-        decoding.verify({name: Searcher(found)}, Searcher([[50, 50]]), [[1]], 2, 1)
+    workers: Any = {"minigrad": Searcher([[50, 50]]), name: Searcher(found)}
+    left_out = decoding.verify(workers, Searcher([[50, 50]]), [[1]], 2, 1)
+    assert message in left_out[name]
+    workers = {f"minigrad{name[3:]}": Searcher(found)}
+    with pytest.raises(AssertionError):
+        decoding.verify(workers, Searcher([[50, 50]]), [[1]], 2, 1)
 
 
 def test_equal_words_pass() -> None:
-    decoding.verify({"jax": Searcher([[50, 50]]), "jax-bf16": Searcher([[50, 51]])}, Searcher([[50, 50]]), [[1]], 2, 1)
+    workers: Any = {"jax": Searcher([[50, 50]]), "jax-bf16": Searcher([[50, 51]])}
+    assert decoding.verify(workers, Searcher([[50, 50]]), [[1]], 2, 1) == {}
 
 
 # --- figures --------------------------------------------------------------------------------------------------------
@@ -161,6 +190,69 @@ def test_ratios_are_of_times_of_one_round() -> None:
     assert found["variants"]["minigrad"]["us"]["median"] == pytest.approx(1e6)
     assert found["variants"]["jax"]["first_calls_s"] == 7
     assert found["ratios"] == {"minigrad": {"jax": pytest.approx({"low": 1.5, "median": 2.0, "high": 2.5})}}
+
+
+class Failing(Clock):
+    """A worker that fails after so many calls."""
+
+    def __init__(self, calls: int, error: Exception) -> None:
+        super().__init__(1.0)
+        self.left, self.error = calls, error
+
+    def call(self, method: str, *arguments: Any, times: int = 1) -> tuple[float, Any]:
+        self.left -= 1
+        if self.left < 0:
+            raise self.error
+        return super().call(method, *arguments, times=times)
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("jax: step: no\nluck"), ZeroDivisionError("no luck"), OSError("no luck")]
+)
+def test_a_peer_that_fails_is_left_out(calls: int, error: Exception, capsys: Any) -> None:
+    workers: Any = {"minigrad": Clock(1), "jax": Failing(calls, error), "pytorch": Clock(2)}
+    found = racing.race(workers, [racing.Call("step", (), 2.0)], 3)
+    assert found["left_out"].keys() == {"jax"}
+    assert found["left_out"]["jax"].endswith("no luck")
+    assert found["variants"].keys() == {"minigrad", "pytorch"}
+    assert found["ratios"]["minigrad"].keys() == {"pytorch"}
+    racing.show("a race", found, "us")
+    assert re.search(r"jax +left out .*no luck", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("calls", [0, 2])
+def test_a_failure_of_ours_ends_a_race(calls: int) -> None:
+    workers: Any = {"minigrad-bf16": Failing(calls, RuntimeError("ours")), "jax": Clock(1)}
+    with pytest.raises(RuntimeError, match="ours"):
+        racing.race(workers, [racing.Call("step", (), 2.0)], 3)
+
+
+def test_figures_of_another_processor_stay(tmp_path, monkeypatch) -> None:
+    path, here, there = tmp_path / "decoding.json", {"name": "A (R) 1", "has": ["avx2"]}, {"name": "B", "has": []}
+    racing.write(path, {"processor": here, "x": 1})
+    racing.write(path, {"processor": here, "x": 2})
+    racing.write(path, {"processor": there, "x": 3})
+    racing.write(path, {"processor": here | {"has": ["avx2", "fma"]}, "x": 4})
+    racing.write(tmp_path / "decoding.b.json", {"processor": there, "x": 5})
+    found = {file.name: json.loads(file.read_text())["x"] for file in tmp_path.iterdir()}
+    assert found == {"decoding.json": 2, "decoding.b.json": 5, "decoding.a-r-1-avx2-fma.json": 4}
+    unknown = tmp_path / "startup.json"
+    unknown.write_text('{"seconds": 1}')
+    assert racing.place(unknown, there).name == "startup.b.json"
+
+
+def test_a_run_of_another_processor_stays(tmp_path) -> None:
+    for name in ("A", "B"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text('{"epochs": 1, "run_dir": "x"}')
+        (tmp_path / name / "metrics.jsonl").write_text(name)
+        (tmp_path / name / "manifest.json").write_text(json.dumps({"processor": name}))
+    for _ in range(2):
+        keep_run.keep(tmp_path / "A", tmp_path / "kept", [])
+    with pytest.raises(SystemExit, match="kept holds a run on A; expected another folder for one on B"):
+        keep_run.keep(tmp_path / "B", tmp_path / "kept", [])
+    assert (tmp_path / "kept" / "metrics.jsonl").read_text() == "A"
 
 
 def test_a_peer_may_use_any_precision_where_we_use_bf16() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from xml.etree import ElementTree
 
 import plots
+import report
 import speed
 
 
@@ -55,6 +57,34 @@ def test_rows_quote_the_best_variant() -> None:
     assert table[1][1:5] == ("100 us per token, 88%", "1.20 (0.95 to 1.45), compiled", "1.50 (1.25 to 1.75)", "-")
     assert table[2][1:5] == ("", "2.50 (2.25 to 2.75), loop", "-", "-")
     assert memory[1][1:] == ("100 MB, 1.2 s", "900 MB, 1.2 s", "100 MB, 1.2 s")
+
+
+def test_a_framework_that_could_not_run_has_the_reason() -> None:
+    race = {
+        "variants": {name: RACE["variants"][name] for name in ("minigrad", "pytorch")},
+        "ratios": {"minigrad": {"pytorch": ratio(1.3)}},
+        "left_out": {"jax": "its process was ended by SIGILL", "pytorch-loop": "no | answer"},
+    }
+    parts = list(speed.sections({"training_step": {**MACHINE, "races": {"forcing 0.5": race}}}))
+    assert parts[1][1][2:5] == ("1.30 (1.05 to 1.55)", "left out: its process was ended by SIGILL", "-")
+    assert parts[2] == "Left out: jax (its process was ended by SIGILL); pytorch-loop (no | answer)."
+    assert parts[4][1][1:] == ("100 MB, 1.2 s", "100 MB, 1.2 s", "-")
+
+
+def test_other_processors_have_tables_of_their_own(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    other = {**MACHINE, "processor": {"name": "B", "has": []}, "races": {"forcing 1.0": RACE}}
+    starts = {name: [1.0] for name in ("import", "first_step_cold", "first_step_warm")}
+    for name, result in {
+        "training_step": {**MACHINE, "races": {"forcing 1.0": RACE}}, "training_step.b": other, "decoding": other,
+        "startup": {"seconds": starts}, "startup.b": {"processor": {"name": "B"}, "seconds": starts},
+    }.items():  # fmt: skip
+        (tmp_path / f"{name}.json").write_text(json.dumps({"words": 2, **result}))
+    assert [list(found) for found in report.machines()] == [["training_step"], ["training_step", "decoding"]]
+    text = report.figures()
+    assert text.index("(A, avx2)") < text.index("(B, )")
+    assert "| `import minigrad` | 1.00 s |" in text
+    assert "| `import minigrad`, on B | 1.00 s |" in text
 
 
 def test_files_without_races_give_no_rows() -> None:

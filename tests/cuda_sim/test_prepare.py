@@ -73,3 +73,19 @@ def check_prepare(rig: Rig, kind: str, shape: tuple[int, ...], full: bool) -> No
         np.testing.assert_array_equal(part, np.broadcast_to(padded(bias), part.shape))
     for array in untouched:
         assert (np.ascontiguousarray(array).view(np.uint8) == 0xFF).all()
+
+
+@pytest.mark.parametrize(("tokens", "room"), [(0, 3), (3, 3), (4, 40), (40, 40)])
+def test_only_rows_of_tokens_are_marked(rig: Rig, tokens: int, room: int) -> None:
+    check_mark(rig, tokens, room)
+
+
+def check_mark(rig: Rig, tokens: int, room: int) -> None:
+    """`first` says how many there are; what lies before and behind them stays."""
+    N, T, width = 3, 2, 64
+    y, first = device(np.full((N + room, width), 7, np.uint16)), device(np.array([0, min(tokens, 3), tokens], np.int32))
+    numbers = map(np.int32, (T, N, width))
+    rig.module("lstm_prepare.cu").lstm_mark(geometry.lstm_mark(room * width), [y, first, *numbers])
+    want = np.full((N + room, width), 7, np.uint16)
+    want[N : N + tokens] = 0xFFFF
+    np.testing.assert_array_equal(y, want)

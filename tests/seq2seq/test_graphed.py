@@ -44,6 +44,7 @@ def training(split: EncodedSplit, **settings: object) -> GraphedTraining:
     return steps
 
 
+@pytest.mark.usefixtures("poisoned")
 @pytest.mark.parametrize("precision", ["bf16", "tf32"])
 def test_a_run_in_graphs_is_the_run_without(
     train: Callable[..., Path], history: Callable[[Path], list[dict]], monkeypatch: pytest.MonkeyPatch, precision: str

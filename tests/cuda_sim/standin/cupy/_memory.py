@@ -88,6 +88,7 @@ class MemoryPool(Pool):
     def __init__(self, allocator: Any = None) -> None:
         super().__init__()
         self._free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
+        self._made: list[weakref.ref[np.ndarray]] = []
 
     def _lease(self, size: int) -> Memory:
         """The bytes of a block, which comes back when nobody refers to them any more."""
@@ -100,10 +101,19 @@ class MemoryPool(Pool):
 
     def _block(self, size: int) -> np.ndarray:
         block = np.empty(size, np.uint8)
+        self._made.append(weakref.ref(block))
         address, room = extent(block)
         live[address] = room
         weakref.finalize(block, live.pop, address, None)
         return block
+
+    def poison(self) -> None:
+        """Overwrite all its memory, in use or not, as if others had worked there: 0xFF, which is NaN as a float."""
+        for block in (made() for made in self._made):
+            if block is not None:
+                address, size = extent(block)
+                start = address - block.ctypes.data
+                block[start : start + size] = 0xFF
 
     def _back(self, name: int, size: int) -> None:
         self._free[size].append(_blocks.pop(name))
