@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from minigrad.serialization import from_bytes, to_bytes
 from seq2seq import checkpoint, manifest
 from seq2seq.config import load as load_settings
-from seq2seq.text import TextCodec
 
 FILES = ("config.json", "text.json", "manifest.json", "metrics.jsonl")
 CHECKPOINTS = ("checkpoints/last.safetensors", "checkpoints/best.safetensors")
@@ -209,23 +207,3 @@ def test_a_manifest_that_cannot_be_written_accepts_nothing(run, folder, corpus, 
     monkeypatch.setattr("seq2seq.manifest.replace_run_file", full)
     result = run("translate", folder, "--input", corpus, "--accept-changes")
     assert (result.code, result.err) == (2, f"error: {folder / 'manifest.json'}: No space left on device\n")
-
-
-def test_a_run_of_version_0_1_is_read_and_gets_its_digests(train, run, corpus, folder, history) -> None:
-    """Such a run has no digests, and its checkpoints carry the fingerprint of the vocabularies."""
-    whole = train("whole", "--epochs", 3)
-    path = folder / "manifest.json"
-    later = ("run", "files_sha256", "metrics", "sha256")
-    old = {key: value for key, value in json.loads(path.read_text()).items() if key not in later}
-    path.write_text(json.dumps(old))
-    fingerprint = TextCodec.load(folder).fingerprint()
-    for name in ("last", "best"):
-        file = checkpoint.path_of(folder, name)
-        file.write_bytes(to_bytes({**from_bytes(file.read_bytes()), "fingerprint": fingerprint}))
-    assert run("translate", folder, "--input", corpus).code == 0
-    assert run("evaluate", folder).code == 0
-    assert path.read_text() == json.dumps(old)
-    assert run("train", "--run-dir", folder, "--resume", "--epochs", 3).code == 0
-    assert manifest.read(folder)["run"] == fingerprint
-    assert history(folder) == history(whole)
-    assert run("evaluate", folder).code == 0
