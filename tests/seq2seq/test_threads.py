@@ -2,7 +2,10 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from seq2seq import Translator
 
 CODE = """
 import numpy, minigrad, threadpoolctl
@@ -24,3 +27,13 @@ def test_limit_threads():
     root = Path(__file__).parents[2]
     result = subprocess.run([sys.executable, "-c", CODE], cwd=root, capture_output=True, text=True)
     assert result.stdout.split("\n")[:2] == ["2 True", "1 True"], result.stderr
+
+
+def test_a_translator_serves_several_threads(train) -> None:
+    """Each call gives the words that it gives alone, whatever the other threads ask meanwhile."""
+    translator = Translator.load(train("run", "--epochs", 2))
+    requests = [([f"{i} {j} 3"] * (1 + i % 3), 1 + j % 4) for i in range(10) for j in range(4)]
+    alone = [translator.translate(sentences, beam_size) for sentences, beam_size in requests]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda request: translator.translate(*request), requests * 3))
+    assert together == alone * 3
