@@ -21,7 +21,8 @@ import kernels
 from minigrad.deferred import Deferred
 from minigrad.graphs import recording
 from minigrad.nn.checks import reject
-from minigrad.optim.optimizer import Optimizer, Update, add_slot, check_at_least_zero, check_fraction, count_step
+from minigrad.optim.checks import check_at_least_zero, check_fractions
+from minigrad.optim.optimizer import Optimizer, Update, add_slot, count_step
 from minigrad.optim.row_moments import RowMoments
 from minigrad.rows import RowGradient
 from minigrad.tensor import Tensor
@@ -58,8 +59,7 @@ class Adam(Optimizer):
     def _check_group(self, group: dict[str, Any]) -> None:
         super()._check_group(group)
         check_at_least_zero(self._name, group, "eps")
-        for index, beta in enumerate(group["betas"]):
-            check_fraction(self._name, f"betas[{index}]", beta)
+        check_fractions(self._name, "betas", group["betas"], 2)
         reject(self._name, amsgrad=group.get("amsgrad"), maximize=group.get("maximize"))
 
     def _update_all(self, updates: list[Update], group: dict[str, Any], grad_scale: Any) -> None:

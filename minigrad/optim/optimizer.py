@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any, ClassVar, NamedTuple
 
@@ -22,6 +23,7 @@ from minigrad.device import moved
 from minigrad.grad_mode import enable_grad, no_grad
 from minigrad.graphs import recording
 from minigrad.nn.utils.clipping import as_result, norm_and_coefficient
+from minigrad.optim.checks import check_at_least_zero
 from minigrad.rows import RowGradient
 from minigrad.tensor import Tensor
 
@@ -56,6 +58,8 @@ class Optimizer:
         self.defaults = defaults
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
+        self._restored = False
+        self._rates_around: tuple[list[float], list[float]] | None = None  # before and after schedules were made
         if isinstance(params, Tensor):
             raise TypeError(f"{self._name}: params is a Tensor; expected an iterable of Tensors or dicts")
         groups = list(params)
@@ -218,6 +222,24 @@ class Optimizer:
                 self.state[param] = {key: _own_copy(key, value, param) for key, value in states[number].items()}
         for group, restored in zip(self.param_groups, saved, strict=True):
             group.update({**restored, "params": group["params"]})
+        self._restored, self._rates_around = True, None
+
+    @contextmanager
+    def schedule_being_made(self) -> Iterator[None]:
+        """While a schedule sets the rates of its first epoch: those of a restored run may be wanted back."""
+        before = self._rates_around[0] if self._rates_around else self._rates()
+        yield
+        if self._restored:
+            self._rates_around = before, self._rates()
+
+    def undo_schedules_made(self) -> None:
+        """Back to the restored rates, if nothing but the making of schedules has changed them since."""
+        if self._rates_around is not None and self._rates_around[1] == self._rates():
+            for group, lr in zip(self.param_groups, self._rates_around[0], strict=True):
+                group["lr"] = lr
+
+    def _rates(self) -> list[float]:
+        return [group["lr"] for group in self.param_groups]
 
     def __repr__(self) -> str:
         lines = []
@@ -225,19 +247,6 @@ class Optimizer:
             options = (f"    {name}: {group[name]}" for name in sorted(group) if name != "params")
             lines += [f"Parameter Group {number}", *options]
         return f"{self._name} (\n" + "\n".join(lines) + "\n)"
-
-
-def check_at_least_zero(owner: str, group: dict[str, Any], *names: str) -> None:
-    """Raise ValueError unless each of the named options is at least 0 (NaN is not)."""
-    for name in names:
-        if not group[name] >= 0:
-            raise ValueError(f"{owner}: {name} is {group[name]}; expected 0 or more")
-
-
-def check_fraction(owner: str, name: str, value: float) -> None:
-    """Raise ValueError unless ``value`` is in [0, 1)."""
-    if not 0 <= value < 1:
-        raise ValueError(f"{owner}: {name} is {value}; expected 0 <= {name} < 1")
 
 
 def add_slot(state: dict[str, Any], name: str, param: np.ndarray) -> np.ndarray:

@@ -13,7 +13,8 @@ import numpy as np
 
 import kernels
 from minigrad.nn.checks import reject
-from minigrad.optim.optimizer import Optimizer, add_slot, check_at_least_zero, count_step
+from minigrad.optim.checks import check_at_least_zero
+from minigrad.optim.optimizer import Optimizer, add_slot, count_step
 
 
 class RMSprop(Optimizer):

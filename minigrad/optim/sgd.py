@@ -14,7 +14,8 @@ import numpy as np
 
 import kernels
 from minigrad.nn.checks import reject
-from minigrad.optim.optimizer import Optimizer, add_slot, check_at_least_zero
+from minigrad.optim.checks import check_at_least_zero
+from minigrad.optim.optimizer import Optimizer, add_slot
 from minigrad.rows import RowGradient
 from minigrad.tensor import Tensor
 
