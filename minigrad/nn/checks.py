@@ -9,7 +9,7 @@ def reject(owner: str, **arguments: Any) -> None:
     """Raise NotImplementedError for PyTorch arguments that minigrad does not have, unless they are off (falsy)."""
     for name, value in arguments.items():
         if value:
-            raise NotImplementedError(f"{owner}: {name}={value!r} is not supported")
+            raise NotImplementedError(f"{owner}: {name}={value!r} is not supported; leave it out")
 
 
 def check_probability(owner: str, name: str, value: float) -> None:
