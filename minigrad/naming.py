@@ -13,4 +13,4 @@ def kind_of(value: Any) -> str:
     if inspect.isclass(value):
         return f"the class {value.__name__}"
     name = type(value).__name__
-    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+    return f"{'an' if name[0].lower() in 'aeiou' or name == 'ndarray' else 'a'} {name}"

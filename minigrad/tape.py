@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from kernels import ProcessLock, as_array
+from kernels import ProcessLock, as_array, is_array
+from minigrad.naming import kind_of
 from minigrad.rows import RowGradient
 
 Gradient = np.ndarray | RowGradient
@@ -209,6 +210,11 @@ def _count_uses(roots: list[Node]) -> dict[Node, int]:
 
 def _checked(grad: Gradient, edge: Edge, node: Node) -> Gradient:
     """A gradient of the input's shape, in its dtype; dense if an op is to take it."""
+    if type(grad) is not np.ndarray and not isinstance(grad, np.generic | RowGradient) and not is_array(grad):
+        raise TypeError(
+            f"{node.function.__name__}.backward returned {kind_of(grad)}; "
+            "expected an array for each argument of forward, or None"
+        )
     if grad.shape != edge.shape:
         raise RuntimeError(
             f"{node.function.__name__}.backward returned a gradient of shape {grad.shape}; "

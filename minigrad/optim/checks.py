@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-import numpy as np
-
-from minigrad.naming import kind_of
+from minigrad.nn.checks import check_number as check_number
 from minigrad.nn.checks import reject
 
 # PyTorch's options that choose how a step is computed and not what it gives; all of them are off here.
@@ -33,13 +31,6 @@ def reject_others(owner: str, others: Mapping[str, Any], *known: str) -> None:
     if unknown:
         close = get_close_matches(unknown[0], known, 1, 0.5) or [", ".join(known)]
         raise TypeError(f"{owner}: there is no option {unknown[0]!r}; did you mean {close[0]}?")
-
-
-def check_number(owner: str, name: str, value: Any) -> None:
-    """Raise TypeError unless it is a number."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        shown = repr(value) if isinstance(value, str | bool) else kind_of(value)
-        raise TypeError(f"{owner}: {name} is {shown}; expected a number")
 
 
 def check_above_zero(owner: str, name: str, value: Any) -> None:
