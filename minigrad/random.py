@@ -9,11 +9,12 @@ which thread draws which one is up to their order. The generator is Philox (Salm
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from kernels import ProcessLock
+from minigrad.missing import for_module as _for_module
 
 
 class State(NamedTuple):
@@ -63,3 +64,8 @@ def generator() -> np.random.Generator:
     """A NumPy generator for one draw of host numbers (initialisation, shuffling)."""
     seed, step, site = next_key()
     return np.random.Generator(np.random.Philox(key=[seed, (step << 32) | site]))
+
+
+if not TYPE_CHECKING:  # a checker would take every name for known
+    __path__: list[str] = []  # or ``from ... import`` would not ask on for a name that is not here
+    __getattr__ = _for_module(__name__)

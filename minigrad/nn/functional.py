@@ -8,12 +8,13 @@ Contract: PyTorch's names, argument order and defaults; results and gradients ar
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import kernels
 from minigrad import ops
+from minigrad.missing import for_module as _for_module
 from minigrad.nn.checks import check_int, check_number, check_probability, check_tensor
 from minigrad.nn.loss_functions import (
     binary_cross_entropy,
@@ -224,3 +225,8 @@ def pad(input: Tensor, pad: tuple[int, ...] | list[int], mode: str = "constant",
     result = input.new_full(shape, 0 if value is None else value)
     result[inside] = input
     return result
+
+
+if not TYPE_CHECKING:  # a checker would take every name for known
+    __path__: list[str] = []  # or ``from ... import`` would not ask on for a name that is not here
+    __getattr__ = _for_module(__name__)

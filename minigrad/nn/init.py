@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minigrad import random
 from minigrad.grad_mode import no_grad
+from minigrad.missing import for_module as _for_module
 from minigrad.nn.checks import check_number, check_tensor
 from minigrad.tensor import Tensor
 
@@ -147,3 +149,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1) -> Tensor:
     q *= np.sign(np.diag(r))  # makes the decomposition unique, hence q uniform over orthogonal matrices
     matrix = q if rows >= columns else q.T
     return tensor.copy_(Tensor((gain * matrix).reshape(tensor.shape).astype(tensor.dtype)))
+
+
+if not TYPE_CHECKING:  # a checker would take every name for known
+    __path__: list[str] = []  # or ``from ... import`` would not ask on for a name that is not here
+    __getattr__ = _for_module(__name__)

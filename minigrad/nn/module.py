@@ -18,6 +18,7 @@ import kernels
 from minigrad.device import resolve
 from minigrad.dtypes import is_floating
 from minigrad.grad_mode import no_grad
+from minigrad.missing import of_object
 from minigrad.naming import kind_of
 from minigrad.nn.parameter import Parameter
 from minigrad.ops.convert import wanted
@@ -95,7 +96,7 @@ class Module:
                 return slots[name]
         if name == "training" or (name.startswith("_") and name in Module.__annotations__):
             raise AttributeError(f"{type(self).__name__}: __init__ has to call super().__init__() first")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        raise of_object(self, "torch.nn.Module", name)
 
     def __delattr__(self, name: str) -> None:
         for slots in (self._parameters, self._buffers, self._modules):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from minigrad.nn.checks import check_number as check_number
@@ -29,6 +28,8 @@ def reject_others(owner: str, others: Mapping[str, Any], *known: str) -> None:
         raise NotImplementedError(f"{owner}: decoupled_weight_decay=True is not supported; use AdamW")
     unknown = [name for name in others if name not in (*WITHOUT_EFFECT, "decoupled_weight_decay")]
     if unknown:
+        from difflib import get_close_matches  # which few imports need
+
         close = get_close_matches(unknown[0], known, 1, 0.5) or [", ".join(known)]
         raise TypeError(f"{owner}: there is no option {unknown[0]!r}; did you mean {close[0]}?")
 

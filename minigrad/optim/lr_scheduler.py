@@ -17,8 +17,9 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from minigrad.missing import for_module as _for_module
 from minigrad.naming import kind_of
 from minigrad.optim.checks import check_above_zero, check_number
 from minigrad.optim.optimizer import Optimizer
@@ -259,3 +260,8 @@ class CosineAnnealingLR(LRScheduler):
 
     def _height(self, epoch: int) -> float:
         return (1 + math.cos(math.pi * epoch / self.T_max)) / 2
+
+
+if not TYPE_CHECKING:  # a checker would take every name for known
+    __path__: list[str] = []  # or ``from ... import`` would not ask on for a name that is not here
+    __getattr__ = _for_module(__name__)

@@ -8,13 +8,14 @@ Every change of layout is one op, ``PlaceRows``. T time, B batch, P packed rows,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import kernels
 from minigrad import ops
 from minigrad.function import Function
+from minigrad.missing import for_module as _for_module
 from minigrad.naming import kind_of
 from minigrad.nn.checks import check_tensor, tensors_of
 from minigrad.tensor import Tensor
@@ -214,3 +215,8 @@ def _pad_rows(data: Tensor, rows: np.ndarray, counts: np.ndarray, padding_value:
     """(T, B, *): ``data[rows[t, b]]`` where t < counts[b], else the padding value."""
     within = np.arange(len(rows))[:, None] < counts
     return PlaceRows.apply(data, np.where(within, rows, -1), padding_value)
+
+
+if not TYPE_CHECKING:  # a checker would take every name for known
+    __path__: list[str] = []  # or ``from ... import`` would not ask on for a name that is not here
+    __getattr__ = _for_module(__name__)
