@@ -75,12 +75,13 @@ from kernels.dispatch import (
     sum_of_squares,
 )
 from kernels.switches import allow_tf32, tf32_allowed
-from kernels.threads import get_num_threads, set_num_threads
+from kernels.threads import ProcessLock, get_num_threads, set_num_threads
 
 # Another distribution also installs an import named `kernels`; this tells ours from it.
 __minigrad_kernels__ = True
 
 __all__ = [
+    "ProcessLock",
     "adam_replay",
     "adam_rows_step",
     "adam_scalars",

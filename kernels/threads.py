@@ -45,6 +45,24 @@ def get_num_threads() -> int:
     return _Settings.num_threads
 
 
+class ProcessLock:
+    """A lock of all threads of the process, which the thread that holds it may take again; free in a forked child."""
+
+    def __init__(self) -> None:
+        self._renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *exception: object) -> None:
+        self._lock.release()
+
+
 class _Job:
     """Tasks that several threads take from one counter until none is left."""
 

@@ -5,6 +5,8 @@ PyTorch's names, defaults and semantics: code in the style of its tutorials runs
 ``gradcheck`` compares any gradient with finite differences.
 """
 
+import typing as _typing
+
 import kernels as _kernels
 
 if not getattr(_kernels, "__minigrad_kernels__", False):
@@ -73,8 +75,14 @@ from minigrad.gradcheck import gradcheck
 from minigrad.ops import *  # noqa: F403
 from minigrad.random import manual_seed
 from minigrad.serialization import load, save
+from minigrad.missing import for_module as _for_module
+from minigrad.missing import install_finder as _install_finder
 from minigrad.tensor import Tensor
 
 Size = tuple  # a shape is a plain tuple
 
 __version__ = "0.1.0"
+
+_install_finder()
+if not _typing.TYPE_CHECKING:  # where names that are not here would count as known
+    __getattr__ = _for_module(__name__)

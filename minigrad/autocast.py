@@ -7,12 +7,11 @@ of its forward, wherever backward is called. float64 operands are never rounded.
 
 from __future__ import annotations
 
-import threading
-from contextlib import ContextDecorator
-from types import TracebackType
 from typing import Any
 
 from minigrad.dtypes import float32
+from minigrad.modes import Mode, ThreadSetting
+from minigrad.naming import kind_of
 
 
 class _BFloat16:
@@ -25,23 +24,15 @@ class _BFloat16:
 bfloat16 = _BFloat16()
 
 
-class _Setting(threading.local):
-    """Of one thread: whether products are rounded, and what to return to at the end of each block it is in."""
-
-    def __init__(self) -> None:
-        self.bf16 = False
-        self.former: list[bool] = []
-
-
-_setting = _Setting()
+_rounded = ThreadSetting(False)
 
 
 def bf16_enabled() -> bool:
     """Whether products of this thread are in bfloat16 now."""
-    return _setting.bf16
+    return _rounded.value
 
 
-class autocast(ContextDecorator):  # noqa: N801  (PyTorch's name, used like a function)
+class autocast(Mode):  # noqa: N801  (PyTorch's name, used like a function)
     """Within the block, or the decorated function, products of this thread run in ``dtype``.
 
     Args:
@@ -50,22 +41,21 @@ class autocast(ContextDecorator):  # noqa: N801  (PyTorch's name, used like a fu
         enabled: False leaves products in float32.
 
     Raises:
+        TypeError: ``device_type`` is a function: as a decorator it needs brackets.
         ValueError: another device or dtype.
     """
 
+    setting = _rounded
+
     def __init__(self, device_type: str = "cpu", dtype: Any = bfloat16, enabled: bool = True) -> None:
+        if callable(device_type):
+            raise TypeError(f"autocast: device_type is {kind_of(device_type)}; expected 'cpu' or 'cuda' in brackets")
         if device_type not in ("cpu", "cuda"):
             raise ValueError(f"autocast: device_type is {device_type!r}; expected 'cpu' or 'cuda'")
         if dtype is not bfloat16 and dtype != float32:
             raise ValueError(f"autocast: dtype is {dtype}; expected bfloat16 or float32")
-        self._bf16 = enabled and dtype is bfloat16
+        self.value = enabled and dtype is bfloat16
 
     def __enter__(self) -> autocast:
-        _setting.former.append(_setting.bf16)
-        _setting.bf16 = self._bf16
+        super().__enter__()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        _setting.bf16 = _setting.former.pop()

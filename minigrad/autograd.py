@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigrad.function import Function
 from minigrad.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from minigrad.missing import for_module as _for_module
 from minigrad.tape import Gradient, Leaf, Node, walk_back
 from minigrad.tensor import Tensor, accumulated
 
@@ -88,3 +89,8 @@ def _total(pieces: list[Gradient]) -> Any:
     for piece in pieces:
         total = accumulated(total, piece, False)
     return total
+
+
+if not TYPE_CHECKING:  # a checker would take every name for known
+    __path__: list[str] = []  # or ``from ... import`` would not ask on for a name that is not here
+    __getattr__ = _for_module(__name__)

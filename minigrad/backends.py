@@ -1,8 +1,10 @@
 """``torch.backends``: the switches that programs set for cuDNN and cuBLAS. Here every run is deterministic."""
 
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import kernels
+from minigrad.missing import for_module as _for_module
 
 
 class _MatMul:
@@ -20,3 +22,7 @@ class _MatMul:
 
 cudnn = SimpleNamespace(enabled=False, deterministic=True, benchmark=False, is_available=lambda: False)
 cuda = SimpleNamespace(matmul=_MatMul())
+
+if not TYPE_CHECKING:  # a checker would take every name for known
+    __path__: list[str] = []  # or ``from ... import`` would not ask on for a name that is not here
+    __getattr__ = _for_module(__name__)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kernels import devices
 from kernels.devices import CaptureError as CaptureError
 from minigrad.device import device, resolve, use
 from minigrad.graphs import CUDAGraph as CUDAGraph
 from minigrad.graphs import graph as graph
+from minigrad.missing import for_module as _for_module
 
 
 def is_available() -> bool:
@@ -77,3 +78,7 @@ def manual_seed_all(seed: int) -> None:
 
 
 manual_seed = manual_seed_all
+
+if not TYPE_CHECKING:  # a checker would take every name for known
+    __path__: list[str] = []  # or ``from ... import`` would not ask on for a name that is not here
+    __getattr__ = _for_module(__name__)

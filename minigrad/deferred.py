@@ -47,20 +47,20 @@ class Deferred(Tensor):
 
     @property
     def array(self) -> np.ndarray:
-        if self.owner is not None:
-            self.owner.settle_for(self)
+        if (owner := self.owner) is not None:  # read once, here and below: another thread may settle it meanwhile
+            owner.settle_for(self)
         return self._held
 
     @array.setter
     def array(self, value: np.ndarray) -> None:
-        if self.owner is not None:
-            self.owner.settle_for(self)
+        if (owner := self.owner) is not None:
+            owner.settle_for(self)
         self._held = value
 
     def array_with_rows(self, ids: np.ndarray) -> np.ndarray:
         """The memory, of which only the rows ``ids`` are sure to be up to date; for reading those."""
-        if self.owner is not None:
-            self.owner.settle_rows(ids)
+        if (owner := self.owner) is not None:
+            owner.settle_rows(ids)
         return self._held
 
     def lagging_array(self) -> np.ndarray:

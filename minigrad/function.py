@@ -33,12 +33,16 @@ class Context:
     def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs_input_grad
         self.last_use = False
-        self.saved: tuple[Any, ...] = ()
 
     def __getattr__(self, name: str) -> Any:
+        if name == "saved":  # which ``save_for_backward`` sets
+            raise RuntimeError("backward: forward saved no arrays; it has to call ctx.save_for_backward(...)")
+        if name == "saved_tensors":
+            raise AttributeError("ctx has no attribute 'saved_tensors'; what forward saved are arrays, in ctx.saved")
         raise AttributeError(f"ctx has no attribute {name!r}; forward must set it")
 
     if TYPE_CHECKING:  # ops set what they like
+        saved: tuple[Any, ...]
 
         def __setattr__(self, name: str, value: Any) -> None: ...
 
@@ -56,11 +60,11 @@ class Function:
 
     @staticmethod
     def forward(ctx: Context, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError("a Function needs a static method forward(ctx, *arrays)")
 
     @staticmethod
     def backward(ctx: Context, *grad_outputs: Any) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError("a Function needs a static method backward(ctx, *grad_outputs)")
 
     @staticmethod
     def put_back(base: Tensor, changed: Tensor, *constants: Any) -> None:
@@ -99,7 +103,7 @@ class Function:
         ctx = Context(tuple(needs))
         result = cls.forward(ctx, *cls.unwrap(args), **kwargs)
         arrays = result if isinstance(result, tuple) else (result,)
-        outputs = tuple([Tensor(array) for array in arrays])
+        outputs = tuple([Tensor(array) if array is not None else _no_result(cls) for array in arrays])
         if cls.view and np.may_share_memory(args[0].array, outputs[0].array):
             outputs[0].become_view(View(args[0], cls, args[1:]))
         if True in needs:
@@ -107,11 +111,15 @@ class Function:
         return outputs if isinstance(result, tuple) else outputs[0]
 
 
+def _no_result(function: type[Function]) -> Tensor:
+    raise TypeError(f"{function.__name__}.forward returned None; expected an array, or a tuple of arrays")
+
+
 def _record(function: type[Function], ctx: Context, args: tuple, outputs: tuple[Tensor, ...]) -> None:
     versions: list[tuple[Version, int]] = []
-    if ctx.saved:
+    if saved := ctx.__dict__.get("saved"):
         held = [(t, t.array) for t in (*args, *outputs) if isinstance(t, Tensor)]
-        versions = [(t.version, t.version.value) for array in ctx.saved for t, own in held if own is array]
+        versions = [(t.version, t.version.value) for array in saved for t, own in held if own is array]
     edges = [a.edge() if needed else None for a, needed in zip(args, ctx.needs_input_grad, strict=True)]
     node = Node(function, ctx, edges, len(outputs), versions)
     for index, output in enumerate(outputs):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import dtypes, ops
+from minigrad.missing import tensor_attribute
 from minigrad.ops import convert, inplace
 from minigrad.tensor import Tensor
 
@@ -100,6 +101,7 @@ def attach() -> None:
     for name, dtype in CONVERSIONS.items():
         _attach(name, _conversion(dtype))
     _attach("where", _where)
+    _attach("__getattr__", tensor_attribute)
     _attach("T", property(lambda self: ops.permute(self, tuple(reversed(range(self.ndim))))))
     _attach("mT", property(lambda self: ops.transpose(self, -2, -1)))
 

@@ -2,15 +2,19 @@
 
 A draw is keyed by (seed, step, site): the run's seed, the training step, and the number of the draw inside that step.
 Nothing else is state, so masks do not depend on threads or backends, and a run resumed at step n draws what the
-uninterrupted run drew at step n. The generator is Philox (Salmon et al.,
+uninterrupted run drew at step n. As in PyTorch the stream is one for all threads: no two draws have the same key, but
+which thread draws which one is up to their order. The generator is Philox (Salmon et al.,
 "Parallel random numbers: as easy as 1, 2, 3", 2011).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from kernels import ProcessLock
+from minigrad.missing import for_module as _for_module
 
 
 class State(NamedTuple):
@@ -22,6 +26,7 @@ class State(NamedTuple):
 
 
 _state = State(0, 0, 0)
+_changing = ProcessLock()
 
 
 def manual_seed(seed: int) -> None:
@@ -31,8 +36,7 @@ def manual_seed(seed: int) -> None:
 
 def seed_step(seed: int, step: int) -> None:
     """Place the stream at the first draw of training step ``step``."""
-    global _state
-    _state = State(seed % 2**64, step, 0)
+    set_state(State(seed % 2**64, step, 0))
 
 
 def get_state() -> State:
@@ -43,14 +47,16 @@ def get_state() -> State:
 def set_state(state: State) -> None:
     """Put the stream where ``get_state`` found it: the same draws follow."""
     global _state
-    _state = State(*state)
+    with _changing:
+        _state = State(*state)
 
 
 def next_key() -> State:
     """The key of the next draw; every call gives another one."""
     global _state
-    key = _state
-    _state = key._replace(site=key.site + 1)
+    with _changing:
+        key = _state
+        _state = State(key.seed, key.step, key.site + 1)
     return key
 
 
@@ -58,3 +64,8 @@ def generator() -> np.random.Generator:
     """A NumPy generator for one draw of host numbers (initialisation, shuffling)."""
     seed, step, site = next_key()
     return np.random.Generator(np.random.Philox(key=[seed, (step << 32) | site]))
+
+
+if not TYPE_CHECKING:  # a checker would take every name for known
+    __path__: list[str] = []  # or ``from ... import`` would not ask on for a name that is not here
+    __getattr__ = _for_module(__name__)

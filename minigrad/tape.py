@@ -5,6 +5,7 @@ recorded uses its outputs have, and visits a node when all of them have delivere
 as they are used and saved arrays are dropped node by node, so memory falls while the walk goes on. Accumulation never
 writes into an array that an op may still hold: the first gradient is kept as it is, the second makes a new array which
 the walk owns, later ones are added in place. A row-wise gradient reaches leaves as it is; a node gets it dense.
+Threads may walk at the same time, through graphs that share leaves.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from kernels import as_array
+from kernels import ProcessLock, as_array, is_array
+from minigrad.naming import kind_of
 from minigrad.rows import RowGradient
 
 Gradient = np.ndarray | RowGradient
+_sharing = ProcessLock()  # what walks of several threads may meet at: a leaf's gradient, a node's context
 
 
 class Leaf(Protocol):
@@ -71,8 +74,18 @@ class Node:
 
     def backward(self, grads: list[np.ndarray | None], release: bool) -> tuple:
         """One gradient per edge. ``release`` drops what forward saved, so memory falls while the walk goes on."""
-        ctx = self.ctx
-        name = self.function.__name__
+        with _sharing:
+            ctx = self._context(release)
+        result = self.function.backward(ctx, *grads)
+        result = result if isinstance(result, tuple) else (result,)
+        if len(result) != len(self.edges):
+            name = self.function.__name__
+            raise RuntimeError(f"{name}.backward returned {len(result)} gradients for {len(self.edges)} arguments")
+        return result
+
+    def _context(self, release: bool) -> Any:
+        """What forward left; ``release``: for nobody after."""
+        ctx, name = self.ctx, self.function.__name__
         if ctx is None:
             raise RuntimeError(
                 f"backward: the graph was freed by an earlier backward at {name}; "
@@ -87,11 +100,7 @@ class Node:
         ctx.last_use = release
         if release:
             self.ctx, self.versions = None, []
-        result = self.function.backward(ctx, *grads)
-        result = result if isinstance(result, tuple) else (result,)
-        if len(result) != len(self.edges):
-            raise RuntimeError(f"{name}.backward returned {len(result)} gradients for {len(self.edges)} arguments")
-        return result
+        return ctx
 
     def release_edges(self) -> None:
         self.edges = [None] * len(self.edges)
@@ -143,7 +152,8 @@ def walk_back(
         elif edge.leaf is not None and on_leaf is not None:
             on_leaf(edge.leaf, grad, owned)
         elif edge.leaf is not None:
-            edge.leaf.accumulate_grad(grad, owned)
+            with _sharing:  # or a sum of two threads would lose one
+                edge.leaf.accumulate_grad(grad, owned)
 
     for edge, grad in zip(starts, grads, strict=True):
         deliver(edge, grad, False)
@@ -200,6 +210,11 @@ def _count_uses(roots: list[Node]) -> dict[Node, int]:
 
 def _checked(grad: Gradient, edge: Edge, node: Node) -> Gradient:
     """A gradient of the input's shape, in its dtype; dense if an op is to take it."""
+    if type(grad) is not np.ndarray and not isinstance(grad, np.generic | RowGradient) and not is_array(grad):
+        raise TypeError(
+            f"{node.function.__name__}.backward returned {kind_of(grad)}; "
+            "expected an array for each argument of forward, or None"
+        )
     if grad.shape != edge.shape:
         raise RuntimeError(
             f"{node.function.__name__}.backward returned a gradient of shape {grad.shape}; "

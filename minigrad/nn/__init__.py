@@ -1,5 +1,8 @@
 """Neural-network modules with PyTorch's names, defaults and parameter layout."""
 
+from typing import TYPE_CHECKING
+
+from minigrad.missing import for_module as _for_module
 from minigrad.nn import functional, init, utils
 from minigrad.nn.activations import LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from minigrad.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
@@ -47,3 +50,6 @@ __all__ = [
     "init",
     "utils",
 ]
+
+if not TYPE_CHECKING:  # a checker would take every name for known
+    __getattr__ = _for_module(__name__)

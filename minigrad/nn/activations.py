@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minigrad.nn import functional as F
+from minigrad.nn.checks import check_int, check_number
 from minigrad.nn.module import Module
 from minigrad.tensor import Tensor
 
@@ -40,6 +41,7 @@ class LeakyReLU(Module):
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__()
+        check_number("LeakyReLU", "negative_slope", negative_slope)
         self.negative_slope = negative_slope
         self.inplace = inplace
 
@@ -55,6 +57,8 @@ class _AlongDim(Module):
 
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()
+        if dim is not None:
+            check_int(type(self).__name__, "dim", dim)
         self.dim = dim
 
     def extra_repr(self) -> str:

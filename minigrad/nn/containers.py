@@ -7,9 +7,28 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from itertools import groupby
 from typing import Any, overload
 
+from minigrad.naming import kind_of
+from minigrad.nn.checks import check_tensor
 from minigrad.nn.module import Module, indented
 from minigrad.nn.parameter import Parameter
 from minigrad.tensor import Tensor
+
+
+def each_of(owner: str, name: str, values: Any) -> Iterable[Any]:
+    """``values`` if one can go through them; TypeError otherwise."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"{owner}: {name} is {kind_of(values)}; expected a list")
+    return values
+
+
+def entries_of(owner: str, name: str, values: Any) -> dict[str, Any]:
+    """``values``, a mapping or pairs, as a dict; TypeError for anything else."""
+    pairs = values.items() if hasattr(values, "items") else each_of(owner, name, values)
+    listed = list(pairs)
+    for pair in listed:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(f"{owner}: {name} holds {kind_of(pair)}; expected a dict, or pairs of a name and a value")
+    return dict(listed)
 
 
 class _IndexedModules(Module):
@@ -59,7 +78,7 @@ class _IndexedModules(Module):
 
     def extend(self, modules: Iterable[Module]) -> Any:
         """Append every one of ``modules``; returns self."""
-        for module in modules:
+        for module in each_of(type(self).__name__, "modules", modules):
             self.append(module)
         return self
 
@@ -82,6 +101,8 @@ class Sequential(_IndexedModules):
         super().__init__()
         named = modules[0] if len(modules) == 1 and isinstance(modules[0], Mapping) else dict(enumerate(modules))
         for name, module in named.items():
+            if not isinstance(module, Module):
+                raise TypeError(f"Sequential: module {name!r} is {kind_of(module)}; expected a Module")
             self.add_module(str(name), module)
 
     def _like(self, modules: dict[str, Any]) -> Sequential:
@@ -123,7 +144,7 @@ class ModuleDict(Module):
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add or replace every entry of ``modules``."""
-        for name, module in dict(modules).items():
+        for name, module in entries_of("ModuleDict", "modules", modules).items():
             self[name] = module
 
     def __getitem__(self, name: str) -> Any:
@@ -159,11 +180,12 @@ class ParameterList(Module):
 
     def __init__(self, values: Iterable[Tensor] = ()) -> None:
         super().__init__()
-        for value in values:
+        for value in each_of("ParameterList", "values", values):
             self.append(value)
 
     def append(self, value: Tensor) -> ParameterList:
         """Add a parameter at the end; returns self."""
+        check_tensor("ParameterList", f"value {len(self)}", value)
         self.register_parameter(str(len(self)), value if isinstance(value, Parameter) else Parameter(value))
         return self
 
@@ -190,13 +212,14 @@ class ParameterDict(Module):
 
     def update(self, parameters: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]) -> None:
         """Add or replace every entry of ``parameters``."""
-        for name, value in dict(parameters).items():
+        for name, value in entries_of("ParameterDict", "parameters", parameters).items():
             self[name] = value
 
     def __getitem__(self, name: str) -> Any:
         return self._parameters[name]
 
     def __setitem__(self, name: str, value: Tensor) -> None:
+        check_tensor("ParameterDict", f"value {name!r}", value)
         self.register_parameter(name, value if isinstance(value, Parameter) else Parameter(value))
 
     def __delitem__(self, name: str) -> None:

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minigrad import random
 from minigrad.grad_mode import no_grad
+from minigrad.missing import for_module as _for_module
+from minigrad.nn.checks import check_number, check_tensor
 from minigrad.tensor import Tensor
 
 _GAINS: dict[str, Callable[[float], float]] = {
@@ -34,34 +37,48 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         nonlinearity: "linear", "sigmoid", "tanh", "relu", "leaky_relu" or "selu".
         param: negative slope of "leaky_relu" (default 0.01).
     """
-    if nonlinearity not in _GAINS:
+    if not isinstance(nonlinearity, str) or nonlinearity not in _GAINS:
         raise ValueError(f"calculate_gain: nonlinearity is {nonlinearity!r}; expected one of {sorted(_GAINS)}")
     return _GAINS[nonlinearity](0.01 if param is None else param)
 
 
 def fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
     """Inputs and outputs per unit of a weight (out, in, *kernel)."""
+    check_tensor("init", "tensor", tensor)
     if tensor.dim() < 2:
         raise ValueError(f"fan in and fan out need a tensor of 2 or more dimensions; got shape {tuple(tensor.shape)}")
     receptive_field = math.prod(tensor.shape[2:])
     return tensor.shape[1] * receptive_field, tensor.shape[0] * receptive_field
 
 
+def _check(name: str, tensor: Tensor, **numbers: float) -> None:
+    check_tensor(name, "tensor", tensor)
+    for argument, number in numbers.items():
+        check_number(name, argument, number)
+
+
 @no_grad()
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """Fill from U[a, b)."""
+    _check("uniform_", tensor, a=a, b=b)
+    if not a <= b:
+        raise ValueError(f"uniform_: a is {a} and b is {b}; expected a <= b")
     return tensor.uniform_(a, b)
 
 
 @no_grad()
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Fill from N(mean, std**2)."""
+    _check("normal_", tensor, mean=mean, std=std)
+    if not std >= 0:
+        raise ValueError(f"normal_: std is {std}; expected 0 or more")
     return tensor.normal_(mean, std)
 
 
 @no_grad()
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with ``val``."""
+    _check("constant_", tensor, val=val)
     return tensor.fill_(val)
 
 
@@ -78,6 +95,7 @@ def ones_(tensor: Tensor) -> Tensor:
 @no_grad()
 def eye_(tensor: Tensor) -> Tensor:
     """Fill a matrix with ones on its diagonal and zeros elsewhere."""
+    _check("eye_", tensor)
     if tensor.dim() != 2:
         raise ValueError(f"eye_: tensor has shape {tuple(tensor.shape)}; expected 2 dimensions")
     return tensor.copy_(Tensor(np.eye(*tensor.shape, dtype=tensor.dtype)))
@@ -122,6 +140,7 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
 @no_grad()
 def orthogonal_(tensor: Tensor, gain: float = 1) -> Tensor:
     """Fill with a (semi-)orthogonal matrix times ``gain``; later dimensions are flattened (Saxe et al. 2013)."""
+    _check("orthogonal_", tensor, gain=gain)
     if tensor.dim() < 2:
         raise ValueError(f"orthogonal_: tensor has shape {tuple(tensor.shape)}; expected 2 or more dimensions")
     rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
@@ -130,3 +149,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1) -> Tensor:
     q *= np.sign(np.diag(r))  # makes the decomposition unique, hence q uniform over orthogonal matrices
     matrix = q if rows >= columns else q.T
     return tensor.copy_(Tensor((gain * matrix).reshape(tensor.shape).astype(tensor.dtype)))
+
+
+if not TYPE_CHECKING:  # a checker would take every name for known
+    __path__: list[str] = []  # or ``from ... import`` would not ask on for a name that is not here
+    __getattr__ = _for_module(__name__)

@@ -12,7 +12,7 @@ from minigrad import creation
 from minigrad.grad_mode import no_grad
 from minigrad.nn import functional as F
 from minigrad.nn import init
-from minigrad.nn.checks import check_probability, reject
+from minigrad.nn.checks import check_int, check_not_negative, check_probability, check_tensor, reject
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Parameter
 from minigrad.tensor import Tensor
@@ -45,6 +45,7 @@ class Linear(Module):
         self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
     ) -> None:
         super().__init__()
+        check_not_negative("Linear", in_features=in_features, out_features=out_features)
         self.in_features = in_features
         self.out_features = out_features
         self.weight = Parameter(creation.empty(out_features, in_features, device=device, dtype=dtype))
@@ -93,6 +94,7 @@ class Embedding(Module):
     ) -> None:
         reject("Embedding", max_norm=max_norm, scale_grad_by_freq=scale_grad_by_freq)
         super().__init__()
+        check_not_negative("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.padding_idx = _row_index(padding_idx, num_embeddings)
@@ -112,6 +114,7 @@ class Embedding(Module):
             padding_idx: as in the constructor, except that the row keeps its values.
             sparse: as in the constructor.
         """
+        check_tensor("from_pretrained", "embeddings", embeddings)
         if embeddings.dim() != 2:
             raise ValueError(f"from_pretrained: embeddings has shape {tuple(embeddings.shape)}; expected 2 dimensions")
         layer = cls(0, embeddings.shape[1], sparse=sparse)
@@ -139,6 +142,7 @@ class Embedding(Module):
 def _row_index(padding_idx: int | None, num_embeddings: int) -> int | None:
     if padding_idx is None:
         return None
+    check_int("Embedding", "padding_idx", padding_idx)
     if not -num_embeddings <= padding_idx < num_embeddings:
         raise ValueError(f"Embedding: padding_idx is {padding_idx}; expected a row of the {num_embeddings} embeddings")
     return padding_idx % num_embeddings
@@ -168,10 +172,13 @@ class Flatten(Module):
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
+        check_int("Flatten", "start_dim", start_dim)
+        check_int("Flatten", "end_dim", end_dim)
         self.start_dim = start_dim
         self.end_dim = end_dim
 
     def forward(self, input: Tensor) -> Tensor:
+        check_tensor("Flatten", "input", input)
         return input.flatten(self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:

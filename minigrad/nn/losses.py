@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minigrad.nn import functional as F
-from minigrad.nn.checks import check_reduction
+from minigrad.nn.checks import check_reduction, check_tensor
 from minigrad.nn.module import Module
 from minigrad.tensor import Tensor
 
@@ -16,6 +16,13 @@ class _Loss(Module):
         check_reduction(type(self).__name__, reduction)
         self.reduction = reduction
 
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor:
+        """The loss of ``input`` against ``target``, two Tensors."""
+        name = type(self).__name__
+        check_tensor(name, "input", input)
+        check_tensor(name, "target", target)
+        return super().__call__(input, target)
+
 
 class _WeightedLoss(_Loss):
     """A loss with factors, kept as the buffer ``weight``."""
@@ -24,6 +31,8 @@ class _WeightedLoss(_Loss):
 
     def __init__(self, weight: Tensor | None = None, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
+        if weight is not None:
+            check_tensor(type(self).__name__, "weight", weight)
         self.register_buffer("weight", weight)
 
 
@@ -94,6 +103,8 @@ class BCEWithLogitsLoss(_WeightedLoss):
         self, weight: Tensor | None = None, *, reduction: str = "mean", pos_weight: Tensor | None = None
     ) -> None:
         super().__init__(weight, reduction=reduction)
+        if pos_weight is not None:
+            check_tensor("BCEWithLogitsLoss", "pos_weight", pos_weight)
         self.register_buffer("pos_weight", pos_weight)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from os import PathLike
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+import kernels
 from minigrad.device import resolve
 from minigrad.dtypes import is_floating
 from minigrad.grad_mode import no_grad
+from minigrad.missing import of_object
+from minigrad.naming import kind_of
 from minigrad.nn.parameter import Parameter
 from minigrad.ops.convert import wanted
 from minigrad.tensor import Tensor
@@ -90,7 +94,9 @@ class Module:
             slots = own.get(table)
             if slots and name in slots:
                 return slots[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if name == "training" or (name.startswith("_") and name in Module.__annotations__):
+            raise AttributeError(f"{type(self).__name__}: __init__ has to call super().__init__() first")
+        raise of_object(self, "torch.nn.Module", name)
 
     def __delattr__(self, name: str) -> None:
         for slots in (self._parameters, self._buffers, self._modules):
@@ -117,6 +123,8 @@ class Module:
         self.__dict__[table][name] = value
 
     def _check_name(self, kind: str, name: str) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"{kind} name is {name!r}; expected a string")
         if not name or "." in name:
             raise KeyError(f'{kind} name {name!r} is empty or contains "."')
         if hasattr(self, name) and not any(name in t for t in (self._parameters, self._buffers, self._modules)):
@@ -147,7 +155,7 @@ class Module:
         """Register ``module`` under ``name`` (which, unlike an attribute's, may start with a digit)."""
         self._require_init("module")
         if module is not None and not isinstance(module, Module):
-            raise TypeError(f"add_module: {name!r} is {type(module).__name__}; expected a Module or None")
+            raise TypeError(f"add_module: {name!r} is {kind_of(module)}; expected a Module or None")
         self._check_name("module", name)
         self._place("_modules", name, module)
 
@@ -207,6 +215,8 @@ class Module:
 
     def apply(self, fn: Callable[[Module], None]) -> Self:
         """Call ``fn`` on every module below and then on this one; returns self."""
+        if not callable(fn):
+            raise TypeError(f"apply: fn is {kind_of(fn)}; expected a function of a module")
         for module in self.children():
             module.apply(fn)
         fn(self)
@@ -306,19 +316,21 @@ class Module:
             strict: whether missing and unexpected names are errors. A size mismatch always is.
 
         Raises:
-            RuntimeError: lists every missing key, unexpected key and size mismatch.
+            TypeError: ``state_dict`` is no mapping.
+            RuntimeError: lists every missing key, unexpected key, size mismatch and value that is no Tensor.
         """
+        if not isinstance(state_dict, Mapping):
+            hint = "; load() reads a file" if isinstance(state_dict, str | PathLike) else ""
+            raise TypeError(
+                f"{type(self).__name__}.load_state_dict: state_dict is {kind_of(state_dict)}; "
+                f"expected a dict from names to Tensors, as of state_dict(){hint}"
+            )
         own = dict(self._named_state())
         missing = [name for name in own if name not in state_dict]
         unexpected = [name for name in state_dict if name not in own]
         shared = [(name, own[name], state_dict[name]) for name in own if name in state_dict]
         problems = _key_problems(missing, unexpected) if strict else []
-        problems += [
-            f"size mismatch for {name}: copying a param with shape {tuple(value.shape)} from checkpoint, "
-            f"the shape in current model is {tuple(tensor.shape)}."
-            for name, tensor, value in shared
-            if tuple(value.shape) != tuple(tensor.shape)
-        ]
+        problems += [problem for entry in shared for problem in _value_problems(*entry)]
         if problems:
             raise RuntimeError("\n\t".join([f"Error(s) in loading state_dict for {type(self).__name__}:", *problems]))
         with no_grad():
@@ -350,6 +362,17 @@ def indented(text: str) -> str:
 
 def _join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
+
+
+def _value_problems(name: str, tensor: Tensor, value: Any) -> Iterator[str]:
+    """What is wrong with a value of a state dict for a tensor."""
+    if not isinstance(value, Tensor | np.ndarray | np.generic) and not kernels.on_device(value):
+        yield f'While copying the parameter named "{name}", expected a Tensor or an array but got {kind_of(value)}.'
+    elif tuple(value.shape) != tuple(tensor.shape):
+        yield (
+            f"size mismatch for {name}: copying a param with shape {tuple(value.shape)} from checkpoint, "
+            f"the shape in current model is {tuple(tensor.shape)}."
+        )
 
 
 def _key_problems(missing: list[str], unexpected: list[str]) -> list[str]:

@@ -18,9 +18,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minigrad import creation, ops
+from minigrad.naming import kind_of
 from minigrad.nn import functional as F
 from minigrad.nn import init
-from minigrad.nn.checks import check_positive, check_probability, reject
+from minigrad.nn.checks import check_not_negative, check_positive, check_probability, check_tensor, reject
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Parameter
 from minigrad.nn.rnn_layer import NONLINEARITIES, rnn_layer
@@ -49,6 +50,7 @@ class _Gated(Module):
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool) -> None:
         super().__init__()
+        check_not_negative(self._name, input_size=input_size)
         check_positive(self._name, hidden_size=hidden_size)
         self.input_size = input_size
         self.hidden_size = hidden_size
@@ -86,9 +88,7 @@ class _Gated(Module):
         """``hx`` as users give it, a tensor or a pair, as a tuple."""
         states = hx if isinstance(hx, tuple | list) else (hx,)
         if len(states) != len(self.state_names) or not all(isinstance(state, Tensor) for state in states):
-            raise TypeError(
-                f"{self._name}: hx is {type(hx).__name__}; expected {', '.join(self.state_names)} as Tensors"
-            )
+            raise TypeError(f"{self._name}: hx is {kind_of(hx)}; expected {', '.join(self.state_names)} as Tensors")
         return tuple(states)
 
     def _from_states(self, states: States) -> Any:
@@ -100,7 +100,8 @@ class _Gated(Module):
                 raise ValueError(f"{self._name}: {name} has shape {state.shape}; expected {meaning} = {expected}")
 
     def _check_input(self, x: Tensor, dims: tuple[int, int]) -> None:
-        """``x`` must have as many dimensions as one of ``dims`` and end in input_size."""
+        """``x`` must be a Tensor, have as many dimensions as one of ``dims`` and end in input_size."""
+        check_tensor(self._name, "input", x)
         if x.dim() not in dims:
             raise ValueError(
                 f"{self._name}: input has {x.dim()} dimensions; expected {dims[0]} (unbatched) or {dims[1]}"

@@ -21,7 +21,8 @@ import kernels
 from minigrad.deferred import Deferred
 from minigrad.graphs import recording
 from minigrad.nn.checks import reject
-from minigrad.optim.optimizer import Optimizer, Update, add_slot, check_at_least_zero, check_fraction, count_step
+from minigrad.optim.checks import check_at_least_zero, check_fractions, reject_others
+from minigrad.optim.optimizer import Optimizer, Update, add_slot, count_step
 from minigrad.optim.row_moments import RowMoments
 from minigrad.rows import RowGradient
 from minigrad.tensor import Tensor
@@ -37,6 +38,8 @@ class Adam(Optimizer):
         eps: added to the root of the second average.
         weight_decay: L2 penalty, added to the gradient.
         amsgrad: not supported, must be False.
+        maximize: climb: the gradient is taken with the other sign.
+        others: PyTorch's ``foreach``, ``fused``, ``capturable`` and ``differentiable``, which must be off.
     """
 
     decoupled: ClassVar[bool] = False
@@ -50,17 +53,21 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0,
         amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        **others: Any,
     ) -> None:
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
+        defaults["maximize"] = maximize
+        reject_others(self._name, others, *defaults)
         self._tables: dict[Tensor, RowMoments] = {}
         super().__init__(params, {**defaults, "decoupled_weight_decay": self.decoupled})
 
     def _check_group(self, group: dict[str, Any]) -> None:
         super()._check_group(group)
         check_at_least_zero(self._name, group, "eps")
-        for index, beta in enumerate(group["betas"]):
-            check_fraction(self._name, f"betas[{index}]", beta)
-        reject(self._name, amsgrad=group.get("amsgrad"), maximize=group.get("maximize"))
+        check_fractions(self._name, "betas", group["betas"], 2)
+        reject(self._name, amsgrad=group.get("amsgrad"))
 
     def _update_all(self, updates: list[Update], group: dict[str, Any], grad_scale: Any) -> None:
         """One call for all arrays of a dtype that have made as many steps, which are usually all there are."""
@@ -129,5 +136,6 @@ class AdamW(Adam):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
         amsgrad: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, **options)

@@ -3,6 +3,13 @@
 Contract: PyTorch's classes and values. Every rule says how a group's learning rate goes from one epoch to the next, so
 schedules can be combined and a rate changed by hand stays changed. State dicts hold numbers, not the optimiser and not
 functions.
+
+A run goes on in one of two ways, whichever epoch's rates the groups hold:
+
+- ``load_state_dict`` of the optimiser and of the schedule, before or after the schedule is made: rates changed by hand,
+  and several schedules over one optimiser, are kept.
+- ``last_epoch=k`` over an optimiser that was restored: the rates become those of epoch k + 1 of this schedule alone, to
+  the bit, from the groups' "initial_lr".
 """
 
 from __future__ import annotations
@@ -10,9 +17,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from minigrad.missing import for_module as _for_module
+from minigrad.naming import kind_of
+from minigrad.optim.checks import check_above_zero, check_number
 from minigrad.optim.optimizer import Optimizer
+from minigrad.optim.plateau import ReduceLROnPlateau as ReduceLROnPlateau
+from minigrad.optim.schedule_checks import check_optimizer, check_schedule_state
 
 
 class LRScheduler:
@@ -20,21 +32,43 @@ class LRScheduler:
 
     Args:
         optimizer: whose groups' "lr" is changed.
-        last_epoch: epochs already done; -1 starts anew and records the present rates as ``base_lrs``.
+        last_epoch: epochs already done, counted from 0; -1 starts anew. The rates that the schedule starts from are
+            ``base_lrs``: the groups' "initial_lr", which is the present rate where no schedule has been before.
+
+    Raises:
+        TypeError: no optimiser, or ``last_epoch`` is no integer.
+        KeyError: ``last_epoch`` is given, and a group has no "initial_lr".
     """
 
+    from_rates: ClassVar[bool] = True  # whether ``get_lr`` goes on from the groups' rates
+
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
-        self.optimizer = optimizer
+        name = type(self).__name__
+        check_optimizer(name, optimizer)
+        if isinstance(last_epoch, bool) or not isinstance(last_epoch, int) or last_epoch < -1:
+            raise TypeError(f"{name}: last_epoch is {last_epoch!r}; expected an integer of at least -1")
         for group in optimizer.param_groups:
             if last_epoch == -1:
-                group["initial_lr"] = group["lr"]
+                group.setdefault("initial_lr", group["lr"])
             elif "initial_lr" not in group:
-                raise KeyError(
-                    f"{type(self).__name__}: last_epoch={last_epoch} needs 'initial_lr' in every param group"
-                )
+                raise KeyError(f"{name}: last_epoch={last_epoch} needs 'initial_lr' in every param group")
+        self.optimizer = optimizer
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
-        self.step()
+        if last_epoch == -1:
+            with optimizer.schedule_being_made():
+                self.step()
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Go to the epoch after ``last_epoch``: by all the steps of a run without interruption, where they matter."""
+        first = -1 if self.from_rates else self.last_epoch
+        steps = self.last_epoch - first + 1
+        self._set_rates(self.base_lrs)
+        self.last_epoch = first
+        for _ in range(steps):
+            self.step()
 
     def get_lr(self) -> list[float]:
         """The rate of each group for epoch ``self.last_epoch``."""
@@ -48,23 +82,44 @@ class LRScheduler:
         """Go to the next epoch."""
         self.last_epoch += 1
         self._last_lr = self.get_lr()
-        for group, lr in zip(self.optimizer.param_groups, self._last_lr, strict=True):
-            group["lr"] = lr
+        self._set_rates(self._last_lr)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimiser."""
         return {name: value for name, value in self.__dict__.items() if name != "optimizer"}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what ``state_dict`` returned; the groups' rates come with the optimiser's own state dict."""
+        """Take over what ``state_dict`` returned; the groups' rates come with the optimiser's own state dict.
+
+        Raises:
+            TypeError: no dict. ValueError: of no schedule, or of one over another number of groups.
+        """
+        check_schedule_state(self, state_dict, "base_lrs")
         self.__dict__.update(state_dict)
+        self.optimizer.undo_schedules_made()
 
     def _rates(self) -> list[float]:
         return [group["lr"] for group in self.optimizer.param_groups]
 
+    def _set_rates(self, rates: list[float]) -> None:
+        for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = lr
+
+    def _starting_rates(self) -> list[float]:
+        """``base_lrs``, one for each of the optimiser's groups."""
+        groups = len(self.optimizer.param_groups)
+        if len(self.base_lrs) != groups:
+            raise ValueError(
+                f"{type(self).__name__}: the optimiser has {groups} parameter groups; "
+                f"expected {len(self.base_lrs)}, as when the schedule was made"
+            )
+        return self.base_lrs
+
 
 class LambdaLR(LRScheduler):
     """Initial rate times ``lr_lambda(epoch)``; one function, or one per group."""
+
+    from_rates = False
 
     def __init__(
         self,
@@ -72,7 +127,10 @@ class LambdaLR(LRScheduler):
         lr_lambda: Callable[[int], float] | list[Callable[[int], float]],
         last_epoch: int = -1,
     ) -> None:
+        check_optimizer("LambdaLR", optimizer)
         groups = len(optimizer.param_groups)
+        if not callable(lr_lambda) and not isinstance(lr_lambda, list | tuple):
+            raise TypeError(f"LambdaLR: lr_lambda is {kind_of(lr_lambda)}; expected a function, or one per group")
         self.lr_lambdas = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
         if len(self.lr_lambdas) != groups:
             raise ValueError(
@@ -81,10 +139,16 @@ class LambdaLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
-        return [base * fn(self.last_epoch) for base, fn in zip(self.base_lrs, self.lr_lambdas, strict=True)]
+        return [base * fn(self.last_epoch) for base, fn in zip(self._starting_rates(), self.lr_lambdas, strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
         return {name: value for name, value in super().state_dict().items() if name != "lr_lambdas"}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what ``state_dict`` returned; the functions stay."""
+        own = self.lr_lambdas
+        super().load_state_dict(state_dict)
+        self.lr_lambdas = own
 
 
 class _FactorLR(LRScheduler):
@@ -102,6 +166,8 @@ class StepLR(_FactorLR):
     """Times ``gamma`` every ``step_size`` epochs."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
+        check_above_zero("StepLR", "step_size", step_size)
+        check_number("StepLR", "gamma", gamma)
         self.step_size = step_size
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
@@ -116,6 +182,9 @@ class MultiStepLR(_FactorLR):
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
+        if isinstance(milestones, str) or not isinstance(milestones, Iterable):
+            raise TypeError(f"MultiStepLR: milestones is {milestones!r}; expected a list of epochs")
+        check_number("MultiStepLR", "gamma", gamma)
         self.milestones = sorted(milestones)
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
@@ -129,6 +198,7 @@ class ExponentialLR(_FactorLR):
     """Times ``gamma`` at every epoch."""
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
+        check_number("ExponentialLR", "gamma", gamma)
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
@@ -174,6 +244,7 @@ class CosineAnnealingLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
+        check_above_zero("CosineAnnealingLR", "T_max", T_max)
         self.T_max = T_max
         self.eta_min = eta_min
         super().__init__(optimizer, last_epoch)
@@ -183,99 +254,14 @@ class CosineAnnealingLR(LRScheduler):
             return self._rates()
         new, old = self._height(self.last_epoch), self._height(self.last_epoch - 1)
         if (self.last_epoch - 1 - self.T_max) % (2 * self.T_max) == 0:  # old is 0: the way up starts from the base rate
-            return [self.eta_min + (base - self.eta_min) * new for base in self.base_lrs]
+            pairs = zip(self._rates(), self._starting_rates(), strict=True)
+            return [lr + (base - self.eta_min) * new for lr, base in pairs]
         return [self.eta_min + (lr - self.eta_min) * new / old for lr in self._rates()]
 
     def _height(self, epoch: int) -> float:
         return (1 + math.cos(math.pi * epoch / self.T_max)) / 2
 
 
-class ReduceLROnPlateau:
-    """Times ``factor`` when a quantity given to ``step`` has not improved for more than ``patience`` calls.
-
-    Args:
-        optimizer: whose groups' "lr" is changed.
-        mode: "min" if smaller is better, "max" if larger is.
-        factor: below 1.
-        patience: calls without improvement that are tolerated.
-        threshold: how much better counts as better.
-        threshold_mode: "rel": by that share of the best value; "abs": by that amount.
-        cooldown: calls after a reduction during which nothing is counted.
-        min_lr: lower bound, one number or one per group.
-        eps: a reduction smaller than this is not made.
-    """
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        mode: str = "min",
-        factor: float = 0.1,
-        patience: int = 10,
-        threshold: float = 1e-4,
-        threshold_mode: str = "rel",
-        cooldown: int = 0,
-        min_lr: float | list[float] = 0,
-        eps: float = 1e-8,
-    ) -> None:
-        _check_plateau(mode, factor, threshold_mode)
-        groups = len(optimizer.param_groups)
-        self.optimizer = optimizer
-        self.mode, self.factor, self.patience, self.cooldown, self.eps = mode, factor, patience, cooldown, eps
-        self.threshold, self.threshold_mode = threshold, threshold_mode
-        self.min_lrs = list(min_lr) if isinstance(min_lr, list | tuple) else [min_lr] * groups
-        if len(self.min_lrs) != groups:
-            raise ValueError(
-                f"ReduceLROnPlateau: min_lr has {len(self.min_lrs)} entries; expected {groups}, one per group"
-            )
-        self.best = math.inf if mode == "min" else -math.inf
-        self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
-        self._last_lr = [group["lr"] for group in optimizer.param_groups]
-
-    def get_last_lr(self) -> list[float]:
-        """The rates after the last ``step``, one per group."""
-        return self._last_lr
-
-    def step(self, metrics: Any) -> None:
-        """Take note of the quantity (a number or 0-d Tensor) and reduce the rates if it is time to."""
-        value = float(metrics)
-        self.last_epoch += 1
-        if self._is_better(value):
-            self.best, self.num_bad_epochs = value, 0
-        else:
-            self.num_bad_epochs += 1
-        if self.cooldown_counter > 0:
-            self.cooldown_counter -= 1
-            self.num_bad_epochs = 0
-        if self.num_bad_epochs > self.patience:
-            self._reduce()
-            self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
-
-    def _is_better(self, value: float) -> bool:
-        sign = 1 if self.mode == "max" else -1
-        if self.threshold_mode == "abs":
-            return sign * value > sign * self.best + self.threshold
-        return sign * value > sign * (self.best * (1 + sign * self.threshold))
-
-    def _reduce(self) -> None:
-        for group, minimum in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
-            lr = max(group["lr"] * self.factor, minimum)
-            if group["lr"] - lr > self.eps:
-                group["lr"] = lr
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimiser."""
-        return {name: value for name, value in self.__dict__.items() if name != "optimizer"}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what ``state_dict`` returned."""
-        self.__dict__.update(state_dict)
-
-
-def _check_plateau(mode: str, factor: float, threshold_mode: str) -> None:
-    if mode not in ("min", "max"):
-        raise ValueError(f"ReduceLROnPlateau: mode is {mode!r}; expected 'min' or 'max'")
-    if not factor < 1:
-        raise ValueError(f"ReduceLROnPlateau: factor is {factor}; expected below 1")
-    if threshold_mode not in ("rel", "abs"):
-        raise ValueError(f"ReduceLROnPlateau: threshold_mode is {threshold_mode!r}; expected 'rel' or 'abs'")
+if not TYPE_CHECKING:  # a checker would take every name for known
+    __path__: list[str] = []  # or ``from ... import`` would not ask on for a name that is not here
+    __getattr__ = _for_module(__name__)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any, ClassVar, NamedTuple
 
@@ -21,7 +22,9 @@ from minigrad.deferred import Deferred
 from minigrad.device import moved
 from minigrad.grad_mode import enable_grad, no_grad
 from minigrad.graphs import recording
+from minigrad.naming import kind_of
 from minigrad.nn.utils.clipping import as_result, norm_and_coefficient
+from minigrad.optim.checks import check_at_least_zero
 from minigrad.rows import RowGradient
 from minigrad.tensor import Tensor
 
@@ -56,8 +59,12 @@ class Optimizer:
         self.defaults = defaults
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
-        if isinstance(params, Tensor):
-            raise TypeError(f"{self._name}: params is a Tensor; expected an iterable of Tensors or dicts")
+        self._restored = False
+        self._rates_around: tuple[list[float], list[float]] | None = None  # before and after schedules were made
+        if isinstance(params, Tensor | str) or not isinstance(params, Iterable):
+            raise TypeError(
+                f"{self._name}: params is {kind_of(params)}; expected Tensors or dicts, as from model.parameters()"
+            )
         groups = list(params)
         if not groups:
             raise ValueError(f"{self._name}: got an empty parameter list")
@@ -71,8 +78,10 @@ class Optimizer:
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Optimise more parameters: ``{"params": tensors, option: value, ...}``."""
         if not isinstance(param_group, dict):
-            raise TypeError(f"{self._name}: param_group is {type(param_group).__name__}; expected a dict")
-        given = param_group["params"]
+            raise TypeError(f"{self._name}: param_group is {kind_of(param_group)}; expected a dict")
+        given = param_group.get("params")
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise TypeError(f"{self._name}: a group's 'params' is {kind_of(given)}; expected Tensors")
         params = [given] if isinstance(given, Tensor) else list(given)
         for param in params:
             self._check_param(param)
@@ -85,7 +94,7 @@ class Optimizer:
 
     def _check_param(self, param: Any) -> None:
         if not isinstance(param, Tensor):
-            raise TypeError(f"{self._name}: one of the params is {type(param).__name__}; expected Tensors")
+            raise TypeError(f"{self._name}: one of the params is {kind_of(param)}; expected Tensors")
         if not param.is_leaf:
             raise ValueError(f"{self._name}: can't optimize a non-leaf Tensor")
 
@@ -113,6 +122,8 @@ class Optimizer:
             what ``closure`` returned, else None.
         """
         loss = None
+        if closure is not None and not callable(closure):
+            raise TypeError(f"{self._name}: closure is {kind_of(closure)}; expected a function that gives the loss")
         if closure is not None:
             with enable_grad():
                 loss = closure()
@@ -151,10 +162,11 @@ class Optimizer:
         for group in self.param_groups:
             params = [param for param in group["params"] if param.grad is not None]
             dense = [param for param in params if not param.grad.is_sparse]
-            self._update_all([Update(p.array, p.grad.array, self.state[p]) for p in dense], group, scale)
+            factor = -scale if group.get("maximize") else scale  # exact: a sign
+            self._update_all([Update(p.array, p.grad.array, self.state[p]) for p in dense], group, factor)
             for param in params:
                 if param.grad.is_sparse:
-                    self._update_rows(param, param.grad, self.state[param], group, scale)
+                    self._update_rows(param, param.grad, self.state[param], group, factor)
                 param.changed_in_place()
 
     def _note_capture(self) -> None:
@@ -201,23 +213,65 @@ class Optimizer:
         """Take over a copy of what ``state_dict`` returned for an optimiser of the same groups.
 
         Raises:
-            ValueError: other groups, or groups of other sizes.
+            TypeError: no dict. ValueError: not of an optimiser, or of other groups, parameters or options; then nothing
+                is changed.
         """
-        saved = deepcopy(state_dict["param_groups"])
-        sizes, own = [len(group["params"]) for group in saved], [len(group["params"]) for group in self.param_groups]
-        if sizes != own:
-            raise ValueError(f"{self._name}: state_dict has parameter groups of sizes {sizes}; expected {own}")
-        for group in saved:
-            self._check_group(group)
+        saved = deepcopy(self._checked_groups(state_dict))
         numbers = [number for group in saved for number in group["params"]]
         params = [param for group in self.param_groups for param in group["params"]]
         states = {int(number): state for number, state in state_dict["state"].items()}
-        self.state = defaultdict(dict)
+        restored: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         for number, param in zip(numbers, params, strict=True):
             if number in states:
-                self.state[param] = {key: _own_copy(key, value, param) for key, value in states[number].items()}
-        for group, restored in zip(self.param_groups, saved, strict=True):
-            group.update({**restored, "params": group["params"]})
+                self._check_state(number, states[number], param)
+                restored[param] = {key: _own_copy(key, value, param) for key, value in states[number].items()}
+        self.state = restored
+        for group, given in zip(self.param_groups, saved, strict=True):
+            group.update({**given, "params": group["params"]})
+        self._restored, self._rates_around = True, None
+
+    def _checked_groups(self, state_dict: Any) -> list[dict[str, Any]]:
+        """The groups of a state dict, if they are of this optimiser's sizes and have possible options."""
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"{self._name}: state_dict is {kind_of(state_dict)}; expected what state_dict() returned")
+        if not isinstance(state_dict.get("state"), Mapping) or not isinstance(state_dict.get("param_groups"), list):
+            raise ValueError(
+                f"{self._name}: state_dict has the keys {list(state_dict)[:5]}; expected 'state' and 'param_groups', "
+                "as in what state_dict() of an optimiser returned"
+            )
+        saved = state_dict["param_groups"]
+        sizes, own = [len(group["params"]) for group in saved], [len(group["params"]) for group in self.param_groups]
+        if sizes != own:
+            raise ValueError(f"{self._name}: state_dict has parameter groups of sizes {sizes}; expected {own}")
+        for group, mine in zip(saved, self.param_groups, strict=True):
+            self._check_group({**mine, **group})
+        return saved
+
+    def _check_state(self, number: int, state: Mapping[str, Any], param: Tensor) -> None:
+        for key, value in state.items():
+            shape = getattr(value, "shape", None)
+            if key != "step" and shape is not None and tuple(shape) != param.shape:
+                raise ValueError(
+                    f"{self._name}: state_dict has {key!r} of shape {tuple(shape)} for parameter {number}; "
+                    f"expected {param.shape}, that of the parameter"
+                )
+
+    @contextmanager
+    def schedule_being_made(self) -> Iterator[None]:
+        """While a schedule sets the rates of its first epoch: those of a restored run may be wanted back."""
+        before = self._rates_around[0] if self._rates_around else self._rates()
+        yield
+        if self._restored:
+            self._rates_around = before, self._rates()
+
+    def undo_schedules_made(self) -> None:
+        """Back to the restored rates, if nothing but the making of schedules has changed them since."""
+        if self._rates_around is not None and self._rates_around[1] == self._rates():
+            for group, lr in zip(self.param_groups, self._rates_around[0], strict=True):
+                group["lr"] = lr
+
+    def _rates(self) -> list[float]:
+        return [group["lr"] for group in self.param_groups]
 
     def __repr__(self) -> str:
         lines = []
@@ -225,19 +279,6 @@ class Optimizer:
             options = (f"    {name}: {group[name]}" for name in sorted(group) if name != "params")
             lines += [f"Parameter Group {number}", *options]
         return f"{self._name} (\n" + "\n".join(lines) + "\n)"
-
-
-def check_at_least_zero(owner: str, group: dict[str, Any], *names: str) -> None:
-    """Raise ValueError unless each of the named options is at least 0 (NaN is not)."""
-    for name in names:
-        if not group[name] >= 0:
-            raise ValueError(f"{owner}: {name} is {group[name]}; expected 0 or more")
-
-
-def check_fraction(owner: str, name: str, value: float) -> None:
-    """Raise ValueError unless ``value`` is in [0, 1)."""
-    if not 0 <= value < 1:
-        raise ValueError(f"{owner}: {name} is {value}; expected 0 <= {name} < 1")
 
 
 def add_slot(state: dict[str, Any], name: str, param: np.ndarray) -> np.ndarray:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 import kernels
-from minigrad.nn.checks import reject
-from minigrad.optim.optimizer import Optimizer, add_slot, check_at_least_zero, count_step
+from minigrad.optim.checks import check_at_least_zero, reject_others
+from minigrad.optim.optimizer import Optimizer, add_slot, count_step
 
 
 class RMSprop(Optimizer):
@@ -27,6 +27,8 @@ class RMSprop(Optimizer):
         weight_decay: L2 penalty, added to the gradient.
         momentum: share of the last step kept in the next one.
         centered: divide by the root of the variance, the average of squares less the square of the average.
+        maximize: climb: the gradient is taken with the other sign.
+        others: PyTorch's ``foreach``, ``fused``, ``capturable`` and ``differentiable``, which must be off.
     """
 
     def __init__(
@@ -38,14 +40,18 @@ class RMSprop(Optimizer):
         weight_decay: float = 0,
         momentum: float = 0,
         centered: bool = False,
+        *,
+        maximize: bool = False,
+        **others: Any,
     ) -> None:
         options = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum}
-        super().__init__(params, {**options, "centered": centered})
+        options |= {"centered": centered, "maximize": maximize}
+        reject_others(self._name, others, *options)
+        super().__init__(params, options)
 
     def _check_group(self, group: dict[str, Any]) -> None:
         super()._check_group(group)
         check_at_least_zero(self._name, group, "alpha", "eps", "momentum")
-        reject(self._name, maximize=group.get("maximize"))
 
     def _update(
         self, param: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any], grad_scale: Any

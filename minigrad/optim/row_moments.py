@@ -14,17 +14,32 @@ missing gradients, to the bit, for any learning rates and options of the steps.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
 import numpy as np
 
 import kernels
+from kernels import ProcessLock
 from minigrad.deferred import Deferred
 from minigrad.rows import RowGradient
 from minigrad.tensor import Tensor
 
 HISTORY = 1024  # steps that may be put off; then everything catches up
+_settling = ProcessLock()  # threads that only read the tables settle them too
+
+
+def _alone(method: Callable[..., Any]) -> Callable[..., Any]:
+    """``method``, which one thread may be in at a time."""
+
+    @functools.wraps(method)
+    def wrapped(*args: Any) -> Any:
+        with _settling:
+            return method(*args)
+
+    return wrapped
 
 
 class RowMoments:
@@ -56,6 +71,7 @@ class RowMoments:
             m.dtype == v.dtype == param.dtype == self._history.dtype
         )  # fmt: skip
 
+    @_alone
     def step(self, grad: RowGradient, scalars: np.ndarray, grad_scale: Any) -> None:
         """Update the rows that have a gradient, by ``kernels.adam_scalars`` of this step; put off the others."""
         if self.param.owner not in (None, self):
@@ -104,6 +120,7 @@ class RowMoments:
             kernels.adam_replay(param, m, v, which, first, self._history[: self._count])
             self._done[rows] = self._count
 
+    @_alone
     def settle(self) -> None:
         """Bring every row to the last step, and begin a new history."""
         if self._count:
@@ -113,12 +130,14 @@ class RowMoments:
         if self.param.owner is self:
             self.param.owner = None
 
+    @_alone
     def settle_for(self, tensor: Tensor) -> None:
         """``settle``; who reads a moment may write to it, so which rows are zero is then found out anew."""
         self.settle()
         if tensor is not self.param:
             self._moving = None
 
+    @_alone
     def settle_rows(self, ids: np.ndarray) -> None:
         """Bring the rows ``ids`` (integers of any shape) to the last step."""
         ids = kernels.to_host(ids)

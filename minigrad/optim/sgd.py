@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 import kernels
-from minigrad.nn.checks import reject
-from minigrad.optim.optimizer import Optimizer, add_slot, check_at_least_zero
+from minigrad.optim.checks import check_at_least_zero, check_number, reject_others
+from minigrad.optim.optimizer import Optimizer, add_slot
 from minigrad.rows import RowGradient
 from minigrad.tensor import Tensor
 
@@ -29,6 +29,8 @@ class SGD(Optimizer):
         dampening: share of the gradient left out of the velocity (not at the first step).
         weight_decay: L2 penalty, added to the gradient.
         nesterov: look ahead by one step; needs momentum and no dampening.
+        maximize: climb: the gradient is taken with the other sign.
+        others: PyTorch's ``foreach``, ``fused``, ``capturable`` and ``differentiable``, which must be off.
     """
 
     def __init__(
@@ -39,16 +41,21 @@ class SGD(Optimizer):
         dampening: float = 0,
         weight_decay: float = 0,
         nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        **others: Any,
     ) -> None:
         options = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
-        super().__init__(params, {**options, "nesterov": nesterov})
+        options |= {"nesterov": nesterov, "maximize": maximize}
+        reject_others(self._name, others, *options)
+        super().__init__(params, options)
 
     def _check_group(self, group: dict[str, Any]) -> None:
         super()._check_group(group)
         check_at_least_zero(self._name, group, "momentum")
+        check_number(self._name, "dampening", group["dampening"])
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError("SGD: nesterov=True; expected momentum above 0 and dampening 0")
-        reject(self._name, maximize=group.get("maximize"))
 
     def _update(
         self, param: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any], grad_scale: Any

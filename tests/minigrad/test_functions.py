@@ -191,3 +191,50 @@ def test_the_seed_fixes_multinomial() -> None:
     assert first.tolist() != second.tolist()
     minigrad.manual_seed(3)
     assert minigrad.multinomial(weights, 50).tolist() == first.tolist()
+
+
+# --- a Function of the user's own -------------------------------------------------------------------------------------
+def function_of(forward: Any, backward: Any) -> type[minigrad.Function]:
+    return type("Own", (minigrad.Function,), {"forward": staticmethod(forward), "backward": staticmethod(backward)})
+
+
+OWN: list[tuple[Any, Any, type[Exception], str]] = [
+    (
+        lambda ctx, x: x * 2,
+        lambda ctx, g: g * ctx.saved[0],
+        RuntimeError,
+        "forward saved no arrays; it has to call",
+    ),
+    (lambda ctx, x: x * 2, lambda ctx, g: g * len(ctx.saved), RuntimeError, "forward saved no arrays; it has to call"),
+    (lambda ctx, x: x * 2, lambda ctx, g: ctx.saved_tensors, AttributeError, "saved are arrays, in ctx.saved"),
+    (lambda ctx, x: x * 2, lambda ctx, g: g * ctx.scale, AttributeError, "ctx has no attribute 'scale'; forward must"),
+    (lambda ctx, x: None, lambda ctx, g: g, TypeError, "Own.forward returned None; expected an array, or a tuple"),
+    (lambda ctx, x: (x, None), lambda ctx, g, h: g, TypeError, "Own.forward returned None; expected an array"),
+    (lambda ctx, x: x * 2, lambda ctx, g: 3.0, TypeError, "Own.backward returned a float; expected an array for each"),
+    (lambda ctx, x: x * 2, lambda ctx, g: minigrad.ones(2), TypeError, "Own.backward returned a Tensor; expected an a"),
+    (lambda ctx, x: x * 2, lambda ctx, g: [g], TypeError, "Own.backward returned a list; expected an array"),
+    (lambda ctx, x: x * 2, lambda ctx, g: (g, g), RuntimeError, "Own.backward returned 2 gradients for 1 arguments"),
+    (lambda ctx, x: x * 2, lambda ctx, g: g[:1], RuntimeError, "Own.backward returned a gradient of shape (1,)"),
+]
+
+
+@pytest.mark.parametrize(("forward", "backward", "error", "message"), OWN, ids=[message for *_, message in OWN])
+def test_mistakes_in_a_function_of_ones_own(forward: Any, backward: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as caught:
+        function_of(forward, backward).apply(minigrad.ones(2, requires_grad=True)).sum().backward()
+    assert message in str(caught.value)
+
+
+def test_a_function_that_lacks_a_half() -> None:
+    x = minigrad.ones(2, requires_grad=True)
+    with pytest.raises(NotImplementedError, match=r"a Function needs a static method forward\(ctx, \*arrays\)"):
+        type("Own", (minigrad.Function,), {}).apply(x)
+    half = type("Own", (minigrad.Function,), {"forward": staticmethod(lambda ctx, x: x * 2)})
+    with pytest.raises(NotImplementedError, match=r"a Function needs a static method backward\(ctx, \*grad_outputs\)"):
+        half.apply(x).sum().backward()
+
+
+def test_a_function_that_needs_nothing_saved() -> None:
+    x = minigrad.ones(2, requires_grad=True)
+    function_of(lambda ctx, x: x * 2, lambda ctx, g: g * 2).apply(x).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [2, 2])

@@ -1,5 +1,8 @@
 """Helpers around modules: gradient clipping, parameters as a vector, sequences of unequal length (``utils.rnn``)."""
 
+from typing import TYPE_CHECKING
+
+from minigrad.missing import for_module as _for_module
 from minigrad.nn.utils import rnn
 from minigrad.nn.utils.clipping import clip_grad_norm, clip_grad_norm_, clip_grad_value_
 from minigrad.nn.utils.vectors import parameters_to_vector, vector_to_parameters
@@ -12,3 +15,6 @@ __all__ = [
     "rnn",
     "vector_to_parameters",
 ]
+
+if not TYPE_CHECKING:  # a checker would take every name for known
+    __getattr__ = _for_module(__name__)

@@ -15,6 +15,7 @@ import numpy as np
 
 import kernels
 from minigrad.grad_mode import no_grad
+from minigrad.nn.checks import check_number, tensors_of
 from minigrad.rows import RowGradient
 from minigrad.tensor import Tensor
 
@@ -33,7 +34,9 @@ def clip_grad_norm_(
     Returns:
         0-d: the norm before clipping, in the gradients' dtype.
     """
-    grads = _gradients(parameters)
+    check_number("clip_grad_norm_", "max_norm", max_norm)
+    check_number("clip_grad_norm_", "norm_type", norm_type)
+    grads = _gradients("clip_grad_norm_", parameters)
     norm, coefficient = norm_and_coefficient(grads, max_norm, float(norm_type))
     if error_if_nonfinite and not math.isfinite(float(kernels.to_host(norm))):
         raise RuntimeError(f"clip_grad_norm_: the total norm of order {norm_type} is {norm}; expected a finite number")
@@ -47,12 +50,13 @@ def clip_grad_norm_(
 @no_grad()
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """Clamp every element of every gradient to [-clip_value, clip_value]."""
-    for grad in _gradients(parameters):
+    check_number("clip_grad_value_", "clip_value", clip_value)
+    for grad in _gradients("clip_grad_value_", parameters):
         grad.clamp_(-clip_value, clip_value)
 
 
-def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor | RowGradient]:
-    tensors = [parameters] if isinstance(parameters, Tensor) else parameters
+def _gradients(owner: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor | RowGradient]:
+    tensors = tensors_of(owner, "parameters", parameters)
     return [tensor.grad for tensor in tensors if tensor.grad is not None]
 
 

@@ -8,13 +8,16 @@ Every change of layout is one op, ``PlaceRows``. T time, B batch, P packed rows,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import kernels
 from minigrad import ops
 from minigrad.function import Function
+from minigrad.missing import for_module as _for_module
+from minigrad.naming import kind_of
+from minigrad.nn.checks import check_tensor, tensors_of
 from minigrad.tensor import Tensor
 
 
@@ -64,6 +67,8 @@ class PlaceRows(Function):
 
 def as_lengths(lengths: Any) -> np.ndarray:
     """Lengths given as Tensor, array or list as an int64 array of the host."""
+    if lengths is None or isinstance(lengths, str):
+        raise TypeError(f"lengths is {kind_of(lengths)}; expected (batch,) integers")
     array = np.asarray(kernels.to_host(lengths.array if isinstance(lengths, Tensor) else lengths))
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(f"lengths has shape {array.shape} and dtype {array.dtype}; expected (batch,) integers")
@@ -84,6 +89,9 @@ def pack_padded_sequence(
     Raises:
         RuntimeError: lengths not descending, or one of them not in 1..T.
     """
+    check_tensor("pack_padded_sequence", "input", input)
+    if input.dim() < 2:
+        raise ValueError(f"pack_padded_sequence: input has shape {input.shape}; expected (T, B, *), or (B, T, *)")
     counts = as_lengths(lengths)
     x = input.transpose(0, 1) if batch_first else input
     _check_lengths(counts, x.shape[0], x.shape[1], enforce_sorted)
@@ -137,6 +145,8 @@ def pad_packed_sequence(
     Returns:
         padded (T, B, *) or (B, T, *), and the lengths (B,) int64, both in the original order.
     """
+    if not isinstance(sequence, PackedSequence):
+        raise TypeError(f"pad_packed_sequence: sequence is {kind_of(sequence)}; expected a PackedSequence")
     batch_sizes, counts = sequence.batch_sizes.array, lengths_of(sequence)
     T = len(batch_sizes) if total_length is None else total_length
     if len(batch_sizes) > T:
@@ -166,6 +176,9 @@ def is_stably_sorted(sequence: PackedSequence, lengths: np.ndarray) -> bool:
 
 def pad_sequence(sequences: Sequence[Tensor], batch_first: bool = False, padding_value: float = 0.0) -> Tensor:
     """Stack sequences (L_b, *) of unequal length into (T, B, *), or (B, T, *) with ``batch_first``; T = max(L_b)."""
+    sequences = tensors_of("pad_sequence", "sequences", sequences)
+    if not sequences:
+        raise RuntimeError("pad_sequence: sequences is empty; expected one or more")
     counts = np.array([len(sequence) for sequence in sequences], np.int64)
     first_rows = np.cumsum(counts) - counts
     rows = np.arange(counts.max(initial=0))[:, None] + first_rows
@@ -175,6 +188,7 @@ def pad_sequence(sequences: Sequence[Tensor], batch_first: bool = False, padding
 
 def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> PackedSequence:
     """Pack sequences (L_b, *); see ``pack_padded_sequence``."""
+    sequences = tensors_of("pack_sequence", "sequences", sequences)
     return pack_padded_sequence(pad_sequence(sequences), [len(s) for s in sequences], enforce_sorted=enforce_sorted)
 
 
@@ -201,3 +215,8 @@ def _pad_rows(data: Tensor, rows: np.ndarray, counts: np.ndarray, padding_value:
     """(T, B, *): ``data[rows[t, b]]`` where t < counts[b], else the padding value."""
     within = np.arange(len(rows))[:, None] < counts
     return PlaceRows.apply(data, np.where(within, rows, -1), padding_value)
+
+
+if not TYPE_CHECKING:  # a checker would take every name for known
+    __path__: list[str] = []  # or ``from ... import`` would not ask on for a name that is not here
+    __getattr__ = _for_module(__name__)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from minigrad import ops
+from minigrad.nn.checks import check_tensor, tensors_of
 from minigrad.tensor import Tensor
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     """The parameters' elements one after the other, (total,), recorded on the tape."""
-    return ops.cat([param.reshape(-1) for param in parameters], 0)
+    params = tensors_of("parameters_to_vector", "parameters", parameters)
+    return ops.cat([param.reshape(-1) for param in params], 0)
 
 
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
@@ -19,7 +21,8 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     Raises:
         ValueError: the vector has another number of elements than the parameters together.
     """
-    targets = list(parameters)
+    check_tensor("vector_to_parameters", "vec", vec)
+    targets = tensors_of("vector_to_parameters", "parameters", parameters)
     total = sum(param.numel() for param in targets)
     if vec.shape != (total,):
         raise ValueError(f"vector_to_parameters: vec has shape {tuple(vec.shape)}; expected ({total},)")

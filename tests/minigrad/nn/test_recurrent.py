@@ -259,7 +259,7 @@ def test_bad_shapes_are_named(call: Any, message: str) -> None:
 
 
 def test_other_refusals() -> None:
-    with pytest.raises(TypeError, match="hx is Tensor; expected h0, c0"):
+    with pytest.raises(TypeError, match="hx is a Tensor; expected h0, c0"):
         nn.LSTM(3, 4)(mg.zeros(2, 3, 3), mg.zeros(1, 3, 4))
     with pytest.raises(NotImplementedError, match="LSTM: proj_size=2 is not supported"):
         nn.LSTM(3, 4, proj_size=2)

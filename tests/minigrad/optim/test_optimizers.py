@@ -26,6 +26,10 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("RMSprop", {}),
     ("RMSprop", {"alpha": 0.8, "eps": 1e-3, "weight_decay": 0.1}),
     ("RMSprop", {"momentum": 0.9, "centered": True}),
+    ("SGD", {"lr": 0.01, "weight_decay": 0.2, "momentum": 0.9, "maximize": True}),
+    ("Adam", {"lr": 0.05, "weight_decay": 0.3, "maximize": True}),
+    ("AdamW", {"lr": 0.05, "weight_decay": 0.3, "maximize": True, "foreach": None, "fused": False}),
+    ("RMSprop", {"weight_decay": 0.1, "momentum": 0.5, "maximize": True, "capturable": False}),
 ]
 
 
@@ -216,20 +220,20 @@ def test_backward_after_a_step_is_refused_for_the_old_graph() -> None:
 
 def test_repr() -> None:
     assert repr(optim.SGD([nn.Parameter(mg.ones(1))], lr=0.5)) == (
-        "SGD (\nParameter Group 0\n    dampening: 0\n    lr: 0.5\n    momentum: 0\n    nesterov: False\n"
-        "    weight_decay: 0\n)"
+        "SGD (\nParameter Group 0\n    dampening: 0\n    lr: 0.5\n    maximize: False\n    momentum: 0\n"
+        "    nesterov: False\n    weight_decay: 0\n)"
     )
 
 
 P = nn.Parameter(mg.ones(1))
 BAD: list[tuple[Any, type[Exception], str]] = [
     (lambda: optim.Adam([]), ValueError, "Adam: got an empty parameter list"),
-    (lambda: optim.Adam(P), TypeError, "params is a Tensor; expected an iterable"),
-    (lambda: optim.Adam([3]), TypeError, "one of the params is int"),
+    (lambda: optim.Adam(P), TypeError, "Adam: params is a Parameter; expected Tensors or dicts"),
+    (lambda: optim.Adam([3]), TypeError, "one of the params is an int; expected Tensors"),
     (lambda: optim.Adam([P * 2]), ValueError, "non-leaf"),
     (lambda: optim.Adam([P, P]), ValueError, "appears more than once"),
     (lambda: optim.Adam([{"params": [P]}, {"params": [P]}]), ValueError, "appears more than once"),
-    (lambda: optim.Adam([P]).add_param_group(3), TypeError, "param_group is int; expected a dict"),
+    (lambda: optim.Adam([P]).add_param_group(3), TypeError, "param_group is an int; expected a dict"),
     (lambda: optim.Adam([P], lr=-1), ValueError, "Adam: lr is -1; expected 0 or more"),
     (lambda: optim.Adam([P], betas=(0.9, 1.0)), ValueError, r"betas\[1\] is 1\.0; expected 0 <= betas\[1\] < 1"),
     (lambda: optim.AdamW([P], eps=-1), ValueError, "AdamW: eps is -1"),
@@ -244,6 +248,49 @@ BAD: list[tuple[Any, type[Exception], str]] = [
         ValueError,
         r"sizes \[2\]; expected \[1\]",
     ),
+    (lambda: optim.Adam(None), TypeError, r"Adam: params is None; expected Tensors or dicts, as from model.parameters"),
+    (lambda: optim.Adam(nn.Linear(2, 2)), TypeError, "Adam: params is a Linear; expected Tensors or dicts"),
+    (lambda: optim.SGD("weights"), TypeError, "SGD: params is a str; expected Tensors"),
+    (lambda: optim.Adam([None]), TypeError, "one of the params is None; expected Tensors"),
+    (lambda: optim.Adam(nn.Linear(2, 2).named_parameters()), TypeError, "one of the params is a tuple; expected T"),
+    (lambda: optim.Adam([{"lr": 1}]), TypeError, "Adam: a group's 'params' is None; expected Tensors"),
+    (lambda: optim.Adam([{"params": 3}]), TypeError, "Adam: a group's 'params' is an int; expected Tensors"),
+    (lambda: optim.SGD([P], lr="0.1"), TypeError, r"SGD: lr is '0\.1'; expected a number"),
+    (lambda: optim.SGD([P], lr=None), TypeError, "SGD: lr is None; expected a number"),
+    (lambda: optim.SGD([P], lr=True), TypeError, "SGD: lr is True; expected a number"),
+    (lambda: optim.SGD([P], lr=mg.tensor(0.1)), TypeError, "SGD: lr is a Tensor; expected a number"),
+    (lambda: optim.SGD([P], momentum=[0.9]), TypeError, "SGD: momentum is a list; expected a number"),
+    (lambda: optim.SGD([P], dampening=None), TypeError, "SGD: dampening is None; expected a number"),
+    (lambda: optim.SGD([P], momentum=math.nan), ValueError, "SGD: momentum is nan; expected 0 or more"),
+    (lambda: optim.Adam([P], betas=0.9), TypeError, r"Adam: betas is 0\.9; expected 2 numbers"),
+    (lambda: optim.Adam([P], betas=(0.9,)), TypeError, r"Adam: betas is \(0\.9,\); expected 2 numbers"),
+    (lambda: optim.Adam([P], betas=(0.9, math.nan)), ValueError, r"betas\[1\] is nan; expected 0 <= betas\[1\] < 1"),
+    (lambda: optim.Adam([P], betas=("a", 0.9)), TypeError, r"betas\[0\] is 'a'; expected a number"),
+    (lambda: optim.RMSprop([P], eps=-1), ValueError, "RMSprop: eps is -1; expected 0 or more"),
+    (lambda: optim.AdamW([P], amsgrad=True), NotImplementedError, "AdamW: amsgrad=True is not supported; leave it out"),
+    (lambda: optim.Adam([P], decoupled_weight_decay=True), NotImplementedError, "is not supported; use AdamW"),
+    (lambda: optim.Adam([P], learning_rate=1), TypeError, "there is no option 'learning_rate'; did you mean lr, betas"),
+    (lambda: optim.SGD([P], momemtum=1), TypeError, "SGD: there is no option 'momemtum'; did you mean momentum"),
+    (lambda: optim.SGD([P]).step(mg.ones(())), TypeError, "SGD: closure is a Tensor; expected a function"),
+    (lambda: optim.SGD([P]).load_state_dict(None), TypeError, "SGD: state_dict is None; expected what state_dict"),
+    (lambda: optim.SGD([P]).load_state_dict([1]), TypeError, "SGD: state_dict is a list; expected what state_dict"),
+    (
+        lambda: optim.SGD([P]).load_state_dict({}),
+        ValueError,
+        r"state_dict has the keys \[\]; expected 'state' and",
+    ),
+    (
+        lambda: optim.SGD([P]).load_state_dict({"weight": mg.ones(1)}),
+        ValueError,
+        r"SGD: state_dict has the keys \['weight'\]; expected 'state' and 'param_groups'",
+    ),
+    (
+        lambda: optim.Adam([P]).load_state_dict(
+            optim.Adam([nn.Parameter(mg.ones(1))], lr=1).state_dict() | {"state": 3}
+        ),
+        ValueError,
+        "expected 'state' and 'param_groups'",
+    ),
 ]
 
 
@@ -251,3 +298,46 @@ BAD: list[tuple[Any, type[Exception], str]] = [
 def test_errors(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop"])
+@pytest.mark.parametrize("option", ["foreach", "fused", "capturable", "differentiable"])
+def test_options_that_change_no_number_may_be_given_as_off(name: str, option: str) -> None:
+    make = getattr(optim, name)
+    for off in (None, False):
+        assert option not in make([P], **{option: off}).param_groups[0]
+    with pytest.raises(NotImplementedError, match=f"^{name}: {option}=True is not supported; leave it out$"):
+        make([P], **{option: True})
+
+
+def test_climbing_with_clipping_and_rows_is_descending_on_the_negative() -> None:
+    def table(maximize: bool) -> np.ndarray:
+        layer = nn.Embedding.from_pretrained(mg.ones(6, 3), freeze=False, sparse=True)
+        optimizer = optim.Adam(layer.parameters(), lr=0.1, maximize=maximize)
+        for _ in range(3):
+            optimizer.zero_grad()
+            loss = (layer(mg.tensor([1, 4])) ** 2).sum()
+            (loss if maximize else -loss).backward()
+            optimizer.step_clipped(1.0)
+        return layer.weight.detach().numpy()
+
+    assert table(True).tobytes() == table(False).tobytes()
+    assert table(True)[1, 0] > 1
+
+
+def test_a_state_of_another_shape_is_named_and_changes_nothing() -> None:
+    optimizer = optim.Adam([nn.Parameter(mg.ones(3))])
+    train_once(optimizer)
+    before = optimizer.state_dict()["state"][0]["exp_avg"]
+    other = optim.Adam([nn.Parameter(mg.ones(4))], lr=7)
+    train_once(other)
+    with pytest.raises(ValueError, match=r"'exp_avg' of shape \(4,\) for parameter 0; expected \(3,"):
+        optimizer.load_state_dict(other.state_dict())
+    assert optimizer.state_dict()["state"][0]["exp_avg"] is before
+    assert optimizer.param_groups[0]["lr"] == 1e-3
+
+
+def train_once(optimizer: Any) -> None:
+    param = optimizer.param_groups[0]["params"][0]
+    param.grad = mg.ones(*param.shape)
+    optimizer.step()
