@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from minigrad.checks import check_tensor, tensors_of
 from minigrad.function import Function
 from minigrad.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from minigrad.missing import for_module as _for_module
+from minigrad.naming import kind_of
 from minigrad.tape import Gradient, Leaf, Node, walk_back
 from minigrad.tensor import Tensor, accumulated
 
@@ -28,17 +30,25 @@ def backward(
     retain_graph: bool = False,
 ) -> None:
     """Accumulate the gradients of several tensors into ``.grad`` of every leaf they were computed from."""
-    tensors, seeds = _with_seeds(tensors, grad_tensors)
+    tensors, seeds = _with_seeds("backward", tensors, grad_tensors)
     grads = [tensor.initial_grad(seed) for tensor, seed in zip(tensors, seeds, strict=True)]
     walk_back([tensor.edge() for tensor in tensors], grads, retain_graph)
 
 
 def _with_seeds(
-    tensors: Tensor | Sequence[Tensor], seeds: Tensor | Sequence[Tensor | None] | None
+    user: str, tensors: Tensor | Sequence[Tensor], seeds: Tensor | Sequence[Tensor | None] | None
 ) -> tuple[list[Tensor], list[Tensor | None]]:
     """Tensors and the gradients to start from, None where that is one."""
-    tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
-    return tensors, [seeds] if isinstance(seeds, Tensor) else list(seeds or [None] * len(tensors))
+    tensors = tensors_of(user, "outputs", tensors)
+    if seeds is None:
+        return tensors, [None] * len(tensors)
+    given = [seeds] if isinstance(seeds, Tensor) else seeds
+    if not isinstance(given, list | tuple) or len(given) != len(tensors):
+        raise TypeError(f"{user}: the gradients are {kind_of(given)}; expected {len(tensors)}, one for each output")
+    for position, seed in enumerate(given):
+        if seed is not None:
+            check_tensor(user, f"gradient {position}", seed)
+    return tensors, list(given)
 
 
 def grad(
@@ -57,8 +67,8 @@ def grad(
     """
     if create_graph:
         raise NotImplementedError("grad: create_graph=True is not supported; gradients are not themselves on the tape")
-    outputs, seeds = _with_seeds(outputs, grad_outputs)
-    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    outputs, seeds = _with_seeds("grad", outputs, grad_outputs)
+    inputs = tensors_of("grad", "inputs", inputs)
     capture: dict[tuple[Node, int], list] = {}
     leaves: dict[int, list] = {}
     slots = []

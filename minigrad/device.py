@@ -6,6 +6,7 @@ which go along with any device, as in PyTorch. A process uses one GPU, the first
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,22 @@ class _Use:
 use = _Use()
 
 
+class _Here(threading.local):
+    """Of one thread: the GPU on which CuPy makes its arrays, as far as it is known."""
+
+    index: int | None = None
+
+
+_here = _Here()
+
+
+def _choose_here() -> None:
+    """Have this thread, which may be a new one, make its arrays on the GPU of the process."""
+    if use.index is not None and _here.index != use.index:
+        devices.select(use.index)
+        _here.index = use.index
+
+
 def resolve(where: Where) -> device:
     """The device itself, with its number; None is the host.
 
@@ -65,6 +82,7 @@ def resolve(where: Where) -> device:
         return CPU
     if use.index is None:
         _open(asked)
+    _choose_here()
     if asked.index not in (None, use.index):
         raise RuntimeError(
             f"device {str(asked)!r} is not available: this process uses cuda:{use.index}, and one GPU is all"
@@ -117,6 +135,7 @@ def together(user: str, arrays: list[Any]) -> list[Any]:
     on_gpu = next((array for array in arrays if kernels.on_device(array)), None)
     if on_gpu is None:
         return arrays
+    _choose_here()
     for array in arrays:
         if isinstance(array, np.ndarray) and array.ndim:
             raise two_devices(user, device_of(on_gpu), CPU)

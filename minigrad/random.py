@@ -35,7 +35,15 @@ def manual_seed(seed: int) -> None:
 
 
 def seed_step(seed: int, step: int) -> None:
-    """Place the stream at the first draw of training step ``step``."""
+    """Place the stream at the first draw of training step ``step``.
+
+    Raises:
+        TypeError: a seed or a step that is no integer.
+    """
+    for name, number in (("seed", seed), ("step", step)):
+        if not hasattr(number, "__index__") or np.ndim(number):
+            raise TypeError(f"manual_seed: {name} is {number!r}; expected an integer")
+    seed, step = int(seed), int(step)
     set_state(State(seed % 2**64, step, 0))
 
 
@@ -46,6 +54,8 @@ def get_state() -> State:
 
 def set_state(state: State) -> None:
     """Put the stream where ``get_state`` found it: the same draws follow."""
+    if not isinstance(state, tuple | list) or len(state) != len(State._fields):
+        raise TypeError(f"set_state: state is {state!r}; expected what get_state() returned")
     global _state
     with _changing:
         _state = State(*state)

@@ -23,6 +23,7 @@ import numpy as np
 
 import kernels
 from minigrad.device import CPU, device, moved, resolve
+from minigrad.naming import kind_of
 from minigrad.tensor import Tensor
 
 _STRUCTURE = "minigrad"
@@ -38,6 +39,7 @@ _DTYPES = {
 
 def save(obj: Any, path: str | os.PathLike) -> None:
     """Write ``obj`` to ``path``. TypeError names what cannot be stored; OSError leaves the former file whole."""
+    _check_path("save", path)
     write_atomically(path, to_pieces(obj))
 
 
@@ -52,11 +54,17 @@ def load(path: str | os.PathLike, map_location: Any = None, weights_only: bool =
     Raises:
         ValueError: any other file. RuntimeError: there is no such device.
     """
+    _check_path("load", path)
     where = resolve(map_location)
     try:
         return from_bytes(Path(path).read_bytes(), where)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _check_path(user: str, path: Any) -> None:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{user}: path is {kind_of(path)}; expected the name of a file")
 
 
 def to_bytes(obj: Any) -> bytes:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
-from minigrad.naming import kind_of
-from minigrad.tensor import Tensor
+from minigrad.checks import check_int as check_int
+from minigrad.checks import check_number as check_number
+from minigrad.checks import check_tensor as check_tensor
+from minigrad.checks import tensors_of as tensors_of
 
 
 def reject(owner: str, **arguments: Any) -> None:
@@ -16,31 +15,6 @@ def reject(owner: str, **arguments: Any) -> None:
     for name, value in arguments.items():
         if value:
             raise NotImplementedError(f"{owner}: {name}={value!r} is not supported; leave it out")
-
-
-def check_tensor(owner: str, name: str, value: Any) -> None:
-    """Raise TypeError unless it is a Tensor."""
-    if not isinstance(value, Tensor):
-        hint = ", which tensor() makes of it" if isinstance(value, list | tuple | np.ndarray | float | int) else ""
-        raise TypeError(f"{owner}: {name} is {kind_of(value)}; expected a Tensor{hint}")
-
-
-def tensors_of(owner: str, name: str, values: Any) -> list[Any]:
-    """``values``, one Tensor or several, as a list; TypeError for anything else."""
-    if isinstance(values, Tensor):
-        return [values]
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise TypeError(f"{owner}: {name} is {kind_of(values)}; expected Tensors")
-    listed = list(values)
-    for position, value in enumerate(listed):
-        check_tensor(owner, f"{name}[{position}]", value)
-    return listed
-
-
-def check_number(owner: str, name: str, value: Any) -> None:
-    """Raise TypeError unless it is a number."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise TypeError(f"{owner}: {name} is {_shown(value)}; expected a number")
 
 
 def check_probability(owner: str, name: str, value: float) -> None:
@@ -65,17 +39,7 @@ def check_not_negative(owner: str, **sizes: int) -> None:
             raise ValueError(f"{owner}: {name} is {size}; expected zero or more")
 
 
-def check_int(owner: str, name: str, value: Any) -> None:
-    """Raise TypeError unless it is an integer."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{owner}: {name} is {_shown(value)}; expected an int")
-
-
 def check_reduction(owner: str, reduction: str) -> None:
     """Raise ValueError unless ``reduction`` is one of PyTorch's three."""
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{owner}: {reduction!r} is not a valid value for reduction; expected 'mean', 'sum' or 'none'")
-
-
-def _shown(value: Any) -> str:
-    return repr(value) if isinstance(value, str | bool | int | float) else kind_of(value)

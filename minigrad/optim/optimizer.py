@@ -24,7 +24,7 @@ from minigrad.grad_mode import enable_grad, no_grad
 from minigrad.graphs import recording
 from minigrad.naming import kind_of
 from minigrad.nn.utils.clipping import as_result, norm_and_coefficient
-from minigrad.optim.checks import check_at_least_zero
+from minigrad.optim.checks import check_at_least_zero, check_number
 from minigrad.rows import RowGradient
 from minigrad.tensor import Tensor
 
@@ -143,6 +143,7 @@ class Optimizer:
         Returns:
             0-d: the norm of all gradients as one vector, before clipping, in their dtype.
         """
+        check_number(self._name, "max_norm", max_norm)
         params = [param for group in self.param_groups for param in group["params"]]
         grads = [param.grad for param in params if param.grad is not None]
         norm, coefficient = norm_and_coefficient(grads, max_norm)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +14,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from kernels import devices
 from minigrad import Tensor
+from minigrad.device import use
 
 pytestmark = pytest.mark.usefixtures("cuda")
 
@@ -331,3 +335,27 @@ def test_ids_out_of_range_are_found_when_numbers_come_back(name: str) -> None:
     assert same(table, X)  # and the next time nothing is wrong
     assert same(table[mg.tensor([-2, 1], device="cuda")], X)
     assert same(table[..., mg.tensor([-3, 2], device="cuda")], X[:, [0, 2]])
+
+
+def test_every_thread_makes_its_arrays_on_the_gpu_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CuPy's present device belongs to a thread, and a new thread's is the first one."""
+    there = x()
+    chosen: list[tuple[int, int]] = []
+
+    def work() -> int:
+        _ = there + there  # an operation on what is there
+        _ = there * 2
+        return threading.get_ident()
+
+    def make() -> int:
+        with pytest.raises(RuntimeError, match="this process uses cuda:1"):
+            mg.zeros(2, device="cuda:0")
+        return threading.get_ident()
+
+    for each in (work, make):
+        chosen.clear()
+        with monkeypatch.context() as second_gpu, ThreadPoolExecutor(1) as pool:
+            second_gpu.setattr(devices, "select", lambda index: chosen.append((threading.get_ident(), index)))
+            second_gpu.setattr(use, "index", 1)
+            thread = pool.submit(each).result()
+        assert chosen == [(thread, 1)]

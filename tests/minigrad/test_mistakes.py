@@ -1,0 +1,65 @@
+"""What backward, the random stream and files are given by mistake is named in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad
+from minigrad import autograd, nn, optim, random
+
+X = minigrad.ones(2, requires_grad=True)
+WRONG = {"None": None, "an ndarray": np.ones(2), "a str": "abc", "a float": 3.5}
+
+
+def message_of(call: Callable[[], Any]) -> str:
+    with pytest.raises(TypeError) as caught:
+        call()
+    text = str(caught.value)
+    assert "expected" in text
+    assert "NoneType" not in text
+    return text
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_is_walked_back_from_and_to(kind: str) -> None:
+    wrong, loss = WRONG[kind], (X * 2).sum()
+    for owner in (wrong, [wrong], (X, wrong)):
+        message_of(lambda owner=owner: autograd.backward(owner))
+        message_of(lambda owner=owner: autograd.grad(owner, X))
+        message_of(lambda owner=owner: autograd.grad(loss, owner))
+    assert message_of(lambda: autograd.grad([loss, wrong], X)).startswith(
+        f"grad: outputs[1] is {kind}; expected a Tens"
+    )
+    assert message_of(lambda: autograd.grad(loss, [wrong])).startswith(f"grad: inputs[0] is {kind}; expected a Tensor")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in WRONG if kind != "None"])
+def test_the_gradients_to_start_from(kind: str) -> None:
+    message_of(lambda: autograd.backward(X * 2, WRONG[kind]))
+    message_of(lambda: autograd.grad(X * 2, X, [WRONG[kind]]))
+    assert message_of(lambda: autograd.backward([X * 2], [])).startswith(
+        "backward: the gradients are a list; expected 1"
+    )
+
+
+@pytest.mark.parametrize("wrong", [None, 3.5, "3", [1], np.ones(2, int)])
+def test_seeds_and_states(wrong: Any) -> None:
+    assert message_of(lambda: minigrad.manual_seed(wrong)).startswith("manual_seed: seed is ")
+    assert message_of(lambda: random.seed_step(1, wrong)).startswith("manual_seed: step is ")
+    assert message_of(lambda: random.set_state(wrong)).startswith("set_state: state is ")
+    minigrad.manual_seed(np.int64(3))
+    assert random.get_state() == (3, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["None", "an ndarray", "a float"])
+def test_paths_and_norms(kind: str) -> None:
+    assert message_of(lambda: minigrad.load(WRONG[kind])) == f"load: path is {kind}; expected the name of a file"
+    assert message_of(lambda: minigrad.save({}, WRONG[kind])) == f"save: path is {kind}; expected the name of a file"
+    if kind != "a float":
+        assert message_of(lambda: optim.SGD(nn.Linear(1, 1).parameters()).step_clipped(WRONG[kind])).startswith(
+            "SGD: max_"
+        )
