@@ -30,7 +30,8 @@ def evaluate_split(
     Returns:
         val_loss: mean -log p per target token, the right words given. The choice between models is made by it.
         ppl_forced, ppl_free: perplexities with the right words given, and with the model's own; sums over tokens.
-        bleu, exact_match: percent, of detokenised text (without case if the model was trained so).
+        bleu, exact_match: percent, of detokenised text (without case if the model was trained so); bleu is NaN where
+            it means nothing.
     """
     pairs = dataset.split(split)
     encoded = encoded or translator.codec.encode_pairs(pairs)
@@ -43,7 +44,7 @@ def evaluate_split(
         "val_loss": forced / max(num_tokens, 1),
         "ppl_forced": metrics.perplexity(forced, num_tokens),
         "ppl_free": metrics.perplexity(free, num_tokens),
-        "bleu": metrics.bleu(hypotheses, references, lowercase).value,
+        "bleu": metrics.language_bleu(hypotheses, references, lowercase, dataset.trg_language).value,
         "exact_match": metrics.exact_match(hypotheses, references, lowercase),
     }
 
