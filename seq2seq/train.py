@@ -32,6 +32,8 @@ def train(arguments: Sequence[str] | None = None) -> int:
         config.data, data_dir=config.data_dir, src_language=config.src_language, trg_language=config.trg_language,
         valid=config.valid, test=config.test, seed=config.seed,
     )  # fmt: skip
+    for note in () if config.resume else dataset.notes:
+        say(f"note: {note}")
     with folder.prepared(config) as run_dir:
         if config.resume:
             folder.require_same_data(dataset, run_dir)

@@ -29,6 +29,7 @@ class Dataset:
         alternatives: for splits where a target is not the only right one: per pair every accepted target.
         defaults: settings that suit this set: src_tokenizer, trg_tokenizer, lower, min_freq.
         checksums: sha256 (hex) of every file read, by its name, or of every generated split.
+        notes: what the user should know of the files before they are trained on, a line each.
         license: under which terms the text may be used; empty for the user's own files.
     """
 
@@ -39,6 +40,7 @@ class Dataset:
     alternatives: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=lambda: dict(DEFAULTS))
     checksums: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     license: str = ""
 
     def split(self, name: str) -> list[Pair]:
