@@ -23,6 +23,7 @@ from typing import IO, Any
 from seq2seq.errors import UserError
 
 MANY = 2000  # sentences from which on a child is worth its start of a second
+INSTALL_SPACY = "pip install 'spacy>=3.8'"  # works in any folder; pyproject.toml says the same
 TORN_EXAMPLES = ("well-known", "don't")
 _loaded: dict[str, Any] = {}  # the rules in this process, by language
 _torn: dict[str, list[bool]] = {}  # by language, for each example, whether the rules take it apart
@@ -158,9 +159,7 @@ def _load(language: str) -> Any:
 
 
 def _not_installed() -> UserError:
-    return UserError(
-        "tokenizer word: made with spaCy, which is not installed; pip install spacy (or minigrad-seq2seq[spacy])"
-    )
+    return UserError(f"tokenizer word: made with spaCy, which is not installed; {INSTALL_SPACY}")
 
 
 @contextlib.contextmanager

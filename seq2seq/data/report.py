@@ -38,7 +38,7 @@ def report(pairs: Sequence[Pair], name: str, training: bool) -> list[str]:
         ([k for k in empty if "".join(pairs[k - 1]).strip()], f"have text on one side only{left_out}"),
         ([k for k in empty if not "".join(pairs[k - 1]).strip()], f"are empty on both sides{left_out}"),
         (_repeated(pairs), "repeat an earlier pair"),
-        ([k for k, (src, trg) in enumerate(pairs, start=1) if src == trg and src], "have a target equal to the source"),
+        (_copies(pairs), "have a target equal to the source"),
         (_quoted(pairs), "have a field in quotes, as CSV has; the quotes count as text"),
         *_odd_characters(pairs),
     ]
@@ -84,6 +84,12 @@ def _repeated(pairs: Sequence[Pair]) -> list[int]:
         return []
     first: dict[Pair, int] = {}
     return _places(first.setdefault(pair, number) < number and any(pair) for number, pair in enumerate(pairs))
+
+
+def _copies(pairs: Sequence[Pair]) -> list[int]:
+    """The pairs of equal sides; a single one, of a name or a number, is nothing odd."""
+    found = [number for number, (src, trg) in enumerate(pairs, start=1) if src == trg and src.strip()]
+    return found if len(found) > 1 else []
 
 
 def _quoted(pairs: Sequence[Pair]) -> list[int]:

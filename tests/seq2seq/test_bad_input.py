@@ -177,7 +177,7 @@ def test_two_tables_are_no_pair(refused, corpus, tmp_path) -> None:
 
 
 def test_faults_of_the_text_are_told_before_the_training(run, corpus, options, tmp_path) -> None:
-    corpus.write_text(GOOD_LINES)
+    corpus.write_text("".join(f"{i} {i + 1}\t{i + 1} {i} and more\n" for i in range(40)))
     clean = run("train", *options(corpus, tmp_path / "clean"), "--max-steps", 1)
     assert "note: " not in clean.out
     odd = "source\ttarget\n" + corpus.read_text() + "1 2\t\n3\ufffd4\t4 3\n"

@@ -16,7 +16,6 @@ FAULTS: dict[str, tuple[Pair, str]] = {
     "no source": (("", "a sentence"), "have text on one side only; left out"),
     "nothing": (("", " "), "are empty on both sides; left out"),
     "repeated": (CLEAN[2], "repeat an earlier pair"),
-    "copy": (("same text", "same text"), "have a target equal to the source"),
     "CSV": (('"sie sagt ""ja"" dazu"', "she agrees"), "have a field in quotes, as CSV has; the quotes count as text"),
     "NUL": (("a\0b", "c"), "hold a NUL character"),
     "lost": (("stra\ufffde", "street"), "hold the mark U+FFFD of a lost character"),
@@ -68,6 +67,13 @@ def test_fields_that_are_all_quoted() -> None:
     quoted = [(f'"satz {i}"', f"sentence {i}") for i in range(20)]
     (note,) = report.report([*quoted, *CLEAN], "c.tsv", True)
     assert note.startswith("c.tsv: 21 of 32 pairs have a field in quotes, as CSV has")
+
+
+def test_copies_are_told_from_two_on() -> None:
+    assert report.report([*CLEAN, ("Tom", "Tom")], "c", True) == []
+    assert report.report([*CLEAN, ("Tom", "Tom"), ("Anna", "Anna"), ("", ""), (" ", " ")], "c", True)[-1] == (
+        "c: 2 of 16 pairs have a target equal to the source (the first in line 13)"
+    )
 
 
 def test_tabs_and_further_columns() -> None:
