@@ -52,6 +52,11 @@ def language_without_blanks(language: str) -> str | None:
     return None if _SCRIPTS_WITH_BLANKS & set(rest) else _CODE_OF.get(first)
 
 
+def plain_code(language: str) -> str:
+    """The code without region and script, in small letters: de for de-AT, zh for zh_TW and cmn."""
+    return language_without_blanks(language) or re.split(r"[-_.@]", language.strip().lower())[0]
+
+
 def script_without_blanks(sentences: Sequence[str]) -> str | None:
     """What ``sentences`` are written in, if in a script without blanks between words: zh, ja, th, ...; else None."""
     text = "".join("".join(sentences[:: 1 + len(sentences) // _SAMPLE]).split())

@@ -106,8 +106,10 @@ def test_missing_spacy_names_the_command(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_unknown_spacy_language() -> None:
     pytest.importorskip("spacy")
-    with pytest.raises(UserError, match="spaCy has no rules for language 'qq'"):
-        WordTokenizer("qq", "spacy")
+    for language in ("qq", "x" * 5000, "a\0", "\ud800"):
+        with pytest.raises(UserError, match=r"spaCy has no rules for language .*; the tokenizers char and ") as caught:
+            WordTokenizer(language, "spacy")
+        assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("model_type", ["bpe", "unigram"])
@@ -139,6 +141,25 @@ def test_sentencepiece_refuses_impossible_sizes() -> None:
         assert num_pieces(SentencePieceTokenizer.train(SENTENCES, vocab_size=possible)) == possible
     with pytest.raises(UserError, match="model_type is 'word'; expected 'bpe' or 'unigram'"):
         SentencePieceTokenizer.train(SENTENCES, model_type="word")
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "8", True])
+def test_sentencepiece_takes_a_number_of_pieces(size: Any) -> None:
+    with pytest.raises(UserError, match=f"^max_vocab_size is {size!r}; expected (an integer of )?at least 1$"):
+        SentencePieceTokenizer.train(SENTENCES, vocab_size=size)
+
+
+@pytest.mark.parametrize("size", [2**31, 2**63, 10**20])
+def test_no_text_yields_that_many_pieces(size: int) -> None:
+    with pytest.raises(UserError, match=f"^max_vocab_size is {size}; expected at most --max-vocab-size "):
+        SentencePieceTokenizer.train(SENTENCES, vocab_size=size)
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"), [("de", "de"), ("de-AT", "de"), ("EN_us", "en"), ("zh-TW", "zh"), ("cmn", "zh"), ("xx", "xx")]
+)
+def test_the_form_of_a_language_code_does_not_matter(given: str, plain: str) -> None:
+    assert build_tokenizer("word", given, []).to_config()["language"] == plain
 
 
 def test_sentencepiece_takes_what_the_sentences_yield() -> None:
