@@ -165,10 +165,11 @@ class SentencePieceTokenizer(Tokenizer):
         """
         if vocab_size is not None:
             require_integer("max_vocab_size", vocab_size, 1)
-        most = min(vocab_size or _MOST_PIECES, 2**31 - 1)  # which the library takes, and no text yields
         if model_type not in ("bpe", "unigram"):
             raise UserError(f"model_type is {model_type!r}; expected 'bpe' or 'unigram'")
         cased = [_cased(sentence, lower) for sentence in sentences]
+        # The library makes room for as many pieces as it is asked for; text yields fewer than it has characters.
+        most = min(vocab_size, sum(map(len, cased)) + len(cased) + 100) if vocab_size else _MOST_PIECES
         try:
             return cls(_learn_pieces(cased, most, model_type, exact=vocab_size is not None), lower)
         except RuntimeError as error:
