@@ -16,7 +16,7 @@ from seq2seq.cli import OneLineParser, check_decoding, check_output, limit_threa
 from seq2seq.config import Config
 from seq2seq.data import Dataset, EncodedSplit, load_dataset, read_pairs
 from seq2seq.devices import DEVICES, PRECISIONS
-from seq2seq.evaluation import is_lowercase, split_losses
+from seq2seq.evaluation import is_lowercase, split_losses, target_language
 from seq2seq.run_dir import require_same_data
 from seq2seq.text import require_known_words, without_blanks
 from seq2seq.translator import Translator
@@ -102,7 +102,7 @@ def score(
     references, lowercase = dataset.references(split), is_lowercase(codec)
     token_references = [[" ".join(codec.target_tokens(ref)) for ref in refs] for refs in references]
     scores = {
-        "bleu": metrics.language_bleu(hypotheses, references, lowercase, dataset.trg_language),
+        "bleu": metrics.bleu(hypotheses, references, lowercase, language=target_language(translator, dataset)),
         "chrf": metrics.chrf(hypotheses, references, lowercase),
         "bleu_tokens": metrics.bleu(tokens, token_references, lowercase, tokenize="none"),
     }
@@ -133,7 +133,7 @@ def _bleu(
     sources = without_blanks(encoded.src, [src for src, _ in dataset.split(split)])
     hypotheses = translator.translate_ids(sources, beam_size, length_penalty, batch_size)
     references, lowercase = dataset.references(split), is_lowercase(translator.codec)
-    return _finite(metrics.language_bleu(hypotheses, references, lowercase, dataset.trg_language).value)
+    return _finite(metrics.bleu(hypotheses, references, lowercase, language=target_language(translator, dataset)).value)
 
 
 def _table(result: dict[str, Any]) -> list[str]:

@@ -63,13 +63,17 @@ def bleu_tokenizer(language: str, references: Sequence[Sequence[str]]) -> tuple[
     return name, "; ".join(notes)
 
 
-def bleu_caveat(references: Sequence[Sequence[str]], tokenize: str = "13a") -> str:
+def bleu_caveat(references: Sequence[Sequence[str]], tokenize: str) -> str:
     """Why BLEU against ``references`` means nothing or little; empty where it does mean something."""
     return _caveat(references, _bleu_metric(False, tokenize).tokenizer)[0]
 
 
 def bleu(
-    hypotheses: Sequence[str], references: Sequence[Sequence[str]], lowercase: bool, tokenize: str = "13a"
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[str]],
+    lowercase: bool,
+    tokenize: str | None = None,
+    language: str = "xx",
 ) -> Score:
     """Corpus BLEU in percent (Papineni et al., 2002) by sacreBLEU.
 
@@ -77,7 +81,8 @@ def bleu(
         hypotheses: N detokenised sentences; with tokenize="none", tokens joined by blanks.
         references: per sentence its accepted references.
         lowercase: compare without case, as fits a model trained on lower-cased text.
-        tokenize: sacreBLEU's tokenizer.
+        tokenize: sacreBLEU's tokenizer; None takes what suits the language (``bleu_tokenizer``).
+        language: code of the target language.
 
     Returns:
         The score; NaN with a note where no reference has the four tokens of the longest n-gram, or without sentences.
@@ -87,20 +92,12 @@ def bleu(
         ValueError: the lists differ in length, or a sentence has no reference.
     """
     _check("bleu", hypotheses, references)
+    tokenize, choice = bleu_tokenizer(language, references) if tokenize is None else (tokenize, "")
     metric = _bleu_metric(lowercase, tokenize)
     score = _corpus_score(metric, hypotheses, references)
-    note, share = _caveat(references, metric.tokenizer)
+    caveat, share = _caveat(references, metric.tokenizer)
+    note = "; ".join(filter(None, (caveat, choice)))
     return replace(score, value=score.value if share else math.nan, note=note)
-
-
-def language_bleu(
-    hypotheses: Sequence[str], references: Sequence[Sequence[str]], lowercase: bool, language: str
-) -> Score:
-    """``bleu`` of detokenised text with the tokenizer that suits its language (``bleu_tokenizer``)."""
-    _check("bleu", hypotheses, references)
-    tokenize, choice = bleu_tokenizer(language, references)
-    score = bleu(hypotheses, references, lowercase, tokenize)
-    return replace(score, note="; ".join(filter(None, (score.note, choice))))
 
 
 def chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]], lowercase: bool) -> Score:

@@ -124,13 +124,17 @@ THAI = [f"ฉันอยากกินข้าวผัดที่ตลา�
 )  # fmt: skip
 def test_bleu_follows_the_target_language(monkeypatch, language, sentences, token) -> None:
     monkeypatch.setattr(metrics.importlib.util, "find_spec", lambda name: None)  # no MeCab
-    found = metrics.language_bleu(sentences, [(sentence,) for sentence in sentences], False, language)
+    found = metrics.bleu(sentences, [(sentence,) for sentence in sentences], False, language=language)
     assert found.value == pytest.approx(100)
     assert f"|tok:{token}|" in found.signature
     assert ("without blanks" in found.note) == (token != "13a" and language in ("xx", "en"))
     assert ("MeCab is not installed (pip install 'sacrebleu[" in found.note) == (
         "本" in sentences[0] or "나" in sentences[0]
     )
+
+
+def test_chinese_lines_against_themselves_get_100_without_a_word_on_the_language() -> None:
+    assert metrics.bleu(CHINESE, [(sentence,) for sentence in CHINESE], False).value == pytest.approx(100)
 
 
 def test_mecab_is_used_where_it_is_installed(monkeypatch) -> None:
@@ -147,17 +151,17 @@ def test_bleu_of_text_without_blanks_is_that_of_sacrebleu() -> None:
     hypotheses = [sentence.replace("北京", "上海") for sentence in CHINESE]
     expected = BLEU(tokenize="zh").corpus_score(hypotheses, [CHINESE]).score
     assert 20 < expected < 90
-    found = metrics.language_bleu(hypotheses, [(sentence,) for sentence in CHINESE], False, "zh_TW")
+    found = metrics.bleu(hypotheses, [(sentence,) for sentence in CHINESE], False, language="zh_TW")
     assert found.value == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("longest", ["", "one", "one two", "one two three"])
 def test_bleu_without_a_reference_of_four_tokens_means_nothing(longest) -> None:
     sentences = ["word", "of", longest]
-    found = metrics.language_bleu(sentences, [(sentence,) for sentence in sentences], False, "en")
+    found = metrics.bleu(sentences, [(sentence,) for sentence in sentences], False, language="en")
     assert math.isnan(found.value)
     assert found.note == "no reference has 4 tokens, so BLEU, of n-grams up to 4, means nothing"
-    assert found.note == metrics.bleu_caveat([(sentence,) for sentence in sentences])
+    assert found.note == metrics.bleu_caveat([(sentence,) for sentence in sentences], "13a")
     assert metrics.exact_match(sentences, [(sentence,) for sentence in sentences], False) == 100
 
 
@@ -269,6 +273,16 @@ def test_the_target_language_of_a_split_counts(toy) -> None:
     found = score(translator, dataclasses.replace(dataset, trg_language="th_TH"), "valid", 1, 1.0, 4)
     assert "tok:char" in found["signatures"]["bleu"]
     assert "tok:13a" in score(translator, dataset, "valid", 1, 1.0, 4)["signatures"]["bleu"]
+
+
+def test_other_files_are_scored_in_the_language_of_the_run(toy) -> None:
+    translator, dataset = toy
+    trained = Translator(
+        translator.model, translator.codec, dataclasses.replace(translator.settings, data="a.en,b.ko.gz")
+    )
+    assert "tok:char" in score(trained, dataset, "valid", 1, 1.0, 4)["signatures"]["bleu"]
+    german = dataclasses.replace(dataset, trg_language="de")
+    assert "tok:13a" in score(trained, german, "valid", 1, 1.0, 4)["signatures"]["bleu"]
 
 
 def test_one_word_targets_have_no_bleu(toy) -> None:
