@@ -24,7 +24,7 @@ _CSV_ROW = re.compile(r'"(?:[^"]|"")*"(?:\s*[,;]\s*"(?:[^"]|"")*")+')
 _HEADING = re.compile(
     r"#?\s*(?:(?:src|source|trg|tgt|target|input|output|text|sentence|original|translation|lang|language|column|word|"
     r"phones|pronunciation|id|english|german|french|spanish|italian|portuguese|dutch|russian|chinese|japanese|korean|"
-    r"arabic|czech|polish|turkish)(?:[\s_-]?\w{1,12})?|"
+    r"arabic|czech|polish|turkish)(?:s?\d*|[\s_-]\w{1,12})|"
     r"(?:en|de|fr|es|it|pt|nl|ru|zh|ja|ko|ar|cs|pl|tr|uk|sv|da|fi|el|he|hi|vi|th|ro|hu)(?:[_-]\w{2,4})?)\s*",
     re.IGNORECASE,
 )

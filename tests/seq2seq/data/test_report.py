@@ -30,7 +30,7 @@ FAULTS: dict[str, tuple[Pair, str]] = {
 
 HEADERS: list[Pair] = [
     ("source", "target"), ("src", "trg"), ("de", "en"), ("en_US", "zh-CN"), ("German", "English"), ("ID", "source"),
-    ('"input text"', '"output text"'), ("sentence_en", "sentence_de"), ("# src", "tgt"),
+    ('"input text"', '"output text"'), ("sentence_en", "sentence_de"), ("# src", "tgt"), ("sentence1", "sentence2"),
 ]  # fmt: skip
 
 
@@ -57,7 +57,14 @@ def test_a_header_is_told(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize(
-    "pairs", [[("source 1", "target 1"), ("source 2", "target 2")], [("no", "so")], [("de", "de")]]
+    "pairs",
+    [
+        [("source 1", "target 1"), ("source 2", "target 2")],
+        [("no", "so")],
+        [("de", "de")],
+        [("idea", "idee")],
+        [("inputs", "ein")],
+    ],
 )
 def test_what_is_no_header(pairs: list[Pair]) -> None:
     assert not any("header" in note for note in report.report([*pairs, *CLEAN], "c", True))
