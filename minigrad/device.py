@@ -14,6 +14,8 @@ import numpy as np
 import kernels
 from kernels import devices
 
+INSTALL_CUPY = "pip install 'cupy-cuda13x[ctk]>=14'"  # works in any folder; pyproject.toml says the same
+
 
 class device:  # noqa: N801  (PyTorch's name)
     """A place for tensors: ``device("cpu")``, ``device("cuda")``, ``device("cuda", 0)``; equal to its string."""
@@ -94,7 +96,7 @@ def _open(asked: device) -> None:
     """Choose the GPU of this process."""
     missing = devices.missing()
     if missing is not None:
-        hint = "; pip install 'minigrad-seq2seq[gpu]'" if missing.startswith("CuPy is not") else ""
+        hint = f"; {INSTALL_CUPY}" if missing.startswith("CuPy is not") else ""
         raise RuntimeError(f"device {str(asked)!r} is not available: {missing}{hint}")
     count = devices.count()
     if asked.index is not None and asked.index >= count:

@@ -4,6 +4,16 @@ Contract: whatever a user can get wrong (a file, an argument, a configuration ke
 `UserError`, and its message names the argument, or the file and line, and says what was expected. A bug never does.
 """
 
+from numbers import Integral
+
 
 class UserError(Exception):
     """A mistake of the user; the message is one line that names what is wrong, where, and what was expected."""
+
+
+def require_integer(name: str, value: object, least: int) -> None:
+    """UserError unless ``value`` is an integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise UserError(f"{name} is {value!r}; expected an integer of at least {least}")
+    if value < least:
+        raise UserError(f"{name} is {value}; expected at least {least}")

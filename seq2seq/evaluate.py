@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -17,7 +18,7 @@ from seq2seq.cli import OneLineParser, check_decoding, limit_threads, run_comman
 from seq2seq.config import Config
 from seq2seq.data import Dataset, EncodedSplit, load_dataset, read_pairs
 from seq2seq.devices import DEVICES, PRECISIONS
-from seq2seq.evaluation import is_lowercase, split_losses
+from seq2seq.evaluation import is_lowercase, split_losses, target_language
 from seq2seq.locking import locked
 from seq2seq.streams import STDOUT, check_output, print_results, write_output
 from seq2seq.text import require_known_words, without_blanks
@@ -99,7 +100,8 @@ def score(
 
     Returns:
         loss, ppl_forced, ppl_free; bleu and chrf of detokenised text and bleu_tokens of tokens as the model sees them
-        (comparable with the tutorials), each with its signature; exact_match in percent; how they were decoded.
+        (comparable with the tutorials), each with its signature and perhaps a note; exact_match in percent; how they
+        were decoded. A figure that is not finite, or means nothing, is None.
     """
     codec = translator.codec
     encoded = encoded or codec.encode_pairs(dataset.split(split))
@@ -111,7 +113,7 @@ def score(
     references, lowercase = dataset.references(split), is_lowercase(codec)
     token_references = [[" ".join(codec.target_tokens(ref)) for ref in refs] for refs in references]
     scores = {
-        "bleu": metrics.bleu(hypotheses, references, lowercase),
+        "bleu": metrics.bleu(hypotheses, references, lowercase, language=target_language(translator, dataset)),
         "chrf": metrics.chrf(hypotheses, references, lowercase),
         "bleu_tokens": metrics.bleu(tokens, token_references, lowercase, tokenize="none"),
     }
@@ -119,36 +121,49 @@ def score(
         "data": dataset.name, "split": split, "sentences": len(sources), "target_tokens": num_tokens,
         "beam_size": beam_size, "length_penalty": length_penalty if beam_size > 1 else None,
         "precision": translator.precision,
-        "loss": forced / max(num_tokens, 1), "ppl_forced": metrics.perplexity(forced, num_tokens),
-        "ppl_free": metrics.perplexity(free, num_tokens),
-        "exact_match": metrics.exact_match(hypotheses, references, lowercase),
-        **{name: figure.value for name, figure in scores.items()},
+        "loss": _finite(forced / max(num_tokens, 1)), "ppl_forced": _finite(metrics.perplexity(forced, num_tokens)),
+        "ppl_free": _finite(metrics.perplexity(free, num_tokens)),
+        "exact_match": _finite(metrics.exact_match(hypotheses, references, lowercase)),
+        **{name: _finite(figure.value) for name, figure in scores.items()},
         "signatures": {name: figure.signature for name, figure in scores.items()},
+        "notes": {name: figure.note for name, figure in scores.items() if figure.note},
         "bleu_fp32": None,
     }  # fmt: skip
+
+
+def _finite(value: float) -> float | None:
+    """The figure, or None: JSON has neither NaN nor infinity."""
+    return value if math.isfinite(value) else None
 
 
 def _bleu(
     translator: Translator, dataset: Dataset, split: str, beam_size: int, length_penalty: float, batch_size: int,
     encoded: EncodedSplit,
-) -> float:  # fmt: skip
+) -> float | None:  # fmt: skip
     """BLEU alone, as in ``score``."""
     sources = without_blanks(encoded.src, [src for src, _ in dataset.split(split)])
     hypotheses = translator.translate_ids(sources, beam_size, length_penalty, batch_size)
-    return metrics.bleu(hypotheses, dataset.references(split), is_lowercase(translator.codec)).value
+    references, lowercase = dataset.references(split), is_lowercase(translator.codec)
+    return _finite(metrics.bleu(hypotheses, references, lowercase, language=target_language(translator, dataset)).value)
 
 
 def _table(result: dict[str, Any]) -> list[str]:
     decoder = "greedy" if result["beam_size"] == 1 else f"beam {result['beam_size']}"
     decoder += "" if result["precision"] == "fp32" else f", {result['precision']}"
     lines = [f"{result['data']} {result['split']}: {result['sentences']:,} sentences, {decoder}"]
-    lines += [f"  {name:12} {result[name]:9.3f}" for name in ("loss", "ppl_forced", "ppl_free")]
-    lines += [f"  {'exact_match':12} {result['exact_match']:9.3f} %"]
-    lines += [f"  {n:12} {result[n]:9.3f}   {result['signatures'][n]}" for n in ("bleu", "chrf", "bleu_tokens")]
+    lines += [f"  {name:12} {_cell(result, name)}" for name in ("loss", "ppl_forced", "ppl_free")]
+    lines += [f"  {'exact_match':12} {_cell(result, 'exact_match')} %"]
+    for name, signature in result["signatures"].items():
+        lines += [f"  {name:12} {_cell(result, name)}   {signature}"]
+        lines += [f"  {'':22}   ({result['notes'][name]})"] if name in result["notes"] else []
     if result["bleu_fp32"] is not None:
         change = result["bleu"] - result["bleu_fp32"]
-        lines += [f"  {'bleu_fp32':12} {result['bleu_fp32']:9.3f}   bf16 changes it by {change:+.3f}"]
+        lines += [f"  {'bleu_fp32':12} {_cell(result, 'bleu_fp32')}   bf16 changes it by {change:+.3f}"]
     return lines
+
+
+def _cell(result: dict[str, Any], name: str) -> str:
+    return f"{metrics.shown(result[name], 3):>9}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

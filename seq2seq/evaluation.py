@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from seq2seq import metrics
 from seq2seq.data import Dataset, EncodedSplit, evaluation_batches, make_batch
+from seq2seq.data.corpus import suffix_language
 from seq2seq.model import sequence_losses
 from seq2seq.text import TextCodec, without_blanks
 from seq2seq.translator import Translator
@@ -30,7 +31,8 @@ def evaluate_split(
     Returns:
         val_loss: mean -log p per target token, the right words given. The choice between models is made by it.
         ppl_forced, ppl_free: perplexities with the right words given, and with the model's own; sums over tokens.
-        bleu, exact_match: percent, of detokenised text (without case if the model was trained so).
+        bleu, exact_match: percent, of detokenised text (without case if the model was trained so); bleu is NaN where
+            it means nothing.
     """
     pairs = dataset.split(split)
     encoded = encoded or translator.codec.encode_pairs(pairs)
@@ -43,9 +45,14 @@ def evaluate_split(
         "val_loss": forced / max(num_tokens, 1),
         "ppl_forced": metrics.perplexity(forced, num_tokens),
         "ppl_free": metrics.perplexity(free, num_tokens),
-        "bleu": metrics.bleu(hypotheses, references, lowercase).value,
+        "bleu": metrics.bleu(hypotheses, references, lowercase, language=target_language(translator, dataset)).value,
         "exact_match": metrics.exact_match(hypotheses, references, lowercase),
     }
+
+
+def target_language(translator: Translator, dataset: Dataset) -> str:
+    """The code of the language that BLEU is to suit: the data's, or where it says nothing, that of the run's files."""
+    return dataset.trg_language if dataset.trg_language != "xx" else suffix_language(translator.settings.data)
 
 
 def is_lowercase(codec: TextCodec) -> bool:

@@ -17,12 +17,12 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 from seq2seq.errors import UserError
 
 MANY = 2000  # sentences from which on a child is worth its start of a second
+INSTALL_SPACY = "pip install 'spacy>=3.8'"  # works in any folder; pyproject.toml says the same
 TORN_EXAMPLES = ("well-known", "don't")
 _loaded: dict[str, Any] = {}  # the rules in this process, by language
 _torn: dict[str, list[bool]] = {}  # by language, for each example, whether the rules take it apart
@@ -132,8 +132,8 @@ def _require(language: str) -> None:
     spec = importlib.util.find_spec("spacy")
     if spec is None:
         raise _not_installed()
-    folders = [Path(folder) / "lang" / language for folder in spec.submodule_search_locations or ()]
-    if not (language.isidentifier() and any((folder / "__init__.py").is_file() for folder in folders)):
+    files = [os.path.join(folder, "lang", language, "__init__.py") for folder in spec.submodule_search_locations or ()]
+    if not (language.isidentifier() and any(map(os.path.isfile, files))):
         _rules(language)  # "eng" for "en", say; spaCy knows
 
 
@@ -153,14 +153,15 @@ def _load(language: str) -> Any:
     try:
         return spacy.blank(language).tokenizer
     except (ImportError, AttributeError) as error:  # the latter for a module of spaCy's that is no language
-        reason = str(error).splitlines()[0]
-        raise UserError(f"tokenizer word: spaCy has no rules for language {language!r} ({reason})") from None
+        reason = ascii((str(error).splitlines() or ["no reason given"])[0])[1:-1]
+        raise UserError(
+            f"tokenizer word: spaCy has no rules for language {language!r} ({reason}); "
+            "the tokenizers char and sentencepiece need none"
+        ) from None
 
 
 def _not_installed() -> UserError:
-    return UserError(
-        "tokenizer word: made with spaCy, which is not installed; pip install spacy (or minigrad-seq2seq[spacy])"
-    )
+    return UserError(f"tokenizer word: made with spaCy, which is not installed; {INSTALL_SPACY}")
 
 
 @contextlib.contextmanager

@@ -162,7 +162,8 @@ def _vocabulary(side: str, counts: Mapping[str, int], min_freq: int, max_size: i
         most = max((count for token, count in counts.items() if token not in SPECIALS), default=0)
         raise UserError(
             f"{side} vocabulary: empty, since min_freq is {min_freq} and the most frequent word of the training text "
-            f"occurs {most} times; expected more text or a smaller --min-freq"
+            f"occurs {most} times; expected more text, a smaller --min-freq, "
+            f"or --{side}-tokenizer char or sentencepiece"
         )
     return vocabulary
 

@@ -17,7 +17,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from seq2seq.errors import UserError
+from seq2seq.errors import UserError, require_integer
+from seq2seq.languages import plain_code
 from seq2seq.spacy_rules import TORN_EXAMPLES, SpacyRules
 
 _BLANK = "\u2581"
@@ -159,15 +160,18 @@ class SentencePieceTokenizer(Tokenizer):
             lower: lower-case the sentences first.
 
         Raises:
-            UserError: the model type is unknown, or the sentences do not yield that many pieces, or need more.
+            UserError: the model type is unknown, the number of pieces is none, or the sentences do not yield that many
+                pieces, or need more.
         """
+        if vocab_size is not None:
+            require_integer("max_vocab_size", vocab_size, 1)
         if model_type not in ("bpe", "unigram"):
             raise UserError(f"model_type is {model_type!r}; expected 'bpe' or 'unigram'")
         cased = [_cased(sentence, lower) for sentence in sentences]
+        # The library makes room for as many pieces as it is asked for; text yields fewer than it has characters.
+        most = min(vocab_size, sum(map(len, cased)) + len(cased) + 100) if vocab_size else _MOST_PIECES
         try:
-            return cls(
-                _learn_pieces(cased, vocab_size or _MOST_PIECES, model_type, exact=vocab_size is not None), lower
-            )
+            return cls(_learn_pieces(cased, most, model_type, exact=vocab_size is not None), lower)
         except RuntimeError as error:
             raise UserError(_refusal(str(error), vocab_size, cased)) from None
 
@@ -237,7 +241,7 @@ def build_tokenizer(
 
     Args:
         name: "word", "space", "char" or "sentencepiece".
-        language: code of the language; used by "word".
+        language: code of the language in any form, such as "de", "de-AT" or "zho"; used by "word".
         sentences: the training sentences; used by "sentencepiece" only.
         lower: lower-case sentences before splitting them.
         vocab_size, model_type: see `SentencePieceTokenizer.train`.
@@ -246,7 +250,7 @@ def build_tokenizer(
         UserError: the name is unknown, or the tokenizer refuses its arguments.
     """
     if name == "word":
-        return WordTokenizer(language, lower=lower)
+        return WordTokenizer(plain_code(language), lower=lower)
     if name == "space":
         return SpaceTokenizer(lower)
     if name == "char":

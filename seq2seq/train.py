@@ -12,6 +12,7 @@ from minigrad import keep_freed_memory
 from seq2seq import config as settings
 from seq2seq import memory
 from seq2seq import run_dir as folder
+from seq2seq.advice import advice
 from seq2seq.cli import command_line, limit_threads, run_command
 from seq2seq.config import Config
 from seq2seq.data import Dataset, drop_long, load_dataset
@@ -37,6 +38,8 @@ def train(arguments: Sequence[str] | None = None) -> int:
         config.data, data_dir=config.data_dir, src_language=config.src_language, trg_language=config.trg_language,
         valid=config.valid, test=config.test, seed=config.seed,
     )  # fmt: skip
+    if not config.resume:
+        _tell(dataset.notes)
     with folder.prepared(config) as run_dir:
         if config.resume:
             folder.require_same_data(dataset, run_dir, accept)
@@ -70,6 +73,8 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
         say(f"left out {dropped} training pairs with more than {config.max_length} tokens on one side")
     for name, split in encoded.items():
         require_known_words(codec, split.src, f"split {name}")
+    if not config.resume:
+        _tell(advice(dataset, codec, encoded))
     vocab_sizes = len(codec.src_vocabulary), len(codec.trg_vocabulary)
     compile_kernels(config)  # mistakes in the input are told by now
     plan = memory.plan(config, vocab_sizes, memory.batch_shapes(encoded["train"], config))
@@ -101,6 +106,11 @@ def _put_in_place(trainer: Trainer, dataset: Dataset, entries: dict[str, Any]) -
         folder.go_on(run_dir, config, codec)
     else:
         folder.begin(run_dir, config, dataset, codec, entries, save_first)
+
+
+def _tell(notes: Sequence[str]) -> None:
+    for note in notes:
+        say(f"note: {note}")
 
 
 def _show_samples(trainer: Trainer) -> None:

@@ -25,6 +25,7 @@ from seq2seq.data import Batch, BatchSampler, Dataset, EncodedSplit, make_batch
 from seq2seq.errors import UserError
 from seq2seq.evaluation import evaluate_split
 from seq2seq.graphed import GraphedTraining
+from seq2seq.metrics import shown
 from seq2seq.metrics_log import MetricsLog
 from seq2seq.model import build_model
 from seq2seq.progress import ProgressDisplay
@@ -166,8 +167,8 @@ class Trainer:
         log.write({"step": self.progress.step, "epoch": self.progress.epoch, **result})
         display.say(
             f"epoch {self.progress.epoch + 1}  step {self.progress.step}  val_loss {result['val_loss']:.3f}  "
-            f"ppl_forced {result['ppl_forced']:.2f}  ppl_free {result['ppl_free']:.2f}  bleu {result['bleu']:.2f}  "
-            f"exact {result['exact_match']:.1f}%"
+            f"ppl_forced {result['ppl_forced']:.2f}  ppl_free {result['ppl_free']:.2f}  "
+            f"bleu {shown(result['bleu'], 2)}  exact {result['exact_match']:.1f}%"
         )
         best = self.progress.best
         improved = best is None or result["val_loss"] < best

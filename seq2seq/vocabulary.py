@@ -6,10 +6,11 @@ spelling that occurs in the text is an unknown word like any other: text can nev
 
 import hashlib
 import json
+import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from seq2seq.errors import UserError
+from seq2seq.errors import UserError, require_integer
 
 SPECIALS = ("<unk>", "<pad>", "<sos>", "<eos>")
 UNK_ID, PAD_ID, SOS_ID, EOS_ID = range(4)
@@ -22,11 +23,16 @@ class Vocabulary:
         tokens: the words in id order, without the specials; the first one gets id 4.
 
     Raises:
-        ValueError: a word is given twice or spells a special.
+        TypeError: the words are no list of strings.
+        ValueError: a word is given twice, spells a special or holds a lone surrogate.
     """
 
     def __init__(self, tokens: Iterable[str]) -> None:
-        words = list(tokens)
+        words = list(_tokens(tokens))
+        if odd := [word for word in words if not isinstance(word, str)]:
+            raise TypeError(f"Vocabulary: got {odd[0]!r} among the words; expected strings")
+        if not _is_unicode(words):
+            raise ValueError("Vocabulary: a token holds a lone surrogate; expected valid Unicode")
         self.tokens: tuple[str, ...] = (*SPECIALS, *words)
         self._ids = {word: index for index, word in enumerate(words, start=len(SPECIALS))}
         if len(set(self.tokens)) != len(self.tokens):
@@ -45,16 +51,20 @@ class Vocabulary:
             max_size: at most this many words, the specials not counted; None keeps all.
 
         Raises:
-            UserError: min_freq or max_size is below 1.
+            UserError: min_freq or max_size is no integer or below 1.
+            TypeError: a sentence is no list of tokens.
         """
-        return cls.from_counts(Counter(token for tokens in token_lists for token in tokens), min_freq, max_size)
+        counts: Counter[str] = Counter()
+        for tokens in token_lists:
+            counts.update(_tokens(tokens))
+        return cls.from_counts(counts, min_freq, max_size)
 
     @classmethod
     def from_counts(cls, counts: Mapping[str, int], min_freq: int = 1, max_size: int | None = None) -> "Vocabulary":
         """As `build`, from how often each token occurs."""
-        for name, value in (("min_freq", min_freq), ("max_size", max_size)):
-            if value is not None and value < 1:
-                raise UserError(f"{name} is {value}; expected at least 1")
+        require_integer("min_freq", min_freq, 1)
+        if max_size is not None:
+            require_integer("max_size", max_size, 1)
         words = [word for word, count in counts.items() if count >= min_freq and word not in SPECIALS]
         return cls(sorted(words, key=lambda word: (-counts[word], word))[:max_size])
 
@@ -67,17 +77,22 @@ class Vocabulary:
         return token in self._ids
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
-        """The id of each token, `UNK_ID` for unknown ones; neither `<sos>` nor `<eos>` is added."""
-        return [self._ids.get(token, UNK_ID) for token in tokens]
+        """The id of each token, `UNK_ID` for unknown ones; neither `<sos>` nor `<eos>` is added.
+
+        Raises:
+            TypeError: this is no list of tokens.
+        """
+        return [self._ids.get(token, UNK_ID) for token in _tokens(tokens)]
 
     def decode(self, ids: Iterable[int]) -> list[str]:
         """The tokens up to the first `<eos>`, without padding and `<sos>`.
 
         Raises:
             IndexError: an id is negative or not below len(self).
+            TypeError: an id is no integer.
         """
         tokens = []
-        for index in map(int, ids):
+        for index in map(_integer, ids):
             if not 0 <= index < len(self):
                 raise IndexError(f"Vocabulary.decode: id {index}; expected 0 <= id < {len(self)}")
             if index == EOS_ID:
@@ -88,7 +103,7 @@ class Vocabulary:
 
     def unk_rate(self, tokens: Sequence[str]) -> float:
         """The share, 0 to 1, of `tokens` the vocabulary does not know; 0 for no tokens."""
-        return sum(token not in self for token in tokens) / max(len(tokens), 1)
+        return sum(token not in self for token in _tokens(tokens)) / max(len(tokens), 1)
 
     def fingerprint(self) -> str:
         """The sha256 (hex) of the token list: equal exactly if every id means the same word."""
@@ -118,12 +133,34 @@ class Vocabulary:
         return cls(_checked_words(content["tokens"], name))
 
 
+def _tokens(tokens: Iterable[str]) -> Iterable[str]:
+    if isinstance(tokens, str) or not isinstance(tokens, Iterable):
+        raise TypeError(f"Vocabulary: got {str(tokens)[:20]!r}; expected a list of tokens")
+    return tokens
+
+
+def _integer(index: object) -> int:
+    try:
+        return operator.index(index)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"Vocabulary.decode: id {index!r}; expected an integer") from None
+
+
+def _is_unicode(words: Iterable[str]) -> bool:
+    """Whether no word holds a lone surrogate."""
+    try:
+        "".join(words).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _checked_words(tokens: list[object], name: str) -> list[str]:
     """The words of an untrusted token list."""
     words = [token for token in tokens if isinstance(token, str)]
     if len(words) != len(tokens):
         raise UserError(f"{name}: a token is no string; expected strings only")
-    if any("\ud800" <= character <= "\udfff" for word in words for character in word):
+    if not _is_unicode(words):
         raise UserError(f"{name}: a token holds a lone surrogate; expected valid Unicode")
     if tuple(words[: len(SPECIALS)]) != SPECIALS:
         raise UserError(f"{name}: the first tokens are {words[: len(SPECIALS)]}; expected {list(SPECIALS)}")

@@ -15,6 +15,7 @@ import random as python_random
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -259,6 +260,24 @@ def test_keys_of_the_metrics(run: Path) -> None:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert list(lines[0]) == keys_after("A step in `metrics.jsonl`:")
     assert list(lines[-1]) == keys_after("A validation in `metrics.jsonl`:")
+
+
+def installations(text: str) -> list[str]:
+    """What ``pip install`` is followed by in a text, options left out."""
+    return re.findall(r"pip install (?:-\S+ )*['\"]?([\w.][^'\"`\s]*)", text)
+
+
+def test_what_is_to_be_installed_is_what_the_project_declares() -> None:
+    """The package is on no index: a command names an extra of the checkout, or a requirement of one."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    requirements = {requirement for extra in extras.values() for requirement in extra}
+    known = {".", *(f".[{extra}]" for extra in extras), *requirements, "sacrebleu[ja]", "sacrebleu[ko]"}
+    sources = [path for room in ("kernels", "minigrad", "seq2seq") for path in (ROOT / room).rglob("*.py")]
+    found = {command for path in [*PAGES, *sources] for command in installations(path.read_text(encoding="utf-8"))}
+    assert found >= {".", ".[spacy]", ".[gpu]", *extras["spacy"], extras["gpu"][0]}
+    assert {command for command in found if command not in known and "{" not in command} == set()
+    assert installations("pip install -q 'x[y]>=1' (or pip install z)") == ["x[y]>=1", "z)"]
 
 
 # --- what is not supported --------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 import numpy.typing as npt
 
+from seq2seq.errors import require_integer
 from seq2seq.tokenizers import Tokenizer
 from seq2seq.vocabulary import EOS_ID, PAD_ID, SOS_ID, Vocabulary
 
@@ -176,7 +177,11 @@ def drop_long(split: EncodedSplit, max_length: int) -> tuple[EncodedSplit, int]:
 
     Returns:
         The pairs that are left, in their order, and the number of those dropped.
+
+    Raises:
+        UserError: max_length is no integer or below 1.
     """
+    require_integer("max_length", max_length, 1)
     kept = np.flatnonzero(np.maximum(split.src.lengths, split.trg.lengths) <= max_length).tolist()
     if len(kept) == len(split):
         return split, 0

@@ -9,9 +9,10 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
-from seq2seq.errors import UserError
+from seq2seq.errors import UserError, require_integer
 
 Pair = tuple[str, str]
 
@@ -29,6 +30,7 @@ class Dataset:
         alternatives: for splits where a target is not the only right one: per pair every accepted target.
         defaults: settings that suit this set: src_tokenizer, trg_tokenizer, lower, min_freq.
         checksums: sha256 (hex) of every file read, by its name, or of every generated split.
+        notes: what the user should know of the files before they are trained on, a line each.
         license: under which terms the text may be used; empty for the user's own files.
     """
 
@@ -39,6 +41,7 @@ class Dataset:
     alternatives: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=lambda: dict(DEFAULTS))
     checksums: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     license: str = ""
 
     def split(self, name: str) -> list[Pair]:
@@ -61,13 +64,25 @@ def hold_out(pairs: Sequence[Pair], shares: Sequence[float], limit: int | None =
 
     Args:
         pairs: (source, target) sentences.
-        shares: share of the distinct sources for each held-out part, rounded up to at least one source.
-        limit: at most this many distinct sources for each part.
+        shares: share of the distinct sources for each held-out part, rounded up to at least one source; 0 or more, 1 at
+            most in all.
+        limit: at most this many distinct sources for each part; 1 or more.
 
     Returns:
         The held-out parts in the order of `shares`, then what is left; each keeps the order of `pairs`.
+
+    Raises:
+        UserError: a share or the limit is out of range.
+        TypeError: the pairs are no pairs of strings.
     """
-    sources = sorted({src for src, _ in pairs}, key=lambda src: hashlib.sha256(src.encode()).digest())
+    if not isinstance(shares, Sequence) or not all(isinstance(share, Real) and 0 <= share <= 1 for share in shares):
+        raise UserError(f"shares are {shares!r}; expected a list of numbers from 0 to 1")
+    if sum(shares) > 1:
+        raise UserError(f"shares are {shares!r}; expected 1 at most in all")
+    if limit is not None:
+        require_integer("limit", limit, 1)
+    _require_pairs(pairs)
+    sources = sorted({src for src, _ in pairs}, key=_source_hash)
     part_of: dict[str, int] = {}
     for part, share in enumerate(shares):
         size = min(math.ceil(share * len(sources)), limit or len(sources))
@@ -76,6 +91,20 @@ def hold_out(pairs: Sequence[Pair], shares: Sequence[float], limit: int | None =
     for pair in pairs:
         parts[part_of.get(pair[0], len(shares))].append(pair)
     return parts
+
+
+def _require_pairs(pairs: Sequence[Pair]) -> None:
+    if isinstance(pairs, str) or not isinstance(pairs, Sequence):
+        raise TypeError(f"pairs are {pairs!r}; expected a list of (source, target)")
+    for number, pair in enumerate(pairs):
+        if not (
+            isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], str)
+        ):
+            raise TypeError(f"pairs[{number}] is {pair!r}; expected two strings, (source, target)")
+
+
+def _source_hash(src: str) -> bytes:
+    return hashlib.sha256(src.encode("utf-8", "surrogatepass")).digest()
 
 
 def pairs_checksum(pairs: Sequence[Pair]) -> str:

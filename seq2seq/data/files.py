@@ -1,15 +1,19 @@
 """Reading text that may be broken: every fault is named with its file and line, and none costs unbounded memory.
 
 Contract: UTF-8, one sentence a line, lines end at "\\n" and nowhere else (a bare CR or U+2028 is content; one CR before
-the "\\n" belongs to the line end). A name ending in .gz is decompressed. A line, and the whole of a decompressed file,
-is read up to a limit only, so neither an endless line nor a small file that expands for ever can fill the memory.
+the "\\n" belongs to the line end). A name ending in .gz, in any case, is decompressed. A line, and the whole of a
+decompressed file, is read up to a limit only, so neither an endless line nor a small file that expands for ever can
+fill the memory. Regular files alone are opened: nothing waits for a pipe or a device.
 """
 
 import gzip
 import hashlib
 import io
+import os
+import stat
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -18,6 +22,20 @@ from seq2seq.errors import UserError
 MAX_LINE_BYTES = 100_000
 MAX_EXPANSION = 200
 FREE_EXPANSION_BYTES = 16 * 2**20
+_UTF_16 = "UTF-16 text; expected UTF-8 (iconv -f UTF-16 -t UTF-8 converts it)"
+# How files begin that are no plain UTF-8 text.
+_SIGNATURES = {
+    b"\x1f\x8b": "gzip data; expected a name ending in .gz",
+    b"PK\x03\x04": "a zip archive, as .xlsx and .docx are too; expected plain text or .gz",
+    b"BZh9": "bzip2 data; expected plain text or .gz",
+    b"\xfd7zXZ": "xz data; expected plain text or .gz",
+    b"\x28\xb5\x2f\xfd": "zstandard data; expected plain text or .gz",
+    b"7z\xbc\xaf": "a 7z archive; expected plain text or .gz",
+    b"\xd0\xcf\x11\xe0": "an Office file; expected plain text or .gz",
+    b"%PDF-": "a PDF file; expected plain text or .gz",
+    b"\xff\xfe": _UTF_16,
+    b"\xfe\xff": _UTF_16,
+}
 
 
 def read_lines(path: str | Path) -> list[str]:
@@ -33,13 +51,23 @@ def read_lines(path: str | Path) -> list[str]:
     path = Path(path)
     with open_checked(path) as file:
         try:
-            if path.suffix != ".gz":
-                return decode_lines(file, str(path))
-            limit = FREE_EXPANSION_BYTES + MAX_EXPANSION * path.stat().st_size
+            if not is_gzip(path):
+                return decode_lines(file, shown(path))
+            limit = FREE_EXPANSION_BYTES + MAX_EXPANSION * os.fstat(file.fileno()).st_size
             with gzip.GzipFile(fileobj=file) as stream:
-                return decode_lines(cast(BinaryIO, stream), str(path), limit)
+                return decode_lines(cast(BinaryIO, stream), shown(path), limit)
         except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"{path}: cannot be read to its end ({error})") from None
+            raise UserError(f"{shown(path)}: cannot be read to its end ({error})") from None
+
+
+def is_gzip(path: str | Path) -> bool:
+    """Whether a file is compressed, by its name."""
+    return str(path).lower().endswith(".gz")
+
+
+def shown(path: str | Path) -> str:
+    """A path for a message: one line of valid text, whatever the name is."""
+    return str(path) if str(path).isprintable() else ascii(str(path))
 
 
 def read_parallel(src_path: str | Path, trg_path: str | Path) -> list[tuple[str, str]]:
@@ -50,7 +78,9 @@ def read_parallel(src_path: str | Path, trg_path: str | Path) -> list[tuple[str,
     """
     src, trg = read_lines(src_path), read_lines(trg_path)
     if len(src) != len(trg):
-        raise UserError(f"{src_path} has {len(src)} lines, {trg_path} has {len(trg)}; expected equal numbers")
+        raise UserError(
+            f"{shown(src_path)} has {len(src)} lines, {shown(trg_path)} has {len(trg)}; expected equal numbers"
+        )
     return list(zip(src, trg, strict=True))
 
 
@@ -60,7 +90,7 @@ def read_tsv(path: str | Path) -> list[tuple[str, str]]:
     Raises:
         UserError: as `read_lines`, or a line has fewer than two columns.
     """
-    return split_columns(read_lines(path), str(path))
+    return split_columns(read_lines(path), shown(path))
 
 
 def split_columns(lines: Iterable[str], name: str) -> list[tuple[str, str]]:
@@ -91,16 +121,47 @@ def open_checked(path: Path) -> io.BufferedReader:
     """Open a regular file for binary reading.
 
     Raises:
-        UserError: there is no such file, it is a folder or a device, or it may not be read.
+        UserError: there is no such file, it is a folder, a pipe or a device, or it may not be read.
     """
+    name = shown(path)
+    if any("\ud800" <= character <= "\udfff" for character in str(path)):
+        raise UserError(f"{name}: the name is not UTF-8; expected a file whose name is")
     try:
-        if path.exists() and not path.is_file():
-            raise UserError(f"{path}: not a regular file; expected a text file")
-        return path.open("rb")
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UserError(f"{name}: not a regular file; expected a text file")
+        return open(path, "rb", opener=_without_waiting)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise UserError(f"{name}: no such file") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        raise UserError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+
+
+def _without_waiting(name: str, flags: int) -> int:
+    """An opener: should a pipe have taken the file's place, it does not wait for somebody to write."""
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+@contextmanager
+def unchanged(paths: Sequence[str | Path]) -> Iterator[None]:
+    """Inside, the files stay what they are.
+
+    Raises:
+        UserError: at the end, that a file changed while it was read.
+    """
+    before = [_stamp(path) for path in paths]
+    yield
+    for path, stamp in zip(paths, before, strict=True):
+        if _stamp(path) != stamp:
+            raise UserError(f"{shown(path)}: changed while it was read; expected a file that nothing writes to")
+
+
+def _stamp(path: str | Path) -> tuple[int, ...]:
+    """What tells a file from another, or from itself after a change; empty where there is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def sha256_of(path: str | Path) -> str:
@@ -117,6 +178,8 @@ def _raw_lines(stream: BinaryIO, name: str, max_bytes: int | None) -> Iterator[b
     """The byte lines without their ends, each read up to the limit only."""
     size = 0
     for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE_BYTES + 2), b""), start=1):
+        if number == 1:
+            _require_text(line, name)
         size += len(line)
         content = line.removesuffix(b"\n").removesuffix(b"\r")
         if len(content) > MAX_LINE_BYTES:
@@ -124,6 +187,16 @@ def _raw_lines(stream: BinaryIO, name: str, max_bytes: int | None) -> Iterator[b
         if max_bytes is not None and size > max_bytes:
             raise UserError(f"{name}:{number}: expands to over {max_bytes:,} bytes; expected text, not a gzip bomb")
         yield content
+
+
+def _require_text(head: bytes, name: str) -> None:
+    """UserError where a file that begins with ``head`` is something else than text in UTF-8."""
+    for signature, kind in _SIGNATURES.items():
+        if head.startswith(signature):
+            raise UserError(f"{name}: {kind}")
+    for even, odd in ((head[:64:2], head[1:64:2]), (head[1:64:2], head[:64:2])):
+        if len(odd) > 1 and not any(odd) and all(even):  # ASCII characters of two bytes
+            raise UserError(f"{name}: {_UTF_16}")
 
 
 def _decoded(line: bytes, name: str, number: int) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seq2seq.data.batches import IntArray
-from seq2seq.errors import UserError
+from seq2seq.errors import UserError, require_integer
 
 
 class BatchSampler:
@@ -24,7 +24,8 @@ class BatchSampler:
             alone exceeds it forms its own batch.
 
     Raises:
-        UserError: batch_size, pool or max_tokens is below 1, or the seed below 0.
+        UserError: batch_size, pool or max_tokens is no integer or below 1, or the seed below 0; the lengths are no two
+            equally long lists of integers, or one is negative.
     """
 
     def __init__(
@@ -36,8 +37,8 @@ class BatchSampler:
         pool: int = 100,
         max_tokens: int | None = None,
     ) -> None:
-        _check_least("seed", seed, 0)
-        _check_least("pool", pool, 1)
+        require_integer("seed", seed, 0)
+        require_integer("pool", pool, 1)
         self._lengths = _both_lengths(src_lengths, trg_lengths)
         self._limits = _checked_limits(batch_size, max_tokens)
         self._seed = seed
@@ -49,6 +50,7 @@ class BatchSampler:
         Args:
             epoch: the number of the epoch; not negative.
         """
+        require_integer("epoch", epoch, 0)
         stream = np.random.PCG64([self._seed, epoch])
         order = _permutation(stream, self._lengths.shape[1])
         pools = [order[start : start + self._pool_size] for start in range(0, len(order), self._pool_size)]
@@ -69,19 +71,24 @@ def evaluation_batches(
 
 def _both_lengths(src_lengths: npt.ArrayLike, trg_lengths: npt.ArrayLike) -> IntArray:
     """(2, number of pairs): the positions of src and of trg_output, specials counted."""
-    return np.stack([np.asarray(src_lengths, dtype=np.int64) + 2, np.asarray(trg_lengths, dtype=np.int64) + 1])
+    src, trg = _lengths("src_lengths", src_lengths), _lengths("trg_lengths", trg_lengths)
+    if len(src) != len(trg):
+        raise UserError(f"src_lengths are {len(src)}, trg_lengths {len(trg)}; expected one of each for a pair")
+    return np.stack([src + 2, trg + 1])
+
+
+def _lengths(name: str, values: npt.ArrayLike) -> IntArray:
+    lengths = np.asarray(values)
+    if lengths.ndim != 1 or (lengths.size and lengths.dtype.kind not in "iu") or lengths.min(initial=0) < 0:
+        raise UserError(f"{name} is {str(values)[:40]}; expected a list of integers, none negative")
+    return lengths.astype(np.int64)
 
 
 def _checked_limits(batch_size: int, max_tokens: int | None) -> tuple[int, int | None]:
-    _check_least("batch_size", batch_size, 1)
+    require_integer("batch_size", batch_size, 1)
     if max_tokens is not None:
-        _check_least("max_tokens", max_tokens, 1)
+        require_integer("max_tokens", max_tokens, 1)
     return batch_size, max_tokens
-
-
-def _check_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise UserError(f"{name} is {value}; expected at least {least}")
 
 
 def _permutation(stream: np.random.PCG64, count: int) -> IntArray:

@@ -48,7 +48,7 @@ def cupy_that_finds(monkeypatch: pytest.MonkeyPatch, count: Any) -> None:
 @pytest.mark.usefixtures("no_cupy")
 @pytest.mark.parametrize("name", ASKING)
 def test_without_cupy(name: str) -> None:
-    message = r"^device 'cuda(:0)?' is not available: CuPy is not installed; pip install 'minigrad-seq2seq\[gpu\]'$"
+    message = r"^device 'cuda(:0)?' is not available: CuPy is not installed; pip install 'cupy-cuda13x\[ctk\]>=14'$"
     with pytest.raises(RuntimeError, match=message):
         ASKING[name]()
 

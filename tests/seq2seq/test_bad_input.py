@@ -170,6 +170,28 @@ def test_a_folder_and_an_unknown_ending_are_no_data(refused, tmp_path) -> None:
     refused(f"data is '{tmp_path / 'x.txt'}'; expected one of numbers", "train", "--data", tmp_path / "x.txt")
 
 
+def test_two_tables_are_no_pair(refused, corpus, tmp_path) -> None:
+    message = f"{corpus}: a table or an archive by its name; expected SRC,TRG as two text files of one sentence a line"
+    refused(message, "train", "--data", f"{corpus},{corpus}", "--run-dir", tmp_path / "run")
+    refused(message, "train", "--data", corpus, "--valid", f"{corpus},{corpus}", "--run-dir", tmp_path / "run")
+
+
+def test_faults_of_the_text_are_told_before_the_training(run, corpus, options, tmp_path) -> None:
+    corpus.write_text("".join(f"{i} {i + 1}\t{i + 1} {i} and more\n" for i in range(40)))
+    clean = run("train", *options(corpus, tmp_path / "clean"), "--max-steps", 1)
+    assert "note: " not in clean.out
+    odd = "source\ttarget\n" + corpus.read_text() + "1 2\t\n3\ufffd4\t4 3\n"
+    corpus.write_text(odd, encoding="utf-8")
+    result = run("train", *options(corpus, tmp_path / "run"), "--max-steps", 1)
+    notes = [line for line in result.out.splitlines() if line.startswith("note: ")]
+    assert [note.removeprefix(f"note: {corpus}: ")[:30] for note in notes] == [
+        "line 1 looks like a header ('s", "1 of 43 pairs have text on one", "1 of 43 pairs hold the mark U+",
+    ]  # fmt: skip
+    assert result.out.splitlines()[: len(notes)] == notes
+    resumed = run("train", "--run-dir", tmp_path / "run", "--resume", "--max-steps", 2)
+    assert (resumed.code, "note: " in resumed.out) == (0, False)
+
+
 TRANSLATE: dict[str, tuple[list[object], str]] = {
     "beam": (["--beam-size", 0], "beam_size is 0; expected at least 1"),
     "n-best": (["--beam-size", 2, "--n-best", 3], "n_best is 3; expected at most beam_size = 2"),

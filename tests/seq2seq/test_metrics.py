@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sacrebleu.metrics import BLEU, CHRF
 
 from seq2seq import metrics
 from seq2seq.config import Config
 from seq2seq.data import Dataset
-from seq2seq.evaluate import score
+from seq2seq.evaluate import _bleu, _table, score
 from seq2seq.evaluation import evaluate_split, split_losses
 from seq2seq.model import build_model
 from seq2seq.text import TextCodec
@@ -97,14 +100,115 @@ def test_exact_match_looks_past_blanks_and_case_only_where_told() -> None:
     hypotheses = ["  one \t two ", "three", "4"]
     assert metrics.exact_match(hypotheses, references, lowercase=False) == pytest.approx(100 / 3)
     assert metrics.exact_match(hypotheses, references, lowercase=True) == pytest.approx(200 / 3)
-    with pytest.raises(ValueError, match="argument 2 is shorter"):
-        metrics.exact_match(hypotheses, references[:2], lowercase=False)
 
 
 def test_no_sentences_have_no_score() -> None:
     assert math.isnan(metrics.bleu([], [], lowercase=False).value)
     assert math.isnan(metrics.chrf([], [], lowercase=False).value)
     assert math.isnan(metrics.exact_match([], [], lowercase=False))
+
+
+CHINESE = [f"我们第{i}次去北京看长城，天气很好。" for i in range(200)]
+THAI = [f"ฉันอยากกินข้าวผัดที่ตลาด{i}" for i in range(50)]
+
+
+@pytest.mark.parametrize(
+    ("language", "sentences", "token"),
+    [
+        ("zh", CHINESE, "zh"), ("zh-CN", CHINESE, "zh"), ("ZHO", CHINESE, "zh"), ("xx", CHINESE, "zh"),
+        ("en", CHINESE, "zh"), ("th", THAI, "char"), ("xx", THAI, "char"), ("lo", THAI, "char"),
+        ("en", [refs[0] for refs in REFERENCES], "13a"), ("xx", [refs[0] for refs in REFERENCES], "13a"),
+        ("zh-Latn", ["wo men ming tian qu Beijing"], "13a"), ("ko", ["나는 어제 학교에 갔다"], "char"),
+        ("ja_JP", ["私は東京で本を買いました。"], "char"), ("xx", ["私は東京で本を買いました。"], "char"),
+    ],
+)  # fmt: skip
+def test_bleu_follows_the_target_language(monkeypatch, language, sentences, token) -> None:
+    monkeypatch.setattr(metrics.importlib.util, "find_spec", lambda name: None)  # no MeCab
+    found = metrics.bleu(sentences, [(sentence,) for sentence in sentences], False, language=language)
+    assert found.value == pytest.approx(100)
+    assert f"|tok:{token}|" in found.signature
+    assert ("without blanks" in found.note) == (token != "13a" and language in ("xx", "en"))
+    assert ("MeCab is not installed (pip install 'sacrebleu[" in found.note) == (
+        "本" in sentences[0] or "나" in sentences[0]
+    )
+
+
+def test_chinese_lines_against_themselves_get_100_without_a_word_on_the_language() -> None:
+    assert metrics.bleu(CHINESE, [(sentence,) for sentence in CHINESE], False).value == pytest.approx(100)
+
+
+def test_mecab_is_used_where_it_is_installed(monkeypatch) -> None:
+    japanese, korean = [("私は東京で本を買いました。",)], [("나는 어제 학교에 갔다",)]
+    monkeypatch.setattr(metrics.importlib.util, "find_spec", lambda name: name)
+    assert metrics.bleu_tokenizer("jpn", japanese) == ("ja-mecab", "")
+    assert metrics.bleu_tokenizer("ko", korean) == ("ko-mecab", "")
+    assert metrics.bleu_tokenizer("xx", korean) == ("13a", "")  # written with blanks
+    monkeypatch.setattr(metrics.importlib.util, "find_spec", lambda name: None if name == "ipadic" else name)
+    assert metrics.bleu_tokenizer("ja", japanese)[0] == "char"
+
+
+def test_bleu_of_text_without_blanks_is_that_of_sacrebleu() -> None:
+    hypotheses = [sentence.replace("北京", "上海") for sentence in CHINESE]
+    expected = BLEU(tokenize="zh").corpus_score(hypotheses, [CHINESE]).score
+    assert 20 < expected < 90
+    found = metrics.bleu(hypotheses, [(sentence,) for sentence in CHINESE], False, language="zh_TW")
+    assert found.value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("longest", ["", "one", "one two", "one two three"])
+def test_bleu_without_a_reference_of_four_tokens_means_nothing(longest) -> None:
+    sentences = ["word", "of", longest]
+    found = metrics.bleu(sentences, [(sentence,) for sentence in sentences], False, language="en")
+    assert math.isnan(found.value)
+    assert found.note == "no reference has 4 tokens, so BLEU, of n-grams up to 4, means nothing"
+    assert found.note == metrics.bleu_caveat([(sentence,) for sentence in sentences], "13a")
+    assert metrics.exact_match(sentences, [(sentence,) for sentence in sentences], False) == 100
+
+
+@given(st.lists(st.text("ab .", max_size=9), min_size=1, max_size=6), st.sampled_from(["13a", "none", "char", "zh"]))
+def test_where_bleu_means_something_a_perfect_system_gets_100(sentences, tokenize) -> None:
+    value = metrics.bleu(sentences, [(sentence,) for sentence in sentences], False, tokenize).value
+    assert math.isnan(value) or value == pytest.approx(100)
+
+
+def test_a_silent_system_gets_0_where_bleu_means_something() -> None:
+    found = metrics.bleu(["", "a"], [("one two three four",), ("x",)], False)
+    assert (found.value, found.note) == (0, "")
+
+
+def test_few_long_references_are_counted() -> None:
+    sentences = ["word"] * 1999 + ["a b c d"]
+    found = metrics.bleu(sentences, [(sentence,) for sentence in sentences], False)
+    assert found.value == pytest.approx(100)
+    assert found.note == "only 1 of 2,000 references have the 4 tokens that BLEU needs"
+
+
+def test_chrf_of_empty_references_means_nothing() -> None:
+    found = metrics.chrf(["", "a"], [("",), (" ",)], False)
+    assert math.isnan(found.value)
+    assert found.note == "the references are empty"
+    assert metrics.chrf(["ab"], [("ab",)], False).value == pytest.approx(100)
+
+
+WRONG = {
+    "lengths": (["a", "b"], [("a",)], ValueError, "2 hypotheses, 1 lists of references; expected equal"),
+    "no hypotheses": ([], [("a",)], ValueError, "0 hypotheses, 1 lists"),
+    "none": (["a", None], [("a",), ("b",)], TypeError, r"hypotheses\[1\] is None; expected a string"),
+    "bytes": ([b"a"], [("a",)], TypeError, r"hypotheses\[0\] is b'a'"),
+    "no reference": (["a"], [()], ValueError, r"references\[0\] is empty; expected at least one"),
+    "a none among references": (["a"], [("a", None)], TypeError, r"references\[0\] holds None; expected strings"),
+    "flat references": (["a"], ["a"], TypeError, r"references\[0\] is 'a'; expected a list of strings"),
+    "none for references": (["a"], [None], TypeError, r"references\[0\] is None; expected a list"),
+    "one string": ("a", [("a",)], TypeError, "got one string; expected a list of hypotheses"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize("score", [metrics.bleu, metrics.chrf, metrics.exact_match])
+def test_what_is_no_list_of_sentences_is_told(score, case) -> None:
+    hypotheses, references, error, message = WRONG[case]
+    with pytest.raises(error, match=f"^{score.__name__}: .*{message}"):
+        score(hypotheses, references, False)
 
 
 def test_perplexity() -> None:
@@ -161,3 +265,38 @@ def test_scores_of_a_split_are_those_of_its_translations(toy) -> None:
         assert found["exact_match"] == metrics.exact_match(translations, references, False)
         assert (found["sentences"], found["beam_size"]) == (22, beam_size)
         assert set(found["signatures"]) == {"bleu", "chrf", "bleu_tokens"}
+        assert found["notes"] == {}
+
+
+def test_the_target_language_of_a_split_counts(toy) -> None:
+    translator, dataset = toy
+    found = score(translator, dataclasses.replace(dataset, trg_language="th_TH"), "valid", 1, 1.0, 4)
+    assert "tok:char" in found["signatures"]["bleu"]
+    assert "tok:13a" in score(translator, dataset, "valid", 1, 1.0, 4)["signatures"]["bleu"]
+
+
+def test_other_files_are_scored_in_the_language_of_the_run(toy) -> None:
+    translator, dataset = toy
+    trained = Translator(
+        translator.model, translator.codec, dataclasses.replace(translator.settings, data="a.en,b.ko.gz")
+    )
+    assert "tok:char" in score(trained, dataset, "valid", 1, 1.0, 4)["signatures"]["bleu"]
+    german = dataclasses.replace(dataset, trg_language="de")
+    assert "tok:13a" in score(trained, german, "valid", 1, 1.0, 4)["signatures"]["bleu"]
+
+
+def test_one_word_targets_have_no_bleu(toy) -> None:
+    """In the epoch's figures NaN; in the file of scores null with a note; in the table n/a with the note."""
+    translator, dataset = toy
+    words = {name: [(src, trg[0]) for src, trg in pairs] for name, pairs in dataset.splits.items()}
+    dataset = dataclasses.replace(dataset, splits=words)
+    assert math.isnan(evaluate_split(translator, dataset, "valid")["bleu"])
+    found = score(translator, dataset, "valid", 1, 1.0, 4)
+    assert found["bleu"] is None
+    assert found["bleu_tokens"] is None
+    assert json.loads(json.dumps(found, allow_nan=False))["notes"].keys() == {"bleu", "bleu_tokens"}
+    lines = _table(found)
+    place = next(number for number, line in enumerate(lines) if line.startswith("  bleu "))
+    assert lines[place].split()[:2] == ["bleu", "n/a"]
+    assert "no reference has 4 tokens" in lines[place + 1]
+    assert _bleu(translator, dataset, "valid", 1, 1.0, 4, translator.codec.encode_pairs(dataset.split("valid"))) is None

@@ -120,6 +120,8 @@ def test_what_a_validation_packs_is_not_kept(train, monkeypatch) -> None:
 def test_the_figures_of_a_validation_are_those_of_the_saved_model(train, corpus, history) -> None:
     folder = train("run", "--epochs", 3)
     found = evaluate_split(Translator.load(folder, "last"), load_dataset(str(corpus)), "valid")
+    assert math.isnan(found.pop("bleu"))  # of two sentences of three words
+    assert history(folder)[-1]["bleu"] is None
     assert {name: history(folder)[-1][name] for name in found} == pytest.approx(found, rel=1e-5)
 
 

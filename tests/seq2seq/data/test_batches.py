@@ -1,11 +1,14 @@
 """Padding, the shift for teacher forcing, reversal: by value, and against a direct construction by Hypothesis."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seq2seq.data import EncodedSplit, NumberedTokens, Ragged, drop_long, encode_split, make_batch, pad_sources
+from seq2seq.errors import UserError
 from seq2seq.tokenizers import CharTokenizer, SpaceTokenizer
 from seq2seq.vocabulary import EOS_ID, PAD_ID, SOS_ID, Vocabulary
 
@@ -117,3 +120,11 @@ def test_drop_long_counts_what_it_drops() -> None:
     assert dropped == 2
     assert [(left.src[i].tolist(), left.trg[i].tolist()) for i in range(len(left))] == [([4], [5, 6]), ([8, 8], [])]
     assert drop_long(split, 3) == (split, 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [(0, "at least 1"), (-1, "at least 1"), (1.5, "an integer"), (None, "an integer")]
+)
+def test_drop_long_takes_a_number_of_tokens(value: Any, kind: str) -> None:
+    with pytest.raises(UserError, match=f"max_length is {value}; expected {kind}"):
+        drop_long(split_of([([4], [5])]), value)

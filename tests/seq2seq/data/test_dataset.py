@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,32 @@ def test_hold_out_never_leaks_and_ignores_the_order(pairs: list[tuple[str, str]]
     assert sum(map(len, sources)) == len(set.union(*sources))
     shuffled = random.sample(pairs, len(pairs))
     assert [sorted(part) for part in hold_out(shuffled, (0.2, 0.3))] == [sorted(part) for part in parts]
+
+
+TWO = [("a", "b"), ("c", "d")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((TWO, (1.5,)), UserError, r"shares are \(1.5,\); expected a list of numbers from 0 to 1"),
+        ((TWO, (-0.1,)), UserError, "expected a list of numbers from 0 to 1"),
+        ((TWO, (math.nan,)), UserError, "expected a list of numbers from 0 to 1"),
+        ((TWO, ("0.1",)), UserError, "expected a list of numbers from 0 to 1"),
+        ((TWO, 0.5), UserError, "shares are 0.5; expected a list"),
+        ((TWO, (0.6, 0.6)), UserError, r"shares are \(0.6, 0.6\); expected 1 at most in all"),
+        ((TWO, (0.5,), 0), UserError, "limit is 0; expected at least 1"),
+        ((TWO, (0.5,), 1.5), UserError, "limit is 1.5; expected an integer of at least 1"),
+        ((None, (0.5,)), TypeError, r"pairs are None; expected a list of \(source, target\)"),
+        (("ab", (0.5,)), TypeError, "pairs are 'ab'"),
+        ((["ab"], (0.5,)), TypeError, r"pairs\[0\] is 'ab'; expected two strings"),
+        (([*TWO, ("a", None)], (0.5,)), TypeError, r"pairs\[2\] is \('a', None\); expected two strings"),
+        (([*TWO, ("a",)], (0.5,)), TypeError, r"pairs\[2\] is \('a',\)"),
+    ],
+)
+def test_what_cannot_be_held_out_is_told(arguments: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        hold_out(*arguments)
 
 
 def test_split_and_references() -> None:

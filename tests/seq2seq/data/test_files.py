@@ -1,6 +1,9 @@
 """Reading text: what a line is, and that every broken file is named with its line."""
 
 import gzip
+import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,91 @@ def test_a_gzip_bomb_of_short_lines_stops_at_its_limit(tmp_path: Path, monkeypat
         files.read_lines(path)
 
 
+KINDS = {
+    "zip": (b"PK\x03\x04\x14\0abc\n", "a zip archive, as .xlsx and .docx are too"),
+    "gzip": (gzip.compress(b"text\n"), "gzip data; expected a name ending in .gz"),
+    "xz": (b"\xfd7zXZ\0abc", "xz data"),
+    "pdf": (b"%PDF-1.4\n", "a PDF file"),
+    "UTF-16 with a mark": ("hello\nyou\n".encode("utf-16"), "UTF-16 text; expected UTF-8 (iconv -f UTF-16"),
+    "UTF-16 low": ("hello\nyou\n".encode("utf-16-le"), "UTF-16 text"),
+    "UTF-16 high": ("hello\nyou\n".encode("utf-16-be"), "UTF-16 text"),
+}
+
+
+@pytest.mark.parametrize("case", KINDS)
+@pytest.mark.parametrize("name", ["corpus.tsv", "inside.gz"])
+def test_what_is_no_plain_text_is_named(tmp_path: Path, case: str, name: str) -> None:
+    content, message = KINDS[case]
+    path = write(tmp_path / name, content)
+    with pytest.raises(UserError) as caught:
+        files.read_lines(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
+def test_the_case_of_gz_does_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "CORPUS.TSV.GZ"
+    path.write_bytes(gzip.compress(b"a\tb\n"))
+    assert files.read_tsv(path) == [("a", "b")]
+
+
+def test_nothing_waits_for_a_pipe_or_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        monkeypatch.chdir(tmp_path)  # a socket's path is short
+        server.bind("socket")
+        for name in ("pipe", "socket"):
+            for read in (files.read_lines, files.sha256_of):
+                with pytest.raises(UserError, match=f"{name}: not a regular file"):
+                    read(tmp_path / name)
+
+
+def test_a_pipe_that_takes_a_files_place_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "t", b"a\n")
+    before = os.stat(path)
+    path.unlink()
+    os.mkfifo(path)
+    monkeypatch.setattr(files.os, "stat", lambda *_, **__: before)
+    with pytest.raises(UserError, match="t: empty"):
+        files.read_lines(path)
+
+
+@pytest.mark.parametrize("name", ["line\nbreak", "no\u00a0break", "bell\a"])
+def test_any_name_is_shown_on_one_line(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="no such file") as caught:
+        files.read_lines(tmp_path / name)
+    assert str(caught.value).isprintable()
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt")
+    for _ in range(2):  # missing, then there
+        with pytest.raises(UserError, match="the name is not UTF-8") as caught:
+            files.read_lines(path)
+        assert str(caught.value).isascii()
+        Path(path).write_text("a\n")
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "grows": lambda path: path.write_bytes(b"a\nb\nc\n"),
+    "shrinks": lambda path: path.write_bytes(b"a\n"),
+    "is replaced": lambda path: os.replace(write(path.with_name("u"), b"a\nb\n"), path),
+    "goes": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path, change: str) -> None:
+    path = write(tmp_path / "t", b"a\nb\n")
+    with pytest.raises(UserError, match="t: changed while it was read"), files.unchanged([path]):
+        CHANGES[change](path)
+
+
+def test_a_file_that_stays_while_it_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "t", b"a\n")
+    with files.unchanged([path, tmp_path / "none"]):
+        assert files.read_lines(path) == ["a"]
+
+
 @pytest.mark.parametrize(
     "damage", [lambda raw: raw[:-9], lambda raw: raw[:12] + b"\xff" * 9 + raw[21:], lambda raw: b"no"]
 )
@@ -88,7 +176,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(UserError, match=r"t: cannot be read \(Permission denied\)"):
         files.read_lines(path)
 

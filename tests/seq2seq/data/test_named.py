@@ -45,7 +45,8 @@ def test_pronunciations() -> None:
 
 def test_a_file_of_the_data_folder_is_verified(tmp_path: Path) -> None:
     path = tmp_path / ABC.path
-    with pytest.raises(UserError, match=f"{path}: no such file"):
+    expected = "no such file; expected --data-dir to be the folder that holds set/abc.txt"
+    with pytest.raises(UserError, match=f"{path}: {expected}"):
         local_path(ABC, tmp_path)
     path.parent.mkdir()
     path.write_bytes(b"abc")
@@ -85,6 +86,36 @@ def test_a_failed_download_says_what_to_do(tmp_path: Path, monkeypatch: pytest.M
         "https://raw.githubusercontent.com/cmusphinx/cmudict/master/cmudict.dict: download failed (no route to host); "
         "place the file by hand as DIR/cmudict/cmudict.dict and give --data-dir DIR"
     )
+
+
+@pytest.mark.parametrize("end", [None, OSError("cut off"), KeyboardInterrupt()])
+def test_a_download_that_goes_wrong_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: Any) -> None:
+    """Neither half a file nor a wrong one; what else lies in the folder stays, whatever its name."""
+
+    def cut(url: str, output_file: str, _: object) -> None:
+        Path(output_file).write_bytes(b"ab")
+        if end is not None:
+            raise end
+
+    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path)
+    monkeypatch.setattr(pooch.core, "choose_downloader", lambda *_, **__: cut)
+    (tmp_path / "set").mkdir()
+    others = {tmp_path / "set" / name for name in ("abc.txt.tmp", ".abc.txt.tmp", "tmpabc", "mine.part")}
+    for other in others:
+        other.write_text("mine")
+    with pytest.raises((UserError, KeyboardInterrupt)):
+        local_path(ABC, None)
+    assert set((tmp_path / "set").iterdir()) == others
+    assert {other.read_text() for other in others} == {"mine"}
+
+
+def test_a_pipe_in_the_cache_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path)
+    (tmp_path / "set").mkdir()
+    os.mkfifo(tmp_path / ABC.path)
+    for data_dir in (None, tmp_path):
+        with pytest.raises(UserError, match=f"{tmp_path / ABC.path}: not a regular file"):
+            local_path(ABC, data_dir)
 
 
 BAD: dict[str, tuple[str, dict[str, Any], str]] = {

@@ -1,5 +1,8 @@
 """Batching: every pair once, order a function of (seed, epoch), limits kept, little padding."""
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -89,3 +92,33 @@ def test_settings_out_of_range(name: str, value: int) -> None:
     settings = {"batch_size": 2, "seed": 0, name: value}
     with pytest.raises(UserError, match=f"{name} is {value}; expected at least {value + 1}"):
         BatchSampler([1], [1], **settings)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "pool", "max_tokens", "seed"])
+@pytest.mark.parametrize("value", [1.5, "2", math.inf, True])
+def test_settings_are_integers(name: str, value: object) -> None:
+    settings: dict[str, Any] = {"batch_size": 2, "seed": 0, name: value}
+    with pytest.raises(UserError, match=f"{name} is {value!r}; expected an integer of at least {int(name != 'seed')}"):
+        BatchSampler([1], [1], **settings)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "kind"), [(-1, "at least 0"), (0.5, "an integer of at least 0"), (None, "an integer")]
+)
+def test_epochs_are_counted_from_0(epoch: Any, kind: str) -> None:
+    with pytest.raises(UserError, match=f"epoch is {epoch}; expected {kind}"):
+        BatchSampler([1], [1], 2, 0).batches(epoch)
+
+
+@pytest.mark.parametrize("lengths", [[-1], [1.5], [math.nan], ["a"], [[1, 2]], 3, None])
+def test_lengths_are_integers(lengths: Any) -> None:
+    for src, trg, name in ((lengths, [1], "src_lengths"), ([1], lengths, "trg_lengths")):
+        with pytest.raises(UserError, match=f"{name} is .*; expected a list of integers, none negative"):
+            BatchSampler(src, trg, 2, 0)
+        with pytest.raises(UserError, match=f"{name} is "):
+            evaluation_batches(src, trg, 2)
+
+
+def test_lengths_belong_together() -> None:
+    with pytest.raises(UserError, match="src_lengths are 2, trg_lengths 1; expected one of each for a pair"):
+        BatchSampler([1, 2], [1], 2, 0)

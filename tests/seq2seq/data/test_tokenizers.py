@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor
 
@@ -44,7 +44,29 @@ def test_char_shows_blanks() -> None:
     assert rebuilt(CharTokenizer(lower=True)).tokenize("Aß") == ["a", "ß"]
 
 
+@pytest.fixture(scope="module")
+def pieces() -> SentencePieceTokenizer:
+    return SentencePieceTokenizer.train(SENTENCES, vocab_size=40)
+
+
+def single_blanks(sentence: str) -> str:
+    return " ".join(filter(None, sentence.split(" ")))
+
+
+@given(LINES.filter(lambda sentence: "\u2581" not in sentence))
+@example("  a \u00a0 b\t ")
+@example("a\u3000\u2028\rb\ufeff")
+@example("a <unk> b")
+def test_what_comes_back_of_odd_blanks(pieces: SentencePieceTokenizer, sentence: str) -> None:
+    """As the documents say: space and sentencepiece lose runs of blanks, and nothing else."""
+    assert SpaceTokenizer().detokenize(SpaceTokenizer().tokenize(sentence)) == single_blanks(sentence)
+    found = pieces.detokenize(pieces.tokenize(sentence))
+    assert found == single_blanks(sentence).replace("<unk>", " \u2047 ")
+    assert pieces.detokenize(pieces.tokenize("a\u2581b")) == "a b"
+
+
 @given(LINES)
+@example("  a \u00a0 b\t \u2581\u2581")
 def test_char_comes_back_exactly(sentence: str) -> None:
     assert CharTokenizer().detokenize(CharTokenizer().tokenize(sentence)) == sentence
 
@@ -76,16 +98,18 @@ def test_word_backend_follows_what_is_installed(monkeypatch: pytest.MonkeyPatch)
     assert build_tokenizer("word", "de", []).to_config()["backend"] == "moses"
 
 
-def test_missing_spacy_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_spacy_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "spacy", None)
-    with pytest.raises(UserError, match=r"pip install spacy \(or minigrad-seq2seq\[spacy\]\)"):
+    with pytest.raises(UserError, match=r"not installed; pip install 'spacy>=3\.8'$"):
         tokenizer_from_config({"name": "word", "language": "de", "backend": "spacy", "lower": True})
 
 
 def test_unknown_spacy_language() -> None:
     pytest.importorskip("spacy")
-    with pytest.raises(UserError, match="spaCy has no rules for language 'qq'"):
-        WordTokenizer("qq", "spacy")
+    for language in ("qq", "x" * 5000, "a\0", "\ud800"):
+        with pytest.raises(UserError, match=r"spaCy has no rules for language .*; the tokenizers char and ") as caught:
+            WordTokenizer(language, "spacy")
+        assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("model_type", ["bpe", "unigram"])
@@ -117,6 +141,25 @@ def test_sentencepiece_refuses_impossible_sizes() -> None:
         assert num_pieces(SentencePieceTokenizer.train(SENTENCES, vocab_size=possible)) == possible
     with pytest.raises(UserError, match="model_type is 'word'; expected 'bpe' or 'unigram'"):
         SentencePieceTokenizer.train(SENTENCES, model_type="word")
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "8", True])
+def test_sentencepiece_takes_a_number_of_pieces(size: Any) -> None:
+    with pytest.raises(UserError, match=f"^max_vocab_size is {size!r}; expected (an integer of )?at least 1$"):
+        SentencePieceTokenizer.train(SENTENCES, vocab_size=size)
+
+
+@pytest.mark.parametrize("size", [2**31, 2**63, 10**20])
+def test_no_text_yields_that_many_pieces(size: int) -> None:
+    with pytest.raises(UserError, match=f"^max_vocab_size is {size}; expected at most --max-vocab-size "):
+        SentencePieceTokenizer.train(SENTENCES, vocab_size=size)
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"), [("de", "de"), ("de-AT", "de"), ("EN_us", "en"), ("zh-TW", "zh"), ("cmn", "zh"), ("xx", "xx")]
+)
+def test_the_form_of_a_language_code_does_not_matter(given: str, plain: str) -> None:
+    assert build_tokenizer("word", given, []).to_config()["language"] == plain
 
 
 def test_sentencepiece_takes_what_the_sentences_yield() -> None:

@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -41,6 +44,40 @@ def test_build_refuses_limits_below_one(options: dict[str, int]) -> None:
     (name,) = options
     with pytest.raises(UserError, match=f"{name} is 0; expected at least 1"):
         Vocabulary.build(SENTENCES, **options)
+
+
+@pytest.mark.parametrize("value", [1.5, "2", math.nan, True, None])
+def test_limits_are_integers(value: Any) -> None:
+    with pytest.raises(UserError, match=f"^min_freq is {value!r}; expected an integer of at least 1$"):
+        Vocabulary.build(SENTENCES, min_freq=value)
+    if value is not None:
+        with pytest.raises(UserError, match=f"^max_size is {value!r}; expected an integer of at least 1$"):
+            Vocabulary.build(SENTENCES, max_size=value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: Vocabulary("abc"), "got 'abc'; expected a list of tokens"),
+        (lambda: Vocabulary(None), "got 'None'; expected a list of tokens"),
+        (lambda: Vocabulary(["a", 1]), "got 1 among the words; expected strings"),
+        (lambda: Vocabulary([["a"]]), r"got \['a'\] among the words"),
+        (lambda: Vocabulary.build(["ab c"]), "got 'ab c'; expected a list of tokens"),
+        (lambda: Vocabulary(["a"]).encode("ab"), "got 'ab'; expected a list of tokens"),
+        (lambda: Vocabulary(["a"]).unk_rate("ab"), "got 'ab'; expected a list of tokens"),
+        (lambda: Vocabulary(["a"]).decode("45"), "decode: id '4'; expected an integer"),
+        (lambda: Vocabulary(["a"]).decode([4.7]), "decode: id 4.7; expected an integer"),
+        (lambda: Vocabulary(["a"]).decode([None]), "decode: id None; expected an integer"),
+    ],
+)
+def test_what_is_no_list_of_tokens(wrong: Callable[[], object], message: str) -> None:
+    with pytest.raises(TypeError, match=f"^Vocabulary.*{message}"):
+        wrong()
+
+
+def test_a_lone_surrogate_is_no_word() -> None:
+    with pytest.raises(ValueError, match="Vocabulary: a token holds a lone surrogate; expected valid Unicode"):
+        Vocabulary(["a", "\ud800"])
 
 
 def test_repeated_and_special_words_are_refused() -> None:
