@@ -194,6 +194,9 @@ class _Recurrent(_Gated):
 
         Returns:
             output (T, N, D*H) in the layout of ``input``, and the final states shaped as ``hx``.
+
+        Raises:
+            ValueError: a shape that does not fit. RuntimeError: sequences of no steps.
         """
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx)
@@ -203,6 +206,8 @@ class _Recurrent(_Gated):
             raise ValueError(f"{self._name}: lengths is given for unbatched input; expected a batch of sequences")
         swap = self.batch_first and batched
         x = input.transpose(0, 1) if swap else input if batched else input.unsqueeze(1)
+        if x.shape[0] == 0:
+            raise RuntimeError(f"{self._name}: input has 0 steps; expected a sequence length larger than 0")
         states = self._initial_states(x, hx, batched, x.shape[1])
         y, finals = self._run(x, states, None if lengths is None else as_lengths(lengths))
         if not batched:
