@@ -122,6 +122,7 @@ def _accumulate(held: tuple[np.ndarray, bool], grad: np.ndarray) -> tuple[np.nda
     return as_array(array + grad), True
 
 
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")  # gradients may be infinite or NaN, as in PyTorch
 def walk_back(
     starts: Sequence[Edge],
     grads: Sequence[np.ndarray],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from minigrad.arguments import described
+
 
 def reject(owner: str, **arguments: Any) -> None:
     """Raise NotImplementedError for PyTorch arguments that minigrad does not have, unless they are off (falsy)."""
@@ -29,5 +31,7 @@ def check_positive(owner: str, **sizes: int) -> None:
 
 def check_reduction(owner: str, reduction: str) -> None:
     """Raise ValueError unless ``reduction`` is one of PyTorch's three."""
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"{owner}: {reduction!r} is not a valid value for reduction; expected 'mean', 'sum' or 'none'")
+    if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
+        raise ValueError(
+            f"{owner}: {described(reduction)} is not a valid value for reduction; expected 'mean', 'sum' or 'none'"
+        )

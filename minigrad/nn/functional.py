@@ -14,6 +14,7 @@ import numpy as np
 
 import kernels
 from minigrad import ops
+from minigrad.arguments import checked, described
 from minigrad.nn.checks import check_probability
 from minigrad.nn.loss_functions import (
     binary_cross_entropy,
@@ -143,6 +144,8 @@ def linear_argmax(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
     Returns:
         (...) int64: the first of equal ones; a NaN counts as the largest.
     """
+    if not input.dim():
+        raise ValueError("linear_argmax: input is 0-d; expected (..., H)")
     rows = input.reshape(-1, input.shape[-1]) if input.dim() != 2 else input
     return ops.linear_argmax(rows, weight, bias).reshape(input.shape[:-1])
 
@@ -150,6 +153,8 @@ def linear_argmax(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """(*) int64 ids -> (*, num_classes) int64 of zeros with a one at each id; -1 takes the largest id plus one."""
     ids = tensor.array
+    if num_classes == -1 and not ids.size:
+        raise RuntimeError("one_hot: tensor is empty; expected num_classes, which cannot be told from it")
     if num_classes == -1:
         num_classes = int(kernels.to_host(ids).max()) + 1
     result = (ids[..., None] == kernels.like(np.arange(num_classes), ids)).astype(np.int64)
@@ -172,8 +177,8 @@ def pad(input: Tensor, pad: tuple[int, ...] | list[int], mode: str = "constant",
         mode: only "constant".
         value: the constant, 0 by default.
     """
-    if mode != "constant":
-        raise NotImplementedError(f"pad: mode={mode!r} is not supported; expected 'constant'")
+    if not isinstance(mode, str) or mode != "constant":
+        raise NotImplementedError(f"pad: mode={described(mode)} is not supported; expected 'constant'")
     if len(pad) % 2 or len(pad) > 2 * input.dim() or min(pad, default=0) < 0:
         raise ValueError(
             f"pad: pad is {tuple(pad)}; expected pairs of sizes >= 0, at most one per dimension of the input"
@@ -186,3 +191,7 @@ def pad(input: Tensor, pad: tuple[int, ...] | list[int], mode: str = "constant",
     result = input.new_full(shape, 0 if value is None else value)
     result[inside] = input
     return result
+
+
+# What comes from ``ops`` and ``loss_functions`` has been checked there.
+globals().update({name: checked(globals()[name]) for name in __all__ if not hasattr(globals()[name], "__wrapped__")})

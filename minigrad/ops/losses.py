@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import kernels
+from minigrad.arguments import described
 from minigrad.autocast import bf16_enabled
 from minigrad.device import two_devices
 from minigrad.function import Context, Function
@@ -68,6 +69,8 @@ def linear_cross_entropy(
 
     x (M,H), weight (V,H), bias (V,) or None, targets (M,) int64. The gradients are computed along with the value.
     """
+    if not isinstance(reduction, str):
+        raise ValueError(f"linear_cross_entropy: reduction is {described(reduction)}; expected 'sum' or 'mean'")
     ids = _ids(targets, x)
     return LinearCrossEntropy.apply(x, weight, bias, ids, ignore_index, label_smoothing, reduction)
 
