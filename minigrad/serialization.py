@@ -26,7 +26,7 @@ from minigrad.tensor import Tensor
 _STRUCTURE = "minigrad"
 _TENSOR = "__tensor__"
 _DTYPES = {
-    "<f8": "F64", "<f4": "F32", "<f2": "F16", "<i8": "I64", "<i4": "I32", "<i2": "I16", "|i1": "I8", "<u8": "U64",
+    "<f8": "F64", "<f4": "F32", "<i8": "I64", "<i4": "I32", "<i2": "I16", "|i1": "I8", "<u8": "U64",
     "<u4": "U32", "<u2": "U16", "|u1": "U8", "|b1": "BOOL",
 }  # fmt: skip
 
@@ -72,7 +72,9 @@ def to_pieces(obj: Any) -> Iterator[Any]:
     for name in names:
         array, start = tensors[name], end
         if (kind := _DTYPES.get(array.dtype.newbyteorder("<").str)) is None:
-            raise TypeError(f"save: {name} has dtype {array.dtype}; expected bool, integers or floating numbers")
+            raise TypeError(
+                f"save: {name} has dtype {array.dtype}; expected bool, integers or floating numbers of 32 or 64 bits"
+            )
         end += array.nbytes
         header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -88,6 +90,7 @@ def from_bytes(data: bytes, where: device = CPU) -> Any:
     from safetensors import SafetensorError
     from safetensors.numpy import load as deserialize
 
+    _refuse_other_dtypes(data)
     try:
         tensors = deserialize(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
@@ -97,6 +100,18 @@ def from_bytes(data: bytes, where: device = CPU) -> Any:
         return _unflatten(json.loads(structure), tensors, where)
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"not a readable safetensors file ({error}); pickles are never loaded") from None
+
+
+def _refuse_other_dtypes(data: bytes) -> None:
+    """ValueError for a tensor of 16 bits and its like; a header that cannot be read is left to the reader proper."""
+    try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        kinds = {name: entry["dtype"] for name, entry in header.items() if name != "__metadata__"}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return
+    for name, kind in kinds.items():
+        if kind not in _DTYPES.values():
+            raise ValueError(f"{name} has dtype {kind}, which is not supported; convert it to F32 before")
 
 
 def _flatten(value: Any, name: str, tensors: dict[str, np.ndarray]) -> Any:
