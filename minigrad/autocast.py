@@ -11,7 +11,7 @@ from typing import Any
 
 from minigrad.dtypes import float32
 from minigrad.modes import Mode, ThreadSetting
-from minigrad.naming import kind_of
+from minigrad.naming import described
 
 
 class _BFloat16:
@@ -49,7 +49,7 @@ class autocast(Mode):  # noqa: N801  (PyTorch's name, used like a function)
 
     def __init__(self, device_type: str = "cpu", dtype: Any = bfloat16, enabled: bool = True) -> None:
         if callable(device_type):
-            raise TypeError(f"autocast: device_type is {kind_of(device_type)}; expected 'cpu' or 'cuda' in brackets")
+            raise TypeError(f"autocast: device_type is {described(device_type)}; expected 'cpu' or 'cuda' in brackets")
         if device_type not in ("cpu", "cuda"):
             raise ValueError(f"autocast: device_type is {device_type!r}; expected 'cpu' or 'cuda'")
         if dtype is not bfloat16 and dtype != float32:

@@ -9,7 +9,7 @@ from minigrad.checks import check_tensor, tensors_of
 from minigrad.function import Function
 from minigrad.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from minigrad.missing import for_module as _for_module
-from minigrad.naming import kind_of
+from minigrad.naming import described
 from minigrad.tape import Gradient, Leaf, Node, walk_back
 from minigrad.tensor import Tensor, accumulated
 
@@ -44,7 +44,7 @@ def _with_seeds(
         return tensors, [None] * len(tensors)
     given = [seeds] if isinstance(seeds, Tensor) else seeds
     if not isinstance(given, list | tuple) or len(given) != len(tensors):
-        raise TypeError(f"{user}: the gradients are {kind_of(given)}; expected {len(tensors)}, one for each output")
+        raise TypeError(f"{user}: the gradients are {described(given)}; expected {len(tensors)}, one for each output")
     for position, seed in enumerate(given):
         if seed is not None:
             check_tensor(user, f"gradient {position}", seed)

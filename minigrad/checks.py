@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.naming import kind_of
+from minigrad.naming import described
 from minigrad.tensor import Tensor
 
 
 def check_tensor(owner: str, name: str, value: Any) -> None:
     """Raise TypeError unless it is a Tensor."""
     if not isinstance(value, Tensor):
-        hint = ", which tensor() makes of it" if isinstance(value, list | tuple | np.ndarray | float | int) else ""
-        raise TypeError(f"{owner}: {name} is {kind_of(value)}; expected a Tensor{hint}")
+        raise TypeError(f"{owner}: {name} is {described(value)}; expected a tensor")
 
 
 def tensors_of(owner: str, name: str, values: Any) -> list[Any]:
@@ -23,7 +22,7 @@ def tensors_of(owner: str, name: str, values: Any) -> list[Any]:
     if isinstance(values, Tensor):
         return [values]
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise TypeError(f"{owner}: {name} is {kind_of(values)}; expected Tensors")
+        raise TypeError(f"{owner}: {name} is {described(values)}; expected Tensors")
     listed = list(values)
     for position, value in enumerate(listed):
         check_tensor(owner, f"{name}[{position}]", value)
@@ -33,14 +32,10 @@ def tensors_of(owner: str, name: str, values: Any) -> list[Any]:
 def check_number(owner: str, name: str, value: Any) -> None:
     """Raise TypeError unless it is a number."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise TypeError(f"{owner}: {name} is {_shown(value)}; expected a number")
+        raise TypeError(f"{owner}: {name} is {described(value)}; expected a number")
 
 
 def check_int(owner: str, name: str, value: Any) -> None:
     """Raise TypeError unless it is an integer."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{owner}: {name} is {_shown(value)}; expected an int")
-
-
-def _shown(value: Any) -> str:
-    return repr(value) if isinstance(value, str | bool | int | float) else kind_of(value)
+        raise TypeError(f"{owner}: {name} is {described(value)}; expected an int")

@@ -2,47 +2,106 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 import kernels
 from minigrad import random
+from minigrad.arguments import checked, sizes
 from minigrad.device import CPU, moved, resolve
-from minigrad.dtypes import DEFAULT_FLOAT, int64, is_floating
-from minigrad.tensor import Tensor, sizes
+from minigrad.dtypes import DEFAULT_FLOAT, as_dtype, check_fits, int64, is_floating
+from minigrad.naming import described
+from minigrad.tensor import Tensor
+
+Size = int | tuple[int, ...] | list[int]
 
 
-def _made(array: np.ndarray, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+def _made(user: str, array: np.ndarray, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     """A tensor of an array of the host, on the host or moved to ``device``."""
-    array = array if dtype is None else array.astype(dtype, copy=False)
+    if dtype is not None:
+        dtype = as_dtype(user, dtype)
+        check_fits(user, array, dtype)
+        array = array.astype(dtype, copy=False)
     return Tensor(array if device is None else moved(array, resolve(device)), requires_grad=requires_grad)
 
 
+def _like(x: Tensor, dtype: Any, device: Any) -> dict[str, Any]:
+    """The dtype and the device that are asked for, else those of ``x``."""
+    kind, where = x.dtype if dtype is None else dtype, place_of(x) if device is None else device
+    return {"dtype": kind, "device": where}
+
+
+def _default(dtype: np.dtype) -> np.dtype:
+    """What Python's numbers become: floats float32."""
+    return DEFAULT_FLOAT if dtype == np.float64 else dtype
+
+
+def _shape(user: str, size: Sequence[Any]) -> tuple[int, ...]:
+    """The sizes of a new tensor; RuntimeError for a negative one."""
+    shape = sizes(user, size)
+    if min(shape, default=0) < 0:
+        raise RuntimeError(f"{user}: sizes are {shape}; expected 0 or more")
+    return shape
+
+
+def _count(user: str, name: str, value: int) -> int:
+    """A number of elements; RuntimeError if it is negative."""
+    if value < 0:
+        raise RuntimeError(f"{user}: {name} is {value}; expected 0 or more")
+    return int(value)
+
+
+@checked
 def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A copy of ``data`` (numbers, nested lists, arrays, Tensors). Python floats become float32, integers int64."""
+    """A copy of ``data`` (numbers, nested lists, arrays, Tensors). Python floats become float32, integers int64.
+
+    Raises:
+        ValueError: nested lists of unequal lengths.
+        TypeError: what is no number, or a dtype that tensors do not have.
+    """
     if isinstance(data, Tensor) and data.is_cuda:
         return Tensor(data.detach().to(dtype=dtype, device=device).array.copy(), requires_grad=requires_grad)
-    if isinstance(data, Tensor):
-        data = data.array
-    elif isinstance(data, list | tuple):
-        data = [kernels.to_host(item.array) if isinstance(item, Tensor) else item for item in data]
-    array = np.array(data)
-    if array.dtype == object:
-        raise ValueError("tensor: expected numbers or nested lists of one length per level")
-    given_by_numpy = isinstance(data, np.ndarray | np.generic)
+    array = _array_of(data)
+    given_by_numpy = isinstance(data, Tensor | np.ndarray | np.generic)
     if dtype is None and not given_by_numpy and (array.dtype == np.float64 or array.size == 0):
         dtype = DEFAULT_FLOAT
-    return _made(array, dtype, device, requires_grad)
+    return _made("tensor", array, dtype, device, requires_grad)
 
 
-as_tensor = tensor
+def _array_of(data: Any) -> np.ndarray:
+    """A copy of ``data`` on the host."""
+    if isinstance(data, list | tuple):
+        data = [kernels.to_host(item.array) if isinstance(item, Tensor) else item for item in data]
+    try:
+        array = np.array(data.array if isinstance(data, Tensor) else data)
+    except ValueError:
+        raise ValueError("tensor: data is nested unequally; expected lists of one length per level") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"tensor: data is {described(data)}; expected numbers, or nested lists of them")
+    return array
+
+
+@checked
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """A tensor of ``data``, as ``tensor`` makes it, but without a copy where none is needed.
+
+    A Tensor of this dtype and on this device is returned itself, else converted on the tape; an array of this dtype
+    shares its memory with the result.
+    """
+    if isinstance(data, Tensor):
+        return data.to(dtype=dtype, device=device)
+    if isinstance(data, np.ndarray):
+        return _made("as_tensor", data, dtype, device, False)
+    return tensor(data, dtype, device)
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
     """A Tensor that shares the array's memory."""
     if not isinstance(array, np.ndarray):
-        raise TypeError(f"from_numpy: expected an ndarray; got {type(array).__name__}")
+        raise TypeError(f"from_numpy: array is {described(array)}; expected an ndarray")
     return Tensor(array)
 
 
@@ -66,11 +125,12 @@ LongTensor, IntTensor = _Legacy(np.int64), _Legacy(np.int32)
 BoolTensor, ByteTensor = _Legacy(np.bool_), _Legacy(np.uint8)
 
 
+@checked
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """All zeros, of shape ``size``; float32 unless ``dtype`` says otherwise."""
-    if device is None:
-        return Tensor(np.zeros(sizes(size), dtype or DEFAULT_FLOAT), requires_grad=requires_grad)
-    return Tensor(_zeros_on(sizes(size), dtype or DEFAULT_FLOAT, device), requires_grad=requires_grad)
+    shape, dtype = _shape("zeros", size), as_dtype("zeros", DEFAULT_FLOAT if dtype is None else dtype)
+    array = np.zeros(shape, dtype) if device is None else _zeros_on(shape, dtype, device)
+    return Tensor(array, requires_grad=requires_grad)
 
 
 def _zeros_on(shape: tuple[int, ...], dtype: Any, device: Any) -> Any:
@@ -78,47 +138,71 @@ def _zeros_on(shape: tuple[int, ...], dtype: Any, device: Any) -> Any:
     return np.zeros(shape, dtype) if resolve(device) is CPU else kernels.zeros_on_device(shape, dtype)
 
 
+@checked
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """All ones, of shape ``size``; float32 unless ``dtype`` says otherwise."""
-    return full(sizes(size), 1, dtype or DEFAULT_FLOAT, device, requires_grad)
+    return full(_shape("ones", size), 1, DEFAULT_FLOAT if dtype is None else dtype, device, requires_grad)
 
 
+@checked
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Uninitialised memory; zeros on a GPU."""
     if device is None:
-        return Tensor(np.empty(sizes(size), dtype or DEFAULT_FLOAT), requires_grad=requires_grad)
+        dtype = as_dtype("empty", DEFAULT_FLOAT if dtype is None else dtype)
+        return Tensor(np.empty(_shape("empty", size), dtype), requires_grad=requires_grad)
     return zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def full(size: Any, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+@checked
+def full(size: Size, fill_value: float, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """All ``fill_value``, of shape ``size``; floats make float32, integers int64."""
-    value = np.asarray(fill_value)
-    if dtype is None:
-        dtype = DEFAULT_FLOAT if value.dtype == np.float64 else value.dtype
+    shape = _shape("full", (size,))
+    value = np.asarray(fill_value.item() if isinstance(fill_value, Tensor) else fill_value)
+    dtype = as_dtype("full", _default(value.dtype) if dtype is None else dtype)
+    check_fits("full", value, dtype)
     if device is None or resolve(device) is CPU:
-        return Tensor(np.full(sizes((size,)), value.astype(dtype)), requires_grad=requires_grad)
-    result = zeros(sizes((size,)), dtype=dtype, device=device)
+        return Tensor(np.full(shape, value.astype(dtype)), requires_grad=requires_grad)
+    result = zeros(shape, dtype=dtype, device=device)
     result.array.fill(value.astype(dtype)[()])
     return result.requires_grad_(requires_grad)
 
 
+@checked
 def arange(
-    *bounds: Any, start: Any = 0, end: Any = None, step: Any = 1, dtype: Any = None, device: Any = None,
+    *bounds: float, start: float = 0, end: float | None = None, step: float = 1, dtype: Any = None, device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """``arange(end)``, ``arange(start, end)``, ``arange(start, end, step)``; floats make float32."""
-    values = np.arange(*bounds) if bounds else np.arange(start, end, step)
-    return _made(values, dtype or (DEFAULT_FLOAT if is_floating(values.dtype) else int64), device, requires_grad)
+    given = bounds if bounds else (start, end, step)
+    numbers: list[Any] = [value.item() if isinstance(value, Tensor) else value for value in given]
+    real = all(isinstance(value, int | float | np.number) and math.isfinite(value) for value in numbers)
+    if not real or len(numbers) > 3 or (len(numbers) == 3 and numbers[2] == 0):
+        raise TypeError(
+            f"arange: got {', '.join(map(described, numbers))}; expected start, end and step, finite, no step 0"
+        )
+    values = np.arange(*numbers)
+    kind = DEFAULT_FLOAT if is_floating(values.dtype) else int64
+    return _made("arange", values, kind if dtype is None else dtype, device, requires_grad)
 
 
+@checked
 def linspace(start: float, end: float, steps: int, dtype: Any = None, device: Any = None) -> Tensor:
     """``steps`` evenly spaced values from ``start`` to ``end``, both included, (steps,)."""
-    return _made(np.linspace(start, end, steps), dtype or DEFAULT_FLOAT, device, False)
+    values = np.linspace(float(start), float(end), _count("linspace", "steps", steps))
+    return _made("linspace", values, DEFAULT_FLOAT if dtype is None else dtype, device, False)
 
 
+@checked
 def eye(n: int, m: int | None = None, dtype: Any = None, device: Any = None) -> Tensor:
     """The (n, m) matrix with ones on its diagonal; m is n by default."""
-    return _made(np.eye(n, m), dtype or DEFAULT_FLOAT, device, False)
+    rows = _count("eye", "n", n)
+    return _made(
+        "eye",
+        np.eye(rows, rows if m is None else _count("eye", "m", m)),
+        DEFAULT_FLOAT if dtype is None else dtype,
+        device,
+        False,
+    )
 
 
 def place_of(x: Tensor) -> Any:
@@ -126,57 +210,91 @@ def place_of(x: Tensor) -> Any:
     return x.device if x.is_cuda else None
 
 
+@checked
 def zeros_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros of the shape and dtype of ``x``."""
-    return zeros(x.shape, dtype=dtype or x.dtype, device=device or place_of(x), requires_grad=requires_grad)
+    return zeros(
+        x.shape,
+        dtype=x.dtype if dtype is None else dtype,
+        device=place_of(x) if device is None else device,
+        requires_grad=requires_grad,
+    )
 
 
+@checked
 def ones_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones of the shape and dtype of ``x``."""
-    return ones(x.shape, dtype=dtype or x.dtype, device=device or place_of(x), requires_grad=requires_grad)
+    return ones(
+        x.shape,
+        dtype=x.dtype if dtype is None else dtype,
+        device=place_of(x) if device is None else device,
+        requires_grad=requires_grad,
+    )
 
 
+@checked
 def empty_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Uninitialised memory of the shape and dtype of ``x``."""
-    return empty(x.shape, dtype=dtype or x.dtype, device=device or place_of(x), requires_grad=requires_grad)
+    return empty(
+        x.shape,
+        dtype=x.dtype if dtype is None else dtype,
+        device=place_of(x) if device is None else device,
+        requires_grad=requires_grad,
+    )
 
 
-def full_like(x: Tensor, fill_value: Any, dtype: Any = None, device: Any = None) -> Tensor:
+@checked
+def full_like(x: Tensor, fill_value: float, dtype: Any = None, device: Any = None) -> Tensor:
     """All ``fill_value``, of the shape and dtype of ``x``."""
-    return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or place_of(x))
+    return full(x.shape, fill_value, **_like(x, dtype, device))
 
 
+@checked
 def rand(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Draws from U[0, 1)."""
-    return _made(random.generator().random(sizes(size), np.float32), dtype, device, requires_grad)
+    return _made("rand", random.generator().random(_shape("rand", size), np.float32), dtype, device, requires_grad)
 
 
+@checked
 def randn(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Draws from N(0, 1)."""
-    values = random.generator().standard_normal(sizes(size))
-    return _made(values, dtype or DEFAULT_FLOAT, device, requires_grad)
+    values = random.generator().standard_normal(_shape("randn", size))
+    return _made("randn", values, DEFAULT_FLOAT if dtype is None else dtype, device, requires_grad)
 
 
+@checked
 def rand_like(x: Tensor) -> Tensor:
     """Draws from U[0, 1) of the shape and dtype of ``x``, where it lies."""
     return rand(x.shape, dtype=x.dtype, device=place_of(x))
 
 
+@checked
 def randn_like(x: Tensor) -> Tensor:
     """Draws from N(0, 1) of the shape and dtype of ``x``, where it lies."""
     return randn(x.shape, dtype=x.dtype, device=place_of(x))
 
 
-def randint(low: int, high: Any = None, size: Any = None, dtype: Any = None, device: Any = None) -> Tensor:
+@checked
+def randint(
+    low: int, high: Size | None = None, size: Size | None = None, dtype: Any = None, device: Any = None
+) -> Tensor:
     """``randint(high, size)`` or ``randint(low, high, size)``: integers from low (0) to high - 1."""
-    if size is None:
+    if size is None and isinstance(high, int | tuple | list):
         low, high, size = 0, low, high
-    return _made(random.generator().integers(low, high, sizes((size,))), dtype or int64, device, False)
+    if size is None or not isinstance(high, int | np.integer) or low >= high:
+        got = f"low {described(low)}, high {described(high)}, size {described(size)}"
+        raise RuntimeError(f"randint: got {got}; expected low below high, and a size")
+    shape = _shape("randint", (size,))
+    return _made(
+        "randint", random.generator().integers(low, high, shape), int64 if dtype is None else dtype, device, False
+    )
 
 
+@checked
 def randperm(n: int, dtype: Any = None, device: Any = None) -> Tensor:
     """A random order of 0 to n - 1."""
-    return _made(random.generator().permutation(n), dtype, device, False)
+    order = random.generator().permutation(_count("randperm", "n", n))
+    return _made("randperm", order, dtype, device, False)
 
 
 def is_tensor(value: object) -> bool:

@@ -23,6 +23,8 @@ class device:  # noqa: N801  (PyTorch's name)
     __slots__ = ("index", "type")
 
     def __init__(self, name: str | device | int, index: int | None = None) -> None:
+        if not isinstance(name, str | device | int) or isinstance(name, bool):
+            raise TypeError(f"device: got a value of type {type(name).__name__}; expected 'cpu' or 'cuda'")
         text = f"cuda:{name}" if isinstance(name, int) else str(name)
         self.type, _, number = text.partition(":")
         if self.type not in ("cpu", "cuda") or (number and not number.isdigit()):

@@ -24,7 +24,38 @@ int64 = long = np.dtype(np.int64)
 bool_ = np.dtype(np.bool_)
 
 DEFAULT_FLOAT = float32
+# What tensors hold. float16 is a name alone, so that asking for it is answered: half precision belongs to products
+# (``autocast``), no tensor has it.
+SUPPORTED = frozenset(np.dtype(kind) for kind in ["?", "b", "B", "h", "H", "i", "I", "l", "L", "q", "Q", "f", "d"])
 _CATEGORIES = {"b": 0, "i": 1, "u": 1, "f": 2}
+_NAMES = {dtype.name for dtype in SUPPORTED}
+
+
+def unsupported(user: str, dtype: Any) -> TypeError:
+    """The error for a dtype that no tensor has, bfloat16 and float16 among them."""
+    named = dtype is None or isinstance(dtype, np.dtype | str) or str(dtype) == "bfloat16"
+    name = f"dtype {dtype}" if named else f"a dtype of type {type(dtype).__name__}"
+    half = "; for half precision use autocast" if "float16" in name else ""
+    return TypeError(f"{user}: {name} is not supported; expected bool, an integer dtype, float32 or float64{half}")
+
+
+def as_dtype(user: str, dtype: Any) -> np.dtype:
+    """``dtype`` (a dtype, a type of NumPy or Python, a name) as a dtype that tensors have; TypeError for any other."""
+    if isinstance(dtype, np.dtype | type) or (isinstance(dtype, str) and dtype in _NAMES):
+        try:
+            found = np.dtype(dtype)
+        except TypeError:
+            raise unsupported(user, dtype) from None
+        if found in SUPPORTED:
+            return found
+        dtype = found
+    raise unsupported(user, dtype)
+
+
+def check_fits(user: str, value: np.ndarray, dtype: np.dtype) -> None:
+    """RuntimeError for NaN or inf where integers are to hold it."""
+    if dtype.kind in "iu" and value.dtype.kind == "f" and not np.isfinite(value).all():
+        raise RuntimeError(f"{user}: NaN or inf is among the values; dtype {dtype} cannot hold them")
 
 
 def category(dtype: np.dtype) -> int:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import dtypes, ops
+from minigrad.arguments import checked
+from minigrad.autocast import bfloat16
 from minigrad.missing import tensor_attribute
 from minigrad.ops import convert, inplace
 from minigrad.tensor import Tensor
@@ -31,15 +33,16 @@ METHODS = (
 
 IN_PLACE = (
     "copy_", "fill_", "zero_", "add_", "sub_", "mul_", "div_", "clamp_", "masked_fill_", "uniform_", "normal_", "neg_",
-    "exp_", "sqrt_", "abs_", "tanh_", "sigmoid_", "relu_", "pow_", "scatter_", "scatter_add_",
+    "exp_", "sqrt_", "abs_", "tanh_", "sigmoid_", "relu_", "pow_", "scatter_", "scatter_add_", "floor_", "ceil_",
+    "round_", "trunc_", "floor_divide_", "remainder_", "bitwise_and_", "bitwise_or_", "bitwise_xor_",
 )  # fmt: skip
 
 CONVERT = (
     "to", "type", "type_as", "cpu", "cuda", "contiguous", "new_tensor", "new_full", "new_zeros", "new_ones",
 )  # fmt: skip
 
-CONVERSIONS: dict[str, np.dtype] = {
-    "float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16,
+CONVERSIONS: dict[str, Any] = {  # of 16 bits: to say that there is none
+    "float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16, "bfloat16": bfloat16,
     "int": dtypes.int32, "long": dtypes.int64, "bool": dtypes.bool_,
 }  # fmt: skip
 
@@ -48,7 +51,6 @@ OPERATORS: dict[str, Callable] = {
     "__matmul__": ops.matmul, "__neg__": ops.neg, "__abs__": ops.abs, "__getitem__": ops.getitem,
     "__invert__": ops.bitwise_not, "__and__": ops.bitwise_and, "__or__": ops.bitwise_or, "__xor__": ops.bitwise_xor,
     "__floordiv__": ops.floor_divide, "__mod__": ops.remainder, "__setitem__": ops.setitem,
-    "__iadd__": inplace.add_, "__isub__": inplace.sub_, "__imul__": inplace.mul_, "__itruediv__": inplace.div_,
 }  # fmt: skip
 
 REFLECTED: dict[str, Callable] = {
@@ -57,13 +59,19 @@ REFLECTED: dict[str, Callable] = {
     "__rand__": ops.bitwise_and, "__ror__": ops.bitwise_or, "__rxor__": ops.bitwise_xor,
 }  # fmt: skip
 
+ASSIGNMENTS = {
+    "__iadd__": "add_", "__isub__": "sub_", "__imul__": "mul_", "__itruediv__": "div_",
+    "__ifloordiv__": "floor_divide_", "__imod__": "remainder_", "__ipow__": "pow_",
+    "__iand__": "bitwise_and_", "__ior__": "bitwise_or_", "__ixor__": "bitwise_xor_",
+}  # fmt: skip
+
 COMPARISONS: dict[str, Callable] = {
     "__eq__": ops.eq, "__ne__": ops.ne, "__lt__": ops.lt, "__le__": ops.le, "__gt__": ops.gt, "__ge__": ops.ge,
 }  # fmt: skip
 COMPARABLE = Tensor | int | float | np.ndarray | np.generic
 
 
-def _conversion(dtype: np.dtype) -> Callable[[Tensor], Tensor]:
+def _conversion(dtype: Any) -> Callable[[Tensor], Tensor]:
     return lambda self: self.to(dtype=dtype)
 
 
@@ -76,7 +84,7 @@ def _comparison(function: Callable) -> Callable[[Tensor, Any], Any]:
     return lambda self, other: function(self, other) if isinstance(other, COMPARABLE) else NotImplemented
 
 
-def _where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+def _where(self: Tensor, condition: Any, other: Any) -> Tensor:
     """This tensor where ``condition`` holds, else ``other``."""
     return ops.where(condition, self, other)
 
@@ -89,9 +97,11 @@ def attach() -> None:
     for name in METHODS:
         _attach(name, getattr(ops, name))
     for name in IN_PLACE:
-        _attach(name, getattr(inplace, name))
+        _attach(name, checked(getattr(inplace, name)))
+    for name, method in ASSIGNMENTS.items():
+        _attach(name, checked(getattr(inplace, method)))
     for name in CONVERT:
-        _attach(name, getattr(convert, name))
+        _attach(name, checked(getattr(convert, name)))
     for name, function in OPERATORS.items():
         _attach(name, function)
     for name, function in REFLECTED.items():

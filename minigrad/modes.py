@@ -14,7 +14,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, ClassVar, Self
 
-from minigrad.naming import kind_of
+from minigrad.naming import described
 
 
 class ThreadSetting(threading.local):
@@ -107,7 +107,7 @@ def decorated(mode: Mode, function: Any) -> Any:
         return type(function)(decorated(mode, function.__func__))
     if inspect.isclass(function) or not callable(function):
         name = type(mode).__name__
-        raise TypeError(f"{name}: got {kind_of(function)} to decorate; expected a function or a method")
+        raise TypeError(f"{name}: got {described(function)} to decorate; expected a function or a method")
     return functools.wraps(function)(_wrapper_for(function)(mode, function))
 
 

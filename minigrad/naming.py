@@ -5,12 +5,31 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import numpy as np
 
-def kind_of(value: Any) -> str:
-    """What sort of thing it is, for "got ...": "None", "a list", "an int", "the class Net"."""
-    if value is None:
-        return "None"
+
+def described(value: Any) -> str:
+    """A value as messages name it: "None", "'abc'", "a list with 1.0", "a tensor of shape (2, 3) and dtype float32"."""
+    from minigrad.tensor import Tensor  # which stands above the modules that are refused something
+
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {value.shape} and dtype {value.dtype}"
+    if value is None or isinstance(value, bool | int | float | str | np.generic):
+        return repr(value.item() if isinstance(value, np.generic) else value)
+    if isinstance(value, list | tuple):
+        return _described_list(value)
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
     if inspect.isclass(value):
         return f"the class {value.__name__}"
     name = type(value).__name__
-    return f"{'an' if name[0].lower() in 'aeiou' or name == 'ndarray' else 'a'} {name}"
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _described_list(values: list | tuple) -> str:
+    """A list and its first member that is neither a tensor nor an integer, if there is one."""
+    from minigrad.tensor import Tensor
+
+    kind = f"a {type(values).__name__}"
+    strange = [item for item in values if not isinstance(item, Tensor | int | np.integer)]
+    return f"{kind} with {described(strange[0])}" if strange else f"{kind} of {len(values)}"

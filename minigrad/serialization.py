@@ -23,7 +23,7 @@ import numpy as np
 
 import kernels
 from minigrad.device import CPU, device, moved, resolve
-from minigrad.naming import kind_of
+from minigrad.naming import described
 from minigrad.tensor import Tensor
 
 _STRUCTURE = "minigrad"
@@ -31,8 +31,9 @@ _STRUCTURE = "minigrad"
 _BEFORE_DIGEST = b'{"__metadata__":{"sha256":"'
 _DIGEST = slice(8 + len(_BEFORE_DIGEST), 8 + len(_BEFORE_DIGEST) + 64)
 _TENSOR = "__tensor__"
+_UNREADABLE = "not a readable safetensors file ({}); pickles are never loaded"
 _DTYPES = {
-    "<f8": "F64", "<f4": "F32", "<f2": "F16", "<i8": "I64", "<i4": "I32", "<i2": "I16", "|i1": "I8", "<u8": "U64",
+    "<f8": "F64", "<f4": "F32", "<i8": "I64", "<i4": "I32", "<i2": "I16", "|i1": "I8", "<u8": "U64",
     "<u4": "U32", "<u2": "U16", "|u1": "U8", "|b1": "BOOL",
 }  # fmt: skip
 
@@ -64,7 +65,7 @@ def load(path: str | os.PathLike, map_location: Any = None, weights_only: bool =
 
 def _check_path(user: str, path: Any) -> None:
     if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"{user}: path is {kind_of(path)}; expected the name of a file")
+        raise TypeError(f"{user}: path is {described(path)}; expected the name of a file")
 
 
 def to_bytes(obj: Any) -> bytes:
@@ -96,7 +97,9 @@ def _header(structure: str, arrays: dict[str, np.ndarray]) -> tuple[bytes, list[
     for name in names:
         array, start = arrays[name], end
         if (kind := _DTYPES.get(array.dtype.newbyteorder("<").str)) is None:
-            raise TypeError(f"save: {name} has dtype {array.dtype}; expected bool, integers or floating numbers")
+            raise TypeError(
+                f"save: {name} has dtype {array.dtype}; expected bool, integers or floating numbers of 32 or 64 bits"
+            )
         end += array.nbytes
         header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -123,7 +126,7 @@ def _check_digest(data: bytes) -> None:
     digest.update(b"0" * 64)
     digest.update(view[_DIGEST.stop :])
     if digest.hexdigest().encode() != data[_DIGEST]:
-        raise ValueError("changed since it was written: its sha256 is another")
+        raise ValueError(_UNREADABLE.format("changed since it was written: its sha256 is another"))
 
 
 def from_bytes(data: bytes, where: device = CPU) -> Any:
@@ -132,16 +135,29 @@ def from_bytes(data: bytes, where: device = CPU) -> Any:
     from safetensors import SafetensorError
     from safetensors.numpy import load as deserialize
 
+    _check_digest(data)
+    _refuse_other_dtypes(data)
     try:
         tensors = deserialize(data)
-        _check_digest(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         structure = header.get("__metadata__", {}).get(_STRUCTURE)
         if structure is None:
             return {name: _tensor(array, where) for name, array in tensors.items()}
         return _unflatten(json.loads(structure), tensors, where)
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"not a readable safetensors file ({error}); pickles are never loaded") from None
+        raise ValueError(_UNREADABLE.format(error)) from None
+
+
+def _refuse_other_dtypes(data: bytes) -> None:
+    """ValueError for a tensor of 16 bits and its like; a header that cannot be read is left to the reader proper."""
+    try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        kinds = {name: entry["dtype"] for name, entry in header.items() if name != "__metadata__"}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return
+    for name, kind in kinds.items():
+        if kind not in _DTYPES.values():
+            raise ValueError(f"{name} has dtype {kind}, which is not supported; convert it to F32 before")
 
 
 def _flatten(value: Any, name: str, tensors: dict[str, np.ndarray]) -> Any:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from kernels import ProcessLock, as_array, is_array
-from minigrad.naming import kind_of
+from minigrad.naming import described
 from minigrad.rows import RowGradient
 
 Gradient = np.ndarray | RowGradient
@@ -131,6 +131,7 @@ def _accumulate(held: tuple[np.ndarray, bool], grad: np.ndarray) -> tuple[np.nda
     return as_array(array + grad), True
 
 
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")  # gradients may be infinite or NaN, as in PyTorch
 def walk_back(
     starts: Sequence[Edge],
     grads: Sequence[np.ndarray],
@@ -212,7 +213,7 @@ def _checked(grad: Gradient, edge: Edge, node: Node) -> Gradient:
     """A gradient of the input's shape, in its dtype; dense if an op is to take it."""
     if type(grad) is not np.ndarray and not isinstance(grad, np.generic | RowGradient) and not is_array(grad):
         raise TypeError(
-            f"{node.function.__name__}.backward returned {kind_of(grad)}; "
+            f"{node.function.__name__}.backward returned {described(grad)}; "
             "expected an array for each argument of forward, or None"
         )
     if grad.shape != edge.shape:

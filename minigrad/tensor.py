@@ -7,7 +7,7 @@ taken before such a change is refused afterwards instead of giving a silently wr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 import kernels
 from minigrad.device import CPU, device_of, two_devices, use
 from minigrad.device import device as Device
-from minigrad.dtypes import bool_, float32, int64, is_floating
+from minigrad.dtypes import SUPPORTED, bool_, float32, int64, is_floating, unsupported
 from minigrad.rows import RowGradient
 from minigrad.tape import Edge, Gradient, Node, Version, walk_back
 
@@ -32,10 +32,13 @@ class Tensor:
     """An n-dimensional array that remembers how it was computed.
 
     Args:
-        data: ndarray (or CuPy's, on a GPU), kept without a copy, of any bool, integer or floating dtype. As in PyTorch,
-            nested lists become float32, and integers are the sizes of a new float32 tensor: ``Tensor(2, 3)`` (of zeros
-            here, so that nothing depends on what lay in memory).
+        data: ndarray (or CuPy's, on a GPU), kept without a copy, of dtype bool, an integer, float32 or float64. As in
+            PyTorch, nested lists become float32, and integers are the sizes of a new float32 tensor: ``Tensor(2, 3)``
+            (of zeros here, so that nothing depends on what lay in memory).
         requires_grad: record what is computed from it; only for floating dtypes.
+
+    Raises:
+        TypeError: another dtype, such as float16. RuntimeError: a gradient is asked for integers.
     """
 
     __slots__ = ("__weakref__", "_index", "_node", "_seen", "_view", "array", "grad", "requires_grad", "version")
@@ -50,9 +53,11 @@ class Tensor:
         elif kernels.on_device(data):
             self.array, use.started = data, True
         elif isinstance(data, int):
-            self.array = np.zeros((data, *sizes), float32)
+            self.array = np.zeros(_checked_sizes((data, *sizes)), float32)
         else:
-            self.array = data.array.astype(float32) if isinstance(data, Tensor) else np.array(data, float32)
+            self.array = data.array.astype(float32) if isinstance(data, Tensor) else _floats(data)
+        if self.array.dtype not in SUPPORTED:
+            raise unsupported("Tensor", self.array.dtype)
         if requires_grad and not is_floating(self.array.dtype):
             raise RuntimeError(f"Tensor: only floating tensors can require gradients; got dtype {self.array.dtype}")
         self.requires_grad = requires_grad
@@ -122,6 +127,8 @@ class Tensor:
                     f"backward: needs a gradient for an output of shape {self.shape}; only scalars need none"
                 )
             return np.ones_like(self.array)
+        if not isinstance(gradient, Tensor):
+            raise TypeError(f"backward: gradient is of type {type(gradient).__name__}; expected a tensor or None")
         if gradient.shape != self.shape:
             raise RuntimeError(f"backward: gradient has shape {gradient.shape}; expected {self.shape}")
         if gradient.is_cuda != self.is_cuda:
@@ -165,6 +172,8 @@ class Tensor:
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"data: got a value of type {type(value).__name__}; expected a tensor")
         self.array = value.array
         self.version, self._seen, self._view = Version(), 0, None
 
@@ -190,7 +199,14 @@ class Tensor:
         return use.started and kernels.on_device(self.array)
 
     def size(self, dim: int | None = None) -> Any:
-        return self.shape if dim is None else self.shape[dim]
+        """The shape, or one size; IndexError for a dimension that there is not."""
+        if dim is None:
+            return self.shape
+        if not isinstance(dim, int | np.integer):
+            raise TypeError(f"size: dim is of type {type(dim).__name__}; expected an integer")
+        if not -self.ndim <= dim < self.ndim:
+            raise IndexError(f"size: dim is out of range: got {dim}; expected {-self.ndim} to {self.ndim - 1}")
+        return self.shape[dim]
 
     def dim(self) -> int:
         return self.array.ndim
@@ -298,6 +314,21 @@ class Tensor:
         def __ge__(self, other: Any) -> Tensor: ...
 
 
+def _floats(data: Any) -> np.ndarray:
+    """Nested lists as float32."""
+    try:
+        return np.array(data, float32)
+    except (TypeError, ValueError):
+        kind = type(data).__name__
+        raise TypeError(f"Tensor: data of type {kind} holds no numbers, or unequally many a level") from None
+
+
+def _checked_sizes(sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    if not all(isinstance(size, int) and size >= 0 for size in sizes):
+        raise TypeError(f"Tensor: sizes are {sizes}; expected integers of 0 or more")
+    return sizes
+
+
 def accumulated(held: Any, grad: Gradient, owned: bool) -> Any:
     """The sum of ``held`` (Tensor, RowGradient or None), which may be changed in place, and ``grad``.
 
@@ -319,10 +350,3 @@ def accumulated(held: Any, grad: Gradient, owned: bool) -> Any:
         return Tensor(array)
     held.array += grad
     return held
-
-
-def sizes(arguments: Sequence[Any]) -> tuple[int, ...]:
-    """``view(2, 3)`` and ``view((2, 3))`` mean the same."""
-    if len(arguments) == 1 and isinstance(arguments[0], tuple | list):
-        arguments = arguments[0]
-    return tuple(int(size) for size in arguments)

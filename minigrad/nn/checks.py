@@ -8,6 +8,7 @@ from minigrad.checks import check_int as check_int
 from minigrad.checks import check_number as check_number
 from minigrad.checks import check_tensor as check_tensor
 from minigrad.checks import tensors_of as tensors_of
+from minigrad.naming import described
 
 
 def reject(owner: str, **arguments: Any) -> None:
@@ -41,5 +42,7 @@ def check_not_negative(owner: str, **sizes: int) -> None:
 
 def check_reduction(owner: str, reduction: str) -> None:
     """Raise ValueError unless ``reduction`` is one of PyTorch's three."""
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"{owner}: {reduction!r} is not a valid value for reduction; expected 'mean', 'sum' or 'none'")
+    if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
+        raise ValueError(
+            f"{owner}: {described(reduction)} is not a valid value for reduction; expected 'mean', 'sum' or 'none'"
+        )

@@ -7,7 +7,7 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from itertools import groupby
 from typing import Any, overload
 
-from minigrad.naming import kind_of
+from minigrad.naming import described
 from minigrad.nn.checks import check_tensor
 from minigrad.nn.module import Module, indented
 from minigrad.nn.parameter import Parameter
@@ -17,7 +17,7 @@ from minigrad.tensor import Tensor
 def each_of(owner: str, name: str, values: Any) -> Iterable[Any]:
     """``values`` if one can go through them; TypeError otherwise."""
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise TypeError(f"{owner}: {name} is {kind_of(values)}; expected a list")
+        raise TypeError(f"{owner}: {name} is {described(values)}; expected a list")
     return values
 
 
@@ -27,7 +27,7 @@ def entries_of(owner: str, name: str, values: Any) -> dict[str, Any]:
     listed = list(pairs)
     for pair in listed:
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise TypeError(f"{owner}: {name} holds {kind_of(pair)}; expected a dict, or pairs of a name and a value")
+            raise TypeError(f"{owner}: {name} holds {described(pair)}; expected a dict, or pairs of a name and a value")
     return dict(listed)
 
 
@@ -102,7 +102,7 @@ class Sequential(_IndexedModules):
         named = modules[0] if len(modules) == 1 and isinstance(modules[0], Mapping) else dict(enumerate(modules))
         for name, module in named.items():
             if not isinstance(module, Module):
-                raise TypeError(f"Sequential: module {name!r} is {kind_of(module)}; expected a Module")
+                raise TypeError(f"Sequential: module {name!r} is {described(module)}; expected a Module")
             self.add_module(str(name), module)
 
     def _like(self, modules: dict[str, Any]) -> Sequential:

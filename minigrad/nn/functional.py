@@ -14,8 +14,10 @@ import numpy as np
 
 import kernels
 from minigrad import ops
+from minigrad.arguments import checked
 from minigrad.missing import for_module as _for_module
-from minigrad.nn.checks import check_int, check_number, check_probability, check_tensor
+from minigrad.naming import described
+from minigrad.nn.checks import check_int, check_probability
 from minigrad.nn.loss_functions import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -61,58 +63,47 @@ def _given(input: Tensor, result: Tensor, inplace: bool) -> Tensor:
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input weight^T + bias: (..., I) and (O, I) -> (..., O); ``bias`` (O,), or None for no bias."""
-    check_tensor("linear", "input", input)
-    check_tensor("linear", "weight", weight)
     return ops.linear(input, weight, bias)
 
 
 def sigmoid(input: Tensor) -> Tensor:
     """1 / (1 + exp(-x)), elementwise."""
-    check_tensor("sigmoid", "input", input)
     return ops.sigmoid(input)
 
 
 def tanh(input: Tensor) -> Tensor:
     """tanh(x), elementwise."""
-    check_tensor("tanh", "input", input)
     return ops.tanh(input)
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0), elementwise."""
-    check_tensor("relu", "input", input)
     return _given(input, ops.relu(input), inplace)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where positive, ``negative_slope`` * x elsewhere."""
-    check_tensor("leaky_relu", "input", input)
     return _given(input, ops.where(input > 0, input, input * negative_slope), inplace)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where positive, ``alpha`` * (exp(x) - 1) elsewhere."""
-    check_tensor("elu", "input", input)
     return _given(input, ops.where(input > 0, input, ops.expm1(ops.clamp(input, max=0)) * alpha), inplace)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta x)) / beta; x itself where beta x is above ``threshold``."""
-    check_tensor("softplus", "input", input)
     scaled = input * beta
     return ops.where(scaled > threshold, input, ops.log1p(ops.exp(ops.clamp(scaled, max=threshold))) / beta)
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """x / max(its p-norm along ``dim``, ``eps``)."""
-    check_tensor("normalize", "input", input)
     return input / ops.clamp(ops.norm(input, p, dim, keepdim=True), min=eps)
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along ``dim``; the inputs broadcast."""
-    check_tensor("cosine_similarity", "x1", x1)
-    check_tensor("cosine_similarity", "x2", x2)
     return ops.sum(normalize(x1, 2, dim, eps) * normalize(x2, 2, dim, eps), dim)
 
 
@@ -128,7 +119,6 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
 
 def _dim_or_guess(name: str, input: Tensor, dim: int | None) -> int:
     """``dim``, or PyTorch's old guess (0 for 0, 1 and 3 dimensions, else 1), with its warning."""
-    check_tensor(name, "input", input)
     if dim is not None:
         check_int(name, "dim", dim)
         return dim
@@ -138,7 +128,6 @@ def _dim_or_guess(name: str, input: Tensor, dim: int | None) -> int:
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zero each element with probability ``p`` and scale the others by 1 / (1 - p); no change if not training."""
-    check_tensor("dropout", "input", input)
     check_probability("dropout", "p", p)
     return _given(input, ops.dropout(input, p), inplace) if training and p > 0 else input
 
@@ -155,8 +144,6 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, *, 
     Returns:
         (*input.shape, E), dtype of ``weight``.
     """
-    check_tensor("embedding", "input", input)
-    check_tensor("embedding", "weight", weight)
     row = padding_idx if padding_idx is None or padding_idx >= 0 else padding_idx + weight.shape[0]
     return ops.embedding(weight, input, row, sparse)
 
@@ -174,16 +161,17 @@ def linear_argmax(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
     Returns:
         (...) int64: the first of equal ones; a NaN counts as the largest.
     """
-    check_tensor("linear_argmax", "input", input)
-    check_tensor("linear_argmax", "weight", weight)
+    if not input.dim():
+        raise ValueError("linear_argmax: input is 0-d; expected (..., H)")
     rows = input.reshape(-1, input.shape[-1]) if input.dim() != 2 else input
     return ops.linear_argmax(rows, weight, bias).reshape(input.shape[:-1])
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """(*) int64 ids -> (*, num_classes) int64 of zeros with a one at each id; -1 takes the largest id plus one."""
-    check_tensor("one_hot", "tensor", tensor)
     ids = tensor.array
+    if num_classes == -1 and not ids.size:
+        raise RuntimeError("one_hot: tensor is empty; expected num_classes, which cannot be told from it")
     if num_classes == -1:
         num_classes = int(kernels.to_host(ids).max()) + 1
     result = (ids[..., None] == kernels.like(np.arange(num_classes), ids)).astype(np.int64)
@@ -206,13 +194,8 @@ def pad(input: Tensor, pad: tuple[int, ...] | list[int], mode: str = "constant",
         mode: only "constant".
         value: the constant, 0 by default.
     """
-    check_tensor("pad", "input", input)
-    if not isinstance(pad, tuple | list) or not all(isinstance(size, int) for size in pad):
-        raise TypeError(f"pad: pad is {pad!r}; expected integers, two for each dimension")
-    if value is not None:
-        check_number("pad", "value", value)
-    if mode != "constant":
-        raise NotImplementedError(f"pad: mode={mode!r} is not supported; expected 'constant'")
+    if not isinstance(mode, str) or mode != "constant":
+        raise NotImplementedError(f"pad: mode={described(mode)} is not supported; expected 'constant'")
     if len(pad) % 2 or len(pad) > 2 * input.dim() or min(pad, default=0) < 0:
         raise ValueError(
             f"pad: pad is {tuple(pad)}; expected pairs of sizes >= 0, at most one per dimension of the input"
@@ -226,6 +209,9 @@ def pad(input: Tensor, pad: tuple[int, ...] | list[int], mode: str = "constant",
     result[inside] = input
     return result
 
+
+# What comes from ``ops`` and ``loss_functions`` has been checked there.
+globals().update({name: checked(globals()[name]) for name in __all__ if not hasattr(globals()[name], "__wrapped__")})
 
 if not TYPE_CHECKING:  # a checker would take every name for known
     __path__: list[str] = []  # or ``from ... import`` would not ask on for a name that is not here

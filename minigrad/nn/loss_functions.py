@@ -15,11 +15,14 @@ import numpy as np
 
 import kernels
 from minigrad import ops
+from minigrad.arguments import checked
 from minigrad.nn.binary import BinaryCrossEntropy, BinaryCrossEntropyWithLogits
 from minigrad.nn.checks import check_reduction
+from minigrad.ops.common import no_bool
 from minigrad.tensor import Tensor
 
 
+@checked
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -45,6 +48,9 @@ def cross_entropy(
     check_reduction("cross_entropy", reduction)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing is {label_smoothing}; expected 0 to 1")
+    _require_floating("cross_entropy", "input", input)
+    if weight is not None:
+        _check_class_weight("cross_entropy", weight, input)
     if target.is_floating_point() and target.shape == input.shape:
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     rows, ids = _rows_and_ids("cross_entropy", input, target)
@@ -58,6 +64,7 @@ def cross_entropy(
     return _reduce_classes(losses, ids, target, weight, ignore_index, reduction)
 
 
+@checked
 def linear_cross_entropy(
     input: Tensor,
     weight: Tensor,
@@ -96,6 +103,7 @@ def linear_cross_entropy(
     return ops.linear_cross_entropy(rows, weight, bias, target.reshape(-1), ignore_index, label_smoothing, reduction)
 
 
+@checked
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -106,11 +114,15 @@ def nll_loss(
 ) -> Tensor:
     """Negative of the target classes' entries of ``input`` (log-probabilities); arguments as ``cross_entropy``."""
     check_reduction("nll_loss", reduction)
+    _require_floating("nll_loss", "input", input)
+    if weight is not None:
+        _check_class_weight("nll_loss", weight, input)
     rows, ids = _rows_and_ids("nll_loss", input, target)
     losses = _picked_losses("nll_loss", rows, ids, weight, ignore_index)
     return _reduce_classes(losses, ids, target, weight, ignore_index, reduction)
 
 
+@checked
 def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """(input - target)**2, same shapes."""
     check_reduction("mse_loss", reduction)
@@ -118,6 +130,7 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tenso
     return _reduce((input - target) ** 2, reduction)
 
 
+@checked
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """|input - target|, same shapes."""
     check_reduction("l1_loss", reduction)
@@ -125,6 +138,7 @@ def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor
     return _reduce(ops.abs(input - target), reduction)
 
 
+@checked
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
@@ -135,16 +149,23 @@ def binary_cross_entropy(
         target: t, same shape and dtype.
         weight: factor of each element, broadcast against ``input``.
         reduction: "mean" (over all elements), "sum" or "none".
+
+    Raises:
+        ValueError: another shape. RuntimeError: another dtype, integers among them, or a p outside [0, 1].
     """
     check_reduction("binary_cross_entropy", reduction)
     _check_same_shape("binary_cross_entropy", input, target)
+    _require_floating("binary_cross_entropy", "input", input)
+    if target.dtype != input.dtype:
+        raise RuntimeError(f"binary_cross_entropy: target has dtype {target.dtype}; expected {input.dtype} as input")
     p = input.array
     if not input.is_cuda and ((p < 0) | (p > 1)).any():
         raise RuntimeError("binary_cross_entropy: all elements of input should be between 0 and 1")
     losses = BinaryCrossEntropy.apply(input, target)
-    return _reduce(losses if weight is None else losses * weight, reduction)
+    return _reduce(_weighted("binary_cross_entropy", losses, weight), reduction)
 
 
+@checked
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -153,12 +174,22 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
-    """``binary_cross_entropy(sigmoid(input), target)`` without its rounding; ``pos_weight`` scales the t log p part."""
+    """``binary_cross_entropy(sigmoid(input), target)`` without its rounding; ``pos_weight`` scales the t log p part.
+
+    All of ``input`` and ``target`` are floating; the result has the dtype of ``target``, as in PyTorch. RuntimeError
+    for integers: convert class ids with ``float()``.
+    """
     check_reduction("binary_cross_entropy_with_logits", reduction)
     _check_same_shape("binary_cross_entropy_with_logits", input, target)
-    positive: Any = input.dtype.type(1) if pos_weight is None else pos_weight.array
-    losses = BinaryCrossEntropyWithLogits.apply(input, target, positive)
-    return _reduce(losses if weight is None else losses * weight, reduction)
+    name, dtype = "binary_cross_entropy_with_logits", target.dtype
+    _require_floating(name, "input", input)
+    _require_floating(name, "target", target)
+    positive: Any = dtype.type(1)
+    if pos_weight is not None:
+        _check_factor(name, "pos_weight", no_bool(name, pos_weight, "a tensor of numbers"), input)
+        positive = pos_weight.to(dtype=dtype).array
+    losses = BinaryCrossEntropyWithLogits.apply(input.to(dtype=dtype), target, positive)
+    return _reduce(_weighted(name, losses, weight), reduction)
 
 
 def _rows_and_ids(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,7 +197,7 @@ def _rows_and_ids(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Ten
     expected = input.shape[:1] + input.shape[2:] if input.dim() > 1 else ()
     if input.dim() == 0 or target.shape != expected:
         raise ValueError(f"{name}: target has shape {target.shape}; expected {expected} from input {input.shape}")
-    if target.is_floating_point():
+    if target.is_floating_point() or target.dtype == np.bool_:
         raise TypeError(f"{name}: target has dtype {target.dtype}; expected integer class ids")
     if input.dim() > 2:
         input = input.permute(0, *range(2, input.dim()), 1)
@@ -230,6 +261,38 @@ def _reduce(losses: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return losses
     return losses.mean() if reduction == "mean" else losses.sum()
+
+
+def _weighted(name: str, losses: Tensor, weight: Tensor | None) -> Tensor:
+    """``losses`` times ``weight``, in the dtype of the losses."""
+    if weight is None:
+        return losses
+    _check_factor(name, "weight", weight, losses)
+    return losses * weight.to(dtype=losses.dtype)
+
+
+def _check_factor(name: str, argument: str, factor: Tensor, losses: Tensor) -> None:
+    """RuntimeError unless ``factor`` broadcasts to the losses."""
+    shapes = zip(reversed(factor.shape), reversed(losses.shape), strict=False)
+    if factor.dim() > losses.dim() or any(n not in (1, size) for n, size in shapes):
+        raise RuntimeError(
+            f"{name}: {argument} has shape {factor.shape}; expected one that broadcasts to {losses.shape}"
+        )
+
+
+def _check_class_weight(name: str, weight: Tensor, input: Tensor) -> None:
+    """RuntimeError unless there is a weight for each class, of the dtype of ``input``."""
+    classes = input.shape[min(1, input.dim() - 1)] if input.dim() else 0
+    if weight.shape != (classes,) or weight.dtype != input.dtype:
+        raise RuntimeError(
+            f"{name}: weight has shape {weight.shape} and dtype {weight.dtype}; "
+            f"expected ({classes},) and {input.dtype}, one for each class"
+        )
+
+
+def _require_floating(name: str, argument: str, tensor: Tensor) -> None:
+    if not tensor.is_floating_point():
+        raise RuntimeError(f"{name}: {argument} has dtype {tensor.dtype}; expected a floating dtype, as float() gives")
 
 
 def _check_same_shape(name: str, input: Tensor, target: Tensor) -> None:

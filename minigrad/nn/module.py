@@ -19,7 +19,7 @@ from minigrad.device import resolve
 from minigrad.dtypes import is_floating
 from minigrad.grad_mode import no_grad
 from minigrad.missing import of_object
-from minigrad.naming import kind_of
+from minigrad.naming import described
 from minigrad.nn.parameter import Parameter
 from minigrad.ops.convert import wanted
 from minigrad.tensor import Tensor
@@ -155,7 +155,7 @@ class Module:
         """Register ``module`` under ``name`` (which, unlike an attribute's, may start with a digit)."""
         self._require_init("module")
         if module is not None and not isinstance(module, Module):
-            raise TypeError(f"add_module: {name!r} is {kind_of(module)}; expected a Module or None")
+            raise TypeError(f"add_module: {name!r} is {described(module)}; expected a Module or None")
         self._check_name("module", name)
         self._place("_modules", name, module)
 
@@ -216,7 +216,7 @@ class Module:
     def apply(self, fn: Callable[[Module], None]) -> Self:
         """Call ``fn`` on every module below and then on this one; returns self."""
         if not callable(fn):
-            raise TypeError(f"apply: fn is {kind_of(fn)}; expected a function of a module")
+            raise TypeError(f"apply: fn is {described(fn)}; expected a function of a module")
         for module in self.children():
             module.apply(fn)
         fn(self)
@@ -322,7 +322,7 @@ class Module:
         if not isinstance(state_dict, Mapping):
             hint = "; load() reads a file" if isinstance(state_dict, str | PathLike) else ""
             raise TypeError(
-                f"{type(self).__name__}.load_state_dict: state_dict is {kind_of(state_dict)}; "
+                f"{type(self).__name__}.load_state_dict: state_dict is {described(state_dict)}; "
                 f"expected a dict from names to Tensors, as of state_dict(){hint}"
             )
         own = dict(self._named_state())
@@ -367,7 +367,7 @@ def _join(prefix: str, name: str) -> str:
 def _value_problems(name: str, tensor: Tensor, value: Any) -> Iterator[str]:
     """What is wrong with a value of a state dict for a tensor."""
     if not isinstance(value, Tensor | np.ndarray | np.generic) and not kernels.on_device(value):
-        yield f'While copying the parameter named "{name}", expected a Tensor or an array but got {kind_of(value)}.'
+        yield f'While copying the parameter named "{name}", expected a Tensor or an array but got {described(value)}.'
     elif tuple(value.shape) != tuple(tensor.shape):
         yield (
             f"size mismatch for {name}: copying a param with shape {tuple(value.shape)} from checkpoint, "

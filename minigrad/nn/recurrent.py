@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minigrad import creation, ops
-from minigrad.naming import kind_of
+from minigrad.naming import described
 from minigrad.nn import functional as F
 from minigrad.nn import init
 from minigrad.nn.checks import check_not_negative, check_positive, check_probability, check_tensor, reject
@@ -88,7 +88,7 @@ class _Gated(Module):
         """``hx`` as users give it, a tensor or a pair, as a tuple."""
         states = hx if isinstance(hx, tuple | list) else (hx,)
         if len(states) != len(self.state_names) or not all(isinstance(state, Tensor) for state in states):
-            raise TypeError(f"{self._name}: hx is {kind_of(hx)}; expected {', '.join(self.state_names)} as Tensors")
+            raise TypeError(f"{self._name}: hx is {described(hx)}; expected {', '.join(self.state_names)} as Tensors")
         return tuple(states)
 
     def _from_states(self, states: States) -> Any:
@@ -195,6 +195,9 @@ class _Recurrent(_Gated):
 
         Returns:
             output (T, N, D*H) in the layout of ``input``, and the final states shaped as ``hx``.
+
+        Raises:
+            ValueError: a shape that does not fit. RuntimeError: sequences of no steps.
         """
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx)
@@ -204,6 +207,8 @@ class _Recurrent(_Gated):
             raise ValueError(f"{self._name}: lengths is given for unbatched input; expected a batch of sequences")
         swap = self.batch_first and batched
         x = input.transpose(0, 1) if swap else input if batched else input.unsqueeze(1)
+        if x.shape[0] == 0:
+            raise RuntimeError(f"{self._name}: input has 0 steps; expected a sequence length larger than 0")
         states = self._initial_states(x, hx, batched, x.shape[1])
         y, finals = self._run(x, states, None if lengths is None else as_lengths(lengths))
         if not batched:

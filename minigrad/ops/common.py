@@ -9,7 +9,7 @@ import numpy as np
 import kernels
 from minigrad.device import together
 from minigrad.device import use as device_use
-from minigrad.dtypes import DEFAULT_FLOAT, is_floating, result_type
+from minigrad.dtypes import DEFAULT_FLOAT, check_fits, is_floating, result_type
 from minigrad.tensor import Tensor
 
 
@@ -34,12 +34,56 @@ def promote(*operands: Any, floating: bool = False) -> list[Tensor]:
     return [to_dtype(o, dtype) for o in operands]
 
 
+def pair(user: str, a: Any, b: Any, floating: bool = False) -> list[Tensor]:
+    """Two operands of an elementwise op, promoted; RuntimeError where their shapes do not broadcast."""
+    tensors = promote(a, b, floating=floating)
+    broadcast_shape(user, tensors[0].shape, tensors[1].shape)
+    return tensors
+
+
+def broadcast_shape(user: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that all broadcast to; RuntimeError where there is none."""
+    result = shapes[0]
+    for shape in shapes[1:]:
+        if shape != result:
+            result = _broadcast_pair(user, result, shape)
+    return result
+
+
+def _broadcast_pair(user: str, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    longer, shorter = (a, b) if len(a) >= len(b) else (b, a)
+    kept = len(longer) - len(shorter)
+    sizes = [m if n == 1 else n if m == 1 or m == n else -1 for m, n in zip(longer[kept:], shorter, strict=True)]
+    if -1 in sizes:
+        raise RuntimeError(f"{user}: shapes {a} and {b} do not broadcast; expected equal sizes, or 1, from the right")
+    return (*longer[:kept], *sizes)
+
+
+def no_bool(user: str, x: Tensor, instead: str = "bitwise_not or logical_not") -> Tensor:
+    """``x`` itself; RuntimeError for a bool tensor, of which there is no arithmetic."""
+    if x.dtype == np.bool_:
+        raise RuntimeError(f"{user}: got dtype bool; expected numbers; for truths use {instead}")
+    return x
+
+
 def to_dtype(value: Any, dtype: np.dtype) -> Tensor:
     if isinstance(value, Tensor):
         return value if value.dtype == dtype else value.to(dtype=dtype)
     if not isinstance(value, int | float | bool | np.generic):
         raise TypeError(f"expected a tensor or a number; got {type(value).__name__}")
     return Tensor(np.asarray(value, dtype=dtype))
+
+
+def filler(user: str, value: Any, dtype: np.dtype) -> Tensor:
+    """What is written into a tensor of ``dtype``: numbers, an array or a tensor, converted.
+
+    RuntimeError for NaN or inf among numbers where ``dtype`` is an integer's.
+    """
+    if isinstance(value, Tensor) or kernels.on_device(value):
+        return to_dtype(as_tensor(value), dtype)
+    values = np.asarray(value)
+    check_fits(user, values, dtype)
+    return Tensor(values.astype(dtype))
 
 
 def floating(x: Any) -> Tensor:
@@ -74,17 +118,22 @@ def axes(dims: tuple[int, ...]) -> tuple[int, ...] | None:
     return dims or None
 
 
-def normalize_dim(dim: int, ndim: int) -> int:
-    """``dim`` counted from 0; IndexError outside [-ndim, ndim)."""
+def normalize_dim(dim: int, ndim: int, user: str, name: str = "dim") -> int:
+    """``dim`` counted from 0; IndexError outside [-ndim, ndim). ``user`` and ``name`` stand in the message."""
     limit = max(ndim, 1)
     if not -limit <= dim < limit:
-        raise IndexError(f"dimension out of range: got {dim}; expected {-limit} to {limit - 1}")
-    return dim % limit
+        raise IndexError(
+            f"{user}: {name} is out of range: got {dim}; expected {-limit} to {limit - 1} for {ndim} dimensions"
+        )
+    return int(dim) % limit
 
 
-def normalize_dims(dim: int | tuple[int, ...] | list[int] | None, ndim: int) -> tuple[int, ...]:
-    """``dim`` as a tuple of dimensions counted from 0; None means all of them."""
+def normalize_dims(dim: Any, ndim: int, user: str, name: str = "dim") -> tuple[int, ...]:
+    """``dim`` (one, several, or None for all) as different dimensions counted from 0."""
     if dim is None:
         return tuple(range(ndim))
-    dims = (dim,) if isinstance(dim, int | np.integer) else tuple(dim)
-    return tuple(normalize_dim(int(d), ndim) for d in dims) if ndim else ()
+    dims = dim if isinstance(dim, list | tuple) else (dim,)
+    found = tuple(normalize_dim(d, ndim, user, name) for d in dims)
+    if len(found) != len({*found}):
+        raise RuntimeError(f"{user}: {name} {tuple(dims)} names a dimension twice; expected each once")
+    return found if ndim else ()

@@ -9,6 +9,7 @@ import numpy as np
 
 from kernels import as_array
 from minigrad.function import Context, Function
+from minigrad.naming import described
 from minigrad.ops.common import promote, unbroadcast
 from minigrad.tensor import Tensor
 
@@ -84,5 +85,12 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     """
     if len(operands) == 1 and isinstance(operands[0], list | tuple):
         operands = tuple(operands[0])
+    if not isinstance(equation, str) or not operands:
+        raise TypeError(
+            f"einsum: got {described(equation)} and {len(operands)} operands; expected an equation and one or more"
+        )
+    for operand in operands:
+        if not isinstance(operand, Tensor):
+            raise TypeError(f"einsum: an operand is {described(operand)}; expected a tensor")
     tensors = promote(*operands)
     return Einsum.apply(*_parsed(equation, [x.ndim for x in tensors]), *tensors)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import builtins
 from typing import Any
 
 import numpy as np
 
 from minigrad import creation
+from minigrad.arguments import sizes
 from minigrad.device import CPU, device_of, moved, resolve
 from minigrad.device import device as Device
-from minigrad.dtypes import is_floating
+from minigrad.dtypes import as_dtype, is_floating
 from minigrad.function import Context, Function
-from minigrad.tensor import Tensor, sizes
+from minigrad.tensor import Tensor
 
 Array = np.ndarray
 
@@ -56,11 +56,13 @@ class Move(Function):
         return moved(grad, ctx.back), None
 
 
-def cast(x: Tensor, dtype: np.dtype) -> Tensor:
+def cast(x: Tensor, dtype: Any) -> Tensor:
     """``x`` in another dtype; on the tape between floating dtypes."""
-    if not is_floating(np.dtype(dtype)):
+    dtype = as_dtype("cast", dtype)
+    if is_floating(dtype):
+        return Cast.apply(x, dtype)
+    with np.errstate(invalid="ignore"):  # NaN becomes some integer, as in PyTorch
         return Tensor(x.array.astype(dtype))
-    return Cast.apply(x, np.dtype(dtype))
 
 
 def clone(x: Tensor) -> Tensor:
@@ -70,12 +72,11 @@ def clone(x: Tensor) -> Tensor:
 
 def to(x: Tensor, *targets: Any, dtype: Any = None, device: Any = None, **_options: Any) -> Tensor:
     """``to(dtype)``, ``to(device)``, ``to(other)``: ``x`` itself where nothing changes."""
-    if targets:
-        dtype, device = wanted(*targets, dtype=dtype, device=device)
+    dtype, device = wanted(*targets, dtype=dtype, device=device)
     if device is not None:
         where = resolve(device)
         x = x if x.is_cuda == (where.type == "cuda") else Move.apply(x, where)
-    return x if dtype is None or np.dtype(dtype) == x.dtype else cast(x, np.dtype(dtype))
+    return x if dtype is None or dtype == x.dtype else cast(x, dtype)
 
 
 def wanted(*targets: Any, dtype: Any = None, device: Any = None, **_options: Any) -> tuple[Any, Any]:
@@ -83,11 +84,11 @@ def wanted(*targets: Any, dtype: Any = None, device: Any = None, **_options: Any
     for target in targets:
         if isinstance(target, Tensor):
             dtype, device = target.dtype, target.device
-        elif isinstance(target, np.dtype | builtins.type):
-            dtype = target
-        elif target is not None:
+        elif isinstance(target, str | Device | int) and not isinstance(target, bool):
             device = target
-    return dtype, device
+        elif target is not None:
+            dtype = target
+    return None if dtype is None else as_dtype("to", dtype), device
 
 
 _TYPE_NAMES = {
@@ -135,14 +136,16 @@ def new_tensor(x: Tensor, data: Any) -> Tensor:
 
 def new_full(x: Tensor, size: Any, fill_value: Any, dtype: Any = None) -> Tensor:
     """A tensor of shape ``size`` filled with one value, where ``x`` lies, of its dtype unless another is given."""
-    return creation.full(sizes((size,)), fill_value, dtype or x.dtype, creation.place_of(x))
+    return creation.full(
+        sizes("new_full", (size,)), fill_value, x.dtype if dtype is None else dtype, creation.place_of(x)
+    )
 
 
 def new_zeros(x: Tensor, *size: Any, dtype: Any = None) -> Tensor:
     """Zeros of shape ``size`` and the dtype of ``x`` unless another is given."""
-    return new_full(x, sizes(size), 0, dtype)
+    return new_full(x, sizes("new_zeros", size), 0, dtype)
 
 
 def new_ones(x: Tensor, *size: Any, dtype: Any = None) -> Tensor:
     """Ones of shape ``size`` and the dtype of ``x`` unless another is given."""
-    return new_full(x, sizes(size), 1, dtype)
+    return new_full(x, sizes("new_ones", size), 1, dtype)

@@ -1,4 +1,4 @@
-"""Elementwise ops: arithmetic, exponentials, activations, selection.
+"""Elementwise ops: arithmetic, exponentials, activations.
 
 Each class has its forward and, below it, the derivative that inverts it; the function that users call follows.
 """
@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from kernels import as_array, is_array
+from minigrad.arguments import Operand
 from minigrad.function import Context, Function
-from minigrad.ops import compare
-from minigrad.ops.common import as_tensor, floating, promote, unbroadcast
+from minigrad.naming import described
+from minigrad.ops import rounding
+from minigrad.ops.common import as_tensor, floating, no_bool, pair, unbroadcast
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -79,7 +81,7 @@ class Div(Function):
     def backward(ctx: Context, grad: Array) -> tuple:
         a, b = ctx.saved
         da = unbroadcast(grad / b, ctx.shapes[0]) if ctx.needs_input_grad[0] else None
-        db = unbroadcast(-grad * a / (b * b), ctx.shapes[1]) if ctx.needs_input_grad[1] else None
+        db = unbroadcast(-grad * (a / b / b), ctx.shapes[1]) if ctx.needs_input_grad[1] else None
         return da, db
 
 
@@ -103,12 +105,10 @@ class Pow(Function):
         da = db = None
         if ctx.needs_input_grad[0]:
             # d/da a**b = b a**(b-1), and exactly 0 where b = 0, also at a = 0
-            with np.errstate(divide="ignore", invalid="ignore"):
-                da = unbroadcast(grad * _unless(b == 0, b * a ** (b - 1)), a.shape)
+            da = unbroadcast(grad * _unless(b == 0, b * a ** (b - 1)), a.shape)
         if ctx.needs_input_grad[1]:
-            # d/db a**b = a**b log a, which tends to 0 at a = 0
-            with np.errstate(divide="ignore", invalid="ignore"):
-                db = unbroadcast(grad * _unless(a == 0, y * np.log(a)), b.shape)
+            # d/db a**b = a**b log a, which tends to 0 at a = 0 for b >= 0
+            db = unbroadcast(grad * _unless((a == 0) & (b >= 0), y * np.log(a)), b.shape)
         return da, db
 
 
@@ -129,7 +129,8 @@ class Exp(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
-        y = as_array(np.exp(x))
+        with np.errstate(over="ignore"):
+            y = as_array(np.exp(x))
         ctx.save_for_backward(y)
         return y
 
@@ -149,8 +150,7 @@ class Log(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return as_array(grad / ctx.saved[0])
+        return as_array(grad / ctx.saved[0])
 
 
 class Sqrt(Function):
@@ -165,8 +165,7 @@ class Sqrt(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return as_array(grad / (2 * ctx.saved[0]))
+        return as_array(grad / (2 * ctx.saved[0]))
 
 
 class Abs(Function):
@@ -223,164 +222,87 @@ class ReLU(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
-        return as_array(grad * (ctx.saved[0] > 0))
+        return as_array(np.where(ctx.saved[0] <= 0, grad.dtype.type(0), grad))  # NaN goes through
 
 
-class Clamp(Function):
-    """x limited to [low, high] (either may be None); the gradient passes where low <= x <= high"""
-
-    @staticmethod
-    def forward(ctx: Context, x: Array, low: Any, high: Any) -> Array:
-        inside = x >= low if low is not None else x <= high
-        if low is not None and high is not None:
-            inside = inside & (x <= high)
-        ctx.save_for_backward(inside)
-        return as_array(np.clip(x, low, high)).astype(x.dtype, copy=False)
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> tuple:
-        return grad * ctx.saved[0], None, None
-
-
-class Maximum(Function):
-    """The larger of a and b; where they are equal each gets half of the gradient"""
-
-    @staticmethod
-    def forward(ctx: Context, a: Array, b: Array) -> Array:
-        ctx.save_for_backward(a, b)
-        return as_array(np.maximum(a, b))
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> tuple:
-        a, b = ctx.saved
-        half = (a == b) * grad.dtype.type(0.5)
-        return unbroadcast(grad * ((a > b) + half), a.shape), unbroadcast(grad * ((b > a) + half), b.shape)
-
-
-class Where(Function):
-    """a where the condition holds, else b"""
-
-    @staticmethod
-    def forward(ctx: Context, condition: Array, a: Array, b: Array) -> Array:
-        ctx.save_for_backward(condition)
-        ctx.shapes = a.shape, b.shape
-        return as_array(np.where(condition, a, b))
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> tuple:
-        condition = ctx.saved[0]
-        zero = grad.dtype.type(0)
-        da = unbroadcast(np.where(condition, grad, zero), ctx.shapes[0])
-        return None, da, unbroadcast(np.where(condition, zero, grad), ctx.shapes[1])
-
-
-def add(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
+def add(a: Operand, b: Operand, *, alpha: float = 1) -> Tensor:
     """a + alpha * b, broadcast."""
-    return Add.apply(*promote(a, b if alpha == 1 else mul(b, alpha)))
+    return Add.apply(*pair("add", a, b if alpha == 1 else mul(b, alpha)))
 
 
-def sub(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
+def sub(a: Operand, b: Operand, *, alpha: float = 1) -> Tensor:
     """a - alpha * b, broadcast."""
-    return Sub.apply(*promote(a, b if alpha == 1 else mul(b, alpha)))
+    a, b = pair("sub", a, b if alpha == 1 else mul(b, alpha))
+    return Sub.apply(no_bool("sub", a, "bitwise_xor or logical_xor"), b)
 
 
-def mul(a: Any, b: Any) -> Tensor:
+def mul(a: Operand, b: Operand) -> Tensor:
     """a * b, broadcast."""
-    return Mul.apply(*promote(a, b))
+    return Mul.apply(*pair("mul", a, b))
 
 
-def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Tensor:
+def div(a: Operand, b: Operand, *, rounding_mode: str | None = None) -> Tensor:
     """a / b, broadcast; integers divide to float32.
 
     Args:
         a, b: tensors or numbers.
-        rounding_mode: "floor" rounds down, "trunc" towards 0; the result then has the operands' dtype and no gradient.
+        rounding_mode: "floor" rounds down, "trunc" towards 0; the result then has the operands' dtype, its gradient
+            is 0.
     """
+    if not (rounding_mode is None or (isinstance(rounding_mode, str) and rounding_mode in ("floor", "trunc"))):
+        raise ValueError(f"div: rounding_mode is {described(rounding_mode)}; expected None, 'floor' or 'trunc'")
     if rounding_mode == "floor":
-        return compare.floor_divide(a, b)
+        return rounding.divide_down(a, b)
     if rounding_mode == "trunc":
-        return compare.trunc(div(a, b)).to(dtype=promote(a, b)[0].dtype)
-    if rounding_mode is not None:
-        raise ValueError(f"div: rounding_mode is {rounding_mode!r}; expected None, 'floor' or 'trunc'")
+        return rounding.divide_towards_zero(a, b)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return Div.apply(*promote(a, b, floating=True))
+        return Div.apply(*pair("div", a, b, floating=True))
 
 
-def pow(a: Any, b: Any) -> Tensor:
-    """a ** b, broadcast."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return Pow.apply(*promote(a, b))
+def pow(a: Operand, b: Operand) -> Tensor:
+    """a ** b, broadcast; RuntimeError for integers to negative powers."""
+    a, b = pair("pow", a, b)
+    if b.dtype.kind == "i" and not b.is_cuda and (b.array < 0).any():
+        raise RuntimeError("pow: an integer is raised to a negative power; expected a floating base or exponent")
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return Pow.apply(a, b)
 
 
-def maximum(a: Any, b: Any) -> Tensor:
-    """The larger of each pair, broadcast."""
-    return Maximum.apply(*promote(a, b))
-
-
-def minimum(a: Any, b: Any) -> Tensor:
-    """The smaller of each pair, broadcast."""
-    a, b = promote(a, b)
-    return neg(maximum(neg(a), neg(b)))
-
-
-def where(condition: Any, a: Any = None, b: Any = None) -> Any:
-    """``a`` where ``condition`` (bool) holds, else ``b``, broadcast; alone, the places where it holds."""
-    condition = as_tensor(condition)
-    if a is None and b is None:
-        return tuple(Tensor(places) for places in np.nonzero(np.atleast_1d(condition.array)))
-    if condition.dtype != np.bool_:
-        raise TypeError(f"where: condition has dtype {condition.dtype}; expected bool")
-    return Where.apply(condition, *promote(a, b))
-
-
-def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
-    """``x`` with ``value`` where ``mask`` (bool, broadcast to ``x``) holds."""
-    value = value.to(dtype=x.dtype).detach() if isinstance(value, Tensor) else Tensor(np.asarray(value, x.dtype))
-    return where(mask, value, x)
-
-
-def neg(x: Any) -> Tensor:
+def neg(x: Operand) -> Tensor:
     """-x, elementwise."""
-    return Neg.apply(as_tensor(x))
+    return Neg.apply(no_bool("neg", as_tensor(x)))
 
 
-def exp(x: Any) -> Tensor:
+def exp(x: Operand) -> Tensor:
     """e to the power of x, elementwise; integers become float32."""
     return Exp.apply(floating(x))
 
 
-def log(x: Any) -> Tensor:
+def log(x: Operand) -> Tensor:
     """The natural logarithm, elementwise; -inf at 0, NaN below."""
     return Log.apply(floating(x))
 
 
-def sqrt(x: Any) -> Tensor:
+def sqrt(x: Operand) -> Tensor:
     """The square root, elementwise; NaN below 0."""
     return Sqrt.apply(floating(x))
 
 
-def abs(x: Any) -> Tensor:
+def abs(x: Operand) -> Tensor:
     """|x|, elementwise; its gradient at 0 is 0."""
-    return Abs.apply(as_tensor(x))
+    return Abs.apply(no_bool("abs", as_tensor(x)))
 
 
-def tanh(x: Any) -> Tensor:
+def tanh(x: Operand) -> Tensor:
     """The hyperbolic tangent, elementwise."""
     return Tanh.apply(floating(x))
 
 
-def sigmoid(x: Any) -> Tensor:
+def sigmoid(x: Operand) -> Tensor:
     """1 / (1 + exp(-x)), elementwise."""
     return Sigmoid.apply(floating(x))
 
 
-def relu(x: Any) -> Tensor:
+def relu(x: Operand) -> Tensor:
     """max(x, 0), elementwise; its gradient at 0 is 0."""
-    return ReLU.apply(as_tensor(x))
-
-
-def clamp(x: Any, min: Any = None, max: Any = None) -> Tensor:
-    """``x`` limited to [min, max]; at least one of them must be given."""
-    if min is None and max is None:
-        raise ValueError("clamp: at least one of min and max must be given")
-    return Clamp.apply(as_tensor(x), min, max)
+    return ReLU.apply(no_bool("relu", as_tensor(x)))

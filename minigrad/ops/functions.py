@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from kernels import as_array
+from minigrad.arguments import Operand
 from minigrad.function import Context, Function
 from minigrad.ops import elementwise
 from minigrad.ops.common import as_tensor, floating
@@ -52,8 +51,7 @@ class Log1p(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return as_array(grad / (1 + ctx.saved[0]))
+        return as_array(grad / (1 + ctx.saved[0]))
 
 
 class Expm1(Function):
@@ -61,7 +59,8 @@ class Expm1(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
-        y = as_array(np.expm1(x))
+        with np.errstate(over="ignore"):
+            y = as_array(np.expm1(x))
         ctx.save_for_backward(y)
         return y
 
@@ -70,42 +69,37 @@ class Expm1(Function):
         return as_array(grad * (ctx.saved[0] + 1))
 
 
-def sin(x: Any) -> Tensor:
+def sin(x: Operand) -> Tensor:
     """The sine of radians, elementwise."""
     return Sin.apply(floating(x))
 
 
-def cos(x: Any) -> Tensor:
+def cos(x: Operand) -> Tensor:
     """The cosine of radians, elementwise."""
     return Cos.apply(floating(x))
 
 
-def log1p(x: Any) -> Tensor:
+def log1p(x: Operand) -> Tensor:
     """log(1 + x), elementwise; -inf at -1, NaN below."""
     return Log1p.apply(floating(x))
 
 
-def expm1(x: Any) -> Tensor:
+def expm1(x: Operand) -> Tensor:
     """exp(x) - 1, elementwise."""
     return Expm1.apply(floating(x))
 
 
-def square(x: Any) -> Tensor:
+def square(x: Operand) -> Tensor:
     """x * x, elementwise."""
     x = as_tensor(x)
     return elementwise.mul(x, x)
 
 
-def reciprocal(x: Any) -> Tensor:
+def reciprocal(x: Operand) -> Tensor:
     """1 / x, elementwise."""
     return elementwise.div(1.0, x)
 
 
-def rsqrt(x: Any) -> Tensor:
+def rsqrt(x: Operand) -> Tensor:
     """1 / sqrt(x), elementwise; inf at 0, NaN below."""
     return reciprocal(elementwise.sqrt(x))
-
-
-def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
-    """As ``clamp``, under NumPy's name."""
-    return elementwise.clamp(x, min, max)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 
 import kernels
+from minigrad.arguments import Operand
 from minigrad.device import resolve, two_devices, use
 from minigrad.function import Context, Function
 from minigrad.grad_mode import is_grad_enabled
-from minigrad.ops.common import as_tensor, normalize_dim, to_dtype, unbroadcast
+from minigrad.ops.common import filler, normalize_dim, unbroadcast
+from minigrad.ops.index_errors import index_error
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -19,13 +22,17 @@ Array = np.ndarray
 Steps = tuple[Any, ...]  # indices applied one after the other; all but the last are of integers and slices
 
 
-def _steps(index: Any, x: Tensor) -> Steps:
-    """An index of ``x`` as NumPy wants it, in steps; arrays are copied, since backward needs them as they are now.
+def _parts(index: Any) -> list[Any]:
+    """The members of an index, its tensors as arrays of their own, since backward needs them as they are now."""
+    return [_plain(part) for part in (index if isinstance(index, tuple) else (index,))]
+
+
+def _steps(parts: list[Any], x: Tensor) -> Steps:
+    """The members of an index of ``x`` as NumPy wants them, in steps.
 
     ``x[0, :, rows]`` picks element 0 first, as in PyTorch; NumPy would count the 0 as another array of indices and put
     the picked dimension in front.
     """
-    parts = [_plain(part) for part in (index if isinstance(index, tuple) else (index,))]
     if x.is_cuda:
         parts = [np.array(part, None if part else np.int64) if isinstance(part, list) else part for part in parts]
         parts = [kernels.like(part, x.array) if isinstance(part, np.ndarray) else part for part in parts]
@@ -64,6 +71,10 @@ def report_index(index: Array, size: int) -> None:
 
 
 def _plain(part: Any) -> Any:
+    """A part of an index as NumPy takes it; uint8 tensors are masks, as in PyTorch, which warns of them as we do."""
+    if isinstance(part, Tensor) and part.dtype == np.uint8:
+        warnings.warn("index: a tensor of dtype uint8 is taken for a mask; use bool", stacklevel=5)
+        return part.array.astype(np.bool_)
     if isinstance(part, Tensor):
         return part.array.copy() if part.ndim else kernels.to_host(part.array)[()]
     return part.copy() if isinstance(part, np.ndarray) else part
@@ -170,34 +181,60 @@ def places(where: Array, dim: int) -> tuple[Array, ...]:
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:
-    """``x[index]``: a view for slices and integers, a copy for arrays and masks."""
-    return GetItem.apply(x, _steps(index, x))
+    """``x[index]``: a view for slices and integers, a copy for arrays and masks; IndexError where it does not fit."""
+    parts = _parts(index)
+    try:
+        return GetItem.apply(x, _steps(parts, x))
+    except (IndexError, TypeError, ValueError):
+        raise index_error("getitem", parts, x.shape) from None
 
 
-def setitem(x: Tensor, index: Any, value: Any) -> None:
+def setitem(x: Tensor, index: Any, value: Operand) -> None:
     """``x[index] = value`` on the tape: the gradient goes to ``value``, and to what of ``x`` is left.
 
     An assignment to a view is an assignment to its part of the tensor it views. RuntimeError for a leaf that requires
-    a gradient, or a view of one.
+    a gradient, or a view of one, and for a value that does not broadcast to its place; IndexError for an index that
+    does not fit.
     """
-    if not isinstance(value, Tensor):
-        value = as_tensor(value) if kernels.on_device(value) else Tensor(np.asarray(value).astype(x.dtype))
-    value = to_dtype(value, x.dtype)
-    if value.is_cuda != x.is_cuda and (value.ndim or value.requires_grad or not x.is_cuda):
-        value = value.to(device=x.device)
-    recording = is_grad_enabled() and (x.requires_grad or value.requires_grad)
+    source = _source(x, value)
+    recording = is_grad_enabled() and (x.requires_grad or source.requires_grad)
     if recording and x.is_leaf and x.requires_grad:
         raise RuntimeError(
             "in-place assignment to a leaf that requires a gradient; use no_grad() or assign to a clone()"
         )
-    if value.is_cuda == x.is_cuda and np.may_share_memory(value.array, x.array):
-        value = value.clone()
+    if source.is_cuda == x.is_cuda and np.may_share_memory(source.array, x.array):
+        source = source.clone()
     if recording and x.view_of is not None:
-        return _assign_to_view(x, index, value)
-    result = SetItem.apply(x, value, _steps(index, x))
+        return _assign_to_view(x, index, source)
+    result = _assigned(x, _parts(index), source)
     x.changed_in_place(recording)
     if result.grad_fn is not None:
         x.attach(result.grad_fn, 0)
+
+
+def _source(x: Tensor, value: Any) -> Tensor:
+    """What is assigned to a part of ``x``, in its dtype and where it lies."""
+    source = filler("setitem", value, x.dtype)
+    moved = source.is_cuda != x.is_cuda and (source.ndim or source.requires_grad or not x.is_cuda)
+    return source.to(device=x.device) if moved else source
+
+
+def _assigned(x: Tensor, parts: list[Any], value: Tensor) -> Tensor:
+    if not x.is_cuda and not x.array.flags.writeable:
+        raise RuntimeError("setitem: the tensor is read-only, or its elements share memory; clone() it first")
+    try:
+        return SetItem.apply(x, value, _steps(parts, x))
+    except (IndexError, TypeError, ValueError):
+        raise _refusal(x, parts, value) from None
+
+
+def _refusal(x: Tensor, parts: list[Any], value: Tensor) -> Exception:
+    """Why an assignment failed: its index does not fit, or else its value."""
+    try:
+        place = GetItem.apply(x.detach(), _steps(parts, x)).shape
+    except (IndexError, TypeError, ValueError):
+        return index_error("setitem", parts, x.shape)
+    return RuntimeError(f"setitem: value has shape {value.shape}; expected one that broadcasts to {place}")
 
 
 def _assign_to_view(x: Tensor, index: Any, value: Tensor) -> None:
@@ -210,22 +247,49 @@ def _assign_to_view(x: Tensor, index: Any, value: Tensor) -> None:
     x.take_place_of(function.apply(base, *constants))
 
 
-def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
-    """Elements of ``x`` picked along ``dim`` by ``index`` (int64, as many dimensions as ``x``)."""
-    if index.ndim != x.ndim:
-        raise RuntimeError(f"gather: index has {index.ndim} dimensions; expected {x.ndim} as the input")
+def int64_index(user: str, index: Tensor, x: Tensor) -> Tensor:
+    """``index`` (int32 or int64) as int64; RuntimeError for another dtype, or unless it lies where ``x`` lies."""
+    if index.dtype not in (np.int32, np.int64):
+        raise RuntimeError(f"{user}: index has dtype {index.dtype}; expected int64 or int32")
     if index.is_cuda != x.is_cuda:
-        raise two_devices("gather", x.device, index.device)
-    if x.is_cuda and x.ndim:
-        report_index(index.array, x.shape[normalize_dim(dim, x.ndim)])
-    return Gather.apply(x, normalize_dim(dim, x.ndim), index.array.copy())
+        raise two_devices(user, x.device, index.device)
+    return index.to(dtype=np.int64)
+
+
+def index_along(user: str, x: Tensor, axis: int, index: Tensor) -> Array:
+    """A copy of ``index``; RuntimeError unless it has the dimensions of ``x`` and counts its elements along one."""
+    index = int64_index(user, index, x)
+    if index.ndim != x.ndim:
+        raise RuntimeError(f"{user}: index has {index.ndim} dimensions; expected {x.ndim} as the input")
+    if any(n > m for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if d != axis):
+        raise RuntimeError(
+            f"{user}: index has shape {index.shape}; expected no size above those of {x.shape} but {axis}"
+        )
+    size = x.shape[axis] if x.ndim else 1
+    if x.is_cuda:
+        report_index(index.array, size)
+    elif index.numel() and not (index.array.min() >= 0 and index.array.max() < size):
+        wrong = index.array[(index.array < 0) | (index.array >= size)].flat[0]
+        raise RuntimeError(f"{user}: index {wrong} is out of bounds for dimension {axis} with size {size}")
+    return index.array.copy()
+
+
+def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
+    """Elements of ``x`` picked along ``dim`` by ``index`` (int64 or int32, as many dimensions as ``x``)."""
+    axis = normalize_dim(dim, x.ndim, "gather")
+    places_along = index_along("gather", x, axis, index)
+    return Gather.apply(x, axis, places_along) if x.ndim else x.clone()
 
 
 def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
-    """Rows ``index`` (int64, 1-D) of dimension ``dim``."""
-    return getitem(x, (slice(None),) * normalize_dim(dim, x.ndim) + (index,))
-
-
-def masked_select(x: Tensor, mask: Tensor) -> Tensor:
-    """The elements where ``mask`` (bool, the shape of ``x``) holds, as a 1-D tensor."""
-    return getitem(x, mask)
+    """Rows ``index`` (integers, 1-D or 0-D) of dimension ``dim``."""
+    axis = normalize_dim(dim, x.ndim, "index_select")
+    index = int64_index("index_select", index, x)
+    if index.ndim > 1:
+        raise IndexError(f"index_select: index has shape {index.shape}; expected 1 dimension")
+    size = x.shape[axis] if x.ndim else 1
+    if index.numel() and not x.is_cuda and not (index.array.min() >= 0 and index.array.max() < size):
+        raise IndexError(f"index_select: index holds {index.tolist()}; expected 0 to {size - 1}")
+    if not x.ndim:
+        return x.clone()
+    return getitem(x, (slice(None),) * axis + (index.reshape(index.numel()),))

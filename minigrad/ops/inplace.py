@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minigrad import random
+from minigrad.arguments import Operand
 from minigrad.dtypes import category
 from minigrad.grad_mode import is_grad_enabled
+from minigrad.ops.choose import clamp, masked_fill
+from minigrad.ops.compare import bitwise_and, bitwise_or, bitwise_xor
 from minigrad.ops.convert import clone
 from minigrad.ops.elementwise import (
     abs,
     add,
-    clamp,
     div,
     exp,
-    masked_fill,
     mul,
     neg,
     pow,
@@ -28,6 +32,7 @@ from minigrad.ops.elementwise import (
     tanh,
 )
 from minigrad.ops.index import setitem
+from minigrad.ops.rounding import ceil, floor, floor_divide, remainder, round, trunc
 from minigrad.ops.select import scatter, scatter_add
 from minigrad.tensor import Tensor
 
@@ -36,13 +41,13 @@ Array = np.ndarray
 _PIECE = 1 << 20  # numbers drawn at a time
 
 
-def copy_(x: Tensor, source: Any) -> Tensor:
+def copy_(x: Tensor, source: Operand) -> Tensor:
     """Every element from ``source``, broadcast."""
     setitem(x, ..., source)
     return x
 
 
-def fill_(x: Tensor, value: Any) -> Tensor:
+def fill_(x: Tensor, value: Operand) -> Tensor:
     return copy_(x, value)
 
 
@@ -50,10 +55,12 @@ def zero_(x: Tensor) -> Tensor:
     return copy_(x, 0)
 
 
-def _computed(x: Tensor, result: Tensor) -> Tensor:
-    """``x`` overwritten by a result computed from it; RuntimeError where integers would have to hold floats."""
+def _computed(user: str, x: Tensor, result: Tensor) -> Tensor:
+    """``x`` overwritten by a result computed from it; RuntimeError where ``x`` cannot hold its dtype or its shape."""
     if category(result.dtype) > category(x.dtype):
-        raise RuntimeError(f"in place: the result has dtype {result.dtype}, which a tensor of {x.dtype} cannot hold")
+        raise RuntimeError(f"{user}: result has dtype {result.dtype}, which a tensor of {x.dtype} cannot hold")
+    if result.shape != x.shape:
+        raise RuntimeError(f"{user}: result has shape {result.shape}; expected {x.shape}, the shape of x")
     return copy_(x, result)
 
 
@@ -63,58 +70,71 @@ def _kept(x: Tensor, *others: Any) -> Tensor:
     return clone(x) if needed else x
 
 
-def add_(x: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+def add_(x: Tensor, other: Operand, *, alpha: float = 1) -> Tensor:
     """x += alpha * other."""
-    return _computed(x, add(x, other if alpha == 1 else mul(other, alpha)))
+    return _computed("add_", x, add(x, other if alpha == 1 else mul(other, alpha)))
 
 
-def sub_(x: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+def sub_(x: Tensor, other: Operand, *, alpha: float = 1) -> Tensor:
     """x -= alpha * other."""
-    return _computed(x, sub(x, other if alpha == 1 else mul(other, alpha)))
+    return _computed("sub_", x, sub(x, other if alpha == 1 else mul(other, alpha)))
 
 
-def mul_(x: Tensor, other: Any) -> Tensor:
+def mul_(x: Tensor, other: Operand) -> Tensor:
     """x *= other."""
-    return _computed(x, mul(_kept(x, other), other))
+    return _computed("mul_", x, mul(_kept(x, other), other))
 
 
-def div_(x: Tensor, other: Any) -> Tensor:
+def div_(x: Tensor, other: Operand) -> Tensor:
     """x /= other."""
-    return _computed(x, div(_kept(x, other), other))
+    return _computed("div_", x, div(_kept(x, other), other))
 
 
-def clamp_(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
+def clamp_(x: Tensor, min: Tensor | float | None = None, max: Tensor | float | None = None) -> Tensor:
     """x limited to [min, max]."""
-    return _computed(x, clamp(x, min, max))
+    return _computed("clamp_", x, clamp(x, min, max))
 
 
 def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """``function`` of a tensor, written over that tensor."""
 
-    def changed(x: Tensor, *arguments: Any) -> Tensor:
-        return _computed(x, function(_kept(x, x), *arguments))
+    name = f"{function.__name__}_"
 
-    changed.__name__, changed.__doc__ = f"{function.__name__}_", f"``{function.__name__}``, in place."
+    @functools.wraps(function)  # for its signature
+    def changed(x: Tensor, *arguments: Any, **options: Any) -> Tensor:
+        return _computed(name, x, function(_kept(x, x), *arguments, **options))
+
+    changed.__name__ = changed.__qualname__ = name
+    first = next(iter(inspect.signature(function).parameters))
+    changed.__annotations__ = function.__annotations__ | {first: "Tensor"}
+    changed.__doc__ = f"``{function.__name__}``, in place."
     return changed
 
 
 neg_, exp_, sqrt_, abs_ = _in_place(neg), _in_place(exp), _in_place(sqrt), _in_place(abs)
 tanh_, sigmoid_, relu_, pow_ = _in_place(tanh), _in_place(sigmoid), _in_place(relu), _in_place(pow)
 scatter_, scatter_add_ = _in_place(scatter), _in_place(scatter_add)
+floor_, ceil_, round_, trunc_ = _in_place(floor), _in_place(ceil), _in_place(round), _in_place(trunc)
+floor_divide_, remainder_ = _in_place(floor_divide), _in_place(remainder)
+bitwise_and_, bitwise_or_, bitwise_xor_ = _in_place(bitwise_and), _in_place(bitwise_or), _in_place(bitwise_xor)
 
 
-def masked_fill_(x: Tensor, mask: Tensor, value: Any) -> Tensor:
-    return copy_(x, masked_fill(x, mask, value))
+def masked_fill_(x: Tensor, mask: Tensor, value: Operand) -> Tensor:
+    return _computed("masked_fill_", x, masked_fill(x, mask, value))
 
 
 def uniform_(x: Tensor, from_: float = 0.0, to: float = 1.0) -> Tensor:
-    """Fill with draws from U[from_, to)."""
+    """Fill with draws from U[from_, to); RuntimeError unless both are finite and in order."""
+    if not (math.isfinite(from_) and math.isfinite(to) and from_ <= to):
+        raise RuntimeError(f"uniform_: got from {from_} to {to}; expected finite numbers in order")
     generator = random.generator()
     return _fill(x, lambda count: generator.uniform(from_, to, count))
 
 
 def normal_(x: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
-    """Fill with draws from N(mean, std**2)."""
+    """Fill with draws from N(mean, std**2); RuntimeError for a negative std."""
+    if not std >= 0:
+        raise RuntimeError(f"normal_: std is {std}; expected 0 or more")
     generator = random.generator()
     return _fill(x, lambda count: generator.normal(mean, std, count))
 

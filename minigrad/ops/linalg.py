@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 import kernels
+from minigrad.arguments import Operand
 from minigrad.autocast import bf16_enabled
 from minigrad.function import Context, Function
-from minigrad.ops.common import promote, unbroadcast
+from minigrad.ops.common import broadcast_shape, promote, unbroadcast
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -62,14 +63,15 @@ class Linear(Function):
         return None if dx is None else dx.reshape(x.shape), *others
 
 
-def matmul(a: Tensor, b: Tensor) -> Tensor:
+def matmul(a: Operand, b: Operand) -> Tensor:
     """a @ b: vectors, matrices, and batches of matrices whose leading dimensions broadcast."""
     a, b = promote(a, b)
     if not a.ndim or not b.ndim:
-        raise RuntimeError("matmul: both arguments need at least 1 dimension")
+        raise RuntimeError(f"matmul: got shapes {a.shape} and {b.shape}; both need at least 1 dimension")
     rows, columns = a.shape[-1], b.shape[-2] if b.ndim > 1 else b.shape[0]
     if rows != columns:
         raise RuntimeError(f"matmul: shapes {a.shape} and {b.shape} do not fit; {rows} is not {columns}")
+    broadcast_shape("matmul", a.shape[:-2], b.shape[:-2])
     left, right = a.unsqueeze(0) if a.ndim == 1 else a, b.unsqueeze(1) if b.ndim == 1 else b
     y = MatMul.apply(left, right)
     y = y.squeeze(-2) if a.ndim == 1 else y

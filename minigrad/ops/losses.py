@@ -8,6 +8,7 @@ import kernels
 from minigrad.autocast import bf16_enabled
 from minigrad.device import two_devices
 from minigrad.function import Context, Function
+from minigrad.naming import described
 from minigrad.ops.common import as_tensor
 from minigrad.tensor import Tensor
 
@@ -68,6 +69,8 @@ def linear_cross_entropy(
 
     x (M,H), weight (V,H), bias (V,) or None, targets (M,) int64. The gradients are computed along with the value.
     """
+    if not isinstance(reduction, str):
+        raise ValueError(f"linear_cross_entropy: reduction is {described(reduction)}; expected 'sum' or 'mean'")
     ids = _ids(targets, x)
     return LinearCrossEntropy.apply(x, weight, bias, ids, ignore_index, label_smoothing, reduction)
 

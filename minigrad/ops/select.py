@@ -8,10 +8,10 @@ import numpy as np
 
 import kernels
 from minigrad import random
-from minigrad.device import two_devices
+from minigrad.arguments import Operand
 from minigrad.function import Context, Function
-from minigrad.ops import elementwise, index, shape
-from minigrad.ops.common import constant, normalize_dim
+from minigrad.ops import choose, index, shape
+from minigrad.ops.common import broadcast_shape, constant, filler, normalize_dim
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -59,9 +59,7 @@ class ScatterAdd(Function):
 
 
 def _scattered(function: type[Function], name: str, x: Tensor, dim: int, where: Tensor, src: Any) -> Tensor:
-    src = src if isinstance(src, Tensor) else constant(np.full(where.shape, src, x.dtype), x)
-    if where.is_cuda != x.is_cuda:
-        raise two_devices(name, x.device, where.device)
+    src = src if isinstance(src, Tensor) else constant(np.full(where.shape, filler(name, src, x.dtype).array), x)
     if not x.ndim == where.ndim == src.ndim:
         raise RuntimeError(
             f"{name}: x, index and src have {x.ndim}, {where.ndim} and {src.ndim} dimensions; expected the same number"
@@ -70,12 +68,14 @@ def _scattered(function: type[Function], name: str, x: Tensor, dim: int, where: 
         raise RuntimeError(f"{name}: src has dtype {src.dtype}; expected {x.dtype} as x")
     if any(n > limit for n, limit in zip(where.shape, src.shape, strict=True)):
         raise RuntimeError(f"{name}: index has shape {where.shape}; expected no size above those of src {src.shape}")
-    if x.is_cuda and x.ndim:
-        index.report_index(where.array, x.shape[normalize_dim(dim, x.ndim)])
-    return function.apply(x, normalize_dim(dim, x.ndim), where.array.copy(), src)
+    axis = normalize_dim(dim, x.ndim, name)
+    places = index.index_along(name, x, axis, where)
+    if not x.ndim:
+        return _scattered(function, name, x.reshape(1), 0, where.reshape(1), src.reshape(1)).reshape(())
+    return function.apply(x, axis, places, src)
 
 
-def scatter(x: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
+def scatter(x: Tensor, dim: int, index: Tensor, src: Tensor | float) -> Tensor:
     """A copy of ``x`` with ``src`` written along ``dim`` at ``index``: y[index[i,j], j] = src[i,j] for dim 0.
 
     Args:
@@ -92,30 +92,63 @@ def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     return _scattered(ScatterAdd, "scatter_add", x, dim, index, src)
 
 
+def _matrix(user: str, x: Tensor) -> tuple[int, int]:
+    """The last two sizes of ``x``."""
+    if x.ndim < 2:
+        raise RuntimeError(f"{user}: x has shape {x.shape}; expected at least 2 dimensions")
+    return x.shape[-2], x.shape[-1]
+
+
 def tril(x: Tensor, diagonal: int = 0) -> Tensor:
     """Zero above the given diagonal of the last two dimensions."""
-    rows, columns = x.shape[-2:]
-    return elementwise.masked_fill(x, constant(~np.tri(rows, columns, diagonal, dtype=bool), x), 0)
+    rows, columns = _matrix("tril", x)
+    return choose.masked_fill(x, constant(~np.tri(rows, columns, diagonal, dtype=bool), x), 0)
 
 
 def triu(x: Tensor, diagonal: int = 0) -> Tensor:
     """Zero below the given diagonal of the last two dimensions."""
-    rows, columns = x.shape[-2:]
-    return elementwise.masked_fill(x, constant(np.tri(rows, columns, diagonal - 1, dtype=bool), x), 0)
+    rows, columns = _matrix("triu", x)
+    return choose.masked_fill(x, constant(np.tri(rows, columns, diagonal - 1, dtype=bool), x), 0)
 
 
-def repeat_interleave(x: Tensor, repeats: Any, dim: int | None = None) -> Tensor:
+def repeat_interleave(x: Tensor, repeats: Operand, dim: int | None = None) -> Tensor:
     """Each element along ``dim`` (of the flattened tensor if None) ``repeats`` times: a number, or one for each."""
-    if dim is None:
+    if dim is None or not x.ndim:
+        normalize_dim(dim or 0, x.ndim, "repeat_interleave")
         x, dim = shape.reshape(x, x.numel()), 0
-    counts = kernels.to_host(repeats.array) if isinstance(repeats, Tensor) else repeats
-    rows = np.repeat(np.arange(x.shape[normalize_dim(dim, x.ndim)]), counts)
-    return index.index_select(x, dim, constant(rows, x))
+    counts = np.asarray(kernels.to_host(repeats.array) if isinstance(repeats, Tensor) else repeats)
+    size = x.shape[normalize_dim(dim, x.ndim, "repeat_interleave")]
+    if counts.dtype.kind not in "iu" or counts.shape not in ((), (1,), (size,)) or (counts < 0).any():
+        raise RuntimeError(
+            f"repeat_interleave: repeats has shape {counts.shape} and dtype {counts.dtype}; "
+            f"expected integers of 0 or more, one or {size}"
+        )
+    return index.index_select(x, dim, constant(np.repeat(np.arange(size), counts), x))
+
+
+def masked_select(x: Tensor, mask: Tensor) -> Tensor:
+    """The elements where ``mask`` (bool) holds, as a 1-D tensor; the two broadcast."""
+    whole = broadcast_shape("masked_select", x.shape, choose.mask_of("masked_select", mask).shape)
+    return index.getitem(shape.expand(x, whole), shape.expand(mask, whole))
 
 
 def nonzero(x: Tensor, *, as_tuple: bool = False) -> Any:
     """Where ``x`` is not 0: int64 (count, ndim), or with ``as_tuple`` one (count,) for each dimension."""
-    return elementwise.where(x != 0) if as_tuple else Tensor(np.argwhere(x.array))
+    return choose.where(x != 0) if as_tuple else Tensor(np.argwhere(x.array))
+
+
+class Unique(Function):
+    """the different values, in order; as in PyTorch without a gradient"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, dim: int | None) -> tuple[Array, Array, Array]:
+        nan_is_nan = dim is not None  # one NaN is unlike another, but rows are compared as they are
+        values, inverse, counts = np.unique(x, return_inverse=True, return_counts=True, axis=dim, equal_nan=nan_is_nan)
+        return values, inverse.reshape(x.shape if dim is None else (x.shape[dim],)), counts
+
+    @staticmethod
+    def backward(ctx: Context, *grads: Array | None) -> tuple:
+        raise RuntimeError("unique: its values have no gradient; detach() what it is given")
 
 
 def unique(
@@ -130,10 +163,10 @@ def unique(
         return_counts: also, int64, how often each occurs.
         dim: compare slices along it.
     """
-    values, inverse, counts = np.unique(x.array, return_inverse=True, return_counts=True, axis=dim)
-    inverse = inverse.reshape(x.shape if dim is None else (x.shape[dim],))
+    axis = None if dim is None else normalize_dim(dim, x.ndim, "unique")
+    values, inverse, counts = Unique.apply(x, axis)
     wanted = [values, *([inverse] if return_inverse else []), *([counts] if return_counts else [])]
-    return tuple(map(Tensor, wanted)) if len(wanted) > 1 else Tensor(values)
+    return tuple(wanted) if len(wanted) > 1 else values
 
 
 def multinomial(x: Tensor, num_samples: int, replacement: bool = False) -> Tensor:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import builtins
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from minigrad.arguments import sizes
 from minigrad.function import Context, Function
 from minigrad.ops.common import normalize_dim, normalize_dims, promote, unbroadcast
 from minigrad.ops.index import setitem
-from minigrad.tensor import Tensor, sizes
+from minigrad.tensor import Tensor
 
 Array = np.ndarray
 
@@ -112,24 +114,30 @@ class Stack(Function):
         return (None, *np.moveaxis(grad, ctx.dim, 0))
 
 
-def _full_shape(shape: tuple[int, ...], numel: int) -> tuple[int, ...]:
+def _full_shape(user: str, shape: tuple[int, ...], numel: int) -> tuple[int, ...]:
     """``shape`` with its -1 replaced; RuntimeError where it cannot hold ``numel`` elements."""
+    if builtins.min(shape, default=0) < -1:
+        raise RuntimeError(f"{user}: shape is {shape}; expected sizes of 0 or more, and -1 at most once")
     known = int(np.prod([n for n in shape if n != -1], dtype=np.int64))
     unknown = shape.count(-1)
     fits = known == numel if unknown == 0 else unknown == 1 and known > 0 and numel % known == 0
     if not fits:
-        raise RuntimeError(f"reshape: shape {shape} cannot hold {numel} elements")
+        raise RuntimeError(f"{user}: shape {shape} cannot hold {numel} elements")
     return tuple(numel // known if n == -1 else n for n in shape)
 
 
 def reshape(x: Tensor, *shape: Any) -> Tensor:
     """The same elements in ``shape`` (one size may be -1); a view where the memory allows it."""
-    return Reshape.apply(x, _full_shape(sizes(shape), x.numel()))
+    return _reshaped("reshape", x, shape)
+
+
+def _reshaped(user: str, x: Tensor, shape: tuple[Any, ...]) -> Tensor:
+    return Reshape.apply(x, _full_shape(user, sizes(user, shape, "shape"), x.numel()))
 
 
 def view(x: Tensor, *shape: Any) -> Tensor:
     """As ``reshape``, never a copy: RuntimeError where a copy would be needed."""
-    result = reshape(x, *shape)
+    result = _reshaped("view", x, shape)
     if x.numel() and not np.may_share_memory(result.array, x.array):
         raise RuntimeError(f"view: shape {result.shape} needs a copy of this non-contiguous tensor; use reshape")
     return result
@@ -142,16 +150,17 @@ def view_as(x: Tensor, other: Tensor) -> Tensor:
 
 def permute(x: Tensor, *dims: Any) -> Tensor:
     """Dimensions in the order ``dims``; a view."""
-    order = tuple(normalize_dim(d, x.ndim) for d in sizes(dims))
-    if sorted(order) != list(range(x.ndim)):
-        raise RuntimeError(f"permute: dims {sizes(dims)} are not a permutation of {x.ndim} dimensions")
+    given = sizes("permute", dims, "dims")
+    if len(given) != x.ndim:
+        raise RuntimeError(f"permute: dims are {given}; expected each of {x.ndim} dimensions once")
+    order = normalize_dims(given, x.ndim, "permute", "dims")
     return Permute.apply(x, order)
 
 
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two dimensions exchanged; a view."""
     order = list(range(x.ndim))
-    a, b = normalize_dim(dim0, x.ndim), normalize_dim(dim1, x.ndim)
+    a, b = normalize_dim(dim0, x.ndim, "transpose", "dim0"), normalize_dim(dim1, x.ndim, "transpose", "dim1")
     if order:
         order[a], order[b] = order[b], order[a]
     return Permute.apply(x, tuple(order))
@@ -164,9 +173,10 @@ def swapaxes(x: Tensor, axis0: int, axis1: int) -> Tensor:
 
 def movedim(x: Tensor, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor:
     """Dimension(s) ``source`` moved to ``destination``, the others in their order; a view."""
-    from_dims, to_dims = normalize_dims(source, x.ndim), normalize_dims(destination, x.ndim)
-    if not len(from_dims) == len({*from_dims}) == len(to_dims) == len({*to_dims}):
-        raise RuntimeError(f"movedim: source {source} and destination {destination} must name as many dimensions, once")
+    from_dims = normalize_dims(source, x.ndim, "movedim", "source")
+    to_dims = normalize_dims(destination, x.ndim, "movedim", "destination")
+    if len(from_dims) != len(to_dims):
+        raise RuntimeError(f"movedim: source {source} and destination {destination} differ in length; expected as many")
     moved = dict(zip(to_dims, from_dims, strict=True))
     rest = iter(d for d in range(x.ndim) if d not in from_dims)
     return Permute.apply(x, tuple(moved[d] if d in moved else next(rest) for d in range(x.ndim)))
@@ -181,9 +191,18 @@ def t(x: Tensor) -> Tensor:
 
 def expand(x: Tensor, *shape: Any) -> Tensor:
     """Dimensions of size 1 stretched to ``shape`` (-1 keeps a size); a read-only view."""
-    shape = sizes(shape)
-    kept = (1,) * (len(shape) - x.ndim) + x.shape
-    return Expand.apply(x, tuple(old if new == -1 else new for new, old in zip(shape, kept, strict=True)))
+    wanted = sizes("expand", shape)
+    kept = (1,) * (len(wanted) - x.ndim) + x.shape
+    fits = len(wanted) == len(kept) and all(
+        new == old or (new >= 0 and old == 1) or (new == -1 and axis >= len(kept) - x.ndim)
+        for axis, (new, old) in enumerate(zip(wanted, kept, strict=True))
+    )
+    if not fits:
+        raise RuntimeError(
+            f"expand: sizes are {wanted}; expected {x.ndim} or more that fit shape {x.shape} from the right, "
+            "where only a size of 1 stretches and -1 keeps one"
+        )
+    return Expand.apply(x, tuple(old if new == -1 else new for new, old in zip(wanted, kept, strict=True)))
 
 
 def expand_as(x: Tensor, other: Tensor) -> Tensor:
@@ -191,38 +210,49 @@ def expand_as(x: Tensor, other: Tensor) -> Tensor:
     return expand(x, other.shape)
 
 
-def squeeze(x: Tensor, dim: int | tuple[int, ...] | None = None) -> Tensor:
+def squeeze(x: Tensor, dim: int | tuple[int, ...] | list[int] | None = None) -> Tensor:
     """Without dimensions of size 1: all of them, or those in ``dim`` that are; a view."""
-    dims = range(x.ndim) if dim is None else [normalize_dim(d, x.ndim) for d in np.atleast_1d(dim)]
+    dims = normalize_dims(dim, x.ndim, "squeeze")
     return Reshape.apply(x, tuple(n for axis, n in enumerate(x.shape) if not (n == 1 and axis in dims)))
 
 
 def unsqueeze(x: Tensor, dim: int) -> Tensor:
     """With a dimension of size 1 at ``dim``; a view."""
-    axis = normalize_dim(dim, x.ndim + 1)
+    axis = normalize_dim(dim, x.ndim + 1, "unsqueeze")
     return Reshape.apply(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions ``start_dim`` to ``end_dim`` as one."""
-    start, end = normalize_dim(start_dim, x.ndim), normalize_dim(end_dim, x.ndim)
+    start = normalize_dim(start_dim, x.ndim, "flatten", "start_dim")
+    end = normalize_dim(end_dim, x.ndim, "flatten", "end_dim")
+    if start > end:
+        raise RuntimeError(f"flatten: start_dim is {start_dim}, end_dim {end_dim}; expected start_dim before end_dim")
     middle = int(np.prod(x.shape[start : end + 1], dtype=np.int64))
     return Reshape.apply(x, (*x.shape[:start], middle, *x.shape[end + 1 :]))
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors one after the other along ``dim``; the other sizes must agree."""
+    """Tensors one after the other along ``dim``; the other sizes must agree.
+
+    As in PyTorch, a tensor of shape (0,) fits anywhere: it adds nothing but its dtype.
+    """
     if not tensors:
-        raise ValueError("cat: expects at least one tensor")
-    tensors = promote(*tensors)
-    axis = normalize_dim(dim, tensors[0].ndim)
-    for position, tensor in enumerate(tensors):
-        if _without(tensor.shape, axis) != _without(tensors[0].shape, axis):
+        raise ValueError("cat: tensors is empty; expected at least one tensor")
+    joined = promote(*tensors)
+    for position, tensor in enumerate(joined):
+        if not tensor.ndim:
+            raise RuntimeError(f"cat: tensor {position} is 0-d; expected at least 1 dimension (stack joins numbers)")
+    filled = [position for position, tensor in enumerate(joined) if tensor.shape != (0,)] or [0]
+    first = joined[filled[0]]
+    axis = normalize_dim(dim, first.ndim, "cat")
+    for position in filled:
+        shape = joined[position].shape
+        if _without(shape, axis) != _without(first.shape, axis):
             raise RuntimeError(
-                f"cat: tensor {position} has shape {tensor.shape}; "
-                f"expected {tensors[0].shape} except in dimension {axis}"
+                f"cat: tensor {position} has shape {shape}; expected {first.shape} except in dimension {axis}"
             )
-    return Cat.apply(axis, *tensors)
+    return Cat.apply(axis, *(joined[position] for position in filled))
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
@@ -232,47 +262,64 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new dimension ``dim``."""
     if not tensors:
-        raise ValueError("stack: expects at least one tensor")
-    tensors = promote(*tensors)
-    for position, tensor in enumerate(tensors):
-        if tensor.shape != tensors[0].shape:
-            raise RuntimeError(f"stack: tensor {position} has shape {tensor.shape}; expected {tensors[0].shape}")
-    return Stack.apply(normalize_dim(dim, tensors[0].ndim + 1), *tensors)
+        raise ValueError("stack: tensors is empty; expected at least one tensor")
+    joined = promote(*tensors)
+    for position, tensor in enumerate(joined):
+        if tensor.shape != joined[0].shape:
+            raise RuntimeError(f"stack: tensor {position} has shape {tensor.shape}; expected {joined[0].shape}")
+    return Stack.apply(normalize_dim(dim, joined[0].ndim + 1, "stack"), *joined)
 
 
 def split(x: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Pieces of ``split_size`` along ``dim`` (the last may be smaller), or of the given sizes; views."""
-    axis = normalize_dim(dim, x.ndim)
+    axis = _real_dim("split", x, dim)
     total = x.shape[axis]
-    if isinstance(split_size, int):
-        lengths = [builtins.min(split_size, total - start) for start in range(0, total, split_size)] or [0]
+    if isinstance(split_size, list | tuple):
+        lengths = [int(size) for size in split_size]
     else:
-        lengths = list(split_size)
-    if builtins.sum(lengths) != total:
+        size = operator.index(split_size)  # type: ignore[arg-type]  # a tuple was looked at above
+        if size < 0 or (size == 0 and total):
+            raise RuntimeError(f"split: split_size is {size}; expected more than zero")
+        size = size or 1
+        lengths = [builtins.min(size, total - start) for start in range(0, total, size)] or [0]
+    if builtins.sum(lengths) != total or builtins.min(lengths, default=0) < 0:
         raise RuntimeError(f"split: sizes {lengths} do not add up to {total}, the size of dimension {dim}")
     ends = np.cumsum(lengths)
     return tuple(x[(slice(None),) * axis + (slice(int(e - n), int(e)),)] for e, n in zip(ends, lengths, strict=True))
 
 
+def _real_dim(user: str, x: Tensor, dim: int) -> int:
+    """``dim`` counted from 0; RuntimeError for a tensor that has none."""
+    if not x.ndim:
+        raise RuntimeError(f"{user}: the tensor is 0-d; expected at least 1 dimension")
+    return normalize_dim(dim, x.ndim, user)
+
+
 def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` pieces of equal size along ``dim`` (the last may be smaller); views."""
-    return split(x, builtins.max(1, -(-x.shape[normalize_dim(dim, x.ndim)] // chunks)), dim)
+    if chunks < 1:
+        raise RuntimeError(f"chunk: chunks is {chunks}; expected more than zero")
+    return split(x, builtins.max(1, -(-x.shape[_real_dim("chunk", x, dim)] // int(chunks))), dim)
 
 
 def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along ``dim``, without it; views."""
-    axis = normalize_dim(dim, x.ndim)
+    axis = _real_dim("unbind", x, dim)
     return tuple(x[(slice(None),) * axis + (i,)] for i in range(x.shape[axis]))
 
 
 def flip(x: Tensor, *dims: Any) -> Tensor:
     """The order along ``dims`` reversed; a copy."""
-    return Flip.apply(x, tuple(normalize_dim(d, x.ndim) for d in sizes(dims)))
+    return Flip.apply(x, normalize_dims(sizes("flip", dims, "dims"), x.ndim, "flip", "dims"))
 
 
 def repeat(x: Tensor, *repeats: Any) -> Tensor:
     """``x`` repeated ``repeats[i]`` times along dimension i (leading dimensions are added)."""
-    counts = sizes(repeats)
+    counts = sizes("repeat", repeats, "repeats")
+    if len(counts) < x.ndim or builtins.min(counts, default=0) < 0:
+        raise RuntimeError(
+            f"repeat: repeats are {counts}; expected {x.ndim} or more, none negative, for shape {x.shape}"
+        )
     old = (1,) * (len(counts) - x.ndim) + x.shape
     interleaved = [size for n, size in zip(counts, old, strict=True) for size in (1, size)]
     target = [size for n, size in zip(counts, old, strict=True) for size in (n, size)]

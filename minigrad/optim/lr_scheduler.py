@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from minigrad.missing import for_module as _for_module
-from minigrad.naming import kind_of
+from minigrad.naming import described
 from minigrad.optim.checks import check_above_zero, check_number
 from minigrad.optim.optimizer import Optimizer
 from minigrad.optim.plateau import ReduceLROnPlateau as ReduceLROnPlateau
@@ -130,7 +130,7 @@ class LambdaLR(LRScheduler):
         check_optimizer("LambdaLR", optimizer)
         groups = len(optimizer.param_groups)
         if not callable(lr_lambda) and not isinstance(lr_lambda, list | tuple):
-            raise TypeError(f"LambdaLR: lr_lambda is {kind_of(lr_lambda)}; expected a function, or one per group")
+            raise TypeError(f"LambdaLR: lr_lambda is {described(lr_lambda)}; expected a function, or one per group")
         self.lr_lambdas = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
         if len(self.lr_lambdas) != groups:
             raise ValueError(

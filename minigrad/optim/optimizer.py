@@ -22,7 +22,7 @@ from minigrad.deferred import Deferred
 from minigrad.device import moved
 from minigrad.grad_mode import enable_grad, no_grad
 from minigrad.graphs import recording
-from minigrad.naming import kind_of
+from minigrad.naming import described
 from minigrad.nn.utils.clipping import as_result, norm_and_coefficient
 from minigrad.optim.checks import check_at_least_zero, check_number
 from minigrad.rows import RowGradient
@@ -63,7 +63,7 @@ class Optimizer:
         self._rates_around: tuple[list[float], list[float]] | None = None  # before and after schedules were made
         if isinstance(params, Tensor | str) or not isinstance(params, Iterable):
             raise TypeError(
-                f"{self._name}: params is {kind_of(params)}; expected Tensors or dicts, as from model.parameters()"
+                f"{self._name}: params is {described(params)}; expected Tensors or dicts, as from model.parameters()"
             )
         groups = list(params)
         if not groups:
@@ -78,10 +78,10 @@ class Optimizer:
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Optimise more parameters: ``{"params": tensors, option: value, ...}``."""
         if not isinstance(param_group, dict):
-            raise TypeError(f"{self._name}: param_group is {kind_of(param_group)}; expected a dict")
+            raise TypeError(f"{self._name}: param_group is {described(param_group)}; expected a dict")
         given = param_group.get("params")
         if isinstance(given, str) or not isinstance(given, Iterable):
-            raise TypeError(f"{self._name}: a group's 'params' is {kind_of(given)}; expected Tensors")
+            raise TypeError(f"{self._name}: a group's 'params' is {described(given)}; expected Tensors")
         params = [given] if isinstance(given, Tensor) else list(given)
         for param in params:
             self._check_param(param)
@@ -94,7 +94,7 @@ class Optimizer:
 
     def _check_param(self, param: Any) -> None:
         if not isinstance(param, Tensor):
-            raise TypeError(f"{self._name}: one of the params is {kind_of(param)}; expected Tensors")
+            raise TypeError(f"{self._name}: one of the params is {described(param)}; expected Tensors")
         if not param.is_leaf:
             raise ValueError(f"{self._name}: can't optimize a non-leaf Tensor")
 
@@ -123,7 +123,7 @@ class Optimizer:
         """
         loss = None
         if closure is not None and not callable(closure):
-            raise TypeError(f"{self._name}: closure is {kind_of(closure)}; expected a function that gives the loss")
+            raise TypeError(f"{self._name}: closure is {described(closure)}; expected a function that gives the loss")
         if closure is not None:
             with enable_grad():
                 loss = closure()
@@ -234,7 +234,7 @@ class Optimizer:
     def _checked_groups(self, state_dict: Any) -> list[dict[str, Any]]:
         """The groups of a state dict, if they are of this optimiser's sizes and have possible options."""
         if not isinstance(state_dict, Mapping):
-            raise TypeError(f"{self._name}: state_dict is {kind_of(state_dict)}; expected what state_dict() returned")
+            raise TypeError(f"{self._name}: state_dict is {described(state_dict)}; expected what state_dict() returned")
         if not isinstance(state_dict.get("state"), Mapping) or not isinstance(state_dict.get("param_groups"), list):
             raise ValueError(
                 f"{self._name}: state_dict has the keys {list(state_dict)[:5]}; expected 'state' and 'param_groups', "

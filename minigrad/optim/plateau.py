@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minigrad.naming import kind_of
+from minigrad.naming import described
 from minigrad.optim.checks import check_number
 from minigrad.optim.optimizer import Optimizer
 from minigrad.optim.schedule_checks import check_optimizer, check_schedule_state
@@ -60,7 +60,7 @@ class ReduceLROnPlateau:
     def step(self, metrics: Any) -> None:
         """Take note of the quantity (a number or 0-d Tensor) and reduce the rates if it is time to."""
         if metrics is None or isinstance(metrics, str | list | tuple | dict):
-            raise TypeError(f"ReduceLROnPlateau: metrics is {kind_of(metrics)}; expected a number or a 0-d Tensor")
+            raise TypeError(f"ReduceLROnPlateau: metrics is {described(metrics)}; expected a number or a 0-d Tensor")
         value = float(metrics)
         self.last_epoch += 1
         if self._is_better(value):

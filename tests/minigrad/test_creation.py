@@ -212,3 +212,21 @@ def test_filling_piece_by_piece_draws_the_same_numbers(monkeypatch):
     monkeypatch.setattr(inplace, "_PIECE", 10)
     for a, b in zip(whole, fill(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_as_tensor_shares_the_memory_of_an_array():
+    array = np.array([1.0, 2.0])
+    shared = minigrad.as_tensor(array)
+    array[0] = 5.0
+    assert shared.tolist() == [5.0, 2.0]
+    assert shared.dtype == np.float64
+    for copied in (
+        minigrad.as_tensor(array, dtype=minigrad.float32),
+        minigrad.tensor(array),
+        minigrad.as_tensor([5.0]),
+    ):
+        assert not np.shares_memory(copied.array, array)
+    x = minigrad.ones(2, requires_grad=True)
+    assert minigrad.as_tensor(x) is x
+    minigrad.as_tensor(x, dtype=minigrad.float64).sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0]

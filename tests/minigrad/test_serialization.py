@@ -154,7 +154,7 @@ def test_other_programs_read_every_dtype_and_shape(tmp_path):
     """The format is written here; safetensors' own reader is the judge. No tensor is copied as a whole on the way."""
     from safetensors.numpy import load_file
 
-    dtypes = ["float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"]
+    dtypes = ["float64", "float32", "int64", "int32", "int16", "int8", "uint8", "bool"]
     arrays = {
         f"{dtype} {shape}": np.ones(shape, dtype) for dtype in dtypes for shape in ((), (0,), (3,), (2, 0), (2, 5))
     }
@@ -195,7 +195,7 @@ def test_a_changed_byte_is_noticed_wherever_it_is(tmp_path):
         changed[place] ^= 64
         path.write_bytes(changed)
         if serialization.has_digest(bytes(changed)):
-            with pytest.raises(ValueError, match=r"not a readable safetensors file|changed since it was written"):
+            with pytest.raises(ValueError, match="changed since it was written"):
                 minigrad.load(path)
         else:  # a file of another program, for all that it says
             assert 8 <= place < 40

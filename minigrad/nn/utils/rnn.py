@@ -16,7 +16,7 @@ import kernels
 from minigrad import ops
 from minigrad.function import Function
 from minigrad.missing import for_module as _for_module
-from minigrad.naming import kind_of
+from minigrad.naming import described
 from minigrad.nn.checks import check_tensor, tensors_of
 from minigrad.tensor import Tensor
 
@@ -68,7 +68,7 @@ class PlaceRows(Function):
 def as_lengths(lengths: Any) -> np.ndarray:
     """Lengths given as Tensor, array or list as an int64 array of the host."""
     if lengths is None or isinstance(lengths, str):
-        raise TypeError(f"lengths is {kind_of(lengths)}; expected (batch,) integers")
+        raise TypeError(f"lengths is {described(lengths)}; expected (batch,) integers")
     array = np.asarray(kernels.to_host(lengths.array if isinstance(lengths, Tensor) else lengths))
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(f"lengths has shape {array.shape} and dtype {array.dtype}; expected (batch,) integers")
@@ -146,7 +146,7 @@ def pad_packed_sequence(
         padded (T, B, *) or (B, T, *), and the lengths (B,) int64, both in the original order.
     """
     if not isinstance(sequence, PackedSequence):
-        raise TypeError(f"pad_packed_sequence: sequence is {kind_of(sequence)}; expected a PackedSequence")
+        raise TypeError(f"pad_packed_sequence: sequence is {described(sequence)}; expected a PackedSequence")
     batch_sizes, counts = sequence.batch_sizes.array, lengths_of(sequence)
     T = len(batch_sizes) if total_length is None else total_length
     if len(batch_sizes) > T:

@@ -166,3 +166,75 @@ def test_bad_arguments() -> None:
         nn.MSELoss(reduction="average")
     with pytest.warns(UserWarning, match="broadcast"):
         F.mse_loss(mg.zeros(2, 3), mg.zeros(2, 1))
+
+
+INTEGER_TARGETS = [mg.tensor([1, 0]), mg.tensor([1, 0], dtype=mg.uint8), mg.tensor([True, False])]
+
+
+@pytest.mark.parametrize("target", INTEGER_TARGETS, ids=lambda t: str(t.dtype))
+def test_binary_losses_refuse_integer_targets_as_torch_does(target: Any) -> None:
+    x = mg.tensor([0.2, 0.7])
+    with pytest.raises(
+        RuntimeError, match=r"with_logits: target has dtype \w+; expected a floating dtype, as float\(\)"
+    ):
+        nn.BCEWithLogitsLoss()(x, target)
+    with pytest.raises(RuntimeError, match=r"binary_cross_entropy: target has dtype \w+; expected float32 as input"):
+        nn.BCELoss()(x, target)
+    for loss in (nn.BCEWithLogitsLoss(), nn.BCELoss()):
+        assert loss(x, target.float()).dtype == np.float32
+        with pytest.raises(RuntimeError, match="input has dtype int64; expected a floating dtype"):
+            loss(mg.tensor([1, 0]), target.float())
+
+
+MIXED = {
+    "mse of integers": lambda t, F, x: F.mse_loss(x, t.tensor([1, 0])),
+    "l1 of integers": lambda t, F, x: F.l1_loss(x, t.tensor([1, 0])),
+    "logits of float64": lambda t, F, x: F.binary_cross_entropy_with_logits(x.double(), t.tensor([1.0, 0.0])),
+    "target of float64": lambda t, F, x: F.binary_cross_entropy_with_logits(x, t.tensor([1.0, 0.0]).double()),
+    "weight of float64": lambda t, F, x: F.binary_cross_entropy_with_logits(
+        x, t.tensor([1.0, 0.0]), t.tensor([1.0, 2.0]).double()
+    ),
+    "pos_weight of integers": lambda t, F, x: F.binary_cross_entropy_with_logits(
+        x, t.tensor([1.0, 0.0]), pos_weight=t.tensor([1, 2])
+    ),
+    "a mask as weight": lambda t, F, x: F.binary_cross_entropy(x, t.tensor([1.0, 0.0]), t.tensor([True, False])),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_the_dtype_of_mixed_losses_equals_torch(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    results = []
+    for t, functional in ((mg, F), (torch, torch.nn.functional)):
+        x = t.tensor([0.2, 0.7], requires_grad=True)
+        loss = MIXED[name](t, functional, x)
+        loss.backward()
+        results.append((np.asarray(loss.detach().numpy()), np.asarray(x.grad.numpy())))
+    for ours, theirs in zip(*results, strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
+def test_class_losses_refuse_what_does_not_fit(loss: Any) -> None:
+    x, ids = mg.zeros(2, 3), mg.tensor([0, 1])
+    with pytest.raises(RuntimeError, match=r"weight has shape \(2,\) and dtype float32; expected \(3,\) and float32"):
+        loss(x, ids, mg.ones(2))
+    with pytest.raises(RuntimeError, match=r"weight has shape \(3,\) and dtype int64; expected \(3,\) and float32"):
+        loss(x, ids, mg.ones(3, dtype=mg.int64))
+    with pytest.raises(RuntimeError, match="input has dtype int64; expected a floating dtype"):
+        loss(x.long(), ids)
+    with pytest.raises(TypeError, match="target has dtype bool; expected integer class ids"):
+        loss(x, ids > 0)
+    with pytest.raises(TypeError, match="ignore_index is None; expected an integer"):
+        loss(x, ids, ignore_index=None)
+
+
+@pytest.mark.parametrize("name", ["MSELoss", "L1Loss", "BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "NLLLoss"])
+@pytest.mark.parametrize("wrong", [[0.1, 0.2], None, 0.5, np.zeros(2)], ids=["list", "None", "number", "array"])
+def test_losses_take_tensors(name: str, wrong: Any) -> None:
+    loss = getattr(nn, name)()
+    with pytest.raises(TypeError, match=r"^\w+: input is .*; expected a tensor$"):
+        loss(wrong, mg.zeros(2))
+    with pytest.raises(TypeError, match=r"^\w+: target is .*; expected a tensor$"):
+        loss(mg.zeros(2), wrong)

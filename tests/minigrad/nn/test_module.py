@@ -250,7 +250,7 @@ def test_errors() -> None:
         net.register_parameter("z", mg.zeros(1))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="cannot assign 'int' to buffer 'z'"):
         net.register_buffer("z", 3)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="'z' is an int; expected a Module"):
+    with pytest.raises(TypeError, match="'z' is 3; expected a Module"):
         net.add_module("z", 3)  # type: ignore[arg-type]
     with pytest.raises(KeyError, match="contains"):
         net.register_buffer("a.b", None)

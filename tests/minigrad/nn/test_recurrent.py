@@ -259,7 +259,7 @@ def test_bad_shapes_are_named(call: Any, message: str) -> None:
 
 
 def test_other_refusals() -> None:
-    with pytest.raises(TypeError, match="hx is a Tensor; expected h0, c0"):
+    with pytest.raises(TypeError, match=r"hx is a tensor of shape .*; expected h0, c0"):
         nn.LSTM(3, 4)(mg.zeros(2, 3, 3), mg.zeros(1, 3, 4))
     with pytest.raises(NotImplementedError, match="LSTM: proj_size=2 is not supported"):
         nn.LSTM(3, 4, proj_size=2)
@@ -292,3 +292,13 @@ def test_packed_input_is_used_as_it_is(kind: str) -> None:
     np.testing.assert_allclose(pad_packed_sequence(other)[0].detach(), pad_packed_sequence(y)[0].detach())
     for a, b in zip(flat(other_final), flat(final), strict=True):
         np.testing.assert_allclose(a.detach(), b.detach())
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_first": True}, {"bidirectional": True}, {"num_layers": 2}])
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_a_sequence_of_no_steps_is_refused_as_torch_does(name: str, options: dict) -> None:
+    layer = getattr(nn, name)(3, 4, **options)
+    batch = mg.zeros(2, 0, 3) if "batch_first" in options else mg.zeros(0, 2, 3)
+    for x in (batch, mg.zeros(0, 3)):
+        with pytest.raises(RuntimeError, match=f"{name}: input has 0 steps; expected a sequence length larger than 0"):
+            layer(x)

@@ -1,0 +1,184 @@
+"""Ops that choose between elements of several tensors: limits, the larger of two, masks."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from kernels import as_array
+from minigrad.arguments import Operand
+from minigrad.dtypes import is_floating
+from minigrad.function import Context, Function
+from minigrad.naming import described
+from minigrad.ops.common import as_tensor, broadcast_shape, filler, no_bool, pair, promote, unbroadcast
+from minigrad.tensor import Tensor
+
+Array = np.ndarray
+
+
+class Clamp(Function):
+    """x limited to [low, high], numbers or None; the gradient passes where low <= x <= high"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, low: Any, high: Any) -> Array:
+        inside = x >= low if low is not None else x <= high
+        if low is not None and high is not None:
+            inside = inside & (x <= high)
+        ctx.save_for_backward(inside)
+        return as_array(np.clip(x, low, high)).astype(x.dtype, copy=False)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        return grad * ctx.saved[0], None, None
+
+
+class ClampBetween(Function):
+    """x limited to [low, high], tensors that broadcast; the gradient goes to the one whose value is taken"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, low: Array, high: Array) -> Array:
+        ctx.save_for_backward(x, low, high)
+        return as_array(np.minimum(np.maximum(x, low), high))
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        x, low, high = ctx.saved
+        # y = min(max(x, low), high)
+        taken = (x >= low) & (x <= high), (low < high) & (x < low), (x > high) | (high < low)
+        return tuple(unbroadcast(grad * where, a.shape) for where, a in zip(taken, ctx.saved, strict=True))
+
+
+class Maximum(Function):
+    """The larger of a and b; where they are equal each gets half of the gradient, where one is NaN both get all"""
+
+    @staticmethod
+    def forward(ctx: Context, a: Array, b: Array) -> Array:
+        ctx.save_for_backward(a, b)
+        return as_array(np.maximum(a, b))
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        a, b = ctx.saved
+        return _share(grad, a < b, a, b), _share(grad, b < a, b, a)
+
+
+class Minimum(Function):
+    """The smaller of a and b; the gradient as that of the larger"""
+
+    @staticmethod
+    def forward(ctx: Context, a: Array, b: Array) -> Array:
+        ctx.save_for_backward(a, b)
+        return as_array(np.minimum(a, b))
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        a, b = ctx.saved
+        return _share(grad, b < a, a, b), _share(grad, a < b, b, a)
+
+
+def _share(grad: Array, beaten: Array, own: Array, other: Array) -> Array:
+    """What one of two gets of the gradient: nothing where it is beaten, half where they are equal, else all."""
+    return unbroadcast(grad * (~beaten - (own == other) * grad.dtype.type(0.5)), own.shape)
+
+
+class Where(Function):
+    """a where the condition holds, else b"""
+
+    @staticmethod
+    def forward(ctx: Context, condition: Array, a: Array, b: Array) -> Array:
+        ctx.save_for_backward(condition)
+        ctx.shapes = a.shape, b.shape
+        return as_array(np.where(condition, a, b))
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        condition = ctx.saved[0]
+        zero = grad.dtype.type(0)
+        da = unbroadcast(np.where(condition, grad, zero), ctx.shapes[0])
+        return None, da, unbroadcast(np.where(condition, zero, grad), ctx.shapes[1])
+
+
+def maximum(a: Operand, b: Operand) -> Tensor:
+    """The larger of each pair, broadcast; NaN where one is NaN."""
+    return Maximum.apply(*pair("maximum", a, b))
+
+
+def minimum(a: Operand, b: Operand) -> Tensor:
+    """The smaller of each pair, broadcast; NaN where one is NaN."""
+    return Minimum.apply(*pair("minimum", a, b))
+
+
+def clamp(x: Operand, min: Tensor | float | None = None, max: Tensor | float | None = None) -> Tensor:
+    """``x`` limited to [min, max], numbers or tensors that broadcast; at least one of them must be given.
+
+    Tensors get the gradient where their value is taken. Where min is above max, max is taken.
+    """
+    if min is None and max is None:
+        raise ValueError("clamp: at least one of min and max must be given; got None for both")
+    x = no_bool("clamp", as_tensor(x), "logical_and or logical_or")
+    if not isinstance(min, Tensor) and not isinstance(max, Tensor):
+        bounds = [bound for bound in (min, max) if bound is not None]
+        return Clamp.apply(promote(x, *bounds)[0], min, max)
+    low, high = (_bound(x, bound, sign) for bound, sign in ((min, -1), (max, 1)))
+    tensors = promote(x, low, high)
+    broadcast_shape("clamp", *(tensor.shape for tensor in tensors))
+    return ClampBetween.apply(*tensors)
+
+
+def _bound(x: Tensor, bound: Any, sign: int) -> Any:
+    """A limit of ``x``; in place of None one that limits nothing."""
+    if bound is not None:
+        return bound
+    if is_floating(x.dtype):
+        return Tensor(np.asarray(sign * np.inf, x.dtype))
+    limits = np.iinfo(x.dtype)
+    return Tensor(np.asarray(limits.max if sign > 0 else limits.min, x.dtype))
+
+
+def clip(x: Operand, min: Tensor | float | None = None, max: Tensor | float | None = None) -> Tensor:
+    """As ``clamp``, under NumPy's name."""
+    return clamp(x, min, max)
+
+
+def where(condition: Operand, a: Operand | None = None, b: Operand | None = None) -> Any:
+    """``a`` where ``condition`` (bool) holds, else ``b``, broadcast; alone, the places where it holds."""
+    chosen = as_tensor(condition)
+    if a is None and b is None:
+        return tuple(Tensor(places) for places in np.nonzero(np.atleast_1d(chosen.array)))
+    if a is None or b is None:
+        raise TypeError(f"where: {'a' if a is None else 'b'} is None; expected both a and b, or neither")
+    chosen = _condition(chosen)
+    a, b = promote(a, b)
+    broadcast_shape("where", chosen.shape, a.shape, b.shape)
+    return Where.apply(chosen, a, b)
+
+
+def _condition(condition: Tensor) -> Tensor:
+    """``condition`` as bool; uint8 is taken for a mask, as in PyTorch, which warns of it as we do."""
+    if condition.dtype == np.uint8:
+        warnings.warn("where: a condition of dtype uint8 is taken for a mask; use bool", stacklevel=4)
+        return condition.to(dtype=np.bool_)
+    if condition.dtype != np.bool_:
+        raise RuntimeError(f"where: condition has dtype {condition.dtype}; expected bool")
+    return condition
+
+
+def mask_of(user: str, mask: Tensor) -> Tensor:
+    """``mask`` itself; RuntimeError unless it is of dtype bool."""
+    if mask.dtype != np.bool_:
+        raise RuntimeError(f"{user}: mask has dtype {mask.dtype}; expected bool")
+    return mask
+
+
+def masked_fill(x: Tensor, mask: Tensor, value: Operand) -> Tensor:
+    """``x`` with ``value``, a number or a 0-d tensor, where ``mask`` (bool) holds; the two broadcast.
+
+    A tensor ``value`` gets the sum of the gradients of its places.
+    """
+    number = filler("masked_fill", value, x.dtype)
+    if number.ndim:
+        raise RuntimeError(f"masked_fill: value is {described(value)}; expected a number or a 0-d tensor")
+    broadcast_shape("masked_fill", x.shape, mask_of("masked_fill", mask).shape)
+    return Where.apply(mask, number, x)

@@ -1,0 +1,153 @@
+"""Ops that order elements along a dimension: extremes with their places, sorting, the k largest.
+
+NaN counts as larger than every number, as in PyTorch: it comes first among the largest and last among the smallest.
+The extremes themselves are NaN wherever one takes part.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kernels import as_array
+from minigrad.function import Context, Function
+from minigrad.ops import choose
+from minigrad.ops.common import normalize_dim
+from minigrad.ops.reduce import Extreme, require_elements
+from minigrad.tensor import Tensor
+
+Array = np.ndarray
+
+
+class ValuesIndices(NamedTuple):
+    """Values picked along a dimension, and where they stand."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def _place_of_extreme(x: Array, dim: int, smallest: bool) -> Array:
+    """Where along a dim the largest stands. CuPy takes no maximum of a zero-size array, not even of no row."""
+    if x.size:
+        return as_array((x.argmin if smallest else x.argmax)(axis=dim))
+    return np.empty([n for axis, n in enumerate(x.shape) if axis != dim], np.int64, like=x)
+
+
+def _spread(grad: Array, index: Array, shape: tuple[int, ...], dim: int) -> Array:
+    """Zeros of a shape with the gradient at the places of an index along a dim."""
+    dx = np.zeros(shape, grad.dtype, like=grad)
+    np.put_along_axis(dx, index, grad, dim)
+    return dx
+
+
+class ExtremeAlong(Function):
+    """y, index = the largest (or smallest) x along one dim; the gradient goes to that one element"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, dim: int, keepdim: bool, smallest: bool) -> tuple[Array, Array]:
+        index = np.expand_dims(_place_of_extreme(x, dim, smallest), dim)
+        ctx.index, ctx.shape, ctx.dim, ctx.keepdim = index, x.shape, dim, keepdim
+        values = np.take_along_axis(x, index, dim)
+        return (values, index) if keepdim else (values.squeeze(dim), index.squeeze(dim))
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array, _index: None) -> tuple:
+        grad = grad if ctx.keepdim else np.expand_dims(grad, ctx.dim)
+        return _spread(grad, ctx.index, ctx.shape, ctx.dim), None, None, None
+
+
+class TopK(Function):
+    """the k largest along a dim, equal ones by index; the gradient goes back where they came from"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, k: int, dim: int, largest: bool) -> tuple[Array, Array]:
+        index = _order(x, dim, largest)[(slice(None),) * dim + (slice(k),)]
+        ctx.index, ctx.shape, ctx.dim = index, x.shape, dim
+        return np.take_along_axis(x, index, dim), index
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array, _index: None) -> tuple:
+        return _spread(grad, ctx.index, ctx.shape, ctx.dim), None, None, None
+
+
+def _order(x: Array, dim: int, descending: bool) -> Array:
+    """The places of the ordered elements along a dim; equal ones by index, NaN as the largest.
+
+    Downwards it is the order upwards of the mirrored array, mirrored. To negate the values would put NaN last, and fail
+    for unsigned integers and truths.
+    """
+    if not descending:
+        return np.argsort(x, axis=dim, kind="stable")
+    return x.shape[dim] - 1 - np.flip(np.argsort(np.flip(x, dim), axis=dim, kind="stable"), dim)
+
+
+def _ordered(user: str, x: Tensor, dim: int, descending: bool, k: int | None = None) -> ValuesIndices:
+    """The first ``k`` (all if None) of the ordered elements. A 0-d tensor is one element in order."""
+    axis = normalize_dim(dim, x.ndim, user)
+    size = x.shape[axis] if x.ndim else 1
+    k = size if k is None else k
+    if not 0 <= k <= size:
+        raise RuntimeError(f"{user}: k is {k}; expected 0 to {size}, the size of dimension {dim}")
+    pair = TopK.apply(x if x.ndim else x.reshape(1), int(k), axis, descending)
+    return ValuesIndices(*(pair if x.ndim or not k else [part.reshape(()) for part in pair]))
+
+
+def _extreme(user: str, x: Tensor, dim: Any, keepdim: bool, smallest: bool) -> Any:
+    """The extreme of all, or with ``dim`` those along it and their places."""
+    if dim is None:
+        dims = tuple(range(x.ndim))
+        require_elements(user, x, dims)
+        return Extreme.apply(x, dims, False, smallest, True)
+    axis = normalize_dim(dim, x.ndim, user)
+    if not x.ndim:
+        return ValuesIndices(*ExtremeAlong.apply(x.reshape(1), 0, False, smallest))
+    require_elements(user, x, (axis,))
+    return ValuesIndices(*ExtremeAlong.apply(x, axis, keepdim, smallest))
+
+
+def max(x: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Any:
+    """``max(x)``: the largest. ``max(x, dim)``: (values, indices). ``max(x, other)``: elementwise."""
+    return choose.maximum(x, dim) if isinstance(dim, Tensor) else _extreme("max", x, dim, keepdim, False)
+
+
+def min(x: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Any:
+    """As ``max``, the smallest."""
+    return choose.minimum(x, dim) if isinstance(dim, Tensor) else _extreme("min", x, dim, keepdim, True)
+
+
+def _place(user: str, x: Tensor, dim: int | None, keepdim: bool, smallest: bool) -> Tensor:
+    if dim is None or not x.ndim:
+        normalize_dim(dim or 0, x.ndim, user)
+        require_elements(user, x, tuple(range(x.ndim)))
+        index = as_array((x.array.argmin if smallest else x.array.argmax)())
+        return Tensor(index.reshape((1,) * x.ndim) if keepdim else index)
+    axis = normalize_dim(dim, x.ndim, user)
+    require_elements(user, x, (axis,))
+    index = _place_of_extreme(x.array, axis, smallest)
+    return Tensor(np.expand_dims(index, axis) if keepdim else index)
+
+
+def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Index of the first largest (of the first NaN, if there is one) along ``dim``, or in the flattened tensor."""
+    return _place("argmax", x, dim, keepdim, False)
+
+
+def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Index of the first smallest (of the first NaN, if there is one) along ``dim``, or in the flattened tensor."""
+    return _place("argmin", x, dim, keepdim, True)
+
+
+def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
+    """The ``k`` largest (or smallest) along ``dim`` in order, and their indices; NaN counts as the largest."""
+    return _ordered("topk", x, dim, largest, k)
+
+
+def sort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = True) -> ValuesIndices:
+    """All of ``x`` in order along ``dim``, and where each stood; equal ones keep their order, NaN is the largest."""
+    return _ordered("sort", x, dim, descending)
+
+
+def argsort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = True) -> Tensor:
+    """Where each element of the ordered ``x`` stood along ``dim``; equal ones keep their order, NaN is the largest."""
+    return _ordered("argsort", x, dim, descending).indices
