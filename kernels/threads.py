@@ -25,7 +25,7 @@ class _Settings:
 
 
 def set_num_threads(count: int) -> None:
-    """Let kernels use up to `count` threads from now on, the calling one included.
+    """Let each kernel use up to `count` threads from now on, the calling one included; for all threads of the process.
 
     Raises:
         TypeError: count is not an integer.

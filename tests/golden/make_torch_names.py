@@ -1,12 +1,15 @@
 """Writes ``minigrad/torch_names.txt``: which public names PyTorch has in which namespace. Names, and nothing else.
 
-python tests/golden/make_torch_names.py
+python tests/golden/make_torch_names.py [file]
+
+What a namespace holds depends on what has been imported, so it needs an interpreter of its own.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 import textwrap
 import types
 from pathlib import Path
@@ -54,7 +57,8 @@ def main() -> None:
     lines = [f"# Public names of PyTorch {version}, written by tests/golden/make_torch_names.py."]
     for title, names in [*((each, public_names(each)) for each in NAMESPACES), ("modules", submodules())]:
         lines += [f"[{title}]", *textwrap.wrap(" ".join(sorted(names)), 118, break_long_words=False)]
-    TARGET.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET
+    target.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
