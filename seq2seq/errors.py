@@ -1,4 +1,4 @@
-"""The one exception the commands turn into a single clear line and exit code 2.
+"""The exceptions that the commands turn into a single clear line and exit code 2.
 
 Contract: whatever a user can get wrong (a file, an argument, a configuration key, a foreign checkpoint) ends in
 `UserError`, and its message names the argument, or the file and line, and says what was expected. A bug never does.
@@ -7,3 +7,7 @@ Contract: whatever a user can get wrong (a file, an argument, a configuration ke
 
 class UserError(Exception):
     """A mistake of the user; the message is one line that names what is wrong, where, and what was expected."""
+
+
+class UserTypeError(UserError, TypeError):
+    """An argument of the wrong type, which Python programs expect as a TypeError."""

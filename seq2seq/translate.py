@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from seq2seq.cli import OneLineParser, check_decoding, check_output, limit_threads, run_command, write_output
+from seq2seq.cli import check_output, limit_threads, run_command, write_output
 from seq2seq.data import decode_lines, read_lines
 from seq2seq.devices import DEVICES, PRECISIONS
 from seq2seq.errors import UserError
+from seq2seq.options import check_decoding
+from seq2seq.parser import OneLineParser
 from seq2seq.text import require_known_words
 from seq2seq.translator import Translator
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="python -m seq2seq.translate", description="Translate sentences, one a line.")
-    parser.add_argument("run_dir", help="folder of a training run")
-    parser.add_argument("--input", default="-", help="text file, plain or .gz; - reads standard input (default)")
-    parser.add_argument("--output", default="-", help="file to write; - is standard output (default)")
-    parser.add_argument("--beam-size", type=int, default=1, help="hypotheses kept at each step; 1 is greedy (default)")
-    parser.add_argument("--n-best", type=int, default=1, help="translations of each line, with scores if more than 1")
-    parser.add_argument("--length-penalty", type=float, default=1.0, help="scores are divided by length to this power")
-    parser.add_argument("--batch-size", type=int, default=64, help="sentences decoded together")
+    parser.add_text("run_dir", "folder of a training run")
+    parser.add_text("--input", "text file, plain or .gz; - reads standard input (default)", "-")
+    parser.add_text("--output", "file to write; - is standard output (default)", "-")
+    parser.add_number("--beam-size", "hypotheses kept at each step; 1 is greedy", 1)
+    parser.add_number("--n-best", "translations of each line, with scores if more than 1", 1)
+    parser.add_number("--length-penalty", "scores are divided by length to this power", 1.0)
+    parser.add_number("--batch-size", "sentences decoded together", 64)
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     parser.add_argument("--precision", choices=PRECISIONS, help="of the matrix products; by default as in training")
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to compute (default: cpu)")
-    parser.add_argument("--threads", type=int, help="processor threads; by default all")
+    parser.add_number("--threads", "processor threads; by default all")
     return parser
 
 
 def translate(arguments: Sequence[str] | None = None) -> int:
     """Translate as the command line says."""
     options = build_parser().parse_args(arguments)
-    check_decoding(options)
+    check_decoding(options.beam_size, options.n_best, options.length_penalty, options.batch_size)
     check_output(options.output)
     limit_threads(options.threads)
     translator = Translator.load(options.run_dir, options.checkpoint, options.precision, options.device)
@@ -55,10 +56,10 @@ def translate(arguments: Sequence[str] | None = None) -> int:
 
 def _read_input(path: str) -> list[str]:
     if path != "-":
-        return read_lines(path)
+        return read_lines(path, may_be_empty=True)
     if sys.stdin is None:
         raise UserError("standard input is closed; name a file with --input")
-    return decode_lines(sys.stdin.buffer, "standard input")
+    return decode_lines(sys.stdin.buffer, "standard input", may_be_empty=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,8 +20,8 @@ MAX_EXPANSION = 200
 FREE_EXPANSION_BYTES = 16 * 2**20
 
 
-def read_lines(path: str | Path) -> list[str]:
-    """The lines of a text file without their line ends, at least one.
+def read_lines(path: str | Path, may_be_empty: bool = False) -> list[str]:
+    """The lines of a text file without their line ends, at least one unless it ``may_be_empty``.
 
     Args:
         path: a UTF-8 text file, plain or .gz; a byte order mark at its head is skipped.
@@ -34,10 +34,10 @@ def read_lines(path: str | Path) -> list[str]:
     with open_checked(path) as file:
         try:
             if path.suffix != ".gz":
-                return decode_lines(file, str(path))
+                return decode_lines(file, str(path), may_be_empty=may_be_empty)
             limit = FREE_EXPANSION_BYTES + MAX_EXPANSION * path.stat().st_size
             with gzip.GzipFile(fileobj=file) as stream:
-                return decode_lines(cast(BinaryIO, stream), str(path), limit)
+                return decode_lines(cast(BinaryIO, stream), str(path), limit, may_be_empty)
         except (OSError, EOFError, zlib.error) as error:
             raise UserError(f"{path}: cannot be read to its end ({error})") from None
 
@@ -74,16 +74,16 @@ def split_columns(lines: Iterable[str], name: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def decode_lines(stream: BinaryIO, name: str, max_bytes: int | None = None) -> list[str]:
+def decode_lines(stream: BinaryIO, name: str, max_bytes: int | None = None, may_be_empty: bool = False) -> list[str]:
     """The lines of an open binary stream; `name` is the file for the message, `max_bytes` the most it may hold.
 
     Raises:
-        UserError: no line at all, too long a line, too much content, or invalid UTF-8.
+        UserError: no line at all (unless it `may_be_empty`), too long a line, too much content, or invalid UTF-8.
     """
     lines = [_decoded(line, name, number) for number, line in enumerate(_raw_lines(stream, name, max_bytes), start=1)]
-    if not lines:
+    if not lines and not may_be_empty:
         raise UserError(f"{name}: empty; expected one sentence a line")
-    lines[0] = lines[0].removeprefix("\ufeff")
+    lines[:1] = [line.removeprefix("\ufeff") for line in lines[:1]]
     return lines
 
 
