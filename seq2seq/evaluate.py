@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before anything large is loaded
+    import sys
+
+    from seq2seq.entry import start
+
+    sys.exit(start("evaluate"))
+
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -142,7 +148,3 @@ def _table(result: dict[str, Any]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(evaluate, arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before anything large is loaded
+    import sys
+
+    from seq2seq.entry import start
+
+    sys.exit(start("translate"))
+
 import sys
 from collections.abc import Sequence
 
@@ -64,7 +71,3 @@ def _read_input(path: str) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(translate, arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
