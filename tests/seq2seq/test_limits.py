@@ -327,6 +327,14 @@ def test_what_cannot_be_loaded(folder, arguments, message) -> None:
         Translator.load(*given)
 
 
+def test_a_gradient_check_that_does_not_fit_is_refused(capsys, monkeypatch) -> None:
+    from seq2seq import gradcheck, memory
+
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1 << 20)
+    line = refusal(capsys, gradcheck.main, "--hidden-size", "2048")
+    assert "but only 1 MB are free beside what is in use" in line
+
+
 # --- the ranges themselves --------------------------------------------------------------------------------------------
 def test_a_range_holds_its_ends_alone_and_no_nan() -> None:
     allowed = Range(0.5, 2.0)
