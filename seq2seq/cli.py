@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import io
-import math
+import os
 import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from seq2seq.entry import reason, reserve_descriptors
 from seq2seq.errors import UserError
+from seq2seq.messages import folded, one_line
 from seq2seq.streams import drop_unprintable, silence_stdout
 
-# What a disk or a path can do to a command; any other OSError is a bug and shows its traceback.
-_OS_ERRORS = (
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM, errno.EIO, errno.ENOENT,
-    errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
-)  # fmt: skip
+# What goes wrong when no more can be written; such an error may name no file.
+_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def run_command(command: Callable[[Sequence[str] | None], int], arguments: Sequence[str] | None = None) -> int:
-    """The exit code of ``command(arguments)``: 2 after a user's mistake or a failing disk, 130 after Ctrl-C."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8")  # text is UTF-8, whatever the locale says
+    """The exit code of ``command(arguments)``: 2 after a user's mistake or where the system refuses something, 130
+    after Ctrl-C."""
+    _prepare_streams()
     try:
         return command(arguments)
     except UserError as error:
@@ -36,16 +32,30 @@ def run_command(command: Callable[[Sequence[str] | None], int], arguments: Seque
         silence_stdout()
         return 0
     except OSError as error:
-        if error.errno not in _OS_ERRORS:
-            raise
-        return _fail(f"{error.filename or 'writing'}: {error.strerror}")
-    except MemoryError as error:
-        return _fail(f"out of memory ({error}); try a smaller --batch-size or --hidden-size")
+        return _fail(_refusal(error))
+    except (ImportError, MemoryError) as error:  # some libraries are loaded only where they are needed
+        return _fail(reason(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     finally:
         drop_unprintable()
+
+
+def _prepare_streams() -> None:
+    """Text is UTF-8, whatever the locale says; a file name goes to standard output in its own bytes, whatever they are,
+    and to standard error with escapes."""
+    reserve_descriptors()
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors=errors)
+
+
+def _refusal(error: OSError) -> str:
+    """What the system refused, and of which file where that is known."""
+    named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else None
+    what = named or ("writing" if error.errno in _WRITING else "the system refused")
+    return f"{what}: {error.strerror or folded(error)}"
 
 
 def command_line(module: str, *arguments: object) -> str:
@@ -63,27 +73,8 @@ def _python() -> str:
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else here
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are UserErrors, so that they end as one line too."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message)
-
-
-def check_decoding(options: argparse.Namespace) -> None:
-    """UserError where an option of ``translate`` or ``evaluate`` is out of range."""
-    for name in ("beam_size", "n_best", "batch_size", "threads"):
-        value = getattr(options, name, None)
-        if value is not None and value < 1:
-            raise UserError(f"{name} is {value}; expected at least 1")
-    if getattr(options, "n_best", 1) > options.beam_size:
-        raise UserError(f"n_best is {options.n_best}; expected at most beam_size = {options.beam_size}")
-    if not (math.isfinite(options.length_penalty) and options.length_penalty >= 0):
-        raise UserError(f"length_penalty is {options.length_penalty}; expected 0 or more")
-
-
 def _fail(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     return 2
 
 

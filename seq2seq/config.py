@@ -14,14 +14,16 @@ import functools
 import json
 import os
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import NoneType
 from typing import Any, Literal
 
 from seq2seq import manifest
-from seq2seq.cli import OneLineParser
 from seq2seq.errors import UserError
+from seq2seq.messages import shown
+from seq2seq.options import RANGES, convert
+from seq2seq.parser import OneLineParser, suggestion
+from seq2seq.settings_file import read_settings
 from seq2seq.writing import replace_run_file
 
 
@@ -112,25 +114,20 @@ CHANGEABLE = ("epochs", "max_steps", "threads", "data_dir", "run_dir", "resume",
 # Files of data may have moved: their digests must be those of the training.
 PATHS = ("data", "valid", "test")
 
-_RANGES: dict[str, tuple[float, float]] = {
-    "min_freq": (1, float("inf")), "max_vocab_size": (1, float("inf")), "max_length": (1, float("inf")),
-    "embedding_size": (1, 65536), "hidden_size": (1, 65536), "num_layers": (1, 64), "dropout": (0, 1),
-    "init_range": (0, 100), "epochs": (1, float("inf")), "max_steps": (1, float("inf")), "batch_size": (1, 1_000_000),
-    "lr": (0, 1000), "clip_norm": (0, float("inf")), "teacher_forcing_ratio": (0, 1), "label_smoothing": (0, 1),
-    "max_output_length": (1, 100_000), "seed": (0, 2**63 - 1), "save_every": (1, float("inf")), "threads": (1, 4096),
-}  # fmt: skip
-
-_KINDS: dict[Any, str] = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
+_PURPOSES = {
+    "train": "Train a translator.",
+    "gradcheck": "Compare the gradients of the model that these settings describe with finite differences.",
+}
 
 
-def parse(arguments: Sequence[str] | None = None) -> Config:
+def parse(arguments: Sequence[str] | None = None, command: str = "train") -> Config:
     """The resolved Config of a command line; UserError for a mistake in it or in its config file."""
-    return resolved(given(arguments)[0])
+    return resolved(given(arguments, command)[0])
 
 
-def given(arguments: Sequence[str] | None = None) -> tuple[dict[str, Any], bool]:
+def given(arguments: Sequence[str] | None = None, command: str = "train") -> tuple[dict[str, Any], bool]:
     """The settings that a command line and its config files give, and whether --accept-changes is among its options."""
-    options = vars(build_parser().parse_args(arguments))
+    options = vars(build_parser(command).parse_args(arguments))
     accept = options.pop("accept_changes", False)
     settings: dict[str, Any] = {}
     for path in options.pop("config", []):
@@ -172,7 +169,7 @@ def moved(stored: Config, given: dict[str, Any]) -> Config:
     if given.get("data_dir") is not None and _is_files(stored.data):
         for name in PATHS:
             spec = getattr(stored, name)
-            places[name] = spec and ",".join(str(Path(given["data_dir"]) / Path(p).name) for p in spec.split(","))
+            places[name] = spec and _joined(name, spec, lambda path: str(Path(given["data_dir"]) / Path(path).name))
     for name in PATHS:
         value, old = given.get(name), getattr(stored, name)
         if value is None or value == old:
@@ -200,8 +197,15 @@ def _with_whole_paths(config: Config) -> Config:
     if _is_files(config.data):
         for name in PATHS:
             spec = getattr(config, name)
-            places[name] = spec and ",".join(map(os.path.abspath, spec.split(",")))
+            places[name] = spec and _joined(name, spec, os.path.abspath)
     return dataclasses.replace(config, **places)
+
+
+def _joined(name: str, spec: str, change: Callable[[str], str]) -> str:
+    """The files of a specification, each with its path changed."""
+    from seq2seq.data import split_spec
+
+    return ",".join(map(change, split_spec(name, spec)))
 
 
 def _is_files(data: str) -> bool:
@@ -211,92 +215,61 @@ def _is_files(data: str) -> bool:
     return data.partition(":")[0] not in ("numbers", *NAMED_SETS)
 
 
-def build_parser() -> OneLineParser:
+def build_parser(command: str = "train") -> OneLineParser:
     """A parser with one option per field, ``--hidden-size`` for hidden_size; it returns only what is given."""
     parser = OneLineParser(
-        prog="python -m seq2seq.train", description="Train a translator.", argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
+        prog=f"python -m seq2seq.{command}", argument_default=argparse.SUPPRESS,
+        description=f"{_PURPOSES[command]} A setting comes from, in rising order: its default, the preset of the data "
+        "set (shown beside the default), the file given by --config, the command line.",
     )  # fmt: skip
-    parser.add_argument("--config", action="append", help="YAML or JSON file of settings, named as here with _ for -")
+    help_text = "YAML or JSON file of settings, named as here with _ for -; of several the later ones win"
+    parser.add_argument("--config", action="append", help=help_text)
     accept = "with --resume: go on although files of the run or its data were changed; the manifest will say so"
     parser.add_argument("--accept-changes", action="store_true", help=accept)
     help_texts = _field_comments()
     for field in dataclasses.fields(Config):
-        default = "" if field.default is None else f" (default: {str(field.default).lower()})"
         options: dict[str, Any] = {"type": functools.partial(_value, field.name), "metavar": "VALUE"}
         if _type_hints()[field.name] is bool:  # --resume alone means --resume true
             options |= {"nargs": "?", "const": True}
-        parser.add_argument(_option(field.name), help=help_texts.get(field.name, "") + default, **options)
+        option = "--" + field.name.replace("_", "-")
+        parser.add_argument(option, help=help_texts[field.name] + _told(field), **options)
     return parser
 
 
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+def _told(field: dataclasses.Field[Any]) -> str:
+    """What --help adds: the range, the default, and the presets that differ from it."""
+    told = [str(RANGES[field.name])] if field.name in RANGES else []
+    told += [] if field.default is None else [f"default: {_as_given(field.default)}"]
+    presets = [f"{name} {_as_given(preset[field.name])}" for name, preset in PRESETS.items() if field.name in preset]
+    told += [f"presets: {', '.join(presets)}"] if presets else []
+    return f" ({'; '.join(told)})" if told else ""
+
+
+def _as_given(value: Any) -> str:
+    """As it is written on the command line."""
+    return str(value).lower()
 
 
 def _read_settings(path: str) -> dict[str, Any]:
-    """The settings in a config file; UserError names the file, and the setting that is at fault."""
-    import yaml
-
-    try:
-        text = Path(path).read_text(encoding="utf-8")
+    """The settings in a config file; UserError names the file, the line, and the setting that is at fault."""
+    settings = {}
+    for where, name, value in read_settings(path):
         try:
-            stored = json.loads(text)  # most JSON is YAML too, but not where tabs indent it
-        except ValueError:
-            stored = yaml.safe_load(text)
-    except OSError as error:
-        raise UserError(f"config {path}: {error.strerror}; expected a YAML or JSON file of settings") from None
-    except (yaml.YAMLError, ValueError, RecursionError):
-        stored = ""
-    if stored is None:  # an empty file, or one of comments only
-        return {}
-    if not isinstance(stored, dict):
-        raise UserError(f"config {path}: not YAML or JSON; expected lines such as hidden_size: 256")
-    try:
-        return {name: _value(name, value) for name, value in stored.items()}
-    except UserError as error:
-        raise UserError(f"config {path}: {error}") from None
+            settings[name] = _value(name, value)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+    return settings
 
 
 def _value(name: str, value: Any) -> Any:
     """A setting's value in its type, from the text of a command line or from a file; UserError names the setting."""
     if name not in _type_hints():
-        raise UserError(f"{name!r} is no setting; python -m seq2seq.train --help lists them all")
+        near = suggestion(name, _type_hints()) or "python -m seq2seq.train --help lists them all"
+        raise UserError(f"{shown(name)} is no setting; {near}")
     hint = _type_hints()[name]
-    choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
-    kinds = () if choices else typing.get_args(hint) or (hint,)
-    try:
-        value = value if value in choices else _converted(value, kinds)
-    except ValueError:
-        expected = " or ".join([*choices, *(_KINDS[kind] for kind in kinds if kind is not NoneType)])
-        expected += " or null" if NoneType in kinds else ""
-        raise UserError(f"{name} is {value!r}; expected {expected}") from None
-    _check_range(name, value)
-    return value
-
-
-def _converted(value: Any, kinds: Sequence[Any]) -> Any:
-    """``value`` as one of ``kinds``: bool, int, float or str, and perhaps NoneType; ValueError where it is none."""
-    if type(value) in kinds and type(value) is not str:
-        return value
-    if float in kinds and type(value) is int:
-        return float(value)
-    if not isinstance(value, str) or not kinds:
-        raise ValueError
-    if NoneType in kinds and value == "null":
-        return None
-    if bool in kinds:
-        return ("false", "true").index(value.lower()) == 1  # ValueError for any other word
-    return next(kind for kind in kinds if kind is not NoneType)(value)
-
-
-def _check_range(name: str, value: Any) -> None:
-    if value is None or name not in _RANGES:
-        return
-    low, high = _RANGES[name]
-    if not low <= value <= high or value == float("inf"):
-        expected = f"at least {low:g}" if high == float("inf") else f"{low:g} to {high:g}"
-        raise UserError(f"{name} is {value}; expected {expected}")
+    if typing.get_origin(hint) is Literal:
+        return convert(name, value, (), typing.get_args(hint))
+    return convert(name, value, typing.get_args(hint) or (hint,))
 
 
 def _field_comments() -> dict[str, str]:

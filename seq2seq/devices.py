@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from minigrad import Tensor, backends, cuda, device
 from seq2seq.config import Config
 from seq2seq.errors import UserError
+from seq2seq.messages import folded, shown
 
 Device = Literal["cpu", "cuda"]
 DEVICES: tuple[Device, ...] = ("cpu", "cuda")
@@ -16,11 +18,13 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 
 def require(name: str, precision: str) -> None:
     """UserError where this machine has no such device, or the device no products in such a precision."""
+    if name not in DEVICES:
+        raise UserError(f"device is {shown(name)}; expected {_listed(DEVICES)}")
     if name == "cuda":
         try:
             Tensor(0.0).to(name)
         except RuntimeError as error:
-            raise UserError(str(error)) from None
+            raise UserError(folded(error)) from None
     elif precision == "tf32":
         raise UserError("precision is 'tf32'; expected fp32 or bf16 on the cpu, since only cuda has TensorFloat-32")
 
@@ -39,12 +43,12 @@ def decoding_precision(trained: str, asked: str | None, where: device) -> str:
         choices = tuple(name for name in PRECISIONS if where.type == "cuda" or name != "tf32")
     if precision not in choices:
         raise UserError(
-            f"precision is {precision!r}; expected {_listed(choices)} for a run in {trained} on the {where.type}"
+            f"precision is {shown(precision)}; expected {_listed(choices)} for a run in {trained} on the {where.type}"
         )
     return precision
 
 
-def _listed(choices: tuple[str, ...]) -> str:
+def _listed(choices: Sequence[str]) -> str:
     return " or ".join(", ".join(choices).rsplit(", ", 1))
 
 

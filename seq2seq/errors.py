@@ -1,4 +1,4 @@
-"""The one exception the commands turn into a single clear line and exit code 2.
+"""The exceptions that the commands turn into a single clear line and exit code 2.
 
 Contract: whatever a user can get wrong (a file, an argument, a configuration key, a foreign checkpoint) ends in
 `UserError`, and its message names the argument, or the file and line, and says what was expected. A bug never does.
@@ -17,3 +17,7 @@ def require_integer(name: str, value: object, least: int) -> None:
         raise UserError(f"{name} is {value!r}; expected an integer of at least {least}")
     if value < least:
         raise UserError(f"{name} is {value}; expected at least {least}")
+
+
+class UserTypeError(UserError, TypeError):
+    """An argument of the wrong type, which Python programs expect as a TypeError."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before anything large is loaded
+    import sys
+
+    from seq2seq.entry import start
+
+    sys.exit(start("evaluate"))
+
 import argparse
 import json
 import math
-import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,36 +20,37 @@ from typing import Any
 from seq2seq import config as settings
 from seq2seq import metrics
 from seq2seq import run_dir as folder
-from seq2seq.cli import OneLineParser, check_decoding, limit_threads, run_command
+from seq2seq.cli import limit_threads, run_command
 from seq2seq.config import Config
 from seq2seq.data import Dataset, EncodedSplit, load_dataset, read_pairs
 from seq2seq.devices import DEVICES, PRECISIONS
 from seq2seq.evaluation import is_lowercase, split_losses, target_language
 from seq2seq.locking import locked
+from seq2seq.parser import OneLineParser
 from seq2seq.streams import STDOUT, check_output, print_results, write_output
 from seq2seq.text import require_known_words, without_blanks
 from seq2seq.translator import Translator
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="python -m seq2seq.evaluate", description="Score a trained run.")
-    parser.add_argument("run_dir", help="folder of a training run")
-    parser.add_argument("--split", help="train, valid or test; by default test where there is one, else valid")
-    parser.add_argument("--data-dir", help="folder that holds the data sets, or your files; by default as in training")
-    parser.add_argument("--data", help="where the training files lie now; by default as in training")
-    parser.add_argument("--valid", help="where the validation files lie now; by default as in training")
-    parser.add_argument("--test", help="other files to score: CORPUS.tsv[.gz], or SRC,TRG (plain or .gz)")
-    parser.add_argument("--beam-size", type=int, default=1, help="1 is greedy (default)")
-    parser.add_argument("--length-penalty", type=float, default=1.0, help="scores are divided by length to this power")
-    parser.add_argument("--batch-size", type=int, default=64, help="sentences decoded together")
+    parser.add_text("run_dir", "folder of a training run")
+    parser.add_text("--split", "train, valid or test; by default test where there is one, else valid")
+    parser.add_text("--data-dir", "folder that holds the data sets, or your files; by default as in training")
+    parser.add_text("--data", "where the training files lie now; by default as in training")
+    parser.add_text("--valid", "where the validation files lie now; by default as in training")
+    parser.add_text("--test", "other files to score: CORPUS.tsv[.gz], or SRC,TRG (plain or .gz)")
+    parser.add_number("--beam-size", "hypotheses kept at each step; 1 is greedy", 1)
+    parser.add_number("--length-penalty", "scores are divided by length to this power", 1.0)
+    parser.add_number("--batch-size", "sentences decoded together", 64)
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     parser.add_argument(
         "--precision", choices=PRECISIONS,
         help="of the matrix products that translate; by default as in training. bf16: also say how it changes BLEU",
     )  # fmt: skip
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to compute (default: cpu)")
-    parser.add_argument("--json", help="write the figures to this file as well")
-    parser.add_argument("--threads", type=int, help="processor threads; by default all")
+    parser.add_text("--json", "write the figures to this file as well")
+    parser.add_number("--threads", "processor threads; by default all")
     parser.add_argument("--accept-changes", action="store_true", help=folder.ACCEPT_HELP)
     return parser
 
@@ -51,7 +58,6 @@ def build_parser() -> argparse.ArgumentParser:
 def evaluate(arguments: Sequence[str] | None = None) -> int:
     """Score as the command line says."""
     options = build_parser().parse_args(arguments)
-    check_decoding(options)
     run_dir = Path(options.run_dir)
     if options.json is None:
         check_output(STDOUT, "json")
@@ -168,7 +174,3 @@ def _cell(result: dict[str, Any], name: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(evaluate, arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,8 +8,14 @@ words, since a word that is not in the batch has no gradient to check.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before anything large is loaded
+    import sys
+
+    from seq2seq.entry import start
+
+    sys.exit(start("gradcheck"))
+
 import dataclasses
-import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +23,7 @@ import numpy as np
 from minigrad import Tensor, random
 from minigrad.gradcheck import GradcheckReport, gradcheck_module
 from seq2seq import config as settings
+from seq2seq import memory
 from seq2seq.cli import limit_threads, run_command
 from seq2seq.config import Config
 from seq2seq.data import Batch, EncodedSplit, Ragged, make_batch
@@ -42,8 +49,15 @@ def random_batch(config: Config) -> Batch:
 
 
 def check_model(config: Config, num_directions: int = 50) -> GradcheckReport:
-    """The report for the model of ``config``; a row for all parameters together and one for each."""
-    model = build_model(_SRC_WORDS, _TRG_WORDS, dataclasses.replace(config, precision="fp64"))
+    """The report for the model of ``config``; a row for all parameters together and one for each.
+
+    UserError where the machine has not got the memory for such a model.
+    """
+    config = dataclasses.replace(config, precision="fp64")
+    tokens = sum(_SENTENCE_LENGTHS) + 2 * len(_SENTENCE_LENGTHS)
+    shape = memory.BatchShape(len(_SENTENCE_LENGTHS), tokens, tokens)
+    memory.require_fit(memory.plan(config, (_SRC_WORDS, _TRG_WORDS), [shape]), len(_SENTENCE_LENGTHS))
+    model = build_model(_SRC_WORDS, _TRG_WORDS, config)
     batch = random_batch(config)
 
     def loss() -> Tensor:
@@ -56,7 +70,7 @@ def check_model(config: Config, num_directions: int = 50) -> GradcheckReport:
 
 def gradcheck(arguments: Sequence[str] | None = None) -> int:
     """Check as the command line says; the exit code: 0 if all gradients are right, else 1."""
-    config = settings.parse(arguments)
+    config = settings.parse(arguments, "gradcheck")
     require(config.device, config.precision)
     limit_threads(config.threads)
     report = check_model(config)
@@ -66,7 +80,3 @@ def gradcheck(arguments: Sequence[str] | None = None) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(gradcheck, arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -19,6 +19,7 @@ from minigrad import cuda
 from seq2seq.config import Config
 from seq2seq.data import BatchSampler, EncodedSplit
 from seq2seq.devices import steps_in_graphs
+from seq2seq.entry import address_space
 from seq2seq.errors import UserError
 
 COMPILED = 60 << 20  # bytes: compiled kernels with what LLVM keeps, and the allocator's slack; measured
@@ -191,7 +192,7 @@ def occupied_bytes() -> int:
 
 def available_bytes() -> int | None:
     """Memory that this process may still take; None where the system does not tell."""
-    limits = [_free_of_machine(), _free_of_group()]
+    limits = [_free_of_machine(), _free_of_group(), _free_of_address_space()]
     return min((limit for limit in limits if limit is not None), default=None)
 
 
@@ -210,6 +211,16 @@ def _free_of_group(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
         return None if limit == "max" else max(0, int(limit) - int(used))
     except (OSError, ValueError):
         return None
+
+
+def _free_of_address_space() -> int | None:
+    """What ``ulimit -v`` leaves."""
+    limit = address_space()
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    except OSError:
+        return limit
+    return None if limit is None else max(0, limit - pages * os.sysconf("SC_PAGE_SIZE"))
 
 
 def require_fit(needed: MemoryPlan, batch_size: int) -> None:

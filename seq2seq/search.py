@@ -10,6 +10,7 @@ are kept for as long as the model lives, or until ``release_packed``, and packed
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -26,6 +27,8 @@ from seq2seq.vocabulary import EOS_ID, PAD_ID, SOS_ID
 Array = np.ndarray
 
 Half = TypeVar("Half", bound=Encoder | Decoder)
+
+_MOST_EXPONENT = 300  # e**300 and log-probabilities times or divided by it are far from the ends of float64
 
 _packed: WeakKeyDictionary[Encoder | Decoder, dict[bool, Any]] = WeakKeyDictionary()
 
@@ -79,10 +82,14 @@ def beam_search(
     """The ``n_best`` best-scored hypotheses that a beam of ``beam_size`` finds for each source, best first.
 
     A sentence is done when no hypothesis still going on could enter its n best, even if it gained nothing but length.
-    Arguments and errors as ``greedy_search``; ValueError if n_best is not 1 to beam_size.
+    Arguments and errors as ``greedy_search``; ValueError if n_best is not 1 to beam_size, or length_penalty no number
+    that keeps the scores of all lengths finite and apart from 0.
     """
     if not 1 <= n_best <= beam_size:
         raise ValueError(f"beam_search: n_best is {n_best}; expected 1 to beam_size = {beam_size}")
+    if not abs(length_penalty) * math.log(max(max_length, 2)) < _MOST_EXPONENT:
+        most = f"{_MOST_EXPONENT / math.log(max(max_length, 2)):.3g}"
+        raise ValueError(f"beam_search: length_penalty is {length_penalty}; expected -{most} to {most}")
     if not sources:
         return []
     bf16 = model.bf16 if bf16 is None else bf16

@@ -16,9 +16,12 @@ from seq2seq import manifest
 from seq2seq.config import Config
 from seq2seq.data import Dataset, EncodedSplit, NumberedTokens, Pair, Ragged, encode_split, tokenize_pairs
 from seq2seq.errors import UserError
+from seq2seq.options import RANGES, convert
 from seq2seq.tokenizers import Tokenizer, build_tokenizer, tokenizer_from_config
 from seq2seq.vocabulary import SPECIALS, UNK_ID, Vocabulary
 from seq2seq.writing import replace_run_file
+
+_KEYS = ("src_tokenizer", "trg_tokenizer", "src_vocabulary", "trg_vocabulary", "max_output_length")
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class TextCodec:
         src_vocabulary = _vocabulary("src", src.counts(kept), min_freq, max_size)
         trg_vocabulary = _vocabulary("trg", trg.counts(kept), min_freq, max_size)
         longest = int(trg.numbers.lengths[kept].max())
-        limit = config.max_output_length or longest + longest // 2 + 1
+        limit = config.max_output_length or min(longest + longest // 2 + 1, int(RANGES["max_output_length"].high))
         encoded = EncodedSplit(src.encode(src_vocabulary), trg.encode(trg_vocabulary))
         return cls(*tokenizers, src_vocabulary, trg_vocabulary, limit), _cut(dataset, encoded)
 
@@ -97,24 +100,28 @@ class TextCodec:
     def load(cls, run_dir: Path) -> TextCodec:
         """The codec of a run; UserError if it is missing, malformed, or not the one that the training wrote."""
         path = run_dir / "text.json"
-        data = manifest.read_covered(run_dir, path.name)
+        stored = _parsed(manifest.read_covered(run_dir, path.name), path)
         try:
-            stored = json.loads(data.decode("utf-8"))
             vocabularies = [
-                Vocabulary.from_json(json.dumps(stored[f"{side}_vocabulary"]), f"{path}: {side}_vocabulary")
+                Vocabulary.from_json(json.dumps(stored[f"{side}_vocabulary"]), f"{side}_vocabulary")
                 for side in ("src", "trg")
             ]
             tokenizers = [tokenizer_from_config(stored[f"{side}_tokenizer"]) for side in ("src", "trg")]
-            limit = stored["max_output_length"]
-            if type(limit) is not int or limit < 1:
-                raise ValueError(f"max_output_length is {limit!r}")
-            return cls(tokenizers[0], tokenizers[1], vocabularies[0], vocabularies[1], limit)
+            limit = convert("max_output_length", stored["max_output_length"], (int,))
         except UserError as error:
-            raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UserError(
-                f"{path}: not the tokenizers and vocabularies of a run ({type(error).__name__}: {error})"
-            ) from None
+            raise UserError(f"{path}: {error}") from None
+        return cls(tokenizers[0], tokenizers[1], vocabularies[0], vocabularies[1], limit)
+
+
+def _parsed(data: bytes, path: Path) -> dict[str, Any]:
+    """The entries of text.json, all of them; UserError for anything else."""
+    try:
+        stored = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: not valid JSON; expected the tokenizers and vocabularies of a run") from None
+    if not isinstance(stored, dict) or set(stored) != set(_KEYS):
+        raise UserError(f"{path}: expected the tokenizers and vocabularies of a run, with the keys {', '.join(_KEYS)}")
+    return stored
 
 
 def _setting(dataset: Dataset, config: Config, name: str) -> Any:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before anything large is loaded
+    import sys
+
+    from seq2seq.entry import start
+
+    sys.exit(start("train"))
+
 import dataclasses
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -130,7 +136,3 @@ def _show_samples(trainer: Trainer) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(train, arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

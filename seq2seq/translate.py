@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-import argparse
+if __name__ == "__main__":  # before anything large is loaded
+    import sys
+
+    from seq2seq.entry import start
+
+    sys.exit(start("translate"))
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from seq2seq import run_dir as folder
-from seq2seq.cli import OneLineParser, check_decoding, limit_threads, run_command
+from seq2seq.cli import limit_threads, run_command
 from seq2seq.data import decode_lines, read_lines
 from seq2seq.devices import DEVICES, PRECISIONS
 from seq2seq.errors import UserError
+from seq2seq.options import check_decoding
+from seq2seq.parser import OneLineParser
 from seq2seq.streams import check_output, write_output
 from seq2seq.text import require_known_words
 from seq2seq.translator import Translator
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="python -m seq2seq.translate", description="Translate sentences, one a line.")
-    parser.add_argument("run_dir", help="folder of a training run")
-    parser.add_argument("--input", default="-", help="text file, plain or .gz; - reads standard input (default)")
-    parser.add_argument("--output", default="-", help="file to write; - is standard output (default)")
-    parser.add_argument("--beam-size", type=int, default=1, help="hypotheses kept at each step; 1 is greedy (default)")
-    parser.add_argument("--n-best", type=int, default=1, help="translations of each line, with scores if more than 1")
-    parser.add_argument("--length-penalty", type=float, default=1.0, help="scores are divided by length to this power")
-    parser.add_argument("--batch-size", type=int, default=64, help="sentences decoded together")
+    parser.add_text("run_dir", "folder of a training run")
+    parser.add_text("--input", "text file, plain or .gz; - reads standard input (default)", "-")
+    parser.add_text("--output", "file to write; - is standard output (default)", "-")
+    parser.add_number("--beam-size", "hypotheses kept at each step; 1 is greedy", 1)
+    parser.add_number("--n-best", "translations of each line, with scores if more than 1", 1)
+    parser.add_number("--length-penalty", "scores are divided by length to this power", 1.0)
+    parser.add_number("--batch-size", "sentences decoded together", 64)
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     parser.add_argument("--precision", choices=PRECISIONS, help="of the matrix products; by default as in training")
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to compute (default: cpu)")
-    parser.add_argument("--threads", type=int, help="processor threads; by default all")
+    parser.add_number("--threads", "processor threads; by default all")
     parser.add_argument("--accept-changes", action="store_true", help=folder.ACCEPT_HELP)
     return parser
 
@@ -37,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
 def translate(arguments: Sequence[str] | None = None) -> int:
     """Translate as the command line says."""
     options = build_parser().parse_args(arguments)
-    check_decoding(options)
+    check_decoding(options.beam_size, options.n_best, options.length_penalty, options.batch_size)
     run_dir = Path(options.run_dir)
     check_output(options.output, "output", folder.files_of(run_dir))
     if options.accept_changes:
@@ -62,15 +70,11 @@ def translate(arguments: Sequence[str] | None = None) -> int:
 
 def _read_input(path: str) -> list[str]:
     if path != "-":
-        return read_lines(path)
+        return read_lines(path, may_be_empty=True)
     if sys.stdin is None:
         raise UserError("standard input is closed; name a file with --input")
-    return decode_lines(sys.stdin.buffer, "standard input")
+    return decode_lines(sys.stdin.buffer, "standard input", may_be_empty=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(translate, arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,10 @@ from seq2seq import checkpoint, config
 from seq2seq.config import Config
 from seq2seq.data import Ragged, evaluation_batches
 from seq2seq.devices import Device, allow_tf32, decoding_precision, require
+from seq2seq.errors import UserError, UserTypeError
+from seq2seq.messages import shown
 from seq2seq.model import Seq2Seq, build_model
+from seq2seq.options import check_decoding, check_text
 from seq2seq.run_dir import run_of
 from seq2seq.search import Hypothesis, beam_search, greedy_search
 from seq2seq.text import TextCodec
@@ -40,9 +44,11 @@ class Translator:
         """The translator of a run's checkpoint ``name`` ("best" or "last"), on any device wherever it was trained.
 
         Raises:
-            UserError: the folder is no whole run, or there is no such device.
+            UserError: the folder is no whole run, or there is no such checkpoint or device.
         """
-        run_dir = Path(run_dir)
+        run_dir = _folder(run_dir)
+        if name not in ("best", "last"):
+            raise UserError(f"name is {shown(name)}; expected best or last")
         settings = replace(config.load(run_dir), device=device)
         require(device, precision or "fp32")
         codec = TextCodec.load(run_dir)
@@ -51,9 +57,9 @@ class Translator:
         return cls(model, codec, settings, precision)
 
     def translate(
-        self, sentences: Sequence[str], beam_size: int = 1, length_penalty: float = 1.0, batch_size: int = 64
+        self, sentences: Iterable[str], beam_size: int = 1, length_penalty: float = 1.0, batch_size: int = 64
     ) -> list[str]:
-        """Translations, detokenised, in the order of ``sentences``; beam_size 1 is greedy."""
+        """Translations, detokenised, in the order of ``sentences``; beam_size 1 is greedy. Errors as of ``search``."""
         found = self.search(sentences, beam_size, length_penalty, 1, batch_size)
         return [self.codec.decode(hypotheses[0].ids) for hypotheses in found]
 
@@ -66,7 +72,7 @@ class Translator:
 
     def search(
         self,
-        sentences: Sequence[str],
+        sentences: Iterable[str],
         beam_size: int = 1,
         length_penalty: float = 1.0,
         n_best: int = 1,
@@ -75,10 +81,13 @@ class Translator:
         """The ``n_best`` hypotheses for each sentence, best first; for an empty or blank sentence one, the empty one.
 
         Sentences of like length are decoded together, ``batch_size`` at a time; that changes the speed alone.
+
+        Raises:
+            UserError: a number out of its range (``seq2seq.options``), or a sentence that is no valid Unicode.
+            UserTypeError: no sentences, one string instead of several, or an argument that is no number.
         """
-        if isinstance(sentences, str):
-            raise TypeError("translate: got one string; expected a list of sentences")
-        return self.search_ids(self.codec.encode_sources(sentences), beam_size, length_penalty, n_best, batch_size)
+        decoding = check_decoding(beam_size, n_best, length_penalty, batch_size)
+        return self._search(self.codec.encode_sources(_checked_sentences(sentences)), *decoding)
 
     def search_ids(
         self,
@@ -89,6 +98,11 @@ class Translator:
         batch_size: int = 64,
     ) -> list[list[Hypothesis]]:
         """As ``search``, of sentences that are source ids already; one without ids is an empty sentence."""
+        return self._search(sources, *check_decoding(beam_size, n_best, length_penalty, batch_size))
+
+    def _search(
+        self, sources: Ragged, beam_size: int, n_best: int, length_penalty: float, batch_size: int
+    ) -> list[list[Hypothesis]]:
         results = [[Hypothesis((), 0.0, 0.0)] for _ in range(len(sources))]
         spoken = np.flatnonzero(sources.lengths)
         for positions in evaluation_batches(sources.lengths[spoken], np.zeros_like(spoken), batch_size):
@@ -106,3 +120,29 @@ class Translator:
         if beam_size == 1 and n_best == 1:
             return [[h] for h in greedy_search(self.model, sources, limit, reverse, bf16)]
         return beam_search(self.model, sources, limit, beam_size, length_penalty, n_best, reverse, bf16)
+
+
+def _folder(run_dir: Any) -> Path:
+    """The path of a run as a Python program gives it."""
+    try:
+        path = Path(run_dir)
+    except TypeError:
+        raise UserTypeError(f"run_dir is {shown(run_dir)}; expected the folder of a training run") from None
+    check_text("run_dir", str(path) if run_dir else "")
+    return path
+
+
+def _checked_sentences(sentences: Any) -> list[str]:
+    """What a Python program gives to be translated, as a list."""
+    if isinstance(sentences, str | bytes):
+        one = "one string" if isinstance(sentences, str) else "bytes"
+        raise UserTypeError(f"translate: got {one}; expected a list of sentences")
+    if not isinstance(sentences, Iterable):
+        raise UserTypeError(f"translate: got {shown(sentences)}; expected a list of sentences")
+    listed = list(sentences)
+    for number, sentence in enumerate(listed, start=1):
+        if not isinstance(sentence, str):
+            raise UserTypeError(f"translate: sentence {number} is {shown(sentence)}; expected strings")
+        if any("\ud800" <= character <= "\udfff" for character in sentence):
+            raise UserError(f"translate: sentence {number} holds a lone surrogate; expected valid Unicode")
+    return listed

@@ -33,8 +33,8 @@ def compile_kernels(config: Config) -> None:
         return
     say("compiling the kernels, which is done once ...")
     code = [sys.executable, "-m", "seq2seq.warm_up", config.precision, num_layers]
-    if subprocess.run(code, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0:
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # no more processes, or no more files
+        if subprocess.run(code, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0:
             done.touch()
 
 

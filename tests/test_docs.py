@@ -25,6 +25,7 @@ import pytest
 import minigrad as torch
 from minigrad import nn, optim, random
 from seq2seq import config, evaluate, train, translate
+from seq2seq.options import RANGES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "README.md"]
@@ -207,6 +208,11 @@ def test_presets() -> None:
     assert documented == {
         name: {key: str(value) for key, value in preset.items()} for name, preset in config.PRESETS.items()
     }
+
+
+def test_ranges() -> None:
+    documented = {code_in(name)[0]: text for name, text in rows_after(TOOLKIT, "## Numbers and their ranges")}
+    assert documented == {name: str(allowed) for name, allowed in RANGES.items()}
 
 
 def test_settings_that_may_change() -> None:

@@ -12,12 +12,46 @@ set by the user wins. Where no folder can be written, kernels are compiled in ev
 
 import hashlib
 import os
+import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numba
+# What Numba and LLVM take unchecked and end by, far from here: name, form, and what is expected.
+_CHECKED_VARIABLES = (
+    ("NUMBA_NUM_THREADS", r"0*[1-9][0-9]{0,5}", "a number of threads from 1 on"),
+    ("NUMBA_CPU_FEATURES", r"([+-][\w.-]+(,[+-][\w.-]+)*)?", "features such as +avx2,-fma"),
+)
 
+
+def _check_environment() -> None:
+    """ImportError where an environment variable keeps Numba from working."""
+    for name, form, expected in _CHECKED_VARIABLES:
+        value = os.environ.get(name)
+        if value is not None and not re.fullmatch(form, value, re.ASCII):
+            raise ImportError(f"the environment variable {name} is {value!r}; expected {expected}")
+
+
+def _import_numba() -> Any:
+    """Numba; ImportError in one line where its settings, of the environment or a file, are at fault."""
+    _check_environment()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            import numba
+        except ImportError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise ImportError(f"Numba cannot be imported ({type(error).__name__}: {reason})") from None
+    for warning in told:
+        if "could not be parsed" in str(warning.message):
+            raise ImportError(str(warning.message).splitlines()[0])
+    return numba
+
+
+numba: Any = _import_numba()
 config: Any = numba.config
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -78,10 +112,11 @@ def _compile(function: Function, flags: dict[str, Any]) -> Function:
     flags = flags | {"no_cfunc_wrapper": True}  # nobody calls a kernel from C; without the wrapper it compiles faster
     if CACHE_FOLDER is None:
         return numba.njit(**flags)(function)
-    configured = config.CACHE_DIR
-    # Numba fixes the folder while it decorates; other packages' kernels must not land in ours.
-    config.CACHE_DIR = CACHE_FOLDER
+    # Numba fixes the folder while it decorates; other packages' kernels must not land in ours, nor ours elsewhere.
+    ours = {"CACHE_DIR": CACHE_FOLDER, "CACHE_LOCATOR_CLASSES": ""}
+    configured = {name: getattr(config, name, None) for name in ours}
+    vars(config).update(ours)
     try:
         return numba.njit(cache=True, **flags)(function)
     finally:
-        config.CACHE_DIR = configured
+        vars(config).update(configured)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from minigrad.gradcheck.op_case import Dims, OpCase
 from minigrad.gradcheck.op_table import OP_TABLE
@@ -33,16 +34,41 @@ def check_case(case: OpCase, num_samples: int, seed: int) -> GradcheckRow:
     return worst
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the table; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m minigrad.gradcheck", description=__doc__)
+class _Parser(argparse.ArgumentParser):
+    """A mistake is one line on standard error."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}\n")
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    """The type of an option that takes a whole number from ``low`` to ``high``."""
+
+    def convert(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 20 and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(f"{text[:40]!r}; expected a whole number, {low} to {high}")
+        return int(text)
+
+    return convert
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(prog="python -m minigrad.gradcheck", description=__doc__)
     parser.add_argument("ops", nargs="*", help="check only these ops (default: all)")
-    parser.add_argument("--samples", type=int, default=20, help="random samples per op (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    samples = "random samples per op (1 to 10000; default: %(default)s)"
+    parser.add_argument("--samples", type=_whole(1, 10_000), default=20, help=samples)
+    seed = "all that is drawn is a function of it (0 to 4294967295; default: %(default)s)"
+    parser.add_argument("--seed", type=_whole(0, 2**32 - 1), default=0, help=seed)
     options = parser.parse_args(arguments)
     known = {case.function for case in OP_TABLE if case.differentiable}
     if unknown := set(options.ops) - known:
         parser.error(f"no such op: {', '.join(sorted(unknown))}; expected some of {', '.join(sorted(known))}")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the table; returns the exit code."""
+    options = _parse(arguments)
     start = time.perf_counter()
     wanted = [case for case in OP_TABLE if case.differentiable and (not options.ops or case.function in options.ops)]
     rows = [check_case(case, options.samples, options.seed) for case in wanted]
@@ -56,4 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from seq2seq.data import report
 from seq2seq.data.dataset import Dataset, Pair, hold_out
-from seq2seq.data.files import is_gzip, read_lines, read_parallel, sha256_of, shown, split_columns, unchanged
+from seq2seq.data.files import is_gzip, read_lines, read_parallel, sha256_of, split_columns, unchanged
 from seq2seq.errors import UserError
 
 _HELD_OUT_SHARE, _HELD_OUT_LIMIT = 0.02, 1000
@@ -97,16 +97,16 @@ def _has_suffix(path: str, suffixes: tuple[str, ...]) -> bool:
 def _read(paths: Sequence[str], training: bool) -> tuple[list[Pair], list[str]]:
     """The pairs of one or two files, and what is to be told about them."""
     if len(paths) == 1:
-        lines, name = read_lines(paths[0]), shown(paths[0])
+        lines, name = read_lines(paths[0]), str(paths[0])
         pairs = split_columns(lines, name)
         return pairs, [*report.extra_columns(lines, name), *report.report(pairs, name, training)]
     for path in paths:
         if _has_suffix(path, _NO_TEXT):
             raise UserError(
-                f"{shown(path)}: a table or an archive by its name; expected SRC,TRG as two text files of one sentence "
+                f"{path}: a table or an archive by its name; expected SRC,TRG as two text files of one sentence "
                 "a line, or one CORPUS.tsv alone"
             )
-    pairs, name = read_parallel(*paths), ",".join(map(shown, paths))
+    pairs, name = read_parallel(*paths), ",".join(map(str, paths))
     for side, path in enumerate(paths):
         _require_no_table([pair[side] for pair in pairs], path)
     return pairs, [*report.tabs(pairs, name), *report.report(pairs, name, training)]
@@ -117,7 +117,7 @@ def _require_no_table(lines: Sequence[str], path: str) -> None:
     for count, kind in ((report.count_tabs(lines), "a tab"), (report.count_csv(lines), 'fields as in "a","b"')):
         if 2 * count > len(lines):
             raise UserError(
-                f"{shown(path)}: {count:,} of {len(lines):,} lines hold {kind}; expected one sentence a line "
+                f"{path}: {count:,} of {len(lines):,} lines hold {kind}; expected one sentence a line "
                 "(a table of source TAB target is given alone, as CORPUS.tsv)"
             )
 

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from seq2seq.data.files import open_checked, sha256_of, shown
+from seq2seq.data.files import open_checked, sha256_of
 from seq2seq.errors import UserError
 
 
@@ -43,10 +43,10 @@ def local_path(file: RemoteFile, data_dir: str | Path | None) -> Path:
 
 def _verified(path: Path, file: RemoteFile) -> Path:
     if not os.path.exists(path):
-        raise UserError(f"{shown(path)}: no such file; expected --data-dir to be the folder that holds {file.path}")
+        raise UserError(f"{path}: no such file; expected --data-dir to be the folder that holds {file.path}")
     digest = sha256_of(path)
     if digest != file.sha256:
-        raise UserError(f"{shown(path)}: sha256 is {digest}; expected {file.sha256}, the file of {file.url}")
+        raise UserError(f"{path}: sha256 is {digest}; expected {file.sha256}, the file of {file.url}")
     return path
 
 

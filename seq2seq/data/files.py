@@ -38,8 +38,8 @@ _SIGNATURES = {
 }
 
 
-def read_lines(path: str | Path) -> list[str]:
-    """The lines of a text file without their line ends, at least one.
+def read_lines(path: str | Path, may_be_empty: bool = False) -> list[str]:
+    """The lines of a text file without their line ends, at least one unless it ``may_be_empty``.
 
     Args:
         path: a UTF-8 text file, plain or .gz; a byte order mark at its head is skipped.
@@ -52,22 +52,17 @@ def read_lines(path: str | Path) -> list[str]:
     with open_checked(path) as file:
         try:
             if not is_gzip(path):
-                return decode_lines(file, shown(path))
+                return decode_lines(file, str(path), may_be_empty=may_be_empty)
             limit = FREE_EXPANSION_BYTES + MAX_EXPANSION * os.fstat(file.fileno()).st_size
             with gzip.GzipFile(fileobj=file) as stream:
-                return decode_lines(cast(BinaryIO, stream), shown(path), limit)
+                return decode_lines(cast(BinaryIO, stream), str(path), limit, may_be_empty)
         except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"{shown(path)}: cannot be read to its end ({error})") from None
+            raise UserError(f"{path}: cannot be read to its end ({error})") from None
 
 
 def is_gzip(path: str | Path) -> bool:
     """Whether a file is compressed, by its name."""
     return str(path).lower().endswith(".gz")
-
-
-def shown(path: str | Path) -> str:
-    """A path for a message: one line of valid text, whatever the name is."""
-    return str(path) if str(path).isprintable() else ascii(str(path))
 
 
 def read_parallel(src_path: str | Path, trg_path: str | Path) -> list[tuple[str, str]]:
@@ -78,9 +73,7 @@ def read_parallel(src_path: str | Path, trg_path: str | Path) -> list[tuple[str,
     """
     src, trg = read_lines(src_path), read_lines(trg_path)
     if len(src) != len(trg):
-        raise UserError(
-            f"{shown(src_path)} has {len(src)} lines, {shown(trg_path)} has {len(trg)}; expected equal numbers"
-        )
+        raise UserError(f"{src_path} has {len(src)} lines, {trg_path} has {len(trg)}; expected equal numbers")
     return list(zip(src, trg, strict=True))
 
 
@@ -90,7 +83,7 @@ def read_tsv(path: str | Path) -> list[tuple[str, str]]:
     Raises:
         UserError: as `read_lines`, or a line has fewer than two columns.
     """
-    return split_columns(read_lines(path), shown(path))
+    return split_columns(read_lines(path), str(path))
 
 
 def split_columns(lines: Iterable[str], name: str) -> list[tuple[str, str]]:
@@ -104,16 +97,16 @@ def split_columns(lines: Iterable[str], name: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def decode_lines(stream: BinaryIO, name: str, max_bytes: int | None = None) -> list[str]:
+def decode_lines(stream: BinaryIO, name: str, max_bytes: int | None = None, may_be_empty: bool = False) -> list[str]:
     """The lines of an open binary stream; `name` is the file for the message, `max_bytes` the most it may hold.
 
     Raises:
-        UserError: no line at all, too long a line, too much content, or invalid UTF-8.
+        UserError: no line at all (unless it `may_be_empty`), too long a line, too much content, or invalid UTF-8.
     """
     lines = [_decoded(line, name, number) for number, line in enumerate(_raw_lines(stream, name, max_bytes), start=1)]
-    if not lines:
+    if not lines and not may_be_empty:
         raise UserError(f"{name}: empty; expected one sentence a line")
-    lines[0] = lines[0].removeprefix("\ufeff")
+    lines[:1] = [line.removeprefix("\ufeff") for line in lines[:1]]
     return lines
 
 
@@ -123,7 +116,7 @@ def open_checked(path: Path) -> io.BufferedReader:
     Raises:
         UserError: there is no such file, it is a folder, a pipe or a device, or it may not be read.
     """
-    name = shown(path)
+    name = str(path)
     if any("\ud800" <= character <= "\udfff" for character in str(path)):
         raise UserError(f"{name}: the name is not UTF-8; expected a file whose name is")
     try:
@@ -152,7 +145,7 @@ def unchanged(paths: Sequence[str | Path]) -> Iterator[None]:
     yield
     for path, stamp in zip(paths, before, strict=True):
         if _stamp(path) != stamp:
-            raise UserError(f"{shown(path)}: changed while it was read; expected a file that nothing writes to")
+            raise UserError(f"{path}: changed while it was read; expected a file that nothing writes to")
 
 
 def _stamp(path: str | Path) -> tuple[int, ...]:

@@ -312,38 +312,6 @@ def test_a_forked_child_computes_and_its_parent_goes_on():
     assert python(PRELUDE.replace("6, 32, 24, 72", "9, 1, 24, 256") + FORK) == "equal"  # all threads at one sentence
 
 
-LOCK = """
-import os, signal, threading, warnings
-from kernels import ProcessLock
-warnings.simplefilter("ignore")
-lock, held, done = ProcessLock(), threading.Event(), threading.Event()
-
-def hold():
-    with lock, lock:  # its thread may take it again
-        held.set()
-        done.wait(60)
-
-thread = threading.Thread(target=hold)
-thread.start()
-held.wait(60)
-child = os.fork()
-if child == 0:
-    signal.alarm(20)  # ends a child that waits for ever
-    with lock:
-        os._exit(0)
-assert os.waitpid(child, 0)[1] == 0
-done.set()
-thread.join()
-with lock:
-    print("free")
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-def test_a_lock_is_free_in_a_forked_child():
-    assert python(LOCK) == "free"
-
-
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals are POSIX's")
 def test_an_interrupt_ends_a_call_and_the_pool_lives_on():
     assert python(PRELUDE + INTERRUPT) == "40"

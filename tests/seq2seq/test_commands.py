@@ -67,18 +67,29 @@ def test_standard_input_and_gzip(run, folder, source, stdin, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "standard input: empty"),
         (b"1 2\n\xff\n", "standard input:2: invalid UTF-8"),
         (b"1 2\n3\n" + b"1 " * 500_000, "standard input:3: line is longer than 100,000 bytes"),
         (b"eins zwei\n", "standard input: none of its 2 words is in the source vocabulary"),
     ],
-    ids=["empty", "UTF-8", "megabyte", "unknown words"],
+    ids=["UTF-8", "megabyte", "unknown words"],
 )
 def test_bad_standard_input(run, folder, stdin, data, message) -> None:
     stdin(data)
     result = run("translate", folder)
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
     assert result.err.startswith(f"error: {message}")
+
+
+def test_no_lines_in_no_lines_out(run, folder, stdin, tmp_path) -> None:
+    stdin(b"")
+    assert run("translate", folder) == (0, "", "")
+    empty, output = tmp_path / "empty.txt", tmp_path / "out.txt"
+    empty.write_bytes(b"")
+    assert run("translate", folder, "--input", empty, "--output", output, "--n-best", 2, "--beam-size", 2).code == 0
+    assert output.read_bytes() == b""
+    packed = tmp_path / "empty.gz"
+    packed.write_bytes(gzip.compress(b""))
+    assert run("translate", folder, "--input", packed) == (0, "", "")
 
 
 def test_only_empty_lines(run, folder, stdin) -> None:

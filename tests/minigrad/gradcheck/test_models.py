@@ -83,6 +83,23 @@ def test_the_command_refuses_unknown_ops(capsys):
     assert "no such op: matmull" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--samples", "--seed"])
+@pytest.mark.parametrize("value", ["-1", "x", "1.5", "", "9" * 30, "9" * 5000, "\u0661"])
+def test_numbers_have_ranges_and_mistakes_are_one_line(capsys, option, value):
+    with pytest.raises(SystemExit) as error:
+        main([f"{option}={value}"])
+    assert error.value.code == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: argument {option}: ")
+    assert (line.count("\n"), len(line) < 200) == (1, True)
+
+
+def test_no_samples_are_no_check(capsys):
+    with pytest.raises(SystemExit):
+        main(["--samples", "0"])
+    assert capsys.readouterr().err == "error: argument --samples: '0'; expected a whole number, 1 to 10000\n"
+
+
 def test_an_op_that_raises_is_a_failed_row():
     def broken(x):
         raise ArithmeticError("no luck")

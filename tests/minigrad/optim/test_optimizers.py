@@ -228,7 +228,7 @@ def test_repr() -> None:
 P = nn.Parameter(mg.ones(1))
 BAD: list[tuple[Any, type[Exception], str]] = [
     (lambda: optim.Adam([]), ValueError, "Adam: got an empty parameter list"),
-    (lambda: optim.Adam(P), TypeError, "Adam: params is a tensor of shape (1,)"),
+    (lambda: optim.Adam(P), TypeError, "Adam: params is a tensor of shape"),
     (lambda: optim.Adam([3]), TypeError, "one of the params is 3; expected Tensors"),
     (lambda: optim.Adam([P * 2]), ValueError, "non-leaf"),
     (lambda: optim.Adam([P, P]), ValueError, "appears more than once"),

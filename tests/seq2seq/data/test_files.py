@@ -111,19 +111,11 @@ def test_a_pipe_that_takes_a_files_place_is_not_waited_for(tmp_path: Path, monke
         files.read_lines(path)
 
 
-@pytest.mark.parametrize("name", ["line\nbreak", "no\u00a0break", "bell\a"])
-def test_any_name_is_shown_on_one_line(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UserError, match="no such file") as caught:
-        files.read_lines(tmp_path / name)
-    assert str(caught.value).isprintable()
-
-
 def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt")
     for _ in range(2):  # missing, then there
-        with pytest.raises(UserError, match="the name is not UTF-8") as caught:
+        with pytest.raises(UserError, match="the name is not UTF-8"):
             files.read_lines(path)
-        assert str(caught.value).isascii()
         Path(path).write_text("a\n")
 
 
