@@ -19,7 +19,7 @@ from seq2seq.data.batches import (
 )
 from seq2seq.data.corpus import load_files, read_pairs, split_spec
 from seq2seq.data.dataset import Dataset, Pair, hold_out
-from seq2seq.data.files import decode_lines, read_lines, read_parallel, read_tsv
+from seq2seq.data.files import decode_lines, read_lines, read_parallel
 from seq2seq.data.named import NAMED_SETS, load_named
 from seq2seq.data.numbers import load_numbers
 from seq2seq.data.sampler import BatchSampler, evaluation_batches
@@ -43,7 +43,6 @@ __all__ = [
     "read_lines",
     "read_pairs",
     "read_parallel",
-    "read_tsv",
     "split_spec",
     "tokenize_pairs",
 ]

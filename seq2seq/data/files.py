@@ -77,17 +77,12 @@ def read_parallel(src_path: str | Path, trg_path: str | Path) -> list[tuple[str,
     return list(zip(src, trg, strict=True))
 
 
-def read_tsv(path: str | Path) -> list[tuple[str, str]]:
-    """Sentence pairs of a file whose lines are source TAB target; further columns are ignored.
+def split_columns(lines: Iterable[str], name: str) -> list[tuple[str, str]]:
+    """The first two tab-separated columns of each line; `name` is the file for the message.
 
     Raises:
-        UserError: as `read_lines`, or a line has fewer than two columns.
+        UserError: a line has fewer than two columns.
     """
-    return split_columns(read_lines(path), str(path))
-
-
-def split_columns(lines: Iterable[str], name: str) -> list[tuple[str, str]]:
-    """The first two tab-separated columns of each line; `name` is the file for the message."""
     pairs = []
     for number, line in enumerate(lines, start=1):
         columns = line.split("\t")

@@ -83,7 +83,7 @@ def test_scores_are_those_of_the_cpu(train, run, tmp_path: Path) -> None:
     folder, figures = train("run", "--epochs", 1, "--device", "cuda"), []
     for device in ("cpu", "cuda"):
         path = tmp_path / f"{device}.json"
-        assert run("evaluate", folder, "--device", device, "--json", path).code == 0
+        assert run("evaluate", folder, "--split", "train", "--device", device, "--json", path).code == 0
         figures.append(json.loads(path.read_text()))
     for name in ("loss", "ppl_forced", "ppl_free", "bleu", "exact_match"):
         assert figures[1][name] == pytest.approx(figures[0][name], rel=1e-4), name

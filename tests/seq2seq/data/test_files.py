@@ -87,7 +87,7 @@ def test_what_is_no_plain_text_is_named(tmp_path: Path, case: str, name: str) ->
 def test_the_case_of_gz_does_not_matter(tmp_path: Path) -> None:
     path = tmp_path / "CORPUS.TSV.GZ"
     path.write_bytes(gzip.compress(b"a\tb\n"))
-    assert files.read_tsv(path) == [("a", "b")]
+    assert files.split_columns(files.read_lines(path), str(path)) == [("a", "b")]
 
 
 def test_nothing_waits_for_a_pipe_or_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,10 +184,10 @@ def test_parallel_files_pair_their_lines(tmp_path: Path) -> None:
 
 def test_tsv_takes_two_columns(tmp_path: Path) -> None:
     path = write(tmp_path / "t.tsv", b"a b\tc\td\te\r\n\tx\n")
-    assert files.read_tsv(path) == [("a b", "c"), ("", "x")]
+    assert files.split_columns(files.read_lines(path), str(path)) == [("a b", "c"), ("", "x")]
     path = write(tmp_path / "bad.tsv", b"a\tb\nonly\n")
     with pytest.raises(UserError, match=r"bad\.tsv:2: 1 column; expected source TAB target"):
-        files.read_tsv(path)
+        files.split_columns(files.read_lines(path), str(path))
 
 
 def test_sha256_of_known_bytes(tmp_path: Path) -> None:
