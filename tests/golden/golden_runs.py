@@ -1,0 +1,158 @@
+"""Short runs of every kind, told in a few numbers each: what must not change while the house is rebuilt.
+
+``python tests/golden/golden_runs.py [NAME ...] [--write]`` trains them and prints, for each, digests of all losses and
+weights, the last figures, translations and scores; ``--write`` puts them into golden_runs.json, with which the tests
+compare.
+
+Contract: floats are summed in an order that depends on the processor's vectors, so a fresh interpreter compiles for one
+that most have (AVX2, see ``ENVIRONMENT``). The runs of the named data sets need spaCy and the corpora. A commit that
+changes these numbers says which sum is added up in another order and why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PATH = Path(__file__).with_name("golden_runs.json")
+AVX2 = "+cx16,+sahf,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+lzcnt,+movbe"
+ENVIRONMENT = {
+    "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": AVX2,
+    "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR X86_V4",
+}  # fmt: skip
+
+DIGITS = "--data digits.tsv --src-tokenizer space --trg-tokenizer space --min-freq 1 --batch-size 8 --lr 0.01 "
+DIGITS += "--embedding-size 8 --hidden-size 12 --init-range 0.5 --epochs 4"
+SMALL = "--embedding-size 16 --hidden-size 24 --max-steps 3"
+
+RUNS = {
+    "forcing 0.5": DIGITS,
+    "forcing 1": f"{DIGITS} --teacher-forcing-ratio 1",
+    "forcing 0": f"{DIGITS} --teacher-forcing-ratio 0",
+    "bf16": f"{DIGITS} --precision bf16",
+    "bf16 forcing 1": f"{DIGITS} --precision bf16 --teacher-forcing-ratio 1",
+    "fp64": f"{DIGITS} --precision fp64",
+    "one layer": f"{DIGITS} --num-layers 1 --dropout 0 --reverse-source --label-smoothing 0.1",
+    "characters": f"{DIGITS} --src-tokenizer char --trg-tokenizer sentencepiece --max-vocab-size 15",
+    "resumed": f"{DIGITS} --max-steps 22",
+    "numbers": SMALL,
+    "scan": f"{SMALL} --data scan",
+    "cmudict": f"{SMALL} --data cmudict --batch-size 16",
+    "multi30k": f"{SMALL} --data multi30k",
+}
+ON_DEVICE = {
+    "cuda": f"{DIGITS} --device cuda --max-steps 6",
+    "cuda bf16": f"{DIGITS} --device cuda --max-steps 6 --precision bf16 --teacher-forcing-ratio 1",
+    "cuda tf32": f"{DIGITS} --device cuda --max-steps 6 --precision tf32",
+}
+OF_CORPORA = ("scan", "cmudict", "multi30k")
+
+
+def run_all(names: list[str]) -> dict[str, Any]:
+    """The figures of some runs, computed in a fresh interpreter for the processor of the contract."""
+    environment = {**os.environ, **ENVIRONMENT}
+    if any(name in ON_DEVICE for name in names):
+        standin = ROOT / "tests" / "cuda_sim" / "standin"
+        environment["PYTHONPATH"] = os.pathsep.join([str(standin), str(ROOT), environment.get("PYTHONPATH", "")])
+    command = [sys.executable, "-W", "ignore", __file__, "--inside", *names]
+    result = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise RuntimeError(result.stderr)
+    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return found
+
+
+def _inside(names: list[str]) -> dict[str, Any]:
+    figures = {}
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path("digits.tsv").write_text("".join(f"{src}\t{src[::-1]}\n" for src in _digits()))
+        for name in names:
+            figures[name] = _figures(name, {**RUNS, **ON_DEVICE}[name].split())
+    return figures
+
+
+def _digits() -> list[str]:
+    rng, sources = random.Random(0), dict[str, None]()
+    while len(sources) < 70:
+        sources[" ".join(rng.choices("0123456789", k=rng.randint(3, 5)))] = None
+    return list(sources)
+
+
+def _figures(name: str, options: list[str]) -> dict[str, Any]:
+    from seq2seq import Translator, config, evaluate, train
+    from seq2seq.data import load_dataset
+
+    run_dir = Path("runs") / name.replace(" ", "-")
+    if name in OF_CORPORA:
+        options += ["--data-dir", os.environ["MINIGRAD_DATA_DIR"]]
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert train.main([*options, "--run-dir", str(run_dir)]) == 0
+        if name == "resumed":
+            assert train.main(["--run-dir", str(run_dir), "--resume", "--max-steps", "36"]) == 0
+    settings = config.load(run_dir)
+    device: Any = settings.device
+    translator = Translator.load(run_dir, device=device)
+    dataset = load_dataset(settings.data, data_dir=settings.data_dir)
+    sources = [src for src, _ in dataset.split("valid")[:3]]
+    with contextlib.redirect_stdout(io.StringIO()):
+        split = ["--split", "valid", "--device", device]
+        assert evaluate.main([str(run_dir), *split, "--json", "scores.json"]) == 0
+    scores = json.loads(Path("scores.json").read_text())
+    return {
+        **_history(run_dir), "weights": {which: _weights(run_dir, which) for which in ("last", "best")},
+        "greedy": _told(translator.translate(sources)), "beam": _told(translator.translate(sources, beam_size=3)),
+        "scores": {key: scores[key] for key in ("loss", "ppl_forced", "ppl_free", "chrf", "exact_match")},
+    }  # fmt: skip
+
+
+def _told(translations: list[str]) -> list[str]:
+    """The beginnings of translations, and a digest of all of them."""
+    return [*(text[:40] for text in translations), hashlib.sha256("\n".join(translations).encode()).hexdigest()[:16]]
+
+
+def _history(run_dir: Path) -> dict[str, Any]:
+    """A digest of every figure of the log but those of a clock, and the last loss and validation in full."""
+    records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    told = [{key: value for key, value in record.items() if key != "seconds"} for record in records]
+    losses, validations = ([record[key] for record in told if key in record] for key in ("loss", "val_loss"))
+    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return {"history": digest, "steps": len(losses), "loss": losses[-1], "val_loss": validations[-1]}
+
+
+def _weights(run_dir: Path, which: str) -> str:
+    from minigrad.serialization import from_bytes
+
+    digest = hashlib.sha256()
+    content = from_bytes((run_dir / "checkpoints" / f"{which}.safetensors").read_bytes())
+    for name, tensor in sorted(content["model"].items()):
+        digest.update(name.encode() + tensor.array.tobytes())
+    return digest.hexdigest()
+
+
+def main(arguments: list[str]) -> None:
+    names = [name for name in arguments if not name.startswith("--")] or [*RUNS, *ON_DEVICE]
+    if "--inside" in arguments:
+        print(json.dumps(_inside(names)))
+        return
+    found: dict[str, Any] = {}
+    for group in (RUNS, ON_DEVICE):
+        chosen = [name for name in names if name in group]
+        found |= run_all(chosen) if chosen else {}
+    if "--write" in arguments:
+        former = json.loads(PATH.read_text()) if PATH.exists() else {}
+        PATH.write_text(json.dumps({**former, **found}, indent=1, ensure_ascii=False) + "\n")
+    print(json.dumps(found, indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
