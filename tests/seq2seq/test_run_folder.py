@@ -143,6 +143,17 @@ def test_a_locked_run_is_refused_with_the_process_that_holds_it(refused, train, 
     assert not (folder / "lock").exists()
 
 
+@pytest.mark.parametrize("kind", ["loop", "link", "pipe", "folder", "text"])
+def test_a_lock_that_is_none_is_refused(refused, train, corpus, kind) -> None:
+    folder = train("run", "--epochs", 1)
+    path = folder / "lock"
+    make = {"pipe": os.mkfifo, "folder": Path.mkdir, "text": lambda p: p.write_text("mine")}
+    make.get(kind, lambda p: p.symlink_to(p.name if kind == "loop" else corpus))(path)
+    expected = f"{path}: Is a directory" if kind == "folder" else f"{path}: not written by seq2seq.train, which locks "
+    refused(expected, "train", "--run-dir", folder, "--resume", "--epochs", 2)
+    refused(expected, "translate", folder, "--input", corpus, "--accept-changes")
+
+
 def test_a_run_that_is_trained_can_be_used(train, run, corpus) -> None:
     folder = train("run", "--epochs", 1)
     with locked(folder):
