@@ -29,6 +29,12 @@ TINY = ["--src-tokenizer", "space", "--trg-tokenizer", "space", "--embedding-siz
 ROUNDS = int(os.environ.get("MINIGRAD_ROUNDS", "1"))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for ``fuzz_seed`` runs for as many seeds as its module's SEEDS says, times MINIGRAD_ROUNDS."""
+    if "fuzz_seed" in metafunc.fixturenames:
+        metafunc.parametrize("fuzz_seed", range(metafunc.module.SEEDS * ROUNDS))
+
+
 @pytest.fixture(scope="session")
 def rounds() -> int:
     """What MINIGRAD_ROUNDS multiplies random rounds by; 1 in CI."""
