@@ -234,3 +234,10 @@ def test_a_manifest_that_cannot_be_written_accepts_nothing(run, folder, corpus, 
     monkeypatch.setattr("seq2seq.manifest.replace_run_file", full)
     result = run("translate", folder, "--input", corpus, "--accept-changes")
     assert (result.code, result.err) == (2, f"error: {folder / 'manifest.json'}: No space left on device\n")
+
+
+@pytest.mark.parametrize("name", ["run", "files_sha256", "data_sha256", "metrics"])
+def test_a_manifest_that_lacks_an_entry_is_refused(refused, folder, corpus, name) -> None:
+    content = manifest.read(folder)
+    manifest.write(folder, {key: value for key, value in content.items() if key not in (name, "sha256")})
+    refused(f"{folder / 'manifest.json'}: changed since it was written", "translate", folder, "--input", corpus)
