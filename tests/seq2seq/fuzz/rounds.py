@@ -119,7 +119,7 @@ def _train_on_text(sandbox: Sandbox, rng: random.Random) -> Round:
 
 
 def _train_by_file(sandbox: Sandbox, rng: random.Random) -> Round:
-    return Round("train", [*_new_run(rng)[:4], *_by_file(sandbox, rng), "--epochs", "1", "--max-steps", "1"])
+    return Round("train", [*_new_run(rng), *_by_file(sandbox, rng)])
 
 
 def _gradcheck(sandbox: Sandbox, rng: random.Random) -> Round:
