@@ -113,9 +113,9 @@ def _progress(path: Path, stored: Any) -> Progress:
     counts = ("step", "epoch", "batch")
     whole = isinstance(stored, dict) and set(stored) == {*counts, "best"}
     if not whole or not all(type(stored[name]) is int and stored[name] >= 0 for name in counts):
-        raise UserError(f"{path}: foreign checkpoint; its progress is {stored!r}")
+        raise UserError(f"{path}: foreign checkpoint; expected its progress as {', '.join(counts)} and best")
     if stored["best"] is not None and type(stored["best"]) is not float:
-        raise UserError(f"{path}: foreign checkpoint; its progress is {stored!r}")
+        raise UserError(f"{path}: foreign checkpoint; its best validation loss is no number")
     return Progress(**stored)
 
 

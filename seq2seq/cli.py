@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from seq2seq.entry import reason, reserve_descriptors
+from seq2seq.entry import reason, reserve_descriptors, tell
 from seq2seq.errors import UserError
 from seq2seq.messages import folded, one_line
 from seq2seq.streams import drop_unprintable, silence_stdout
@@ -36,7 +36,7 @@ def run_command(command: Callable[[Sequence[str] | None], int], arguments: Seque
     except (ImportError, MemoryError) as error:  # some libraries are loaded only where they are needed
         return _fail(reason(error))
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        tell("interrupted")
         return 130
     finally:
         drop_unprintable()
@@ -74,7 +74,7 @@ def _python() -> str:
 
 
 def _fail(message: str) -> int:
-    print(f"error: {one_line(message)}", file=sys.stderr)
+    tell(f"error: {one_line(message)}")
     return 2
 
 

@@ -27,7 +27,7 @@ def start(command: str) -> int:
         _require_address_space()
         module = importlib.import_module(f"seq2seq.{command}")
     except (OSError, MemoryError, ImportError) as error:
-        sys.stderr.write(f"error: {reason(error)}\n")
+        tell(f"error: {reason(error)}")
         return 2
     if handled:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -54,8 +54,21 @@ def evaluate() -> int:
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
     """End at once: an exception might be lost or dressed as another one in the midst of an import."""
-    os.write(2, b"interrupted\n")
-    os._exit(130)
+    try:
+        os.write(2, b"interrupted\n")
+    finally:
+        os._exit(130)
+
+
+def tell(line: str) -> None:
+    """Write a line to standard error. Where it cannot be written, as on a full disk, the exit code says enough."""
+    try:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+    except OSError:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stderr.fileno())  # the interpreter's last flush would fail again
+        os.close(nothing)
 
 
 def reserve_descriptors() -> None:

@@ -58,6 +58,8 @@ def _is_ours(content: bytes) -> bool:
 def _acquire(path: Path) -> int:
     """The descriptor of the locked file. It may be removed between opening and locking: then once more."""
     while True:
+        if path.is_symlink():
+            raise UserError(_foreign(path))
         with naming(path):
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
             descriptor = os.open(path, flags, 0o666)
@@ -73,7 +75,7 @@ def _acquire(path: Path) -> int:
 
 def _lock(path: Path, descriptor: int) -> None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode) or not _is_ours(_text(descriptor)[: len(_HEAD)]):
-        raise UserError(f"{path}: not written by seq2seq.train, which locks a run by a file of that name")
+        raise UserError(_foreign(path))
     try:
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,6 +84,10 @@ def _lock(path: Path, descriptor: int) -> None:
         raise UserError(f"run_dir {path.parent} is in use: {holder}") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; expected a folder on a file system with locks") from None
+
+
+def _foreign(path: Path) -> str:
+    return f"{path}: not written by seq2seq.train, which locks a run by a file of that name"
 
 
 def _text(descriptor: int) -> bytes:

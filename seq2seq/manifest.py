@@ -171,7 +171,7 @@ def _has_the_right_types(content: Manifest) -> bool:
     return (
         isinstance(content.get("run"), str)
         and _are_digests(content.get("files_sha256"))
-        and (content.get("data_sha256", "missing") is None or _are_digests(content["data_sha256"]))
+        and (content.get("data_sha256", "missing") is None or _are_digests(content.get("data_sha256")))
         and (metrics is None or known)
         and isinstance(content.get("continued", {}), dict)
         and isinstance(content.get("accepted", []), list)

@@ -21,13 +21,22 @@ class OneLineParser(argparse.ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None) -> argparse.Namespace:  # type: ignore[override]
         """As argparse, where of an option given twice the last one counts; a misspelled one is told the nearest."""
-        options, unknown = self.parse_known_args(sys.argv[1:] if args is None else args)
+        words = sys.argv[1:] if args is None else args
+        self._refuse_dashes(words)
+        options, unknown = self.parse_known_args(words)
         if unknown:
             listed = " ".join(word or "''" for word in unknown)
             known = [option for action in self._actions for option in action.option_strings]
             near = suggestion(unknown[0].partition("=")[0], known)
             self.error(f"unrecognized arguments: {listed}" + (f"; {near}" if near else ""))
         return options
+
+    def _refuse_dashes(self, words: Sequence[str]) -> None:
+        """argparse makes an empty list of the value in ``--seed=--``, whatever its type."""
+        for word in words:
+            option, _, value = word.partition("=")
+            if value == "--" and option in self._option_string_actions:
+                self.error(f"argument {option}: expected one argument, got --")
 
     def error(self, message: str) -> NoReturn:
         raise UserError(message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import os
 import random
 import subprocess
 import sys
@@ -22,6 +23,22 @@ from seq2seq.model import Seq2Seq, build_model
 
 SRC_VOCAB, TRG_VOCAB = 13, 11
 TINY = ["--src-tokenizer", "space", "--trg-tokenizer", "space", "--embedding-size", "8", "--hidden-size", "12"]
+
+
+# A longer search for faults, by hand: so many times the random rounds of every test that has some.
+ROUNDS = int(os.environ.get("MINIGRAD_ROUNDS", "1"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for ``fuzz_seed`` runs for as many seeds as its module's SEEDS says, times MINIGRAD_ROUNDS."""
+    if "fuzz_seed" in metafunc.fixturenames:
+        metafunc.parametrize("fuzz_seed", range(metafunc.module.SEEDS * ROUNDS))
+
+
+@pytest.fixture(scope="session")
+def rounds() -> int:
+    """What MINIGRAD_ROUNDS multiplies random rounds by; 1 in CI."""
+    return ROUNDS
 
 
 class Result(NamedTuple):

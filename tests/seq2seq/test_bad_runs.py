@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from minigrad.serialization import from_bytes, to_bytes
 from seq2seq import checkpoint, manifest
 from seq2seq.cli import command_line
 
@@ -140,6 +141,16 @@ def test_a_broken_checkpoint_is_not_resumed(refused, folder) -> None:
     path = checkpoint.path_of(folder, "last")
     path.write_bytes(path.read_bytes()[:-9])
     refused(f"{path}: broken or foreign checkpoint", "train", "--run-dir", folder, "--resume", "--epochs", 2)
+
+
+@pytest.mark.parametrize("change", [{"batch": "weights"}, {"step": None}, {"best": "weights"}, {"epoch": 1.5}])
+def test_progress_that_is_none_is_no_part_of_the_message(refused, folder, corpus, change) -> None:
+    path = checkpoint.path_of(folder, "best")
+    content = from_bytes(path.read_bytes())
+    weights = next(iter(content["model"].values()))
+    content["progress"] |= {name: weights if value == "weights" else value for name, value in change.items()}
+    path.write_bytes(to_bytes(content))
+    refused(f"{path}: foreign checkpoint; ", "translate", folder, "--input", corpus)
 
 
 def test_a_checkpoint_without_optimiser_state_is_not_resumed(refused, folder) -> None:

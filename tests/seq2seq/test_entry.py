@@ -109,6 +109,34 @@ def limited(kind: int, most: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(kind, (most, most))
 
 
+@pytest.mark.parametrize("most", [None, 300 << 20])
+@pytest.mark.parametrize("out", ["/dev/null", "/dev/full"])
+def test_an_error_that_cannot_be_told_keeps_its_code(spawn, folder, most, out) -> None:
+    prepare = None if most is None else limited(resource.RLIMIT_AS, most)
+    with open(out, "w") as stdout, open("/dev/full", "w") as full:
+        arguments = ["--input", "missing"] if most is None else []
+        child = spawn("translate", folder, *arguments, stdout=stdout, stderr=full, preexec_fn=prepare)
+        child.communicate(timeout=60)
+    assert child.returncode == 2
+
+
+def test_an_interrupt_that_cannot_be_told_keeps_its_code() -> None:
+    with open("/dev/full", "w") as full:
+        assert program(INTERRUPTED, stderr=full)[0] == 130
+        assert program(INTERRUPTED_LATER, stderr=full)[0] == 130
+
+
+INTERRUPTED_LATER = """
+import sys
+from seq2seq.cli import run_command
+
+def work(arguments):
+    raise KeyboardInterrupt
+
+sys.exit(run_command(work))
+"""
+
+
 @pytest.mark.parametrize("megabytes", [64, 300, 1000])
 def test_little_address_space(spawn, folder, megabytes) -> None:
     child = spawn("translate", folder, preexec_fn=limited(resource.RLIMIT_AS, megabytes << 20))

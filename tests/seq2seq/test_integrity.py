@@ -13,9 +13,6 @@ import pytest
 from seq2seq import checkpoint, manifest
 from seq2seq.config import load as load_settings
 
-FILES = ("config.json", "text.json", "manifest.json", "metrics.jsonl")
-CHECKPOINTS = ("checkpoints/last.safetensors", "checkpoints/best.safetensors")
-
 
 @pytest.fixture
 def folder(train) -> Path:
@@ -46,41 +43,71 @@ def settings(options, parallel, tmp_path) -> list[object]:
     return words
 
 
-def results(run: Callable, folder: Path, corpus: Path) -> tuple:
-    """What a run gives: translations, scores, and the weights after an epoch more."""
-    translated = run("translate", folder, "--input", corpus)
-    scored = run("evaluate", folder)
-    resumed = run("train", "--run-dir", folder, "--resume", "--epochs", 3)
-    weights = checkpoint.path_of(folder, "last").read_bytes() if resumed.code == 0 else b""
-    return translated, scored, (resumed.code, resumed.err), weights
+# The commands that read each file, in which a flipped byte must show. Only the last one writes to the run.
+TRANSLATE, EVALUATE = ("translate", "{run}", "--input", "{source}"), ("evaluate", "{run}")
+LAST = ("evaluate", "{run}", "--checkpoint", "last")
+RESUME = ("train", "--run-dir", "{run}", "--resume", "--epochs", "3")
+READERS: dict[str, tuple[tuple[str, ...], ...]] = {
+    **dict.fromkeys(("config.json", "text.json", "manifest.json"), (TRANSLATE, EVALUATE, RESUME)),
+    "metrics.jsonl": (RESUME,),
+    "checkpoints/last.safetensors": (LAST, RESUME),
+    "checkpoints/best.safetensors": (TRANSLATE, EVALUATE),
+}
+FLIPS = 34  # of each file
 
 
-def test_a_byte_flipped_anywhere_is_refused_or_changes_nothing(train, run, corpus, tmp_path) -> None:
-    """Of each file places at random: every command refuses it with one line that names it, or does as before."""
-    folder, rng, noticed = train("run", "--epochs", 2), random.Random(7), 0
-    source = tmp_path / "source.txt"
+class Flipping:
+    """A run whose files are damaged in turn, and what the commands gave before."""
+
+    def __init__(self, run: Callable, folder: Path, source: Path) -> None:
+        self.run, self.folder, self.source = run, folder, source
+        self.good = shutil.copytree(folder, folder.with_name("good"))
+        self.noticed = 0
+        self.expected = {words: self.result(words) for words in (TRANSLATE, EVALUATE, LAST, RESUME)}
+        self.weights = checkpoint.path_of(folder, "last").read_bytes()
+        self.restore()
+
+    def result(self, words: tuple[str, ...]) -> tuple[object, ...]:
+        """What a command gives; of a training, which says how long it took, the code and the error alone."""
+        found = self.run(*(word.format(run=self.folder, source=self.source) for word in words))
+        return (found.code, found.err) if words == RESUME else found
+
+    def restore(self) -> None:
+        shutil.rmtree(self.folder)
+        shutil.copytree(self.good, self.folder)
+
+    def check(self, name: str, place: int, bit: int) -> None:
+        """Flip one bit: each command refuses the file with one line that names it, or does as before."""
+        content = bytearray((self.good / name).read_bytes())
+        content[place] ^= 1 << bit
+        (self.folder / name).write_bytes(content)
+        for words in READERS[name]:
+            self._compare(words, name)
+        self.restore() if RESUME in READERS[name] else shutil.copyfile(self.good / name, self.folder / name)
+
+    def _compare(self, words: tuple[str, ...], name: str) -> None:
+        found = self.result(words)
+        if found != self.expected[words]:
+            self.noticed += 1
+            code, err = found[0], str(found[-1])
+            assert code == 2
+            assert err.startswith(f"error: {self.folder / name}: "), err
+            assert err.count("\n") == 1
+        elif words == RESUME:
+            assert checkpoint.path_of(self.folder, "last").read_bytes() == self.weights
+
+
+@pytest.mark.timeout(1800)  # for many MINIGRAD_ROUNDS
+def test_a_byte_flipped_anywhere_is_refused_or_changes_nothing(train, run, tmp_path, rounds) -> None:
+    """Of each file places at random."""
+    rng, source = random.Random(7), tmp_path / "source.txt"
     source.write_text("1 2 3\n9 8\n")
-    shutil.copytree(folder, tmp_path / "good")
-    good = results(run, folder, source)
-    for name in (*FILES, *CHECKPOINTS):
-        whole = (tmp_path / "good" / name).read_bytes()
-        for place in rng.sample(range(len(whole)), 34):
-            shutil.rmtree(folder)
-            shutil.copytree(tmp_path / "good", folder)
-            flipped = bytearray(whole)
-            flipped[place] ^= 1 << rng.randrange(8)
-            (folder / name).write_bytes(flipped)
-            found = results(run, folder, source)
-            for one, other in zip(found[:3], good[:3], strict=True):
-                if one == other:
-                    continue
-                code, err = one[0], one[-1]
-                noticed += 1
-                assert code == 2
-                assert err.startswith(f"error: {folder / name}: "), err
-                assert err.count("\n") == 1
-            assert found[3] in (b"", good[3])
-    assert noticed > 200
+    flipping = Flipping(run, train("run", "--epochs", 2), source)
+    for name in READERS:
+        length = (flipping.good / name).stat().st_size
+        for place in rng.choices(range(length), k=FLIPS * rounds):
+            flipping.check(name, place, rng.randrange(8))
+    assert flipping.noticed > FLIPS * 6 * rounds
 
 
 @pytest.mark.parametrize(("name", "value"), [("seed", 7), ("lr", 0.5), ("reverse_source", True), ("epochs", 9)])
@@ -207,3 +234,10 @@ def test_a_manifest_that_cannot_be_written_accepts_nothing(run, folder, corpus, 
     monkeypatch.setattr("seq2seq.manifest.replace_run_file", full)
     result = run("translate", folder, "--input", corpus, "--accept-changes")
     assert (result.code, result.err) == (2, f"error: {folder / 'manifest.json'}: No space left on device\n")
+
+
+@pytest.mark.parametrize("name", ["run", "files_sha256", "data_sha256", "metrics"])
+def test_a_manifest_that_lacks_an_entry_is_refused(refused, folder, corpus, name) -> None:
+    content = manifest.read(folder)
+    manifest.write(folder, {key: value for key, value in content.items() if key not in (name, "sha256")})
+    refused(f"{folder / 'manifest.json'}: changed since it was written", "translate", folder, "--input", corpus)

@@ -369,3 +369,12 @@ def test_files_by_descriptor_are_read_or_refused_at_once(tmp_path) -> None:
     finally:
         os.close(reader)
         os.close(writer)
+
+
+@pytest.mark.parametrize("command", ["train", "translate", "evaluate", "gradcheck"])
+@pytest.mark.parametrize("option", ["--batch-size", "--precision", "--device", "--data"])
+def test_two_dashes_are_no_value(refused, command, option) -> None:
+    if (command, option) == ("translate", "--data"):
+        option = "--input"
+    run = ["run"] if command in ("translate", "evaluate") else []
+    refused(f"argument {option}: expected one argument, got --\n", command, *run, f"{option}=--")

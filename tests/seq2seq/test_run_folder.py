@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -143,6 +144,17 @@ def test_a_locked_run_is_refused_with_the_process_that_holds_it(refused, train, 
     assert not (folder / "lock").exists()
 
 
+@pytest.mark.parametrize("kind", ["loop", "link", "pipe", "folder", "text"])
+def test_a_lock_that_is_none_is_refused(refused, train, corpus, kind) -> None:
+    folder = train("run", "--epochs", 1)
+    path = folder / "lock"
+    make = {"pipe": os.mkfifo, "folder": Path.mkdir, "text": lambda p: p.write_text("mine")}
+    make.get(kind, lambda p: p.symlink_to(p.name if kind == "loop" else corpus))(path)
+    expected = f"{path}: Is a directory" if kind == "folder" else f"{path}: not written by seq2seq.train, which locks "
+    refused(expected, "train", "--run-dir", folder, "--resume", "--epochs", 2)
+    refused(expected, "translate", folder, "--input", corpus, "--accept-changes")
+
+
 def test_a_run_that_is_trained_can_be_used(train, run, corpus) -> None:
     folder = train("run", "--epochs", 1)
     with locked(folder):
@@ -195,21 +207,25 @@ def test_no_two_processes_ever_hold_it(tmp_path) -> None:
     assert sum(int(out) for out, _ in results) > 100
 
 
+@pytest.mark.timeout(3600)  # for many MINIGRAD_ROUNDS: each takes two processes some seconds
 @pytest.mark.parametrize("kind", ["start", "resume"])
-def test_of_two_trainings_in_one_folder_one_trains(spawn, train, options, corpus, tmp_path, history, kind) -> None:
-    whole = train("whole", "--epochs", 2)
-    for attempt in range(2):
+def test_of_two_trainings_in_one_folder_one_trains(spawn, train, options, corpus, tmp_path, history, kind, rounds):
+    """The second comes up to half a second after the first."""
+    rng, whole = random.Random(kind), train("whole", "--epochs", 2)
+    for attempt in range(2 if rounds == 1 else 5 * rounds):
         folder = tmp_path / f"run-{attempt}"
         words = ["--run-dir", folder, "--resume", "--epochs", 2]
         if kind == "start":
             words = [*options(corpus, folder), "--epochs", 2]
         else:
             train(folder.name, "--epochs", 1)
-        children = [spawn("train", *words) for _ in range(2)]
-        errors = [child.communicate(timeout=100)[1] for child in children]
-        codes = sorted(child.returncode for child in children)
+        first = spawn("train", *words)
+        time.sleep(rng.choice((0, 0, rng.uniform(0, 0.5))))
+        second = spawn("train", *words)
+        errors = [child.communicate(timeout=100)[1] for child in (first, second)]
+        codes = sorted(child.returncode for child in (first, second))
         assert codes in ([0, 2], [0, 0] if kind == "resume" else [0, 2]), errors  # the second may come after the end
-        assert history(folder) == history(whole)
+        assert history(folder) == history(whole), f"attempt {attempt}"
 
 
 def test_two_trainings_without_a_name_take_two_folders(spawn, corpus, options, tmp_path) -> None:
@@ -220,12 +236,21 @@ def test_two_trainings_without_a_name_take_two_folders(spawn, corpus, options, t
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["digits-1", "digits-2"]
 
 
-def test_killed_at_any_moment_beside_another_process(spawn, options, corpus, tmp_path, train, history) -> None:
+@pytest.mark.timeout(3600)  # for many MINIGRAD_ROUNDS
+def test_killed_at_any_moment_beside_another_process(spawn, options, corpus, tmp_path, train, history, rounds) -> None:
     """Each kill is followed by a start and a resumption at once: one of the two goes on, and nothing is lost."""
-    rng, whole = random.Random(3), train("whole", "--epochs", 3)
-    folder = tmp_path / "run"
-    start = [*options(corpus, folder), "--epochs", 3, "--save-every", 2]
-    for _ in range(4):
+    whole = train("whole", "--epochs", 3)
+    for number in range(rounds):
+        folder = tmp_path / f"run-{number}"
+        kill_and_go_on(spawn, [*options(corpus, folder), "--epochs", 3, "--save-every", 2], folder, number)
+        assert history(folder) == history(whole)
+        for name in ("best", "last"):
+            assert checkpoint.path_of(folder, name).read_bytes() == checkpoint.path_of(whole, name).read_bytes()
+
+
+def kill_and_go_on(spawn, start: list[object], folder: Path, seed: int) -> None:
+    rng = random.Random(3 + seed)
+    for _ in range(5):
         children = [spawn("train", *start), spawn("train", "--run-dir", folder, "--resume")]
         time.sleep(rng.uniform(0.5, 3))
         for child in children:
@@ -235,9 +260,6 @@ def test_killed_at_any_moment_beside_another_process(spawn, options, corpus, tmp
         child = spawn("train", *words)
         _, err = child.communicate(timeout=100)
         assert child.returncode in (0, 2), err
-    assert history(folder) == history(whole)
-    for name in ("best", "last"):
-        assert checkpoint.path_of(folder, name).read_bytes() == checkpoint.path_of(whole, name).read_bytes()
 
 
 def test_the_commands_that_are_printed_can_be_pasted(spawn, options, corpus, tmp_path) -> None:
