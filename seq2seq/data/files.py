@@ -111,17 +111,14 @@ def open_checked(path: Path) -> io.BufferedReader:
     Raises:
         UserError: there is no such file, it is a folder, a pipe or a device, or it may not be read.
     """
-    name = str(path)
-    if any("\ud800" <= character <= "\udfff" for character in str(path)):
-        raise UserError(f"{name}: the name is not UTF-8; expected a file whose name is")
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise UserError(f"{name}: not a regular file; expected a text file")
+            raise UserError(f"{path}: not a regular file; expected a text file")
         return open(path, "rb", opener=_without_waiting)
     except FileNotFoundError:
-        raise UserError(f"{name}: no such file") from None
+        raise UserError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
 def _without_waiting(name: str, flags: int) -> int:
