@@ -8,10 +8,11 @@ are packed first, and from the embedding to the loss there are only real positio
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 import minigrad.nn.functional as F
 from minigrad import Tensor, autocast, device, nn, no_grad, random
@@ -141,30 +142,48 @@ class Seq2Seq(nn.Module):
         """Where the weights are."""
         return self.encoder.embedding.weight.device
 
-    def loss(self, batch: Batch, teacher_forcing_ratio: float = 1.0, label_smoothing: float = 0.0) -> Tensor:
+    def loss(
+        self,
+        batch: Batch,
+        teacher_forcing_ratio: float = 1.0,
+        label_smoothing: float = 0.0,
+        own: npt.ArrayLike | None = None,
+    ) -> Tensor:
         """The sum over all real target positions of -log p(word), a 0-d Tensor; divide by ``batch.num_trg_tokens``.
 
         After each step the decoder is given the right word with probability ``teacher_forcing_ratio``, else its own
         best guess; the choice is made once for the whole batch, as in the tutorials. Products are in the model's
         precision.
-        """
-        return self.loss_of(pack_batch(batch).to(self.device), teacher_forcing_ratio, label_smoothing)
 
-    def loss_of(self, words: Words, teacher_forcing_ratio: float = 1.0, label_smoothing: float = 0.0) -> Tensor:
+        Args:
+            own: (T,) bool, the choices themselves: the steps that are given the model's own guess. Step 0 never is.
+        """
+        return self.loss_of(pack_batch(batch).to(self.device), teacher_forcing_ratio, label_smoothing, own)
+
+    def loss_of(
+        self,
+        words: Words,
+        teacher_forcing_ratio: float = 1.0,
+        label_smoothing: float = 0.0,
+        own: npt.ArrayLike | None = None,
+    ) -> Tensor:
         """``loss`` of a batch that is packed already, and where the weights are."""
         allow_tf32(self.precision)  # in the backward too
         with autocast(self.device.type, enabled=self.bf16):
-            outputs = self._decode(words.given, self.encoder(words.src), teacher_forcing_ratio)
+            state = self.encoder(words.src)
+            if own is None:
+                own = draw_own(len(words.given.batch_sizes), teacher_forcing_ratio)
+            outputs = self._decode(words.given, state, np.asarray(own))
             layer = self.decoder.fc_out
             return F.linear_cross_entropy(
                 outputs, layer.weight, layer.bias, words.targets, reduction="sum", label_smoothing=label_smoothing
             )
 
-    def _decode(self, given: PackedSequence, state: State, teacher_forcing_ratio: float) -> Tensor:
+    def _decode(self, given: PackedSequence, state: State, own: Array) -> Tensor:
         """The decoder's outputs (P,H). A step that follows a right word does not wait for the one before it: each run
         of them is one piece, and what is recorded is one call over all steps."""
         sizes = given.batch_sizes.array  # the sentences of a step are the first ones of the step before
-        runs = list(forced_runs(len(sizes), teacher_forcing_ratio))
+        runs = list(itertools.pairwise([0, *(np.flatnonzero(own[1 : len(sizes)]) + 1).tolist(), len(sizes)]))
         if len(runs) == 1:
             return self.decoder(given, state)[0].data
         words, first = given.data.array.copy(), np.cumsum([0, *sizes])
@@ -178,15 +197,14 @@ class Seq2Seq(nn.Module):
         return pieces.finish(words)
 
 
-def forced_runs(num_steps: int, teacher_forcing_ratio: float) -> Iterator[tuple[int, int]]:
-    """Cuts the steps into runs [start, end): the first step of a run (but not step 0) gets the model's own word."""
+def draw_own(num_steps: int, teacher_forcing_ratio: float) -> Array:
+    """(T,) bool: which steps are given the model's own word, each but the first with probability 1 - ratio."""
     own = np.zeros(num_steps, bool)
     if teacher_forcing_ratio == 0:
         own[1:] = True
     elif teacher_forcing_ratio < 1:
         own[1:] = random.generator().random(num_steps - 1) >= teacher_forcing_ratio
-    starts = [0, *np.flatnonzero(own).tolist(), num_steps]
-    return itertools.pairwise(starts)
+    return own
 
 
 def build_model(src_vocab_size: int, trg_vocab_size: int, config: Config) -> Seq2Seq:

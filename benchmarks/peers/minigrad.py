@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from typing import Any
 
@@ -21,7 +20,6 @@ from peers.problem import (
     Tokens,
     initial_weights,
     padded_sources,
-    runs_of,
 )
 from seq2seq.config import Config
 from seq2seq.data import Batch
@@ -35,7 +33,7 @@ class Peer:
     def __init__(self, task: Task, precision: str, threads: int) -> None:
         sizes = {name: getattr(task, name) for name in ("embedding_size", "hidden_size", "num_layers", "dropout")}
         settings: Any = {**sizes, "precision": precision, "threads": threads}
-        config, self.module = Config(**settings), _module()
+        config = Config(**settings)
         keep_freed_memory()  # as seq2seq.train does
         self.model = build_model(*task.vocab_sizes, config)
         parameters = dict(self.model.named_parameters())
@@ -46,13 +44,11 @@ class Peer:
         self.clip_norm, self.bf16, self.excluded = task.clip_norm, precision == "bf16", False
 
     def step(self, tokens: Tokens, forced: Array | None) -> float:
-        """See ``problem.Trainer``. The loop draws its coins in ``forced_runs``; here they are those of all peers."""
+        """See ``problem.Trainer``."""
         batch = Batch(*tokens, indices=np.arange(tokens.src.shape[1]))
-        drawn = runs_of(forced, len(tokens.trg_input))
-        self.module.forced_runs = lambda num_steps, teacher_forcing_ratio: iter(drawn)
         self.model.train()
         self.optimizer.zero_grad()
-        loss = self.model.loss(batch, 1.0 if forced is None else 0.5) / batch.num_trg_tokens
+        loss = self.model.loss(batch, own=None if forced is None else ~forced) / batch.num_trg_tokens
         loss.backward()
         self.optimizer.step_clipped(self.clip_norm)
         return float(loss.item())
@@ -87,11 +83,6 @@ class Peer:
         rows, _ = self.model.decoder(Tensor(trg_input), self.model.encoder(Tensor(src), lengths))
         log_probs = F.log_softmax(self.model.decoder.fc_out(rows), dim=-1).array
         return float(np.take_along_axis(log_probs, words[:, :, None], 2).sum() / len(sources))
-
-
-def _module() -> Any:
-    """The module whose coins are replaced."""
-    return importlib.import_module("seq2seq.model")
 
 
 def matmul_rate(bf16: bool, repeats: int = 30) -> float:

@@ -7,27 +7,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-import seq2seq.model as module
 from minigrad import Tensor, random
 from minigrad.gradcheck import gradcheck_module
 from minigrad.nn import functional as F
 from seq2seq.config import Config
 from seq2seq.data import Batch
 from seq2seq.gradcheck import check_model
-from seq2seq.model import Seq2Seq, forced_runs, sequence_losses
+from seq2seq.model import Seq2Seq, draw_own, sequence_losses
 
 Array = np.ndarray
 ALWAYS, NEVER, MIXED = [False] * 7, [False] + [True] * 6, [False, True, False, False, True, True, False]
-
-
-def force(monkeypatch: pytest.MonkeyPatch, own: Sequence[bool]) -> None:
-    """Fix which steps get the model's own word: step t of any batch does if own[t]."""
-
-    def runs(num_steps: int, teacher_forcing_ratio: float) -> list[tuple[int, int]]:
-        starts = [t for t in range(num_steps) if t == 0 or own[t]]
-        return list(zip(starts, [*starts[1:], num_steps], strict=True))
-
-    monkeypatch.setattr(module, "forced_runs", runs)
 
 
 def sigmoid(x: Array) -> Array:
@@ -107,12 +96,11 @@ def assert_equal_gradients(ours: dict[str, Array], theirs: dict[str, Array], tol
 
 @pytest.mark.parametrize("own", [ALWAYS, NEVER, MIXED], ids=["forced", "free", "mixed"])
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp64", 1e-12), ("fp32", 1e-5)])
-def test_value_is_that_of_numpy(tiny_model, draw_batch, monkeypatch, own, precision, tolerance) -> None:
+def test_value_is_that_of_numpy(tiny_model, draw_batch, own, precision, tolerance) -> None:
     model, batch = tiny_model(precision=precision), draw_batch()
-    force(monkeypatch, own)
     for smoothing in (0.0, 0.1):
         expected = NumpySentence(model).batch_loss(batch, own, smoothing)
-        assert model.loss(batch, 0.5, smoothing).item() == pytest.approx(expected, rel=tolerance)
+        assert model.loss(batch, 0.5, smoothing, own).item() == pytest.approx(expected, rel=tolerance)
 
 
 @pytest.mark.parametrize(("ratio", "own"), [(1.0, ALWAYS), (0.0, NEVER)])
@@ -129,11 +117,10 @@ def test_the_three_ways_of_forcing_differ(tiny_model, draw_batch) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp64", 1e-11), ("fp32", 1e-4)])
-def test_forced_runs_equal_a_loop_over_steps(tiny_model, draw_batch, seed, precision, tolerance) -> None:
+def test_drawn_choices_equal_a_loop_over_steps(tiny_model, draw_batch, seed, precision, tolerance) -> None:
     model, batch = tiny_model(precision=precision, seed=seed), draw_batch(seed)
     random.seed_step(seed, 3)
-    starts = [start for start, _ in forced_runs(len(batch.trg_input), 0.5)]
-    own = [t in starts[1:] for t in range(len(batch.trg_input))]
+    own = draw_own(len(batch.trg_input), 0.5)
     random.seed_step(seed, 3)
     fused, stepwise = model.loss(batch, 0.5), stepwise_loss(model, batch, own)
     assert fused.item() == pytest.approx(stepwise.item(), rel=tolerance)
@@ -141,11 +128,11 @@ def test_forced_runs_equal_a_loop_over_steps(tiny_model, draw_batch, seed, preci
 
 
 @pytest.mark.parametrize("own", [ALWAYS, NEVER, MIXED], ids=["forced", "free", "mixed"])
-def test_padding_does_not_matter(tiny_model, draw_batch, monkeypatch, own) -> None:
-    force(monkeypatch, own)
+def test_padding_does_not_matter(tiny_model, draw_batch, own) -> None:
     lengths = ((4, 3), (1, 6), (6, 1), (3, 4))
     model, batch = tiny_model(), draw_batch(1, lengths)
-    together, alone = model.loss(batch), [model.loss(single(batch, column)) for column in range(len(lengths))]
+    together = model.loss(batch, own=own)
+    alone = [model.loss(single(batch, column), own=own) for column in range(len(lengths))]
     assert together.item() == pytest.approx(sum(loss.item() for loss in alone), rel=1e-6)
     assert_equal_gradients(gradients(model, together), gradients(model, *alone), 1e-5)
 
@@ -160,14 +147,13 @@ def single(batch: Batch, column: int) -> Batch:
     )  # fmt: skip
 
 
-def test_padded_positions_of_the_arrays_are_never_read(tiny_model, draw_batch, monkeypatch) -> None:
-    force(monkeypatch, MIXED)
+def test_padded_positions_of_the_arrays_are_never_read(tiny_model, draw_batch) -> None:
     model, batch = tiny_model(), draw_batch()
-    expected = gradients(model, model.loss(batch))
+    expected = gradients(model, model.loss(batch, own=MIXED))
     for array, lengths in ((batch.src, batch.src_lengths), (batch.trg_input, batch.trg_lengths)):
         array[np.arange(len(array))[:, None] >= lengths] = 7
     batch.trg_output[np.arange(len(batch.trg_output))[:, None] >= batch.trg_lengths] = 7
-    changed = gradients(model, model.loss(batch))
+    changed = gradients(model, model.loss(batch, own=MIXED))
     for name, gradient in expected.items():
         np.testing.assert_array_equal(changed[name], gradient, err_msg=name)
 
@@ -175,13 +161,13 @@ def test_padded_positions_of_the_arrays_are_never_read(tiny_model, draw_batch, m
 @pytest.mark.parametrize("own", [ALWAYS, MIXED], ids=["forced", "mixed"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_gradient_of_the_complete_model_along_50_directions(
-    tiny_model, draw_batch, monkeypatch, count_case: Callable[[], None], own, smoothing
+    tiny_model, draw_batch, count_case: Callable[[], None], own, smoothing
 ) -> None:
-    force(monkeypatch, own)
     model, batch = tiny_model(precision="fp64"), draw_batch()
     report = gradcheck_module(
-        lambda: model.loss(batch, 0.5, smoothing) / batch.num_trg_tokens, model.named_parameters(), num_directions=50
-    )
+        lambda: model.loss(batch, 0.5, smoothing, own) / batch.num_trg_tokens,
+        model.named_parameters(), num_directions=50,
+    )  # fmt: skip
     assert report.rows[0].name == "all parameters"
     assert all(row.passed and row.relative_error <= 1e-6 for row in report.rows)
     for _ in report.rows:
@@ -202,17 +188,15 @@ def test_gradient_with_dropout(tiny_model, draw_batch, count_case: Callable[[], 
     assert len(set(values)) == 3
 
 
-def test_guesses_carry_no_gradient(tiny_model, draw_batch, monkeypatch) -> None:
+def test_guesses_carry_no_gradient(tiny_model, draw_batch) -> None:
     """A run with own words has the gradient of a forced run that is given the same words."""
-    force(monkeypatch, MIXED)
     model, batch = tiny_model(precision="fp64"), draw_batch()
-    own = model.loss(batch)
+    own = model.loss(batch, own=MIXED)
     numpy_model = NumpySentence(model)
     for column in range(batch.src.shape[1]):
         _, given = numpy_model.loss(batch, column, MIXED)
         batch.trg_input[: len(given), column] = given
-    force(monkeypatch, ALWAYS)
-    forced = model.loss(batch)
+    forced = model.loss(batch, own=ALWAYS)
     assert own.item() == pytest.approx(forced.item(), rel=1e-12)
     assert_equal_gradients(gradients(model, own), gradients(model, forced), 1e-12)
 
@@ -220,30 +204,26 @@ def test_guesses_carry_no_gradient(tiny_model, draw_batch, monkeypatch) -> None:
 def test_one_loss_sees_all_runs_and_a_guess_is_made_only_where_it_is_needed(
     tiny_model, draw_batch, monkeypatch
 ) -> None:
-    force(monkeypatch, MIXED)
     model, batch = tiny_model(), draw_batch()
     losses, guesses = [], []
     loss, argmax = F.linear_cross_entropy, F.linear_argmax
     monkeypatch.setattr(F, "linear_cross_entropy", lambda x, *a, **k: losses.append(len(x)) or loss(x, *a, **k))
     monkeypatch.setattr(F, "linear_argmax", lambda x, *a: guesses.append(len(x)) or argmax(x, *a))
-    model.loss(batch, 0.5)
+    model.loss(batch, own=MIXED)
     assert losses == [batch.num_trg_tokens]
     given = [int((batch.trg_lengths > t).sum()) for t in range(1, len(batch.trg_input)) if MIXED[t]]
     assert guesses == given
 
 
-def test_forced_runs_cut_where_coins_fall() -> None:
+def test_own_words_are_drawn_as_often_as_said() -> None:
     random.manual_seed(11)
-    draws = [list(forced_runs(9, 0.7)) for _ in range(400)]
-    for runs in draws:
-        assert [step for start, end in runs for step in range(start, end)] == list(range(9))
-    starts = np.array([[any(start == t for start, _ in runs) for t in range(9)] for runs in draws])
-    assert starts[:, 0].all()
-    assert starts[:, 1:].mean() == pytest.approx(0.3, abs=0.05)
-    assert np.abs(starts[:, 1:].mean(axis=0) - 0.3).max() < 0.1
-    assert list(forced_runs(4, 1.0)) == [(0, 4)]
-    assert list(forced_runs(4, 0.0)) == [(0, 1), (1, 2), (2, 3), (3, 4)]
-    assert list(forced_runs(1, 0.5)) == [(0, 1)]
+    own = np.array([draw_own(9, 0.7) for _ in range(400)])
+    assert not own[:, 0].any()
+    assert own[:, 1:].mean() == pytest.approx(0.3, abs=0.05)
+    assert np.abs(own[:, 1:].mean(axis=0) - 0.3).max() < 0.1
+    assert draw_own(4, 1.0).tolist() == [False] * 4
+    assert draw_own(4, 0.0).tolist() == [False, True, True, True]
+    assert draw_own(1, 0.5).tolist() == [False]
 
 
 def test_losses_of_a_split_are_sums_over_tokens_without_dropout(tiny_model, draw_batch) -> None:
