@@ -46,7 +46,11 @@ def get_num_threads() -> int:
 
 
 class ProcessLock:
-    """A lock of all threads of the process, which the thread that holds it may take again; free in a forked child."""
+    """A lock of all threads of the process, which the thread that holds it may take again; free in a forked child.
+
+    Attributes:
+        held: the lock itself, for ``with``; to be read anew each time.
+    """
 
     def __init__(self) -> None:
         self._renew()
@@ -54,13 +58,7 @@ class ProcessLock:
             os.register_at_fork(after_in_child=self._renew)
 
     def _renew(self) -> None:
-        self._lock = threading.RLock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *exception: object) -> None:
-        self._lock.release()
+        self.held = threading.RLock()
 
 
 class _Job:

@@ -126,16 +126,38 @@ class _Plan(NamedTuple):
 def _plan(function: Callable) -> _Plan:
     parameters = inspect.signature(function).parameters
     annotations = typing.get_type_hints(function)
-    kinds = {name: kind for name in parameters if (kind := _kind(annotations.get(name, Any))) is not None}
+    found = ((name, _kind(annotations.get(name, Any))) for name in parameters)
+    kinds = {name: _with_subclasses(kind) for name, kind in found if kind is not None}
     by_place = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     own = {other: name for other, names in OTHER_NAMES.items() for name in names if name in parameters}
     several = [name for name, p in parameters.items() if p.kind is p.VAR_POSITIONAL]
     return _Plan([(name, kinds.get(name)) for name in by_place], kinds, own, several)
 
 
+def _with_subclasses(kind: Kind) -> Kind:
+    """The kind, which knows a Parameter at sight where it knows a Tensor."""
+    return kind._replace(types=kind.types | _subclasses(Tensor)) if Tensor in kind.types else kind
+
+
+def _subclasses(base: type) -> set[type]:
+    """The classes below a class, at any depth."""
+    found: set[type] = set(base.__subclasses__())
+    return found.union(*map(_subclasses, found))
+
+
 def _check(title: str, name: str, kind: Kind | None, value: Any) -> None:
     if kind is not None and type(value) not in kind.types and not kind.fits(value):
         raise TypeError(f"{title}: {name} is {described(value)}; expected {kind.words}")
+
+
+def _by_own_names(
+    title: str, args: tuple, options: dict[str, Any], own: dict[str, str], several: list[str]
+) -> tuple[tuple, dict[str, Any]]:
+    """Arguments with the function's own names for them; those of ``*dims`` by place."""
+    named = {own.get(name, name): value for name, value in options.items()}
+    if len(named) < len(options):
+        raise TypeError(f"{title}: an argument is given twice among {', '.join(options)}")
+    return args + tuple(named.pop(name) for name in several if name in named), named
 
 
 def checked(function: F) -> F:
@@ -153,12 +175,12 @@ def checked(function: F) -> F:
                 _check(title, name, kind, value)
         if not options:
             return function(*args)
-        named = {own.get(name, name): value for name, value in options.items()}
-        if len(named) < len(options):
-            raise TypeError(f"{title}: an argument is given twice among {', '.join(options)}")
-        args += tuple(named.pop(name) for name in several if name in named)
-        for name, value in named.items():
-            _check(title, name, kinds.get(name), value)
-        return function(*args, **named)
+        if several or not own.keys().isdisjoint(options):
+            args, options = _by_own_names(title, args, options, own, several)
+        for name, value in options.items():
+            kind = kinds.get(name)
+            if kind is not None and type(value) not in kind.types:
+                _check(title, name, kind, value)
+        return function(*args, **options)
 
     return cast(F, accepting)

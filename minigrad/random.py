@@ -57,14 +57,14 @@ def set_state(state: State) -> None:
     if not isinstance(state, tuple | list) or len(state) != len(State._fields):
         raise TypeError(f"set_state: state is {state!r}; expected what get_state() returned")
     global _state
-    with _changing:
+    with _changing.held:
         _state = State(*state)
 
 
 def next_key() -> State:
     """The key of the next draw; every call gives another one."""
     global _state
-    with _changing:
+    with _changing.held:
         key = _state
         _state = State(key.seed, key.step, key.site + 1)
     return key

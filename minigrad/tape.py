@@ -74,7 +74,7 @@ class Node:
 
     def backward(self, grads: list[np.ndarray | None], release: bool) -> tuple:
         """One gradient per edge. ``release`` drops what forward saved, so memory falls while the walk goes on."""
-        with _sharing:
+        with _sharing.held:
             ctx = self._context(release)
         result = self.function.backward(ctx, *grads)
         result = result if isinstance(result, tuple) else (result,)
@@ -153,7 +153,7 @@ def walk_back(
         elif edge.leaf is not None and on_leaf is not None:
             on_leaf(edge.leaf, grad, owned)
         elif edge.leaf is not None:
-            with _sharing:  # or a sum of two threads would lose one
+            with _sharing.held:  # or a sum of two threads would lose one
                 edge.leaf.accumulate_grad(grad, owned)
 
     for edge, grad in zip(starts, grads, strict=True):

@@ -36,7 +36,7 @@ def _alone(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def wrapped(*args: Any) -> Any:
-        with _settling:
+        with _settling.held:
             return method(*args)
 
     return wrapped

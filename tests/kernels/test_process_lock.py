@@ -13,7 +13,7 @@ warnings.simplefilter("ignore")
 lock, held, done = ProcessLock(), threading.Event(), threading.Event()
 
 def hold():
-    with lock, lock:  # its thread may take it again
+    with lock.held, lock.held:  # its thread may take it again
         held.set()
         done.wait(60)
 
@@ -23,12 +23,12 @@ held.wait(60)
 child = os.fork()
 if child == 0:
     signal.alarm(20)  # ends a child that waits for ever
-    with lock:
+    with lock.held:
         os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
 done.set()
 thread.join()
-with lock:
+with lock.held:
     print("free")
 """
 

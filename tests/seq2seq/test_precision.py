@@ -29,13 +29,14 @@ def log_probs(translator: Translator) -> list[float]:
     return [best.log_prob for (best,) in translator.search(SENTENCES, beam_size=3)]
 
 
-def test_a_translator_rounds_when_asked_and_as_in_training(folder) -> None:
+def test_a_translator_rounds_when_asked_and_as_in_training(run, folder, source) -> None:
     default, exact, rounded = (Translator.load(folder, precision=precision) for precision in (None, "fp32", "bf16"))
     assert log_probs(default) == log_probs(exact)
     assert log_probs(rounded) != log_probs(exact)
     assert log_probs(rounded) == pytest.approx(log_probs(exact), rel=0.02)
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "precision": "bf16"}))
+    assert run("translate", folder, "--input", source, "--accept-changes").code == 0
     assert log_probs(Translator.load(folder)) == log_probs(rounded)
     assert log_probs(Translator.load(folder, precision="fp32")) == log_probs(exact)
 
