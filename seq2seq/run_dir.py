@@ -153,18 +153,25 @@ def run_of(run_dir: Path, codec: TextCodec) -> str:
     return str(manifest.read(run_dir).get("run") or codec.fingerprint())
 
 
-def go_on(run_dir: Path, config: Config, codec: TextCodec) -> None:
+def go_on(run_dir: Path, config: Config) -> None:
     """Write down, before a run goes on, what it goes on with: a later end, other places of its data.
 
     A run of version 0.1 gets its digests here.
     """
-    content = manifest.read(run_dir)
+    former = manifest.read(run_dir)
+    content = _with_digests(run_dir, former)
     continued = {**content.get("continued", {}), **settings.continued(config, run_dir)}
-    if "files_sha256" not in content:
-        content |= {"run": codec.fingerprint(), "files_sha256": manifest.digests(run_dir), "metrics": None}
-    elif continued == content.get("continued", {}):
+    if content is former and continued == content.get("continued", {}):
         return
     manifest.write(run_dir, {**content, "continued": continued})
+
+
+def _with_digests(run_dir: Path, content: manifest.Manifest) -> manifest.Manifest:
+    """The manifest of a run; for one of version 0.1, what this version adds."""
+    if "files_sha256" in content:
+        return content
+    run = TextCodec.load(run_dir).fingerprint()  # as its checkpoints say
+    return {**content, "run": run, "files_sha256": manifest.digests(run_dir), "metrics": None}
 
 
 def accept_changes(run_dir: Path) -> None:
@@ -196,13 +203,19 @@ def require_same_data(dataset: Dataset, run_dir: Path, accept: bool = False) -> 
     """
     content = manifest.read(run_dir)
     message = _difference(dataset.checksums, content["data_sha256"])
+    if message is None and dataset.left_out and "files_sha256" not in content:
+        message = (
+            f"{dataset.name}: {dataset.left_out} pairs with an empty side, which version 0.1 trained on, are left out "
+            f"now, so the parts of the data are others; {manifest.ACCEPT}"
+        )
     if message is None:
         return
     if not accept:
         raise UserError(message)
     entry = {"file": "data", "was": content["data_sha256"], "is": dataset.checksums}
     accepted = [*content.get("accepted", []), entry]
-    manifest.update(run_dir, data_sha256=dataset.checksums, accepted=accepted)
+    content = _with_digests(run_dir, content)
+    manifest.write(run_dir, {**content, "data_sha256": dataset.checksums, "accepted": accepted})
     say(f"{dataset.name}: changed since the training; accepted")
 
 

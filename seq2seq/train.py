@@ -109,7 +109,7 @@ def _put_in_place(trainer: Trainer, dataset: Dataset, entries: dict[str, Any]) -
     if config.resume:
         trainer.fingerprint = folder.run_of(run_dir, codec)
         trainer.resume()
-        folder.go_on(run_dir, config, codec)
+        folder.go_on(run_dir, config)
     else:
         folder.begin(run_dir, config, dataset, codec, entries, save_first)
 

@@ -31,7 +31,8 @@ def load_files(
             splits[name], found = _read(both, training=name == "train")
             notes += found
         checksums = {path: sha256_of(path) for path in paths}
-    splits["train"] = [pair for pair in splits["train"] if pair[0].strip() and pair[1].strip()]
+    whole = [pair for pair in splits["train"] if pair[0].strip() and pair[1].strip()]
+    left_out, splits["train"] = len(splits["train"]) - len(whole), whole
     if valid is None:
         splits["valid"], splits["train"] = hold_out(splits["train"], (_HELD_OUT_SHARE,), _HELD_OUT_LIMIT)
     if not splits["train"]:
@@ -43,6 +44,7 @@ def load_files(
         splits=splits,
         checksums=checksums,
         notes=tuple(notes),
+        left_out=left_out,
     )
 
 

@@ -32,6 +32,7 @@ class Dataset:
         checksums: sha256 (hex) of every file read, by its name, or of every generated split.
         notes: what the user should know of the files before they are trained on, a line each.
         license: under which terms the text may be used; empty for the user's own files.
+        left_out: training pairs that were left out since a side of them is empty.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Dataset:
     checksums: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     license: str = ""
+    left_out: int = 0
 
     def split(self, name: str) -> list[Pair]:
         """The pairs of one split.

@@ -74,3 +74,25 @@ def test_changed_data_are_noticed(refused: Callable, name: str, folder: Path) ->
     data = "words.de" if name == "char" else "digits.tsv"
     Path(data).write_text(Path(data).read_text().replace("1", "2", 1))
     refused(f"{data}: changed since the training", "evaluate", folder)
+
+
+def test_changed_data_can_be_accepted(run: Callable, name: str, folder: Path) -> None:
+    data = Path("words.de" if name == "char" else "digits.tsv")
+    data.write_text(data.read_text().replace("1", "2", 1))
+    assert run("evaluate", folder, "--accept-changes").code == 0
+    assert manifest.read(folder)["accepted"][0]["file"] == "data"
+    assert run("evaluate", folder).code == 0
+    assert run("train", "--run-dir", folder, "--resume", *RUNS[name].more).code == 0
+
+
+def test_pairs_that_are_left_out_now_are_told(run: Callable, refused: Callable, folder: Path) -> None:
+    if folder.name == "char":
+        pytest.skip("parallel files need a line in both")
+    data = Path("digits.tsv")
+    data.write_text(data.read_text() + "1 2\t\n")
+    content = json.loads((folder / "manifest.json").read_text())
+    content["data_sha256"]["digits.tsv"] = manifest.sha256(data.read_bytes())
+    (folder / "manifest.json").write_text(json.dumps(content))
+    message = "digits.tsv: 1 pairs with an empty side, which version 0.1 trained on, are left out now"
+    refused(message, "train", "--run-dir", folder, "--resume")
+    assert run("train", "--run-dir", folder, "--resume", "--accept-changes", *RUNS[folder.name].more).code == 0
