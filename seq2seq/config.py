@@ -175,7 +175,7 @@ def moved(stored: Config, given: dict[str, Any]) -> Config:
         if value is None or value == old:
             continue
         if old is None or not _is_files(stored.data) or (name == "data" and not _is_files(value)):
-            raise UserError(f"resume: {name} is {value!r}; the run was started with {old!r} and goes on only with that")
+            raise UserError(f"{name} is {value!r}; the run was started with {old!r}; expected another place of it")
         places[name] = value
     return dataclasses.replace(stored, **places)
 

@@ -213,10 +213,10 @@ def test_moved_data_must_be_the_same(run, refused, settings, parallel, tmp_path,
 def test_what_cannot_have_moved_is_refused(refused, folder) -> None:
     for option, value in (("--data", "numbers"), ("--valid", "x.tsv"), ("--test", "x.tsv")):
         refused(
-            f"resume: {option[2:]} is '{value}'; the run was started with", "train", "--run-dir", folder, "--resume",
+            f"{option[2:]} is '{value}'; the run was started with", "train", "--run-dir", folder, "--resume",
             option, value,
         )  # fmt: skip
-    refused("resume: data is 'numbers'; the run was started with", "evaluate", folder, "--data", "numbers")
+    refused("data is 'numbers'; the run was started with", "evaluate", folder, "--data", "numbers")
 
 
 def test_accept_changes_needs_a_run(refused, options, corpus, tmp_path) -> None:

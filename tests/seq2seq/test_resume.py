@@ -211,7 +211,7 @@ def test_resuming_a_finished_run_changes_nothing(train, run, history) -> None:
         ("--lr", 0.5, "resume: lr is 0.5; the run was started with 0.01 and goes on only with that"),
         ("--hidden-size", 9, "resume: hidden_size is 9; the run was started with 12"),
         ("--seed", 3, "resume: seed is 3; the run was started with 1234"),
-        ("--data", "numbers", "resume: data is 'numbers'; the run was started with"),
+        ("--data", "numbers", "data is 'numbers'; the run was started with"),
     ],
 )
 def test_another_setting_is_refused(train, run, option, value, message) -> None:
