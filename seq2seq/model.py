@@ -88,8 +88,8 @@ class Decoder(nn.Module):
         return outputs, State(h, c)
 
 
-class DecoderInPieces:
-    """A decoder whose next words may depend on its outputs: see ``nn.StackInPieces``. Everything is packed.
+class IncrementalDecoder:
+    """A decoder whose next words may depend on its outputs: see ``nn.IncrementalLSTM``. Everything is packed.
 
     Args:
         decoder: on which the tape is to be recorded.
@@ -98,21 +98,18 @@ class DecoderInPieces:
     """
 
     def __init__(self, decoder: Decoder, state: State, lengths: Array) -> None:
-        self._decoder = decoder
-        self._dropout = nn.DropoutInPieces(decoder.dropout.p, decoder.training)
-        self._stack = nn.StackInPieces(decoder.rnn, state, int(lengths.max()), lengths, packed=True)
-        self._done = 0
+        self._embedding = decoder.embedding
+        self._dropout = nn.IncrementalDropout(decoder.dropout.p, decoder.training)
+        self._rnn = nn.IncrementalLSTM(decoder.rnn, state, lengths)
 
-    def extend(self, words: Array) -> Array:
-        """The words (.,) of the next steps -> outputs (.,H), off the tape."""
-        start, self._done = self._done, self._done + len(words)
-        with no_grad():
-            embedded = self._decoder.embedding(Tensor(words)).array
-        return self._stack.extend(self._dropout.part(embedded, start))
+    @no_grad()
+    def step(self, words: Tensor) -> Tensor:
+        """The words (R,) of the next steps -> outputs (R,H), off the tape."""
+        return self._rnn.step(self._dropout.step(self._embedding(words)))
 
-    def finish(self, words: Array) -> Tensor:
-        """All steps on the tape: words (P,), those of the pieces -> outputs (P,H)."""
-        return self._stack.finish(self._dropout.whole(self._decoder.embedding(Tensor(words))))[0]
+    def finish(self, words: Tensor) -> Tensor:
+        """All steps on the tape: words (P,), those of the steps -> outputs (P,H)."""
+        return self._rnn.finish(self._dropout.finish(self._embedding(words)))[0]
 
 
 class Seq2Seq(nn.Module):
@@ -181,20 +178,20 @@ class Seq2Seq(nn.Module):
 
     def _decode(self, given: PackedSequence, state: State, own: Array) -> Tensor:
         """The decoder's outputs (P,H). A step that follows a right word does not wait for the one before it: each run
-        of them is one piece, and what is recorded is one call over all steps."""
+        of them is one call, and what is recorded is one call over all steps."""
         sizes = given.batch_sizes.array  # the sentences of a step are the first ones of the step before
         runs = list(itertools.pairwise([0, *(np.flatnonzero(own[1 : len(sizes)]) + 1).tolist(), len(sizes)]))
         if len(runs) == 1:
             return self.decoder(given, state)[0].data
         words, first = given.data.array.copy(), np.cumsum([0, *sizes])
-        pieces, layer = DecoderInPieces(self.decoder, state, lengths_of(given)), self.decoder.fc_out
+        decoder, layer = IncrementalDecoder(self.decoder, state, lengths_of(given)), self.decoder.fc_out
         for start, end in runs:
-            outputs = pieces.extend(words[first[start] : first[end]])
+            outputs = decoder.step(Tensor(words[first[start] : first[end]]))
             if end < len(sizes):
                 going_on = outputs[len(outputs) - sizes[end - 1] :][: sizes[end]]
-                guesses = F.linear_argmax(Tensor(going_on), layer.weight, layer.bias)
+                guesses = F.linear_argmax(going_on, layer.weight, layer.bias)
                 words[first[end] : first[end + 1]] = guesses.array
-        return pieces.finish(words)
+        return decoder.finish(Tensor(words))
 
 
 def draw_own(num_steps: int, teacher_forcing_ratio: float) -> Array:
