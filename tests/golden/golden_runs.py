@@ -89,8 +89,9 @@ def _digits() -> list[str]:
 
 
 def _figures(name: str, options: list[str]) -> dict[str, Any]:
-    from seq2seq import Translator, config, evaluate, train
-    from seq2seq.data import load_dataset
+    from seq2seq import Translator, evaluate, train
+    from seq2seq.run import config
+    from seq2seq.sources import load_dataset
 
     run_dir = Path("runs") / name.replace(" ", "-")
     if name in OF_CORPORA:
