@@ -12,7 +12,7 @@ from peers import minigrad as cpu
 from peers.problem import Array, Task, Tokens
 
 import minigrad
-from kernels.cuda import graphs
+from kernels.cuda.runtime import graphs
 from seq2seq.config import Config
 from seq2seq.data import Batch
 from seq2seq.graphed import GraphedTraining

@@ -19,7 +19,8 @@ import pytest
 
 import kernels
 from kernels import cpu, reference
-from kernels.cuda import graphs, lstm_persistent
+from kernels.cuda.recurrent import lstm_persistent
+from kernels.cuda.runtime import graphs
 from minigrad import optim, random
 from seq2seq.config import Config
 from seq2seq.data import EncodedSplit, Ragged, make_batch
