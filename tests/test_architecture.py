@@ -45,7 +45,7 @@ DOCUMENTED = [
     "minigrad", "minigrad.ops", "minigrad.nn",
     "minigrad.nn.functional", "minigrad.nn.init", "minigrad.nn.utils", "minigrad.nn.utils.rnn", "minigrad.optim",
     "minigrad.optim.lr_scheduler", "minigrad.autograd", "minigrad.random", "minigrad.cuda", "minigrad.gradcheck",
-    "seq2seq.data", "seq2seq.metrics", "seq2seq.search", "seq2seq.model", "seq2seq.checkpoint",
+    "seq2seq.sources", "seq2seq.metrics", "seq2seq.decoding.search", "seq2seq.models.model", "seq2seq.run.checkpoint",
 ]  # fmt: skip
 
 Functions = ast.FunctionDef | ast.AsyncFunctionDef
