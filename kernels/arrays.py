@@ -44,11 +44,11 @@ def to_host(x: Any) -> np.ndarray:
     """
     if not on_device(x):
         return x
-    capture = sys.modules.get("kernels.cuda.capture")
+    capture = sys.modules.get("kernels.cuda.runtime.capture")
     if capture is not None:
         capture.refuse("a value that the host asks for")
     host = x.get()
-    launcher = sys.modules.get("kernels.cuda.launcher")
+    launcher = sys.modules.get("kernels.cuda.runtime.launcher")
     if launcher is not None:  # else no kernel of ours has run
         launcher.check()
     return host
@@ -83,7 +83,7 @@ def as_array(x: Any) -> Any:
 def report_ids(wrong: Any) -> None:
     """Note on the GPU that an id was out of range if any element of `wrong` (bool, there) holds: `to_host` will raise
     an IndexError. The host does not wait."""
-    word = import_module("kernels.cuda.launcher").error_word()
+    word = import_module("kernels.cuda.runtime.launcher").error_word()
     np.maximum(word, wrong.any().astype(np.uint32) * np.uint32(OUT_OF_RANGE), out=word)
 
 

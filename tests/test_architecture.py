@@ -40,8 +40,8 @@ NOT_AT_IMPORT = {"numba", "llvmlite", "cupy", "cuda", "torch", "scipy", *MAY_IMP
 ABSOLUTE_PATH = re.compile(r"(?<![\w.~])/(?:work|root|home|Users|mnt)/\w|\b[A-Z]:\\\\?\w")
 
 DOCUMENTED = [
-    "kernels", "kernels.reference", "kernels.cpu", "kernels.cuda", "kernels.cuda.geometry", "kernels.cuda.pack",
-    "kernels.cuda.launcher", "kernels.cuda.cublas",
+    "kernels", "kernels.reference", "kernels.cpu", "kernels.cuda", "kernels.cuda.recurrent.pack",
+    "kernels.cuda.runtime.cublas", "kernels.cuda.runtime.geometry", "kernels.cuda.runtime.launcher",
     "minigrad", "minigrad.ops", "minigrad.nn",
     "minigrad.nn.functional", "minigrad.nn.init", "minigrad.nn.utils", "minigrad.nn.utils.rnn", "minigrad.optim",
     "minigrad.optim.lr_scheduler", "minigrad.autograd", "minigrad.random", "minigrad.cuda", "minigrad.gradcheck",

@@ -12,7 +12,7 @@ from peers import minigrad as cpu
 from peers.problem import Array, Task, Tokens
 
 import minigrad
-from kernels.cuda import graphs
+from kernels.cuda.runtime import graphs
 from seq2seq.run.config import Config
 from seq2seq.sources import Batch
 from seq2seq.training.graphed import GraphedTraining
