@@ -26,7 +26,9 @@ from kernels.packing import Packing
 from kernels.switches import tf32_allowed
 
 enabled = True  # False: every layer takes a step at a time
-marked = False  # True: blocks poll the data itself, where there is a kernel that does (lstm_forward.cu)
+# True: blocks poll the data itself instead of a flag, where a kernel does (lstm_forward.cu). No GPU has yet said which
+# is faster; benchmarks/gpu/ablations.py asks.
+marked = False
 
 DTYPES = {"bf16": np.uint16, "tf32": np.float32}  # of y, gates and dgates, and of the operands of products
 

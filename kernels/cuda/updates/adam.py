@@ -37,7 +37,7 @@ def adam_step(
         reference.adam_step(param, grad, m, v, *numbers, grad_scale)
         return
     scalars, size = varying(adam_scalars(*numbers).astype(np.float32)), np.uint64(param.size)
-    arguments = param, grad, m, v, None, scalars, number(grad_scale), size
+    arguments = param, grad, m, v, scalars, number(grad_scale), size
     module("updates/adam").adam_step(geometry.elements(param.size), arguments)
 
 

@@ -28,6 +28,6 @@ def rmsprop_step(
         numbers = lr, alpha, eps, weight_decay, momentum, grad_scale
         reference.rmsprop_step(param, grad, square, mean, velocity, *numbers)
         return
-    arguments = param, grad, square, mean, velocity, None, number(grad_scale), np.uint64(param.size)
+    arguments = param, grad, square, mean, velocity, number(grad_scale), np.uint64(param.size)
     decimals = lr, alpha, 1 - alpha, eps, weight_decay, momentum
     module("updates/rmsprop").rmsprop_step(geometry.elements(param.size), (*arguments, *map(np.float32, decimals)))
