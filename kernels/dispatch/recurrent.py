@@ -112,8 +112,8 @@ def lstm_continue(x: np.ndarray, start: int, run: Any) -> np.ndarray:
         TypeError, ValueError: another dtype or shape, or steps past the run's end.
     """
     name, cache, packing = "lstm_continue", run.cache, run.cache.packing
-    backend = backend_for(x=x, gates=cache.gates)
-    check_dtypes(name, run=cache.gates, x=x)
+    backend = backend_for(x=x, c=cache.c)
+    check_dtypes(name, run=cache.c, x=x)
     rest, formula = cache.output_shape[1:-1], "(., I)" if packing.given_packed else "(S, N, I)"
     check_rank(name, "x", x, len(cache.output_shape), formula)
     check_shape(name, "x", x, (len(x), *rest, cache.x.shape[-1]), formula, run=cache.output_shape)
@@ -129,7 +129,7 @@ def lstm_finish(run: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
     Args:
         run: of `lstm_start`, all of whose steps are done.
     """
-    return backend_for(gates=run.cache.gates).lstm_finish(run)
+    return backend_for(c=run.cache.c).lstm_finish(run)
 
 
 def pack_lstm(weight_ih: np.ndarray, weight_hh: np.ndarray, bias: np.ndarray | None, bf16: bool = False) -> Any:
@@ -202,8 +202,8 @@ def lstm_backward(
         TypeError, ValueError: a gradient of another dtype or shape than its output.
     """
     name = "lstm_backward"
-    backend = backend_for(dy=dy, dh_n=dh_n, dc_n=dc_n, gates=cache.gates)
-    check_dtypes(name, cache=cache.gates, dy=dy, dh_n=dh_n, dc_n=dc_n)
+    backend = backend_for(dy=dy, dh_n=dh_n, dc_n=dc_n, c=cache.c)
+    check_dtypes(name, cache=cache.c, dy=dy, dh_n=dh_n, dc_n=dc_n)
     check_output_gradients(name, cache, dy, {"dh_n": dh_n, "dc_n": dc_n})
     return backend.lstm_backward(contiguous(dy), contiguous(dh_n), contiguous(dc_n), cache, consume)
 

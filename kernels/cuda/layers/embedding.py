@@ -11,16 +11,15 @@ from kernels.cuda.layers.sorting import sort_tokens
 from kernels.cuda.runtime import geometry
 from kernels.cuda.runtime.arrays import int64
 from kernels.cuda.runtime.capture import refuse
+from kernels.cuda.runtime.float64 import by_reference
 from kernels.cuda.runtime.launcher import error_word, module
-from kernels.reference import embedding as reference
 
 MOST_ROWS = 2**31 - 1
 
 
+@by_reference
 def embedding_forward(weight: Any, ids: Any) -> Any:
     """See `kernels.embedding_forward`."""
-    if weight.dtype != np.float32:
-        return reference.embedding_forward(weight, ids)
     V, E = weight.shape
     y = np.empty((*ids.shape, E), weight.dtype, like=weight)
     arguments = weight, int64(ids), y, np.int32(V), np.int32(E), np.uint64(y.size), error_word()
@@ -28,10 +27,9 @@ def embedding_forward(weight: Any, ids: Any) -> Any:
     return y
 
 
+@by_reference
 def embedding_backward(dy: Any, ids: Any, padding_idx: int | None = None) -> tuple[Any, Any]:
     """See `kernels.embedding_backward`. How many rows there are, only the device knows: the host waits for it."""
-    if dy.dtype != np.float32:
-        return reference.embedding_backward(dy, ids, padding_idx)
     refuse("a gradient by rows")
     rows, starts, positions, count = sort_tokens(int64(ids), padding_idx, MOST_ROWS)
     R = int(count.get()[0])
@@ -40,10 +38,9 @@ def embedding_backward(dy: Any, ids: Any, padding_idx: int | None = None) -> tup
     return rows[:R], values
 
 
+@by_reference
 def embedding_backward_dense(dy: Any, ids: Any, num_rows: int, padding_idx: int | None = None) -> Any:
     """See `kernels.embedding_backward_dense`."""
-    if dy.dtype != np.float32:
-        return reference.embedding_backward_dense(dy, ids, num_rows, padding_idx)
     table = np.zeros((num_rows, dy.shape[-1]), dy.dtype, like=dy)
     tokens = sort_tokens(int64(ids), padding_idx, num_rows)
     _sum(dy, *tokens, table, ids.size, dense=True)

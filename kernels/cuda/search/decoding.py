@@ -20,8 +20,8 @@ import numpy as np
 from kernels.cuda.runtime import geometry, graphs
 from kernels.cuda.runtime.arrays import bf16 as to_bf16
 from kernels.cuda.runtime.cublas import gemm
+from kernels.cuda.runtime.float64 import by_reference
 from kernels.cuda.runtime.launcher import error_word, module
-from kernels.reference import decoding as reference
 
 LOGITS_BYTES = 256 << 20  # of a chunk of rows
 STEPS_BETWEEN = 4  # steps until the host asks how many sentences go on
@@ -69,6 +69,7 @@ class _Selection(NamedTuple):
         self.kernel(self.launch(slots), (*self.arrays, np.int32(slots), *map(np.int32, self.numbers)))
 
 
+@by_reference
 def pack_decoder(
     embedding: Any,
     weights_ih: Sequence[Any],
@@ -79,8 +80,6 @@ def pack_decoder(
     bf16: bool = False,
 ) -> Any:
     """See `kernels.pack_decoder`."""
-    if embedding.dtype != np.float32:
-        return reference.pack_decoder(embedding, weights_ih, weights_hh, biases, output_weight, output_bias, bf16)
     stacked = [np.concatenate(pair, axis=1) for pair in zip(weights_ih, weights_hh, strict=True)]
     if bf16:
         stacked, output = [to_bf16(matrix) for matrix in stacked], to_bf16(output_weight)
@@ -89,12 +88,11 @@ def pack_decoder(
     return DecoderWeights(embedding.copy(), tuple(stacked), np.stack(biases), output, output_bias.copy())
 
 
+@by_reference
 def greedy_decode(
     decoder: Any, h0: Any, c0: Any, start: int, end: int, excluded: np.ndarray, max_length: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """See `kernels.greedy_decode`. The results lie on the host."""
-    if isinstance(decoder, reference.DecoderWeights):
-        return reference.greedy_decode(decoder, h0, c0, start, end, excluded, max_length)
     import cupy
 
     N = h0.shape[1]
@@ -110,6 +108,7 @@ def greedy_decode(
     return tuple(array.get() for array in results)
 
 
+@by_reference
 def beam_decode(
     decoder: Any,
     h0: Any,
@@ -123,10 +122,6 @@ def beam_decode(
     n_best: int = 1,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """See `kernels.beam_decode`. The results lie on the host."""
-    if isinstance(decoder, reference.DecoderWeights):
-        return reference.beam_decode(
-            decoder, h0, c0, start, end, excluded, max_length, beam_size, length_penalty, n_best
-        )  # fmt: skip
     import cupy
 
     N, K, T, B = h0.shape[1], beam_size, max_length, n_best
