@@ -25,9 +25,9 @@ STEP = """
 import math, time
 import numpy as np
 from minigrad import nn, optim
-from seq2seq.config import Config
-from seq2seq.data import EncodedSplit, Ragged, make_batch
-from seq2seq.model import build_model
+from seq2seq.run.config import Config
+from seq2seq.sources import EncodedSplit, Ragged, make_batch
+from seq2seq.models.model import build_model
 rng = np.random.default_rng(0)
 sides = [Ragged(rng.integers(4, v, rng.integers(8, 16)).tolist() for _ in range(128)) for v in (7853, 5893)]
 batch = make_batch(EncodedSplit(*sides), range(128))

@@ -8,9 +8,9 @@ from peers.problem import EOS_ID, FIRST_WORD, PAD_ID, SOS_ID, Array, Tokens, pad
 
 def multi30k(data_dir: str, count: int, batch_size: int) -> tuple[list[Tokens], tuple[int, int]]:
     """The first batches of epoch 0 as the trainer makes them, and the vocabulary sizes."""
-    from seq2seq.config import Config
-    from seq2seq.data import BatchSampler, load_dataset, make_batch
-    from seq2seq.text import TextCodec
+    from seq2seq.run.config import Config
+    from seq2seq.sources import BatchSampler, load_dataset, make_batch
+    from seq2seq.text.codec import TextCodec
 
     dataset = load_dataset("multi30k", data_dir=data_dir)
     codec = TextCodec.build(dataset, Config())

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seq2seq.translator import Translator
+    from seq2seq.decoding.translator import Translator
 
 __all__ = ["Translator"]
 
@@ -11,7 +11,7 @@ __all__ = ["Translator"]
 def __getattr__(name: str) -> Any:
     """``from seq2seq import Translator``, loaded only when asked for: the commands start faster without it."""
     if name == "Translator":
-        from seq2seq.translator import Translator
+        from seq2seq.decoding.translator import Translator
 
         return Translator
     raise AttributeError(f"module 'seq2seq' has no attribute {name!r}")

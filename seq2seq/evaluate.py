@@ -5,7 +5,7 @@ from __future__ import annotations
 if __name__ == "__main__":  # before anything large is loaded
     import sys
 
-    from seq2seq.entry import start
+    from seq2seq.run.entry import start
 
     sys.exit(start("evaluate"))
 
@@ -17,19 +17,19 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from seq2seq import config as settings
 from seq2seq import metrics
-from seq2seq import run_dir as folder
-from seq2seq.cli import limit_threads, run_command
-from seq2seq.config import Config
-from seq2seq.data import Dataset, EncodedSplit, load_dataset, read_pairs
-from seq2seq.devices import DEVICES, PRECISIONS
-from seq2seq.evaluation import is_lowercase, split_losses, target_language
-from seq2seq.locking import locked
-from seq2seq.parser import OneLineParser
-from seq2seq.streams import STDOUT, check_output, print_results, write_output
-from seq2seq.text import require_known_words, without_blanks
-from seq2seq.translator import Translator
+from seq2seq.decoding.translator import Translator
+from seq2seq.run import config as settings
+from seq2seq.run import folder as folder
+from seq2seq.run.cli import limit_threads, run_command
+from seq2seq.run.config import Config
+from seq2seq.run.devices import DEVICES, PRECISIONS
+from seq2seq.run.locking import locked
+from seq2seq.run.parser import OneLineParser
+from seq2seq.run.streams import STDOUT, check_output, print_results, write_output
+from seq2seq.sources import Dataset, EncodedSplit, load_dataset, read_pairs
+from seq2seq.text.codec import require_known_words, without_blanks
+from seq2seq.training.validation import is_lowercase, split_losses, target_language
 
 
 def build_parser() -> OneLineParser:

@@ -11,7 +11,7 @@ from __future__ import annotations
 if __name__ == "__main__":  # before anything large is loaded
     import sys
 
-    from seq2seq.entry import start
+    from seq2seq.run.entry import start
 
     sys.exit(start("gradcheck"))
 
@@ -22,14 +22,14 @@ import numpy as np
 
 from minigrad import Tensor, random
 from minigrad.gradcheck import GradcheckReport, gradcheck_module
-from seq2seq import config as settings
-from seq2seq import memory
-from seq2seq.cli import limit_threads, run_command
-from seq2seq.config import Config
-from seq2seq.data import Batch, EncodedSplit, Ragged, make_batch
-from seq2seq.devices import require
-from seq2seq.model import build_model
-from seq2seq.vocabulary import SPECIALS
+from seq2seq.models.model import build_model
+from seq2seq.run import config as settings
+from seq2seq.run.cli import limit_threads, run_command
+from seq2seq.run.config import Config
+from seq2seq.run.devices import require
+from seq2seq.sources import Batch, EncodedSplit, Ragged, make_batch
+from seq2seq.text.vocabulary import SPECIALS
+from seq2seq.training import memory
 
 _SRC_WORDS, _TRG_WORDS = 29, 31
 _SENTENCE_LENGTHS = (5, 1, 3, 4)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from seq2seq.languages import language_without_blanks, script_without_blanks
+from seq2seq.text.languages import language_without_blanks, script_without_blanks
 
 _ORDER = 4  # tokens of the longest n-gram of BLEU
 _FEW = 0.1  # share of references with so many tokens below which BLEU is a figure of these few alone

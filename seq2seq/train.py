@@ -5,7 +5,7 @@ from __future__ import annotations
 if __name__ == "__main__":  # before anything large is loaded
     import sys
 
-    from seq2seq.entry import start
+    from seq2seq.run.entry import start
 
     sys.exit(start("train"))
 
@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from minigrad import keep_freed_memory
-from seq2seq import config as settings
-from seq2seq import memory
-from seq2seq import run_dir as folder
-from seq2seq.advice import advice
-from seq2seq.cli import command_line, limit_threads, run_command
-from seq2seq.config import Config
-from seq2seq.data import Dataset, drop_long, load_dataset
-from seq2seq.devices import require
-from seq2seq.streams import say
-from seq2seq.text import TextCodec, require_known_words, without_blanks
-from seq2seq.trainer import Trainer
-from seq2seq.warm_up import compile_kernels
+from seq2seq.run import config as settings
+from seq2seq.run import folder as folder
+from seq2seq.run.cli import command_line, limit_threads, run_command
+from seq2seq.run.config import Config
+from seq2seq.run.devices import require
+from seq2seq.run.streams import say
+from seq2seq.sources import Dataset, drop_long, load_dataset
+from seq2seq.text.codec import TextCodec, require_known_words, without_blanks
+from seq2seq.training import memory
+from seq2seq.training.advice import advice
+from seq2seq.training.trainer import Trainer
+from seq2seq.training.warm_up import compile_kernels
 
 _SAMPLES = 5
 

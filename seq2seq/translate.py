@@ -5,7 +5,7 @@ from __future__ import annotations
 if __name__ == "__main__":  # before anything large is loaded
     import sys
 
-    from seq2seq.entry import start
+    from seq2seq.run.entry import start
 
     sys.exit(start("translate"))
 
@@ -13,16 +13,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from seq2seq import run_dir as folder
-from seq2seq.cli import limit_threads, run_command
-from seq2seq.data import decode_lines, read_lines
-from seq2seq.devices import DEVICES, PRECISIONS
-from seq2seq.errors import UserError
-from seq2seq.options import check_decoding
-from seq2seq.parser import OneLineParser
-from seq2seq.streams import check_output, write_output
-from seq2seq.text import require_known_words
-from seq2seq.translator import Translator
+from seq2seq.decoding.translator import Translator
+from seq2seq.run import folder as folder
+from seq2seq.run.cli import limit_threads, run_command
+from seq2seq.run.devices import DEVICES, PRECISIONS
+from seq2seq.run.errors import UserError
+from seq2seq.run.options import check_decoding
+from seq2seq.run.parser import OneLineParser
+from seq2seq.run.streams import check_output, write_output
+from seq2seq.sources import decode_lines, read_lines
+from seq2seq.text.codec import require_known_words
 
 
 def build_parser() -> OneLineParser:

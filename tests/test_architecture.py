@@ -40,12 +40,12 @@ NOT_AT_IMPORT = {"numba", "llvmlite", "cupy", "cuda", "torch", "scipy", *MAY_IMP
 ABSOLUTE_PATH = re.compile(r"(?<![\w.~])/(?:work|root|home|Users|mnt)/\w|\b[A-Z]:\\\\?\w")
 
 DOCUMENTED = [
-    "kernels", "kernels.reference", "kernels.cpu", "kernels.cuda", "kernels.cuda.geometry", "kernels.cuda.pack",
-    "kernels.cuda.launcher", "kernels.cuda.cublas",
+    "kernels", "kernels.reference", "kernels.cpu", "kernels.cuda", "kernels.cuda.recurrent.pack",
+    "kernels.cuda.runtime.cublas", "kernels.cuda.runtime.geometry", "kernels.cuda.runtime.launcher",
     "minigrad", "minigrad.ops", "minigrad.nn",
     "minigrad.nn.functional", "minigrad.nn.init", "minigrad.nn.utils", "minigrad.nn.utils.rnn", "minigrad.optim",
     "minigrad.optim.lr_scheduler", "minigrad.autograd", "minigrad.random", "minigrad.cuda", "minigrad.gradcheck",
-    "seq2seq.data", "seq2seq.metrics", "seq2seq.search", "seq2seq.model", "seq2seq.checkpoint",
+    "seq2seq.sources", "seq2seq.metrics", "seq2seq.decoding.search", "seq2seq.models.model", "seq2seq.run.checkpoint",
 ]  # fmt: skip
 
 Functions = ast.FunctionDef | ast.AsyncFunctionDef

@@ -24,8 +24,9 @@ import pytest
 
 import minigrad as torch
 from minigrad import nn, optim, random
-from seq2seq import config, evaluate, train, translate
-from seq2seq.options import RANGES
+from seq2seq import evaluate, train, translate
+from seq2seq.run import config
+from seq2seq.run.options import RANGES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "README.md"]

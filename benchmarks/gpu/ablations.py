@@ -21,7 +21,8 @@ from gpu import part, sources, timing
 from gpu.layers import Inputs, Networks
 from gpu.ours import without_graphs
 from gpu.timing import Call
-from kernels.cuda import graphs, launcher, lstm_persistent
+from kernels.cuda.recurrent import lstm_persistent
+from kernels.cuda.runtime import graphs, launcher
 
 
 def without(name: str) -> tuple[str, str]:

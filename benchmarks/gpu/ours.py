@@ -12,10 +12,10 @@ from peers import minigrad as cpu
 from peers.problem import Array, Task, Tokens
 
 import minigrad
-from kernels.cuda import graphs
-from seq2seq.config import Config
-from seq2seq.data import Batch
-from seq2seq.graphed import GraphedTraining
+from kernels.cuda.runtime import graphs
+from seq2seq.run.config import Config
+from seq2seq.sources import Batch
+from seq2seq.training.graphed import GraphedTraining
 
 
 class Ours(cpu.Peer):

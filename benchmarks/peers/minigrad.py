@@ -1,4 +1,4 @@
-"""Ours: seq2seq.model, trained by minigrad's optimisers, decoded by seq2seq.search."""
+"""Ours: seq2seq.models.model, trained by minigrad's optimisers, decoded by seq2seq.decoding.search."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from peers.problem import (
     initial_weights,
     padded_sources,
 )
-from seq2seq.config import Config
-from seq2seq.data import Batch
-from seq2seq.model import build_model
-from seq2seq.search import beam_search, greedy_search
+from seq2seq.decoding.search import beam_search, greedy_search
+from seq2seq.models.model import build_model
+from seq2seq.run.config import Config
+from seq2seq.sources import Batch
 
 
 class Peer:

@@ -68,7 +68,7 @@ def our_precisions() -> tuple[str, ...]:
     """What the toolkit's setting ``precision`` accepts."""
     import typing
 
-    from seq2seq.config import Config
+    from seq2seq.run.config import Config
 
     return typing.get_args(typing.get_type_hints(Config)["precision"])
 

@@ -4,8 +4,9 @@ Arguments are checked by `kernels` and arrive as C-contiguous CuPy arrays. Same 
 computed by the kernels of the .cu files, float64 by the oracle on the device's arrays: it serves gradient checks.
 Importing this package touches no device and does not import CuPy; the first call does.
 
-What each kernel reads and writes stands at the head of its file; docs/cuda.md draws them. `geometry` knows the
-launches, `launcher` makes them, `cublas` multiplies, `places` keeps the order of packed rows on the device.
+What each kernel reads and writes stands at the head of its file; docs/cuda.md draws them. The rooms: `runtime` (what
+launches and multiplies, and the machine), `recurrent`, `search`, `losses`, `updates`, `layers` (products, embedding,
+dropout). A .py file stands beside the .cu files that it launches; these name headers by room and file.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,10 @@ import numpy as np
 
 from kernels.arrays import watch_fetches
 from kernels.contracts import publish
-from kernels.cuda import capture, launcher
-from kernels.cuda.compiler import SOURCE_FOLDER
+from kernels.cuda.runtime import capture, launcher
+from kernels.cuda.runtime.compiler import SOURCE_FOLDER
+
+OUT_OF_RANGE = 2  # what kernels write into the error word for an id that is
 
 globals().update(functions := publish(__name__, __path__))
 __all__ = sorted(functions)
@@ -24,9 +27,6 @@ if TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         """Any entry; its types stand in its stub."""
-
-
-OUT_OF_RANGE = 2  # what kernels write into the error word for an id that is
 
 
 def report_ids(wrong: Any) -> None:

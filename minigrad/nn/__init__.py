@@ -6,11 +6,11 @@ from minigrad.missing import for_module as _for_module
 from minigrad.nn import functional, init, utils
 from minigrad.nn.activations import LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from minigrad.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from minigrad.nn.incremental import IncrementalDropout, IncrementalLSTM
 from minigrad.nn.layers import Dropout, Embedding, Flatten, Identity, Linear
 from minigrad.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Parameter
-from minigrad.nn.pieces import DropoutInPieces, StackInPieces
 from minigrad.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 
 __all__ = [
@@ -21,11 +21,12 @@ __all__ = [
     "BCEWithLogitsLoss",
     "CrossEntropyLoss",
     "Dropout",
-    "DropoutInPieces",
     "Embedding",
     "Flatten",
     "GRUCell",
     "Identity",
+    "IncrementalDropout",
+    "IncrementalLSTM",
     "L1Loss",
     "LSTMCell",
     "LeakyReLU",
@@ -44,7 +45,6 @@ __all__ = [
     "Sequential",
     "Sigmoid",
     "Softmax",
-    "StackInPieces",
     "Tanh",
     "functional",
     "init",

@@ -35,7 +35,6 @@ from minigrad.ops.fused import dropout, gru_layer, lstm_layer
 from minigrad.ops.index import gather, getitem, index_select, setitem
 from minigrad.ops.linalg import baddbmm, bmm, dot, linear, matmul, mm, mv
 from minigrad.ops.losses import cross_entropy, linear_argmax, linear_cross_entropy
-from minigrad.ops.lstm_in_pieces import LSTMInPieces
 from minigrad.ops.moments import norm, std, var
 from minigrad.ops.order import argmax, argmin, argsort, max, min, sort, topk
 from minigrad.ops.reduce import all, amax, amin, any, cumsum, log_softmax, logsumexp, mean, prod, softmax, sum

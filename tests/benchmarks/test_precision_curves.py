@@ -6,7 +6,7 @@ import numpy as np
 import precision_curves
 import pytest
 
-from seq2seq.config import Config
+from seq2seq.run.config import Config
 
 
 def write_run(folder, precision, seed, shift, **settings):

@@ -19,9 +19,10 @@ from peers import worker
 from peers.problem import EOS_ID, PAD_ID, SOS_ID, Task, best_words, initial_weights, padded_sources, runs_of, shapes
 from workloads import coins, fixed, like_multi30k
 
-from seq2seq import model, vocabulary
-from seq2seq.config import Config
-from seq2seq.data import pad_sources
+from seq2seq.models import model
+from seq2seq.run.config import Config
+from seq2seq.sources import pad_sources
+from seq2seq.text import vocabulary
 
 
 def test_flops_of_the_tutorials_model() -> None:

@@ -1,16 +1,19 @@
 """Short runs of every kind, told in a few numbers each: what must not change while the house is rebuilt.
 
-``python tests/golden/golden_runs.py [NAME ...] [--write]`` trains them and prints, for each, digests of all losses and
-weights, the last figures, translations and scores; ``--write`` puts them into golden_runs.json, with which the tests
-compare.
+``python tests/golden/golden_runs.py [NAME ...] [--tree FOLDER] [--write]`` trains them and prints, for each, digests of
+all losses and weights, the last figures, translations and scores. ``--write`` puts them into golden_runs.json, with
+which the tests compare; ``--tree`` runs another checkout of this project, to record what that gives.
 
-Contract: floats are summed in an order that depends on the processor's vectors, so a fresh interpreter compiles for one
-that most have (AVX2, see ``ENVIRONMENT``). The runs of the named data sets need spaCy and the corpora. A commit that
-changes these numbers says which sum is added up in another order and why.
+Contract: floats are summed in an order that depends on the processor's vectors, so a fresh interpreter computes as one
+that most have (AVX2, see ``ENVIRONMENT``). The simulator of a device needs nothing more: g++ compiles its kernels for
+any x86-64, without contraction, and the C library takes the same functions wherever there are AVX2 and FMA. The runs of
+the named data sets need the corpora, one of them spaCy too. A commit that changes these numbers says which sum is added
+up in another order and why.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import hashlib
 import io
@@ -29,9 +32,11 @@ AVX2 = "+cx16,+sahf,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+b
 ENVIRONMENT = {
     "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": AVX2,
     "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR X86_V4",
+    "OPENBLAS_CORETYPE": "Haswell",
 }  # fmt: skip
 
-DIGITS = "--data digits.tsv --src-tokenizer space --trg-tokenizer space --min-freq 1 --batch-size 8 --lr 0.01 "
+SPACES = "--src-tokenizer space --trg-tokenizer space"
+DIGITS = f"--data digits.tsv {SPACES} --min-freq 1 --batch-size 8 --lr 0.01 "
 DIGITS += "--embedding-size 8 --hidden-size 12 --init-range 0.5 --epochs 4"
 SMALL = "--embedding-size 16 --hidden-size 24 --max-steps 3"
 
@@ -49,23 +54,25 @@ RUNS = {
     "scan": f"{SMALL} --data scan",
     "cmudict": f"{SMALL} --data cmudict --batch-size 16",
     "multi30k": f"{SMALL} --data multi30k",
+    "spa-eng": f"{SMALL} --data spa-eng {SPACES} --max-vocab-size 1000 --max-output-length 10",
 }
 ON_DEVICE = {
-    "cuda": f"{DIGITS} --device cuda --max-steps 6",
-    "cuda bf16": f"{DIGITS} --device cuda --max-steps 6 --precision bf16 --teacher-forcing-ratio 1",
-    "cuda tf32": f"{DIGITS} --device cuda --max-steps 6 --precision tf32",
+    "cuda forcing 0.5": f"{DIGITS} --device cuda --max-steps 6",
+    "cuda forcing 1": f"{DIGITS} --device cuda --max-steps 6 --teacher-forcing-ratio 1",
+    "cuda bf16": f"{DIGITS} --device cuda --max-steps 6 --precision bf16",
+    "cuda bf16 forcing 1": f"{DIGITS} --device cuda --max-steps 6 --precision bf16 --teacher-forcing-ratio 1",
 }
-OF_CORPORA = ("scan", "cmudict", "multi30k")
+OF_CORPORA = ("scan", "cmudict", "multi30k", "spa-eng")
 
 
-def run_all(names: list[str]) -> dict[str, Any]:
-    """The figures of some runs, computed in a fresh interpreter for the processor of the contract."""
-    environment = {**os.environ, **ENVIRONMENT}
+def run_all(names: list[str], tree: Path = ROOT) -> dict[str, Any]:
+    """The figures of some runs of a checkout, computed in a fresh interpreter for the processor of the contract."""
+    places = [str(tree), os.environ.get("PYTHONPATH", "")]
     if any(name in ON_DEVICE for name in names):
-        standin = ROOT / "tests" / "cuda_sim" / "standin"
-        environment["PYTHONPATH"] = os.pathsep.join([str(standin), str(ROOT), environment.get("PYTHONPATH", "")])
+        places.insert(0, str(tree / "tests" / "cuda_sim" / "standin"))
+    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(places)}
     command = [sys.executable, "-W", "ignore", __file__, "--inside", *names]
-    result = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, env=environment, cwd=tree, capture_output=True, text=True, check=False)
     if result.returncode:
         raise RuntimeError(result.stderr)
     found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
@@ -89,8 +96,9 @@ def _digits() -> list[str]:
 
 
 def _figures(name: str, options: list[str]) -> dict[str, Any]:
-    from seq2seq import Translator, config, evaluate, train
-    from seq2seq.data import load_dataset
+    from seq2seq import Translator, evaluate, train
+    from seq2seq.run import config
+    from seq2seq.sources import load_dataset
 
     run_dir = Path("runs") / name.replace(" ", "-")
     if name in OF_CORPORA:
@@ -142,20 +150,25 @@ def _weights(run_dir: Path, which: str) -> str:
     return digest.hexdigest()
 
 
-def main(arguments: list[str]) -> None:
-    names = [name for name in arguments if not name.startswith("--")] or [*RUNS, *ON_DEVICE]
-    if "--inside" in arguments:
-        print(json.dumps(_inside(names)))
+def main() -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("names", nargs="*", default=[*RUNS, *ON_DEVICE], help="of runs (default: all)")
+    parser.add_argument("--tree", type=Path, default=ROOT, help="the checkout that is run (default: this one)")
+    parser.add_argument("--write", action="store_true", help=f"store the figures in {PATH.name}")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        print(json.dumps(_inside(options.names)))
         return
     found: dict[str, Any] = {}
     for group in (RUNS, ON_DEVICE):
-        chosen = [name for name in names if name in group]
-        found |= run_all(chosen) if chosen else {}
-    if "--write" in arguments:
+        chosen = [name for name in options.names if name in group]
+        found |= run_all(chosen, options.tree.resolve()) if chosen else {}
+    if options.write:
         former = json.loads(PATH.read_text()) if PATH.exists() else {}
         PATH.write_text(json.dumps({**former, **found}, indent=1, ensure_ascii=False) + "\n")
     print(json.dumps(found, indent=1, ensure_ascii=False))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -157,5 +157,5 @@ def test_docstrings_give_the_shapes_of_the_stub(name):
     """Wherever a text begins an argument with a shape in letters."""
     for argument in ENTRIES[name].arguments:
         said = re.search(rf"\b{argument.name}: (\([A-Z0-9, ]*\))", getattr(kernels, name).__doc__)
-        for letters in argument.shapes if said else ():
+        for letters in argument.shapes if said and argument.shapes != ["*"] else ():
             assert said[1] == Shape(letters).text({}), argument.name

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from minigrad import optim
-from seq2seq.config import Config
-from seq2seq.data import Batch, EncodedSplit, Ragged, make_batch
-from seq2seq.model import Seq2Seq, build_model
+from seq2seq.models.model import Seq2Seq, build_model
+from seq2seq.run.config import Config
+from seq2seq.sources import Batch, EncodedSplit, Ragged, make_batch
 
 SRC_VOCAB, TRG_VOCAB = 13, 11
 TINY = ["--src-tokenizer", "space", "--trg-tokenizer", "space", "--embedding-size", "8", "--hidden-size", "12"]

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from seq2seq import metrics
-from seq2seq.advice import advice
-from seq2seq.config import Config
-from seq2seq.data import Dataset, Pair, drop_long
-from seq2seq.errors import UserError
-from seq2seq.text import TextCodec
+from seq2seq.run.config import Config
+from seq2seq.run.errors import UserError
+from seq2seq.sources import Dataset, Pair, drop_long
+from seq2seq.text.codec import TextCodec
+from seq2seq.training.advice import advice
 
 CHINESE_WORDS = [
     "我们",

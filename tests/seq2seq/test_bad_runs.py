@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from minigrad.serialization import from_bytes, to_bytes
-from seq2seq import checkpoint, manifest
-from seq2seq.cli import command_line
+from seq2seq.run import checkpoint, manifest
+from seq2seq.run.cli import command_line
 
 
 @pytest.fixture

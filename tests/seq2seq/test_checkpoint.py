@@ -15,10 +15,10 @@ import pytest
 
 from minigrad import Tensor, optim
 from minigrad.serialization import from_bytes, to_bytes
-from seq2seq import checkpoint
-from seq2seq.checkpoint import Progress
-from seq2seq.errors import UserError
-from seq2seq.model import Seq2Seq
+from seq2seq.models.model import Seq2Seq
+from seq2seq.run import checkpoint
+from seq2seq.run.checkpoint import Progress
+from seq2seq.run.errors import UserError
 
 PROGRESS = Progress(step=12, epoch=3, batch=2, best=1.25)
 State = dict[str, Any]

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from minigrad.serialization import from_bytes
-from seq2seq import checkpoint
-from seq2seq.checkpoint import Progress
-from seq2seq.model import Seq2Seq
+from seq2seq.models.model import Seq2Seq
+from seq2seq.run import checkpoint
+from seq2seq.run.checkpoint import Progress
 
 OLD, NEW = Progress(step=12, epoch=3, batch=2, best=1.25), Progress(step=13)
 
@@ -98,8 +98,8 @@ def test_each_failing_call_of_a_save_leaves_the_old_checkpoint(trained, tiny_mod
 SAVER = """
 import sys
 from pathlib import Path
-from seq2seq import checkpoint, config
-from seq2seq.model import build_model
+from seq2seq.run import checkpoint, config
+from seq2seq.models.model import build_model
 from minigrad import optim
 model = build_model(200, 300, config.Config(hidden_size=64, embedding_size=32, num_layers=1))
 optimizer = optim.Adam(model.parameters())
@@ -129,8 +129,8 @@ def test_a_killed_process_leaves_a_whole_checkpoint(tmp_path) -> None:
 
 LOADER = """
 import json, sys
-from seq2seq.errors import UserError
-from seq2seq.translator import Translator
+from seq2seq.run.errors import UserError
+from seq2seq.decoding.translator import Translator
 
 Translator.load(sys.argv[1])  # imports what is imported late, so that only the loading itself is heard
 events = []

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq import Translator, metrics, search
+from seq2seq import Translator, metrics
 from seq2seq import train as train_command
-from seq2seq.config import PRESETS, Config, parse
-from seq2seq.data import load_dataset
+from seq2seq.decoding import search
+from seq2seq.run.config import PRESETS, Config, parse
+from seq2seq.sources import load_dataset
 
 SENTENCES = ["1 2 3", "", "9 8 7 6 5", "   ", "0 0 7 x", "3 1 4 1"]
 
@@ -208,7 +209,7 @@ def test_gradcheck_of_a_users_model(run, tmp_path, count_case) -> None:
 
 
 def test_gradcheck_fails_for_a_wrong_gradient(run, monkeypatch, tmp_path) -> None:
-    import seq2seq.model as model
+    import seq2seq.models.model as model
 
     right = model.F.linear_cross_entropy
     monkeypatch.setattr(model.F, "linear_cross_entropy", lambda x, *a, **k: right(x, *a, **k) + 0.01 * x.detach().sum())

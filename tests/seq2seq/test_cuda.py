@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from minigrad import cuda as minigrad_cuda
-from seq2seq import Translator, memory
+from seq2seq import Translator
+from seq2seq.training import memory
 
 SENTENCES = ["1 2 3", "9 8 7 6 5", "", "4 4 0", "3 1 4 1"]
 

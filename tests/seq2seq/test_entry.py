@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq.cli import command_line
-from seq2seq.entry import reason
+from seq2seq.run.cli import command_line
+from seq2seq.run.entry import reason
 
 ROOT = Path(__file__).parents[2]
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0"}
@@ -49,11 +49,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory, reversed_digits, options) -
 # --- Ctrl-C -----------------------------------------------------------------------------------------------------------
 INTERRUPTED = """
 import importlib, os, signal, sys
-from seq2seq import entry
+from seq2seq.run import entry
 
 def load(name):
     os.kill(os.getpid(), signal.SIGINT)
-    return importlib.import_module("seq2seq.errors")
+    return importlib.import_module("seq2seq.run.errors")
 
 entry.importlib = type("loader", (), {"import_module": staticmethod(load)})
 sys.exit(entry.start("train"))
@@ -95,12 +95,14 @@ def test_the_console_scripts_start_here() -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     for name, target in scripts.items():
         module, _, function = target.partition(":")
-        assert (module, f"seq2seq-{function}") == ("seq2seq.entry", name)
+        assert (module, f"seq2seq-{function}") == ("seq2seq.run.entry", name)
         assert callable(getattr(importlib.import_module(module), function))
 
 
 def test_the_entry_loads_nothing_large() -> None:
-    code, out, _ = program("import sys; before = {*sys.modules}; import seq2seq.entry; print(*{*sys.modules} - before)")
+    code, out, _ = program(
+        "import sys; before = {*sys.modules}; import seq2seq.run.entry; print(*{*sys.modules} - before)"
+    )
     assert code == 0
     assert {"numpy", "argparse", "pathlib", "json", "subprocess"} & set(out.split()) == set()
 
@@ -129,7 +131,7 @@ def test_an_interrupt_that_cannot_be_told_keeps_its_code() -> None:
 
 INTERRUPTED_LATER = """
 import sys
-from seq2seq.cli import run_command
+from seq2seq.run.cli import run_command
 
 def work(arguments):
     raise KeyboardInterrupt
@@ -209,7 +211,7 @@ report = os.dup(1)
 for number in (0, 1, 2):
     os.close(number)
 sys.stderr = None
-from seq2seq.entry import reserve_descriptors
+from seq2seq.run.entry import reserve_descriptors
 reserve_descriptors()
 print("lost", file=sys.stderr)
 os.write(report, " ".join(os.readlink(f"/proc/self/fd/{n}") for n in (0, 1, 2)).encode())

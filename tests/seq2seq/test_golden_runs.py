@@ -8,6 +8,8 @@ import json
 import os
 import platform
 import runpy
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +22,41 @@ HAS_AVX2 = platform.machine() in ("x86_64", "AMD64") and {"+avx2", "+fma"} <= se
     codegen.get_host_cpu_features().split(",")
 )
 
+GROUPS: dict[str, list[str]] = {
+    "plain": [name for name in GOLDEN["RUNS"] if name not in GOLDEN["OF_CORPORA"]],
+    "corpora": [*GOLDEN["OF_CORPORA"]],
+    "device": [*GOLDEN["ON_DEVICE"]],
+}
+
 pytestmark = pytest.mark.skipif(not HAS_AVX2, reason="the figures are of a processor with AVX2 and FMA")
 
 
 @functools.cache
 def found(group: str) -> dict[str, Any]:
     """The figures of a group of runs, computed together: starting takes longer than training."""
-    corpora = GOLDEN["OF_CORPORA"]
-    names = [name for name in GOLDEN["RUNS"] if (name in corpora) == (group == "corpora")]
-    result: dict[str, Any] = GOLDEN["run_all"](names)
+    result: dict[str, Any] = GOLDEN["run_all"](GROUPS[group])
     return result
 
 
 def test_every_run_is_stored() -> None:
-    assert STORED.keys() == {*GOLDEN["RUNS"]}
+    assert STORED.keys() == {*GOLDEN["RUNS"], *GOLDEN["ON_DEVICE"]}
 
 
-@pytest.mark.parametrize("name", [name for name in GOLDEN["RUNS"] if name not in GOLDEN["OF_CORPORA"]])
+@pytest.mark.parametrize("name", GROUPS["plain"])
 def test_a_run(name: str) -> None:
     assert found("plain")[name] == STORED[name]
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("g++") is None, reason="no simulator of a device")
+@pytest.mark.parametrize("name", GROUPS["device"])
+def test_a_run_on_a_device(name: str) -> None:
+    """Also where there is a GPU: its sums have another order than the simulator's."""
+    assert found("device")[name] == STORED[name]
 
 
 @pytest.mark.data
 @pytest.mark.skipif("MINIGRAD_DATA_DIR" not in os.environ, reason="no corpora")
 @pytest.mark.skipif(importlib.util.find_spec("spacy") is None, reason="the tokens are spaCy's")
-@pytest.mark.parametrize("name", GOLDEN["OF_CORPORA"])
+@pytest.mark.parametrize("name", GROUPS["corpora"])
 def test_a_run_on_a_corpus(name: str) -> None:
     assert found("corpora")[name] == STORED[name]

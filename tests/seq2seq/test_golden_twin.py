@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from minigrad import nn, optim, tensor
-from seq2seq.config import Config
-from seq2seq.data import Batch
-from seq2seq.model import Seq2Seq, build_model
+from seq2seq.models.model import Seq2Seq, build_model
+from seq2seq.run.config import Config
+from seq2seq.sources import Batch
 
 FOLDER = Path(__file__).parents[1] / "golden"
 TOLERANCE = 1e-5

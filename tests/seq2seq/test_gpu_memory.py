@@ -9,10 +9,10 @@ import pytest
 
 from minigrad import cuda as gpu
 from minigrad import ones, optim
-from seq2seq import memory
-from seq2seq.config import Config
-from seq2seq.data import EncodedSplit, Ragged, make_batch
-from seq2seq.model import build_model
+from seq2seq.models.model import build_model
+from seq2seq.run.config import Config
+from seq2seq.sources import EncodedSplit, Ragged, make_batch
+from seq2seq.training import memory
 
 VOCAB = 600
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from minigrad import optim
-from seq2seq import graphed, trainer
-from seq2seq.config import Config
-from seq2seq.data import Batch, EncodedSplit, Ragged, make_batch
-from seq2seq.graphed import GraphedTraining, lengths_for
-from seq2seq.model import build_model
+from seq2seq.models.model import build_model
+from seq2seq.run.config import Config
+from seq2seq.sources import Batch, EncodedSplit, Ragged, make_batch
+from seq2seq.training import graphed, trainer
+from seq2seq.training.graphed import GraphedTraining, lengths_for
 
 pytestmark = pytest.mark.usefixtures("cuda")
 

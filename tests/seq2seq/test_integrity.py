@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq import checkpoint, manifest
-from seq2seq.config import load as load_settings
+from seq2seq.run import checkpoint, manifest
+from seq2seq.run.config import load as load_settings
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ def test_a_manifest_that_cannot_be_written_accepts_nothing(run, folder, corpus, 
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device", str(folder / "manifest.json"))
 
-    monkeypatch.setattr("seq2seq.manifest.replace_run_file", full)
+    monkeypatch.setattr("seq2seq.run.manifest.replace_run_file", full)
     result = run("translate", folder, "--input", corpus, "--accept-changes")
     assert (result.code, result.err) == (2, f"error: {folder / 'manifest.json'}: No space left on device\n")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seq2seq.languages import language_without_blanks, script_without_blanks
+from seq2seq.text.languages import language_without_blanks, script_without_blanks
 
 FORMS = {
     "zh": "zh ZH zh-CN zh_TW zh-Hans-CN zho chi cmn zho_Hans yue yue_Hant cn Chinese zh_CN.UTF-8",

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seq2seq import Translator, config, evaluate, translate
-from seq2seq.config import parse
-from seq2seq.errors import UserError, UserTypeError
-from seq2seq.messages import one_line, shown
-from seq2seq.options import RANGES, Range, convert, number
-from seq2seq.search import beam_search
+from seq2seq import Translator, evaluate, translate
+from seq2seq.decoding.search import beam_search
+from seq2seq.run import config
+from seq2seq.run.config import parse
+from seq2seq.run.errors import UserError, UserTypeError
+from seq2seq.run.messages import one_line, shown
+from seq2seq.run.options import RANGES, Range, convert, number
 
 TRAINING = [name for name in RANGES if name in config.Config.__dataclass_fields__]
 DECODING = ["beam_size", "n_best", "length_penalty", "batch_size", "threads"]
@@ -328,7 +329,8 @@ def test_what_cannot_be_loaded(folder, arguments, message) -> None:
 
 
 def test_a_gradient_check_that_does_not_fit_is_refused(capsys, monkeypatch) -> None:
-    from seq2seq import gradcheck, memory
+    from seq2seq import gradcheck
+    from seq2seq.training import memory
 
     monkeypatch.setattr(memory, "available_bytes", lambda: 1 << 20)
     line = refusal(capsys, gradcheck.main, "--hidden-size", "2048")

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from minigrad import optim
-from seq2seq import memory
-from seq2seq.config import Config
-from seq2seq.data import EncodedSplit, Ragged, make_batch
-from seq2seq.errors import UserError
-from seq2seq.model import build_model
+from seq2seq.models.model import build_model
+from seq2seq.run.config import Config
+from seq2seq.run.errors import UserError
+from seq2seq.sources import EncodedSplit, Ragged, make_batch
+from seq2seq.training import memory
 
 VOCAB_SIZES = 3000, 2000
 SHAPES = {"no padding": (64, 9, 9, 8, 8), "padding": (64, 5, 20, 5, 18), "few": (16, 10, 30, 10, 25)}

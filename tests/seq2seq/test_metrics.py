@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from sacrebleu.metrics import BLEU, CHRF
 
 from seq2seq import metrics
-from seq2seq.config import Config
-from seq2seq.data import Dataset
+from seq2seq.decoding.translator import Translator
 from seq2seq.evaluate import _bleu, _table, score
-from seq2seq.evaluation import evaluate_split, split_losses
-from seq2seq.model import build_model
-from seq2seq.text import TextCodec
-from seq2seq.translator import Translator
+from seq2seq.models.model import build_model
+from seq2seq.run.config import Config
+from seq2seq.sources import Dataset
+from seq2seq.text.codec import TextCodec
+from seq2seq.training.validation import evaluate_split, split_losses
 
 HYPOTHESES = ["The cat sat on the mat.", "A dog ran over a hill today", "hello there friend of mine"]
 REFERENCES = [("The cat sat on a mat.",), ("a dog ran over the hill today",), ("hello there my friend of mine",)]

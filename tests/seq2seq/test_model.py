@@ -10,10 +10,10 @@ import pytest
 from minigrad import Tensor, random
 from minigrad.gradcheck import gradcheck_module
 from minigrad.nn import functional as F
-from seq2seq.config import Config
-from seq2seq.data import Batch
 from seq2seq.gradcheck import check_model
-from seq2seq.model import Seq2Seq, draw_own, sequence_losses
+from seq2seq.models.model import Seq2Seq, draw_own, sequence_losses
+from seq2seq.run.config import Config
+from seq2seq.sources import Batch
 
 Array = np.ndarray
 ALWAYS, NEVER, MIXED = [False] * 7, [False] + [True] * 6, [False, True, False, False, True, True, False]

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
-from seq2seq import Translator, manifest
+from seq2seq import Translator
+from seq2seq.run import manifest
 
 
 class Expected(NamedTuple):

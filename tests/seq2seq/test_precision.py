@@ -7,7 +7,7 @@ import json
 import pytest
 
 from seq2seq import Translator
-from seq2seq.errors import UserError
+from seq2seq.run.errors import UserError
 
 SENTENCES = ["1 2 3", "9 8 7 6 5", "", "4 4 0", "3 1 4 1"]
 

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-import seq2seq.trainer as trainer_module
+import seq2seq.training.trainer as trainer_module
 from minigrad import Tensor
 from minigrad.serialization import from_bytes
-from seq2seq import checkpoint
-from seq2seq.cli import command_line
-from seq2seq.config import load as load_settings
-from seq2seq.model import Seq2Seq
+from seq2seq.models.model import Seq2Seq
+from seq2seq.run import checkpoint
+from seq2seq.run.cli import command_line
+from seq2seq.run.config import load as load_settings
 
 STEPS_PER_EPOCH, EPOCHS = 9, 3
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq import checkpoint, manifest
-from seq2seq.cli import command_line
-from seq2seq.errors import UserError
-from seq2seq.locking import locked
+from seq2seq.run import checkpoint, manifest
+from seq2seq.run.cli import command_line
+from seq2seq.run.errors import UserError
+from seq2seq.run.locking import locked
 
 FOREIGN = {
     "a document": "thesis.tex",
@@ -88,7 +88,9 @@ def test_best_weights_without_the_last_are_not_overwritten(refused, train, optio
 
 DYING = """
 import os, sys
-from seq2seq import checkpoint, config, manifest, text, train
+from seq2seq import train
+from seq2seq.run import checkpoint, config, manifest
+from seq2seq.text.codec import codec as text
 count, write = int(sys.argv[1]), manifest.replace_run_file
 
 def dying(path, data):
@@ -124,7 +126,7 @@ def test_a_start_that_fails_leaves_nothing(refused, options, corpus, tmp_path, m
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device", "last.safetensors")
 
-    monkeypatch.setattr("seq2seq.checkpoint.replace_run_file", full)
+    monkeypatch.setattr("seq2seq.run.checkpoint.replace_run_file", full)
     refused("last.safetensors: No space left on device", "train", *options(corpus, tmp_path / "new" / "run"))
     (tmp_path / "empty").mkdir()
     refused("last.safetensors: No space left on device", "train", *options(corpus, tmp_path / "empty"))
@@ -162,7 +164,7 @@ def test_a_run_that_is_trained_can_be_used(train, run, corpus) -> None:
         assert run("evaluate", folder).code == 0
 
 
-HOLDER = "import sys, time; from pathlib import Path; from seq2seq.locking import locked\n\
+HOLDER = "import sys, time; from pathlib import Path; from seq2seq.run.locking import locked\n\
 with locked(Path(sys.argv[1])): print(flush=True); time.sleep(60)"
 
 
@@ -181,8 +183,8 @@ def test_a_killed_process_leaves_no_lock(tmp_path) -> None:
 LOCKERS = """
 import sys, time
 from pathlib import Path
-from seq2seq.errors import UserError
-from seq2seq.locking import locked
+from seq2seq.run.errors import UserError
+from seq2seq.run.locking import locked
 folder, end, held = Path(sys.argv[1]), time.monotonic() + 2, 0
 while time.monotonic() < end:
     try:

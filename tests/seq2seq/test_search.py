@@ -12,10 +12,10 @@ import pytest
 
 from minigrad import Tensor, no_grad
 from minigrad.nn import functional as F
-from seq2seq.data import pad_sources
-from seq2seq.model import Seq2Seq
-from seq2seq.search import Hypothesis, _packed, beam_search, greedy_search, release_packed
-from seq2seq.vocabulary import EOS_ID, PAD_ID, SOS_ID
+from seq2seq.decoding.search import Hypothesis, _packed, beam_search, greedy_search, release_packed
+from seq2seq.models.model import Seq2Seq
+from seq2seq.sources import pad_sources
+from seq2seq.text.vocabulary import EOS_ID, PAD_ID, SOS_ID
 
 MAX_LENGTH = 7
 

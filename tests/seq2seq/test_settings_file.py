@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq.config import parse
-from seq2seq.errors import UserError
-from seq2seq.settings_file import read_settings
+from seq2seq.run.config import parse
+from seq2seq.run.errors import UserError
+from seq2seq.run.settings_file import read_settings
 
 LINES = "expected YAML or JSON with lines such as hidden_size: 256"
 BOMB = "data: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minigrad import optim
-from seq2seq.model import Seq2Seq
+from seq2seq.models.model import Seq2Seq
 
 
 def trained(tiny_model: Any, draw_batch: Any, sparse: bool, forcing: float) -> tuple[Seq2Seq, optim.Adam, list[float]]:

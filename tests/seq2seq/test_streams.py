@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from minigrad.serialization import from_bytes
-from seq2seq import checkpoint
-from seq2seq.metrics_log import MetricsLog
-from seq2seq.streams import check_output
-from seq2seq.translator import Translator
+from seq2seq.decoding.translator import Translator
+from seq2seq.run import checkpoint
+from seq2seq.run.streams import check_output
+from seq2seq.training.metrics_log import MetricsLog
 
 EPOCHS = 2
 
@@ -143,7 +143,7 @@ def test_lines_of_the_log_wait_until_there_is_room(folder, history, capsys) -> N
 
 
 def test_a_log_that_stays_full_costs_its_lines_alone(run, folder, monkeypatch) -> None:
-    import seq2seq.trainer as trainer
+    import seq2seq.training.trainer as trainer
 
     class Full(MetricsLog):
         def __init__(self, *arguments) -> None:

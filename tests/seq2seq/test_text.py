@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq.config import Config
-from seq2seq.data import Dataset, EncodedSplit, Pair, Ragged, load_dataset
-from seq2seq.errors import UserError
-from seq2seq.model import build_model
-from seq2seq.text import TextCodec, require_known_words, without_blanks
-from seq2seq.tokenizers import CharTokenizer, SpaceTokenizer
-from seq2seq.translator import Translator
-from seq2seq.vocabulary import Vocabulary
+from seq2seq.decoding.translator import Translator
+from seq2seq.models.model import build_model
+from seq2seq.run.config import Config
+from seq2seq.run.errors import UserError
+from seq2seq.sources import Dataset, EncodedSplit, Pair, Ragged, load_dataset
+from seq2seq.text.codec import TextCodec, require_known_words, without_blanks
+from seq2seq.text.tokenizers import CharTokenizer, SpaceTokenizer
+from seq2seq.text.vocabulary import Vocabulary
 
 SPLITS: dict[str, list[Pair]] = {
     "valid": [("a new c", "y"), ("", "")],

@@ -9,7 +9,7 @@ from seq2seq import Translator
 
 CODE = """
 import numpy, minigrad, threadpoolctl
-from seq2seq.cli import limit_threads
+from seq2seq.run.cli import limit_threads
 
 limit_threads(None)
 before = minigrad.get_num_threads()

@@ -13,17 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-import seq2seq.trainer as trainer_module
+import seq2seq.training.trainer as trainer_module
 from minigrad.serialization import from_bytes
-from seq2seq import Translator, checkpoint
-from seq2seq.cli import command_line
-from seq2seq.config import Config
-from seq2seq.data import load_dataset
-from seq2seq.evaluation import evaluate_split
-from seq2seq.model import Seq2Seq
-from seq2seq.progress import ProgressDisplay
-from seq2seq.search import _packed
-from seq2seq.text import TextCodec
+from seq2seq import Translator
+from seq2seq.decoding.search import _packed
+from seq2seq.models.model import Seq2Seq
+from seq2seq.run import checkpoint
+from seq2seq.run.cli import command_line
+from seq2seq.run.config import Config
+from seq2seq.sources import load_dataset
+from seq2seq.text.codec import TextCodec
+from seq2seq.training.progress import ProgressDisplay
+from seq2seq.training.validation import evaluate_split
 
 STEP_KEYS = {"step", "epoch", "loss", "src_tokens", "trg_tokens", "seconds", "grad_norm", "lr"}
 VALIDATION_KEYS = {"step", "epoch", "val_loss", "ppl_forced", "ppl_free", "bleu", "exact_match"}

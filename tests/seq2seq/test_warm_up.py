@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from seq2seq import warm_up
-from seq2seq.config import Config
+from seq2seq.run.config import Config
+from seq2seq.training import warm_up
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_once_for_each_kind_of_run(
     for config in (Config(), Config(num_layers=5), Config(precision="bf16"), Config(num_layers=1), Config()):
         warm_up.compile_kernels(config)
     assert [command[1:] for command in calls] == [
-        ["-m", "seq2seq.warm_up", precision, layers]
+        ["-m", "seq2seq.training.warm_up", precision, layers]
         for precision, layers in (("fp32", "2"), ("bf16", "2"), ("fp32", "1"))
     ]
     assert calls[0][0] == sys.executable

@@ -19,13 +19,14 @@ import pytest
 
 import kernels
 from kernels import cpu, reference
-from kernels.cuda import graphs, lstm_persistent
+from kernels.cuda.recurrent import lstm_persistent
+from kernels.cuda.runtime import graphs
 from minigrad import optim, random
-from seq2seq.config import Config
-from seq2seq.data import EncodedSplit, Ragged, make_batch
-from seq2seq.graphed import GraphedTraining
-from seq2seq.model import build_model
-from seq2seq.search import beam_search, greedy_search
+from seq2seq.decoding.search import beam_search, greedy_search
+from seq2seq.models.model import build_model
+from seq2seq.run.config import Config
+from seq2seq.sources import EncodedSplit, Ragged, make_batch
+from seq2seq.training.graphed import GraphedTraining
 
 pytestmark = pytest.mark.gpu
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -12,7 +13,6 @@ import pytest
 import minigrad as mg
 from minigrad import Tensor, nn
 from minigrad.nn import functional as F
-from minigrad.nn.pieces import StackInPieces
 from minigrad.nn.utils import rnn
 
 pytestmark = pytest.mark.usefixtures("cuda")
@@ -30,16 +30,22 @@ def ids(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, V, shape)
 
 
-def pieces_of(lstm: nn.LSTM, x: Tensor) -> Any:
+def incremental(lstm: nn.LSTM, x: Tensor) -> Any:
     zero = x.new_zeros(2, N, H)
-    stack = StackInPieces(lstm, (zero, zero), T, LENGTHS)
-    for start, stop in ((0, 2), (2, 3), (3, T)):
-        stack.extend(x.detach()[start:stop].array)
-    return stack.finish(x)
+    stack, sequence = nn.IncrementalLSTM(lstm, (zero, zero), LENGTHS), pack(x)
+    ends = np.cumsum([0, *sequence.batch_sizes.numpy()])[[0, 2, 3, T]]
+    for start, stop in itertools.pairwise(ends):
+        stack.step(sequence.data[start:stop])
+    y, states = stack.finish(sequence.data)
+    return rnn.pad_packed_sequence(sequence._replace(data=y)), states
+
+
+def pack(x: Tensor) -> rnn.PackedSequence:
+    return rnn.pack_padded_sequence(x, LENGTHS, enforce_sorted=False)
 
 
 def packed(layer: nn.Module, x: Tensor) -> Any:
-    y, states = layer(rnn.pack_padded_sequence(x, LENGTHS, enforce_sorted=False))
+    y, states = layer(pack(x))
     return rnn.pad_packed_sequence(y, padding_value=0.5), states
 
 
@@ -57,7 +63,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], Any, Callable[..., Any]]] = {
     "LSTM, one": (lambda: nn.LSTM(IN, H, bias=False), numbers(T, IN), lambda m, x: m(x)),
     "LSTM, packed": (lambda: nn.LSTM(IN, H), numbers(T, N, IN), packed),
     "LSTM, both packed": (lambda: nn.LSTM(IN, H, bidirectional=True), numbers(T, N, IN), packed),
-    "LSTM, in pieces": (lambda: nn.LSTM(IN, H, 2, dropout=0.3), numbers(T, N, IN), pieces_of),
+    "LSTM, incremental": (lambda: nn.LSTM(IN, H, 2, dropout=0.3), numbers(T, N, IN), incremental),
     "GRU": (lambda: nn.GRU(IN, H, 2), numbers(T, N, IN), lambda m, x: m(x, lengths=LENGTHS)),
     "GRU, packed": (lambda: nn.GRU(IN, H), numbers(T, N, IN), packed),
     "RNN": (lambda: nn.RNN(IN, H), numbers(T, N, IN), lambda m, x: m(x, lengths=LENGTHS)),

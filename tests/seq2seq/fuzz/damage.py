@@ -14,8 +14,8 @@ import hostile
 from sandbox import Sandbox
 
 from minigrad.serialization import from_bytes, to_bytes
-from seq2seq import manifest
-from seq2seq.errors import UserError
+from seq2seq.run import manifest
+from seq2seq.run.errors import UserError
 
 _JSON = ("config.json", "text.json", "manifest.json")
 _CHECKPOINTS = ("checkpoints/last.safetensors", "checkpoints/best.safetensors")

@@ -12,7 +12,7 @@ from damage import damage
 from sandbox import TINY, Sandbox
 from settings_text import settings_text
 
-from seq2seq.config import Config
+from seq2seq.run.config import Config
 
 
 class Round(NamedTuple):

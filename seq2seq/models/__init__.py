@@ -1,0 +1,1 @@
+"""Models: the contract, and an encoder or a decoder a file."""

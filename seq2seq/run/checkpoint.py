@@ -1,0 +1,143 @@
+"""Checkpoints: everything a run needs to go on, in one safetensors file that is replaced in one step.
+
+A crash, a full disk or a power cut during a save leaves the former checkpoint. Loading runs no code, and accepts only
+the bytes that were saved, the exact set of tensors, shapes and dtypes that the model has, and the run it belongs to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigrad import Tensor, nn
+from minigrad.optim import Optimizer
+from minigrad.serialization import from_bytes, has_digest, to_pieces
+from seq2seq.run.errors import UserError
+from seq2seq.run.writing import naming, read_run_file, replace_run_file
+
+FORMAT = "minigrad-seq2seq checkpoint 2"
+_WITHOUT_DIGEST = "minigrad-seq2seq checkpoint 1"  # of version 0.1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: all of it, since order, dropout and sampling are functions of seed, epoch and step.
+
+    Attributes:
+        step: finished optimisation steps.
+        epoch: the epoch under way, from 0.
+        batch: batches of it that are done.
+        best: lowest validation loss so far (nats per token), None before the first validation.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    best: float | None = None
+
+
+def path_of(run_dir: Path, name: str) -> Path:
+    """The file of checkpoint ``name``, "last" or "best"."""
+    return run_dir / "checkpoints" / f"{name}.safetensors"
+
+
+def save(path: Path, model: nn.Module, optimizer: Optimizer | None, progress: Progress, fingerprint: str) -> None:
+    """Replace the checkpoint at ``path``; without an optimiser it serves translation only. OSError keeps the old.
+
+    Args:
+        fingerprint: the name of the run for itself; loading asks for the same.
+    """
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "format": FORMAT,
+        "fingerprint": fingerprint,
+        "progress": asdict(progress),
+        "model": dict(model.state_dict()),
+        "optimizer": optimizer.state_dict() if optimizer else None,
+    }
+    replace_run_file(path, to_pieces(content))
+
+
+def load(path: Path, model: nn.Module, optimizer: Optimizer | None, fingerprint: str) -> Progress:
+    """Put the checkpoint's weights (and optimiser state) in place; UserError where it does not fit, nothing changed."""
+    content = _read(path)
+    if content["fingerprint"] != fingerprint:
+        raise UserError(f"{path}: belongs to another run than the other files of this folder")
+    _check_weights(path, content["model"], model)
+    progress = _progress(path, content["progress"])
+    if optimizer is not None:
+        _load_optimizer(path, optimizer, content["optimizer"])
+    model.load_state_dict(content["model"])
+    return progress
+
+
+def fingerprint_of(path: Path) -> str:
+    """The name for itself of the run that the checkpoint belongs to; UserError where the file is no checkpoint."""
+    return str(_read(path)["fingerprint"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    data = read_run_file(path, "a checkpoint")
+    try:
+        content = from_bytes(data)
+    except ValueError as error:
+        raise UserError(f"{path}: broken or foreign checkpoint: {error}") from None
+    keys = {"format", "fingerprint", "progress", "model", "optimizer"}
+    if not isinstance(content, dict) or set(content) != keys or content["format"] != _format_of(data):
+        raise UserError(f"{path}: foreign checkpoint; expected one written by seq2seq.train")
+    return content
+
+
+def _format_of(data: bytes) -> str:
+    return FORMAT if has_digest(data) else _WITHOUT_DIGEST
+
+
+def _check_weights(path: Path, stored: Any, model: nn.Module) -> None:
+    expected = model.state_dict()
+    if not isinstance(stored, dict) or set(stored) != set(expected):
+        raise UserError(f"{path}: holds other parameters than the model of config.json beside it")
+    for name, parameter in expected.items():
+        tensor = stored[name]
+        if not isinstance(tensor, Tensor) or (tensor.shape, tensor.dtype) != (parameter.shape, parameter.dtype):
+            found = f"shape {tensor.shape} of {tensor.dtype}" if isinstance(tensor, Tensor) else "no tensor"
+            raise UserError(f"{path}: {name} has {found}; expected {parameter.shape} of {parameter.dtype}")
+        if not np.isfinite(tensor.array).all():
+            raise UserError(f"{path}: {name} holds NaN or infinity")
+
+
+def _progress(path: Path, stored: Any) -> Progress:
+    counts = ("step", "epoch", "batch")
+    whole = isinstance(stored, dict) and set(stored) == {*counts, "best"}
+    if not whole or not all(type(stored[name]) is int and stored[name] >= 0 for name in counts):
+        raise UserError(f"{path}: foreign checkpoint; expected its progress as {', '.join(counts)} and best")
+    if stored["best"] is not None and type(stored["best"]) is not float:
+        raise UserError(f"{path}: foreign checkpoint; its best validation loss is no number")
+    return Progress(**stored)
+
+
+def _load_optimizer(path: Path, optimizer: Optimizer, stored: Any) -> None:
+    if stored is None:
+        raise UserError(f"{path}: holds no optimiser state, as best.safetensors; expected the run's last checkpoint")
+    try:
+        _check_optimizer(optimizer, stored)
+        optimizer.load_state_dict(stored)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: its optimiser state does not fit: {error}") from None
+
+
+def _check_optimizer(optimizer: Optimizer, stored: Any) -> None:
+    """ValueError unless the stored moments are finite, one set of the right shapes per parameter."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if [group["params"] for group in stored["param_groups"]] != [list(range(len(parameters)))]:
+        raise ValueError("other parameters")
+    if stored["state"] and set(stored["state"]) != set(range(len(parameters))):
+        raise ValueError("other parameters")
+    for index, slots in stored["state"].items():
+        for name, value in slots.items():
+            shape = () if name == "step" else parameters[index].shape
+            if not isinstance(value, Tensor) or value.shape != shape or not np.isfinite(value.array).all():
+                raise ValueError(f"{name} of parameter {index} is no finite tensor of shape {shape}")

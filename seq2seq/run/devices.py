@@ -1,0 +1,68 @@
+"""Where a command computes, and in which precision its products are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from minigrad import Tensor, backends, cuda, device
+from seq2seq.run.config import Config
+from seq2seq.run.errors import UserError
+from seq2seq.run.messages import folded, shown
+
+Device = Literal["cpu", "cuda"]
+DEVICES: tuple[Device, ...] = ("cpu", "cuda")
+# Of the products while decoding; a run in fp64 has no other.
+PRECISIONS = ("fp32", "tf32", "bf16")
+
+
+def require(name: str, precision: str) -> None:
+    """UserError where this machine has no such device, or the device no products in such a precision."""
+    if name not in DEVICES:
+        raise UserError(f"device is {shown(name)}; expected {_listed(DEVICES)}")
+    if name == "cuda":
+        try:
+            Tensor(0.0).to(name)
+        except RuntimeError as error:
+            raise UserError(folded(error)) from None
+    elif precision == "tf32":
+        raise UserError("precision is 'tf32'; expected fp32 or bf16 on the cpu, since only cuda has TensorFloat-32")
+
+
+def decoding_precision(trained: str, asked: str | None, where: device) -> str:
+    """The precision to translate in: as asked, else as in training as far as the device has it.
+
+    Raises:
+        UserError: a precision that the run or the device has not.
+    """
+    default = "fp32" if trained == "tf32" and where.type == "cpu" else trained
+    precision = asked or default
+    if trained == "fp64":
+        choices: tuple[str, ...] = ("fp64",)
+    else:
+        choices = tuple(name for name in PRECISIONS if where.type == "cuda" or name != "tf32")
+    if precision not in choices:
+        raise UserError(
+            f"precision is {shown(precision)}; expected {_listed(choices)} for a run in {trained} on the {where.type}"
+        )
+    return precision
+
+
+def _listed(choices: Sequence[str]) -> str:
+    return " or ".join(", ".join(choices).rsplit(", ", 1))
+
+
+def steps_in_graphs(config: Config) -> bool:
+    """Whether the training steps of such a run can be CUDA graphs: see ``seq2seq.training.graphed``."""
+    products = config.precision in ("bf16", "tf32")  # of layers that go through all steps in one launch
+    return config.device == "cuda" and config.teacher_forcing_ratio == 1.0 and products
+
+
+def allow_tf32(precision: str) -> None:
+    """Let products of float32 numbers on cuda be in TensorFloat-32 from now on, if that is the precision."""
+    backends.cuda.matmul.allow_tf32 = precision == "tf32"
+
+
+def description(name: str) -> dict[str, Any]:
+    """What a run's figures depend on, for its manifest."""
+    return {"device": name, **({"gpu": cuda.get_device_name()} if name == "cuda" else {})}

