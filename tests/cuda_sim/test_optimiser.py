@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from harness import OUT_OF_RANGE, Arrays, Rig, assert_written, device, no_error, poisoned
 
+import kernels
 from kernels import reference
 from kernels.cuda.recurrent.pack import bf16_bits
 from kernels.cuda.runtime import geometry
