@@ -22,7 +22,7 @@ from workloads import coins, fixed, like_multi30k
 from seq2seq.models import model
 from seq2seq.run.config import Config
 from seq2seq.sources import pad_sources
-from seq2seq.text.codec import vocabulary
+from seq2seq.text import vocabulary
 
 
 def test_flops_of_the_tutorials_model() -> None:

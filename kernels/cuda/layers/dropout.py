@@ -6,11 +6,9 @@ import numpy as np
 
 from kernels.cuda.layers.random import key
 from kernels.cuda.runtime import geometry
-from kernels.cuda.runtime.float64 import by_reference
 from kernels.cuda.runtime.launcher import module
 
 
-@by_reference
 def dropout(x: Any, p: float, seed: int, step: int, site: int, start: int = 0) -> Any:
     """See `kernels.dropout`."""
     y = np.empty(x.shape, x.dtype, like=x)

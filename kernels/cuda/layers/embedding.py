@@ -11,13 +11,11 @@ from kernels.cuda.layers.sorting import sort_tokens
 from kernels.cuda.runtime import geometry
 from kernels.cuda.runtime.arrays import int64
 from kernels.cuda.runtime.capture import refuse
-from kernels.cuda.runtime.float64 import by_reference
 from kernels.cuda.runtime.launcher import error_word, module
 
 MOST_ROWS = 2**31 - 1
 
 
-@by_reference
 def embedding_forward(weight: Any, ids: Any) -> Any:
     """See `kernels.embedding_forward`."""
     V, E = weight.shape
@@ -27,7 +25,6 @@ def embedding_forward(weight: Any, ids: Any) -> Any:
     return y
 
 
-@by_reference
 def embedding_backward(dy: Any, ids: Any, padding_idx: int | None = None) -> tuple[Any, Any]:
     """See `kernels.embedding_backward`. How many rows there are, only the device knows: the host waits for it."""
     refuse("a gradient by rows")
@@ -38,7 +35,6 @@ def embedding_backward(dy: Any, ids: Any, padding_idx: int | None = None) -> tup
     return rows[:R], values
 
 
-@by_reference
 def embedding_backward_dense(dy: Any, ids: Any, num_rows: int, padding_idx: int | None = None) -> Any:
     """See `kernels.embedding_backward_dense`."""
     table = np.zeros((num_rows, dy.shape[-1]), dy.dtype, like=dy)

@@ -7,10 +7,8 @@ import numpy as np
 from kernels.cuda.runtime.arrays import bf16 as to_bf16
 from kernels.cuda.runtime.arrays import column_sums, rows_of
 from kernels.cuda.runtime.cublas import gemm
-from kernels.cuda.runtime.float64 import by_reference
 
 
-@by_reference
 def matmul(a: Any, b: Any) -> Any:
     """See `kernels.matmul`."""
     out = np.empty((a.shape[0], b.shape[1]), a.dtype, like=a)
@@ -26,7 +24,6 @@ def _as_it_lies(matrix: Any) -> tuple[Any, bool]:
     return (matrix.T, True) if matrix.flags.f_contiguous else (matrix.copy(order="C"), False)
 
 
-@by_reference
 def linear_forward(x: Any, weight: Any, bias: Any, bf16: bool = False) -> Any:
     """See `kernels.linear_forward`."""
     y = np.empty((len(x), len(weight)), x.dtype, like=x) if bias is None else rows_of(bias, len(x))
@@ -36,7 +33,6 @@ def linear_forward(x: Any, weight: Any, bias: Any, bf16: bool = False) -> Any:
     return y
 
 
-@by_reference
 def linear_backward(
     dy: Any, x: Any, weight: Any, needs: tuple[bool, bool, bool] = (True, True, True), bf16: bool = False
 ) -> tuple[Any, Any, Any]:

@@ -11,7 +11,6 @@ import numpy as np
 from kernels.cuda.runtime import geometry
 from kernels.cuda.runtime.arrays import int64
 from kernels.cuda.runtime.capture import on_device
-from kernels.cuda.runtime.float64 import by_reference
 from kernels.cuda.runtime.launcher import error_word, module
 
 
@@ -25,7 +24,6 @@ class CrossEntropyCache(NamedTuple):
     label_smoothing: float
 
 
-@by_reference
 def cross_entropy_forward(
     logits: Any, targets: Any, ignore_index: int = -100, label_smoothing: float = 0.0
 ) -> tuple[Any, Any]:
@@ -63,7 +61,6 @@ def softmax(
     return losses, lse
 
 
-@by_reference
 def cross_entropy_backward(dlosses: Any, cache: Any) -> Any:
     """See `kernels.cross_entropy_backward`."""
     logits, targets, lse, ignore_index, label_smoothing = cache

@@ -18,7 +18,6 @@ from kernels.cuda.runtime import geometry
 from kernels.cuda.runtime.arrays import bf16 as to_bf16
 from kernels.cuda.runtime.arrays import column_sums, int64, scale
 from kernels.cuda.runtime.cublas import gemm
-from kernels.cuda.runtime.float64 import by_reference
 from kernels.cuda.runtime.launcher import module
 
 LOGITS_BYTES = 512 << 20  # of a chunk: large, since each of its three products reads the weights once more
@@ -42,7 +41,6 @@ class LinearCrossEntropyCache:
     gradients: Gradients | None = None
 
 
-@by_reference
 def linear_cross_entropy_forward(
     x: Any,
     weight: Any,
@@ -62,7 +60,6 @@ def linear_cross_entropy_forward(
     return loss, cache
 
 
-@by_reference
 def linear_cross_entropy_backward(dloss: Any, cache: Any) -> Gradients:
     """See `kernels.linear_cross_entropy_backward`. The first call gives the arrays away, another computes anew."""
     gradients, cache.gradients = cache.gradients, None

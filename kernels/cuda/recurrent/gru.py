@@ -14,7 +14,6 @@ from kernels.cuda.runtime import graphs
 from kernels.cuda.runtime.arrays import bf16 as to_bf16
 from kernels.cuda.runtime.arrays import column_sums
 from kernels.cuda.runtime.cublas import by_rows, gemm
-from kernels.cuda.runtime.float64 import by_reference
 from kernels.cuda.runtime.launcher import module
 from kernels.packing import Packing, packing_of
 
@@ -43,7 +42,6 @@ class GRUCache(NamedTuple):
         return self.packing.batch_size
 
 
-@by_reference
 def gru_forward(
     x: Any,
     h0: Any,
@@ -81,7 +79,6 @@ def gru_forward(
     return places.unpack(packing, h[N:]), places.end_states(packing, h, None, H)[0], cache
 
 
-@by_reference
 def gru_backward(dy: Any, dh_n: Any, cache: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
     """See `kernels.gru_backward`."""
     packing, N, H = cache.packing, cache.batch_size, cache.weight_hh.shape[1]

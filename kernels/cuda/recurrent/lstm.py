@@ -11,7 +11,6 @@ import numpy as np
 
 from kernels.cuda.recurrent import lstm_persistent, lstm_stepwise, places
 from kernels.cuda.recurrent.lstm_stepwise import LSTMWeights
-from kernels.cuda.runtime.float64 import by_reference
 from kernels.packing import Packing, pack_lengths, packing_of
 
 Gradients = tuple[Any, Any, Any, Any, Any, Any]
@@ -53,7 +52,6 @@ def _whole(x: Any, h0: Any, c0: Any, weights: LSTMWeights, lengths: Any, need_gr
     return run
 
 
-@by_reference
 def lstm_forward(
     x: Any,
     h0: Any,
@@ -68,13 +66,11 @@ def lstm_forward(
     return _whole(x, h0, c0, LSTMWeights(weight_ih, weight_hh, bias, bool(bf16)), lengths).finish()
 
 
-@by_reference
 def lstm_backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache, consume: bool = False) -> Gradients:
     """See `kernels.lstm_backward`."""
     return cache.backward(dy, dh_n, dc_n, consume)
 
 
-@by_reference
 def lstm_start(
     h0: Any,
     c0: Any,
@@ -91,26 +87,22 @@ def lstm_start(
     return _begin(None, h0, c0, LSTMWeights(weight_ih, weight_hh, bias, bool(bf16)), packing)
 
 
-@by_reference
 def lstm_continue(x: Any, start: int, run: Run) -> Any:
     """See `kernels.lstm_continue`."""
     return run.extend(x, start)
 
 
-@by_reference
 def lstm_finish(run: Run) -> tuple[Any, Any, Any, Any]:
     """See `kernels.lstm_finish`."""
     return run.finish()
 
 
-@by_reference
 def pack_lstm(weight_ih: Any, weight_hh: Any, bias: Any, bf16: bool = False) -> Any:
     """See `kernels.pack_lstm`."""
     bias = np.zeros(len(weight_hh), np.float32, like=weight_hh) if bias is None else bias.copy()
     return LSTMWeights(weight_ih.copy(), weight_hh.copy(), bias, bf16).with_operands()
 
 
-@by_reference
 def lstm_states(x: Any, h0: Any, c0: Any, weights: Any, lengths: np.ndarray | None = None) -> tuple[Any, Any, Any]:
     """See `kernels.lstm_states`."""
     return _whole(x, h0, c0, weights, lengths, need_gradients=False).finish()[:3]

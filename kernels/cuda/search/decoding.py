@@ -20,7 +20,6 @@ import numpy as np
 from kernels.cuda.runtime import geometry, graphs
 from kernels.cuda.runtime.arrays import bf16 as to_bf16
 from kernels.cuda.runtime.cublas import gemm
-from kernels.cuda.runtime.float64 import by_reference
 from kernels.cuda.runtime.launcher import error_word, module
 
 LOGITS_BYTES = 256 << 20  # of a chunk of rows
@@ -69,7 +68,6 @@ class _Selection(NamedTuple):
         self.kernel(self.launch(slots), (*self.arrays, np.int32(slots), *map(np.int32, self.numbers)))
 
 
-@by_reference
 def pack_decoder(
     embedding: Any,
     weights_ih: Sequence[Any],
@@ -88,7 +86,6 @@ def pack_decoder(
     return DecoderWeights(embedding.copy(), tuple(stacked), np.stack(biases), output, output_bias.copy())
 
 
-@by_reference
 def greedy_decode(
     decoder: Any, h0: Any, c0: Any, start: int, end: int, excluded: np.ndarray, max_length: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -108,7 +105,6 @@ def greedy_decode(
     return tuple(array.get() for array in results)
 
 
-@by_reference
 def beam_decode(
     decoder: Any,
     h0: Any,

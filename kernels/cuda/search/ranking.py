@@ -7,13 +7,11 @@ import numpy as np
 from kernels.cuda.runtime import geometry
 from kernels.cuda.runtime.arrays import bf16 as to_bf16
 from kernels.cuda.runtime.cublas import gemm
-from kernels.cuda.runtime.float64 import by_reference
 from kernels.cuda.runtime.launcher import module
 
 LOGITS_BYTES = 256 << 20  # of a chunk of rows
 
 
-@by_reference
 def linear_argmax(x: Any, weight: Any, bias: Any, bf16: bool = False) -> Any:
     """See `kernels.linear_argmax`. Logits are kept for a chunk of rows at a time."""
     V, out = len(weight), np.empty(len(x), np.int64, like=x)

@@ -12,12 +12,10 @@ from kernels.adam_scalars import adam_scalars
 from kernels.cuda.runtime import geometry
 from kernels.cuda.runtime.arrays import int64, number
 from kernels.cuda.runtime.capture import on_device, varying
-from kernels.cuda.runtime.float64 import by_reference
 from kernels.cuda.runtime.launcher import error_word, module
 from kernels.cuda.updates.tensors import table
 
 
-@by_reference
 def adam_step(
     param: Any,
     grad: Any,
@@ -39,7 +37,6 @@ def adam_step(
     module("updates/adam").adam_step(geometry.elements(param.size), arguments)
 
 
-@by_reference
 def adam_step_all(
     params: Sequence[Any],
     grads: Sequence[Any],
@@ -63,7 +60,6 @@ def adam_step_all(
         module("updates/adam").adam_step_all(geometry.adam_step_all(all_tensors.num_chunks), arguments)
 
 
-@by_reference
 def adam_rows_step(
     param: Any, rows: Any, values: Any, m: Any, v: Any, scalars: np.ndarray, grad_scale: Any = 1.0
 ) -> None:
@@ -74,7 +70,6 @@ def adam_rows_step(
         module("updates/adam").adam_rows_step(geometry.rows(len(rows)), arguments)
 
 
-@by_reference
 def adam_replay(param: Any, m: Any, v: Any, rows: Any, first: Any, history: np.ndarray) -> None:
     """See `kernels.adam_replay`."""
     if len(rows):

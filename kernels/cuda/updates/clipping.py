@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 
 from kernels.cuda.runtime import geometry
-from kernels.cuda.runtime.float64 import by_reference
 from kernels.cuda.runtime.launcher import module
 from kernels.cuda.updates.tensors import table
 
 
-@by_reference
 def sum_of_squares(x: Any) -> Any:
     """See `kernels.sum_of_squares`; a 0-d float64 array."""
     num_chunks = geometry.blocks_of(x.size, geometry.CHUNK)
@@ -23,7 +21,6 @@ def sum_of_squares(x: Any) -> Any:
     return partial.sum()
 
 
-@by_reference
 def clip_coefficient(grads: Sequence[Any], max_norm: float) -> tuple[Any, Any]:
     """See `kernels.clip_coefficient`; two 0-d float32 arrays."""
     tensors, chunks, num_chunks = table(grads)

@@ -6,11 +6,9 @@ import numpy as np
 
 from kernels.cuda.runtime import geometry
 from kernels.cuda.runtime.arrays import number
-from kernels.cuda.runtime.float64 import by_reference
 from kernels.cuda.runtime.launcher import module
 
 
-@by_reference
 def rmsprop_step(
     param: Any,
     grad: Any,

@@ -6,11 +6,9 @@ import numpy as np
 
 from kernels.cuda.runtime import geometry
 from kernels.cuda.runtime.arrays import int64, number
-from kernels.cuda.runtime.float64 import by_reference
 from kernels.cuda.runtime.launcher import error_word, module
 
 
-@by_reference
 def sgd_step(
     param: Any,
     grad: Any,
@@ -31,7 +29,6 @@ def sgd_step(
     )
 
 
-@by_reference
 def sgd_rows_step(param: Any, rows: Any, values: Any, lr: float, grad_scale: Any = 1.0) -> None:
     """See `kernels.sgd_rows_step`."""
     if len(rows):

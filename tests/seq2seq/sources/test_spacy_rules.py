@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seq2seq.run.errors import UserError
-from seq2seq.text.codec import spacy_rules
+from seq2seq.text import spacy_rules
 from seq2seq.text.spacy_rules import MANY, TORN_EXAMPLES, SpacyRules
 from seq2seq.text.tokenizers import WordTokenizer
 

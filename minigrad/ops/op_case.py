@@ -1,5 +1,6 @@
 """A row of the op table: an op, its NumPy oracle, and inputs of any size at which its gradient may be checked.
 
+The table itself, and what is checked, is in ``minigrad.gradcheck``.
 ``sample(rng, dims)`` draws the inputs: ``dims`` are three sizes (0 upwards, at least ``min_size``) of which the row
 uses what it needs, ``rng`` decides the rest (values, axes, which input broadcasts). Values keep a distance from every
 kink of the op that is far larger than the step of a central difference.
@@ -13,12 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.gradcheck.checker import gradcheck
-from minigrad.gradcheck.report import GradcheckReport
 from minigrad.tensor import Tensor
 
 Dims = tuple[int, int, int]
 Rng = np.random.Generator
+Values = Callable[[Rng, tuple[int, ...]], np.ndarray]
 GAP = 0.05  # the least distance between a sampled value and a kink
 
 
@@ -58,7 +58,6 @@ class OpCase:
         op: takes the Tensors of a sample and its options.
         oracle: takes the arrays of a sample and its options; plain NumPy, independent of the op.
         sample: see the module head.
-        domain: what the sampled values keep to.
         min_size: the least size the op is defined for.
         differentiable: whether it has a floating output that depends on its inputs smoothly.
         dtypes: the floating dtypes the forward supports.
@@ -69,7 +68,6 @@ class OpCase:
     op: Callable[..., Any]
     oracle: Callable[..., Any]
     sample: Callable[[Rng, Dims], Sample]
-    domain: str = "all reals"
     min_size: int = 0
     differentiable: bool = True
     dtypes: tuple[type, ...] = (np.float32, np.float64)
@@ -85,15 +83,6 @@ class OpCase:
         a, b, c = (max(size, self.min_size) for size in dims)
         return self.sample(np.random.default_rng(seed), (a, b, c))
 
-    def check(self, sample: Sample, output: int | None = None, **settings: Any) -> GradcheckReport:
-        """``gradcheck`` at ``sample``; ``output`` checks that floating output alone, the others get no gradient."""
-
-        def fn(*tensors: Tensor) -> Any:
-            result = self.op(*tensors, **sample.options)
-            return result if output is None else floating_outputs(result)[output]
-
-        return gradcheck(fn, sample.tensors(), **settings)
-
 
 def floating_outputs(result: Any) -> list[Any]:
     """The floating ones among an op's outputs (Tensors or arrays)."""
@@ -103,6 +92,7 @@ def floating_outputs(result: Any) -> list[Any]:
 
 # --- values -----------------------------------------------------------------------------------------------------------
 def normal(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
+    """Of either sign, mostly below 2."""
     return rng.standard_normal(shape)
 
 
@@ -111,7 +101,7 @@ def positive(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
     return rng.uniform(0.5, 2.0, shape)
 
 
-def nonzero(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
+def away_from_zero(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
     """At least GAP away from 0."""
     return rng.choice([-1.0, 1.0], shape) * rng.uniform(GAP, 2.0, shape)
 
@@ -120,6 +110,11 @@ def distinct(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
     """No two entries closer than GAP: nothing ties."""
     size = int(np.prod(shape))
     return (rng.permutation(size).reshape(shape) - size / 2) * 2 * GAP + rng.uniform(0, GAP, shape)
+
+
+def special(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
+    """Halves, zeros, infinities and NaN among ordinary numbers."""
+    return rng.choice([-1.5, -0.0, 0.0, 0.5, 2.0, 7.25, np.inf, -np.inf, np.nan], shape)
 
 
 # --- shapes -----------------------------------------------------------------------------------------------------------
@@ -137,3 +132,21 @@ def broadcastable(rng: Rng, shape: tuple[int, ...]) -> tuple[int, ...]:
 def some_dim(rng: Rng, ndim: int) -> int:
     """One dimension, counted from either end."""
     return int(rng.integers(-ndim, ndim))
+
+
+# --- samples ----------------------------------------------------------------------------------------------------------
+def operand(values: Values) -> Callable[[Rng, Dims], Sample]:
+    """One operand of any shape."""
+    return lambda rng, dims: Sample((values(rng, some_shape(rng, dims)),))
+
+
+def operands(first: Values, second: Values) -> Callable[[Rng, Dims], Sample]:
+    """Two operands, of which either may broadcast to the other."""
+
+    def sample(rng: Rng, dims: Dims) -> Sample:
+        shape = some_shape(rng, dims)
+        shapes = [shape, broadcastable(rng, shape)]
+        rng.shuffle(shapes)
+        return Sample((first(rng, shapes[0]), second(rng, shapes[1])))
+
+    return sample
