@@ -7,7 +7,7 @@ from typing import Any
 
 
 class CaptureError(RuntimeError):
-    """A step to be captured in a CUDA graph holds what no graph can repeat: see `kernels.cuda.capture`."""
+    """A step to be captured in a CUDA graph holds what no graph can repeat: see `kernels.cuda.runtime.capture`."""
 
 
 def missing() -> str | None:

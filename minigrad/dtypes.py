@@ -67,6 +67,7 @@ def category(dtype: np.dtype) -> int:
 
 
 def is_floating(dtype: np.dtype) -> bool:
+    """Whether its values are floating-point numbers."""
     return dtype.kind == "f"
 
 

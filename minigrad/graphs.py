@@ -48,7 +48,7 @@ class CUDAGraph:
 
     def __init__(self, lengths: Sequence[Any] = (), beside: CUDAGraph | None = None) -> None:
         resolve("cuda")
-        from kernels.cuda.capture import Recording
+        from kernels.cuda.runtime.capture import Recording
 
         capacities = [as_lengths(each) for each in lengths]
         self._recording: Any = Recording(capacities, None if beside is None else beside._recording)
@@ -92,5 +92,5 @@ def graph(cuda_graph: CUDAGraph) -> Iterator[None]:
 
 def recording() -> Any:
     """What is being captured, or None."""
-    module = sys.modules.get("kernels.cuda.capture")
+    module = sys.modules.get("kernels.cuda.runtime.capture")
     return None if module is None else module.current()

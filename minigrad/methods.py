@@ -1,7 +1,7 @@
 """Attaches ops to Tensor: as methods under their own names, as operators, and as the dtype conversions.
 
-The functions of ``minigrad.ops`` take the tensor first and have the signatures of PyTorch's methods, so attaching is
-all there is to do. Imported once, by the package.
+The functions that ``@op`` makes methods (``METHODS``) take the tensor first and have the signatures of PyTorch's
+methods, so attaching is all there is to do. Imported once, by the package.
 """
 
 from __future__ import annotations
@@ -16,20 +16,8 @@ from minigrad.arguments import checked
 from minigrad.autocast import bfloat16
 from minigrad.missing import tensor_attribute
 from minigrad.ops import convert, inplace
+from minigrad.ops.op import METHODS, OPS
 from minigrad.tensor import Tensor
-
-METHODS = (
-    "add", "sub", "mul", "div", "pow", "neg", "exp", "log", "sqrt", "abs", "tanh", "sigmoid", "relu", "clamp",
-    "maximum", "minimum", "masked_fill", "sum", "mean", "var", "std", "max", "min", "amax", "amin", "argmax",
-    "argmin", "softmax", "log_softmax", "logsumexp", "topk", "cumsum", "any", "all", "norm", "sort", "reshape",
-    "permute", "transpose", "expand", "expand_as", "squeeze", "unsqueeze", "flatten", "split", "chunk", "flip",
-    "gather", "index_select", "repeat", "view", "view_as", "t", "matmul", "bmm", "eq", "ne", "lt", "le", "gt", "ge",
-    "logical_not", "isnan", "isinf", "isfinite", "masked_select", "round", "floor", "clone", "logical_and",
-    "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "ceil", "trunc", "sign",
-    "isclose", "allclose", "equal", "prod", "argsort", "movedim", "swapaxes", "unbind", "mm", "mv", "dot", "baddbmm",
-    "sin", "cos", "log1p", "expm1", "square", "reciprocal", "rsqrt", "clip", "scatter", "scatter_add", "tril", "triu",
-    "repeat_interleave", "nonzero", "unique", "multinomial", "floor_divide", "remainder",
-)  # fmt: skip
 
 IN_PLACE = (
     "copy_", "fill_", "zero_", "add_", "sub_", "mul_", "div_", "clamp_", "masked_fill_", "uniform_", "normal_", "neg_",
@@ -95,7 +83,7 @@ def _attach(name: str, value: Any) -> None:
 
 def attach() -> None:
     for name in METHODS:
-        _attach(name, getattr(ops, name))
+        _attach(name, OPS[name])
     for name in IN_PLACE:
         _attach(name, checked(getattr(inplace, name)))
     for name, method in ASSIGNMENTS.items():

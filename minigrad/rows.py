@@ -6,19 +6,18 @@ at, each row's in the order in which they came, so a table used by T decoder ste
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import kernels
-
-if TYPE_CHECKING:
-    from minigrad.tensor import Tensor
+from minigrad.tape import SparseGradient
+from minigrad.tensor import Tensor
 
 Array = np.ndarray
 
 
-class RowGradient:
+class RowGradient(SparseGradient):
     """What ``.grad`` holds after ``embedding(..., sparse=True)``.
 
     Args:
@@ -30,7 +29,6 @@ class RowGradient:
     """
 
     __slots__ = ("_pieces", "shape")
-    is_sparse = True
 
     def __init__(self, rows: Array, values: Array, shape: tuple[int, ...]) -> None:
         if rows.shape != values.shape[:1] or values.shape[1:] != shape[1:]:
@@ -95,8 +93,6 @@ class RowGradient:
 
     def to_dense(self) -> Tensor:
         """(V, E) with zeros in the other rows."""
-        from minigrad.tensor import Tensor  # which builds on this file
-
         return Tensor(self.dense_array())
 
     def append(self, other: RowGradient, owned: bool) -> None:
@@ -123,8 +119,6 @@ class RowGradient:
 
     def to(self, *args: Any, **keywords: Any) -> RowGradient:
         """``values.to(...)``: to another dtype or device."""
-        from minigrad.tensor import Tensor
-
         values = Tensor(self.values).to(*args, **keywords).array
         return RowGradient(kernels.like(self.rows, values), values, self.shape)
 

@@ -11,16 +11,45 @@ Threads may walk at the same time, through graphs that share leaves.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
 from kernels import ProcessLock, as_array, is_array
 from minigrad.naming import described
-from minigrad.rows import RowGradient
 
-Gradient = np.ndarray | RowGradient
 _sharing = ProcessLock()  # what walks of several threads may meet at: a leaf's gradient, a node's context
+
+
+class SparseGradient:
+    """A gradient that lists only some rows, as the tape and its leaves know it: ``minigrad.rows.RowGradient``."""
+
+    __slots__ = ()
+    is_sparse = True
+    shape: tuple[int, ...]
+
+    def astype(self, dtype: Any) -> Self:
+        """Itself if it has that dtype, else converted."""
+        raise NotImplementedError
+
+    def clone(self) -> Self:
+        """A copy with memory of its own."""
+        raise NotImplementedError
+
+    def dense_array(self) -> np.ndarray:
+        """All rows, memory of its own."""
+        raise NotImplementedError
+
+    def append(self, other: Any, owned: bool) -> None:
+        """self += other, of its class; ``owned``: nobody else holds the arrays of ``other``."""
+        raise NotImplementedError
+
+    def add_to(self, dense: np.ndarray) -> None:
+        """dense += self, in place."""
+        raise NotImplementedError
+
+
+Gradient = np.ndarray | SparseGradient
 
 
 class Leaf(Protocol):
@@ -211,7 +240,7 @@ def _count_uses(roots: list[Node]) -> dict[Node, int]:
 
 def _checked(grad: Gradient, edge: Edge, node: Node) -> Gradient:
     """A gradient of the input's shape, in its dtype; dense if an op is to take it."""
-    if type(grad) is not np.ndarray and not isinstance(grad, np.generic | RowGradient) and not is_array(grad):
+    if type(grad) is not np.ndarray and not isinstance(grad, np.generic | SparseGradient) and not is_array(grad):
         raise TypeError(
             f"{node.function.__name__}.backward returned {described(grad)}; "
             "expected an array for each argument of forward, or None"
@@ -221,8 +250,8 @@ def _checked(grad: Gradient, edge: Edge, node: Node) -> Gradient:
             f"{node.function.__name__}.backward returned a gradient of shape {grad.shape}; "
             f"expected {edge.shape}, the shape of its input"
         )
-    if isinstance(grad, RowGradient):
+    if isinstance(grad, SparseGradient):
         grad = grad.astype(edge.dtype)
         return grad if edge.node is None else grad.dense_array()
-    grad = as_array(grad)
-    return grad if grad.dtype == edge.dtype else grad.astype(edge.dtype)
+    array = as_array(grad)
+    return array if array.dtype == edge.dtype else array.astype(edge.dtype)

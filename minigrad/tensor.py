@@ -16,8 +16,7 @@ import kernels
 from minigrad.device import CPU, device_of, two_devices, use
 from minigrad.device import device as Device
 from minigrad.dtypes import SUPPORTED, bool_, float32, int64, is_floating, unsupported
-from minigrad.rows import RowGradient
-from minigrad.tape import Edge, Gradient, Node, Version, walk_back
+from minigrad.tape import Edge, Gradient, Node, SparseGradient, Version, walk_back
 
 
 class View(NamedTuple):
@@ -43,7 +42,7 @@ class Tensor:
 
     __slots__ = ("__weakref__", "_index", "_node", "_seen", "_view", "array", "grad", "requires_grad", "version")
     __array_ufunc__ = None  # ndarray + Tensor is left to Tensor.__radd__
-    is_sparse = False  # only gradients can be: RowGradient
+    is_sparse = False  # only gradients can be: SparseGradient
 
     def __init__(self, data: Any = (), *sizes: int, requires_grad: bool = False) -> None:
         if isinstance(data, np.ndarray):
@@ -290,6 +289,10 @@ class Tensor:
             return f"tensor({text}{dtype}, grad_fn=<{self._node.function.__name__}>)"
         return f"tensor({text}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
 
+    def _described(self) -> str:
+        """How messages call it."""
+        return f"a tensor of shape {self.shape} and dtype {self.dtype}"
+
     __hash__ = object.__hash__
 
     if TYPE_CHECKING:  # attached by minigrad.methods
@@ -330,15 +333,15 @@ def _checked_sizes(sizes: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def accumulated(held: Any, grad: Gradient, owned: bool) -> Any:
-    """The sum of ``held`` (Tensor, RowGradient or None), which may be changed in place, and ``grad``.
+    """The sum of ``held`` (Tensor, SparseGradient or None), which may be changed in place, and ``grad``.
 
     Row-wise gradients stay so among themselves, and become dense where they meet a dense one. ``owned``: nobody else
     holds the arrays of ``grad``, so they may be kept.
     """
-    if isinstance(grad, RowGradient):
+    if isinstance(grad, SparseGradient):
         if held is None:
             return grad if owned else grad.clone()
-        if isinstance(held, RowGradient):
+        if isinstance(held, SparseGradient):
             held.append(grad, owned)
         else:
             grad.add_to(held.array)

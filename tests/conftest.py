@@ -126,7 +126,7 @@ def poisoned(cuda: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     if not cuda.__version__.endswith("standin"):
         pytest.skip("the memory of CuPy's own pools is not to be had")
-    from kernels.cuda.capture import Recording
+    from kernels.cuda.runtime.capture import Recording
 
     replay = Recording.replay
 

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -40,8 +40,8 @@ NOT_AT_IMPORT = {"numba", "llvmlite", "cupy", "cuda", "torch", "scipy", *MAY_IMP
 ABSOLUTE_PATH = re.compile(r"(?<![\w.~])/(?:work|root|home|Users|mnt)/\w|\b[A-Z]:\\\\?\w")
 
 DOCUMENTED = [
-    "kernels", "kernels.reference", "kernels.cpu", "kernels.cuda", "kernels.cuda.geometry", "kernels.cuda.pack",
-    "kernels.cuda.launcher", "kernels.cuda.cublas",
+    "kernels", "kernels.reference", "kernels.cpu", "kernels.cuda", "kernels.cuda.recurrent.pack",
+    "kernels.cuda.runtime.cublas", "kernels.cuda.runtime.geometry", "kernels.cuda.runtime.launcher",
     "minigrad", "minigrad.ops", "minigrad.nn",
     "minigrad.nn.functional", "minigrad.nn.init", "minigrad.nn.utils", "minigrad.nn.utils.rnn", "minigrad.optim",
     "minigrad.optim.lr_scheduler", "minigrad.autograd", "minigrad.random", "minigrad.cuda", "minigrad.gradcheck",
@@ -70,6 +70,38 @@ def imported_packages(tree: ast.AST) -> Iterator[str]:
 
 def forbidden_imports(tree: ast.AST, room: str) -> set[str]:
     return set(imported_packages(tree)) - MAY_IMPORT[room] - set(sys.stdlib_module_names) - {room}
+
+
+def modules_of(room: str) -> dict[str, ast.Module]:
+    """The modules of a room by their dotted names."""
+    paths = (path.relative_to(ROOT) for path in (ROOT / room).rglob("*.py"))
+    return {".".join(path.with_suffix("").parts).removesuffix(".__init__"): parse(ROOT / path) for path in paths}
+
+
+def imported_modules(tree: ast.AST, known: Collection[str]) -> set[str]:
+    """Which of the known modules are imported anywhere, within functions and for types too."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            parts = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= parts & {*known}
+            if parts - {*known}:  # a name of the module itself
+                found.add(node.module)
+    return found & {*known}
+
+
+def import_cycles(modules: dict[str, ast.Module]) -> list[list[str]]:
+    """The modules that can be reached from themselves, in groups that reach each other."""
+    graph = {name: imported_modules(tree, modules) for name, tree in modules.items()}
+    reached = {name: {*targets} for name, targets in graph.items()}
+    for middle in graph:
+        for name in graph:
+            if middle in reached[name]:
+                reached[name] |= reached[middle]
+    groups = {frozenset(other for other in reached[name] if name in reached[other]) for name in graph}
+    return sorted(sorted(group) for group in groups if group)
 
 
 def too_long(tree: ast.Module, num_lines: int) -> list[str]:
@@ -125,6 +157,24 @@ def test_import_arrows(room) -> None:
     found = {name_of(path): forbidden_imports(parse(path), room) for path in (ROOT / room).rglob("*.py")}
     assert found, "no files: the test looks in the wrong place"
     assert {name: packages for name, packages in found.items() if packages} == {}
+
+
+@pytest.mark.parametrize("room", PACKAGES)
+def test_no_module_imports_itself_by_way_of_others(room) -> None:
+    assert import_cycles(modules_of(room)) == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "cycles"),
+    [
+        ({"a": "import b", "b": "import c", "c": "import d", "d": ""}, []),
+        ({"a": "import b", "b": "def f():\n import a", "c": "import a"}, [["a", "b"]]),
+        ({"a": "from a.b import x", "a.b": "if TYPE_CHECKING:\n from a import c, y"}, [["a", "a.b"]]),
+        ({"a": "from a import b, c", "a.b": "from a import c", "a.c": "import os"}, []),
+    ],
+)  # fmt: skip
+def test_cycles_are_found(texts, cycles) -> None:
+    assert import_cycles({name: ast.parse(text) for name, text in texts.items()}) == cycles
 
 
 def test_every_imported_package_is_declared() -> None:

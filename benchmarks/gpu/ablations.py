@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 from gpu import part, sources, timing
 from gpu.contestants import without_graphs
 from gpu.layers import Inputs, Networks
-from kernels.cuda import graphs, launcher, lstm_persistent
+from kernels.cuda.recurrent import lstm_persistent
+from kernels.cuda.runtime import graphs, launcher
 
 
 def without(name: str) -> tuple[str, str]:

@@ -1,5 +1,5 @@
 // Kernels with next to no work: what a launch, a barrier between blocks and an exchange of h cost by themselves.
-#include "device.cuh"
+#include "runtime/device.cuh"
 
 KERNEL(nothing, 32, 1, u32* error) {
   if (!error) return;  // a kernel has to mention its arguments

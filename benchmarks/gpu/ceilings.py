@@ -18,8 +18,8 @@ import numpy as np
 import kernels
 from gpu import device, part, sources, timing
 from gpu.clusters import active_clusters
-from kernels.cuda import arrays, cublas, geometry, launcher
-from kernels.cuda.geometry import Launch
+from kernels.cuda.runtime import arrays, cublas, geometry, launcher
+from kernels.cuda.runtime.geometry import Launch
 
 STEP_PRODUCTS = [(128, 512), (8, 512), (128, 1024)]  # N, H of one time step: (N, H) x (H, 4H)
 UNITS, ROWS = 32, 16  # of a block in the exchange, as in lstm_forward
@@ -207,7 +207,7 @@ def clusters(sizes: Sequence[int]) -> dict[str, Callable[[], dict[str, Any]]]:
 
     def measure(name: str, size: int) -> dict[str, Any]:
         launch = getattr(geometry, name)(128, 512)
-        kernel = getattr(launcher.module(name), f"{name}_bf16_512")
+        kernel = getattr(launcher.module(f"recurrent/{name}"), f"{name}_bf16_512")
         return {"clusters": active_clusters(kernel, launch, size)}
 
     return {

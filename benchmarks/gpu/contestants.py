@@ -23,7 +23,7 @@ from racing import Arena
 import minigrad
 from gpu import device
 from gpu.timing import Timed
-from kernels.cuda import graphs
+from kernels.cuda.runtime import graphs
 from seq2seq.run.config import Config
 from seq2seq.sources import Batch
 from seq2seq.training.graphed import GraphedTraining

@@ -19,9 +19,10 @@ import cupy
 import numpy as np
 
 from gpu import part, sources
-from kernels.cuda import launcher, pack
-from kernels.cuda.geometry import Launch
-from kernels.cuda.pack import bf16_bits
+from kernels.cuda.recurrent import pack
+from kernels.cuda.recurrent.pack import bf16_bits
+from kernels.cuda.runtime import launcher
+from kernels.cuda.runtime.geometry import Launch
 
 TILES: dict[str, tuple[int, Any, Any]] = {  # columns of a tile of weights, rounding, the values of what it gives
     "bf16": (16, pack.bf16_bits, pack.bf16_values),

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kernels.cuda import SOURCE_FOLDER, launcher
+from kernels.cuda import SOURCE_FOLDER
+from kernels.cuda.runtime import launcher
 
 HERE = Path(__file__).parent
 SIMULATOR_FOLDER = HERE.parents[1] / "tests" / "cuda_sim"
-RECURRENT = re.compile(r"recurrent\.cuh|lstm_(?:for|back)ward\w*\.cu")
+RECURRENT = re.compile(r"recurrent/(?:recurrent\.cuh|lstm_(?:for|back)ward\w*\.cu)")
 INSTANCE, WIDTH = re.compile(r"^LSTM_\w+\(.*\d.*\)\n", re.MULTILINE), re.compile(r"\b\d{2,4}\b")
 GRID_SYNC = re.compile(r"#define USE_GRID_SYNC\n")
 
@@ -49,8 +50,8 @@ def changed(folder: Path, edits: Sequence[tuple[str, str]], H: int) -> Path:
     Raises:
         ValueError: an expression that matches nothing: the sources have changed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {path.name: path.read_text(encoding="utf-8") for path in SOURCE_FOLDER.glob("*.cu*")}
+    paths = [path for path in SOURCE_FOLDER.rglob("*.cu*") if path.is_file()]
+    texts = {path.relative_to(SOURCE_FOLDER).as_posix(): path.read_text(encoding="utf-8") for path in paths}
     recurrent = [name for name in texts if RECURRENT.fullmatch(name)]
     for old, new in edits:
         counts = 0
@@ -62,5 +63,6 @@ def changed(folder: Path, edits: Sequence[tuple[str, str]], H: int) -> Path:
     for name, text in texts.items():
         if name in recurrent:
             text = INSTANCE.sub(lambda match: match[0] if str(H) in WIDTH.findall(match[0]) else "", text)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     return folder

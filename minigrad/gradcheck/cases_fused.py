@@ -8,7 +8,7 @@ import numpy as np
 
 from kernels import reference
 from minigrad import ops, random
-from minigrad.gradcheck.op_case import Dims, ErrorCase, OpCase, Rng, Sample, broadcastable, normal
+from minigrad.ops.op_case import Dims, ErrorCase, OpCase, Rng, Sample, broadcastable, normal
 from minigrad.tensor import Tensor
 
 Array = np.ndarray

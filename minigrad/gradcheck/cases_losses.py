@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import ops
-from minigrad.gradcheck.op_case import Dims, ErrorCase, OpCase, Rng, Sample, distinct, normal
+from minigrad.ops.op_case import Dims, ErrorCase, OpCase, Rng, Sample, distinct, normal
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -104,7 +104,6 @@ CASES = [
         ops.linear_argmax,
         lambda x, weight, bias=0: (x @ weight.T + bias).argmax(axis=1),
         layer_without_ties,
-        "logits without ties",
         differentiable=False,
         errors=(ErrorCase(lambda: ops.linear_argmax(_zeros(1, 2), _zeros(0, 2)), ValueError, "expected V >= 1"),),
     ),

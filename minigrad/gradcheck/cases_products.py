@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minigrad import ops
-from minigrad.gradcheck.op_case import Dims, ErrorCase, OpCase, Rng, Sample, broadcastable, normal
+from minigrad.ops.op_case import Dims, ErrorCase, OpCase, Rng, Sample, broadcastable, normal
 from minigrad.tensor import Tensor
 
 EQUATIONS = (

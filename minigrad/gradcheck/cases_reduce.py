@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import ops
-from minigrad.gradcheck.op_case import Dims, ErrorCase, OpCase, Rng, Sample, distinct, normal, some_dim
+from minigrad.ops.op_case import Dims, ErrorCase, OpCase, Rng, Sample, Values, distinct, normal, some_dim
 from minigrad.tensor import Tensor
-
-Values = Callable[[Rng, tuple[int, ...]], np.ndarray]
 
 
 def over_dims(values: Values) -> Callable[[Rng, Dims], Sample]:
@@ -112,19 +110,19 @@ CASES = [
     OpCase("mean", ops.mean, _reduced(np.mean), over_dims(normal), min_size=1, errors=_refused(ops.mean)),
     OpCase("prod", ops.prod, _reduced(np.prod), over_dim(normal), errors=_refused(ops.prod)),
     OpCase("prod[all]", ops.prod, np.prod, over_all),
-    OpCase("var", ops.var, _reduced(_unbiased(np.var)), over_dims(distinct), "two or more", min_size=2),
-    OpCase("std", ops.std, _reduced(_unbiased(np.std)), over_dims(distinct), "two or more", min_size=2),
-    OpCase("norm", ops.norm, _reduced(_norm), over_dims(centred(normal, 0.5)), "norm away from 0", min_size=1),
+    OpCase("var", ops.var, _reduced(_unbiased(np.var)), over_dims(distinct), min_size=2),
+    OpCase("std", ops.std, _reduced(_unbiased(np.std)), over_dims(distinct), min_size=2),
+    OpCase("norm", ops.norm, _reduced(_norm), over_dims(centred(normal, 0.5)), min_size=1),
     OpCase("logsumexp", ops.logsumexp, _reduced(_logsumexp), over_dims(normal), min_size=1),
-    OpCase("amax", ops.amax, _reduced(np.max), over_dims(distinct), "no ties", min_size=1),
-    OpCase("amin", ops.amin, _reduced(np.min), over_dims(distinct), "no ties", min_size=1),
-    OpCase("max", ops.max, _with_indices(np.max, np.argmax), over_dim(distinct), "no ties", min_size=1),
-    OpCase("min", ops.min, _with_indices(np.min, np.argmin), over_dim(distinct), "no ties", min_size=1),
-    OpCase("max[all]", ops.max, np.max, over_all, "no ties", min_size=1),
-    OpCase("min[all]", ops.min, np.min, over_all, "no ties", min_size=1),
-    OpCase("topk", ops.topk, _topk, largest, "no ties", errors=_refused(lambda x, dim: ops.topk(x, 1, dim))),
-    OpCase("sort", ops.sort, _sort, ordered, "no ties"),
-    OpCase("argsort", ops.argsort, lambda x, **o: _sort(x, **o)[1], ordered, "no ties", differentiable=False),
+    OpCase("amax", ops.amax, _reduced(np.max), over_dims(distinct), min_size=1),
+    OpCase("amin", ops.amin, _reduced(np.min), over_dims(distinct), min_size=1),
+    OpCase("max", ops.max, _with_indices(np.max, np.argmax), over_dim(distinct), min_size=1),
+    OpCase("min", ops.min, _with_indices(np.min, np.argmin), over_dim(distinct), min_size=1),
+    OpCase("max[all]", ops.max, np.max, over_all, min_size=1),
+    OpCase("min[all]", ops.min, np.min, over_all, min_size=1),
+    OpCase("topk", ops.topk, _topk, largest, errors=_refused(lambda x, dim: ops.topk(x, 1, dim))),
+    OpCase("sort", ops.sort, _sort, ordered),
+    OpCase("argsort", ops.argsort, lambda x, **o: _sort(x, **o)[1], ordered, differentiable=False),
     OpCase("softmax", ops.softmax, _softmax, over_dim(normal, keepdim=False), errors=_refused(ops.softmax)),
     OpCase("log_softmax", ops.log_softmax, lambda x, dim: np.log(_softmax(x, dim)), over_dim(normal, keepdim=False)),
     OpCase("cumsum", ops.cumsum, lambda x, dim: np.cumsum(x, axis=dim), over_dim(normal, keepdim=False)),

@@ -12,7 +12,9 @@ from minigrad.arguments import Operand
 from minigrad.dtypes import is_floating
 from minigrad.function import Context, Function
 from minigrad.naming import described
-from minigrad.ops.common import as_tensor, broadcast_shape, filler, no_bool, pair, promote, unbroadcast
+from minigrad.ops.common import broadcast_shape, filler, no_bool, pair, promote, tensor_of, unbroadcast
+from minigrad.ops.op import OPS, op
+from minigrad.ops.op_case import GAP, Dims, ErrorCase, Rng, Sample, broadcastable, normal, some_shape
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -100,16 +102,35 @@ class Where(Function):
         return None, da, unbroadcast(np.where(condition, zero, grad), ctx.shapes[1])
 
 
+def _untied(rng: Rng, dims: Dims) -> Sample:
+    """Two operands no entry of which ties with one of the other: even and odd multiples of 2 GAP."""
+    shape = some_shape(rng, dims)
+    other = broadcastable(rng, shape)
+    return Sample((rng.integers(-9, 9, shape) * 4 * GAP, (rng.integers(-9, 9, other) * 2 + 1) * 2 * GAP))
+
+
+@op(oracle=lambda a, b: np.where(a > b, a, b), sample=_untied)
 def maximum(a: Operand, b: Operand) -> Tensor:
     """The larger of each pair, broadcast; NaN where one is NaN."""
     return Maximum.apply(*pair("maximum", a, b))
 
 
+@op(oracle=lambda a, b: np.where(a < b, a, b), sample=_untied)
 def minimum(a: Operand, b: Operand) -> Tensor:
     """The smaller of each pair, broadcast; NaN where one is NaN."""
     return Minimum.apply(*pair("minimum", a, b))
 
 
+def _away_from_limits(rng: Rng, dims: Dims) -> Sample:
+    low, high = [(-0.5, 0.5), (-0.5, None), (None, 0.5)][int(rng.integers(3))]
+    x = normal(rng, some_shape(rng, dims))
+    return Sample((np.where(np.abs(np.abs(x) - 0.5) < GAP, x + 2 * GAP, x),), {"min": low, "max": high})
+
+
+_WITHOUT_LIMITS = ErrorCase(lambda: OPS["clamp"](Tensor(np.zeros(2))), ValueError, "clamp: at least one of min and max")
+
+
+@op(oracle=lambda x, min, max: np.clip(x, min, max), sample=_away_from_limits, errors=(_WITHOUT_LIMITS,))
 def clamp(x: Operand, min: Tensor | float | None = None, max: Tensor | float | None = None) -> Tensor:
     """``x`` limited to [min, max], numbers or tensors that broadcast; at least one of them must be given.
 
@@ -117,7 +138,7 @@ def clamp(x: Operand, min: Tensor | float | None = None, max: Tensor | float | N
     """
     if min is None and max is None:
         raise ValueError("clamp: at least one of min and max must be given; got None for both")
-    x = no_bool("clamp", as_tensor(x), "logical_and or logical_or")
+    x = no_bool("clamp", tensor_of(x), "logical_and or logical_or")
     if not isinstance(min, Tensor) and not isinstance(max, Tensor):
         bounds = [bound for bound in (min, max) if bound is not None]
         return Clamp.apply(promote(x, *bounds)[0], min, max)
@@ -137,14 +158,27 @@ def _bound(x: Tensor, bound: Any, sign: int) -> Any:
     return Tensor(np.asarray(limits.max if sign > 0 else limits.min, x.dtype))
 
 
+@op(oracle=lambda x, min, max: np.clip(x, min, max), sample=_away_from_limits)
 def clip(x: Operand, min: Tensor | float | None = None, max: Tensor | float | None = None) -> Tensor:
     """As ``clamp``, under NumPy's name."""
     return clamp(x, min, max)
 
 
+def _choice(rng: Rng, dims: Dims) -> Sample:
+    shape = some_shape(rng, dims)
+    condition = rng.random(broadcastable(rng, shape)) < 0.5
+    return Sample((condition, normal(rng, shape), normal(rng, broadcastable(rng, shape))))
+
+
+_NUMBERS_FOR_TRUTHS = ErrorCase(
+    lambda: OPS["where"](*[Tensor(np.zeros(2))] * 3), RuntimeError, "condition has dtype float64; expected bool"
+)
+
+
+@op(method=False, oracle=np.where, sample=_choice, errors=(_NUMBERS_FOR_TRUTHS,))
 def where(condition: Operand, a: Operand | None = None, b: Operand | None = None) -> Any:
     """``a`` where ``condition`` (bool) holds, else ``b``, broadcast; alone, the places where it holds."""
-    chosen = as_tensor(condition)
+    chosen = tensor_of(condition)
     if a is None and b is None:
         return tuple(Tensor(places) for places in np.nonzero(np.atleast_1d(chosen.array)))
     if a is None or b is None:
@@ -172,6 +206,12 @@ def mask_of(user: str, mask: Tensor) -> Tensor:
     return mask
 
 
+def _masked(rng: Rng, dims: Dims) -> Sample:
+    shape = some_shape(rng, dims)
+    return Sample((normal(rng, shape), rng.random(broadcastable(rng, shape)) < 0.5), {"value": -2.5})
+
+
+@op(oracle=lambda x, mask, value: np.where(mask, x.dtype.type(value), x), sample=_masked)
 def masked_fill(x: Tensor, mask: Tensor, value: Operand) -> Tensor:
     """``x`` with ``value``, a number or a 0-d tensor, where ``mask`` (bool) holds; the two broadcast.
 

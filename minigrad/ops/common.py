@@ -13,7 +13,7 @@ from minigrad.dtypes import DEFAULT_FLOAT, check_fits, is_floating, result_type
 from minigrad.tensor import Tensor
 
 
-def as_tensor(value: Any) -> Tensor:
+def tensor_of(value: Any) -> Tensor:
     """A Tensor of ``value``: Tensors as they are, arrays without a copy, Python numbers as PyTorch types them."""
     if isinstance(value, Tensor):
         return value
@@ -27,7 +27,7 @@ def as_tensor(value: Any) -> Tensor:
 
 def promote(*operands: Any, floating: bool = False) -> list[Tensor]:
     """The operands as Tensors of their common dtype (``dtypes.result_type``); ``floating``: integers become floats."""
-    operands = tuple(as_tensor(o) if isinstance(o, list | tuple | np.ndarray | np.generic) else o for o in operands)
+    operands = tuple(tensor_of(o) if isinstance(o, list | tuple | np.ndarray | np.generic) else o for o in operands)
     dtype = result_type(*[o.array if isinstance(o, Tensor) else o for o in operands])
     if floating and not is_floating(dtype):
         dtype = DEFAULT_FLOAT
@@ -80,7 +80,7 @@ def filler(user: str, value: Any, dtype: np.dtype) -> Tensor:
     RuntimeError for NaN or inf among numbers where ``dtype`` is an integer's.
     """
     if isinstance(value, Tensor) or kernels.on_device(value):
-        return to_dtype(as_tensor(value), dtype)
+        return to_dtype(tensor_of(value), dtype)
     values = np.asarray(value)
     check_fits(user, values, dtype)
     return Tensor(values.astype(dtype))
@@ -88,7 +88,7 @@ def filler(user: str, value: Any, dtype: np.dtype) -> Tensor:
 
 def floating(x: Any) -> Tensor:
     """``x`` as a floating Tensor: what exp, log and their like work on."""
-    x = as_tensor(x)
+    x = tensor_of(x)
     return x if is_floating(x.dtype) else x.to(dtype=DEFAULT_FLOAT)
 
 

@@ -11,6 +11,7 @@ from kernels import as_array
 from minigrad.function import Context, Function
 from minigrad.naming import described
 from minigrad.ops.common import promote, unbroadcast
+from minigrad.ops.op import op
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -72,6 +73,7 @@ def _parsed(equation: str, ndims: list[int]) -> tuple[tuple[str, ...], str]:
     return spelled, dots + "".join(sorted(letter for letter in set(written) if written.count(letter) == 1))
 
 
+@op(method=False)
 def einsum(equation: str, *operands: Any) -> Tensor:
     """Einstein's summation.
 

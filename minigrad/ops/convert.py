@@ -1,4 +1,4 @@
-"""To another dtype, device or memory."""
+"""The methods that make a tensor of another dtype, on another device, or like another one."""
 
 from __future__ import annotations
 
@@ -8,66 +8,11 @@ import numpy as np
 
 from minigrad import creation
 from minigrad.arguments import sizes
-from minigrad.device import CPU, device_of, moved, resolve
+from minigrad.device import CPU, resolve
 from minigrad.device import device as Device
-from minigrad.dtypes import as_dtype, is_floating
-from minigrad.function import Context, Function
+from minigrad.dtypes import as_dtype
+from minigrad.ops.copies import Move, cast, clone
 from minigrad.tensor import Tensor
-
-Array = np.ndarray
-
-
-class Cast(Function):
-    """x in another dtype; the tape casts the gradient back"""
-
-    @staticmethod
-    def forward(ctx: Context, x: Array, dtype: np.dtype) -> Array:
-        return x.astype(dtype)
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> tuple:
-        return grad, None
-
-
-class Clone(Function):
-    """a copy, on the tape"""
-
-    @staticmethod
-    def forward(ctx: Context, x: Array) -> Array:
-        return x.copy()
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> Array:
-        return grad
-
-
-class Move(Function):
-    """x on another device; the gradient is moved back"""
-
-    fresh_grads = True
-
-    @staticmethod
-    def forward(ctx: Context, x: Array, where: Device) -> Array:
-        ctx.back = device_of(x)
-        return moved(x, where)
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> tuple:
-        return moved(grad, ctx.back), None
-
-
-def cast(x: Tensor, dtype: Any) -> Tensor:
-    """``x`` in another dtype; on the tape between floating dtypes."""
-    dtype = as_dtype("cast", dtype)
-    if is_floating(dtype):
-        return Cast.apply(x, dtype)
-    with np.errstate(invalid="ignore"):  # NaN becomes some integer, as in PyTorch
-        return Tensor(x.array.astype(dtype))
-
-
-def clone(x: Tensor) -> Tensor:
-    """A copy with memory of its own, on the tape."""
-    return Clone.apply(x)
 
 
 def to(x: Tensor, *targets: Any, dtype: Any = None, device: Any = None, **_options: Any) -> Tensor:

@@ -1,6 +1,7 @@
-"""Elementwise ops: arithmetic, exponentials, activations.
+"""Elementwise ops: arithmetic, exponentials, activations, sines.
 
-Each class has its forward and, below it, the derivative that inverts it; the function that users call follows.
+An op of one array is its derivative above its function (``unary``). An op of two is a class, its forward and below it
+the derivative that inverts it, and the function that users call.
 """
 
 from __future__ import annotations
@@ -14,7 +15,20 @@ from minigrad.arguments import Operand
 from minigrad.function import Context, Function
 from minigrad.naming import described
 from minigrad.ops import rounding
-from minigrad.ops.common import as_tensor, floating, no_bool, pair, unbroadcast
+from minigrad.ops.common import no_bool, pair, tensor_of, unbroadcast
+from minigrad.ops.op import CASES, OPS, op, unary
+from minigrad.ops.op_case import (
+    Dims,
+    OpCase,
+    Rng,
+    Sample,
+    away_from_zero,
+    normal,
+    operand,
+    operands,
+    positive,
+    some_shape,
+)
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -112,105 +126,6 @@ class Pow(Function):
         return da, db
 
 
-class Neg(Function):
-    """-x"""
-
-    @staticmethod
-    def forward(ctx: Context, x: Array) -> Array:
-        return as_array(-x)
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> Array:
-        return as_array(-grad)
-
-
-class Exp(Function):
-    """e**x; the derivative is the output itself"""
-
-    @staticmethod
-    def forward(ctx: Context, x: Array) -> Array:
-        with np.errstate(over="ignore"):
-            y = as_array(np.exp(x))
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> Array:
-        return as_array(grad * ctx.saved[0])
-
-
-class Log(Function):
-    """natural logarithm; -inf at 0, NaN below"""
-
-    @staticmethod
-    def forward(ctx: Context, x: Array) -> Array:
-        ctx.save_for_backward(x)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return as_array(np.log(x))
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> Array:
-        return as_array(grad / ctx.saved[0])
-
-
-class Sqrt(Function):
-    """square root; d/dx = 1 / (2 sqrt x)"""
-
-    @staticmethod
-    def forward(ctx: Context, x: Array) -> Array:
-        with np.errstate(invalid="ignore"):
-            y = as_array(np.sqrt(x))
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> Array:
-        return as_array(grad / (2 * ctx.saved[0]))
-
-
-class Abs(Function):
-    """|x|; the derivative at 0 is 0"""
-
-    @staticmethod
-    def forward(ctx: Context, x: Array) -> Array:
-        ctx.save_for_backward(x)
-        return as_array(np.abs(x))
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> Array:
-        return as_array(grad * np.sign(ctx.saved[0]))
-
-
-class Tanh(Function):
-    """tanh x; derivative in the output: 1 - y**2"""
-
-    @staticmethod
-    def forward(ctx: Context, x: Array) -> Array:
-        y = as_array(np.tanh(x))
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> Array:
-        y = ctx.saved[0]
-        return as_array(grad * (1 - y * y))
-
-
-class Sigmoid(Function):
-    """1 / (1 + e**-x), as tanh so that nothing overflows; derivative in the output: y (1 - y)"""
-
-    @staticmethod
-    def forward(ctx: Context, x: Array) -> Array:
-        y = as_array(0.5 * np.tanh(0.5 * x) + 0.5)
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> Array:
-        y = ctx.saved[0]
-        return as_array(grad * y * (1 - y))
-
-
 class ReLU(Function):
     """max(x, 0); the derivative at 0 is 0"""
 
@@ -225,22 +140,26 @@ class ReLU(Function):
         return as_array(np.where(ctx.saved[0] <= 0, grad.dtype.type(0), grad))  # NaN goes through
 
 
+@op(oracle=np.add, sample=operands(normal, normal))
 def add(a: Operand, b: Operand, *, alpha: float = 1) -> Tensor:
     """a + alpha * b, broadcast."""
     return Add.apply(*pair("add", a, b if alpha == 1 else mul(b, alpha)))
 
 
+@op(oracle=np.subtract, sample=operands(normal, normal))
 def sub(a: Operand, b: Operand, *, alpha: float = 1) -> Tensor:
     """a - alpha * b, broadcast."""
     a, b = pair("sub", a, b if alpha == 1 else mul(b, alpha))
     return Sub.apply(no_bool("sub", a, "bitwise_xor or logical_xor"), b)
 
 
+@op(oracle=np.multiply, sample=operands(normal, normal))
 def mul(a: Operand, b: Operand) -> Tensor:
     """a * b, broadcast."""
     return Mul.apply(*pair("mul", a, b))
 
 
+@op(oracle=np.divide, sample=operands(normal, positive))
 def div(a: Operand, b: Operand, *, rounding_mode: str | None = None) -> Tensor:
     """a / b, broadcast; integers divide to float32.
 
@@ -259,6 +178,7 @@ def div(a: Operand, b: Operand, *, rounding_mode: str | None = None) -> Tensor:
         return Div.apply(*pair("div", a, b, floating=True))
 
 
+@op(oracle=np.power, sample=operands(positive, normal))
 def pow(a: Operand, b: Operand) -> Tensor:
     """a ** b, broadcast; RuntimeError for integers to negative powers."""
     a, b = pair("pow", a, b)
@@ -268,41 +188,104 @@ def pow(a: Operand, b: Operand) -> Tensor:
         return Pow.apply(a, b)
 
 
-def neg(x: Operand) -> Tensor:
+def _integer_power(rng: Rng, dims: Dims) -> Sample:
+    return Sample((away_from_zero(rng, some_shape(rng, dims)),), {"b": int(rng.integers(-2, 4))})
+
+
+CASES.append(OpCase("pow[integer]", OPS["pow"], lambda x, b: x ** float(b), _integer_power))
+
+
+@unary(lambda grad: -grad, oracle=np.negative, integers=True)
+def neg(x: Array) -> Array:
     """-x, elementwise."""
-    return Neg.apply(no_bool("neg", as_tensor(x)))
+    return -x
 
 
-def exp(x: Operand) -> Tensor:
+@unary(lambda grad, y: grad * y, oracle=np.exp)
+@np.errstate(over="ignore")
+def exp(x: Array) -> Array:
     """e to the power of x, elementwise; integers become float32."""
-    return Exp.apply(floating(x))
+    return np.exp(x)
 
 
-def log(x: Operand) -> Tensor:
+@unary(lambda grad, y: grad * (y + 1), oracle=lambda x: np.exp(x) - 1)
+@np.errstate(over="ignore")
+def expm1(x: Array) -> Array:
+    """exp(x) - 1, elementwise, exact near 0."""
+    return np.expm1(x)
+
+
+@unary(lambda grad, x: grad / x, oracle=np.log, values=positive)
+@np.errstate(divide="ignore", invalid="ignore")
+def log(x: Array) -> Array:
     """The natural logarithm, elementwise; -inf at 0, NaN below."""
-    return Log.apply(floating(x))
+    return np.log(x)
 
 
-def sqrt(x: Operand) -> Tensor:
+@unary(lambda grad, x: grad / (1 + x), oracle=lambda x: np.log(1 + x), values=positive)
+@np.errstate(divide="ignore", invalid="ignore")
+def log1p(x: Array) -> Array:
+    """log(1 + x), elementwise, exact near 0; -inf at -1, NaN below."""
+    return np.log1p(x)
+
+
+@unary(lambda grad, y: grad / (2 * y), oracle=np.sqrt, values=positive)
+@np.errstate(invalid="ignore")
+def sqrt(x: Array) -> Array:
     """The square root, elementwise; NaN below 0."""
-    return Sqrt.apply(floating(x))
+    return np.sqrt(x)
 
 
-def abs(x: Operand) -> Tensor:
+@unary(lambda grad, x: grad * np.sign(x), oracle=np.abs, values=away_from_zero, integers=True)
+def abs(x: Array) -> Array:
     """|x|, elementwise; its gradient at 0 is 0."""
-    return Abs.apply(no_bool("abs", as_tensor(x)))
+    return np.abs(x)
 
 
-def tanh(x: Operand) -> Tensor:
+@unary(lambda grad, y: grad * (1 - y * y), oracle=np.tanh)
+def tanh(x: Array) -> Array:
     """The hyperbolic tangent, elementwise."""
-    return Tanh.apply(floating(x))
+    return np.tanh(x)
 
 
-def sigmoid(x: Operand) -> Tensor:
-    """1 / (1 + exp(-x)), elementwise."""
-    return Sigmoid.apply(floating(x))
+@unary(lambda grad, y: grad * y * (1 - y), oracle=lambda x: 1 / (1 + np.exp(-x)))
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), elementwise; as tanh, so that nothing overflows."""
+    return 0.5 * np.tanh(0.5 * x) + 0.5
 
 
+@unary(lambda grad, x: grad * np.cos(x), oracle=np.sin)
+def sin(x: Array) -> Array:
+    """The sine of radians, elementwise."""
+    return np.sin(x)
+
+
+@unary(lambda grad, x: -grad * np.sin(x), oracle=np.cos)
+def cos(x: Array) -> Array:
+    """The cosine of radians, elementwise."""
+    return np.cos(x)
+
+
+@op(oracle=lambda x: np.where(x > 0, x, 0), sample=operand(away_from_zero))
 def relu(x: Operand) -> Tensor:
     """max(x, 0), elementwise; its gradient at 0 is 0."""
-    return ReLU.apply(no_bool("relu", as_tensor(x)))
+    return ReLU.apply(no_bool("relu", tensor_of(x)))
+
+
+@op(oracle=lambda x: x**2, sample=operand(normal))
+def square(x: Operand) -> Tensor:
+    """x * x, elementwise."""
+    x = tensor_of(x)
+    return mul(x, x)
+
+
+@op(oracle=lambda x: 1 / x, sample=operand(positive))
+def reciprocal(x: Operand) -> Tensor:
+    """1 / x, elementwise."""
+    return div(1.0, x)
+
+
+@op(oracle=lambda x: 1 / np.sqrt(x), sample=operand(positive))
+def rsqrt(x: Operand) -> Tensor:
+    """1 / sqrt(x), elementwise; inf at 0, NaN below."""
+    return reciprocal(sqrt(x))

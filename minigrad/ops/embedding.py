@@ -8,7 +8,8 @@ import kernels
 from minigrad.deferred import Deferred
 from minigrad.device import two_devices
 from minigrad.function import Context, Function
-from minigrad.ops.common import as_tensor
+from minigrad.ops.common import tensor_of
+from minigrad.ops.op import op
 from minigrad.rows import RowGradient
 from minigrad.tensor import Tensor
 
@@ -44,13 +45,14 @@ class Embedding(Function):
         return RowGradient(rows, values, ctx.shape), None, None, None
 
 
+@op(method=False)
 def embedding(weight: Tensor, ids: Tensor, padding_idx: int | None = None, sparse: bool = False) -> Tensor:
     """Rows ``ids`` (int, any shape) of weight (V,E) -> (*ids.shape, E); row ``padding_idx`` gets no gradient.
 
     ``sparse``: a leaf ``weight`` gets a RowGradient as its gradient, else a Tensor of its shape. On a GPU only a large
     one does: to fill a small table with zeros takes less time than to ask how many rows there are.
     """
-    ids = as_tensor(ids)
+    ids = tensor_of(ids)
     if ids.is_cuda != weight.is_cuda:
         raise two_devices("embedding", weight.device, ids.device)
     by_rows = sparse and (not weight.is_cuda or weight.numel() >= ROWS_ON_GPU)

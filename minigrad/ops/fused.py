@@ -13,7 +13,8 @@ import kernels
 from minigrad import random
 from minigrad.autocast import bf16_enabled
 from minigrad.function import Context, Function
-from minigrad.ops.common import as_tensor
+from minigrad.ops.common import tensor_of
+from minigrad.ops.op import op
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -82,6 +83,7 @@ class Dropout(Function):
         return kernels.dropout(dy, *ctx.mask), None, None, None
 
 
+@op(method=False)
 def lstm_layer(
     x: Tensor, h0: Tensor, c0: Tensor, weight_ih: Tensor, weight_hh: Tensor,
     bias_ih: Tensor | None = None, bias_hh: Tensor | None = None, lengths: Any = None,
@@ -94,6 +96,7 @@ def lstm_layer(
     return LSTMLayer.apply(x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, _lengths(lengths))
 
 
+@op(method=False)
 def gru_layer(
     x: Tensor, h0: Tensor, weight_ih: Tensor, weight_hh: Tensor,
     bias_ih: Tensor | None = None, bias_hh: Tensor | None = None, lengths: Any = None,
@@ -106,9 +109,10 @@ def gru_layer(
 
 
 def _lengths(lengths: Any) -> np.ndarray | None:
-    return None if lengths is None else kernels.to_host(as_tensor(lengths).array)
+    return None if lengths is None else kernels.to_host(tensor_of(lengths).array)
 
 
+@op(method=False)
 def dropout(x: Tensor, p: float = 0.5, key: random.State | None = None, start: int = 0) -> Tensor:
     """Each element zeroed with probability ``p``, the others scaled by 1 / (1 - p); ValueError outside [0, 1].
 

@@ -14,6 +14,7 @@ from minigrad.function import Context, Function
 from minigrad.grad_mode import is_grad_enabled
 from minigrad.ops.common import filler, normalize_dim, unbroadcast
 from minigrad.ops.index_errors import index_error
+from minigrad.ops.op import op
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -180,6 +181,7 @@ def places(where: Array, dim: int) -> tuple[Array, ...]:
     return (*own[:dim], where, *own[dim + 1 :])
 
 
+@op(method=False)
 def getitem(x: Tensor, index: Any) -> Tensor:
     """``x[index]``: a view for slices and integers, a copy for arrays and masks; IndexError where it does not fit."""
     parts = _parts(index)
@@ -189,6 +191,7 @@ def getitem(x: Tensor, index: Any) -> Tensor:
         raise index_error("getitem", parts, x.shape) from None
 
 
+@op(method=False)
 def setitem(x: Tensor, index: Any, value: Operand) -> None:
     """``x[index] = value`` on the tape: the gradient goes to ``value``, and to what of ``x`` is left.
 
@@ -274,6 +277,7 @@ def index_along(user: str, x: Tensor, axis: int, index: Tensor) -> Array:
     return index.array.copy()
 
 
+@op()
 def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
     """Elements of ``x`` picked along ``dim`` by ``index`` (int64 or int32, as many dimensions as ``x``)."""
     axis = normalize_dim(dim, x.ndim, "gather")
@@ -281,6 +285,7 @@ def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
     return Gather.apply(x, axis, places_along) if x.ndim else x.clone()
 
 
+@op()
 def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     """Rows ``index`` (integers, 1-D or 0-D) of dimension ``dim``."""
     axis = normalize_dim(dim, x.ndim, "index_select")

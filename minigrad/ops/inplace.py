@@ -16,7 +16,7 @@ from minigrad.dtypes import category
 from minigrad.grad_mode import is_grad_enabled
 from minigrad.ops.choose import clamp, masked_fill
 from minigrad.ops.compare import bitwise_and, bitwise_or, bitwise_xor
-from minigrad.ops.convert import clone
+from minigrad.ops.copies import clone
 from minigrad.ops.elementwise import (
     abs,
     add,

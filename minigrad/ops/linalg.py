@@ -9,6 +9,7 @@ from minigrad.arguments import Operand
 from minigrad.autocast import bf16_enabled
 from minigrad.function import Context, Function
 from minigrad.ops.common import broadcast_shape, promote, unbroadcast
+from minigrad.ops.op import op
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -63,6 +64,7 @@ class Linear(Function):
         return None if dx is None else dx.reshape(x.shape), *others
 
 
+@op()
 def matmul(a: Operand, b: Operand) -> Tensor:
     """a @ b: vectors, matrices, and batches of matrices whose leading dimensions broadcast."""
     a, b = promote(a, b)
@@ -78,6 +80,7 @@ def matmul(a: Operand, b: Operand) -> Tensor:
     return y.squeeze(-1) if b.ndim == 1 else y
 
 
+@op()
 def bmm(a: Tensor, b: Tensor) -> Tensor:
     """Products of two batches of matrices: (B,n,m) @ (B,m,p) -> (B,n,p)."""
     if a.ndim != 3 or b.ndim != 3 or a.shape[0] != b.shape[0]:
@@ -92,26 +95,31 @@ def _product(name: str, a: Tensor, b: Tensor, ndims: tuple[int, int]) -> Tensor:
     return matmul(a, b)
 
 
+@op()
 def mm(a: Tensor, b: Tensor) -> Tensor:
     """Product of two matrices: (n,m) @ (m,p) -> (n,p)."""
     return _product("mm", a, b, (2, 2))
 
 
+@op()
 def mv(a: Tensor, b: Tensor) -> Tensor:
     """Product of a matrix and a vector: (n,m) @ (m,) -> (n,)."""
     return _product("mv", a, b, (2, 1))
 
 
+@op()
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner product of two vectors: (n,) . (n,) -> ()."""
     return _product("dot", a, b, (1, 1))
 
 
+@op()
 def baddbmm(x: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta * x + alpha * (batch1 @ batch2): ``x`` broadcasts to (B,n,p), batches (B,n,m) and (B,m,p)."""
     return x * beta + bmm(batch1, batch2) * alpha
 
 
+@op(method=False)
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x (..., in) @ weight (out, in)^T + bias (out,) -> (..., out)."""
     if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:

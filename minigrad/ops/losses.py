@@ -9,7 +9,8 @@ from minigrad.autocast import bf16_enabled
 from minigrad.device import two_devices
 from minigrad.function import Context, Function
 from minigrad.naming import described
-from minigrad.ops.common import as_tensor
+from minigrad.ops.common import tensor_of
+from minigrad.ops.op import op
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -53,6 +54,7 @@ class LinearCrossEntropy(Function):
         return (*kernels.linear_cross_entropy_backward(dloss, ctx.cache), None, None, None, None)
 
 
+@op(method=False)
 def cross_entropy(logits: Tensor, targets: Tensor, ignore_index: int = -100, label_smoothing: float = 0.0) -> Tensor:
     """Losses (M,) of logits (M,V) against targets (M,) int64; zero where the target is ``ignore_index``.
 
@@ -61,6 +63,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, ignore_index: int = -100, lab
     return CrossEntropy.apply(logits, _ids(targets, logits), ignore_index, label_smoothing)
 
 
+@op(method=False)
 def linear_cross_entropy(
     x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, ignore_index: int = -100,
     label_smoothing: float = 0.0, reduction: str = "mean",
@@ -77,12 +80,13 @@ def linear_cross_entropy(
 
 def _ids(targets: Tensor, x: Tensor) -> Array:
     """The targets as they are now, for the backward; they have to lie where ``x`` lies."""
-    targets = as_tensor(targets)
+    targets = tensor_of(targets)
     if targets.is_cuda != x.is_cuda:
         raise two_devices("cross_entropy", x.device, targets.device)
     return targets.array.copy()
 
 
+@op(method=False)
 def linear_argmax(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``linear(x, weight, bias).argmax(-1)``, int64, without storing the logits: x (M,H), weight (V,H) -> (M,)."""
     arrays = (x.array, weight.array, None if bias is None else bias.array)

@@ -11,6 +11,7 @@ from kernels import as_array
 from minigrad.function import Context, Function
 from minigrad.naming import described
 from minigrad.ops.common import axes, normalize_dims
+from minigrad.ops.op import op
 from minigrad.ops.reduce import Dims, count_over, extreme, reduced, require_elements, require_floating, restore
 from minigrad.tensor import Tensor
 
@@ -110,6 +111,7 @@ def _variance(
     return Var.apply(x, dims, keepdim, float(freedom))
 
 
+@op()
 def var(
     x: Tensor,
     dim: Dims | bool = None,
@@ -125,6 +127,7 @@ def var(
     return _variance("var", x, dim, unbiased, keepdim, correction)
 
 
+@op()
 def std(
     x: Tensor,
     dim: Dims | bool = None,
@@ -137,6 +140,7 @@ def std(
     return Deviation.apply(_variance("std", x, dim, unbiased, keepdim, correction))
 
 
+@op()
 def norm(x: Tensor, p: float | str = 2, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """(sum |x|**p) ** (1/p) over ``dim`` (all if None) of a floating tensor.
 

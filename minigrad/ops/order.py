@@ -14,6 +14,7 @@ from kernels import as_array
 from minigrad.function import Context, Function
 from minigrad.ops import choose
 from minigrad.ops.common import normalize_dim
+from minigrad.ops.op import op
 from minigrad.ops.reduce import Extreme, require_elements
 from minigrad.tensor import Tensor
 
@@ -106,11 +107,13 @@ def _extreme(user: str, x: Tensor, dim: Any, keepdim: bool, smallest: bool) -> A
     return ValuesIndices(*ExtremeAlong.apply(x, axis, keepdim, smallest))
 
 
+@op()
 def max(x: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Any:
     """``max(x)``: the largest. ``max(x, dim)``: (values, indices). ``max(x, other)``: elementwise."""
     return choose.maximum(x, dim) if isinstance(dim, Tensor) else _extreme("max", x, dim, keepdim, False)
 
 
+@op()
 def min(x: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Any:
     """As ``max``, the smallest."""
     return choose.minimum(x, dim) if isinstance(dim, Tensor) else _extreme("min", x, dim, keepdim, True)
@@ -128,26 +131,31 @@ def _place(user: str, x: Tensor, dim: int | None, keepdim: bool, smallest: bool)
     return Tensor(np.expand_dims(index, axis) if keepdim else index)
 
 
+@op()
 def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Index of the first largest (of the first NaN, if there is one) along ``dim``, or in the flattened tensor."""
     return _place("argmax", x, dim, keepdim, False)
 
 
+@op()
 def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Index of the first smallest (of the first NaN, if there is one) along ``dim``, or in the flattened tensor."""
     return _place("argmin", x, dim, keepdim, True)
 
 
+@op()
 def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
     """The ``k`` largest (or smallest) along ``dim`` in order, and their indices; NaN counts as the largest."""
     return _ordered("topk", x, dim, largest, k)
 
 
+@op()
 def sort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = True) -> ValuesIndices:
     """All of ``x`` in order along ``dim``, and where each stood; equal ones keep their order, NaN is the largest."""
     return _ordered("sort", x, dim, descending)
 
 
+@op()
 def argsort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = True) -> Tensor:
     """Where each element of the ordered ``x`` stood along ``dim``; equal ones keep their order, NaN is the largest."""
     return _ordered("argsort", x, dim, descending).indices

@@ -11,7 +11,8 @@ from minigrad.arguments import Operand
 from minigrad.dtypes import int64, is_floating
 from minigrad.function import Context, Function
 from minigrad.ops import elementwise
-from minigrad.ops.common import as_tensor, axes, floating, normalize_dim, normalize_dims
+from minigrad.ops.common import axes, floating, normalize_dim, normalize_dims, tensor_of
+from minigrad.ops.op import op
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -137,18 +138,20 @@ class Softmax(Function):
 
 def _summable(x: Any, dtype: Any) -> Tensor:
     """``x`` in ``dtype``, by default its own; bool and integers as int64."""
-    x = as_tensor(x)
+    x = tensor_of(x)
     if dtype is None and is_floating(x.dtype):
         return x
     return x.to(dtype=int64 if dtype is None else dtype)
 
 
+@op()
 def sum(x: Operand, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Sum over ``dim`` (all if None); bool and integers sum to int64."""
     x = _summable(x, dtype)
     return Sum.apply(x, normalize_dims(dim, x.ndim, "sum"), keepdim)
 
 
+@op()
 def prod(x: Operand, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Product along ``dim`` (of all elements if None); bool and integers multiply to int64."""
     x = _summable(x, dtype)
@@ -176,6 +179,7 @@ def count_over(x: Tensor, dims: tuple[int, ...]) -> int:
     return int(np.prod([x.shape[d] for d in dims], dtype=np.int64))
 
 
+@op()
 def mean(x: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Mean over ``dim`` (all if None) of a floating tensor; NaN of nothing."""
     x = require_floating("mean", x if dtype is None else x.to(dtype=dtype))
@@ -183,6 +187,7 @@ def mean(x: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = Non
     return elementwise.div(Sum.apply(x, dims, keepdim), count_over(x, dims))
 
 
+@op()
 def amax(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The largest over ``dim`` (all if None), NaN where there is one; ties share the gradient."""
     dims = normalize_dims(dim, x.ndim, "amax")
@@ -190,6 +195,7 @@ def amax(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     return Extreme.apply(x, dims, keepdim, False, False)
 
 
+@op()
 def amin(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The smallest over ``dim`` (all if None), NaN where there is one; ties share the gradient."""
     dims = normalize_dims(dim, x.ndim, "amin")
@@ -197,6 +203,7 @@ def amin(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     return Extreme.apply(x, dims, keepdim, True, False)
 
 
+@op()
 def cumsum(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running sum along ``dim``; bool and integers sum to int64."""
     axis = normalize_dim(dim, x.ndim, "cumsum")
@@ -204,18 +211,21 @@ def cumsum(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     return CumSum.apply(x, axis) if x.ndim else x.clone()
 
 
+@op()
 def softmax(x: Operand, dim: int = -1, dtype: Any = None) -> Tensor:
     """e**x normalised to sum 1 along ``dim``; ``x`` is cast to ``dtype`` before, if given."""
-    x = floating(as_tensor(x).to(dtype=dtype))
+    x = floating(tensor_of(x).to(dtype=dtype))
     return Softmax.apply(x, normalize_dim(dim, x.ndim, "softmax"))
 
 
+@op()
 def log_softmax(x: Operand, dim: int = -1, dtype: Any = None) -> Tensor:
     """log(softmax(x)) without leaving the log domain; ``x`` is cast to ``dtype`` before, if given."""
-    x = floating(as_tensor(x).to(dtype=dtype))
+    x = floating(tensor_of(x).to(dtype=dtype))
     return LogSoftmax.apply(x, normalize_dim(dim, x.ndim, "log_softmax"))
 
 
+@op()
 def logsumexp(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """log(sum(e**x)) over ``dim``, shifted by the largest so that nothing overflows; -inf of nothing."""
     dims = normalize_dims(dim, x.ndim, "logsumexp")
@@ -225,11 +235,13 @@ def logsumexp(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     return result if keepdim else result.reshape([n for axis, n in enumerate(x.shape) if axis not in dims])
 
 
+@op()
 def any(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether one element holds."""
     return Tensor(as_array(x.array.any(axis=axes(normalize_dims(dim, x.ndim, "any")), keepdims=keepdim)))
 
 
+@op()
 def all(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether every element holds."""
     return Tensor(as_array(x.array.all(axis=axes(normalize_dims(dim, x.ndim, "all")), keepdims=keepdim)))

@@ -15,7 +15,9 @@ from kernels import as_array
 from minigrad.arguments import Operand
 from minigrad.dtypes import is_floating
 from minigrad.function import Context, Function
-from minigrad.ops.common import as_tensor, no_bool, pair, unbroadcast
+from minigrad.ops.common import no_bool, pair, tensor_of, unbroadcast
+from minigrad.ops.op import op
+from minigrad.ops.op_case import Dims, Rng, Sample, normal, operand, operands, positive, some_shape, special
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -69,32 +71,43 @@ class Remainder(Function):
         return da, unbroadcast(-grad * np.floor_divide(a, b), b.shape)
 
 
-def _rounded(name: str, function: Callable[..., Array], description: str) -> Callable[..., Tensor]:
+def _rounded(name: str, function: Callable[..., Array], description: str, oracle: Callable) -> Callable[..., Tensor]:
     """An op that rounds floating numbers, and leaves integers as they are."""
 
     def rounded(x: Operand) -> Tensor:
-        x = no_bool(name, as_tensor(x))
+        x = no_bool(name, tensor_of(x))
         return Step.apply(function, x) if is_floating(x.dtype) else x.clone()
 
     rounded.__name__ = rounded.__qualname__ = name
     rounded.__doc__ = f"{description}; its gradient is 0."
-    return rounded
+    return op(oracle=oracle, sample=operand(special), differentiable=False)(rounded)
 
 
-floor = _rounded("floor", np.floor, "The largest integer not above, elementwise")
-ceil = _rounded("ceil", np.ceil, "The smallest integer not below, elementwise")
-trunc = _rounded("trunc", np.trunc, "The nearest integer towards 0, elementwise")
+floor = _rounded("floor", np.floor, "The largest integer not above, elementwise", np.floor)
+ceil = _rounded("ceil", np.ceil, "The smallest integer not below, elementwise", lambda x: -np.floor(-x))
+trunc = _rounded(
+    "trunc",
+    np.trunc,
+    "The nearest integer towards 0, elementwise",
+    lambda x: np.copysign(np.floor(np.abs(x)), x),
+)
 
 
+@op(oracle=np.rint, sample=operand(special), differentiable=False)
 def round(x: Operand, *, decimals: int = 0) -> Tensor:
     """The nearest number of ``decimals`` digits behind the point, halves to even, elementwise; its gradient is 0."""
-    x = no_bool("round", as_tensor(x))
+    x = no_bool("round", tensor_of(x))
     return Step.apply(lambda array: np.round(array, int(decimals)), x) if is_floating(x.dtype) else x.clone()
 
 
+def _sign(x: Array) -> Array:
+    return np.where(np.isnan(x), x, np.subtract(x > 0, x < 0, dtype=x.dtype))
+
+
+@op(oracle=_sign, sample=operand(special), differentiable=False)
 def sign(x: Operand) -> Tensor:
     """-1, 0 or 1, elementwise (NaN of NaN); its gradient is 0."""
-    x = as_tensor(x)
+    x = tensor_of(x)
     return x.clone() if x.dtype == np.bool_ else Step.apply(np.sign, x)
 
 
@@ -106,6 +119,7 @@ def _divisible(name: str, a: Any, b: Any) -> list[Tensor]:
     return [a, b]
 
 
+@op(oracle=lambda a, b: np.floor(a / b), sample=operands(normal, positive), differentiable=False)
 def floor_divide(a: Operand, b: Operand) -> Tensor:
     """a / b rounded down, broadcast. Its backward is refused; ``div(a, b, rounding_mode="floor")`` has one."""
     return FloorDivide.apply(*_divisible("floor_divide", a, b))
@@ -129,6 +143,14 @@ def _truncated_ratio(a: Array, b: Array) -> Array:
     return down + ((down < 0) & (down * b != a)).astype(down.dtype)
 
 
+def _between_steps(rng: Rng, dims: Dims) -> Sample:
+    """A divisor of either sign and a dividend whose ratio to it keeps away from integers."""
+    shape = some_shape(rng, dims)
+    divisor = rng.choice([-1.0, 1.0], shape) * positive(rng, shape)
+    return Sample((divisor * (rng.integers(-3, 3, shape) + rng.uniform(0.2, 0.8, shape)), divisor))
+
+
+@op(oracle=np.mod, sample=_between_steps)
 def remainder(a: Operand, b: Operand) -> Tensor:
     """a - b * floor(a / b), broadcast: of the sign of b. Its gradients are 1 and -floor(a / b)."""
     return Remainder.apply(*_divisible("remainder", a, b))

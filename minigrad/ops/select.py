@@ -12,6 +12,7 @@ from minigrad.arguments import Operand
 from minigrad.function import Context, Function
 from minigrad.ops import choose, index, shape
 from minigrad.ops.common import broadcast_shape, constant, filler, normalize_dim
+from minigrad.ops.op import op
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -75,6 +76,7 @@ def _scattered(function: type[Function], name: str, x: Tensor, dim: int, where: 
     return function.apply(x, axis, places, src)
 
 
+@op()
 def scatter(x: Tensor, dim: int, index: Tensor, src: Tensor | float) -> Tensor:
     """A copy of ``x`` with ``src`` written along ``dim`` at ``index``: y[index[i,j], j] = src[i,j] for dim 0.
 
@@ -87,6 +89,7 @@ def scatter(x: Tensor, dim: int, index: Tensor, src: Tensor | float) -> Tensor:
     return _scattered(Scatter, "scatter", x, dim, index, src)
 
 
+@op()
 def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """As ``scatter``, adding to what is there; places named twice get both."""
     return _scattered(ScatterAdd, "scatter_add", x, dim, index, src)
@@ -99,18 +102,21 @@ def _matrix(user: str, x: Tensor) -> tuple[int, int]:
     return x.shape[-2], x.shape[-1]
 
 
+@op()
 def tril(x: Tensor, diagonal: int = 0) -> Tensor:
     """Zero above the given diagonal of the last two dimensions."""
     rows, columns = _matrix("tril", x)
     return choose.masked_fill(x, constant(~np.tri(rows, columns, diagonal, dtype=bool), x), 0)
 
 
+@op()
 def triu(x: Tensor, diagonal: int = 0) -> Tensor:
     """Zero below the given diagonal of the last two dimensions."""
     rows, columns = _matrix("triu", x)
     return choose.masked_fill(x, constant(np.tri(rows, columns, diagonal - 1, dtype=bool), x), 0)
 
 
+@op()
 def repeat_interleave(x: Tensor, repeats: Operand, dim: int | None = None) -> Tensor:
     """Each element along ``dim`` (of the flattened tensor if None) ``repeats`` times: a number, or one for each."""
     if dim is None or not x.ndim:
@@ -126,12 +132,14 @@ def repeat_interleave(x: Tensor, repeats: Operand, dim: int | None = None) -> Te
     return index.index_select(x, dim, constant(np.repeat(np.arange(size), counts), x))
 
 
+@op()
 def masked_select(x: Tensor, mask: Tensor) -> Tensor:
     """The elements where ``mask`` (bool) holds, as a 1-D tensor; the two broadcast."""
     whole = broadcast_shape("masked_select", x.shape, choose.mask_of("masked_select", mask).shape)
     return index.getitem(shape.expand(x, whole), shape.expand(mask, whole))
 
 
+@op()
 def nonzero(x: Tensor, *, as_tuple: bool = False) -> Any:
     """Where ``x`` is not 0: int64 (count, ndim), or with ``as_tuple`` one (count,) for each dimension."""
     return choose.where(x != 0) if as_tuple else Tensor(np.argwhere(x.array))
@@ -151,6 +159,7 @@ class Unique(Function):
         raise RuntimeError("unique: its values have no gradient; detach() what it is given")
 
 
+@op()
 def unique(
     x: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
@@ -169,6 +178,7 @@ def unique(
     return tuple(wanted) if len(wanted) > 1 else values
 
 
+@op()
 def multinomial(x: Tensor, num_samples: int, replacement: bool = False) -> Tensor:
     """Indices drawn with probabilities in proportion to the weights ``x``, from the generator of ``manual_seed``.
 

@@ -13,6 +13,7 @@ from minigrad.arguments import sizes
 from minigrad.function import Context, Function
 from minigrad.ops.common import normalize_dim, normalize_dims, promote, unbroadcast
 from minigrad.ops.index import setitem
+from minigrad.ops.op import op
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -126,6 +127,7 @@ def _full_shape(user: str, shape: tuple[int, ...], numel: int) -> tuple[int, ...
     return tuple(numel // known if n == -1 else n for n in shape)
 
 
+@op()
 def reshape(x: Tensor, *shape: Any) -> Tensor:
     """The same elements in ``shape`` (one size may be -1); a view where the memory allows it."""
     return _reshaped("reshape", x, shape)
@@ -135,6 +137,7 @@ def _reshaped(user: str, x: Tensor, shape: tuple[Any, ...]) -> Tensor:
     return Reshape.apply(x, _full_shape(user, sizes(user, shape, "shape"), x.numel()))
 
 
+@op()
 def view(x: Tensor, *shape: Any) -> Tensor:
     """As ``reshape``, never a copy: RuntimeError where a copy would be needed."""
     result = _reshaped("view", x, shape)
@@ -143,11 +146,13 @@ def view(x: Tensor, *shape: Any) -> Tensor:
     return result
 
 
+@op()
 def view_as(x: Tensor, other: Tensor) -> Tensor:
     """``x`` in the shape of ``other``; see ``view``."""
     return view(x, other.shape)
 
 
+@op()
 def permute(x: Tensor, *dims: Any) -> Tensor:
     """Dimensions in the order ``dims``; a view."""
     given = sizes("permute", dims, "dims")
@@ -157,6 +162,7 @@ def permute(x: Tensor, *dims: Any) -> Tensor:
     return Permute.apply(x, order)
 
 
+@op()
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two dimensions exchanged; a view."""
     order = list(range(x.ndim))
@@ -166,11 +172,13 @@ def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
     return Permute.apply(x, tuple(order))
 
 
+@op()
 def swapaxes(x: Tensor, axis0: int, axis1: int) -> Tensor:
     """As ``transpose``, under NumPy's name."""
     return transpose(x, axis0, axis1)
 
 
+@op()
 def movedim(x: Tensor, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor:
     """Dimension(s) ``source`` moved to ``destination``, the others in their order; a view."""
     from_dims = normalize_dims(source, x.ndim, "movedim", "source")
@@ -182,6 +190,7 @@ def movedim(x: Tensor, source: int | tuple[int, ...], destination: int | tuple[i
     return Permute.apply(x, tuple(moved[d] if d in moved else next(rest) for d in range(x.ndim)))
 
 
+@op()
 def t(x: Tensor) -> Tensor:
     """A matrix transposed."""
     if x.ndim > 2:
@@ -189,6 +198,7 @@ def t(x: Tensor) -> Tensor:
     return x if x.ndim < 2 else transpose(x, 0, 1)
 
 
+@op()
 def expand(x: Tensor, *shape: Any) -> Tensor:
     """Dimensions of size 1 stretched to ``shape`` (-1 keeps a size); a read-only view."""
     wanted = sizes("expand", shape)
@@ -205,23 +215,27 @@ def expand(x: Tensor, *shape: Any) -> Tensor:
     return Expand.apply(x, tuple(old if new == -1 else new for new, old in zip(wanted, kept, strict=True)))
 
 
+@op()
 def expand_as(x: Tensor, other: Tensor) -> Tensor:
     """``x`` repeated to the shape of ``other``, without copying; see ``expand``."""
     return expand(x, other.shape)
 
 
+@op()
 def squeeze(x: Tensor, dim: int | tuple[int, ...] | list[int] | None = None) -> Tensor:
     """Without dimensions of size 1: all of them, or those in ``dim`` that are; a view."""
     dims = normalize_dims(dim, x.ndim, "squeeze")
     return Reshape.apply(x, tuple(n for axis, n in enumerate(x.shape) if not (n == 1 and axis in dims)))
 
 
+@op()
 def unsqueeze(x: Tensor, dim: int) -> Tensor:
     """With a dimension of size 1 at ``dim``; a view."""
     axis = normalize_dim(dim, x.ndim + 1, "unsqueeze")
     return Reshape.apply(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
+@op()
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions ``start_dim`` to ``end_dim`` as one."""
     start = normalize_dim(start_dim, x.ndim, "flatten", "start_dim")
@@ -232,6 +246,7 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return Reshape.apply(x, (*x.shape[:start], middle, *x.shape[end + 1 :]))
 
 
+@op(method=False)
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors one after the other along ``dim``; the other sizes must agree.
 
@@ -259,6 +274,7 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return (*shape[:axis], -1, *shape[axis + 1 :])
 
 
+@op(method=False)
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new dimension ``dim``."""
     if not tensors:
@@ -270,6 +286,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return Stack.apply(normalize_dim(dim, joined[0].ndim + 1, "stack"), *joined)
 
 
+@op()
 def split(x: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Pieces of ``split_size`` along ``dim`` (the last may be smaller), or of the given sizes; views."""
     axis = _real_dim("split", x, dim)
@@ -295,6 +312,7 @@ def _real_dim(user: str, x: Tensor, dim: int) -> int:
     return normalize_dim(dim, x.ndim, user)
 
 
+@op()
 def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` pieces of equal size along ``dim`` (the last may be smaller); views."""
     if chunks < 1:
@@ -302,17 +320,20 @@ def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(x, builtins.max(1, -(-x.shape[_real_dim("chunk", x, dim)] // int(chunks))), dim)
 
 
+@op()
 def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along ``dim``, without it; views."""
     axis = _real_dim("unbind", x, dim)
     return tuple(x[(slice(None),) * axis + (i,)] for i in range(x.shape[axis]))
 
 
+@op()
 def flip(x: Tensor, *dims: Any) -> Tensor:
     """The order along ``dims`` reversed; a copy."""
     return Flip.apply(x, normalize_dims(sizes("flip", dims, "dims"), x.ndim, "flip", "dims"))
 
 
+@op()
 def repeat(x: Tensor, *repeats: Any) -> Tensor:
     """``x`` repeated ``repeats[i]`` times along dimension i (leading dimensions are added)."""
     counts = sizes("repeat", repeats, "repeats")

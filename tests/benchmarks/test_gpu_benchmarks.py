@@ -185,9 +185,9 @@ def test_every_stage_is_still_in_the_sources(gpu: Any, tmp_path: Path) -> None:
     ablations, sources = gpu("ablations"), gpu("sources")
     for number, (name, edits) in enumerate(ablations.STAGES.items()):
         folder = sources.changed(tmp_path / str(number), edits, 512)
-        text = (folder / "lstm_forward.cu").read_text()
+        text = (folder / "recurrent/lstm_forward.cu").read_text()
         assert ", 512)\n" in text, name
-        assert len(text) < len((sources.SOURCE_FOLDER / "lstm_forward.cu").read_text())
+        assert len(text) < len((sources.SOURCE_FOLDER / "recurrent/lstm_forward.cu").read_text())
     with pytest.raises(ValueError, match="anything like"):
         sources.changed(tmp_path / "none", [("no such text", "")], 512)
 

@@ -1,4 +1,4 @@
-// The bodies of kernels/cuda/device.cuh for the simulator: what each wrapper does, thread by thread, in plain C++.
+// The bodies of kernels/cuda/runtime/device.cuh for the simulator: what each wrapper does, thread by thread, in plain C++.
 // Included by device.cuh where the compiler is not one for CUDA.
 #pragma once
 #include "simulator.hpp"

@@ -1,6 +1,6 @@
 """Builds a .cu file with g++ against the simulator and calls its kernels as CuPy calls those of a RawModule.
 
-    module = Rig().module("losses.cu")
+    module = Rig().module("losses/losses.cu")
     module.sum_losses(geometry.one_block(), (losses, factor, np.int32(M), loss), schedule=0)
 
 Arrays are passed as addresses, NumPy scalars by value with their own width; bare Python numbers are refused, since CuPy
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from kernels.cuda import SOURCE_FOLDER
-from kernels.cuda.geometry import Launch
+from kernels.cuda.runtime.geometry import Launch
 
 SIMULATOR_FOLDER = Path(__file__).parent
 # Fibers jump between stacks, which a fortified longjmp takes for an attack.
@@ -38,6 +38,7 @@ FAIR = (0, 1)
 UNFAIR = tuple(range(2, 18))
 SCHEDULES = FAIR + UNFAIR
 GUARD, GUARD_BYTE = 256, 0x5A  # a large positive number in every type: who reads it goes wrong
+MACHINE = "runtime/device.cuh"  # the only source that may name PTX and intrinsics
 OUT_OF_RANGE = 2  # what the error word says, see device.cuh
 
 Arrays = tuple[np.ndarray, ...]
@@ -71,19 +72,21 @@ def cache_folder() -> Path:
     return folder if folder.is_absolute() and os.access(folder, os.W_OK) else Path(tempfile.mkdtemp())
 
 
-def build(source: Path) -> Path:
-    """Compile a .cu file of a folder to a shared library, once per content of what it can include."""
-    headers = [
-        *SIMULATOR_FOLDER.glob("*.hpp"),
-        *sorted(SOURCE_FOLDER.glob("*.cuh")),
-        *sorted(source.parent.glob("*.cuh")),
-    ]
+def sources() -> dict[str, str]:
+    """The text of every .cu and .cuh file by its path in `SOURCE_FOLDER`."""
+    paths = sorted(path for path in SOURCE_FOLDER.rglob("*.cu*") if path.is_file())
+    return {path.relative_to(SOURCE_FOLDER).as_posix(): path.read_text() for path in paths}
+
+
+def build(source: Path, folder: Path = SOURCE_FOLDER) -> Path:
+    """Compile a .cu file to a shared library, once per content of what it can include from the rooms of a folder."""
+    headers = [*sorted(SIMULATOR_FOLDER.glob("*.hpp")), *sorted(folder.rglob("*.cuh"))]
     texts = [path.read_bytes() for path in (source, *headers)]
     digest = hashlib.sha256(b"\0".join(texts) + repr((FLAGS, EXTRA_FLAGS)).encode()).hexdigest()[:16]
     library = cache_folder() / f"{source.stem}-{digest}.so"
     if not library.exists():
         partial = library.with_suffix(f".{os.getpid()}")  # two processes may build the same one
-        folders = [f"-I{folder}" for folder in (source.parent, SOURCE_FOLDER, SIMULATOR_FOLDER)]
+        folders = [f"-I{place}" for place in (folder, SIMULATOR_FOLDER)]
         command = ["g++", *FLAGS, *EXTRA_FLAGS, *folders, "-x", "c++", str(source), "-o", str(partial)]
         subprocess.run(command, check=True)
         partial.replace(library)
@@ -93,8 +96,8 @@ def build(source: Path) -> Path:
 class Module:
     """The kernels of a .cu file as methods: kernel(launch, arguments, schedule)."""
 
-    def __init__(self, source: Path) -> None:
-        self._library = ctypes.CDLL(str(build(source)))
+    def __init__(self, source: Path, folder: Path = SOURCE_FOLDER) -> None:
+        self._library = ctypes.CDLL(str(build(source, folder)))
         self._library.sim_error.restype = ctypes.c_char_p
 
     def __getattr__(self, name: str) -> Callable[..., None]:
@@ -125,7 +128,7 @@ class Rig:
     few: tuple[int, ...] = (0, 2, 3)  # for its other shapes
 
     def module(self, name: str) -> Module:
-        return Module(self.folder / name)
+        return Module(self.folder / name, self.folder)
 
     def same_bits(self, run: Callable[[int], Arrays], main: bool = True) -> Arrays:
         """run(schedule) -> arrays, for every schedule; they must agree bit by bit. Returns the first."""

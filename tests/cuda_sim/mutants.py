@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,9 +27,7 @@ import test_prepare
 import test_recurrent
 import test_search
 import test_softmax
-from harness import FAIR, UNFAIR, Rig, SimulationError
-
-from kernels.cuda import SOURCE_FOLDER
+from harness import FAIR, MACHINE, UNFAIR, Rig, SimulationError, sources
 
 ROOT = Path(__file__).parents[2]
 SCHEDULES = UNFAIR + FAIR  # in the order in which they are likely to notice something
@@ -91,90 +88,90 @@ CHECKS: dict[str, Callable[[Rig], None]] = {
 }
 # source -> function in it that synchronises -> the checks that have to notice
 SYNCHRONISED = {
-    "lstm_forward.cu": {"lstm_forward": ("forward", "marked"), "poll_rows": ("marked",)},
-    "lstm_forward_wide.cu": {"lstm_forward_wide": ("wide",)},
-    "lstm_backward.cu": {"lstm_backward": ("backward",)},
-    "lstm_backward_wide.cu": {"lstm_backward_wide": ("backward wide",)},
-    "softmax_cross_entropy.cu": {"softmax_cross_entropy": ("softmax",)},
-    "sums.cuh": {"block_sum": ("adam", "losses"), "sum_below": ("gradient", "pieces", "compact")},
-    "ranking.cu": {"sum_row": ("rank",), "rank_words": ("rank",), "argmax_rows": ("argmax",)},
-    "search.cu": {"compact_slots": ("compact",)},
-    "embedding.cu": {
+    "recurrent/lstm_forward.cu": {"lstm_forward": ("forward", "marked"), "poll_rows": ("marked",)},
+    "recurrent/lstm_forward_wide.cu": {"lstm_forward_wide": ("wide",)},
+    "recurrent/lstm_backward.cu": {"lstm_backward": ("backward",)},
+    "recurrent/lstm_backward_wide.cu": {"lstm_backward_wide": ("backward wide",)},
+    "losses/softmax_cross_entropy.cu": {"softmax_cross_entropy": ("softmax",)},
+    "runtime/sums.cuh": {"block_sum": ("adam", "losses"), "sum_below": ("gradient", "pieces", "compact")},
+    "search/ranking.cu": {"sum_row": ("rank",), "rank_words": ("rank",), "argmax_rows": ("argmax",)},
+    "search/search.cu": {"compact_slots": ("compact",)},
+    "layers/embedding.cu": {
         "sort_keys": ("gradient", "pieces"),
         "embedding_sort": ("gradient",),
         "embedding_sort_runs": ("pieces",),
     },
-    "column_sums.cu": {"column_sums": ("sums",)},
+    "runtime/column_sums.cu": {"column_sums": ("sums",)},
 }
 MARKED_STATEMENTS = {"B", "C", "D"}  # of lstm_forward: those that its marked variant contains
 EDITS = [  # source, text, what it becomes, check
-    ("lstm_forward.cu", "while (lengths[base + alive - 1] <= t) alive--;", "", "forward"),
-    ("lstm_forward.cu", "while (lengths[base + alive - 1] <= t) alive--;", "", "marked"),
-    ("lstm_forward.cu", "before = token + N;", "before = token + N - 1;", "forward"),
-    ("lstm_forward.cu", "alive = rows_of(base, 16, N)", "alive = 16", "forward"),
-    ("lstm_forward.cu", "T = lengths[base]", "T = lengths[0]", "forward"),
-    ("lstm_forward_wide.cu", "while (lengths[base + alive - 1] <= t) alive--;", "", "wide"),
-    ("lstm_forward_wide.cu", "alive = rows_of(base, ROWS, N)", "alive = ROWS", "wide"),
-    ("lstm_backward.cu", "if (row < alive) {  // a row", "if (true) {  // a row", "backward"),
-    ("lstm_backward.cu", "dh.x + pair.dy.x", "dh.x", "backward"),
-    ("lstm_backward.cu", "c_new = pair.c_prev;", "", "backward"),
-    ("lstm_backward.cu", "if (length > 0) c_new =", "if (length == T) c_new =", "backward"),
-    ("lstm_backward.cu", "dc = *(const float2*)(dc_n + cell)", "dc = {0, 0}", "backward"),
-    ("lstm_backward.cu", "dh = *(const float2*)(dh_n + cell)", "dh = {0, 0}", "backward"),
-    ("lstm_backward_wide.cu", "t % 2 * gridDim.y", "0 * gridDim.y", "backward wide"),
-    ("lstm_backward_wide.cu", "in * KU / 128, IN", "out, IN", "backward wide"),
-    ("lstm_backward_wide.cu", "if (t + 1 < length) {", "if (t + 1 < T) {", "backward wide"),
-    ("lstm_backward_wide.cu", "if (t < length) store", "if (owner) store", "backward wide"),
-    ("lstm_backward_wide.cu", "unpack(dc, *(const float4*)(dc_n + (size_t)n * H + u));", "", "backward wide"),
-    ("lstm_backward_wide.cu", "if (dy) quad.dy =", "if (!dy) quad.dy =", "backward wide"),
-    ("recurrent.cuh", "if (rows > HALF * 16)", "if (rows > TILES * 8)", "wide"),
-    ("recurrent.cuh", "b[i] = to_tf32(bits_to_float(b[i]));", ";", "tf32"),
-    ("recurrent.cuh", "{ mma_f16(d", "{ mma_bf16(d", "f16"),
-    ("pack.cuh", "at < 0 ? 0.0f : weight[at]", "weight[at < 0 ? 0 : at]", "packing"),
-    ("lstm_prepare.cu", "(u64)first[T] *", "(u64)first[T - 1] *", "mark"),
-    ("lstm_prepare.cu", "y + (size_t)N * width", "y", "mark"),
-    ("cells.cuh", "(1.0f - tanh_c * tanh_c)", "1.0f", "backward"),
-    ("cells.cuh", "dh = dh * gate.z;", "dh = 0;", "gru cells"),
-    ("softmax_cross_entropy.cu", "row.counted && v + i < V ?", "v + i < V ?", "ignored"),
-    ("softmax_cross_entropy.cu", "row.counted && v + i < V ?", "row.counted ?", "softmax"),
-    ("softmax_cross_entropy.cu", "a.arg < b.arg", "a.arg > b.arg", "softmax"),
-    ("softmax_cross_entropy.cu", "0.0f) + row.uniform;", "0.0f);", "softmax"),
-    ("softmax_cross_entropy.cu", "to_float(io.element[i]) + b", "to_float(io.element[i])", "bias"),
-    ("softmax_cross_entropy.cu", "if (stride % EACH)", "if (V % EACH == 0)", "bias"),
-    ("softmax_cross_entropy.cu", "0.0f) + uniform;", "0.0f);", "given"),
-    ("device.cuh", "id < limit", "id <= limit", "target"),
-    ("device.cuh", "id >= 0 &&", "", "id"),
-    ("losses.cu", "targets[m] != ignore_index", "1", "losses"),
-    ("clipping.cu", "coefficient > 1.0 ? 1.0f : (float)coefficient", "1.0f", "adam"),
-    ("adam.cu", "g = plus(g, times(s.l2, param))", "g = g", "adam"),
-    ("adam.cu", "s.root_correction), s.eps", "1.0f), s.eps", "adam"),
-    ("adam.cu", "rows[blockIdx.x] * E", "blockIdx.x * E", "rows"),
-    ("adam.cu", "step = (int)first[blockIdx.x]", "step = 0", "replay"),
-    ("embedding.cu", "id != padding_idx && ", "", "gradient"),
-    ("embedding.cu", "if (used && i == size - 1) starts[total] = size;", "", "gradient"),
-    ("embedding.cu", "key ? apply(how, words.word[i], x) : x", "x", "embedding"),
-    ("dropout.cu", "start / 4 +", "", "dropout"),
-    ("random.cuh", "round < 10", "round < 9", "dropout"),
-    ("embedding.cu", "total - right > width ? right + width : total", "right + width", "pieces"),
-    ("embedding.cu", "x, true)", "x, false)", "pieces"),
-    ("ranking.cu", "going[at / K]", "K", "rank"),
-    ("ranking.cu", "before(last, here)", "true", "rank"),
-    ("ranking.cu", "x == top ? 1.0f :", "", "rank"),
-    ("ranking.cu", "return a.word < b.word;", "return a.word > b.word;", "rank"),
-    ("ranking.cu", "if (a_nan != b_nan) return a_nan;", "", "argmax"),
-    ("search.cu", "other.row < mine.row", "other.row > mine.row", "select"),
-    ("search.cu", "word == end || t + 1 == T", "word == end", "select"),
-    ("search.cu", "place > 0 && score >", "place > 0 && score >=", "select"),
-    ("search.cu", "going[s] = settled ? 0 : count", "going[s] = count", "select"),
-    ("random_bits.cu", "block * 4 + i < count", "true", "random"),
-    ("convert.cu", "row < 0 ?", "row < -1 ?", "gather"),
-    ("sgd.cu", "first ? g :", "", "sgd"),
-    ("sgd.cu", "nesterov ? plus(g, times(momentum, v)) : v", "v", "sgd"),
-    ("rmsprop.cu", "plus(s, -times(m, m))", "s", "rmsprop"),
-    ("lstm_cells.cu", "(dy ? dy[cell + (u64)token * H] : 0.0f)", "0.0f", "lstm cells"),
-    ("lstm_cells.cu", "pre.g + b[2 * H]", "pre.g", "lstm cells"),
-    ("gru_cells.cu", "write(dhidden + at, d, dhidden_n, H)", "write(dhidden + at, d, d.n, H)", "gru cells"),
-    ("column_sums.cu", "row += 8", "row += 16", "sums"),
+    ("recurrent/lstm_forward.cu", "while (lengths[base + alive - 1] <= t) alive--;", "", "forward"),
+    ("recurrent/lstm_forward.cu", "while (lengths[base + alive - 1] <= t) alive--;", "", "marked"),
+    ("recurrent/lstm_forward.cu", "before = token + N;", "before = token + N - 1;", "forward"),
+    ("recurrent/lstm_forward.cu", "alive = rows_of(base, 16, N)", "alive = 16", "forward"),
+    ("recurrent/lstm_forward.cu", "T = lengths[base]", "T = lengths[0]", "forward"),
+    ("recurrent/lstm_forward_wide.cu", "while (lengths[base + alive - 1] <= t) alive--;", "", "wide"),
+    ("recurrent/lstm_forward_wide.cu", "alive = rows_of(base, ROWS, N)", "alive = ROWS", "wide"),
+    ("recurrent/lstm_backward.cu", "if (row < alive) {  // a row", "if (true) {  // a row", "backward"),
+    ("recurrent/lstm_backward.cu", "dh.x + pair.dy.x", "dh.x", "backward"),
+    ("recurrent/lstm_backward.cu", "c_new = pair.c_prev;", "", "backward"),
+    ("recurrent/lstm_backward.cu", "if (length > 0) c_new =", "if (length == T) c_new =", "backward"),
+    ("recurrent/lstm_backward.cu", "dc = *(const float2*)(dc_n + cell)", "dc = {0, 0}", "backward"),
+    ("recurrent/lstm_backward.cu", "dh = *(const float2*)(dh_n + cell)", "dh = {0, 0}", "backward"),
+    ("recurrent/lstm_backward_wide.cu", "t % 2 * gridDim.y", "0 * gridDim.y", "backward wide"),
+    ("recurrent/lstm_backward_wide.cu", "in * KU / 128, IN", "out, IN", "backward wide"),
+    ("recurrent/lstm_backward_wide.cu", "if (t + 1 < length) {", "if (t + 1 < T) {", "backward wide"),
+    ("recurrent/lstm_backward_wide.cu", "if (t < length) store", "if (owner) store", "backward wide"),
+    ("recurrent/lstm_backward_wide.cu", "unpack(dc, *(const float4*)(dc_n + (size_t)n * H + u));", "", "backward wide"),
+    ("recurrent/lstm_backward_wide.cu", "if (dy) quad.dy =", "if (!dy) quad.dy =", "backward wide"),
+    ("recurrent/recurrent.cuh", "if (rows > HALF * 16)", "if (rows > TILES * 8)", "wide"),
+    ("recurrent/recurrent.cuh", "b[i] = to_tf32(bits_to_float(b[i]));", ";", "tf32"),
+    ("recurrent/recurrent.cuh", "{ mma_f16(d", "{ mma_bf16(d", "f16"),
+    ("recurrent/pack.cuh", "at < 0 ? 0.0f : weight[at]", "weight[at < 0 ? 0 : at]", "packing"),
+    ("recurrent/lstm_prepare.cu", "(u64)first[T] *", "(u64)first[T - 1] *", "mark"),
+    ("recurrent/lstm_prepare.cu", "y + (size_t)N * width", "y", "mark"),
+    ("recurrent/cells.cuh", "(1.0f - tanh_c * tanh_c)", "1.0f", "backward"),
+    ("recurrent/cells.cuh", "dh = dh * gate.z;", "dh = 0;", "gru cells"),
+    ("losses/softmax_cross_entropy.cu", "row.counted && v + i < V ?", "v + i < V ?", "ignored"),
+    ("losses/softmax_cross_entropy.cu", "row.counted && v + i < V ?", "row.counted ?", "softmax"),
+    ("losses/softmax_cross_entropy.cu", "a.arg < b.arg", "a.arg > b.arg", "softmax"),
+    ("losses/softmax_cross_entropy.cu", "0.0f) + row.uniform;", "0.0f);", "softmax"),
+    ("losses/softmax_cross_entropy.cu", "to_float(io.element[i]) + b", "to_float(io.element[i])", "bias"),
+    ("losses/softmax_cross_entropy.cu", "if (stride % EACH)", "if (V % EACH == 0)", "bias"),
+    ("losses/softmax_cross_entropy.cu", "0.0f) + uniform;", "0.0f);", "given"),
+    ("runtime/device.cuh", "id < limit", "id <= limit", "target"),
+    ("runtime/device.cuh", "id >= 0 &&", "", "id"),
+    ("losses/losses.cu", "targets[m] != ignore_index", "1", "losses"),
+    ("updates/clipping.cu", "coefficient > 1.0 ? 1.0f : (float)coefficient", "1.0f", "adam"),
+    ("updates/adam.cu", "g = plus(g, times(s.l2, param))", "g = g", "adam"),
+    ("updates/adam.cu", "s.root_correction), s.eps", "1.0f), s.eps", "adam"),
+    ("updates/adam.cu", "rows[blockIdx.x] * E", "blockIdx.x * E", "rows"),
+    ("updates/adam.cu", "step = (int)first[blockIdx.x]", "step = 0", "replay"),
+    ("layers/embedding.cu", "id != padding_idx && ", "", "gradient"),
+    ("layers/embedding.cu", "if (used && i == size - 1) starts[total] = size;", "", "gradient"),
+    ("layers/embedding.cu", "key ? apply(how, words.word[i], x) : x", "x", "embedding"),
+    ("layers/dropout.cu", "start / 4 +", "", "dropout"),
+    ("layers/random.cuh", "round < 10", "round < 9", "dropout"),
+    ("layers/embedding.cu", "total - right > width ? right + width : total", "right + width", "pieces"),
+    ("layers/embedding.cu", "x, true)", "x, false)", "pieces"),
+    ("search/ranking.cu", "going[at / K]", "K", "rank"),
+    ("search/ranking.cu", "before(last, here)", "true", "rank"),
+    ("search/ranking.cu", "x == top ? 1.0f :", "", "rank"),
+    ("search/ranking.cu", "return a.word < b.word;", "return a.word > b.word;", "rank"),
+    ("search/ranking.cu", "if (a_nan != b_nan) return a_nan;", "", "argmax"),
+    ("search/search.cu", "other.row < mine.row", "other.row > mine.row", "select"),
+    ("search/search.cu", "word == end || t + 1 == T", "word == end", "select"),
+    ("search/search.cu", "place > 0 && score >", "place > 0 && score >=", "select"),
+    ("search/search.cu", "going[s] = settled ? 0 : count", "going[s] = count", "select"),
+    ("layers/random_bits.cu", "block * 4 + i < count", "true", "random"),
+    ("runtime/convert.cu", "row < 0 ?", "row < -1 ?", "gather"),
+    ("updates/sgd.cu", "first ? g :", "", "sgd"),
+    ("updates/sgd.cu", "nesterov ? plus(g, times(momentum, v)) : v", "v", "sgd"),
+    ("updates/rmsprop.cu", "plus(s, -times(m, m))", "s", "rmsprop"),
+    ("recurrent/lstm_cells.cu", "(dy ? dy[cell + (u64)token * H] : 0.0f)", "0.0f", "lstm cells"),
+    ("recurrent/lstm_cells.cu", "pre.g + b[2 * H]", "pre.g", "lstm cells"),
+    ("recurrent/gru_cells.cu", "write(dhidden + at, d, dhidden_n, H)", "write(dhidden + at, d, d.n, H)", "gru cells"),
+    ("runtime/column_sums.cu", "row += 8", "row += 16", "sums"),
 ]
 
 
@@ -207,11 +204,12 @@ def without_synchronisation(source: str, text: str) -> Iterator[Mutant]:
 
 def mutants() -> Iterator[Mutant]:
     """All of them, in a fixed order."""
-    for path in sorted((*SOURCE_FOLDER.glob("*.cu"), *SOURCE_FOLDER.glob("*.cuh"))):
-        if path.name != "device.cuh":
-            yield from without_synchronisation(path.name, path.read_text())
+    texts = sources()
+    for source, text in texts.items():
+        if source != MACHINE:
+            yield from without_synchronisation(source, text)
     for source, old, new, check in EDITS:
-        text = (SOURCE_FOLDER / source).read_text()
+        text = texts[source]
         if old not in text:
             raise ValueError(f"{source} holds no {old!r} any more: bring EDITS up to date")
         yield Mutant(f"edit {source} {check} {old} -> {new}", source, text.replace(old, new), check)
@@ -232,11 +230,10 @@ def run(mutant: Mutant, until_noticed: bool) -> str:
     """A letter per schedule, from a process of its own: some mutants crash."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for path in (*SOURCE_FOLDER.glob("*.cu"), *SOURCE_FOLDER.glob("*.cuh")):
-            shutil.copy(path, folder)
-        (folder / mutant.source).write_text(mutant.text)
-        for path in folder.glob("lstm_*ward*.cu"):
-            path.write_text(OTHER_WIDTHS.sub("", path.read_text()))
+        for source, text in (sources() | {mutant.source: mutant.text}).items():
+            path = folder / source
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(OTHER_WIDTHS.sub("", text) if path.match("lstm_*ward*.cu") else text)
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": name}
         command = [sys.executable, __file__, "--child", name, mutant.check, "first" if until_noticed else "all"]
         try:

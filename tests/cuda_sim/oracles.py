@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels import reference
-from kernels.cuda.pack import bf16_bits, bf16_values
+from kernels.cuda.recurrent.pack import bf16_bits, bf16_values
 from kernels.reference.lstm import live_mask, lstm_step, lstm_step_backward
 
 

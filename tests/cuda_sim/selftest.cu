@@ -1,7 +1,7 @@
 // Small kernels for the wrappers and the simulator themselves. The first ones are also the first thing to run on a GPU:
 // they confirm (or refute) what the simulator believes about fragment layouts, copies, shuffles, flags and rounding.
 #define USE_GRID_SYNC
-#include "recurrent.cuh"
+#include "recurrent/recurrent.cuh"
 
 // a: one packed tile [32][4] u32; b [16 rows][32 bytes] row-major; d [16][16] f32 = a * b^T. Grid 1, 32 threads, shared
 // 16*48.

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from harness import Rig, assert_close, assert_written, device, poisoned
 
-from kernels.cuda import geometry
-from kernels.cuda.pack import bf16_bits
+from kernels.cuda.recurrent.pack import bf16_bits
+from kernels.cuda.runtime import geometry
 from kernels.reference.gru import gru_step, gru_step_backward
 from kernels.reference.lstm import lstm_step, lstm_step_backward
 
@@ -53,7 +53,7 @@ def test_lstm_cells(rig: Rig, N: int, H: int, full: bool) -> None:
 
 def check_lstm(rig: Rig, N: int, H: int, full: bool) -> None:
     pre, bias, c_prev, dy, dh, dc = draw((N, 4 * H), (4 * H,), *[(N, H)] * 4)
-    module, launch = rig.module("lstm_cells.cu"), geometry.gates(N, H)
+    module, launch = rig.module("recurrent/lstm_cells.cu"), geometry.gates(N, H)
     token, before, after = 3, 2, 2 + N + 1
     sizes = tuple(np.int32(size) for size in (token, before, after, N, H))
     all_gates, all_c = rows(pre, token, 2), rows(c_prev, before, 1 + N + 4)
@@ -92,7 +92,7 @@ def test_gru_cells(rig: Rig, N: int, H: int, full: bool) -> None:
 def check_gru(rig: Rig, N: int, H: int, full: bool) -> None:
     parts, biases = draw((N, 3 * H), (N, 3 * H)), draw((3 * H,), (3 * H,), (0,))[:2]
     h_prev, dy, dh = draw((N, H), (N, H), (N, H), (0,), (0,))[:3]
-    module, launch = rig.module("gru_cells.cu"), geometry.gates(N, H)
+    module, launch = rig.module("recurrent/gru_cells.cu"), geometry.gates(N, H)
     token, before, after = 3, 2, 2 + N + 1
     sizes = tuple(np.int32(size) for size in (token, before, after, N, H))
     all_gates, all_n, all_h = rows(parts[0], token, 2), poisoned((N + 9, H), np.float32), rows(h_prev, before, N + 5)

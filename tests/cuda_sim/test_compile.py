@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 from harness import SIMULATOR_FOLDER
 
-from kernels.cuda import SOURCE_FOLDER, geometry
+from kernels.cuda import SOURCE_FOLDER
+from kernels.cuda.runtime import geometry
 
 SHARED_LIMIT = {"sm_80": 163 << 10, "sm_90": 227 << 10, "sm_100": 227 << 10}  # bytes that a block may have
-SOURCES = [*sorted(SOURCE_FOLDER.glob("*.cu")), SIMULATOR_FOLDER / "selftest.cu"]
+KERNELS = sorted(SOURCE_FOLDER.rglob("*.cu"))
+SOURCES = [*KERNELS, SIMULATOR_FOLDER / "selftest.cu"]
 # What a kernel may use: more is a change that somebody should have meant. A thread has 255 and no more.
 REGISTERS = {
     "lstm_forward_bf16_512": 216,
@@ -114,7 +116,7 @@ def test_a_source_fits(source: Path, arch: str, tmp_path: Path) -> None:
 @needs_nvcc
 def test_a_spill_is_an_error(tmp_path: Path) -> None:
     greedy = tmp_path / "greedy.cu"
-    greedy.write_text("""#include "device.cuh"
+    greedy.write_text("""#include "runtime/device.cuh"
         KERNEL(greedy, 1024, 2, float* p, int n) {  // 64 values per thread, 32 registers
           float a[64];
           for (int i = 0; i < 64; i++) a[i] = p[i * n + threadIdx.x];
@@ -149,7 +151,7 @@ def nvrtc_compile(path: Path, source: Path, options: list[bytes]) -> tuple[int, 
 
 @pytest.mark.skipif(nvrtc_library() is None, reason="no NVRTC: the wheel nvidia-cuda-nvrtc is not installed")
 @pytest.mark.parametrize("arch", SHARED_LIMIT)
-@pytest.mark.parametrize("source", sorted(SOURCE_FOLDER.glob("*.cu")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", KERNELS, ids=lambda path: path.stem)
 def test_nvrtc_accepts_a_source(source: Path, arch: str) -> None:
     library = nvrtc_library()
     assert library is not None
@@ -167,10 +169,10 @@ def test_nvrtc_accepts_a_source(source: Path, arch: str) -> None:
 @pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="no CuPy: it calls NVRTC for us")
 @pytest.mark.skipif(nvrtc_library() is None, reason="no NVRTC: the wheel nvidia-cuda-nvrtc is not installed")
 def test_the_compiler_of_the_product(tmp_path: Path) -> None:
-    """`kernels.cuda.compiler` with the real CuPy: its binding of NVRTC takes the headers as text and gives a cubin."""
+    """With the real CuPy: its binding of NVRTC takes the headers as text and gives a cubin."""
     code = (
-        "from kernels.cuda.compiler import SOURCE_FOLDER, cubin\n"
-        "for name in ('adam.cu', 'lstm_backward.cu'):\n"
+        "from kernels.cuda.runtime.compiler import SOURCE_FOLDER, cubin\n"
+        "for name in ('updates/adam.cu', 'recurrent/lstm_backward.cu'):\n"
         "    for capability in ('80', '90', '100'):\n"
         "        assert cubin(SOURCE_FOLDER / name, capability).read_bytes()[:4] == b'\\x7fELF'\n"
     )

@@ -12,8 +12,8 @@ import pytest
 from harness import OUT_OF_RANGE, Arrays, Rig, assert_close, assert_written, device, no_error, poisoned
 
 from kernels import reference
-from kernels.cuda import geometry
-from kernels.cuda.pack import bf16_bits, bf16_values
+from kernels.cuda.recurrent.pack import bf16_bits, bf16_values
+from kernels.cuda.runtime import geometry
 
 V, E = 50, 33
 MAIN = (100, 64, "skewed")  # tokens, threads, how ids are drawn
@@ -47,7 +47,7 @@ def run_gradient(
     rig: Rig, ids: np.ndarray, dy: np.ndarray, threads: int, padding: int, suffix: str, schedule: int
 ) -> Arrays:
     """rows, starts, positions, count, values by rows, values in a dense table."""
-    n, module = len(ids), rig.module("embedding.cu")
+    n, module = len(ids), rig.module("layers/embedding.cu")
     rows, error = poisoned(n, np.int64), no_error()
     starts, positions, count = (poisoned(size, np.int32) for size in (n + 1, n, 1))
     sizes = np.int32(n), np.int32(geometry.sorted_size(n, threads)), np.int64(padding), np.int32(V)
@@ -95,7 +95,7 @@ def test_tokens_sorted_in_pieces(rig: Rig, num_tokens: int, padding: int) -> Non
 
 
 def check_pieces(rig: Rig, num_tokens: int, padding: int, run_size: int = 64, threads: int = 32) -> None:
-    ids, module = draw(num_tokens, "skewed"), rig.module("embedding.cu")
+    ids, module = draw(num_tokens, "skewed"), rig.module("layers/embedding.cu")
 
     def run(schedule: int) -> Arrays:
         launch, error = geometry.embedding_sort_runs(num_tokens, run_size, threads), no_error()
@@ -152,7 +152,7 @@ def check_embedding_forward(rig: Rig, num_tokens: int, suffix: str, p: float | N
         y = poisoned((num_tokens, E), np.float32 if suffix == "f32" else np.uint16)
         how = (None, np.uint64(0), np.float32(0), np.uint32(0)) if p is None else dropout_arguments(p)
         arguments = device(weight), device(ids), y, *how, np.int32(V), np.int32(E), np.uint64(size), no_error()
-        getattr(rig.module("embedding.cu"), f"embedding_forward_{suffix}")(
+        getattr(rig.module("layers/embedding.cu"), f"embedding_forward_{suffix}")(
             geometry.embedding_forward(size), arguments, schedule
         )
         return (y,)
@@ -166,7 +166,7 @@ def check_embedding_forward(rig: Rig, num_tokens: int, suffix: str, p: float | N
 @pytest.mark.parametrize("bad", [-1, V, 2**32 + 3])
 def test_an_id_out_of_range(rig: Rig, bad: int) -> None:
     """Forward a row of NaN, backward nothing, and the error word says so; the other tokens are as ever."""
-    ids, error, module = np.array([3, bad, 0, 3]), no_error(), rig.module("embedding.cu")
+    ids, error, module = np.array([3, bad, 0, 3]), no_error(), rig.module("layers/embedding.cu")
     weight, y = device(np.ones((V, E), np.float32)), poisoned((4, E), np.float32)
     how = None, np.uint64(0), np.float32(0), np.uint32(0)
     arguments = weight, device(ids), y, *how, np.int32(V), np.int32(E), np.uint64(4 * E), error
@@ -196,7 +196,7 @@ def check_dropout(rig: Rig, size: int, start: int, p: float, suffix: str) -> Non
 
     def run(schedule: int) -> Arrays:
         given, y = store(x, suffix), poisoned(size, np.float32 if suffix == "f32" else np.uint16)
-        kernel, (key, *how) = getattr(rig.module("dropout.cu"), f"dropout_{suffix}"), dropout_arguments(p)
+        kernel, (key, *how) = getattr(rig.module("layers/dropout.cu"), f"dropout_{suffix}"), dropout_arguments(p)
         for target in (y, given):  # the second time in place
             arguments = given, target, key, *how, np.uint64(start), np.uint64(size)
             kernel(geometry.dropout(size), arguments, schedule)
@@ -211,7 +211,7 @@ def check_dropout(rig: Rig, size: int, start: int, p: float, suffix: str) -> Non
 def test_dropout_swallows_no_nan(rig: Rig) -> None:
     x = device(np.full(4, np.nan, np.float32))
     key, *how = dropout_arguments(1.0)
-    rig.module("dropout.cu").dropout_f32(geometry.dropout(4), (x, x, key, *how, np.uint64(0), np.uint64(4)))
+    rig.module("layers/dropout.cu").dropout_f32(geometry.dropout(4), (x, x, key, *how, np.uint64(0), np.uint64(4)))
     assert np.isnan(x).all()
 
 
@@ -225,7 +225,7 @@ def check_column_sums(rig: Rig, suffix: str, shape: tuple[int, int], main: bool)
     x = bf16_values(bf16_bits(x)) if suffix == "bf16" else x
 
     def run(schedule: int) -> Arrays:
-        slices, module = geometry.column_slices(M, C), rig.module("column_sums.cu")
+        slices, module = geometry.column_slices(M, C), rig.module("runtime/column_sums.cu")
         sums, out = poisoned((slices, C), np.float32), poisoned(C, np.float32)
         numbers = np.int32(M), np.int32(C), np.int32(-(-M // slices))
         launch = geometry.column_sums(C, slices)

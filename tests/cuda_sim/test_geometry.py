@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kernels.cuda import geometry, pack
+from kernels.cuda.recurrent import pack
+from kernels.cuda.runtime import geometry
 
 ORDERS = [pack.forward_order, pack.forward_wide_order, pack.backward_order, pack.backward_wide_order]
 

@@ -6,7 +6,7 @@ import re
 
 import mutants
 import pytest
-from harness import Rig
+from harness import MACHINE, Rig, sources
 from mutants import CHECKS, STATEMENT, SYNCHRONISED, Mutant
 
 from kernels.cuda import SOURCE_FOLDER
@@ -27,14 +27,13 @@ def test_no_false_alarm(rig: Rig, check: str) -> None:
 
 def test_a_kernel_without_a_mistake_passes(rig: Rig) -> None:
     """In the process of its own, too: nothing but the mistake makes a mutant fail."""
-    text = (SOURCE_FOLDER / "column_sums.cu").read_text()
-    letters = mutants.run(Mutant("none", "column_sums.cu", text, "sums"), until_noticed=True)
+    source = "runtime/column_sums.cu"
+    letters = mutants.run(Mutant("none", source, sources()[source], "sums"), until_noticed=True)
     assert letters == "." * len(mutants.SCHEDULES)
 
 
 def test_every_statement_has_its_mutants() -> None:
-    sources = {path.name: path.read_text() for path in (*SOURCE_FOLDER.glob("*.cu"), *SOURCE_FOLDER.glob("*.cuh"))}
-    counts = {name: len(STATEMENT.findall(text)) for name, text in sources.items() if name != "device.cuh"}
+    counts = {name: len(STATEMENT.findall(text)) for name, text in sources().items() if name != MACHINE}
     synchronised = {name for name, count in counts.items() if count}
     assert synchronised == set(SYNCHRONISED)
     removed = {mutant.text for mutant in MUTANTS if mutant.name.startswith("no ")}

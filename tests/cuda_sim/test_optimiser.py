@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from harness import OUT_OF_RANGE, Arrays, Rig, assert_written, device, no_error, poisoned
 
+import kernels
 from kernels import reference
-from kernels.cuda import geometry
-from kernels.cuda.pack import bf16_bits
+from kernels.cuda.recurrent.pack import bf16_bits
+from kernels.cuda.runtime import geometry
 
 SIZES = (1, 8192, 20001, 300)
 WITHOUT_COPY = 3  # this tensor has no bf16 copy
@@ -36,12 +37,12 @@ def tensor_table(*columns: list[Any]) -> np.ndarray:
 
 
 def scalars_of(step: int, decoupled: bool) -> np.ndarray:
-    return reference.adam_scalars(step, LR, *BETAS, EPS, DECAY, decoupled).astype(np.float32)
+    return kernels.adam_scalars(step, LR, *BETAS, EPS, DECAY, decoupled).astype(np.float32)
 
 
 def run_clipping(rig: Rig, table: np.ndarray, chunks: np.ndarray, max_norm: float, schedule: int) -> np.ndarray:
     """norm (2,): of all gradients, and the coefficient."""
-    module, count = rig.module("clipping.cu"), len(chunks)
+    module, count = rig.module("updates/clipping.cu"), len(chunks)
     partial, norm = poisoned(count, np.float64), poisoned(2, np.float32)
     module.sum_of_squares(geometry.sum_of_squares(count), (table, chunks, partial), schedule)
     numbers = np.int32(count), np.float32(max_norm)
@@ -61,7 +62,7 @@ def run_adam(
         table = tensor_table(params, on_device, m, v, copies)
         norms.append(run_clipping(rig, table, chunks, 100.0, schedule))
         arguments = table, chunks, device(scalars_of(step, decoupled)), device(norms[-1][1:])
-        rig.module("adam.cu").adam_step_all(geometry.adam_step_all(len(chunks)), arguments, schedule)
+        rig.module("updates/adam.cu").adam_step_all(geometry.adam_step_all(len(chunks)), arguments, schedule)
     written = [copy for copy in copies if copy is not None]
     assert_written(*params, *m, *v, *written, *norms)
     return *params, *m, *v, *written, *norms
@@ -113,7 +114,7 @@ def test_clip_coefficient_of_many_chunks(rig: Rig) -> None:
     """More of them than one block has threads."""
     partial, norm = device(np.arange(1000.0)), poisoned(2, np.float32)
     numbers = np.int32(1000), np.float32(1)
-    rig.module("clipping.cu").clip_coefficient(geometry.clip_coefficient(), (partial, *numbers, norm))
+    rig.module("updates/clipping.cu").clip_coefficient(geometry.clip_coefficient(), (partial, *numbers, norm))
     np.testing.assert_allclose(norm, [499500**0.5, 1 / (499500**0.5 + 1e-6)], rtol=1e-6)
 
 
@@ -135,7 +136,7 @@ def test_adam_rows_step(rig: Rig, V: int, E: int, decoupled: bool) -> None:
         param, m, v = (device(array) for array in start)
         inputs = param, device(rows), device(values), m, v, device(scalars), device([scale], np.float32)
         sizes = np.int32(V), np.int32(E), no_error()
-        rig.module("adam.cu").adam_rows_step(geometry.rows(3), (*inputs, *sizes), schedule)
+        rig.module("updates/adam.cu").adam_rows_step(geometry.rows(3), (*inputs, *sizes), schedule)
         return param, m, v
 
     param, m, v = (array.copy() for array in start)
@@ -154,7 +155,7 @@ def test_adam_replay(rig: Rig, V: int, E: int, decoupled: bool) -> None:
         param, m, v = (device(array) for array in start)
         inputs = param, m, v, device(rows), device(first), device(history)
         sizes = np.int32(len(history)), np.int32(V), np.int32(E), no_error()
-        rig.module("adam.cu").adam_replay(geometry.rows(3), (*inputs, *sizes), schedule)
+        rig.module("updates/adam.cu").adam_replay(geometry.rows(3), (*inputs, *sizes), schedule)
         return param, m, v
 
     param, m, v = (array.copy() for array in start)
@@ -170,7 +171,7 @@ def test_adam_step_of_one_array(rig: Rig, size: int, with_copy: bool) -> None:
     scalars, scale, copy = scalars_of(3, False), np.float32(0.7), poisoned(size, np.uint16) if with_copy else None
     arrays = device(param), device(grad), device(m), device(v)
     arguments = *arrays, copy, device(scalars), device([scale]), np.uint64(size)
-    rig.module("adam.cu").adam_step(geometry.elements(size), arguments)
+    rig.module("updates/adam.cu").adam_step(geometry.elements(size), arguments)
     reference.adam_step(param, grad, m, v, 3, LR, *BETAS, EPS, DECAY, False, scale)
     for got, want in zip(arrays, (param, grad, m, v), strict=True):
         np.testing.assert_array_equal(got, want)
@@ -183,7 +184,7 @@ def test_sum_of_squares_of_one_array(rig: Rig, size: int) -> None:
     """As through a table, to the bit."""
     x, chunks = device(np.random.default_rng(size).standard_normal(size), np.float32), chunk_table((size,))
     one, table = poisoned(len(chunks), np.float64), poisoned(len(chunks), np.float64)
-    module, launch = rig.module("clipping.cu"), geometry.sum_of_squares(len(chunks))
+    module, launch = rig.module("updates/clipping.cu"), geometry.sum_of_squares(len(chunks))
     module.sum_of_squares_one(launch, (x, np.uint64(size), one))
     module.sum_of_squares(launch, (tensor_table([x], [x], [x], [x], [None]), device(chunks), table))
     np.testing.assert_array_equal(one, table)
@@ -213,7 +214,7 @@ def check_sgd(rig: Rig, case: Any, size: int) -> None:
         flags = np.int32(step == 0), np.int32(nesterov)
         numbers = [np.float32(x) for x in (lr, momentum or 0, 1 - dampening, decay)]
         arguments = on_device, device(grad), moving, copy, device([scale]), np.uint64(size), *flags, *numbers
-        rig.module("sgd.cu").sgd_step(geometry.elements(size), arguments)
+        rig.module("updates/sgd.cu").sgd_step(geometry.elements(size), arguments)
         kept = None if momentum is None else velocity
         reference.sgd_step(param, grad, kept, step == 0, lr, momentum or 0, dampening, nesterov, decay, scale)
         np.testing.assert_array_equal(on_device, param)
@@ -229,7 +230,7 @@ def test_sgd_rows_step(rig: Rig) -> None:
     on_device, scale = device(param), np.float32(0.7)
     numbers = np.float32(0.1), np.int32(V), np.int32(E), no_error()
     arguments = on_device, device(rows), device(values), device([scale]), *numbers
-    rig.module("sgd.cu").sgd_rows_step(geometry.rows(3), arguments)
+    rig.module("updates/sgd.cu").sgd_rows_step(geometry.rows(3), arguments)
     reference.sgd_rows_step(param, rows, values, 0.1, scale)
     np.testing.assert_array_equal(on_device, param)
 
@@ -241,16 +242,16 @@ def test_rows_out_of_range_are_left_out(rig: Rig) -> None:
 
     def sgd(param: np.ndarray, m: np.ndarray, v: np.ndarray, error: np.ndarray) -> None:
         arguments = param, rows, values, one, np.float32(0.5), *sizes, error
-        rig.module("sgd.cu").sgd_rows_step(geometry.rows(4), arguments)
+        rig.module("updates/sgd.cu").sgd_rows_step(geometry.rows(4), arguments)
 
     def adam(param: np.ndarray, m: np.ndarray, v: np.ndarray, error: np.ndarray) -> None:
         arguments = param, rows, values, m, v, device(scalars), one, *sizes, error
-        rig.module("adam.cu").adam_rows_step(geometry.rows(4), arguments)
+        rig.module("updates/adam.cu").adam_rows_step(geometry.rows(4), arguments)
 
     def replay(param: np.ndarray, m: np.ndarray, v: np.ndarray, error: np.ndarray) -> None:
         first = device(np.zeros(4, np.int64))
         arguments = param, m, v, rows, first, device(scalars[None]), np.int32(1), *sizes, error
-        rig.module("adam.cu").adam_replay(geometry.rows(4), arguments)
+        rig.module("updates/adam.cu").adam_replay(geometry.rows(4), arguments)
 
     for step in (sgd, adam, replay):
         arrays, error = [device(np.ones((V, E), np.float32)) for _ in range(3)], no_error()
@@ -279,7 +280,7 @@ def check_rmsprop(rig: Rig, case: tuple[int, int, float], size: int) -> None:
     for grad in grads:
         numbers = [np.float32(x) for x in (lr, alpha, 1 - alpha, eps, decay, momentum)]
         arguments = arrays[0], device(grad), *arrays[1:], copy, device([scale]), np.uint64(size), *numbers
-        rig.module("rmsprop.cu").rmsprop_step(geometry.elements(size), arguments)
+        rig.module("updates/rmsprop.cu").rmsprop_step(geometry.elements(size), arguments)
         reference.rmsprop_step(param, grad, *states, lr, alpha, eps, decay, momentum, scale)
         for got, want in zip(arrays, (param, *states), strict=True):
             if want is not None and got is not None:

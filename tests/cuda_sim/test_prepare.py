@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from harness import Rig, device, poisoned
 
-from kernels.cuda import geometry, pack
+from kernels.cuda.recurrent import pack
+from kernels.cuda.runtime import geometry
 
 SHAPES = [(5, 3, 7, 64, 64), (33, 4, 6, 70, 128), (1, 1, 1, 1, 64)]  # P, N, I, H, width
 
@@ -48,7 +49,7 @@ def check_prepare(rig: Rig, kind: str, shape: tuple[int, ...], full: bool) -> No
     arguments += [device(weight_hh), device(orders[0]), packed[0], device(orders[1]), packed[1], np.int32(words)]
     arguments += [device(h0), device(c0), device(rows) if full else None, y, c, flags, np.int32(8), np.int32(N)]
     arguments += [device(bias) if full else None, part, *map(np.int32, (P, H, width))]
-    getattr(rig.module("lstm_prepare.cu"), f"lstm_prepare_{kind}")(launch, arguments)
+    getattr(rig.module("recurrent/lstm_prepare.cu"), f"lstm_prepare_{kind}")(launch, arguments)
 
     def padded(matrix: np.ndarray) -> np.ndarray:
         """(4H, .) -> (4 width, .)."""
@@ -85,7 +86,7 @@ def check_mark(rig: Rig, tokens: int, room: int) -> None:
     N, T, width = 3, 2, 64
     y, first = device(np.full((N + room, width), 7, np.uint16)), device(np.array([0, min(tokens, 3), tokens], np.int32))
     numbers = map(np.int32, (T, N, width))
-    rig.module("lstm_prepare.cu").lstm_mark(geometry.lstm_mark(room * width), [y, first, *numbers])
+    rig.module("recurrent/lstm_prepare.cu").lstm_mark(geometry.lstm_mark(room * width), [y, first, *numbers])
     want = np.full((N + room, width), 7, np.uint16)
     want[N : N + tokens] = 0xFFFF
     np.testing.assert_array_equal(y, want)

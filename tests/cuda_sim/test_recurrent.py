@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,9 @@ import pytest
 from harness import Rig, SimulationError, assert_close, assert_written, device, poisoned
 from oracles import Backward, Forward, Layer, Precision
 
-from kernels.cuda import SOURCE_FOLDER, geometry, pack
+from kernels.cuda import SOURCE_FOLDER
+from kernels.cuda.recurrent import pack
+from kernels.cuda.runtime import geometry
 from kernels.packing import pack_lengths
 
 Arrays = tuple[np.ndarray, ...]
@@ -25,13 +28,13 @@ WIDE_SHAPES = [(WIDE_MAIN, True), ((1, 64, 128), False), ((5, 5, 100), False)]
 BACKWARD_WIDE_MAIN = (7, 16, 256)
 BACKWARD_WIDE_SHAPES = [(BACKWARD_WIDE_MAIN, True), ((1, 19, 256), False), ((4, 5, 200), False)]
 FORWARDS = {  # name -> source, order of the weights
-    "lstm_forward": ("lstm_forward.cu", pack.forward_order),
-    "lstm_forward_marked": ("lstm_forward.cu", pack.forward_order),
-    "lstm_forward_wide": ("lstm_forward_wide.cu", pack.forward_wide_order),
+    "lstm_forward": ("recurrent/lstm_forward.cu", pack.forward_order),
+    "lstm_forward_marked": ("recurrent/lstm_forward.cu", pack.forward_order),
+    "lstm_forward_wide": ("recurrent/lstm_forward_wide.cu", pack.forward_wide_order),
 }
 BACKWARDS = {
-    "lstm_backward": ("lstm_backward.cu", pack.backward_order),
-    "lstm_backward_wide": ("lstm_backward_wide.cu", pack.backward_wide_order),
+    "lstm_backward": ("recurrent/lstm_backward.cu", pack.backward_order),
+    "lstm_backward_wide": ("recurrent/lstm_backward_wide.cu", pack.backward_wide_order),
 }
 SMALLEST = dict.fromkeys((*FORWARDS, *BACKWARDS), 64) | {"lstm_forward_wide": 128, "lstm_backward_wide": 256}
 
@@ -349,10 +352,11 @@ def test_a_block_that_never_publishes_is_reported(tmp_path: Path, name: str, tex
     source = FORWARDS[name][0] if name in FORWARDS else BACKWARDS[name][0]
     mutated = (SOURCE_FOLDER / source).read_text().replace(text, instead)
     assert instead in mutated
-    (tmp_path / source).write_text(mutated)
+    folder = shutil.copytree(SOURCE_FOLDER, tmp_path / "changed")
+    (folder / source).write_text(mutated)
     layer, launch = Layer(4, 16, 64, sorted_lengths=True), getattr(geometry, name)(16, 64)._replace(cooperative=2)
     tokens, (flag, error) = Tokens(layer), words(launch.grid[1])
-    how, kernel = KINDS["bf16"], getattr(Rig(tmp_path).module(source), f"{name}_bf16_64")
+    how, kernel = KINDS["bf16"], getattr(Rig(folder).module(source), f"{name}_bf16_64")
     states = state_buffer(how.stored(layer.h0), tokens.P), state_buffer(layer.c0, tokens.P)
     if name in FORWARDS:
         weights = device(pack.pack_weights(layer.weight_hh, FORWARDS[name][1](64, "bf16"), "bf16"))

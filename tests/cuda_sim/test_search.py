@@ -1,6 +1,6 @@
 """The kernels of a search one by one: the best words of rows, one selection of a beam, slots that are made compact.
 
-Whole searches are compared with kernels.reference in tests/kernels/cuda/test_decoding.py.
+Whole searches are compared with kernels.reference in tests/kernels/cuda/?/test_decoding.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from harness import OUT_OF_RANGE, Arrays, Rig, device, no_error, poisoned
 
-from kernels.cuda import geometry
+from kernels.cuda.runtime import geometry
 
 NO_WORD = 2**31 - 1
 MAIN = (300, 304, 4)  # V, stride, K
@@ -55,7 +55,9 @@ def check_rank(rig: Rig, shape: tuple[int, int, int], main: bool) -> None:
         log_probs, words = poisoned((10, K), np.float32), poisoned((10, K), np.int32)
         inputs = padded, device(bias), device(ranked), device(going)
         sizes = np.int32(3), np.int32(V), np.int32(stride), np.int32(K)
-        rig.module("ranking.cu").rank_words(geometry.rank_words(7), (*inputs, log_probs, words, *sizes), schedule)
+        rig.module("search/ranking.cu").rank_words(
+            geometry.rank_words(7), (*inputs, log_probs, words, *sizes), schedule
+        )
         return log_probs, words
 
     log_probs, words = rig.same_bits(run, main)
@@ -91,7 +93,7 @@ def check_argmax(rig: Rig, V: int) -> None:
         def run(schedule: int, given: Any = given) -> Arrays:
             out, sizes = poisoned(7, np.int64), (np.int32(V), np.int32(V + 3))
             arguments = x, None if given is None else device(given), out, *sizes
-            rig.module("ranking.cu").argmax_rows(geometry.argmax_rows(7), arguments, schedule)
+            rig.module("search/ranking.cu").argmax_rows(geometry.argmax_rows(7), arguments, schedule)
             return (out,)
 
         want = logits if given is None else logits + given
@@ -100,7 +102,7 @@ def check_argmax(rig: Rig, V: int) -> None:
 
 def test_excluded_words(rig: Rig) -> None:
     ranked, error = device(np.ones(10, np.float32)), no_error()
-    kernel, launch = rig.module("ranking.cu").exclude_words, geometry.exclude_words(3)
+    kernel, launch = rig.module("search/ranking.cu").exclude_words, geometry.exclude_words(3)
     kernel(launch, (ranked, device(np.array([9, 0, 9])), np.int32(3), np.int32(10), error))
     np.testing.assert_array_equal(ranked, [-np.inf, *[1] * 8, -np.inf])
     assert error[0] == 0
@@ -123,7 +125,7 @@ def check_compact(rig: Rig, S: int, K: int, threads: int, main: bool) -> None:
     def run(schedule: int) -> Arrays:
         arrays, alive = [device(array) for array in (owner, going, totals, words, parents)], poisoned(1, np.int32)
         arguments = *arrays, np.int32(S), np.int32(K), alive
-        rig.module("search.cu").compact_slots(geometry.compact_slots(threads), arguments, schedule)
+        rig.module("search/search.cu").compact_slots(geometry.compact_slots(threads), arguments, schedule)
         return *arrays, alive
 
     got_owner, got_going, *others, alive = rig.same_bits(run, main)
@@ -212,7 +214,7 @@ def check_select(rig: Rig, sizes: tuple[Any, ...]) -> None:
         numbers = (np.int32(number) for number in (S, K, N, T, B, given.end, T))
         step = device([given.step], np.int32)
         arguments = *states, step, history, *kept, device(given.divisors), *numbers
-        rig.module("search.cu").beam_select(geometry.beam_select(S, K), arguments, schedule)
+        rig.module("search/search.cu").beam_select(geometry.beam_select(S, K), arguments, schedule)
         return going, totals, words, parents, history, *kept
 
     going, totals, words, parents, history, scores, log_p, found, counts = rig.same_bits(run, main=False)

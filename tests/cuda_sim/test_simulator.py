@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from harness import SCHEDULES, SIMULATOR_FOLDER, Module, Rig, SimulationError, argument, assert_close, device, poisoned
 
-from kernels.cuda import pack
-from kernels.cuda.geometry import Launch
-from kernels.cuda.pack import bf16_bits
+from kernels.cuda.recurrent import pack
+from kernels.cuda.recurrent.pack import bf16_bits
+from kernels.cuda.runtime.geometry import Launch
 
 WARP = Launch((1,), (32,))
 RING = 7
@@ -23,7 +23,7 @@ TILES = {  # columns of a tile of weights, rounding, and the values of what it g
 
 @pytest.fixture(scope="module")
 def selftest(rig: Rig) -> Module:
-    return Rig(SIMULATOR_FOLDER).module("selftest.cu")
+    return Module(SIMULATOR_FOLDER / "selftest.cu")
 
 
 def word() -> np.ndarray:

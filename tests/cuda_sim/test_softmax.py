@@ -9,8 +9,8 @@ import pytest
 from harness import OUT_OF_RANGE, Arrays, Rig, assert_close, assert_written, device, no_error, poisoned
 
 from kernels import reference
-from kernels.cuda import geometry
-from kernels.cuda.pack import bf16_bits, bf16_values
+from kernels.cuda.recurrent.pack import bf16_bits, bf16_values
+from kernels.cuda.runtime import geometry
 
 IGNORE, SCALE = -100, 0.25
 TYPES = {"f32": (np.float32, 1e-6), "bf16": (np.uint16, 3e-3)}
@@ -45,7 +45,7 @@ def run(
     x = poisoned((M, stride), dtype)  # NaN in the padding
     x[:, :V] = logits if dtype is np.float32 else bf16_bits(logits)
     outputs = poisoned(M, np.float32), poisoned(M, np.float32), poisoned(M, np.int64)
-    kernel = getattr(rig.module("softmax_cross_entropy.cu"), f"softmax_cross_entropy_{suffix}")
+    kernel = getattr(rig.module("losses/softmax_cross_entropy.cu"), f"softmax_cross_entropy_{suffix}")
     inputs = bias, device(targets, np.int64), device([SCALE], np.float32)
     numbers = np.int32(V), np.int32(stride), np.int64(IGNORE), np.float32(smoothing), np.int32(gradient)
     kernel(geometry.softmax_cross_entropy(M, threads), (x, *inputs, *outputs, *numbers, error), schedule)
@@ -129,7 +129,7 @@ def test_cross_entropy_gradient(rig: Rig, smoothing: float) -> None:
     x, lse = device(logits), device(np.log(np.exp(logits.astype(float)).sum(axis=1)), np.float32)
     numbers = np.int32(V), np.int64(IGNORE), np.float32(smoothing)
     arguments = x, device(targets), lse, device(dlosses), x, *numbers  # in place
-    rig.module("softmax_cross_entropy.cu").cross_entropy_gradient(geometry.cross_entropy_gradient(M), arguments)
+    rig.module("losses/softmax_cross_entropy.cu").cross_entropy_gradient(geometry.cross_entropy_gradient(M), arguments)
     assert_close(x, reference.cross_entropy_backward(dlosses.astype(float), cache), 1e-6)
     assert not x[1].any()
 
@@ -143,7 +143,7 @@ def test_scale_and_sum_of_losses(rig: Rig, targets: list[int], mean: int, scale:
 
 
 def check_losses(rig: Rig, targets: list[int], mean: int, scale: float) -> None:
-    M, module = len(targets), rig.module("losses.cu")
+    M, module = len(targets), rig.module("losses/losses.cu")
     losses = np.random.default_rng(M).standard_normal(M).astype(np.float32)
 
     def run(schedule: int) -> Arrays:

@@ -8,35 +8,32 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from harness import SIMULATOR_FOLDER
-
-from kernels.cuda import SOURCE_FOLDER
+from harness import MACHINE, SIMULATOR_FOLDER, sources
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted(path for path in SOURCE_FOLDER.iterdir() if path.suffix in (".cu", ".cuh"))
-MACHINE = "device.cuh"  # the only file that may name PTX and intrinsics
+SOURCES = sources()
 FORBIDDEN = re.compile(r"__shared__|<<<|#include <|\basm\b|__\w+_sync\b|\batomic\w+|__\w+_(?:rn|rz)\b|__ldg")
 KERNELS = re.compile(r"^\s*KERNEL\(\w+", re.MULTILINE)
 
 
-def code(path: Path) -> str:
+def code(source: str) -> str:
     """Without comments."""
-    return re.sub(r"//.*", "", path.read_text())
+    return re.sub(r"//.*", "", SOURCES[source])
 
 
-@pytest.mark.parametrize("source", [path for path in SOURCES if path.name != MACHINE], ids=lambda path: path.name)
-def test_only_wrappers_are_used(source: Path) -> None:
+@pytest.mark.parametrize("source", SOURCES.keys() - {MACHINE})
+def test_only_wrappers_are_used(source: str) -> None:
     assert FORBIDDEN.findall(code(source)) == []
 
 
 def test_the_check_can_fail() -> None:
-    assert len(FORBIDDEN.findall(code(SOURCE_FOLDER / MACHINE))) > 10
+    assert len(FORBIDDEN.findall(code(MACHINE))) > 10
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
-def test_a_source_says_what_it_is(source: Path) -> None:
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_source_says_what_it_is(source: str) -> None:
     """A head of comments, and no line too long for a screen."""
-    lines = source.read_text().splitlines()
+    lines = SOURCES[source].splitlines()
     assert lines[0].startswith("// ")
     assert [number for number, line in enumerate(lines, 1) if len(line) > 120] == []
 
@@ -44,7 +41,7 @@ def test_a_source_says_what_it_is(source: Path) -> None:
 def test_a_wheel_carries_every_source() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     patterns = settings["package-data"]["kernels"]
-    names = [f"cuda/{path.name}" for path in SOURCES]
+    names = [f"cuda/{source}" for source in SOURCES]
     assert len(names) > 10
     assert [name for name in names if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)] == []
 
@@ -52,7 +49,7 @@ def test_a_wheel_carries_every_source() -> None:
 def test_both_machines_offer_the_same_wrappers() -> None:
     """Every function of the GPU's half of device.cuh has a body for the simulator."""
     name = re.compile(r"^DEVICE (?!.*;$)[\w ]*?(\w+)\(", re.MULTILINE)
-    gpu = code(SOURCE_FOLDER / MACHINE).partition("#else")[2].partition("\n#endif  \n")[0]
+    gpu = code(MACHINE).partition("#else")[2].partition("\n#endif  \n")[0]
     simulated = (SIMULATOR_FOLDER / "device.hpp").read_text()
     wanted = {function for function in name.findall(gpu) if function != "given_up"}
     assert len(wanted) > 15

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from harness import Rig, device, poisoned
 
-from kernels.cuda import geometry
-from kernels.cuda.pack import bf16_bits, bf16_values
+from kernels.cuda.recurrent.pack import bf16_bits, bf16_values
+from kernels.cuda.runtime import geometry
 
 SIZES = [(1, 1, 1), (3, 70, 128), (20, 64, 64), (0, 5, 5)]  # N, H, width
 
@@ -29,7 +29,7 @@ def test_start(rig: Rig, N: int, H: int, width: int, sorts: bool) -> None:
     h, c = (poisoned((N + 2, width), np.float32) for _ in range(2))
     h_bf16, flags = poisoned((N + 2, width), np.uint16), poisoned(5, np.uint32)
     arguments = device(h0), device(c0), device(order) if sorts else None, h, h_bf16, c, flags
-    kernel, launch = rig.module("states.cu").start_states, geometry.states(N, width)
+    kernel, launch = rig.module("recurrent/states.cu").start_states, geometry.states(N, width)
     kernel(launch, (*arguments, *numbers(4, N, H, width)))
     want = [state[order] if sorts else state for state in (h0, c0)]
     np.testing.assert_array_equal(h[:N, :H], want[0])
@@ -53,7 +53,7 @@ def test_end(rig: Rig, N: int, H: int, width: int, bf16: bool, by_index: bool) -
     rows = np.random.default_rng(1).permutation(2 * N + 3)[:N]
     h_n, c_n = (poisoned((N, H), np.float32) for _ in range(2))
     states = (None, device(bf16_bits(h))) if bf16 else (device(h), None)
-    kernel, launch = rig.module("states.cu").end_states, geometry.states(N, H)
+    kernel, launch = rig.module("recurrent/states.cu").end_states, geometry.states(N, H)
     index = device(rows) if by_index else None
     kernel(launch, (*states, device(c), index, h_n, c_n, *numbers(3, N, H, width)))
     chosen = rows if by_index else np.arange(3, 3 + N)

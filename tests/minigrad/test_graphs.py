@@ -100,7 +100,7 @@ def parameters(net: nn.Module) -> list[np.ndarray]:
 @pytest.fixture(params=["bf16", "bf16 marked", "tf32", "tf32 marked"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, poisoned: None) -> str:
     """How a layer is computed whose graph begins with NaN in all its memory."""
-    from kernels.cuda import lstm_persistent
+    from kernels.cuda.recurrent import lstm_persistent
 
     precision, _, marked = request.param.partition(" ")
     monkeypatch.setattr(lstm_persistent, "marked", bool(marked))

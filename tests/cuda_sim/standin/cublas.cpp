@@ -1,4 +1,4 @@
-// The part of cuBLAS that kernels/cuda/cublas.py binds, on the processor: the same names, arguments and column-major
+// The part of cuBLAS that kernels/cuda/runtime/cublas.py binds, on the processor: the same names, arguments and column-major
 // matrices. Sums run over k in ascending order, in float32, whatever the size.
 //
 // Like the original it forgets the workspace when a stream is set; unlike it, it refuses to be captured without one.

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels.cuda import cublas
-from kernels.cuda.pack import bf16_bits, bf16_values
+from kernels.cuda.recurrent.pack import bf16_bits, bf16_values
+from kernels.cuda.runtime import cublas
 
 SHAPES = [(1, 1, 1), (3, 5, 7), (1, 9, 4), (6, 1, 3), (33, 20, 65)]  # M, K, N
 TRANSPOSED = list(itertools.product([False, True], repeat=2))

@@ -14,7 +14,8 @@ import pytest
 
 import kernels
 from kernels import reference
-from kernels.cuda import decoding, graphs, ranking
+from kernels.cuda.runtime import graphs
+from kernels.cuda.search import decoding, ranking
 
 START, END = 1, 2
 NONE = np.array([], np.int64)

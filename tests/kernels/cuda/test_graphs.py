@@ -10,7 +10,8 @@ import pytest
 
 import kernels
 from kernels import cpu
-from kernels.cuda import geometry, graphs, launcher, lstm, places
+from kernels.cuda.recurrent import lstm, places
+from kernels.cuda.runtime import geometry, graphs, launcher
 from kernels.packing import pack_lengths
 
 
@@ -48,7 +49,7 @@ class Doubling:
     def __call__(self) -> None:
         self.made += 1
         for _ in range(4):
-            launcher.module("convert").scale_by(geometry.convert(5), (self.x, self.two, np.uint64(5)))
+            launcher.module("runtime/convert").scale_by(geometry.convert(5), (self.x, self.two, np.uint64(5)))
 
 
 def test_the_first_call_launches_the_second_captures(bench: Any, counted: list[str]) -> None:

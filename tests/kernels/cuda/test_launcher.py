@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels.cuda import compiler, geometry, launcher
+from kernels.cuda.runtime import compiler, geometry, launcher
 
-DOUBLE = """#include "device.cuh"
+DOUBLE = """#include "runtime/device.cuh"
 KERNEL(twice, 32, 1, const float* x, float* y, int n, u32* error) {
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= n) return;
@@ -47,7 +48,7 @@ def test_a_kernel_of_this_folder(cuda: ModuleType) -> None:
     x = np.arange(10, dtype=np.float32)
     key, device = cuda.asarray(np.array([3, 4], np.uint64)), cuda.asarray(x)
     numbers = np.uint64(2**31), np.float32(2), np.uint32(7), np.uint64(0), np.uint64(10)
-    launcher.module("dropout").dropout_f32(geometry.dropout(10), (device, device, key, *numbers))
+    launcher.module("layers/dropout").dropout_f32(geometry.dropout(10), (device, device, key, *numbers))
     assert device.get().tolist() == kernels.dropout(x, 0.5, 3, 4, 7).tolist()
 
 
@@ -106,7 +107,7 @@ def test_cooperative_launches(cuda: ModuleType, source: Path) -> None:
 
 def test_the_compiler_says_what_is_wrong(cuda: ModuleType, tmp_path: Path) -> None:
     bad = tmp_path / "bad.cu"
-    bad.write_text('#include "device.cuh"\nKERNEL(bad, 32, 1, int* x) { x[0] = nonsense; }')
+    bad.write_text('#include "runtime/device.cuh"\nKERNEL(bad, 32, 1, int* x) { x[0] = nonsense; }')
     with pytest.raises(RuntimeError, match=r"(?s)bad\.cu: .*nonsense"):
         launcher.module(bad).bad(geometry.Launch((1,), (32,)), (cuda.zeros(1, np.int32),))
 
@@ -116,9 +117,10 @@ def test_cubins_are_kept_by_content(cuda: ModuleType, source: Path, monkeypatch:
     first = compiler.cubin(source, capability)
     assert compiler.cubin(source, capability) == first
     assert compiler.cubin(source, capability, ("-DTHRICE",)) != first
-    (source.parent / "more.cuh").write_text("// a header")
-    assert compiler.cubin(source, capability) != first
-    (source.parent / "more.cuh").unlink()
+    changed = shutil.copytree(compiler.SOURCE_FOLDER, source.parent / "changed")
+    assert compiler.cubin(source, capability, folder=changed) == first
+    (changed / "updates" / "tensors.cuh").write_text("// another header")
+    assert compiler.cubin(source, capability, folder=changed) != first
     monkeypatch.setattr(compiler, "_compile", lambda *_: pytest.fail("compiled again"))
     assert compiler.cubin(source, capability) == first
     with pytest.raises(RuntimeError, match="cannot compile for a device of compute capability 50"):

@@ -13,7 +13,8 @@ import pytest
 
 import kernels
 from kernels import cpu, reference
-from kernels.cuda import launcher, output_layer
+from kernels.cuda.losses import output_layer
+from kernels.cuda.runtime import launcher
 
 FLOAT32, BF16 = 3e-6, 2e-2
 IGNORE = 3

@@ -19,7 +19,8 @@ import pytest
 
 import kernels
 from kernels import cpu, reference
-from kernels.cuda import graphs, lstm_persistent
+from kernels.cuda.recurrent import lstm_persistent
+from kernels.cuda.runtime import graphs
 from minigrad import optim, random
 from seq2seq.decoding.search import beam_search, greedy_search
 from seq2seq.models.model import build_model

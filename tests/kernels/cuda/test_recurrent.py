@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 import kernels
 from kernels import cpu, reference
-from kernels.cuda import launcher, lstm_persistent
+from kernels.cuda.recurrent import lstm_persistent
+from kernels.cuda.runtime import launcher
 from kernels.packing import pack_lengths
 from kernels.reference.lstm import token_places
 

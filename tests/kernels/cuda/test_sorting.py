@@ -7,8 +7,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from kernels.cuda import launcher
-from kernels.cuda.sorting import sort_tokens
+from kernels.cuda.layers.sorting import sort_tokens
+from kernels.cuda.runtime import launcher
 
 V = 40
 RUNS = [(64, 32), (128, 128), (8192, 1024)]  # keys of a piece, threads of a block

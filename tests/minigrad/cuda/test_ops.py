@@ -10,8 +10,8 @@ import pytest
 
 from minigrad import Tensor, manual_seed
 from minigrad.gradcheck import GradcheckError, gradcheck
-from minigrad.gradcheck.op_case import OpCase, Sample
 from minigrad.gradcheck.op_table import OP_TABLE
+from minigrad.ops.op_case import OpCase, Sample
 
 pytestmark = pytest.mark.usefixtures("cuda")
 

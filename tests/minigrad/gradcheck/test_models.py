@@ -8,7 +8,7 @@ import pytest
 from minigrad import ops
 from minigrad.gradcheck import GradcheckError, gradcheck_module
 from minigrad.gradcheck.__main__ import check_case, main
-from minigrad.gradcheck.op_case import OpCase, Sample, normal
+from minigrad.ops.op_case import OpCase, Sample, normal
 from minigrad.tensor import Tensor
 
 

@@ -69,12 +69,12 @@ def compileProgram(prog: int, options: tuple[str, ...]) -> None:
     program = _programs[prog]
     if "-std=c++17" not in options or not any(option.startswith("-arch=sm_") for option in options):
         raise NVRTCError(f"NVRTC_ERROR_INVALID_OPTION (5): {options}")
-    own = harness().SOURCE_FOLDER
-    headers = {path.name: path.read_bytes() for path in own.glob("*.cuh")}
-    original = own / program.name
+    texts, own = harness().sources(), harness().SOURCE_FOLDER
+    headers = {name: text.encode() for name, text in texts.items() if name.endswith(".cuh")}
+    original = next((name for name, text in texts.items() if text == program.source), None)
     defines = [option for option in options if option.startswith("-D")]
-    if not defines and headers == program.headers and original.exists() and original.read_text() == program.source:
-        program.library = harness().build(original)  # as the tests of the kernels themselves build it
+    if not defines and headers == program.headers and original is not None:
+        program.library = harness().build(own / original)  # as the tests of the kernels themselves build it
     else:
         program.library = _build(program, defines)
 
@@ -82,6 +82,7 @@ def compileProgram(prog: int, options: tuple[str, ...]) -> None:
 def _build(program: _Program, defines: list[str]) -> Path:
     folder = Path(tempfile.mkdtemp())
     for name, text in {**program.headers, program.name: program.source.encode()}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(text)
     library = folder / "program.so"
     flags = [*harness().FLAGS, *harness().EXTRA_FLAGS, *defines, f"-I{folder}", f"-I{SIMULATOR_FOLDER}"]

@@ -1,0 +1,1 @@
+"""Linear layer and products, embedding, dropout and its random words."""

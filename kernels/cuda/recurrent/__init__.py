@@ -1,0 +1,1 @@
+"""LSTM and GRU: a step at a time, or all steps in one launch; packed rows on the device."""

@@ -1,0 +1,314 @@
+"""All steps of an LSTM layer in one launch: the recurrent matrix stays in registers (recurrent.cuh).
+
+In bfloat16, and in float32 where `kernels.allow_tf32` lets its operands be rounded. The kernels exist for some widths:
+H is padded to the next one with weights of zero, whose units stay at zero. All blocks of a launch have to be on the
+device at once. A batch of more rows than that takes several launches, each for some groups of its sorted rows; where
+not even one group fits, or no width serves, `plan` says None, and the layer takes a step at a time.
+
+What differs from the CPU's bf16, which rounds operands only: y and the gates that the backward reads are kept in
+bfloat16, each off by up to 2^-9 of itself.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kernels.cuda.recurrent import pack, places
+from kernels.cuda.runtime import geometry
+from kernels.cuda.runtime.arrays import bf16, column_sums
+from kernels.cuda.runtime.capture import refuse, scratch
+from kernels.cuda.runtime.cublas import gemm
+from kernels.cuda.runtime.geometry import Launch
+from kernels.cuda.runtime.launcher import Kernel, current_device, error_word, module
+from kernels.packing import Packing
+from kernels.switches import tf32_allowed
+
+enabled = True  # False: every layer takes a step at a time
+marked = False  # True: blocks poll the data itself, where there is a kernel that does (lstm_forward.cu)
+
+DTYPES = {"bf16": np.uint16, "tf32": np.float32}  # of y, gates and dgates, and of the operands of products
+
+
+class Way(NamedTuple):
+    """How one direction of a layer is launched."""
+
+    name: str  # of the kernel, without type and width
+    kernel: Kernel
+    launch: Launch  # of as many groups as fit
+    rows: int  # of a group
+    polls: bool = False  # y has to be marked
+
+
+class Plan(NamedTuple):
+    """How a layer is launched."""
+
+    kind: str
+    width: int  # H padded
+    forward: Way
+    backward: Way
+
+
+class Cache(NamedTuple):
+    """What the backward needs; sequences packed, H padded. S: see DTYPES."""
+
+    x: Any  # (P, I) S
+    activated: Any  # (P, 4H) S
+    y: Any  # (N + P, H) S, state buffer
+    c: Any  # (N + P, H) float32, state buffer
+    packing: Packing
+    weight_ih: Any  # (4H, I) S
+    packed: Any  # weight_hh in the order of the backward's registers
+    hidden_size: int  # H without padding
+    has_bias: bool
+    plan: Plan
+
+    @property
+    def gates(self) -> Any:
+        """An array of the layer's dtype."""
+        return self.c
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Of y: (T, N, H), or (P, H) for a packed x."""
+        return self.packing.shape(self.hidden_size)
+
+    @property
+    def batch_size(self) -> int:
+        """N."""
+        return self.packing.batch_size
+
+
+def plan(packing: Packing, H: int, in_bf16: bool) -> Plan | None:
+    """The launches of a layer of H units, or None where it has to take a step at a time."""
+    kind = "bf16" if in_bf16 else "tf32"
+    if not enabled or not (in_bf16 or tf32_allowed()) or not packing.num_tokens or not 0 < H <= geometry.WIDE[kind][-1]:
+        return None
+    width = geometry.lstm_width(H, kind)
+    forward = _way("lstm_forward", packing.batch_size, width, kind)
+    backward = _way("lstm_backward", packing.batch_size, width, kind)
+    return None if forward is None or backward is None else Plan(kind, width, forward, backward)
+
+
+def _way(name: str, N: int, width: int, kind: str) -> Way | None:
+    """One direction's launch, None where not even one group fits."""
+    narrow = width in geometry.NARROW[kind]
+    name = name if narrow else f"{name}_wide"
+    polls = marked and narrow and name == "lstm_forward" and kind != "tf32"
+    variant = f"{name}_marked" if polls else name
+    kernel: Kernel = getattr(module(f"recurrent/{name}"), f"{variant}_{kind}_{width}")
+    launch: Launch = getattr(geometry, name)(N, width, kind)
+    blocks, groups = launch.grid
+    rows = {
+        "lstm_forward": geometry.FORWARD_ROWS,
+        "lstm_forward_wide": geometry.wide_rows(kind),
+        "lstm_backward": geometry.BACKWARD_ROWS,
+        "lstm_backward_wide": geometry.backward_wide_rows(width),
+    }
+    fitting = (launch._replace(grid=(blocks, count)) for count in range(groups, 0, -1))
+    found = next((some for some in fitting if kernel.fits(some)), None)
+    return None if found is None else Way(name, kernel, found, rows[name], polls)
+
+
+class Part(NamedTuple):
+    """Some groups of a batch, and how a kernel finds its rows: the addresses that it gets lie as if these `rows` rows,
+    from `first_row` on, were all there are. Its row of token (t, n) is first[t] + n, the state's `rows` more, and first
+    is `shift` larger than that of the batch."""
+
+    launch: Launch
+    first_row: int
+    rows: int
+    shift: int
+    before: int = 0  # the row of the state buffer at which the states before the first step begin
+    token: int = 0  # the row of an array of tokens that first counts from
+
+    def states(self, array: Any) -> Any:
+        """A state buffer, or an array with a row for each row of the batch."""
+        return self._from(array, self.before + self.first_row)
+
+    def tokens(self, array: Any) -> Any:
+        """An array with a row for each token."""
+        return self._from(array, self.token + self.first_row - self.shift)
+
+    def of_rows(self, array: Any) -> Any:
+        """An array with an element for each row of the batch."""
+        return array[self.first_row :] if self.first_row else array
+
+    def _from(self, array: Any, row: int) -> Any:
+        if array is None or row == 0:
+            return array
+        return np.uint64(array.data.ptr + row * array.strides[0])
+
+
+def _parts(way: Way, N: int) -> Iterator[Part]:
+    """The launches of a batch of N sorted rows."""
+    blocks, groups = way.launch.grid
+    size = groups * way.rows
+    for first_row in range(0, N, size):
+        rows = min(size, N - first_row)
+        launch = way.launch._replace(grid=(blocks, geometry.blocks_of(rows, way.rows)))
+        yield Part(launch, first_row, rows, N - rows)
+
+
+class Run(NamedTuple):
+    """A layer on its way through the steps."""
+
+    cache: Cache  # is filled
+    input_part: Any  # (P, 4H) float32; the bias, and the products of the pieces that have come
+    weights: Any  # the recurrent matrix in the order of the forward's registers
+
+
+def start(
+    tokens: Any, h0: Any, c0: Any, weight_ih: Any, weight_hh: Any, bias: Any, packing: Packing, how: Plan,
+    need_gradients: bool = True,
+) -> tuple[Run, Any]:  # fmt: skip
+    """What the steps need, in one launch, and a counter of zero for each group of rows; tokens (P, I) packed, or None
+    where they will come in pieces."""
+    (N, H), P, width, empty = h0.shape, packing.num_tokens, how.width, current_device().cupy.empty
+    dtype, I = DTYPES[how.kind], weight_ih.shape[1]  # noqa: E741
+    y, c = scratch((N + P, width), dtype, h0), empty((N + P, width), np.float32)
+    gates, input_part = empty((P, 4 * width), dtype), empty((P, 4 * width), np.float32)
+    flags = empty(geometry.blocks_of(N, how.forward.rows), np.uint32)
+    x = empty((P, I), dtype) if tokens is None or how.kind == "bf16" else tokens
+    converted = None if tokens is None or x is tokens else x
+    matrix = None if how.kind == "tf32" and width == H else empty((4 * width, I), dtype)
+    orders = [_order(current_device(), way.name, how.kind, H, width) for way in (how.forward, how.backward)]
+    words = orders[0].size // orders[0].shape[-1]
+    weights, back = empty(words, np.uint32), empty(words, np.uint32) if need_gradients else None
+    rows = None if packing.order is None else places.places_of(packing).order
+    made = (0 if array is None else array.size for array in (converted, matrix, weights, back))
+    launch = geometry.lstm_prepare(*made, N * width, 0 if bias is None else input_part.size)
+    size = np.uint64(0 if converted is None else converted.size)
+    prepared = tokens, converted, size, weight_ih, matrix, np.int32(I), weight_hh, orders[0], weights
+    states = orders[1], back, np.int32(words), h0, c0, rows, y, c, flags, np.int32(flags.size), np.int32(N)
+    biases = bias, input_part, np.int32(P), np.int32(H), np.int32(width)
+    getattr(module("recurrent/lstm_prepare"), f"lstm_prepare_{how.kind}")(launch, (*prepared, *states, *biases))
+    if how.forward.polls:
+        _, first = places.lengths_and_first(packing)
+        numbers = map(np.int32, (packing.num_steps, N, width))
+        module("recurrent/lstm_prepare").lstm_mark(geometry.lstm_mark(P * width), (y, first, *numbers))
+    matrix = weight_ih if matrix is None else matrix
+    cache = Cache(x, gates, y, c, packing, matrix, back, H, bias is not None, how)
+    return Run(cache, input_part, weights), flags
+
+
+def _advance(run: Run, part: Part, lengths: Any, first: Any, flags: Any) -> None:
+    """The steps of a part of the rows."""
+    cache = run.cache
+    flag = flags[part.first_row // cache.plan.forward.rows :] if part.first_row else flags
+    arguments = run.weights, part.tokens(run.input_part), part.of_rows(lengths), first, part.states(cache.y)
+    rest = part.tokens(cache.activated), part.states(cache.c), flag, error_word(), np.int32(part.rows)
+    cache.plan.forward.kernel(part.launch, (*arguments, *rest))
+
+
+def forward(
+    tokens: Any, h0: Any, c0: Any, weight_ih: Any, weight_hh: Any, bias: Any, packing: Packing, how: Plan,
+    need_gradients: bool = True,
+) -> tuple[Any, Any, Any, Any]:  # fmt: skip
+    """y, h_n, c_n and, for a backward, the cache; tokens (P, I) packed, the others as in `kernels.lstm_forward`."""
+    run, flags = start(tokens, h0, c0, weight_ih, weight_hh, bias, packing, how, need_gradients)
+    cache = run.cache
+    gemm(cache.x, cache.weight_ih, run.input_part, transpose_b=True, accumulate=bias is not None)
+    for part in _parts(how.forward, len(h0)):
+        _advance(run, part, *places.lengths_and_first(packing, part.shift), flags)
+    results = finish(run)
+    return results if need_gradients else (*results[:3], None)
+
+
+def extend(x: Any, first_step: int, run: Run) -> Any:
+    """The next steps of a layer whose input (., I) comes in pieces: their y, packed or padded as the input is."""
+    cache, packing = run.cache, run.cache.packing
+    refuse("a layer whose input comes in pieces")
+    N, H, stop = packing.batch_size, cache.hidden_size, packing.stop(x, first_step)
+    piece = slice(packing.tokens_before(first_step), packing.tokens_before(stop))
+    tokens = places.pack(packing, x, first_step)
+    if len(tokens):
+        cache.x[piece] = bf16(tokens) if cache.x.dtype == np.uint16 else tokens
+        gemm(cache.x[piece], cache.weight_ih, run.input_part[piece], transpose_b=True, accumulate=cache.has_bias)
+        before, _, alive = packing.steps[first_step].tolist()
+        for part in _parts(cache.plan.forward, alive):
+            placed = part._replace(before=before, token=before + alive - N)
+            lengths, first = places.piece(packing, first_step, stop, part.shift)
+            _advance(run, placed, lengths, first, current_device().cupy.zeros(part.launch.grid[1], np.uint32))
+    return _cut(places.unpack(packing, cache.y[N:], first_step, stop), H)
+
+
+def finish(run: Run) -> tuple[Any, Any, Any, Cache]:
+    """y, h_n, c_n and the cache after the last step."""
+    cache, packing = run.cache, run.cache.packing
+    y, H = cache.y[packing.batch_size :], cache.hidden_size
+    return _cut(places.unpack(packing, y), H), *places.end_states(packing, cache.y, cache.c, H), cache
+
+
+def backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[Any, Any, Any, Any, Any, Any]:
+    """The gradients of `kernels.lstm_backward`; dy (P, H) packed or None."""
+    packing, width, H, empty = cache.packing, cache.plan.width, cache.hidden_size, current_device().cupy.empty
+    dy = None if dy is None else _padded_columns(dy, width)
+    dgates, dh0, dc0 = _recurrence_backward(dy, dh_n, dc_n, cache)
+    P, I = cache.x.shape  # noqa: E741
+    shapes = (P, I), (4 * width, I), (4 * width, width)
+    dx, dweight_ih, dweight_hh = (empty(shape, np.float32) for shape in shapes)
+    gemm(dgates, cache.weight_ih, dx)
+    gemm(dgates, cache.x, dweight_ih, transpose_a=True)
+    gemm(dgates, places.previous_states(packing, cache.y), dweight_hh, transpose_a=True)
+    dbias = _cut_rows(column_sums(dgates), H) if cache.has_bias else None
+    dweight_hh = _cut_rows(_cut(dweight_hh, H), H)
+    states = places.unsorted(packing, dh0, dc0, H)
+    return places.unpack(packing, dx), *states, _cut_rows(dweight_ih, H), dweight_hh, dbias
+
+
+def _recurrence_backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[Any, Any, Any]:
+    """dgates (P, 4H), and the gradients of the initial states (N, H) in sorted order."""
+    packing, (kind, width, _, way), empty = cache.packing, cache.plan, current_device().cupy.empty
+    N = packing.batch_size
+    dgates = scratch(cache.activated.shape, DTYPES[kind], cache.c)
+    dh, dc, dh0, dc0 = (empty((N, width), np.float32) for _ in range(4))
+    groups, each = geometry.blocks_of(N, way.rows), 1
+    sums: tuple[Any, ...] = ()
+    if way.name == "lstm_backward_wide":
+        num_sums, num_flags = geometry.backward_wide_buffers(N, width, kind)
+        sums, each = (empty(num_sums, np.float32),), num_flags // groups
+    flags = empty(groups * each, np.uint32)
+    places.start_states(packing, dh_n, dc_n, cache.hidden_size, h=dh, c=dc, flags=flags)
+    for part in _parts(way, N):
+        lengths, first = places.lengths_and_first(packing, part.shift)
+        flag = flags[part.first_row // way.rows * each :] if part.first_row else flags
+        given = part.tokens(cache.activated), part.states(cache.c), part.tokens(dy), part.states(dh), part.states(dc)
+        found = part.tokens(dgates), part.states(dh0), part.states(dc0)
+        arguments = cache.packed, part.of_rows(lengths), first, *given, *found, *sums, flag, error_word()
+        way.kernel(part.launch, (*arguments, np.int32(part.rows)))
+    return dgates, dh0, dc0
+
+
+# Padding of H to the width of a kernel ------------------------------------------------------------------------------
+
+
+@cache
+def _order(device: Any, name: str, kind: str, H: int, width: int) -> Any:
+    """Where a kernel wants each weight, on the device; it stays there."""
+    order = getattr(pack, f"{name.removeprefix('lstm_')}_order")(width, kind)
+    return device.cupy.asarray(pack.within(order, width, H) if width > H else order)
+
+
+def _padded_columns(matrix: Any, width: int) -> Any:
+    """(M, H) -> (M, width), zeros in the padding; the array itself where there is none."""
+    if matrix.shape[1] == width:
+        return matrix
+    padded = np.zeros((len(matrix), width), matrix.dtype, like=matrix)
+    padded[:, : matrix.shape[1]] = matrix
+    return padded
+
+
+def _cut(matrix: Any, H: int) -> Any:
+    """(..., width) -> (..., H)."""
+    return matrix if matrix.shape[-1] == H else matrix[..., :H].copy()
+
+
+def _cut_rows(matrix: Any, H: int) -> Any:
+    """(4 width, ...) -> (4H, ...)."""
+    width = len(matrix) // 4
+    if width == H:
+        return matrix
+    rest = matrix.shape[1:]
+    return matrix.reshape(4, width, *rest)[:, :H].reshape(4 * H, *rest)

@@ -1,0 +1,67 @@
+// Arrays moved with a change of type, of order, or of scale; one element is written by one thread, none twice.
+//
+// f32_to_bf16, bf16_to_f32:   x [size] -> y [size]
+// gather_rows_*:              x [*,C], index [R] i64 -> out [R,C], out[k] = x[index[k]], zeros where index[k] < 0
+// fill_rows:                  row [C] -> out [R,C], every row of it: a bias to which a product is added
+// scale_by:                   x [size] in place, times *factor
+//
+// The suffix of gather_rows says the types of x and out, one of them where they are the same. No index is checked: they
+// are made by the host. A block covers 1024 elements, 256 threads, no barrier: grid ceil(elements / 1024), and where
+// there are rows (R, ceil(C / 1024)), for to divide by C is dearer than to move a number.
+#include "runtime/device.cuh"
+
+constexpr int EACH = 4;  // elements of a thread, a block's width apart
+
+// Calls body(i) for this thread's elements.
+template <class Body>
+DEVICE void for_elements(u64 size, Body body) {
+  const u64 begin = (u64)blockIdx.x * blockDim.x * EACH + threadIdx.x;
+#pragma unroll
+  for (int k = 0; k < EACH; k++)
+    if (begin + k * blockDim.x < size) body(begin + k * blockDim.x);
+}
+
+// Calls body(row, column) for this thread's elements of the block's row.
+template <class Body>
+DEVICE void for_columns(int R, int C, Body body) {
+  const int begin = blockIdx.y * blockDim.x * EACH + threadIdx.x;
+  if ((int)blockIdx.x >= R) return;
+#pragma unroll
+  for (int k = 0; k < EACH; k++)
+    if (begin + k * (int)blockDim.x < C) body(blockIdx.x, begin + k * (int)blockDim.x);
+}
+
+KERNEL(f32_to_bf16, 256, 8, const float* x, u16* y, u64 size) {
+  for_elements(size, [=](u64 i) { y[i] = to_bf16(x[i]); });
+}
+
+KERNEL(bf16_to_f32, 256, 8, const u16* x, float* y, u64 size) {
+  for_elements(size, [=](u64 i) { y[i] = to_float(x[i]); });
+}
+
+KERNEL(scale_by, 256, 8, float* x, const float* factor, u64 size) {
+  const float by = *factor;
+  if (by == 1.0f) return;  // the usual gradient of a loss
+  for_elements(size, [=](u64 i) { x[i] = times(x[i], by); });
+}
+
+KERNEL(fill_rows, 256, 8, const float* row, float* out, int R, int C) {
+  for_columns(R, C, [=](u64 r, int c) { out[r * C + c] = row[c]; });
+}
+
+template <class In, class Out>
+DEVICE void gather_rows(const In* x, const i64* index, Out* out, int R, int C) {
+  for_columns(R, C, [=](u64 r, int c) {
+    const i64 row = index[r];
+    put(out + r * C + c, row < 0 ? 0.0f : to_float(x[row * C + c]));
+  });
+}
+
+#define GATHER_ROWS(suffix, In, Out)                                                                      \
+  KERNEL(gather_rows_##suffix, 256, 8, const In* x, const i64* index, Out* out, int R, int C) {           \
+    gather_rows<In, Out>(x, index, out, R, C);                                                            \
+  }
+GATHER_ROWS(f32, float, float)
+GATHER_ROWS(bf16, u16, u16)
+GATHER_ROWS(f32_bf16, float, u16)
+GATHER_ROWS(bf16_f32, u16, float)

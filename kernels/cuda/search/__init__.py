@@ -1,0 +1,1 @@
+"""Greedy and beam search, and the best words of rows of logits."""

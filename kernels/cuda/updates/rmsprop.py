@@ -1,0 +1,28 @@
+"""RMSprop, to the bits of the oracle. See `kernels.reference.rmsprop`."""
+
+from typing import Any
+
+import numpy as np
+
+from kernels.cuda.runtime import geometry
+from kernels.cuda.runtime.arrays import number
+from kernels.cuda.runtime.launcher import module
+
+
+def rmsprop_step(
+    param: Any,
+    grad: Any,
+    square: Any,
+    mean: Any,
+    velocity: Any,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+    grad_scale: Any = 1.0,
+) -> None:
+    """See `kernels.rmsprop_step`."""
+    arguments = param, grad, square, mean, velocity, None, number(grad_scale), np.uint64(param.size)
+    decimals = lr, alpha, 1 - alpha, eps, weight_decay, momentum
+    module("updates/rmsprop").rmsprop_step(geometry.elements(param.size), (*arguments, *map(np.float32, decimals)))
