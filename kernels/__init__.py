@@ -10,9 +10,10 @@ Layout
     dtype in = dtype out, float32 or float64; a call with mixed floating dtypes is a TypeError.
 
 Contract
-    Every kernel exists with the same name and signature in `kernels.reference` (the oracle: one line per equation), in
-    `kernels.cpu` (Numba, without a BLAS) and in `kernels.cuda` (CuPy arrays). The names exported here check their
-    arguments, choose the backend from the type of the arrays, and call it. Non-contiguous arguments are accepted and
+    Every kernel is declared once, in `kernels.contracts`, and exists with the same name and signature in
+    `kernels.reference` (the oracle: one line per equation), in `kernels.cpu` (Numba, without a BLAS) and in
+    `kernels.cuda` (CuPy arrays). The names exported here check their arguments, choose the backend from the type of
+    the arrays, and call it; float64 on a GPU is computed by the oracle there. Non-contiguous arguments are accepted and
     made contiguous. A `*_forward` that needs something later returns it as its last result, a named cache. The cache
     belongs to the backend that made it, may share memory with the inputs and outputs of the forward call, and goes
     unchanged into `*_backward`. Lengths are NumPy arrays, wherever the others lie. Arguments are read-only,
@@ -23,114 +24,12 @@ Contract
 Importing this package compiles nothing and does not import Numba; the first call does.
 """
 
-from kernels.arrays import (
-    add_at,
-    as_array,
-    device_of,
-    is_array,
-    like,
-    on_device,
-    report_ids,
-    to_device,
-    to_host,
-    zeros_on_device,
-)
+from kernels.adam_scalars import adam_scalars
+from kernels.arrays import add_at, as_array, device_of, is_array, like, on_device, to_device, to_host, zeros_on_device
 from kernels.compiled import compiled_marker
-from kernels.dispatch import (
-    adam_replay,
-    adam_rows_step,
-    adam_scalars,
-    adam_step,
-    adam_step_all,
-    backend_for,
-    beam_decode,
-    clip_coefficient,
-    cross_entropy_backward,
-    cross_entropy_forward,
-    dropout,
-    embedding_backward,
-    embedding_backward_dense,
-    embedding_forward,
-    greedy_decode,
-    gru_backward,
-    gru_forward,
-    linear_argmax,
-    linear_backward,
-    linear_cross_entropy_backward,
-    linear_cross_entropy_forward,
-    linear_forward,
-    lstm_backward,
-    lstm_continue,
-    lstm_finish,
-    lstm_forward,
-    lstm_start,
-    lstm_states,
-    matmul,
-    pack_decoder,
-    pack_lstm,
-    random_bits,
-    rmsprop_step,
-    sgd_rows_step,
-    sgd_step,
-    sum_of_squares,
-)
+from kernels.contracts import *
 from kernels.switches import allow_tf32, tf32_allowed
 from kernels.threads import ProcessLock, get_num_threads, set_num_threads
 
 # Another distribution also installs an import named `kernels`; this tells ours from it.
 __minigrad_kernels__ = True
-
-__all__ = [
-    "ProcessLock",
-    "adam_replay",
-    "adam_rows_step",
-    "adam_scalars",
-    "adam_step",
-    "adam_step_all",
-    "add_at",
-    "allow_tf32",
-    "as_array",
-    "backend_for",
-    "beam_decode",
-    "clip_coefficient",
-    "compiled_marker",
-    "cross_entropy_backward",
-    "cross_entropy_forward",
-    "device_of",
-    "dropout",
-    "embedding_backward",
-    "embedding_backward_dense",
-    "embedding_forward",
-    "get_num_threads",
-    "greedy_decode",
-    "gru_backward",
-    "gru_forward",
-    "is_array",
-    "like",
-    "linear_argmax",
-    "linear_backward",
-    "linear_cross_entropy_backward",
-    "linear_cross_entropy_forward",
-    "linear_forward",
-    "lstm_backward",
-    "lstm_continue",
-    "lstm_finish",
-    "lstm_forward",
-    "lstm_start",
-    "lstm_states",
-    "matmul",
-    "on_device",
-    "pack_decoder",
-    "pack_lstm",
-    "random_bits",
-    "report_ids",
-    "rmsprop_step",
-    "set_num_threads",
-    "sgd_rows_step",
-    "sgd_step",
-    "sum_of_squares",
-    "tf32_allowed",
-    "to_device",
-    "to_host",
-    "zeros_on_device",
-]

@@ -5,14 +5,20 @@ their arguments, and what has no argument yet takes `like=`. Nothing here import
 on a GPU. Numbers come back to the host in `to_host` and nowhere else.
 """
 
-import sys
-from importlib import import_module
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-OUT_OF_RANGE = 2  # what kernels write into the device's error word for an id that is
 _KINDS: dict[type, bool] = {}  # by type: ops ask often
+_BEFORE: list[Callable[[], None]] = []  # a number leaves a GPU
+_AFTER: list[Callable[[], None]] = []
+
+
+def watch_fetches(before: Callable[[], None], after: Callable[[], None]) -> None:
+    """Let a backend for GPUs be called before `to_host` fetches an array there, and after; either may raise."""
+    _BEFORE.append(before)
+    _AFTER.append(after)
 
 
 def on_device(x: Any) -> bool:
@@ -44,13 +50,11 @@ def to_host(x: Any) -> np.ndarray:
     """
     if not on_device(x):
         return x
-    capture = sys.modules.get("kernels.cuda.runtime.capture")
-    if capture is not None:
-        capture.refuse("a value that the host asks for")
+    for look in _BEFORE:
+        look()
     host = x.get()
-    launcher = sys.modules.get("kernels.cuda.runtime.launcher")
-    if launcher is not None:  # else no kernel of ours has run
-        launcher.check()
+    for look in _AFTER:
+        look()
     return host
 
 
@@ -78,13 +82,6 @@ def like(values: Any, x: Any) -> Any:
 def as_array(x: Any) -> Any:
     """x, which NumPy gives as a number where it has no dimensions, as an array."""
     return np.asarray(x) if isinstance(x, np.generic) else x
-
-
-def report_ids(wrong: Any) -> None:
-    """Note on the GPU that an id was out of range if any element of `wrong` (bool, there) holds: `to_host` will raise
-    an IndexError. The host does not wait."""
-    word = import_module("kernels.cuda.runtime.launcher").error_word()
-    np.maximum(word, wrong.any().astype(np.uint32) * np.uint32(OUT_OF_RANGE), out=word)
 
 
 def add_at(target: Any, index: Any, values: Any) -> None:

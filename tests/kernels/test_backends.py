@@ -1,6 +1,5 @@
 """The room's rules: equal signatures, a lazy import, dispatch by array type, Numba's flags and its cache."""
 
-import importlib
 import inspect
 import os
 import subprocess
@@ -11,15 +10,16 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import cpu, cuda, dispatch, reference
+from kernels import contracts, cpu, cuda, reference
+from kernels.contracts.backend import backend_of, lie_on_device
 from kernels.cpu import jit as cpu_jit
 
-ENTRIES = sorted(set(dispatch.__all__) - {"backend_for"})
+ENTRIES = sorted(contracts.ENTRIES)
 CPU_ONLY = {  # how, not what
     "jit.py", "activations.py", "tiles.py", "panels.py", "gemm.py", "sums.py", "product.py", "ranking.py", "chunks.py",
     "team.py",
 }  # fmt: skip
-CUDA_ONLY = {"lstm_persistent.py", "pack.py", "places.py", "ranking.py", "sorting.py", "tensors.py"}
+CUDA_ONLY = {"lstm_persistent.py", "lstm_stepwise.py", "pack.py", "places.py", "ranking.py", "sorting.py", "tensors.py"}
 CUDA_SOURCES = [path for path in Path(cuda.__file__).parent.rglob("*.py") if path.parent.name != "runtime"]
 CPU_SOURCES = sorted(Path(cpu.__file__).parent.glob("*.py"))
 
@@ -40,12 +40,11 @@ def test_signatures_are_equal(name):
     def parameters(module):
         return [(p.name, p.default, p.kind) for p in inspect.signature(getattr(module, name)).parameters.values()]
 
-    assert parameters(dispatch) == parameters(reference) == parameters(cpu) == parameters(cuda)
+    assert parameters(kernels) == parameters(reference) == parameters(cpu) == parameters(cuda)
 
 
 def test_every_backend_has_the_same_names_and_files():
-    assert sorted(reference.__all__) == sorted(cpu.__all__) == ENTRIES
-    assert set(ENTRIES) <= set(cuda.__all__)
+    assert sorted(reference.__all__) == sorted(cpu.__all__) == sorted(cuda.__all__) == ENTRIES
     names = {path.name for path in Path(reference.__file__).parent.glob("*.py")}
     assert {path.name for path in CPU_SOURCES} - CPU_ONLY == names - {"precision.py"}
     assert {path.name for path in CUDA_SOURCES} - CUDA_ONLY <= names
@@ -63,14 +62,21 @@ class Foreign:
         self.__class__ = type("ndarray", (), {"__module__": module})
 
 
-def test_backend_for():
-    assert kernels.backend_for() is cpu
-    assert kernels.backend_for(np.zeros(2), None, ids=np.zeros(2)) is cpu
+def test_the_arrays_choose_the_backend():
+    host, device = np.zeros(2), Foreign("cupy._core.core")
+    assert not lie_on_device([("x", host), ("bias", None), ("h0", host)])
+    assert lie_on_device([("x", device), ("bias", None)])
     with pytest.raises(TypeError, match=r"x is a numpy\.ndarray but h0 is a cupy\.ndarray"):
-        kernels.backend_for(x=np.zeros(2), h0=Foreign("cupy._core.core"))
-    assert kernels.backend_for(x=Foreign("cupy")) is importlib.import_module("kernels.cuda")
-    with pytest.raises(TypeError, match=r"argument 1 is a builtins\.list; expected a NumPy array"):
-        kernels.backend_for(np.zeros(2), [1.0])
+        lie_on_device([("x", host), ("h0", device)])
+    with pytest.raises(TypeError, match=r"h0 is a builtins\.list; expected a NumPy array"):
+        lie_on_device([("x", host), ("h0", [1.0])])
+
+
+def test_float64_on_a_device_is_the_oracles():
+    half, double = np.dtype(np.float32), np.dtype(np.float64)
+    assert backend_of(False, half) is backend_of(False, double) is backend_of(False, None) is cpu
+    assert backend_of(True, half) is backend_of(True, None) is cuda
+    assert backend_of(True, double) is reference
 
 
 def test_flags_cannot_swallow_a_nan():

@@ -225,7 +225,7 @@ def zeros(*shape, dtype=np.float64):
 
 PACK_ERRORS = [
     (0, zeros(7), ValueError, "embedding has shape (7,); expected 2 dimensions (V, E)"),
-    (0, zeros(0, 3), ValueError, "V is 0; expected a value >= 1"),
+    (0, zeros(7, 0), ValueError, "E is 0; expected a value >= 1"),
     (0, zeros(7, 3, dtype=np.float32), TypeError, "weights_ih[0] has dtype float64; expected float32 as embedding"),
     (1, [zeros(16, 3)], ValueError, "weights_ih, weights_hh, biases hold [1, 2, 2] layers; expected as many each"),
     (1, [zeros(16, 3), zeros(16, 3)], ValueError, "weights_ih[1] has shape (16, 3); expected (4H, I) = (16, 4) from"),
@@ -246,8 +246,18 @@ def test_weights_are_checked(position, value, error, text):
 
 SEARCH_ERRORS = [
     ("h0", zeros(2, 4), ValueError, "h0 has shape (2, 4); expected 3 dimensions (L, N, H)"),
-    ("h0", zeros(1, 3, 4), ValueError, "h0 has shape (1, 3, 4); expected (L, N, H) = (2, 3, 4) from decoder_bias"),
-    ("c0", zeros(2, 1, 4), ValueError, "c0 has shape (2, 1, 4); expected (L, N, H) = (2, 3, 4) from h0 (2, 3, 4)"),
+    (
+        "h0",
+        zeros(1, 3, 4),
+        ValueError,
+        "h0 has shape (1, 3, 4); expected (L, N, H) = (2, 3, 4) from decoder.bias",
+    ),
+    (
+        "c0",
+        zeros(2, 1, 4),
+        ValueError,
+        "c0 has shape (2, 1, 4); expected (L, N, H) = (2, 3, 4) from decoder.bias",
+    ),
     ("h0", zeros(2, 3, 4, dtype=np.float32), TypeError, "h0 has dtype float32; expected float64 as decoder"),
     ("start", 7, IndexError, "start holds 7; expected 0..V-1 = 0..6"),
     ("end", -1, IndexError, "end holds -1; expected 0..V-1 = 0..6"),

@@ -42,11 +42,11 @@ def test_errors(rng):
     x, h0, c0, weight_ih, weight_hh, bias = LSTM.sample(rng, 3, 2, 4, 5).values()
     for arguments, text in (
         ((weight_ih[0], weight_hh, bias), r"pack_lstm: weight_ih has shape \(4,\); expected 2 dimensions \(4H, I\)"),
-        ((weight_ih[1:], weight_hh, bias), r"pack_lstm: weight_ih has shape \(19, 4\); expected \(4\*hidden_size, I\)"),
-        ((weight_ih, weight_hh[1:], bias), r"pack_lstm: weight_hh has shape \(19, 5\); expected \(4\*hidden_size, hid"),
+        ((weight_ih[1:], weight_hh, bias), r"pack_lstm: weight_ih has shape \(19, 4\); expected \(4H, I\)"),
+        ((weight_ih, weight_hh[1:], bias), r"pack_lstm: weight_hh has shape \(19, 5\); expected \(4H, H"),
         (
             (weight_ih, weight_hh, bias[1:]),
-            r"pack_lstm: bias has shape \(19,\); expected \(4\*hidden_size,\) = \(20,\)",
+            r"pack_lstm: bias has shape \(19,\); expected \(4H,\) = \(20,\)",
         ),
     ):
         with pytest.raises(ValueError, match=text):
@@ -55,10 +55,13 @@ def test_errors(rng):
         kernels.pack_lstm(weight_ih, weight_hh, bias.astype(np.float32))
     packed = kernels.pack_lstm(weight_ih, weight_hh, bias)
     for arguments, text in (
-        ((x[..., 1:], h0, c0), r"lstm_states: .* expected .*\(20, 3\)"),
-        ((x, h0[1:], c0), r"lstm_states: h0 has shape \(1, 5\); expected \(N, hidden_size\) = \(2, 5\)"),
-        ((x, h0[:, 1:], c0[:, 1:]), r"lstm_states: .* expected .*\(16, 4\)"),
-        ((x, h0, c0[1:]), r"lstm_states: c0 has shape \(1, 5\); expected \(N, hidden_size\) = \(2, 5\)"),
+        ((x[..., 1:], h0, c0), r"lstm_states: x has shape \(3, 2, 3\); expected .*\(3, 2, 4\)"),
+        ((x, h0[1:], c0), r"lstm_states: c0 has shape \(2, 5\); expected \(N, H\) = \(1, 5\)"),
+        (
+            (x, h0[:, 1:], c0[:, 1:]),
+            r"lstm_states: h0 has shape \(2, 4\); expected \(N, H\) = \(2, 5\) from weights",
+        ),
+        ((x, h0, c0[1:]), r"lstm_states: c0 has shape \(1, 5\); expected \(N, H\) = \(2, 5\)"),
     ):
         with pytest.raises(ValueError, match=text):
             kernels.lstm_states(*arguments, packed)

@@ -113,7 +113,7 @@ def test_rows_equal_the_whole_table(backend, rng, dtype, option):
         array[[1, 3, 4]] = np.nan
     numbers = 7, 0.02, 0.9, 0.999, 1e-8, *option
     backend.adam_step(expected[0], values, *expected[1:], *numbers, grad_scale=0.3)
-    backend.adam_rows_step(table[0], rows, values, *table[1:], backend.adam_scalars(*numbers), 0.3)
+    backend.adam_rows_step(table[0], rows, values, *table[1:], kernels.adam_scalars(*numbers), 0.3)
     assert_same_bits([array[rows] for array in table], expected)
     assert all(np.isnan(array[[1, 3, 4]]).all() for array in table)
 
@@ -292,7 +292,7 @@ BAD = [
     (
         lambda: kernels.adam_rows_step(TABLE, ROWS, VALUES, TABLE, TABLE[:2], SCALARS),
         ValueError,
-        r"v has shape \(2, 2\); expected param.shape",
+        r"v has shape \(2, 2\); expected \(V, E\) = \(4, 2\) from param \(4, 2\)",
     ),
     (
         lambda: kernels.adam_replay(TABLE, TABLE, TABLE, ROWS, np.array([0, 2]), SCALARS[None]),

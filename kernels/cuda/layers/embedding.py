@@ -12,29 +12,21 @@ from kernels.cuda.runtime import geometry
 from kernels.cuda.runtime.arrays import int64
 from kernels.cuda.runtime.capture import refuse
 from kernels.cuda.runtime.launcher import error_word, module
-from kernels.reference import embedding as reference
 
 MOST_ROWS = 2**31 - 1
 
 
 def embedding_forward(weight: Any, ids: Any) -> Any:
     """See `kernels.embedding_forward`."""
-    if weight.dtype != np.float32:
-        return reference.embedding_forward(weight, ids)
     V, E = weight.shape
     y = np.empty((*ids.shape, E), weight.dtype, like=weight)
-    no_dropout = None, np.uint64(0), np.float32(1), np.uint32(0)
-    numbers = np.int32(V), np.int32(E), np.uint64(y.size)
-    module("layers/embedding").embedding_forward_f32(
-        geometry.embedding_forward(y.size), (weight, int64(ids), y, *no_dropout, *numbers, error_word())
-    )
+    arguments = weight, int64(ids), y, np.int32(V), np.int32(E), np.uint64(y.size), error_word()
+    module("layers/embedding").embedding_forward(geometry.embedding_forward(y.size), arguments)
     return y
 
 
 def embedding_backward(dy: Any, ids: Any, padding_idx: int | None = None) -> tuple[Any, Any]:
     """See `kernels.embedding_backward`. How many rows there are, only the device knows: the host waits for it."""
-    if dy.dtype != np.float32:
-        return reference.embedding_backward(dy, ids, padding_idx)
     refuse("a gradient by rows")
     rows, starts, positions, count = sort_tokens(int64(ids), padding_idx, MOST_ROWS)
     R = int(count.get()[0])
@@ -45,8 +37,6 @@ def embedding_backward(dy: Any, ids: Any, padding_idx: int | None = None) -> tup
 
 def embedding_backward_dense(dy: Any, ids: Any, num_rows: int, padding_idx: int | None = None) -> Any:
     """See `kernels.embedding_backward_dense`."""
-    if dy.dtype != np.float32:
-        return reference.embedding_backward_dense(dy, ids, num_rows, padding_idx)
     table = np.zeros((num_rows, dy.shape[-1]), dy.dtype, like=dy)
     tokens = sort_tokens(int64(ids), padding_idx, num_rows)
     _sum(dy, *tokens, table, ids.size, dense=True)
@@ -57,4 +47,4 @@ def _sum(dy: Any, rows: Any, starts: Any, positions: Any, count: Any, values: An
     """The gradient of each of at most `at_most` rows, into values by their order or, if dense, by their ids."""
     if at_most:
         arguments = dy, rows, starts, positions, count, values, np.int32(values.shape[1]), np.int32(dense)
-        module("layers/embedding").embedding_sum_f32(geometry.embedding_sum(at_most), arguments)
+        module("layers/embedding").embedding_sum(geometry.embedding_sum(at_most), arguments)

@@ -12,7 +12,6 @@ from kernels.cuda.runtime import geometry
 from kernels.cuda.runtime.arrays import int64
 from kernels.cuda.runtime.capture import on_device
 from kernels.cuda.runtime.launcher import error_word, module
-from kernels.reference import cross_entropy as reference
 
 
 class CrossEntropyCache(NamedTuple):
@@ -29,8 +28,6 @@ def cross_entropy_forward(
     logits: Any, targets: Any, ignore_index: int = -100, label_smoothing: float = 0.0
 ) -> tuple[Any, Any]:
     """See `kernels.cross_entropy_forward`."""
-    if logits.dtype != np.float32:
-        return reference.cross_entropy_forward(logits, targets, ignore_index, label_smoothing)
     targets, scale = int64(targets), on_device(np.ones(1, np.float32))
     losses, lse = softmax(logits, None, targets, scale, logits.shape[1], ignore_index, label_smoothing, False)
     return losses, CrossEntropyCache(logits, targets, lse, ignore_index, label_smoothing)
@@ -59,15 +56,13 @@ def softmax(
         kernels = module("losses/softmax_cross_entropy")
         kernel = kernels.softmax_cross_entropy_f32 if logits.dtype == np.float32 else kernels.softmax_cross_entropy_bf16
         sizes = np.int32(V), np.int32(stride), np.int64(ignore_index), np.float32(label_smoothing), np.int32(gradient)
-        arguments = logits, bias, targets, scale, losses, lse, None, *sizes, error_word()
+        arguments = logits, bias, targets, scale, losses, lse, *sizes, error_word()
         kernel(geometry.softmax_cross_entropy(M), arguments)
     return losses, lse
 
 
 def cross_entropy_backward(dlosses: Any, cache: Any) -> Any:
     """See `kernels.cross_entropy_backward`."""
-    if isinstance(cache, reference.CrossEntropyCache):
-        return reference.cross_entropy_backward(dlosses, cache)
     logits, targets, lse, ignore_index, label_smoothing = cache
     dlogits = np.empty(logits.shape, logits.dtype, like=logits)
     if len(logits):

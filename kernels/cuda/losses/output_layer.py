@@ -19,7 +19,6 @@ from kernels.cuda.runtime.arrays import bf16 as to_bf16
 from kernels.cuda.runtime.arrays import column_sums, int64, scale
 from kernels.cuda.runtime.cublas import gemm
 from kernels.cuda.runtime.launcher import module
-from kernels.reference import output_layer as reference
 
 LOGITS_BYTES = 512 << 20  # of a chunk: large, since each of its three products reads the weights once more
 VECTOR = 16  # bytes: rows begin at multiples of it
@@ -54,9 +53,6 @@ def linear_cross_entropy_forward(
     need_gradients: bool = True,
 ) -> tuple[Any, Any]:
     """See `kernels.linear_cross_entropy_forward`."""
-    if x.dtype != np.float32:
-        numbers = ignore_index, label_smoothing, reduction, bf16, need_gradients
-        return reference.linear_cross_entropy_forward(x, weight, bias, targets, *numbers)
     cache = LinearCrossEntropyCache(
         x, weight, bias, int64(targets), ignore_index, label_smoothing, reduction, bool(bf16)
     )
@@ -66,8 +62,6 @@ def linear_cross_entropy_forward(
 
 def linear_cross_entropy_backward(dloss: Any, cache: Any) -> Gradients:
     """See `kernels.linear_cross_entropy_backward`. The first call gives the arrays away, another computes anew."""
-    if isinstance(cache, reference.LinearCrossEntropyCache):
-        return reference.linear_cross_entropy_backward(dloss, cache)
     gradients, cache.gradients = cache.gradients, None
     if gradients is None:
         _, gradients = _compute(cache, True)

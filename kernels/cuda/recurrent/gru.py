@@ -1,8 +1,7 @@
 """One GRU layer over packed rows, a step at a time, and its gradient. See `kernels.reference.gru` for the equations.
 
-As `kernels.cuda.recurrent.lstm`: the input part of all tokens in one product; then each step is a product with the
-recurrent matrix and one launch for the rows that are still alive. float64 is computed by the oracle on the device's
-arrays.
+As `kernels.cuda.recurrent.lstm_stepwise`: the input part of all tokens in one product; then each step is a product with
+the recurrent matrix and one launch for the rows that are still alive.
 """
 
 from typing import Any, NamedTuple
@@ -10,14 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cuda.recurrent import places
-from kernels.cuda.recurrent.lstm import closing_products
+from kernels.cuda.recurrent.lstm_stepwise import closing_products
 from kernels.cuda.runtime import graphs
 from kernels.cuda.runtime.arrays import bf16 as to_bf16
 from kernels.cuda.runtime.arrays import column_sums
 from kernels.cuda.runtime.cublas import by_rows, gemm
 from kernels.cuda.runtime.launcher import module
 from kernels.packing import Packing, packing_of
-from kernels.reference import gru as reference
 
 
 class GRUCache(NamedTuple):
@@ -55,8 +53,6 @@ def gru_forward(
     bf16: bool = False,
 ) -> tuple[Any, Any, Any]:
     """See `kernels.gru_forward`."""
-    if x.dtype != np.float32:
-        return reference.gru_forward(x, h0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, bf16)
     packing, (N, H) = packing_of(x, lengths, len(h0)), h0.shape
     tokens, P = places.pack(packing, x), packing.num_tokens
     gates, hidden_n = (np.empty((P, width), np.float32, like=x) for width in (3 * H, H))
@@ -85,8 +81,6 @@ def gru_forward(
 
 def gru_backward(dy: Any, dh_n: Any, cache: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
     """See `kernels.gru_backward`."""
-    if isinstance(cache, reference.GRUCache):
-        return reference.gru_backward(dy, dh_n, cache)
     packing, N, H = cache.packing, cache.batch_size, cache.weight_hh.shape[1]
     dy = None if dy is None else places.pack(packing, dy)
     dh = np.empty((N, H), np.float32, like=cache.h)

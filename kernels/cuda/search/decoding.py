@@ -21,7 +21,6 @@ from kernels.cuda.runtime import geometry, graphs
 from kernels.cuda.runtime.arrays import bf16 as to_bf16
 from kernels.cuda.runtime.cublas import gemm
 from kernels.cuda.runtime.launcher import error_word, module
-from kernels.reference import decoding as reference
 
 LOGITS_BYTES = 256 << 20  # of a chunk of rows
 STEPS_BETWEEN = 4  # steps until the host asks how many sentences go on
@@ -79,8 +78,6 @@ def pack_decoder(
     bf16: bool = False,
 ) -> Any:
     """See `kernels.pack_decoder`."""
-    if embedding.dtype != np.float32:
-        return reference.pack_decoder(embedding, weights_ih, weights_hh, biases, output_weight, output_bias, bf16)
     stacked = [np.concatenate(pair, axis=1) for pair in zip(weights_ih, weights_hh, strict=True)]
     if bf16:
         stacked, output = [to_bf16(matrix) for matrix in stacked], to_bf16(output_weight)
@@ -93,8 +90,6 @@ def greedy_decode(
     decoder: Any, h0: Any, c0: Any, start: int, end: int, excluded: np.ndarray, max_length: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """See `kernels.greedy_decode`. The results lie on the host."""
-    if isinstance(decoder, reference.DecoderWeights):
-        return reference.greedy_decode(decoder, h0, c0, start, end, excluded, max_length)
     import cupy
 
     N = h0.shape[1]
@@ -123,10 +118,6 @@ def beam_decode(
     n_best: int = 1,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """See `kernels.beam_decode`. The results lie on the host."""
-    if isinstance(decoder, reference.DecoderWeights):
-        return reference.beam_decode(
-            decoder, h0, c0, start, end, excluded, max_length, beam_size, length_penalty, n_best
-        )  # fmt: skip
     import cupy
 
     N, K, T, B = h0.shape[1], beam_size, max_length, n_best

@@ -14,7 +14,6 @@ from kernels.cuda.runtime.arrays import int64, number
 from kernels.cuda.runtime.capture import on_device, varying
 from kernels.cuda.runtime.launcher import error_word, module
 from kernels.cuda.updates.tensors import table
-from kernels.reference import adam as reference
 
 
 def adam_step(
@@ -33,11 +32,8 @@ def adam_step(
 ) -> None:
     """See `kernels.adam_step`."""
     numbers = step, lr, beta1, beta2, eps, weight_decay, decoupled
-    if param.dtype != np.float32:
-        reference.adam_step(param, grad, m, v, *numbers, grad_scale)
-        return
     scalars, size = varying(adam_scalars(*numbers).astype(np.float32)), np.uint64(param.size)
-    arguments = param, grad, m, v, None, scalars, number(grad_scale), size
+    arguments = param, grad, m, v, scalars, number(grad_scale), size
     module("updates/adam").adam_step(geometry.elements(param.size), arguments)
 
 
@@ -57,9 +53,6 @@ def adam_step_all(
 ) -> None:
     """See `kernels.adam_step_all`. One launch for all arrays."""
     numbers = step, lr, beta1, beta2, eps, weight_decay, decoupled
-    if params and params[0].dtype != np.float32:
-        reference.adam_step_all(params, grads, m, v, *numbers, grad_scale)
-        return
     all_tensors = table(grads, params, m, v)
     if all_tensors.num_chunks:
         scalars = varying(adam_scalars(*numbers).astype(np.float32))
@@ -71,9 +64,6 @@ def adam_rows_step(
     param: Any, rows: Any, values: Any, m: Any, v: Any, scalars: np.ndarray, grad_scale: Any = 1.0
 ) -> None:
     """See `kernels.adam_rows_step`."""
-    if param.dtype != np.float32:
-        reference.adam_rows_step(param, rows, values, m, v, scalars, grad_scale)
-        return
     if len(rows):
         numbers = on_device(scalars.astype(np.float32)), number(grad_scale), *map(np.int32, param.shape)
         arguments = param, int64(rows), values, m, v, *numbers, error_word()
@@ -82,9 +72,6 @@ def adam_rows_step(
 
 def adam_replay(param: Any, m: Any, v: Any, rows: Any, first: Any, history: np.ndarray) -> None:
     """See `kernels.adam_replay`."""
-    if param.dtype != np.float32:
-        reference.adam_replay(param, m, v, rows, first, history)
-        return
     if len(rows):
         steps = on_device(np.ascontiguousarray(history, np.float32))
         sizes = np.int32(len(history)), *map(np.int32, param.shape)

@@ -11,13 +11,10 @@ import numpy as np
 from kernels.cuda.runtime import geometry
 from kernels.cuda.runtime.launcher import module
 from kernels.cuda.updates.tensors import table
-from kernels.reference import clipping as reference
 
 
 def sum_of_squares(x: Any) -> Any:
     """See `kernels.sum_of_squares`; a 0-d float64 array."""
-    if x.dtype != np.float32:
-        return reference.sum_of_squares(x)
     num_chunks = geometry.blocks_of(x.size, geometry.CHUNK)
     partial = np.empty(num_chunks, np.float64, like=x)
     module("updates/clipping").sum_of_squares_one(geometry.sum_of_squares(num_chunks), (x, np.uint64(x.size), partial))
@@ -26,8 +23,6 @@ def sum_of_squares(x: Any) -> Any:
 
 def clip_coefficient(grads: Sequence[Any], max_norm: float) -> tuple[Any, Any]:
     """See `kernels.clip_coefficient`; two 0-d float32 arrays."""
-    if grads[0].dtype != np.float32:
-        return reference.clip_coefficient(grads, max_norm)
     tensors, chunks, num_chunks = table(grads)
     partial, norm = np.empty(num_chunks, np.float64, like=grads[0]), np.empty(2, np.float32, like=grads[0])
     kernels = module("updates/clipping")

@@ -7,7 +7,6 @@ import numpy as np
 from kernels.cuda.runtime import geometry
 from kernels.cuda.runtime.arrays import number
 from kernels.cuda.runtime.launcher import module
-from kernels.reference import rmsprop as reference
 
 
 def rmsprop_step(
@@ -24,10 +23,6 @@ def rmsprop_step(
     grad_scale: Any = 1.0,
 ) -> None:
     """See `kernels.rmsprop_step`."""
-    if param.dtype != np.float32:
-        numbers = lr, alpha, eps, weight_decay, momentum, grad_scale
-        reference.rmsprop_step(param, grad, square, mean, velocity, *numbers)
-        return
-    arguments = param, grad, square, mean, velocity, None, number(grad_scale), np.uint64(param.size)
+    arguments = param, grad, square, mean, velocity, number(grad_scale), np.uint64(param.size)
     decimals = lr, alpha, 1 - alpha, eps, weight_decay, momentum
     module("updates/rmsprop").rmsprop_step(geometry.elements(param.size), (*arguments, *map(np.float32, decimals)))

@@ -7,7 +7,6 @@ import numpy as np
 from kernels.cuda.runtime import geometry
 from kernels.cuda.runtime.arrays import int64, number
 from kernels.cuda.runtime.launcher import error_word, module
-from kernels.reference import sgd as reference
 
 
 def sgd_step(
@@ -23,12 +22,8 @@ def sgd_step(
     grad_scale: Any = 1.0,
 ) -> None:
     """See `kernels.sgd_step`."""
-    if param.dtype != np.float32:
-        numbers = first, lr, momentum, dampening, nesterov, weight_decay, grad_scale
-        reference.sgd_step(param, grad, velocity, *numbers)
-        return
     switches, decimals = (first, nesterov), (lr, momentum, 1 - dampening, weight_decay)
-    arguments = param, grad, velocity, None, number(grad_scale), np.uint64(param.size)
+    arguments = param, grad, velocity, number(grad_scale), np.uint64(param.size)
     module("updates/sgd").sgd_step(
         geometry.elements(param.size), (*arguments, *map(np.int32, switches), *map(np.float32, decimals))
     )
@@ -36,9 +31,6 @@ def sgd_step(
 
 def sgd_rows_step(param: Any, rows: Any, values: Any, lr: float, grad_scale: Any = 1.0) -> None:
     """See `kernels.sgd_rows_step`."""
-    if param.dtype != np.float32:
-        reference.sgd_rows_step(param, rows, values, lr, grad_scale)
-        return
     if len(rows):
         numbers = number(grad_scale), np.float32(lr), *map(np.int32, param.shape)
         arguments = param, int64(rows), values, *numbers, error_word()

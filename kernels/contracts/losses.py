@@ -1,17 +1,46 @@
 """Cross-entropy of logits, and of the output layer that makes them."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from kernels.checks import check_dtypes, check_ids, check_integer, check_range, check_rank, check_shape
-from kernels.dispatch.backend import backend_for, contiguous
-from kernels.dispatch.linear import check_linear
+from kernels.contracts.checks import between, check_ids
+from kernels.contracts.entry import Array, Fields, entry
+from kernels.contracts.plan import int64, integers
 
 
+def targets_are_classes(function: str, logits: Array, targets: Array, ignore_index: int, *others: Any) -> None:
+    """Every target on the host is a column of logits or ignore_index. Raises IndexError."""
+    if isinstance(targets, np.ndarray):
+        check_ids(function, "targets", targets[targets != ignore_index], logits.shape[1], "V")
+
+
+def targets_are_rows(
+    function: str, x: Array, weight: Array, bias: Array | None, targets: Array, ignore_index: int, *others: Any
+) -> None:
+    """Every target on the host is a row of weight or ignore_index. Raises IndexError."""
+    targets_are_classes(function, weight.T, targets, ignore_index)
+
+
+def known_reduction(function: str, name: str, value: Any, sizes: Any) -> None:
+    """One that losses have. Raises ValueError."""
+    if value not in ("sum", "mean"):
+        raise ValueError(f"{function}: {name} is {value!r}; expected 'sum' or 'mean'")
+
+
+def some_rows(function: str, name: str, weight: Array, sizes: Any) -> None:
+    """There is a row to choose. Raises ValueError."""
+    if not len(weight):
+        raise ValueError(f"{function}: {name} has shape {weight.shape}; expected V >= 1 rows")
+
+
+@entry(targets_are_classes)
 def cross_entropy_forward(
-    logits: np.ndarray, targets: np.ndarray, ignore_index: int = -100, label_smoothing: float = 0.0
-) -> tuple[np.ndarray, Any]:
+    logits: Annotated[Array, "M V"],
+    targets: Annotated[Array, "M", integers],
+    ignore_index: int = -100,
+    label_smoothing: Annotated[float, between(0.0, 1.0)] = 0.0,
+) -> tuple[Annotated[Array, "M"], Any]:
     """Cross-entropy of each row in nats. Equations: `kernels.reference.cross_entropy`.
 
     Args:
@@ -27,15 +56,13 @@ def cross_entropy_forward(
     Raises:
         TypeError, ValueError: a dtype, a shape, eps out of [0, 1]; IndexError: a target out of 0..V-1, which it names.
     """
-    name = "cross_entropy_forward"
-    backend = backend_for(logits=logits, targets=targets)
-    check_dtypes(name, logits=logits)
-    check_rank(name, "logits", logits, 2, "(M, V)")
-    _check_targets(name, targets, ignore_index, label_smoothing, logits.shape[1], logits=logits.shape)
-    return backend.cross_entropy_forward(contiguous(logits), contiguous(targets), ignore_index, label_smoothing)
 
 
-def cross_entropy_backward(dlosses: np.ndarray, cache: Any) -> np.ndarray:
+@entry()
+def cross_entropy_backward(
+    dlosses: Annotated[Array, "M"],
+    cache: Annotated[Any, Fields(logits="M V")],
+) -> Annotated[Array, "M V"]:
     """Gradient of `cross_entropy_forward`.
 
     Args:
@@ -48,24 +75,20 @@ def cross_entropy_backward(dlosses: np.ndarray, cache: Any) -> np.ndarray:
     Raises:
         TypeError, ValueError: a dtype or shape.
     """
-    name = "cross_entropy_backward"
-    backend = backend_for(dlosses=dlosses, logits=cache.logits)
-    check_dtypes(name, cache=cache.logits, dlosses=dlosses)
-    check_shape(name, "dlosses", dlosses, cache.logits.shape[:1], "(M,)", logits=cache.logits.shape)
-    return backend.cross_entropy_backward(contiguous(dlosses), cache)
 
 
+@entry(targets_are_rows)
 def linear_cross_entropy_forward(
-    x: np.ndarray,
-    weight: np.ndarray,
-    bias: np.ndarray | None,
-    targets: np.ndarray,
+    x: Annotated[Array, "M H"],
+    weight: Annotated[Array, "V H"],
+    bias: Annotated[Array | None, "V"],
+    targets: Annotated[Array, "M", integers],
     ignore_index: int = -100,
-    label_smoothing: float = 0.0,
-    reduction: str = "sum",
+    label_smoothing: Annotated[float, between(0.0, 1.0)] = 0.0,
+    reduction: Annotated[str, known_reduction] = "sum",
     bf16: bool = False,
     need_gradients: bool = True,
-) -> tuple[np.ndarray, Any]:
+) -> tuple[Annotated[Array, ""], Any]:
     """The loss of an output layer in nats, without storing its logits. Equations: `kernels.reference.output_layer`.
 
     Args:
@@ -89,17 +112,13 @@ def linear_cross_entropy_forward(
         TypeError, ValueError: a dtype, a shape, eps out of [0, 1], another reduction; IndexError: a target out of
             0..V-1, which it names.
     """
-    name = "linear_cross_entropy_forward"
-    backend = backend_for(x=x, weight=weight, bias=bias, targets=targets)
-    check_linear(name, x, weight, bias, "(M, H)", "(V, H)", "(V,)")
-    _check_targets(name, targets, ignore_index, label_smoothing, len(weight), x=x.shape)
-    if reduction not in ("sum", "mean"):
-        raise ValueError(f"{name}: reduction is {reduction!r}; expected 'sum' or 'mean'")
-    arrays = (contiguous(array) for array in (x, weight, bias, targets))
-    return backend.linear_cross_entropy_forward(*arrays, ignore_index, label_smoothing, reduction, bf16, need_gradients)
 
 
-def linear_cross_entropy_backward(dloss: np.ndarray, cache: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+@entry()
+def linear_cross_entropy_backward(
+    dloss: Annotated[Array, ""],
+    cache: Annotated[Any, Fields(x="M H")],
+) -> tuple[Annotated[Array, "M H"], Annotated[Array, "V H"], Annotated[Array | None, "V"]]:
     """Gradients of `linear_cross_entropy_forward`.
 
     Args:
@@ -113,14 +132,15 @@ def linear_cross_entropy_backward(dloss: np.ndarray, cache: Any) -> tuple[np.nda
     Raises:
         TypeError, ValueError: a dtype or shape.
     """
-    name = "linear_cross_entropy_backward"
-    backend = backend_for(dloss=dloss, x=cache.x)
-    check_dtypes(name, cache=cache.x, dloss=dloss)
-    check_shape(name, "dloss", dloss, (), "()", loss=())
-    return backend.linear_cross_entropy_backward(dloss, cache)
 
 
-def linear_argmax(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, bf16: bool = False) -> np.ndarray:
+@entry()
+def linear_argmax(
+    x: Annotated[Array, "M H"],
+    weight: Annotated[Array, "V H", some_rows],
+    bias: Annotated[Array | None, "V"],
+    bf16: bool = False,
+) -> Annotated[Array, "M", int64]:
     """The likeliest word of each row of an output layer, without storing its logits.
 
     Args:
@@ -135,21 +155,3 @@ def linear_argmax(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, bf
     Raises:
         TypeError, ValueError: a dtype or shape.
     """
-    name = "linear_argmax"
-    backend = backend_for(x=x, weight=weight, bias=bias)
-    check_linear(name, x, weight, bias, "(M, H)", "(V, H)", "(V,)")
-    if len(weight) == 0:
-        raise ValueError(f"{name}: weight has shape {weight.shape}; expected V >= 1 rows")
-    return backend.linear_argmax(contiguous(x), contiguous(weight), contiguous(bias), bf16)
-
-
-def _check_targets(
-    name: str, targets: np.ndarray, ignore_index: int, label_smoothing: float, num_classes: int, **rows: tuple[int, ...]
-) -> None:
-    """One target for each row, a class or ignore_index; eps in [0, 1]. `rows` names the shape that counts the rows."""
-    check_integer(name, "targets", targets)
-    ((_, shape),) = rows.items()
-    check_shape(name, "targets", targets, shape[:1], "(M,)", **rows)
-    if isinstance(targets, np.ndarray):
-        check_ids(name, "targets", targets[targets != ignore_index], num_classes, "V")
-    check_range(name, "label_smoothing", label_smoothing, 0.0, 1.0)

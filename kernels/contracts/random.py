@@ -1,14 +1,30 @@
 """The counter-based generator, and dropout drawn from it."""
 
-import math
+from typing import Annotated
 
-import numpy as np
+from kernels.contracts.checks import UINT32_LIMIT, UINT64_LIMIT, between, check_range
+from kernels.contracts.entry import Array, entry
 
-from kernels.checks import check_dtypes, check_range, check_stream
-from kernels.dispatch.backend import backend_for, contiguous
+MOST_WORDS = 4 * (UINT32_LIMIT + 1)
+Seed = Annotated[int, between(0, UINT64_LIMIT)]
+Step = Annotated[int, between(0, UINT64_LIMIT)]
+Site = Annotated[int, between(0, UINT32_LIMIT)]
 
 
-def dropout(x: np.ndarray, p: float, seed: int, step: int, site: int, start: int = 0) -> np.ndarray:
+def enough_words(function: str, x: Array, p: float, seed: int, step: int, site: int, start: int) -> None:
+    """The stream has a word for each element. Raises ValueError."""
+    check_range(function, "count", start + x.size, 0, MOST_WORDS)
+
+
+@entry(enough_words)
+def dropout(
+    x: Annotated[Array, "*S"],
+    p: Annotated[float, between(0.0, 1.0)],
+    seed: Seed,
+    step: Step,
+    site: Site,
+    start: Annotated[int, between(0)] = 0,
+) -> Annotated[Array, "*S"]:
     """Inverted dropout, x * mask / (1 - p). Linear in x: the backward is the same call on dy.
 
     Args:
@@ -25,16 +41,15 @@ def dropout(x: np.ndarray, p: float, seed: int, step: int, site: int, start: int
     Raises:
         TypeError, ValueError: a dtype, or a number out of its range.
     """
-    name = "dropout"
-    backend = backend_for(x=x)
-    check_dtypes(name, x=x)
-    check_range(name, "p", p, 0.0, 1.0)
-    check_range(name, "start", start, 0, math.inf)
-    check_stream(name, start + x.size, seed, step, site)
-    return backend.dropout(contiguous(x), p, seed, step, site, start)
 
 
-def random_bits(count: int, seed: int, step: int, site: int) -> np.ndarray:
+@entry()
+def random_bits(
+    count: Annotated[int, between(0, MOST_WORDS)],
+    seed: Seed,
+    step: Step,
+    site: Site,
+) -> Array:
     """Words of the Philox4x32-10 stream named (seed, step, site). Definition: `kernels.reference.random`.
 
     Args:
@@ -49,5 +64,3 @@ def random_bits(count: int, seed: int, step: int, site: int) -> np.ndarray:
     Raises:
         ValueError: a number out of its range.
     """
-    check_stream("random_bits", count, seed, step, site)
-    return backend_for().random_bits(count, seed, step, site)

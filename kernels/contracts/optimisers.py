@@ -1,19 +1,20 @@
 """Updates of parameters in place by SGD and RMSprop, and what clipping needs. Adam's stand in `adam.py`."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
+from kernels.contracts.checks import ascending, ids_below
+from kernels.contracts.entry import Array, entry
+from kernels.contracts.plan import int64, mixed, updated
 
-from kernels.checks import check_dtypes, check_rank, check_rows, check_shape
-from kernels.dispatch.backend import backend_for, contiguous
-from kernels.dispatch.in_place import updating
+Rows = Annotated[Array, "R", int64, ascending, ids_below("V")]  # of a table, distinct
 
 
+@entry()
 def sgd_step(
-    param: np.ndarray,
-    grad: np.ndarray,
-    velocity: np.ndarray | None,
+    param: Annotated[Array, "*S", updated],
+    grad: Annotated[Array, "*S"],
+    velocity: Annotated[Array | None, "*S", updated],
     first: bool,
     lr: float,
     momentum: float,
@@ -39,14 +40,16 @@ def sgd_step(
     Raises:
         TypeError, ValueError: a dtype or a shape.
     """
-    backend = backend_for(param=param, grad=grad, velocity=velocity)
-    _check_alike("sgd_step", param, grad=grad, velocity=velocity)
-    with updating(param, velocity) as (work_param, work_velocity):
-        numbers = first, lr, momentum, dampening, nesterov, weight_decay, grad_scale
-        backend.sgd_step(work_param, contiguous(grad), work_velocity, *numbers)
 
 
-def sgd_rows_step(param: np.ndarray, rows: np.ndarray, values: np.ndarray, lr: float, grad_scale: Any = 1.0) -> None:
+@entry()
+def sgd_rows_step(
+    param: Annotated[Array, "V E", updated],
+    rows: Rows,
+    values: Annotated[Array, "R E"],
+    lr: float,
+    grad_scale: Any = 1.0,
+) -> None:
     """param[rows] -= lr * (grad_scale * values), in place.
 
     Args:
@@ -59,24 +62,15 @@ def sgd_rows_step(param: np.ndarray, rows: np.ndarray, values: np.ndarray, lr: f
     Raises:
         TypeError, ValueError, IndexError: a dtype, a shape, or rows that are not as above.
     """
-    name = "sgd_rows_step"
-    backend = backend_for(param=param, rows=rows, values=values)
-    check_dtypes(name, param=param, values=values)
-    check_rank(name, "param", param, 2, "(V, E)")
-    check_rows(name, rows, param.shape[0])
-    check_shape(
-        name, "values", values, (len(rows), param.shape[1]), "(R, E)", rows=rows.shape, param=param.shape
-    )  # fmt: skip
-    with updating(param) as (work_param,):
-        backend.sgd_rows_step(work_param, contiguous(rows), contiguous(values), lr, grad_scale)
 
 
+@entry()
 def rmsprop_step(
-    param: np.ndarray,
-    grad: np.ndarray,
-    square: np.ndarray,
-    mean: np.ndarray | None,
-    velocity: np.ndarray | None,
+    param: Annotated[Array, "*S", updated],
+    grad: Annotated[Array, "*S"],
+    square: Annotated[Array, "*S", updated],
+    mean: Annotated[Array | None, "*S", updated],
+    velocity: Annotated[Array | None, "*S", updated],
     lr: float,
     alpha: float,
     eps: float,
@@ -102,22 +96,12 @@ def rmsprop_step(
     Raises:
         TypeError, ValueError: a dtype or a shape.
     """
-    backend = backend_for(param=param, grad=grad, square=square, mean=mean, velocity=velocity)
-    _check_alike("rmsprop_step", param, grad=grad, square=square, mean=mean, velocity=velocity)
-    with updating(param, square, mean, velocity) as (work_param, *works):
-        numbers = lr, alpha, eps, weight_decay, momentum, grad_scale
-        backend.rmsprop_step(work_param, contiguous(grad), *works, *numbers)
 
 
-def _check_alike(name: str, param: np.ndarray, **others: np.ndarray | None) -> None:
-    """All arrays have param's shape and dtype; None is skipped."""
-    check_dtypes(name, param=param, **others)
-    for array_name, array in others.items():
-        if array is not None:
-            check_shape(name, array_name, array, param.shape, "param.shape", param=param.shape)
-
-
-def sum_of_squares(x: np.ndarray) -> Any:
+@entry()
+def sum_of_squares(
+    x: Annotated[Array, "*"],
+) -> Any:
     """Sum of the squares of all elements, accumulated in float64 in a fixed order.
 
     Args:
@@ -129,12 +113,13 @@ def sum_of_squares(x: np.ndarray) -> Any:
     Raises:
         TypeError: a dtype.
     """
-    backend = backend_for(x=x)
-    check_dtypes("sum_of_squares", x=x)
-    return backend.sum_of_squares(contiguous(x))
 
 
-def clip_coefficient(grads: Sequence[np.ndarray], max_norm: float) -> tuple[Any, Any]:
+@entry()
+def clip_coefficient(
+    grads: Annotated[Sequence[Array], "*", mixed],
+    max_norm: float,
+) -> tuple[Any, Any]:
     """The norm of all gradients as one vector, and what they are multiplied with so that it is at most max_norm.
 
     Args:
@@ -149,7 +134,3 @@ def clip_coefficient(grads: Sequence[np.ndarray], max_norm: float) -> tuple[Any,
     Raises:
         TypeError: a dtype, or arrays on the host and on a GPU.
     """
-    backend = backend_for(*grads)
-    for position, grad in enumerate(grads):
-        check_dtypes("clip_coefficient", **{f"grads[{position}]": grad})
-    return backend.clip_coefficient([contiguous(grad) for grad in grads], max_norm)

@@ -1,0 +1,73 @@
+"""Matrix products and the linear layer."""
+
+from typing import Annotated
+
+from kernels.contracts.entry import Array, entry
+from kernels.contracts.plan import as_it_lies, gradient
+
+
+@entry()
+def matmul(
+    a: Annotated[Array, "M K", as_it_lies],
+    b: Annotated[Array, "K N", as_it_lies],
+) -> Annotated[Array, "M N"]:
+    """The product of two matrices.
+
+    Args:
+        a: (M, K) float32 or float64; a transposed view is read as it lies, other layouts are copied.
+        b: (K, N), dtype of a; likewise.
+
+    Returns:
+        (M, N), dtype of a.
+
+    Raises:
+        TypeError, ValueError: a dtype or shape.
+    """
+
+
+@entry()
+def linear_forward(
+    x: Annotated[Array, "M I"],
+    weight: Annotated[Array, "O I"],
+    bias: Annotated[Array | None, "O"],
+    bf16: bool = False,
+) -> Annotated[Array, "M O"]:
+    """x W^T + b. Equations: `kernels.reference.linear`.
+
+    Args:
+        x: (M, I) float32 or float64.
+        weight: (O, I), dtype of x.
+        bias: (O,), likewise, or None for no bias.
+        bf16: the product of bfloat16-rounded operands, summed in float32; float64 ignores it.
+
+    Returns:
+        (M, O), dtype of x.
+
+    Raises:
+        TypeError, ValueError: a dtype or shape.
+    """
+
+
+@entry()
+def linear_backward(
+    dy: Annotated[Array, "M O", gradient],
+    x: Annotated[Array, "M I"],
+    weight: Annotated[Array, "O I"],
+    needs: tuple[bool, bool, bool] = (True, True, True),
+    bf16: bool = False,
+) -> tuple[Annotated[Array | None, "M I"], Annotated[Array | None, "O I"], Annotated[Array | None, "O"]]:
+    """Gradients of `linear_forward`.
+
+    Args:
+        dy: (M, O) gradient with respect to y, dtype of x.
+        x: (M, I), of the forward.
+        weight: (O, I), of the forward.
+        needs: which of the gradients are wanted; the others are None.
+        bf16: of the forward; rounds the operands of both products. The gradient of bias is a plain sum.
+
+    Returns:
+        Gradients with respect to x (M, I), weight (O, I) and bias (O,).
+
+    Raises:
+        TypeError, ValueError: a dtype or shape.
+    """
