@@ -52,7 +52,7 @@ class PlaceRows(Function):
     def forward(ctx: Any, x: np.ndarray, rows: np.ndarray, fill: float) -> np.ndarray:
         filled = np.flatnonzero(rows >= 0)
         ctx.shape, ctx.filled, ctx.rows = x.shape, kernels.like(filled, x), kernels.like(rows.reshape(-1)[filled], x)
-        ctx.places = rows.size
+        ctx.num_rows = rows.size
         y = np.full_like(x, fill, shape=(rows.size, *x.shape[1:]), order="C")
         y[ctx.filled] = x[ctx.rows]
         return y.reshape(rows.shape + x.shape[1:])
@@ -61,7 +61,7 @@ class PlaceRows(Function):
     def backward(ctx: Any, grad_output: np.ndarray) -> tuple[np.ndarray, None, None]:
         dx = np.zeros(ctx.shape, grad_output.dtype, like=grad_output)
         # y[filled] = x[rows]; rows are distinct, so assigning is adding
-        dx[ctx.rows] = grad_output.reshape(ctx.places, *ctx.shape[1:])[ctx.filled]
+        dx[ctx.rows] = grad_output.reshape(ctx.num_rows, *ctx.shape[1:])[ctx.filled]
         return dx, None, None
 
 
@@ -123,7 +123,7 @@ def _pack(x: Tensor, counts: np.ndarray, order: np.ndarray | None) -> PackedSequ
     rows = (steps * B + columns)[running]
     if x.requires_grad:
         data = PlaceRows.apply(x.reshape(T * B, *x.shape[2:]), rows, 0)
-    else:  # as of word ids: nothing to record
+    else:  # as of token ids: nothing to record
         data = Tensor(x.array.reshape(T * B, *x.shape[2:])[kernels.like(rows, x.array)])
     batch_sizes = Tensor(running.sum(1))
     if order is None:
@@ -139,7 +139,7 @@ def pad_packed_sequence(
     Args:
         sequence: the packed tokens.
         batch_first: layout of the result.
-        padding_value: what fills the places after a sequence's end.
+        padding_value: what fills the steps after a sequence's end.
         total_length: length T of the result; by default the longest sequence's.
 
     Returns:
