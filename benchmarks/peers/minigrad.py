@@ -34,7 +34,7 @@ class Peer:
         sizes = {name: getattr(task, name) for name in ("embedding_size", "hidden_size", "num_layers", "dropout")}
         settings: Any = {**sizes, "precision": precision, "threads": threads}
         config = Config(**settings)
-        keep_freed_memory()  # as seq2seq.train does
+        self._start_process()
         self.model = build_model(*task.vocab_sizes, config)
         parameters = dict(self.model.named_parameters())
         for name, array in initial_weights(task):
@@ -54,9 +54,15 @@ class Peer:
         self.model.train()
         self.optimizer.zero_grad()
         loss = self.model.loss(batch, own=None if forced is None else ~forced) / batch.num_trg_tokens
-        loss.backward()
+        self._backward(loss)
         self.optimizer.step_clipped(self.clip_norm)
         return loss.detach()
+
+    def _start_process(self) -> None:
+        keep_freed_memory()  # as seq2seq.train does
+
+    def _backward(self, loss: Tensor) -> None:
+        loss.backward()
 
     def weights(self) -> dict[str, Array]:
         """See ``problem.Trainer``."""
