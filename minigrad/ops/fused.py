@@ -83,7 +83,7 @@ class Dropout(Function):
         return kernels.dropout(dy, *ctx.mask), None, None, None
 
 
-@op(method=False)
+@op(is_method=False)
 def lstm_layer(
     x: Tensor, h0: Tensor, c0: Tensor, weight_ih: Tensor, weight_hh: Tensor,
     bias_ih: Tensor | None = None, bias_hh: Tensor | None = None, lengths: Any = None,
@@ -96,7 +96,7 @@ def lstm_layer(
     return LSTMLayer.apply(x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, _lengths(lengths))
 
 
-@op(method=False)
+@op(is_method=False)
 def gru_layer(
     x: Tensor, h0: Tensor, weight_ih: Tensor, weight_hh: Tensor,
     bias_ih: Tensor | None = None, bias_hh: Tensor | None = None, lengths: Any = None,
@@ -112,7 +112,7 @@ def _lengths(lengths: Any) -> np.ndarray | None:
     return None if lengths is None else kernels.to_host(tensor_of(lengths).array)
 
 
-@op(method=False)
+@op(is_method=False)
 def dropout(x: Tensor, p: float = 0.5, key: random.State | None = None, start: int = 0) -> Tensor:
     """Each element zeroed with probability ``p``, the others scaled by 1 / (1 - p); ValueError outside [0, 1].
 
