@@ -46,7 +46,7 @@ def test_another_result_is_found() -> None:
     with pytest.raises(AssertionError, match="without lazy rows: step gives"):
         ablations.verify(pair, asked)
     weight.data[0, 0] += 1e-3
-    with pytest.raises(AssertionError, match="without lazy rows has other weights: encoder.embedding"):
+    with pytest.raises(AssertionError, match="without lazy rows has other weights: encoder"):
         ablations.verify(pair, [])
 
 
