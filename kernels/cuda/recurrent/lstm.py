@@ -18,15 +18,15 @@ from kernels.cuda.runtime.arrays import bf16 as to_bf16
 from kernels.cuda.runtime.arrays import column_sums
 from kernels.cuda.runtime.cublas import by_rows, gemm
 from kernels.cuda.runtime.launcher import module
-from kernels.packing import Packing, pack_lengths, packing_of
+from kernels.packing import Packing
 
 
 class LSTMCache(NamedTuple):
     """What the backward needs."""
 
-    x: Any  # (P, I) packed; the input itself where it is so given or no row has padding
+    x: Any  # (P, I), the input itself
     gates: Any  # (P, 4H) packed, activated, blocks i f g o
-    h: Any  # (N + P, H) state buffer; y shares it where x is packed or no row has padding
+    h: Any  # (N + P, H) state buffer; y shares it
     c: Any  # (N + P, H) state buffer
     packing: Packing
     weight_ih: Any  # (4H, I)
@@ -34,23 +34,13 @@ class LSTMCache(NamedTuple):
     has_bias: bool
     bf16: bool
 
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        """Of y: (T, N, H), or (P, H) for a packed x."""
-        return self.packing.shape(self.weight_hh.shape[1])
-
-    @property
-    def batch_size(self) -> int:
-        """N."""
-        return self.packing.batch_size
-
 
 class LSTMWeights(NamedTuple):
     """The weights of a layer in float32, and its matrices as products take them: themselves, or in bfloat16."""
 
     weight_ih: Any  # (4H, I)
     weight_hh: Any  # (4H, H)
-    bias: Any  # (4H,), or None where `pack_lstm` has not made it
+    bias: Any  # (4H,), or None where `prepack_lstm` has not made it
     operands: tuple[Any, Any]
 
     @property
@@ -78,14 +68,14 @@ class LSTMRun(NamedTuple):
     weights: LSTMWeights
 
 
-def pack_lstm(weight_ih: Any, weight_hh: Any, bias: Any, bf16: bool = False) -> Any:
-    """See `kernels.pack_lstm`."""
+def prepack_lstm(weight_ih: Any, weight_hh: Any, bias: Any, bf16: bool = False) -> Any:
+    """See `kernels.prepack_lstm`."""
     bias = np.zeros(len(weight_hh), np.float32, like=weight_hh) if bias is None else bias.copy()
     return _weights(weight_ih.copy(), weight_hh.copy(), bias, bf16)
 
 
 def _weights(weight_ih: Any, weight_hh: Any, bias: Any, bf16: bool) -> LSTMWeights:
-    """`pack_lstm` for one call: nothing is copied that need not be, and there may be no bias."""
+    """`prepack_lstm` for one call: nothing is copied that need not be, and there may be no bias."""
     operands = (to_bf16(weight_ih), to_bf16(weight_hh)) if bf16 else (weight_ih, weight_hh)
     return LSTMWeights(weight_ih, weight_hh, bias, operands)
 
@@ -136,38 +126,29 @@ def _start(
     return LSTMRun(cache, states, _weights(weight_ih, weight_hh, bias, bf16))
 
 
-def lstm_start(
-    h0: Any,
-    c0: Any,
-    weight_ih: Any,
-    weight_hh: Any,
-    bias: Any,
-    num_steps: int,
-    lengths: np.ndarray | None = None,
-    bf16: bool = False,
-    packed: bool = False,
+def incremental_lstm_start(
+    h0: Any, c0: Any, weight_ih: Any, weight_hh: Any, bias: Any, packing: Packing, bf16: bool = False
 ) -> Any:
-    """See `kernels.lstm_start`."""
-    packing = pack_lengths(lengths, num_steps, len(h0))._replace(given_packed=packed)
+    """See `kernels.incremental_lstm_start`."""
     plan = lstm_persistent.plan(packing, h0.shape[1], bf16)
     if plan is not None:
         return lstm_persistent.start(None, h0, c0, weight_ih, weight_hh, bias, packing, plan)[0]
     return _start(None, h0, c0, weight_ih, weight_hh, bias, packing, bf16)
 
 
-def lstm_continue(x: Any, start: int, run: Any) -> Any:
-    """See `kernels.lstm_continue`."""
+def incremental_lstm_step(x: Any, start: int, run: Any) -> Any:
+    """See `kernels.incremental_lstm_step`."""
     if isinstance(run, lstm_persistent.Run):
         return lstm_persistent.extend(x, start, run)
-    cache, packing, stop = run.cache, run.cache.packing, run.cache.packing.stop(x, start)
+    cache, packing, stop = run.cache, run.cache.packing, run.cache.packing.stop(start, len(x))
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
-    cache.x[first:last] = places.pack(packing, x, start)
+    cache.x[first:last] = x
     _advance(cache.x, cache.gates, run.states, packing, run.weights, start, stop)
-    return places.unpack(packing, cache.h[packing.batch_size :], start, stop)
+    return cache.h[packing.batch_size :][first:last]
 
 
-def lstm_finish(run: Any) -> tuple[Any, Any, Any, Any]:
-    """See `kernels.lstm_finish`."""
+def incremental_lstm_finish(run: Any) -> tuple[Any, Any, Any, Any]:
+    """See `kernels.incremental_lstm_finish`."""
     if isinstance(run, lstm_persistent.Run):
         return lstm_persistent.finish(run)
     cache, packing = run.cache, run.cache.packing
@@ -177,7 +158,7 @@ def lstm_finish(run: Any) -> tuple[Any, Any, Any, Any]:
 def _results(packing: Packing, states: States) -> tuple[Any, Any, Any]:
     """y, h_n and c_n."""
     h_n, c_n = places.end_states(packing, states.h, states.c, states.h.shape[1])
-    return places.unpack(packing, states.h[packing.batch_size :]), h_n, c_n
+    return states.h[packing.batch_size :], h_n, c_n
 
 
 def lstm_forward(
@@ -187,31 +168,27 @@ def lstm_forward(
     weight_ih: Any,
     weight_hh: Any,
     bias: Any,
-    lengths: np.ndarray | None = None,
+    packing: Packing,
     bf16: bool = False,
 ) -> tuple[Any, Any, Any, Any]:
     """See `kernels.lstm_forward`."""
-    packing = packing_of(x, lengths, len(h0))
-    tokens = places.pack(packing, x)
     plan = lstm_persistent.plan(packing, h0.shape[1], bf16)
     if plan is not None:
-        return lstm_persistent.forward(tokens, h0, c0, weight_ih, weight_hh, bias, packing, plan)
-    run = _start(tokens, h0, c0, weight_ih, weight_hh, bias, packing, bf16)
-    _advance(tokens, run.cache.gates, run.states, packing, run.weights, 0, packing.num_steps)
-    return lstm_finish(run)
+        return lstm_persistent.forward(x, h0, c0, weight_ih, weight_hh, bias, packing, plan)
+    run = _start(x, h0, c0, weight_ih, weight_hh, bias, packing, bf16)
+    _advance(x, run.cache.gates, run.states, packing, run.weights, 0, packing.num_steps)
+    return incremental_lstm_finish(run)
 
 
-def lstm_states(x: Any, h0: Any, c0: Any, weights: Any, lengths: np.ndarray | None = None) -> tuple[Any, Any, Any]:
+def lstm_states(x: Any, h0: Any, c0: Any, weights: Any, packing: Packing) -> tuple[Any, Any, Any]:
     """See `kernels.lstm_states`."""
-    packing = packing_of(x, lengths, len(h0))
     plan = lstm_persistent.plan(packing, h0.shape[1], weights.bf16)
     if plan is not None:
         weight_ih, weight_hh, bias, _ = weights
-        tokens = places.pack(packing, x)
-        return lstm_persistent.forward(tokens, h0, c0, weight_ih, weight_hh, bias, packing, plan, False)[:3]
+        return lstm_persistent.forward(x, h0, c0, weight_ih, weight_hh, bias, packing, plan, False)[:3]
     gates = np.empty((packing.num_tokens, len(weights.bias)), np.float32, like=x)
     states = _initial(packing, h0, c0, weights.bf16)
-    _advance(places.pack(packing, x), gates, states, packing, weights, 0, packing.num_steps)
+    _advance(x, gates, states, packing, weights, 0, packing.num_steps)
     return _results(packing, states)
 
 
@@ -245,7 +222,6 @@ def lstm_backward(
 ) -> tuple[Any, Any, Any, Any, Any, Any]:
     """See `kernels.lstm_backward`."""
     packing = cache.packing
-    dy = None if dy is None else places.pack(packing, dy)
     if isinstance(cache, lstm_persistent.Cache):
         return lstm_persistent.backward(dy, dh_n, dc_n, cache)
     shape = packing.batch_size, cache.weight_hh.shape[1]
@@ -254,13 +230,13 @@ def lstm_backward(
     dgates = cache.gates if consume else np.empty(cache.gates.shape, np.float32, like=cache.gates)
     operand = _recurrence_backward(dy, dh, dc, dgates, cache)
     x, weight_ih, h = (to_bf16(a) if cache.bf16 else a for a in (cache.x, cache.weight_ih, cache.h))
-    dx, *dweights = closing_products(operand, x, places.previous_states(packing, h), weight_ih, packing)
+    dx, *dweights = closing_products(operand, x, places.previous_states(packing, h), weight_ih)
     dbias = column_sums(dgates) if cache.has_bias else None
     return dx, *places.unsorted(packing, dh, dc, shape[1]), *dweights, dbias
 
 
-def closing_products(dgates: Any, x: Any, previous: Any, weight_ih: Any, packing: Packing) -> tuple[Any, Any, Any]:
-    """dx in the layout of the input, dweight_ih and dweight_hh, all float32; operands float32 or bfloat16.
+def closing_products(dgates: Any, x: Any, previous: Any, weight_ih: Any) -> tuple[Any, Any, Any]:
+    """dx, dweight_ih and dweight_hh, all float32; operands float32 or bfloat16.
 
     dgates (P, G), x (P, I), previous states (P, H), weight_ih (G, I).
     """
@@ -269,4 +245,4 @@ def closing_products(dgates: Any, x: Any, previous: Any, weight_ih: Any, packing
     gemm(dgates, weight_ih, dx)
     gemm(dgates, x, dweight_ih, transpose_a=True)
     gemm(dgates, previous, dweight_hh, transpose_a=True)
-    return places.unpack(packing, dx), dweight_ih, dweight_hh
+    return dx, dweight_ih, dweight_hh

@@ -17,7 +17,7 @@ import numpy as np
 
 from kernels.cuda.recurrent import pack, places
 from kernels.cuda.runtime import geometry
-from kernels.cuda.runtime.arrays import bf16, column_sums
+from kernels.cuda.runtime.arrays import bf16, column_sums, float32
 from kernels.cuda.runtime.capture import refuse, scratch
 from kernels.cuda.runtime.cublas import gemm
 from kernels.cuda.runtime.geometry import Launch
@@ -60,24 +60,9 @@ class Cache(NamedTuple):
     packing: Packing
     weight_ih: Any  # (4H, I) S
     packed: Any  # weight_hh in the order of the backward's registers
-    hidden_size: int  # H without padding
+    weight_hh: Any  # (4H, H) float32, as it was given
     has_bias: bool
     plan: Plan
-
-    @property
-    def gates(self) -> Any:
-        """An array of the layer's dtype."""
-        return self.c
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        """Of y: (T, N, H), or (P, H) for a packed x."""
-        return self.packing.shape(self.hidden_size)
-
-    @property
-    def batch_size(self) -> int:
-        """N."""
-        return self.packing.batch_size
 
 
 def plan(packing: Packing, H: int, in_bf16: bool) -> Plan | None:
@@ -189,7 +174,7 @@ def start(
         numbers = map(np.int32, (packing.num_steps, N, width))
         module("recurrent/lstm_prepare").lstm_mark(geometry.lstm_mark(P * width), (y, first, *numbers))
     matrix = weight_ih if matrix is None else matrix
-    cache = Cache(x, gates, y, c, packing, matrix, back, H, bias is not None, how)
+    cache = Cache(x, gates, y, c, packing, matrix, back, weight_hh, bias is not None, how)
     return Run(cache, input_part, weights), flags
 
 
@@ -217,33 +202,32 @@ def forward(
 
 
 def extend(x: Any, first_step: int, run: Run) -> Any:
-    """The next steps of a layer whose input (., I) comes in pieces: their y, packed or padded as the input is."""
+    """The next steps of a layer whose input (., I) comes some steps at a time: their y (., H)."""
     cache, packing = run.cache, run.cache.packing
     refuse("a layer whose input comes in pieces")
-    N, H, stop = packing.batch_size, cache.hidden_size, packing.stop(x, first_step)
+    N, H, stop = packing.batch_size, cache.weight_hh.shape[1], packing.stop(first_step, len(x))
     piece = slice(packing.tokens_before(first_step), packing.tokens_before(stop))
-    tokens = places.pack(packing, x, first_step)
-    if len(tokens):
-        cache.x[piece] = bf16(tokens) if cache.x.dtype == np.uint16 else tokens
+    if len(x):
+        cache.x[piece] = bf16(x) if cache.x.dtype == np.uint16 else x
         gemm(cache.x[piece], cache.weight_ih, run.input_part[piece], transpose_b=True, accumulate=cache.has_bias)
         before, _, alive = packing.steps[first_step].tolist()
         for part in _parts(cache.plan.forward, alive):
             placed = part._replace(before=before, token=before + alive - N)
             lengths, first = places.piece(packing, first_step, stop, part.shift)
             _advance(run, placed, lengths, first, current_device().cupy.zeros(part.launch.grid[1], np.uint32))
-    return _cut(places.unpack(packing, cache.y[N:], first_step, stop), H)
+    return _cut(in_float32(cache.y[N:][piece]), H)
 
 
 def finish(run: Run) -> tuple[Any, Any, Any, Cache]:
     """y, h_n, c_n and the cache after the last step."""
     cache, packing = run.cache, run.cache.packing
-    y, H = cache.y[packing.batch_size :], cache.hidden_size
-    return _cut(places.unpack(packing, y), H), *places.end_states(packing, cache.y, cache.c, H), cache
+    y, H = cache.y[packing.batch_size :], cache.weight_hh.shape[1]
+    return _cut(in_float32(y), H), *places.end_states(packing, cache.y, cache.c, H), cache
 
 
 def backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[Any, Any, Any, Any, Any, Any]:
     """The gradients of `kernels.lstm_backward`; dy (P, H) packed or None."""
-    packing, width, H, empty = cache.packing, cache.plan.width, cache.hidden_size, current_device().cupy.empty
+    packing, width, H, empty = cache.packing, cache.plan.width, cache.weight_hh.shape[1], current_device().cupy.empty
     dy = None if dy is None else _padded_columns(dy, width)
     dgates, dh0, dc0 = _recurrence_backward(dy, dh_n, dc_n, cache)
     P, I = cache.x.shape  # noqa: E741
@@ -255,7 +239,7 @@ def backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[Any, Any, Any
     dbias = _cut_rows(column_sums(dgates), H) if cache.has_bias else None
     dweight_hh = _cut_rows(_cut(dweight_hh, H), H)
     states = places.unsorted(packing, dh0, dc0, H)
-    return places.unpack(packing, dx), *states, _cut_rows(dweight_ih, H), dweight_hh, dbias
+    return dx, *states, _cut_rows(dweight_ih, H), dweight_hh, dbias
 
 
 def _recurrence_backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[Any, Any, Any]:
@@ -270,7 +254,7 @@ def _recurrence_backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[A
         num_sums, num_flags = geometry.backward_wide_buffers(N, width, kind)
         sums, each = (empty(num_sums, np.float32),), num_flags // groups
     flags = empty(groups * each, np.uint32)
-    places.start_states(packing, dh_n, dc_n, cache.hidden_size, h=dh, c=dc, flags=flags)
+    places.start_states(packing, dh_n, dc_n, cache.weight_hh.shape[1], h=dh, c=dc, flags=flags)
     for part in _parts(way, N):
         lengths, first = places.lengths_and_first(packing, part.shift)
         flag = flags[part.first_row // way.rows * each :] if part.first_row else flags
@@ -279,6 +263,11 @@ def _recurrence_backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[A
         arguments = cache.packed, part.of_rows(lengths), first, *given, *found, *sums, flag, error_word()
         way.kernel(part.launch, (*arguments, np.int32(part.rows)))
     return dgates, dh0, dc0
+
+
+def in_float32(x: Any) -> Any:
+    """x itself, or what its bfloat16 numbers are."""
+    return x if x.dtype == np.float32 else float32(x)
 
 
 # Padding of H to the width of a kernel ------------------------------------------------------------------------------
