@@ -65,12 +65,12 @@ def usable(names: Sequence[str], only: Sequence[str] | None) -> tuple[list[str],
 
 
 @contextmanager
-def spared(name: str, left_out: dict[str, str]) -> Iterator[None]:
-    """What goes wrong inside leaves a peer's variant out, with the reason; if it is ours, it is raised."""
+def spared(name: str, left_out: dict[str, str], strict: bool = True) -> Iterator[None]:
+    """What goes wrong inside leaves a variant out, with the reason; if it is ours, and ``strict``, it is raised."""
     try:
         yield
     except Exception as error:
-        if name.startswith(OURS):
+        if strict and name.startswith(OURS):
             raise
         said = " ".join(str(error).split()).removeprefix(f"{name}: ")
         kind = {AssertionError: WRONG, RuntimeError: ""}.get(type(error), f"{type(error).__name__}: ")
@@ -96,6 +96,23 @@ def open_workers(names: Sequence[str], threads: int, task: Task | None) -> Itera
     finally:
         for worker in workers.values():
             worker.close()
+
+
+class Arena(NamedTuple):
+    """Where variants run.
+
+    Attributes:
+        open: (names, threads, task) -> a context with a worker per variant.
+        reference: the variant that the others are held against.
+        strict: whether a wrong result of ours ends it all, or leaves ours out as those of peers are.
+    """
+
+    open: Callable[..., Any]
+    reference: str
+    strict: bool
+
+
+PROCESSES = Arena(open_workers, OURS, True)
 
 
 def race(workers: dict[str, Worker], calls: Sequence[Call], rounds: int) -> dict[str, Any]:
@@ -145,7 +162,7 @@ def summary(first: dict[str, list[float]], seconds: dict[str, np.ndarray], units
 
 def comparable(us: str, peer: str) -> bool:
     """In float32 against float32; where we may round to bfloat16 a peer may do as it likes best."""
-    return VARIANTS[us].precision == "bf16" or VARIANTS[peer].precision == "fp32"
+    return VARIANTS[us].precision == "bf16" or VARIANTS[peer].precision in ("fp32", VARIANTS[us].precision)
 
 
 def quartiles(values: np.ndarray) -> dict[str, float]:
@@ -237,8 +254,14 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
-def run(main: Callable[[], None]) -> None:
-    """A script's main; a wrong result is one line and exit code 1."""
+def run(main: Callable[[], None], documentation: str = "", on_device: Callable[[Any], None] | None = None) -> None:
+    """A script's main, or with ``--device cuda`` as the first arguments its race on a GPU, which has the options of a
+    part of gpu/run.sh; a wrong result is one line and exit code 1."""
+    if on_device and sys.argv[1:3] == ["--device", "cuda"]:
+        sys.path.insert(0, str(Path(__file__).parent.parent))
+        from gpu import part
+
+        sys.exit(part.run(Path(sys.argv[0]).stem, documentation, on_device, sys.argv[3:]))
     try:
         main()
     except AssertionError as error:

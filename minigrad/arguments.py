@@ -32,7 +32,7 @@ class Kind(NamedTuple):
     """What an annotation allows: the test, its name in a message, and types that pass without the test."""
 
     fits: Callable[[Any], bool]
-    words: str
+    name: str
     types: frozenset[type] = frozenset()
 
 
@@ -97,10 +97,10 @@ def _one_of(parts: tuple[Any, ...]) -> Kind | None:
     known = [kind for kind in kinds if kind is not None]
     if len(known) < len(kinds):
         return None
-    *first, last = dict.fromkeys(kind.words for kind in known)
-    words = f"{', '.join(first)} or {last}" if first else last
+    *first, last = dict.fromkeys(kind.name for kind in known)
+    name = f"{', '.join(first)} or {last}" if first else last
     at_sight = frozenset[type]().union(*(kind.types for kind in known))
-    return Kind(lambda value: any(kind.fits(value) for kind in known), words, at_sight)
+    return Kind(lambda value: any(kind.fits(value) for kind in known), name, at_sight)
 
 
 def sizes(user: str, arguments: Sequence[Any], name: str = "sizes") -> tuple[int, ...]:
@@ -128,10 +128,10 @@ def _plan(function: Callable) -> _Plan:
     annotations = typing.get_type_hints(function)
     found = ((name, _kind(annotations.get(name, Any))) for name in parameters)
     kinds = {name: _with_subclasses(kind) for name, kind in found if kind is not None}
-    by_place = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    by_position = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     own = {other: name for other, names in OTHER_NAMES.items() for name in names if name in parameters}
     several = [name for name, p in parameters.items() if p.kind is p.VAR_POSITIONAL]
-    return _Plan([(name, kinds.get(name)) for name in by_place], kinds, own, several)
+    return _Plan([(name, kinds.get(name)) for name in by_position], kinds, own, several)
 
 
 def _with_subclasses(kind: Kind) -> Kind:
@@ -147,13 +147,13 @@ def _subclasses(base: type) -> set[type]:
 
 def _check(title: str, name: str, kind: Kind | None, value: Any) -> None:
     if kind is not None and type(value) not in kind.types and not kind.fits(value):
-        raise TypeError(f"{title}: {name} is {described(value)}; expected {kind.words}")
+        raise TypeError(f"{title}: {name} is {described(value)}; expected {kind.name}")
 
 
 def _by_own_names(
     title: str, args: tuple, options: dict[str, Any], own: dict[str, str], several: list[str]
 ) -> tuple[tuple, dict[str, Any]]:
-    """Arguments with the function's own names for them; those of ``*dims`` by place."""
+    """Arguments with the function's own names for them; those of ``*dims`` by position."""
     named = {own.get(name, name): value for name, value in options.items()}
     if len(named) < len(options):
         raise TypeError(f"{title}: an argument is given twice among {', '.join(options)}")

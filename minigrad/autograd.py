@@ -93,11 +93,11 @@ def grad(
     return tuple(results)
 
 
-def _total(pieces: list[Gradient]) -> Any:
+def _total(gradients: list[Gradient]) -> Any:
     """The sum of the gradients that arrived, with memory of its own; None if none did."""
     total = None
-    for piece in pieces:
-        total = accumulated(total, piece, False)
+    for gradient in gradients:
+        total = accumulated(total, gradient, False)
     return total
 
 

@@ -30,7 +30,7 @@ def _made(user: str, array: np.ndarray, dtype: Any, device: Any, requires_grad: 
 
 def _like(x: Tensor, dtype: Any, device: Any) -> dict[str, Any]:
     """The dtype and the device that are asked for, else those of ``x``."""
-    kind, where = x.dtype if dtype is None else dtype, place_of(x) if device is None else device
+    kind, where = x.dtype if dtype is None else dtype, device_like(x) if device is None else device
     return {"dtype": kind, "device": where}
 
 
@@ -205,7 +205,7 @@ def eye(n: int, m: int | None = None, dtype: Any = None, device: Any = None) -> 
     )
 
 
-def place_of(x: Tensor) -> Any:
+def device_like(x: Tensor) -> Any:
     """The device of ``x``, to make tensors on; None for the host."""
     return x.device if x.is_cuda else None
 
@@ -216,7 +216,7 @@ def zeros_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: 
     return zeros(
         x.shape,
         dtype=x.dtype if dtype is None else dtype,
-        device=place_of(x) if device is None else device,
+        device=device_like(x) if device is None else device,
         requires_grad=requires_grad,
     )
 
@@ -227,7 +227,7 @@ def ones_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: b
     return ones(
         x.shape,
         dtype=x.dtype if dtype is None else dtype,
-        device=place_of(x) if device is None else device,
+        device=device_like(x) if device is None else device,
         requires_grad=requires_grad,
     )
 
@@ -238,7 +238,7 @@ def empty_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: 
     return empty(
         x.shape,
         dtype=x.dtype if dtype is None else dtype,
-        device=place_of(x) if device is None else device,
+        device=device_like(x) if device is None else device,
         requires_grad=requires_grad,
     )
 
@@ -265,13 +265,13 @@ def randn(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 @checked
 def rand_like(x: Tensor) -> Tensor:
     """Draws from U[0, 1) of the shape and dtype of ``x``, where it lies."""
-    return rand(x.shape, dtype=x.dtype, device=place_of(x))
+    return rand(x.shape, dtype=x.dtype, device=device_like(x))
 
 
 @checked
 def randn_like(x: Tensor) -> Tensor:
     """Draws from N(0, 1) of the shape and dtype of ``x``, where it lies."""
-    return randn(x.shape, dtype=x.dtype, device=place_of(x))
+    return randn(x.shape, dtype=x.dtype, device=device_like(x))
 
 
 @checked

@@ -39,7 +39,7 @@ class _Packed:
 
     def _weights(self) -> Any:
         versions = [parameter.version for module in self._modules for parameter in module.parameters()]
-        key = [(version, version.value, version.handed_out) for version in versions]
+        key = [(version, version.value, version.exposed) for version in versions]
         kept_key, packed = self._kept
         if key != kept_key:
             del packed

@@ -18,7 +18,7 @@ INSTALL_CUPY = "pip install 'cupy-cuda13x[ctk]>=14'"  # works in any folder; pyp
 
 
 class device:  # noqa: N801  (PyTorch's name)
-    """A place for tensors: ``device("cpu")``, ``device("cuda")``, ``device("cuda", 0)``; equal to its string."""
+    """Where tensors are: ``device("cpu")``, ``device("cuda")``, ``device("cuda", 0)``; equal to its string."""
 
     __slots__ = ("index", "type")
 

@@ -2,17 +2,17 @@
 
     graph = cuda.CUDAGraph(lengths=[src_lengths, trg_lengths])   # room for as many tokens
     with graph.warm_up():                                        # what it needs is loaded
-        loss_of(words).backward()
+        loss_of(tokens).backward()
     with cuda.graph(graph):                                      # recorded, not done
-        loss = loss_of(words)
+        loss = loss_of(tokens)
         loss.backward()
         norm = optimizer.step_clipped(1.0)
-    words.copy_(new_words)
+    tokens.copy_(new_tokens)
     graph.replay([src_lengths, trg_lengths])                     # done; loss and norm hold the results
 
 As in PyTorch a replay works on the tensors of the capture: give it new values by ``copy_``. Beyond that it draws new
 random numbers (of the seed and step at which ``minigrad.random`` stands then; which draw of the step each is stays as
-it was in the capture, so place the stream by ``random.seed_step`` before that), Adam and AdamW count their steps and
+it was in the capture, so set the stream by ``random.seed_step`` before that), Adam and AdamW count their steps and
 use the groups' options of the day, and the lengths of packed sequences may change, within the tokens of the capture.
 
 What cannot be captured says so (``CaptureError``): layers that the host takes through time step by step, other

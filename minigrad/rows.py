@@ -1,7 +1,7 @@
 """RowGradient: the gradient of a table of which only some rows were used.
 
-Contract: the rows that are not listed have gradient 0. Pieces that are added up are merged when they are first looked
-at, each row's in the order in which they came, so a table used by T decoder steps is sorted once and not T times.
+Contract: the rows that are not listed have gradient 0. Terms that are added up are merged when they are first read,
+each row's in the order in which they came, so a table used by T decoder steps is sorted once and not T times.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class RowGradient(SparseGradient):
     Ops do not take it: ``to_dense()`` makes a Tensor of it. ``array`` is the dense form for reading, made at each call.
     """
 
-    __slots__ = ("_pieces", "shape")
+    __slots__ = ("_terms", "shape")
 
     def __init__(self, rows: Array, values: Array, shape: tuple[int, ...]) -> None:
         if rows.shape != values.shape[:1] or values.shape[1:] != shape[1:]:
@@ -36,14 +36,14 @@ class RowGradient(SparseGradient):
                 f"RowGradient: rows has shape {rows.shape} and values {values.shape}; expected (R,) and (R, E) "
                 f"for a table of shape {shape}"
             )
-        self._pieces = [(rows, values)]
+        self._terms = [(rows, values)]
         self.shape = shape
 
     def _merged(self) -> tuple[Array, Array]:
-        if len(self._pieces) > 1:
-            rows, values = (np.concatenate(parts) for parts in zip(*self._pieces, strict=True))
-            self._pieces = [kernels.embedding_backward(values, rows)]
-        return self._pieces[0]
+        if len(self._terms) > 1:
+            rows, values = (np.concatenate(arrays) for arrays in zip(*self._terms, strict=True))
+            self._terms = [kernels.embedding_backward(values, rows)]
+        return self._terms[0]
 
     @property
     def rows(self) -> Array:
@@ -57,7 +57,7 @@ class RowGradient(SparseGradient):
 
     @property
     def dtype(self) -> np.dtype:
-        return self._pieces[0][1].dtype
+        return self._terms[0][1].dtype
 
     @property
     def ndim(self) -> int:
@@ -65,7 +65,7 @@ class RowGradient(SparseGradient):
 
     @property
     def is_cuda(self) -> bool:
-        return kernels.on_device(self._pieces[0][1])
+        return kernels.on_device(self._terms[0][1])
 
     def dim(self) -> int:
         return len(self.shape)
@@ -87,7 +87,7 @@ class RowGradient(SparseGradient):
 
     def dense_array(self) -> Array:
         """(V, E) with zeros in the other rows, memory of its own."""
-        dense = np.zeros(self.shape, self.dtype, like=self._pieces[0][1])
+        dense = np.zeros(self.shape, self.dtype, like=self._terms[0][1])
         dense[self.rows] = self.values
         return dense
 
@@ -97,7 +97,7 @@ class RowGradient(SparseGradient):
 
     def append(self, other: RowGradient, owned: bool) -> None:
         """self += other; ``owned``: nobody else holds the arrays of ``other``."""
-        self._pieces += other._pieces if owned else other.clone()._pieces
+        self._terms += other._terms if owned else other.clone()._terms
 
     def add_to(self, dense: Array) -> None:
         """dense (V, E) += self, in place; reads and writes the listed rows alone."""
@@ -137,8 +137,8 @@ class RowGradient(SparseGradient):
 
     def zero_(self) -> RowGradient:
         """No rows any more."""
-        held = self._pieces[0][1]
-        self._pieces = [(np.zeros(0, np.int64, like=held), np.zeros((0, *self.shape[1:]), self.dtype, like=held))]
+        held = self._terms[0][1]
+        self._terms = [(np.zeros(0, np.int64, like=held), np.zeros((0, *self.shape[1:]), self.dtype, like=held))]
         return self
 
     def __repr__(self) -> str:

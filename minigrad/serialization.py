@@ -41,7 +41,7 @@ _DTYPES = {
 def save(obj: Any, path: str | os.PathLike) -> None:
     """Write ``obj`` to ``path``. TypeError names what cannot be stored; OSError leaves the former file whole."""
     _check_path("save", path)
-    write_atomically(path, to_pieces(obj))
+    write_atomically(path, to_chunks(obj))
 
 
 def load(path: str | os.PathLike, map_location: Any = None, weights_only: bool = True) -> Any:
@@ -70,11 +70,11 @@ def _check_path(user: str, path: Any) -> None:
 
 def to_bytes(obj: Any) -> bytes:
     """``obj`` as the bytes of a safetensors file; equal objects give equal bytes."""
-    return b"".join(to_pieces(obj))
+    return b"".join(to_chunks(obj))
 
 
-def to_pieces(obj: Any) -> Iterator[Any]:
-    """``to_bytes`` piece by piece: the header, then the memory of each tensor, none of which is copied first.
+def to_chunks(obj: Any) -> Iterator[Any]:
+    """``to_bytes`` chunk by chunk: the header, then the memory of each tensor, none of which is copied first.
 
     The format is eight bytes of length, a JSON header padded to a multiple of eight, and the tensors without gaps.
     """
@@ -200,7 +200,7 @@ def _unflatten(value: Any, tensors: dict[str, np.ndarray], where: device) -> Any
 def write_atomically(
     path: str | os.PathLike, data: bytes | Iterable[Any], temporary: str | os.PathLike | None = None
 ) -> None:
-    """Put ``data``, bytes or pieces of them, at ``path`` so that the old file or the new one is there at any moment,
+    """Put ``data``, bytes or chunks of them, at ``path`` so that the old file or the new one is there at any moment,
     also after a power cut.
 
     A temporary file in the same folder is written and synced, renamed over ``path``, and the folder is synced. A
@@ -219,9 +219,9 @@ def write_atomically(
     handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
-            pieces: Iterable[Any] = [data] if isinstance(data, bytes) else data
-            for piece in pieces:
-                file.write(piece)
+            chunks: Iterable[Any] = [data] if isinstance(data, bytes) else data
+            for chunk in chunks:
+                file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(FileNotFoundError):

@@ -62,13 +62,13 @@ class Leaf(Protocol):
 class Version:
     """How often the memory behind some tensors was changed in place; ``recorded`` once such a change is on the tape.
 
-    ``handed_out`` counts how often the memory was given to someone whose changes go unnoticed: ``numpy()``, ``data``.
+    ``exposed`` counts how often the memory was given to someone whose changes go unnoticed: ``numpy()``, ``data``.
     """
 
-    __slots__ = ("handed_out", "recorded", "value")
+    __slots__ = ("exposed", "recorded", "value")
 
     def __init__(self) -> None:
-        self.value = self.handed_out = 0
+        self.value = self.exposed = 0
         self.recorded = False
 
 

@@ -166,7 +166,7 @@ class Tensor:
     @property
     def data(self) -> Tensor:
         """The same memory, off the tape, with a version of its own: changing it is not noticed by backward."""
-        self.version.handed_out += 1
+        self.version.exposed += 1
         return Tensor(self.array)
 
     @data.setter
@@ -241,7 +241,7 @@ class Tensor:
             raise TypeError(f"numpy: this tensor is on {self.device}; use cpu() to copy it to the host first")
         if self.requires_grad:
             raise RuntimeError("numpy: this tensor requires a gradient; use detach().numpy()")
-        self.version.handed_out += 1
+        self.version.exposed += 1
         return self.array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

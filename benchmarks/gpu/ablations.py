@@ -18,9 +18,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from gpu import part, sources, timing
+from gpu.contestants import without_graphs
 from gpu.layers import Inputs, Networks
-from gpu.ours import without_graphs
-from gpu.timing import Call
 from kernels.cuda.recurrent import lstm_persistent
 from kernels.cuda.runtime import graphs, launcher
 
@@ -80,7 +79,7 @@ def calls_of(case: Case, steps: Sequence[int]) -> list[Callable[[], Any]]:
 def measure(case: Case, steps: tuple[int, int], within: Callable[[], Any]) -> dict[str, Any]:
     """Microseconds of the longer call, and per step by difference."""
     with within():
-        short, long = (timing.median(Call(call), 5)["us"] for call in calls_of(case, steps))
+        short, long = (timing.median(call, rounds=5)["us"] for call in calls_of(case, steps))
     return {"us": long, "us_per_step": (long["median"] - short["median"]) / (steps[1] - steps[0])}
 
 

@@ -18,7 +18,6 @@ import numpy as np
 import kernels
 from gpu import device, part, sources, timing
 from gpu.clusters import active_clusters
-from gpu.timing import Call
 from kernels.cuda.runtime import arrays, cublas, geometry, launcher
 from kernels.cuda.runtime.geometry import Launch
 
@@ -34,14 +33,14 @@ def copies(size: int) -> dict[str, Callable[[], dict[str, Any]]]:
 
     def by_driver() -> dict[str, Any]:
         source, target = noise(size), cupy.empty(size, np.uint8)
-        return rate(timing.median(Call(lambda: cupy.copyto(target, source))))
+        return rate(timing.median(lambda: cupy.copyto(target, source)))
 
     def by_kernel() -> dict[str, Any]:
         source, target = noise(size), cupy.empty(size, np.uint8)
         kernel = own("ceilings.cu").copy_vectors
         launch = Launch((-(-size // 16 // 1024),), (256,))
-        call = Call(lambda: kernel(launch, (source, target, np.uint32(size // 16))))
-        call.function()
+        call = partial(kernel, launch, (source, target, np.uint32(size // 16)))
+        call()
         if cupy.asnumpy(target[-4096:]).tobytes() != cupy.asnumpy(source[-4096:]).tobytes():
             raise ArithmeticError("copy_vectors has not copied")
         return rate(timing.median(call))
@@ -70,7 +69,7 @@ def products(size: int) -> dict[str, Callable[[], dict[str, Any]]]:
         torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
         a, b = (torch.randn(*shape, device=device.TORCH_DEVICE).to(dtype) for shape in ((M, K), (N, K)))
-        found = timing.median(Call(lambda: torch.mm(a, b.T), "peer"))
+        found = timing.median(lambda: torch.mm(a, b.T), "pytorch")
         return {**found, "shape": [M, K, N], "tflops": 2 * M * K * N / found["us"]["median"] / 1e6}
 
     made: dict[str, Callable[[], dict[str, Any]]] = {}
@@ -92,7 +91,7 @@ def own_products(size: int) -> dict[str, Callable[[], dict[str, Any]]]:
             a, b = arrays.bf16(a), arrays.bf16(b)
         out = cupy.empty((M, N), np.float32)
         kernels.allow_tf32(precision == "tf32")
-        found = timing.median(Call(lambda: cublas.gemm(a, b, out, transpose_b=True)))
+        found = timing.median(lambda: cublas.gemm(a, b, out, transpose_b=True))
         kernels.allow_tf32(False)
         return {**found, "tflops": 2 * M * K * N / found["us"]["median"] / 1e6}
 
@@ -114,7 +113,7 @@ def launches(count: int) -> dict[str, Callable[[], dict[str, Any]]]:
             kernel(launch, (word,))
 
     def eager() -> dict[str, Any]:
-        return per(timing.median(Call(burst)), count, "launch")
+        return per(timing.median(burst), count, "launch")
 
     def graphed() -> dict[str, Any]:
         return captured(burst, count, "node of a graph")
@@ -134,7 +133,7 @@ def captured(call: Callable[[], None], count: int, unit: str) -> dict[str, Any]:
         graph = stream.end_capture()
         graph.launch(stream)
         stream.synchronize()
-        return per(timing.median(Call(lambda: graph.launch(stream))), count, unit)
+        return per(timing.median(lambda: graph.launch(stream)), count, unit)
 
 
 def barriers(rounds: int) -> dict[str, Callable[[], dict[str, Any]]]:
@@ -151,12 +150,12 @@ def barriers(rounds: int) -> dict[str, Callable[[], dict[str, Any]]]:
 
         call()
         expect(cupy.asnumpy(flag)[::stride], np.full(count, rounds * blocks), error)
-        return per(timing.median(Call(call)), rounds, "barrier")
+        return per(timing.median(call), rounds, "barrier")
 
     def of_grid() -> dict[str, Any]:
         launch = Launch((16, 8) if rounds > 3 else (3, 2), (256,), 0, True)
         word, kernel = cupy.zeros(1, np.uint32), own("grid_barriers.cu").grid_barriers
-        return per(timing.median(Call(lambda: kernel(launch, (word, np.int32(rounds))))), rounds, "barrier")
+        return per(timing.median(lambda: kernel(launch, (word, np.int32(rounds)))), rounds, "barrier")
 
     made: dict[str, Callable[[], dict[str, Any]]] = {}
     for blocks, count in groups:
@@ -191,7 +190,7 @@ def exchanges(rounds: int) -> dict[str, Callable[[], dict[str, Any]]]:
 
         call()
         expect(cupy.asnumpy(y[rounds]), np.roll(first, -rounds, axis=2) + np.uint16(rounds), error)
-        found, idle = timing.median(Call(call)), timing.median(Call(prepare))
+        found, idle = timing.median(call), timing.median(prepare)
         found["us"] = {key: found["us"][key] - idle["us"]["median"] for key in found["us"]}
         return per(found, rounds, "step")
 
@@ -227,8 +226,7 @@ def expect(found: np.ndarray, right: np.ndarray, error: Any) -> None:
 
 def per(found: dict[str, Any], count: int, unit: str) -> dict[str, Any]:
     """Times of ``count`` things -> of one."""
-    parts = {key: {name: value / count for name, value in found[key].items()} for key in ("us", "wall_us")}
-    return {**found, **parts, "per": unit}
+    return {**found, "us": {name: value / count for name, value in found["us"].items()}, "per": unit}
 
 
 def own(name: str) -> Any:
@@ -239,8 +237,6 @@ def own(name: str) -> Any:
 def main(figures: part.Part) -> None:
     """All of them, the ones that teach most first."""
     rounds = 3 if figures.small else 1000
-    if reason := device.why_no_torch():
-        figures.note(f"no matrix products: {reason}")
     measurements = {
         **exchanges(min(rounds, 200)),  # as long as y stays in L2
         **barriers(rounds),

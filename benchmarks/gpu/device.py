@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +65,16 @@ def free_memory() -> None:
         peer.cuda.empty_cache()
 
 
-def reserved_megabytes(library: str) -> float:
-    """Device memory that a library's pool holds (10**6 bytes); after ``free_memory`` and some work: its peak."""
+def peak_megabytes(library: str, call: Callable[[], Any]) -> float:
+    """Device memory (10**6 bytes) that a library's pool grows to in a call, beginning with what has to stay."""
     if SIMULATED:
         return 0.0
-    if library == "ours":
-        return float(cupy.get_default_memory_pool().total_bytes() / 1e6)
-    return float(torch().cuda.memory_reserved() / 1e6)
+    free_memory()
+    call()
+    synchronize()
+    if library == "pytorch":
+        return float(torch().cuda.memory_reserved() / 1e6)
+    return float(cupy.get_default_memory_pool().total_bytes() / 1e6)
 
 
 def multiprocessors() -> int:

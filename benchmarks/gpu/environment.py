@@ -116,8 +116,6 @@ def main(figures: part.Part) -> None:
     for package, lost in LEFT_OUT.items():
         if importlib.util.find_spec(package) is None:
             figures.note(f"{package} is not installed; left out: {lost}")
-    if reason := device.why_no_torch():
-        figures.note(f"no PyTorch to compare with: {reason}")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ from kernels.cuda.runtime.geometry import Launch
 
 TILES: dict[str, tuple[int, Any, Any]] = {  # columns of a tile of weights, rounding, the values of what it gives
     "bf16": (16, pack.bf16_bits, pack.bf16_values),
-    "f16": (16, pack.f16_bits, pack.f16_values),
     "tf32": (8, pack.tf32_values, np.asarray),
 }
 WARP, BLOCKS = Launch((1,), (32,)), 7
@@ -43,9 +42,6 @@ class Checks:
     def tensor_core_bf16(self) -> str:
         """mma m16n8k16, ldmatrix, cp.async: random tiles."""
         return self._product("bf16")
-
-    def tensor_core_f16(self) -> str:
-        return self._product("f16")
 
     def tensor_core_tf32(self) -> str:
         """mma m16n8k8."""

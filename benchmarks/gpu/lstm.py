@@ -14,19 +14,18 @@ says which.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from racing import OURS, spared
 
 import minigrad
 from gpu import device, part, timing
 from gpu.layers import Inputs, Layer, Networks, half_type
-from gpu.timing import OURS, Call
 
 PRECISIONS = ("bf16", "tf32", "fp32", "fp16")
 LAYERS, HIDDEN, BATCHES, STEPS = (1, 2, 4), (256, 512, 768, 1000, 1024), (1, 8, 16, 64, 128, 256), (25, 50)
@@ -81,63 +80,41 @@ def small_grid() -> list[Case]:
     return [Case(p, 1 + (p == "fp32"), 64, 3, 3, p == "bf16") for p in PRECISIONS]
 
 
-def measure(case: Case, networks: Networks, rounds: int) -> dict[str, Any]:
-    """Errors of both; times of forward and of forward with backward, of PyTorch alone where ours is not right."""
+def measure(case: Case, networks: Networks) -> dict[str, Any]:
+    """Errors of both; times of forward and of forward with backward, of those that compute what they should."""
     inputs = Inputs(case.T, case.N, case.H, case.ragged)
     right = networks.reference(inputs).results()
-    ours, found = proven(case, networks, inputs, right)
-    peer = None
-    try:
-        if (peer := networks.peer(case.precision, inputs)) is not None:
-            found["errors"]["pytorch"] = worst(peer.results(), right)
-    except Exception as error:
-        device.synchronize()  # raises where nothing else would run either
-        found["no pytorch"], peer = part.one_line(error), None
+    found: dict[str, Any] = {"errors": {}, "left_out": {}}
+    if case.precision == "fp16":
+        found["ours in"] = str(half_type("fp16"))
+    layers = {}
+    for name, make in ((OURS, networks.ours), ("pytorch", networks.peer)):
+        with spared(name, found["left_out"], strict=False):
+            if (layer := make(case.precision, inputs)) is not None:
+                errors = found["errors"][name] = worst(layer.results(), right)
+                wrong = name == OURS and not accepted(errors, TOLERANCE[case.precision])
+                assert not wrong, f"errors of {errors['outputs']:.2g} and {errors['gradients']:.2g}"
+                layers[name] = layer
+    device.synchronize()  # raises where nothing else would run either
     del right
     for key, backward in (("forward", False), ("forward+backward", True)):
-        with contestants(ours, peer, inputs, backward, found) as calls:
-            found[key] = timing.race(calls, rounds)
+        ways = in_both_ways(layers, inputs, backward, found["left_out"])
+        found[key] = timing.race(ways, [timing.Call("step", (), 1)], 5)
     return found
 
 
-def proven(
-    case: Case, networks: Networks, inputs: Inputs, right: dict[str, Any]
-) -> tuple[Layer | None, dict[str, Any]]:
-    """Ours, if it computes what it should, and what is to be told of it."""
-    found: dict[str, Any] = {"errors": {}}
-    if case.precision == "fp16":
-        found["ours in"] = str(half_type("fp16"))
-    try:
-        ours = networks.ours(case.precision, inputs)
-        errors = worst(ours.results(), right)
-    except Exception as error:
+def in_both_ways(
+    layers: dict[str, Layer], inputs: Inputs, backward: bool, left_out: dict[str, str]
+) -> dict[str, timing.Timed]:
+    """Plainly, and in a graph where that can be captured; ``left_out`` is told why not."""
+    made = {}
+    for name, layer in layers.items():
+        step = layer.step(backward)
+        made[name] = timing.timed(name, step)
+        with spared(f"{name}-graph", left_out, strict=False):
+            made[f"{name}-graph"] = timing.timed(name, our_graph(inputs, step) if name == OURS else graphed(step))
         device.synchronize()  # raises where nothing else would run either
-        return None, {**found, "wrong": part.one_line(error)}
-    found["errors"][OURS] = errors
-    if accepted(errors, TOLERANCE[case.precision]):
-        return ours, found
-    return None, {**found, "wrong": f"errors of {errors['outputs']:.2g} and {errors['gradients']:.2g}"}
-
-
-@contextlib.contextmanager
-def contestants(
-    ours: Layer | None, peer: Layer | None, inputs: Inputs, backward: bool, found: dict[str, Any]
-) -> Iterator[dict[str, Call]]:
-    """Both, and both in a graph where they can be captured; ``found`` is told why not."""
-    calls = {}
-    for name, layer, clock, capture in (
-        (OURS, ours, "ours", partial(our_graph, inputs)),
-        ("pytorch", peer, "peer", graphed),
-    ):
-        if layer is None:
-            continue
-        calls[name] = Call(layer.step(backward), clock)
-        try:
-            calls[f"{name}-graph"] = Call(capture(layer.step(backward)), clock)
-        except Exception as error:
-            device.synchronize()  # raises where nothing else would run either
-            found[f"no {name}-graph"] = part.one_line(error)
-    yield calls
+    return made
 
 
 def our_graph(inputs: Inputs, function: Callable[[], Any]) -> Callable[[], Any]:
@@ -160,7 +137,7 @@ def _shared_memory() -> Any:
 def graphed(function: Callable[[], Any]) -> Callable[[], Any]:
     """Replays what one call does on the device."""
     if device.SIMULATED:
-        raise NotImplementedError("no graph without a GPU")
+        return function
     from gpu.peer_graphs import captured
 
     graph, _ = captured(function)
@@ -222,13 +199,14 @@ def races(figures: part.Part, what: str, cases: Sequence[Case], keep: float) -> 
         if networks is None or (networks.layers, networks.H) != (case.layers, case.H):
             networks = Networks(case.layers, case.H)
             device.free_memory()
-        show(figures.attempt(case._asdict(), partial(measure, case, networks, 5)))
+        row = figures.attempt(case._asdict(), partial(measure, case, networks))
+        title = "{precision} {layers} layers H={H} N={N} T={T}".format(**row) + (" ragged" if row["ragged"] else "")
+        for key in ("forward", "forward+backward"):
+            figures.tell(f"{title}, {key}", row if "error" in row else {**row[key], "left_out": row["left_out"]}, "us")
 
 
 def main(figures: part.Part) -> None:
     """The first cases with a profile of cuDNN, then the grid, as far as time allows."""
-    if reason := device.why_no_torch():
-        figures.note(f"nothing to compare with: {reason}")
     if figures.small:
         races(figures, "cases", small_grid(), 0.0)
         algorithms(figures, "profiles", profiles([(64, 3, 3)]))
@@ -237,20 +215,6 @@ def main(figures: part.Part) -> None:
     algorithms(figures, "first profiles", [Profile(who, "bf16", 512, 128, 50, False) for who in ("pytorch", OURS)])
     races(figures, "cases", grid(), 15.0)
     algorithms(figures, "profiles", profiles([(512, 128, 25), (1024, 128, 25), (512, 8, 25)]))
-
-
-def show(row: dict[str, Any]) -> None:
-    """A line of the log."""
-    title = "{precision:4} {layers} layers H={H:<4} N={N:<3} T={T}".format(**row) + (" ragged" if row["ragged"] else "")
-    if "error" in row:
-        print(f"{title:42} {row['error']}", flush=True)
-        return
-    cells = [f"WRONG: {row['wrong']}"] if "wrong" in row else []
-    cells += [
-        ", ".join(f"{name} {us['median']:.0f}" for name, us in row[key]["us"].items())
-        for key in ("forward", "forward+backward")
-    ]
-    print(f"{title:42} {'; '.join(cells)} us", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from racing import write
+from racing import show, write
 
 from gpu import device
-from gpu.timing import one_line as one_line
 
 Row = TypeVar("Row")
 
@@ -95,6 +94,13 @@ class Part:
             self.save()
         return row
 
+    def tell(self, title: str, row: dict[str, Any], unit: str, scale: float = 1.0) -> None:
+        """A race of the row in the log."""
+        if "error" in row:
+            print(f"{title}: {row['error']}", flush=True)
+        else:
+            show(title, row, unit, scale)
+
     def note(self, text: str) -> None:
         """Something to know beside the rows."""
         print(f"{self.name}: {text}", flush=True)
@@ -113,6 +119,11 @@ class Part:
         self.save()
 
 
+def one_line(error: BaseException) -> str:
+    """Type and message of an exception, cut."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+
+
 def free(folder: Path, stem: str, end: str) -> Path:
     """The first of ``stem1end``, ``stem2end``, ... that is not there."""
     return next(path for path in (folder / f"{stem}{number}{end}" for number in count(1)) if not path.exists())
@@ -121,6 +132,8 @@ def free(folder: Path, stem: str, end: str) -> Path:
 def run(name: str, documentation: str, main: Callable[[Part], None], arguments: Sequence[str] | None = None) -> int:
     """A part from its options to its end; the exit code of its process."""
     part = Part(name, documentation, arguments)
+    if reason := device.why_no_torch():
+        part.note(f"nothing of PyTorch's: {reason}")
     try:
         main(part)
     except Exception as error:

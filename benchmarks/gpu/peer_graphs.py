@@ -1,22 +1,57 @@
-"""PyTorch's whole training step as CUDA graphs: what its users can do against the time that launches take.
+"""PyTorch on the device, and its whole training step as CUDA graphs, which its users have against the time of launches.
 
-A graph is made for every shape of a padded batch, with nothing added to it; all share their memory. The loss takes all
+tf32 and fp32 differ by PyTorch's two switches; bf16 is autocast in training, and in decoding a copy in bfloat16. A
+graph is made for every shape of a padded batch, with nothing added to it; all share their memory. The loss takes all
 positions and ignores those of the padding, since a graph cannot choose rows; Adam is fused and capturable; gradients of
 embeddings are dense. Words, and the number by which the loss is divided, are copied to where the graph reads them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from peers import pytorch
-from peers.problem import Task, Tokens
+from peers.problem import Array, Task, Tokens
 
 from gpu import device
 
 WARM_UP = 3  # steps before a capture, on a stream of their own, as PyTorch asks for
+
+
+class Peer(pytorch.Peer):
+    """Training and decoding on the device, in float32 until ``use`` says otherwise."""
+
+    def __init__(self, task: Task, threads: int) -> None:
+        super().__init__(task, "fp32", threads, device=device.TORCH_DEVICE)
+        self._graphs: GraphedSteps | None = None
+        self._kept: dict[str, GraphedSteps] = {}
+
+    def use(self, precision: str, packed: bool = False, step_by_step: bool = False, graphed: bool = False) -> None:
+        """Choose a variant; weights stay what they are."""
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        self.bf16, self.packed, self.step_by_step = precision == "bf16", packed, step_by_step
+        if graphed and precision not in self._kept:
+            self._kept[precision] = GraphedSteps(self.model, self.task, self._autocast)
+        self._graphs = self._kept[precision] if graphed else None
+        for side in (self.model.encoder, self.model.decoder):
+            side.embedding.sparse = self.task.optimizer == "sgd"
+
+    def drop_graphs(self) -> None:
+        """Give back the memory of all graphs."""
+        self._graphs = None
+        self._kept.clear()
+
+    def train(self, batches: Sequence[Tokens], forced: Sequence[Array | None]) -> None:
+        """An update for each batch; nothing waits for the device."""
+        for tokens, given in zip(batches, forced, strict=True):
+            self.begin(tokens, given)
+
+    def begin(self, tokens: Tokens, forced: Array | None) -> torch.Tensor:
+        """One update; the loss per target token before it, which nobody has waited for."""
+        self.model.train()
+        return super().begin(tokens, forced) if self._graphs is None else self._graphs.step(tokens)
 
 
 class GraphedSteps:

@@ -31,15 +31,31 @@ def rows(results: Results, part: str) -> list[dict[str, Any]]:
     return [row for row in results.get(part, {}).get("rows", []) if "error" not in row and "wrong" not in row]
 
 
+def races(results: Results, part: str) -> list[dict[str, Any]]:
+    """Of those, the ones of a race."""
+    return [row for row in rows(results, part) if "variants" in row]
+
+
 def table(head: Line, lines: Sequence[Line]) -> str:
     every = [head, ["---"] * len(head), *lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in every)
 
 
 # --- goals ----------------------------------------------------------------------------------------------------------
+def medians(race: dict[str, Any], clock: str = "us") -> dict[str, float]:
+    """Way to run -> microseconds; the precision is the row's."""
+    return {plain(name, one): one[clock]["median"] for name, one in race["variants"].items()}
+
+
+def plain(name: str, figures: dict[str, Any]) -> str:
+    """ "pytorch-packed-bf16" -> "pytorch-packed"."""
+    return name.removesuffix(f"-{figures.get('precision')}")
+
+
 def fastest(race: dict[str, Any], names: Sequence[str]) -> float | None:
     """The least median of those that took part."""
-    return min((race["us"][name]["median"] for name in names if name in race["us"]), default=None)
+    known = medians(race)
+    return min((known[name] for name in names if name in known), default=None)
 
 
 def times_faster(race: dict[str, Any], peers: Sequence[str], graphs: bool) -> float | None:
@@ -64,7 +80,7 @@ def of_training(model: str, peer: str) -> Callable[[Results, bool], list[float |
     """Whole steps with the right word always given."""
 
     def ratios(results: Results, graphs: bool) -> list[float | None]:
-        found = [row for row in rows(results, "training_step") if row["model"] == model and "us" in row]
+        found = [row for row in races(results, "training_step") if row["model"] == model]
         return [times_faster(row, [peer], graphs) for row in found if row["forcing"] == 1]
 
     return ratios
@@ -75,7 +91,7 @@ def of_floors(results: Results, graphs: bool) -> list[float | None]:
     known, ours = floors.rates(results.get("ceilings")), [OURS, f"{OURS}-graph"][: 1 + graphs]
     lstm = [row for row in rows(results, "lstm") if row["N"] == 128 and row["precision"] == "bf16"]
     found = [(floors.lstm(row, known), fastest(row[BOTH], ours)) for row in lstm]
-    steps = [row for row in rows(results, "training_step") if "us" in row and row["precision"] == "bf16"]
+    steps = [row for row in races(results, "training_step") if row["precision"] == "bf16"]
     found += [(floors.training_step(row, known), fastest(row, ours)) for row in steps if row["forcing"] == 1]
     return [floor / time if time else None for floor, time in found]
 
@@ -135,17 +151,21 @@ def us(figures: dict[str, float]) -> str:
     return f"{figures['median']:.4g} ({figures['low']:.4g} to {figures['high']:.4g})"
 
 
-def median(race: dict[str, Any], name: str) -> str:
-    """Of a contestant, "-" for one that is not there."""
-    return f"{race['us'][name]['median']:.4g}" if name in race["us"] else "-"
+def cells(race: dict[str, Any], names: Sequence[str], clock: str = "us") -> list[str]:
+    """Medians of contestants, "-" for one that is not there."""
+    known = medians(race, clock)
+    return [f"{known[name]:.4g}" if name in known else "-" for name in names]
+
+
+def left_out(title: str, row: dict[str, Any]) -> Iterator[str]:
+    """What is missing in a row, and why; a wrong result of ours stands out."""
+    for name, reason in row.get("left_out", {}).items():
+        loud = "WRONG: " if name.startswith(OURS) and reason.startswith("wrong") else ""
+        yield f"- {title}: {loud}{name} left out: {reason}"
 
 
 def number(ratio: float | None) -> str:
     return "-" if ratio is None else f"{ratio:.2f}"
-
-
-def ratio_cells(race: dict[str, Any], peers: Sequence[str]) -> list[str]:
-    return [f"{race['ratios'][p]['median']:.2f}" if p in race.get("ratios", {}) else "-" for p in peers]
 
 
 def of_part_environment(results: Results) -> Iterator[str]:
@@ -160,23 +180,24 @@ def of_part_layout(results: Results) -> Iterator[str]:
 
 def of_part_lstm(results: Results) -> Iterator[str]:
     known, names = floors.rates(results.get("ceilings")), (OURS, f"{OURS}-graph", "pytorch", "pytorch-graph")
-    lines = []
+    lines, notes = [], []
     for row in results["lstm"]["rows"]:
         title = [row["precision"], *(str(row[key]) for key in ("layers", "H", "N", "T")), "x" * row["ragged"]]
         if "error" in row:
             lines.append([*title, row["error"], *[""] * 12])
             continue
-        cells = []
+        found = []
         for key in ("forward", BOTH):
-            cells += [median(row[key], name) for name in names]
-            cells += [number(times_faster(row[key], ["pytorch"], graphs)) for graphs in (False, True)]
+            found += cells(row[key], names)
+            found += [number(times_faster(row[key], ["pytorch"], graphs)) for graphs in (False, True)]
         ours = fastest(row[BOTH], names[:2])
-        share = f"{floors.lstm(row, known) / ours:.2f}" if ours else f"WRONG {row['wrong']}"
-        lines.append([*title, *cells, share])
+        lines.append([*title, *found, f"{floors.lstm(row, known) / ours:.2f}" if ours else "-"])
+        notes += left_out(" ".join(title), row)
     yield "Microseconds, plain and in a graph; PyTorch's over ours, plain calls and fastest ways; share of the floor."
     every = ["ours", "graph", "PyTorch", "graph", "x", "x fastest"]
     head = ["type", "layers", "H", "N", "T", "packed", f"forward: {every[0]}", *every[1:], f"both: {every[0]}"]
     yield table([*head, *every[1:], "floor"], lines)
+    yield from notes
     for found in results["lstm"].get("kernels", []):
         name = "{who}, {precision}, H={H} N={N} T={T}".format(**found) + (", packed" if found["ragged"] else "")
         yield f"- kernels of one call, {name}: {found.get('error') or kernel_names(found.get('kernels', []))}"
@@ -189,31 +210,26 @@ def kernel_names(kernels: list[dict[str, Any]]) -> str:
 
 def of_part_training_step(results: Results) -> Iterator[str]:
     known, peers = floors.rates(results.get("ceilings")), ("pytorch", "pytorch-packed", "pytorch-loop")
-    both = (OURS, f"{OURS}-graph")
-    lines: list[Line] = []
+    both, lines, notes = (OURS, f"{OURS}-graph"), [], []
     for row in results["training_step"]["rows"]:
-        title = [row["model"], row.get("precision", ""), str(row["forcing"])]
-        if "us" not in row:
-            if "kernels" not in row:
-                lines.append([*title, row.get("error") or f"apart {row['apart']}", *[""] * 11])
+        title = [row["model"], row["precision"], str(row["forcing"])]
+        if "error" in row:
+            lines.append([*title, row["error"], *[""] * 11])
+        if "kernels" in row:
+            notes.append(f"- kernels, {' '.join(title)}, {row['who']}: {kernel_names(row['kernels'])}")
+        if "variants" not in row:
             continue
         ours = fastest(row, both)
-        share = f"{floors.training_step(row, known) / ours:.2f}" if ours else f"WRONG {row['wrong']}"
-        wall = median({"us": row["wall_us"]}, OURS)
-        memory = ", ".join(f"{name} {size:.0f}" for name, size in row["memory_mb"].items())
-        names = (both[1], "pytorch-graph", *peers)
-        times = [median(row, both[0]), wall, *(median(row, name) for name in names)]
+        share = f"{floors.training_step(row, known) / ours:.2f}" if ours else "-"
+        memory = ", ".join(f"{name} {one['peak_memory_mb']:.0f}" for name, one in row["variants"].items())
+        times = [*cells(row, [OURS]), *cells(row, [OURS], "wall_us"), *cells(row, [both[1], "pytorch-graph", *peers])]
         lines.append([*title, *times, *(number(times_faster(row, [p], True)) for p in peers), share, memory])
+        notes += left_out(" ".join(title), row)
     yield "Microseconds of a step by events (ours on the host's clock, too); theirs over our fastest; MB reserved."
     head = ["model", "type", "forcing", "ours", "wall", "graph", "whole, graph", "whole", "packed", "loop"]
     head += ["x", "x packed", "x loop"]
     yield table([*head, "floor", "memory"], lines)
-    for row in rows(results, "training_step"):
-        for name, reason in row.get("left_out", {}).items():
-            yield f"- {name} left out, {row['model']}, {row['precision']}, forcing {row['forcing']}: {reason}"
-    for row in rows(results, "training_step"):
-        if "kernels" in row:
-            yield f"- kernels, {row['model']}, {row['precision']}, {row['who']}: {kernel_names(row['kernels'])}"
+    yield from notes
 
 
 def of_part_ceilings(results: Results) -> Iterator[str]:
@@ -227,16 +243,18 @@ def of_part_ceilings(results: Results) -> Iterator[str]:
 
 
 def of_part_decoding(results: Results) -> Iterator[str]:
-    lines = []
+    names, lines, notes = (OURS, f"{OURS}-eager", "pytorch"), [], []
     for row in results["decoding"]["rows"]:
         title = [str(row["sentences"]), str(row["beam_size"]), row["precision"]]
         if "error" in row:
             lines.append([*title, row["error"], *[""] * 4])
             continue
-        times = [median({"us": row["wall_us"]}, name) for name in (OURS, "no graph", "pytorch")]
-        alike = f"WRONG {row['wrong']}" if "wrong" in row else f"{row['proof']['alike']:.2f}"
-        lines.append([*title, *times, *ratio_cells(row, ("pytorch",)), alike])
+        alike = {plain(name, one): row["alike"][name] for name, one in row["variants"].items()}
+        ratio = number(times_faster(row, ["pytorch"], False))
+        lines.append([*title, *cells(row, names, "wall_us"), ratio, number(alike.get(OURS))])
+        notes += left_out(" ".join(title), row)
     yield table(("sentences", "beam", "type", "ours, us", "no graph", "PyTorch", "x", "found alike"), lines)
+    yield from notes
 
 
 def of_part_ablations(results: Results) -> Iterator[str]:

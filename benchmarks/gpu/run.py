@@ -35,6 +35,7 @@ PLAN = (
     "layout:15 ceilings:20 lstm:70 ablations:50 "
     "environment:15 device_tests:80 training_step:110 lstm:100 decoding:40 ceilings:35 ablations:30"
 )
+RACES = ("training_step", "decoding")  # those of every device
 PR_SET_PDEATHSIG = 1
 
 
@@ -95,7 +96,8 @@ class Run:
             self.say(f"{part}: no time left")
             return True
         self.say(f"{part}, at most {seconds:.0f} s")
-        command = ["-m", f"gpu.{part}", str(self._folder), "--seconds", f"{seconds:.1f}", *self._options]
+        module = ["-m", part, "--device", "cuda"] if part in RACES else ["-m", f"gpu.{part}"]
+        command = [*module, str(self._folder), "--seconds", f"{seconds:.1f}", *self._options]
         code = self.process(command, part, seconds + GRACE)
         self.archive.refresh()
         self.say(f"{part} is done" if code == 0 else f"{part} ended with code {code}")

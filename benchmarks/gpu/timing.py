@@ -1,122 +1,123 @@
-"""Times of calls that take turns: events on the device where there is one, and the host's clock beside them.
+"""Times by events on the device, and on the host's clock beside them.
 
 A sample is several calls in a row between two events, long enough that what an event costs does not matter. What the
-host needs to launch a call counts where the device waits for it: that is what a user waits for too. Times of one round
-are compared with each other only, so a device whose clock sinks slows all of them.
+host needs to launch a call counts where the device waits for it: that is what a user waits for too. The races are those
+of `racing.race`: times of one round are compared with each other only.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import cupy
 import numpy as np
-from racing import quartiles
+import racing
+from racing import Call, quartiles
 
 from gpu import device
 
-OURS = "minigrad"
-MOST_IN_A_ROW = 200
+OURS = racing.OURS
+MOST_IN_A_ROW, WARM_UP = 200, 2
 
 
-class Call(NamedTuple):
-    """A contestant: what it calls, and whose events time it ("ours" or "peer")."""
+class Timed:
+    """What a race calls, with the face of `peers.worker.Worker`.
 
-    function: Callable[[], Any]
-    clock: str = "ours"
+    Args:
+        library: "pytorch" for events of PyTorch's streams, else CuPy's.
+        find: name of a method -> the method.
+        sample_ms: as many calls in a row make a sample as take so long.
 
+    Attributes:
+        walls: seconds of each call on the host's clock, until the device is idle.
+    """
 
-class Sample(NamedTuple):
-    """Microseconds of one call: between events, and on the host's clock until the device is idle."""
+    def __init__(self, library: str, find: Callable[[str], Callable[..., Any]], sample_ms: float = 4.0) -> None:
+        self.library, self._find, self._sample_ms = library, find, sample_ms
+        self._times: dict[str, int] = {}
+        self.walls: list[float] = []
 
-    device: float
-    wall: float
+    def call(self, method: str, *arguments: Any, times: int = 0) -> tuple[float, Any]:
+        """(seconds of one call, result); the first call of a method warms up, and finds how many make a sample."""
+        try:
+            if method in self._times:
+                return self._sample(method, arguments, times or self._times[method])
+            found = self._sample(method, arguments, 1)
+            self._times[method] = 1
+            return found
+        except Exception:
+            device.synchronize()  # raises where nothing else would run either
+            device.free_memory()
+            raise
 
+    def warm_up(self, method: str, *arguments: Any) -> None:
+        """Before a race; not in the simulator, whose times mean nothing."""
+        if device.SIMULATED:
+            return
+        self.call(method, *arguments, times=WARM_UP)
+        seconds, _ = self.call(method, *arguments, times=2)
+        self._times[method] = int(np.clip(self._sample_ms / 1e3 / max(seconds, 1e-9), 1, MOST_IN_A_ROW))
 
-def sample(call: Call, times: int) -> Sample:
-    """So many calls in a row."""
-    device.synchronize()
-    start = time.perf_counter()
-    elapsed = _between_events(call, times)
-    wall = (time.perf_counter() - start) * 1e6 / times
-    return Sample(wall if elapsed is None else elapsed / times, wall)
+    def _sample(self, method: str, arguments: Sequence[Any], times: int) -> tuple[float, Any]:
+        device.synchronize()
+        start = time.perf_counter()
+        elapsed, result = self._between_events(self._find(method), arguments, times)
+        self.walls.append((time.perf_counter() - start) / times)
+        return (self.walls[-1] if elapsed is None else elapsed / times), result
 
-
-def _between_events(call: Call, times: int) -> float | None:
-    """Microseconds on the device; None where there is none."""
-    if device.SIMULATED:
+    def _between_events(self, function: Any, arguments: Sequence[Any], times: int) -> tuple[float | None, Any]:
+        """Seconds on the device, None where there is none; and the last result."""
+        if device.SIMULATED:
+            return None, [function(*arguments) for _ in range(times)][-1]
+        theirs = self.library == "pytorch"
+        stream = device.torch().cuda.current_stream() if theirs else cupy.cuda.get_current_stream()
+        make: Any = (lambda: device.torch().cuda.Event(enable_timing=True)) if theirs else cupy.cuda.Event
+        start, stop = make(), make()
+        start.record(stream)
         for _ in range(times):
-            call.function()
-        return None
-    make: Any = cupy.cuda.Event if call.clock == "ours" else lambda: device.torch().cuda.Event(enable_timing=True)
-    stream = cupy.cuda.get_current_stream() if call.clock == "ours" else device.torch().cuda.current_stream()
-    start, stop = make(), make()
-    start.record(stream)
-    for _ in range(times):
-        call.function()
-    stop.record(stream)
-    stop.synchronize()
-    if call.clock == "ours":
-        return float(cupy.cuda.get_elapsed_time(start, stop)) * 1e3
-    return float(start.elapsed_time(stop)) * 1e3
+            result = function(*arguments)
+        stop.record(stream)
+        stop.synchronize()
+        ms = start.elapsed_time(stop) if theirs else cupy.cuda.get_elapsed_time(start, stop)
+        return float(ms) / 1e3, result
 
 
-def race(calls: dict[str, Call], rounds: int = 7, sample_ms: float = 4.0) -> dict[str, Any]:
-    """Medians and middle halves of microseconds per call, and every other's time over ours of the same round; a peer
-    that fails is left out, and why stands under "left_out"."""
-    if device.SIMULATED:
-        rounds, sample_ms = 2, 0.0
-    times, left_out = each_peer(calls, lambda call: _times(call, sample_ms))
-    names, samples = list(times), {name: list[Sample]() for name in times}
-    for turn in range(rounds if names else 0):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            samples[name].append(sample(calls[name], times[name]))
-    found: dict[str, Any] = {"rounds": rounds if names else 0, "us": {}, "wall_us": {}, "ratios": {}}
-    found["left_out"] = left_out
-    of_device = {name: np.array([s.device for s in samples[name]]) for name in names}
-    for name in names:
-        found["us"][name] = quartiles(of_device[name])
-        found["wall_us"][name] = quartiles(np.array([s.wall for s in samples[name]]))
-        if OURS in names and name != OURS:
-            found["ratios"][name] = quartiles(of_device[name] / of_device[OURS])
+def race(contestants: dict[str, Any], calls: Sequence[Call], rounds: int = 7) -> dict[str, Any]:
+    """`racing.race` with the host's clock beside the device's, and the memory of a first call; two rounds in the
+    simulator."""
+    left_out: dict[str, str] = {}
+    memory: dict[str, float] = {}
+    for name, contestant in contestants.items():
+        with racing.spared(name, left_out):
+            call = partial(contestant.call, calls[0].method, *calls[0].arguments)
+            memory[name] = device.peak_megabytes(contestant.library, call)
+            contestant.warm_up(calls[0].method, *calls[0].arguments)
+    able = {name: contestant for name, contestant in contestants.items() if name not in left_out}
+    if not able:
+        return {"rounds": 0, "variants": {}, "ratios": {}, "left_out": left_out}
+    rounds = 2 if device.SIMULATED else rounds
+    found = racing.race(able, [call._replace(times=0) for call in calls], rounds)
+    racing.leave_out(found, left_out)
+    for name, figures in found["variants"].items():
+        figures["peak_memory_mb"] = memory[name]
+        figures["wall_us"] = quartiles(np.array(able[name].walls[-rounds:]) / calls[0].units * 1e6)
     return found
 
 
-def each_peer(calls: dict[str, Call], ask: Callable[[Call], Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """What each contestant gives, and why a peer gives nothing; an error of ours is raised."""
-    found, left_out = {}, {}
-    for name, call in calls.items():
-        try:
-            found[name] = ask(call)
-        except Exception as error:
-            if call.clock == "ours":
-                raise
-            device.synchronize()  # raises where nothing else would run either
-            device.free_memory()
-            left_out[name] = one_line(error)
-    return found, left_out
+def timed(library: str, function: Callable[[], Any]) -> Timed:
+    """A contestant of one function."""
+    return Timed(library, lambda method: function)
 
 
-def one_line(error: BaseException) -> str:
-    """Type and message of an exception, cut."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
-
-
-def _times(call: Call, sample_ms: float) -> int:
-    """How many calls make a sample of so many milliseconds; warms up by the way."""
-    for _ in range(3 if sample_ms else 1):
-        call.function()
-    if not sample_ms:
-        return 1
-    return int(np.clip(sample_ms * 1e3 / max(sample(call, 2).device, 1e-3), 1, MOST_IN_A_ROW))
-
-
-def median(call: Call, rounds: int = 7, sample_ms: float = 4.0) -> dict[str, Any]:
-    """One contestant alone."""
-    found = race({OURS: call}, rounds, sample_ms)
-    return {"us": found["us"][OURS], "wall_us": found["wall_us"][OURS]}
+def median(function: Callable[[], Any], library: str = OURS, rounds: int = 7) -> dict[str, Any]:
+    """One function alone: {"us": median and middle half}."""
+    found = race({library: timed(library, function)}, [Call("call", (), 1)], rounds)
+    if library in found["left_out"]:
+        raise RuntimeError(found["left_out"][library])
+    return {"us": found["variants"][library]["us"]}
 
 
 def profile(function: Callable[[], Any], most: int = 25) -> list[dict[str, Any]]:

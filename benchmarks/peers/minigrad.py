@@ -30,32 +30,43 @@ from seq2seq.sources import Batch
 class Peer:
     """Training and decoding through the public surface; only the coins of the loop come from outside."""
 
-    def __init__(self, task: Task, precision: str, threads: int) -> None:
+    def __init__(self, task: Task, precision: str, threads: int, device: Any = "cpu") -> None:
         sizes = {name: getattr(task, name) for name in ("embedding_size", "hidden_size", "num_layers", "dropout")}
         settings: Any = {**sizes, "precision": precision, "threads": threads}
         config = Config(**settings)
-        keep_freed_memory()  # as seq2seq.train does
+        self._start_process()
         self.model = build_model(*task.vocab_sizes, config)
         parameters = dict(self.model.named_parameters())
         for name, array in initial_weights(task):
             parameters[name].array[...] = array
+        self.model.to(device)
         rule = {"adam": optim.Adam, "sgd": optim.SGD}[task.optimizer]
         self.optimizer = rule(self.model.parameters(), lr=task.lr)
         self.clip_norm, self.bf16, self.excluded = task.clip_norm, precision == "bf16", False
 
     def step(self, tokens: Tokens, forced: Array | None) -> float:
         """See ``problem.Trainer``."""
+        return float(self.begin(tokens, forced).item())
+
+    def begin(self, tokens: Tokens, forced: Array | None) -> Any:
+        """One update; the loss per target token before it, which nobody has waited for."""
         batch = Batch(*tokens, indices=np.arange(tokens.src.shape[1]))
         self.model.train()
         self.optimizer.zero_grad()
         loss = self.model.loss(batch, own=None if forced is None else ~forced) / batch.num_trg_tokens
-        loss.backward()
+        self._backward(loss)
         self.optimizer.step_clipped(self.clip_norm)
-        return float(loss.item())
+        return loss.detach()
+
+    def _start_process(self) -> None:
+        keep_freed_memory()  # as seq2seq.train does
+
+    def _backward(self, loss: Tensor) -> None:
+        loss.backward()
 
     def weights(self) -> dict[str, Array]:
         """See ``problem.Trainer``."""
-        return {name: tensor.array for name, tensor in self.model.state_dict().items()}
+        return {name: tensor.cpu().numpy() for name, tensor in self.model.state_dict().items()}
 
     def decode(self, sources: list[list[int]], steps: int, beam_size: int) -> list[list[int]]:
         """See ``problem.Searcher``."""

@@ -36,10 +36,12 @@ _WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "pytorch-compiled": ("pytorch", {"compiled": True}),
     "pytorch-loop": ("pytorch", {"step_by_step": True}),
     "jax": ("jax", {}),
+    **{f"{peer}-graph": (peer, {}) for peer in ("minigrad", "pytorch")},  # these on a device only
+    "minigrad-eager": ("minigrad", {}),
 }
 VARIANTS = {
     f"{name}{suffix}": Variant(peer, precision, options)
-    for precision, suffix in (("fp32", ""), ("bf16", "-bf16"))
+    for precision, suffix in (("fp32", ""), ("bf16", "-bf16"), ("tf32", "-tf32"))
     for name, (peer, options) in _WAYS.items()
 } | {"onnxruntime": Variant("onnxruntime", "fp32", {})}
 

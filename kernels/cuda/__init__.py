@@ -1,7 +1,7 @@
 """The CUDA backend: kernels of our own, launched through CuPy, and matrix products by cuBLAS.
 
 Arguments are checked by `kernels` and arrive as C-contiguous CuPy arrays. Same names as `kernels.reference`. float32 is
-computed by the kernels of the .cu files, float64 by the oracle on the device's arrays: it serves gradient checks.
+computed by the kernels of the .cu files, float64 by the oracle on the device's arrays.
 Importing this package touches no device and does not import CuPy; the first call does.
 
 What each kernel reads and writes stands at the head of its file; docs/cuda.md draws them. The rooms: `runtime` (what

@@ -12,7 +12,7 @@ from minigrad.tensor import Tensor
 
 
 def scattered_once(rng: Rng, dims: Dims) -> Sample:
-    """x, an index that names no place twice, and a source that may be larger than the index."""
+    """x, an index that names no element twice, and a source that may be larger than the index."""
     dim = some_dim(rng, 3)
     count = int(rng.integers(0, dims[dim] + 1))
     index = np.argsort(rng.random(dims), axis=dim).take(range(count), axis=dim)
@@ -20,7 +20,7 @@ def scattered_once(rng: Rng, dims: Dims) -> Sample:
 
 
 def scattered_often(rng: Rng, dims: Dims) -> Sample:
-    """The same with an index that may name places twice."""
+    """The same with an index that may name elements twice."""
     dim = some_dim(rng, 3)
     index = rng.integers(0, dims[dim], dims)
     return Sample((normal(rng, dims), index, normal(rng, dims)), {"dim": dim})
@@ -58,10 +58,10 @@ def _scatter_oracle(x: np.ndarray, index: np.ndarray, src: np.ndarray, dim: int)
 
 def _scatter_add_oracle(x: np.ndarray, index: np.ndarray, src: np.ndarray, dim: int) -> np.ndarray:
     result = x.copy()
-    for place in np.ndindex(index.shape):
-        target = list(place)
-        target[dim] = index[place]
-        result[tuple(target)] += src[place]
+    for coordinates in np.ndindex(index.shape):
+        target = list(coordinates)
+        target[dim] = index[coordinates]
+        result[tuple(target)] += src[coordinates]
     return result
 
 

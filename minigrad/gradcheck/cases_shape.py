@@ -89,7 +89,7 @@ def some_repeats(rng: Rng, shape: tuple[int, ...]) -> dict[str, Any]:
     return {"repeats": tuple(int(n) for n in rng.integers(0, 3, len(shape) + int(rng.integers(2))))}
 
 
-def parts(equal: bool) -> Callable[[Rng, Dims], Sample]:
+def several(equal: bool) -> Callable[[Rng, Dims], Sample]:
     """Two or three arrays to join; ``equal`` shapes for stack, one free dimension for cat."""
 
     def sample(rng: Rng, dims: Dims) -> Sample:
@@ -97,9 +97,9 @@ def parts(equal: bool) -> Callable[[Rng, Dims], Sample]:
         dim = some_dim(rng, len(shape))
         arrays = []
         for _ in range(int(rng.integers(2, 4))):
-            part = list(shape)
-            part[dim] = part[dim] if equal else int(rng.integers(0, 4))
-            arrays.append(normal(rng, tuple(part)))
+            own = list(shape)
+            own[dim] = own[dim] if equal else int(rng.integers(0, 4))
+            arrays.append(normal(rng, tuple(own)))
         return Sample(tuple(arrays), {"dim": dim})
 
     return sample
@@ -130,7 +130,7 @@ def indexed(choose: Callable[[Rng, tuple[int, ...]], Any]) -> Callable[[Rng, Dim
 
 
 def assigned(choose: Callable[[Rng, tuple[int, ...]], Any]) -> Callable[[Rng, Dims], Sample]:
-    """A base, a value that broadcasts to the indexed place, and the index."""
+    """A base, a value that broadcasts to what is indexed, and the index."""
 
     def sample(rng: Rng, dims: Dims) -> Sample:
         shape = dims[: int(rng.integers(1, 4))]
@@ -142,7 +142,7 @@ def assigned(choose: Callable[[Rng, tuple[int, ...]], Any]) -> Callable[[Rng, Di
 
 
 def unrepeated_index(rng: Rng, shape: tuple[int, ...]) -> Any:
-    """An index array that names no place twice, or a boolean mask."""
+    """An index array that names no element twice, or a boolean mask."""
     return rng.permutation(shape[0])[:2] if rng.integers(2) else rng.random(shape) < 0.5
 
 
@@ -243,14 +243,14 @@ CASES = [
         "cat",
         _cat,
         lambda *arrays, dim: np.concatenate(arrays, dim),
-        parts(equal=False),
+        several(equal=False),
         errors=_error(lambda: ops.cat([_zeros(2, 3), _zeros(3, 2)]), RuntimeError, r"cat: .*\(3, 2\)"),
     ),
     OpCase(
         "stack",
         _stack,
         lambda *arrays, dim: np.stack(arrays, dim),
-        parts(equal=True),
+        several(equal=True),
         errors=_error(lambda: ops.stack([_zeros(2), _zeros(3)]), RuntimeError, r"stack: .*\(3,\)"),
     ),
     OpCase("split", ops.split, _split_oracle, with_options(split_sizes)),

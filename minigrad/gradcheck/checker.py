@@ -202,24 +202,24 @@ def _jacobian_row(
     subject: _Subject, outputs: list[Tensor], index: int, tolerance: _Tolerance, eps: float
 ) -> GradcheckRow:
     tensor = subject.checked[index]
-    entries = [(k, place) for k, y in enumerate(outputs) for place in np.ndindex(y.shape)]
+    entries = [(k, coordinates) for k, y in enumerate(outputs) for coordinates in np.ndindex(y.shape)]
     analytic = np.zeros((len(entries), *tensor.shape))
-    for row, (k, place) in enumerate(entries):
+    for row, (k, coordinates) in enumerate(entries):
         cotangents = [np.zeros(y.shape) for y in outputs]
-        cotangents[k][place] = 1.0
+        cotangents[k][coordinates] = 1.0
         gradient = subject.gradients(outputs, cotangents, retain_graph=True)[index]
         analytic[row] = 0.0 if gradient is None else gradient
     numeric = np.zeros_like(analytic)
-    for place in np.ndindex(tensor.shape):
+    for coordinates in np.ndindex(tensor.shape):
         directions: list[np.ndarray | None] = [None] * len(subject.checked)
         directions[index] = one = np.zeros(tensor.shape)
-        one[place] = 1.0
+        one[coordinates] = 1.0
         difference = subject.difference(directions, eps)
-        numeric[(slice(None), *place)] = np.concatenate([d.ravel() for d in difference])
+        numeric[(slice(None), *coordinates)] = np.concatenate([d.ravel() for d in difference])
 
     def where(flat: int) -> str:
-        row, *place = (int(i) for i in np.unravel_index(flat, analytic.shape))
-        return f"d output {entries[row][0]}{list(entries[row][1])} / d {subject.names[index]}{place}"
+        row, *coordinates = (int(i) for i in np.unravel_index(flat, analytic.shape))
+        return f"d output {entries[row][0]}{list(entries[row][1])} / d {subject.names[index]}{coordinates}"
 
     return tolerance.row(subject.names[index], analytic.ravel(), numeric.ravel(), where)
 

@@ -3,6 +3,9 @@
 Contract: PyTorch's names, argument order and defaults; results and gradients are recorded on the tape. Losses live in
 ``minigrad.nn.loss_functions`` and are re-exported here, so that ``F.cross_entropy`` is found where users look for it.
 ``inplace=True`` writes the result over the input, on the tape; it saves no memory here.
+
+Arguments are checked here, under the names that users give them, and not once more: the ops are called as the engine
+calls them, by the files that hold them.
 """
 
 from __future__ import annotations
@@ -13,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import kernels
-from minigrad import ops
 from minigrad.arguments import checked
 from minigrad.missing import for_module as _for_module
 from minigrad.naming import described
@@ -27,6 +29,8 @@ from minigrad.nn.loss_functions import (
     mse_loss,
     nll_loss,
 )
+from minigrad.ops import choose, elementwise, fused, linalg, losses, moments, reduce
+from minigrad.ops.embedding import embedding as _look_up
 from minigrad.tensor import Tensor
 
 __all__ = [
@@ -63,58 +67,59 @@ def _given(input: Tensor, result: Tensor, inplace: bool) -> Tensor:
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input weight^T + bias: (..., I) and (O, I) -> (..., O); ``bias`` (O,), or None for no bias."""
-    return ops.linear(input, weight, bias)
+    return linalg.linear(input, weight, bias)
 
 
 def sigmoid(input: Tensor) -> Tensor:
     """1 / (1 + exp(-x)), elementwise."""
-    return ops.sigmoid(input)
+    return elementwise.sigmoid(input)
 
 
 def tanh(input: Tensor) -> Tensor:
     """tanh(x), elementwise."""
-    return ops.tanh(input)
+    return elementwise.tanh(input)
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0), elementwise."""
-    return _given(input, ops.relu(input), inplace)
+    return _given(input, elementwise.relu(input), inplace)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where positive, ``negative_slope`` * x elsewhere."""
-    return _given(input, ops.where(input > 0, input, input * negative_slope), inplace)
+    return _given(input, choose.where(input > 0, input, input * negative_slope), inplace)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where positive, ``alpha`` * (exp(x) - 1) elsewhere."""
-    return _given(input, ops.where(input > 0, input, ops.expm1(ops.clamp(input, max=0)) * alpha), inplace)
+    return _given(input, choose.where(input > 0, input, elementwise.expm1(choose.clamp(input, max=0)) * alpha), inplace)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta x)) / beta; x itself where beta x is above ``threshold``."""
     scaled = input * beta
-    return ops.where(scaled > threshold, input, ops.log1p(ops.exp(ops.clamp(scaled, max=threshold))) / beta)
+    smooth = elementwise.log1p(elementwise.exp(choose.clamp(scaled, max=threshold))) / beta
+    return choose.where(scaled > threshold, input, smooth)
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """x / max(its p-norm along ``dim``, ``eps``)."""
-    return input / ops.clamp(ops.norm(input, p, dim, keepdim=True), min=eps)
+    return input / choose.clamp(moments.norm(input, p, dim, keepdim=True), min=eps)
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along ``dim``; the inputs broadcast."""
-    return ops.sum(normalize(x1, 2, dim, eps) * normalize(x2, 2, dim, eps), dim)
+    return reduce.sum(normalize(x1, 2, dim, eps) * normalize(x2, 2, dim, eps), dim)
 
 
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """exp(x) / sum(exp(x)) along ``dim``; ``input`` is cast to ``dtype`` before, if given."""
-    return ops.softmax(input, _dim_or_guess("softmax", input, dim), dtype)
+    return reduce.softmax(input, _dim_or_guess("softmax", input, dim), dtype)
 
 
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """x - log(sum(exp(x))) along ``dim``; ``input`` is cast to ``dtype`` before, if given."""
-    return ops.log_softmax(input, _dim_or_guess("log_softmax", input, dim), dtype)
+    return reduce.log_softmax(input, _dim_or_guess("log_softmax", input, dim), dtype)
 
 
 def _dim_or_guess(name: str, input: Tensor, dim: int | None) -> int:
@@ -129,7 +134,7 @@ def _dim_or_guess(name: str, input: Tensor, dim: int | None) -> int:
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zero each element with probability ``p`` and scale the others by 1 / (1 - p); no change if not training."""
     check_probability("dropout", "p", p)
-    return _given(input, ops.dropout(input, p), inplace) if training and p > 0 else input
+    return _given(input, fused.dropout(input, p), inplace) if training and p > 0 else input
 
 
 def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, *, sparse: bool = False) -> Tensor:
@@ -145,7 +150,7 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, *, 
         (*input.shape, E), dtype of ``weight``.
     """
     row = padding_idx if padding_idx is None or padding_idx >= 0 else padding_idx + weight.shape[0]
-    return ops.embedding(weight, input, row, sparse)
+    return _look_up(weight, input, row, sparse)
 
 
 def linear_argmax(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -164,7 +169,7 @@ def linear_argmax(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
     if not input.dim():
         raise ValueError("linear_argmax: input is 0-d; expected (..., H)")
     rows = input.reshape(-1, input.shape[-1]) if input.dim() != 2 else input
-    return ops.linear_argmax(rows, weight, bias).reshape(input.shape[:-1])
+    return losses.linear_argmax(rows, weight, bias).reshape(input.shape[:-1])
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
@@ -210,7 +215,7 @@ def pad(input: Tensor, pad: tuple[int, ...] | list[int], mode: str = "constant",
     return result
 
 
-# What comes from ``ops`` and ``loss_functions`` has been checked there.
+# What comes from ``loss_functions`` has been checked there.
 globals().update({name: checked(globals()[name]) for name in __all__ if not hasattr(globals()[name], "__wrapped__")})
 
 if not TYPE_CHECKING:  # a checker would take every name for known

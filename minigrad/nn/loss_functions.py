@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 import kernels
-from minigrad import ops
 from minigrad.arguments import checked
 from minigrad.nn.binary import BinaryCrossEntropy, BinaryCrossEntropyWithLogits
 from minigrad.nn.checks import check_reduction
+from minigrad.ops import choose, elementwise, index, reduce
+from minigrad.ops import losses as loss_ops
 from minigrad.ops.common import no_bool
 from minigrad.tensor import Tensor
 
@@ -55,12 +56,12 @@ def cross_entropy(
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     rows, ids = _rows_and_ids("cross_entropy", input, target)
     if weight is None:
-        losses = ops.cross_entropy(rows, ids, ignore_index, label_smoothing)
+        losses = loss_ops.cross_entropy(rows, ids, ignore_index, label_smoothing)
     else:
-        log_probs = ops.log_softmax(rows, 1)
+        log_probs = reduce.log_softmax(rows, 1)
         spread = (log_probs * weight).sum(1) * (-label_smoothing / rows.shape[1])
         nll = _picked_losses("cross_entropy", log_probs, ids, weight, ignore_index)
-        losses = nll * (1 - label_smoothing) + ops.masked_fill(spread, ids == ignore_index, 0.0)
+        losses = nll * (1 - label_smoothing) + choose.masked_fill(spread, ids == ignore_index, 0.0)
     return _reduce_classes(losses, ids, target, weight, ignore_index, reduction)
 
 
@@ -99,8 +100,8 @@ def linear_cross_entropy(
     if input.dim() == 0 or target.shape != input.shape[:-1]:
         expected = input.shape[:-1]
         raise ValueError(f"{name}: target has shape {target.shape}; expected {expected} from input {input.shape}")
-    rows = input.reshape(-1, input.shape[-1]) if input.dim() != 2 else input
-    return ops.linear_cross_entropy(rows, weight, bias, target.reshape(-1), ignore_index, label_smoothing, reduction)
+    rows, ids = input.reshape(-1, input.shape[-1]) if input.dim() != 2 else input, target.reshape(-1)
+    return loss_ops.linear_cross_entropy(rows, weight, bias, ids, ignore_index, label_smoothing, reduction)
 
 
 @checked
@@ -135,7 +136,7 @@ def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor
     """|input - target|, same shapes."""
     check_reduction("l1_loss", reduction)
     _warn_if_broadcast("l1_loss", input, target)
-    return _reduce(ops.abs(input - target), reduction)
+    return _reduce(elementwise.abs(input - target), reduction)
 
 
 @checked
@@ -215,8 +216,8 @@ def _picked_losses(name: str, log_probs: Tensor, ids: Tensor, weight: Tensor | N
         raise IndexError(f"{name}: target {ids.array[wrong][0]} is out of bounds for {classes} classes")
     safe = Tensor(np.where(ignored, 0, ids.array).astype(np.int64))
     factors = np.ones_like(log_probs.array[:, 0]) if weight is None else weight.array[safe.array]
-    picked = ops.gather(log_probs, 1, safe.unsqueeze(1)).squeeze(1)
-    return ops.masked_fill(picked * Tensor(-factors), Tensor(ignored), 0.0)
+    picked = index.gather(log_probs, 1, safe.unsqueeze(1)).squeeze(1)
+    return choose.masked_fill(picked * Tensor(-factors), Tensor(ignored), 0.0)
 
 
 def _reduce_classes(
@@ -250,7 +251,7 @@ def _soft_cross_entropy(
     classes = input.shape[dim]
     if label_smoothing:
         target = target * (1 - label_smoothing) + label_smoothing / classes
-    terms = target * ops.log_softmax(input, dim)
+    terms = target * reduce.log_softmax(input, dim)
     if weight is not None:
         terms = terms * weight.reshape([classes] + [1] * (input.dim() - dim - 1))
     losses = -terms.sum(dim)

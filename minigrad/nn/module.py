@@ -69,7 +69,7 @@ class Module:
             self.register_parameter(name, value)
         elif isinstance(value, Module):
             self._require_init("module")
-            self._place("_modules", name, value)
+            self._register("_modules", name, value)
         else:
             self._set_other(name, value)
 
@@ -113,7 +113,7 @@ class Module:
         if "_parameters" not in self.__dict__:
             raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
 
-    def _place(self, table: str, name: str, value: Any) -> None:
+    def _register(self, table: str, name: str, value: Any) -> None:
         """Register ``value`` in one table and nowhere else; a name that is there already keeps its position."""
         for other in ("_parameters", "_buffers", "_modules"):
             if other != table:
@@ -139,7 +139,7 @@ class Module:
             )
         self.__dict__.pop(name, None)
         self._check_name("parameter", name)
-        self._place("_parameters", name, param)
+        self._register("_parameters", name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Register a tensor that is state but not trained; ``persistent=False`` keeps it out of state dicts."""
@@ -147,7 +147,7 @@ class Module:
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(f"cannot assign {type(tensor).__name__!r} to buffer {name!r} (Tensor or None expected)")
         self._check_name("buffer", name)
-        self._place("_buffers", name, tensor)
+        self._register("_buffers", name, tensor)
         if not persistent:
             self._transient.add(name)
 
@@ -157,7 +157,7 @@ class Module:
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"add_module: {name!r} is {described(module)}; expected a Module or None")
         self._check_name("module", name)
-        self._place("_modules", name, module)
+        self._register("_modules", name, module)
 
     # ---- walking the tree ------------------------------------------------------------------------------------------
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 import kernels
-from minigrad.deferred import Deferred
+from minigrad.lazy import LazyParameter
 from minigrad.tensor import Tensor
 
 
-class Parameter(Deferred):
+class Parameter(LazyParameter):
     """A leaf tensor that becomes part of a module when it is assigned to one of its attributes.
 
     Args:

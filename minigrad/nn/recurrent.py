@@ -233,7 +233,7 @@ class _Recurrent(_Gated):
         """For each layer and direction h0 (and c0), each (N, H), of the dtype of ``x``."""
         rows = self.num_layers * self.num_directions
         if hx is None:
-            zeros = creation.zeros(N, self.hidden_size, dtype=x.dtype, device=creation.place_of(x))
+            zeros = creation.zeros(N, self.hidden_size, dtype=x.dtype, device=creation.device_like(x))
             return [(zeros,) * len(self.state_names)] * rows
         states = self._as_states(hx)
         if batched:
@@ -358,7 +358,7 @@ class _Cell(_Gated):
         self._check_input(input, (1, 2))
         batch = input.shape[:-1]
         if hx is None:
-            zeros = creation.zeros(*batch, self.hidden_size, dtype=input.dtype, device=creation.place_of(input))
+            zeros = creation.zeros(*batch, self.hidden_size, dtype=input.dtype, device=creation.device_like(input))
             states = (zeros,) * len(self.state_names)
         else:
             states = self._as_states(hx)

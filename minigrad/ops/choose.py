@@ -149,7 +149,7 @@ def clamp(x: Operand, min: Tensor | float | None = None, max: Tensor | float | N
 
 
 def _bound(x: Tensor, bound: Any, sign: int) -> Any:
-    """A limit of ``x``; in place of None one that limits nothing."""
+    """A limit of ``x``; for None one that limits nothing."""
     if bound is not None:
         return bound
     if is_floating(x.dtype):
@@ -177,10 +177,10 @@ _NUMBERS_FOR_TRUTHS = ErrorCase(
 
 @op(method=False, oracle=np.where, sample=_choice, errors=(_NUMBERS_FOR_TRUTHS,))
 def where(condition: Operand, a: Operand | None = None, b: Operand | None = None) -> Any:
-    """``a`` where ``condition`` (bool) holds, else ``b``, broadcast; alone, the places where it holds."""
+    """``a`` where ``condition`` (bool) holds, else ``b``, broadcast; alone, the indices where it holds."""
     chosen = tensor_of(condition)
     if a is None and b is None:
-        return tuple(Tensor(places) for places in np.nonzero(np.atleast_1d(chosen.array)))
+        return tuple(Tensor(indices) for indices in np.nonzero(np.atleast_1d(chosen.array)))
     if a is None or b is None:
         raise TypeError(f"where: {'a' if a is None else 'b'} is None; expected both a and b, or neither")
     chosen = _condition(chosen)
@@ -215,10 +215,10 @@ def _masked(rng: Rng, dims: Dims) -> Sample:
 def masked_fill(x: Tensor, mask: Tensor, value: Operand) -> Tensor:
     """``x`` with ``value``, a number or a 0-d tensor, where ``mask`` (bool) holds; the two broadcast.
 
-    A tensor ``value`` gets the sum of the gradients of its places.
+    A tensor ``value`` gets the sum of the gradients where it is written.
     """
-    number = filler("masked_fill", value, x.dtype)
-    if number.ndim:
+    fill = filler("masked_fill", value, x.dtype)
+    if fill.ndim:
         raise RuntimeError(f"masked_fill: value is {described(value)}; expected a number or a 0-d tensor")
     broadcast_shape("masked_fill", x.shape, mask_of("masked_fill", mask).shape)
-    return Where.apply(mask, number, x)
+    return Where.apply(mask, fill, x)

@@ -76,13 +76,13 @@ def contiguous(x: Tensor) -> Tensor:
 
 def new_tensor(x: Tensor, data: Any) -> Tensor:
     """A tensor of ``data`` with the dtype of ``x``, where it lies."""
-    return creation.tensor(data, dtype=x.dtype, device=creation.place_of(x))
+    return creation.tensor(data, dtype=x.dtype, device=creation.device_like(x))
 
 
 def new_full(x: Tensor, size: Any, fill_value: Any, dtype: Any = None) -> Tensor:
     """A tensor of shape ``size`` filled with one value, where ``x`` lies, of its dtype unless another is given."""
     return creation.full(
-        sizes("new_full", (size,)), fill_value, x.dtype if dtype is None else dtype, creation.place_of(x)
+        sizes("new_full", (size,)), fill_value, x.dtype if dtype is None else dtype, creation.device_like(x)
     )
 
 

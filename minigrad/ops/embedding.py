@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 import kernels
-from minigrad.deferred import Deferred
 from minigrad.device import two_devices
 from minigrad.function import Context, Function
+from minigrad.lazy import LazyParameter
 from minigrad.ops.common import tensor_of
 from minigrad.ops.op import op
 from minigrad.rows import RowGradient
@@ -29,7 +29,7 @@ class Embedding(Function):
     def unwrap(cls, args: tuple) -> list:
         """The table with only the rows up to date that are about to be read."""
         weight, ids, *constants = args
-        return [weight.array_with_rows(ids) if isinstance(weight, Deferred) else weight.array, ids, *constants]
+        return [weight.array_with_rows(ids) if isinstance(weight, LazyParameter) else weight.array, ids, *constants]
 
     @staticmethod
     def forward(ctx: Context, weight: Array, ids: Array, padding_idx: int | None, sparse: bool) -> Array:

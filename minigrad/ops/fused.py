@@ -118,7 +118,7 @@ def dropout(x: Tensor, p: float = 0.5, key: random.State | None = None, start: i
     """Each element zeroed with probability ``p``, the others scaled by 1 / (1 - p); ValueError outside [0, 1].
 
     Equal ``key`` (of ``random.next_key``) and shape give equal masks; None draws the next one. With ``start`` the mask
-    is that of a part, whose first element has this number in the whole.
+    is that of a larger tensor from its element ``start`` on.
     """
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p is {p}; expected a probability from 0 to 1")

@@ -23,45 +23,45 @@ Array = np.ndarray
 Steps = tuple[Any, ...]  # indices applied one after the other; all but the last are of integers and slices
 
 
-def _parts(index: Any) -> list[Any]:
-    """The members of an index, its tensors as arrays of their own, since backward needs them as they are now."""
-    return [_plain(part) for part in (index if isinstance(index, tuple) else (index,))]
+def _items(index: Any) -> list[Any]:
+    """The items of an index, its tensors as arrays of their own, since backward needs them as they are now."""
+    return [_plain(item) for item in (index if isinstance(index, tuple) else (index,))]
 
 
-def _steps(parts: list[Any], x: Tensor) -> Steps:
-    """The members of an index of ``x`` as NumPy wants them, in steps.
+def _steps(items: list[Any], x: Tensor) -> Steps:
+    """The items of an index of ``x`` as NumPy wants them, in steps.
 
     ``x[0, :, rows]`` picks element 0 first, as in PyTorch; NumPy would count the 0 as another array of indices and put
     the picked dimension in front.
     """
     if x.is_cuda:
-        parts = [np.array(part, None if part else np.int64) if isinstance(part, list) else part for part in parts]
-        parts = [kernels.like(part, x.array) if isinstance(part, np.ndarray) else part for part in parts]
-        _report_out_of_range(parts, x.shape)
-    elif use.started and any(kernels.on_device(part) for part in parts):
+        items = [np.array(item, None if item else np.int64) if isinstance(item, list) else item for item in items]
+        items = [kernels.like(item, x.array) if isinstance(item, np.ndarray) else item for item in items]
+        _report_out_of_range(items, x.shape)
+    elif use.started and any(kernels.on_device(item) for item in items):
         raise two_devices("getitem: a tensor and its index", x.device, resolve("cuda"))
-    is_number = [isinstance(part, int | np.integer) and not isinstance(part, bool | np.bool_) for part in parts]
-    if not any(is_number) or not any(map(_is_list, parts)):
-        return (tuple(parts),)
+    is_number = [isinstance(item, int | np.integer) and not isinstance(item, bool | np.bool_) for item in items]
+    if not any(is_number) or not any(map(_is_list, items)):
+        return (tuple(items),)
     first: list[Any] = []
-    for part, number in zip(parts, is_number, strict=True):
-        dims = np.ndim(part) if _is_list(part) and _is_mask(part) else 1
-        first += [part] if number or part is Ellipsis else [] if part is None else [slice(None)] * dims
-    return tuple(first), tuple(part for part, number in zip(parts, is_number, strict=True) if not number)
+    for item, number in zip(items, is_number, strict=True):
+        dims = np.ndim(item) if _is_list(item) and _is_mask(item) else 1
+        first += [item] if number or item is Ellipsis else [] if item is None else [slice(None)] * dims
+    return tuple(first), tuple(item for item, number in zip(items, is_number, strict=True) if not number)
 
 
-def _report_out_of_range(parts: list[Any], shape: tuple[int, ...]) -> None:
+def _report_out_of_range(items: list[Any], shape: tuple[int, ...]) -> None:
     """Have indices on a GPU looked at there; CuPy itself takes them modulo the size."""
     used = [
-        0 if part is None or part is Ellipsis else part.ndim if _is_list(part) and _is_mask(part) else 1
-        for part in parts
+        0 if item is None or item is Ellipsis else item.ndim if _is_list(item) and _is_mask(item) else 1
+        for item in items
     ]
     axis = 0
-    for part, dims in zip(parts, used, strict=True):
-        if part is Ellipsis:
+    for item, dims in zip(items, used, strict=True):
+        if item is Ellipsis:
             axis += len(shape) - sum(used)
-        elif _is_list(part) and not _is_mask(part) and axis < len(shape):
-            report_index(part, shape[axis])
+        elif _is_list(item) and not _is_mask(item) and axis < len(shape):
+            report_index(item, shape[axis])
         axis += dims
 
 
@@ -71,30 +71,30 @@ def report_index(index: Array, size: int) -> None:
     kernels.report_ids(above if index.dtype.kind == "u" else above | (index < -size))
 
 
-def _plain(part: Any) -> Any:
-    """A part of an index as NumPy takes it; uint8 tensors are masks, as in PyTorch, which warns of them as we do."""
-    if isinstance(part, Tensor) and part.dtype == np.uint8:
+def _plain(item: Any) -> Any:
+    """A item of an index as NumPy takes it; uint8 tensors are masks, as in PyTorch, which warns of them as we do."""
+    if isinstance(item, Tensor) and item.dtype == np.uint8:
         warnings.warn("index: a tensor of dtype uint8 is taken for a mask; use bool", stacklevel=5)
-        return part.array.astype(np.bool_)
-    if isinstance(part, Tensor):
-        return part.array.copy() if part.ndim else kernels.to_host(part.array)[()]
-    return part.copy() if isinstance(part, np.ndarray) else part
+        return item.array.astype(np.bool_)
+    if isinstance(item, Tensor):
+        return item.array.copy() if item.ndim else kernels.to_host(item.array)[()]
+    return item.copy() if isinstance(item, np.ndarray) else item
 
 
-def _is_list(part: Any) -> bool:
-    return isinstance(part, list) or kernels.is_array(part)
+def _is_list(item: Any) -> bool:
+    return isinstance(item, list) or kernels.is_array(item)
 
 
-def _is_mask(part: Any) -> bool:
-    return (np.asarray(part) if isinstance(part, list) else part).dtype == np.bool_
+def _is_mask(item: Any) -> bool:
+    return (np.asarray(item) if isinstance(item, list) else item).dtype == np.bool_
 
 
 def _may_repeat(index: tuple) -> bool:
     """Whether an index can name one element twice: only integer arrays can."""
-    return any(_is_list(part) and not _is_mask(part) for part in index)
+    return any(_is_list(item) and not _is_mask(item) for item in index)
 
 
-def _place(x: Array, steps: Steps) -> Array:
+def _target(x: Array, steps: Steps) -> Array:
     """The view of ``x`` that the last step is applied to."""
     for step in steps[:-1]:
         x = x[step]
@@ -109,19 +109,19 @@ class GetItem(Function):
     @staticmethod
     def forward(ctx: Context, x: Array, steps: Steps) -> Array:
         ctx.shape, ctx.steps = x.shape, steps
-        place, index = _place(x, steps), steps[-1]
-        part = place[index]
+        target, index = _target(x, steps), steps[-1]
+        selected = target[index]
         # A single element comes from NumPy as a number; with an ellipsis it is a view of 0 dimensions.
-        return place[(*index, ...)] if isinstance(part, np.generic) else part
+        return target[(*index, ...)] if isinstance(selected, np.generic) else selected
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
         dx = np.zeros(ctx.shape, grad.dtype, like=grad)
-        place, index = _place(dx, ctx.steps), ctx.steps[-1]
+        target, index = _target(dx, ctx.steps), ctx.steps[-1]
         if _may_repeat(index):
-            kernels.add_at(place, index, grad)
+            kernels.add_at(target, index, grad)
         else:
-            place[index] = grad
+            target[index] = grad
         return dx, None
 
     @staticmethod
@@ -130,9 +130,9 @@ class GetItem(Function):
 
 
 class SetItem(Function):
-    """base[index] = value, in place; what was overwritten gets no gradient, the value gets that of its place
+    """base[index] = value, in place; what was overwritten gets no gradient, the value gets that of what it wrote
 
-    One buffer carries the gradient through a whole loop of assignments: each step reads its part and clears it.
+    One buffer carries the gradient through a whole loop of assignments: each step reads what it assigned and clears it.
     """
 
     consumes_grad = True
@@ -142,17 +142,17 @@ class SetItem(Function):
         # Leading dimensions of size 1 mean nothing in an assignment, but NumPy refuses them for a single element.
         ones = next((axis for axis, n in enumerate(value.shape) if n != 1), value.ndim)
         ctx.steps, ctx.value_shape, ctx.core_shape = steps, value.shape, value.shape[ones:]
-        _place(base, steps)[steps[-1]] = value.reshape(ctx.core_shape)  # a number if it comes from the host
+        _target(base, steps)[steps[-1]] = value.reshape(ctx.core_shape)  # a number if it comes from the host
         return base
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
-        place, index = _place(grad, ctx.steps), ctx.steps[-1]
+        target, index = _target(grad, ctx.steps), ctx.steps[-1]
         dvalue = None
         if ctx.needs_input_grad[1]:
-            part = kernels.as_array(place[index].copy())
-            dvalue = unbroadcast(part, ctx.core_shape).reshape(ctx.value_shape)
-        place[index] = 0
+            selected = kernels.as_array(target[index].copy())
+            dvalue = unbroadcast(selected, ctx.core_shape).reshape(ctx.value_shape)
+        target[index] = 0
         return grad, dvalue, None
 
 
@@ -161,7 +161,7 @@ class Gather(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, dim: int, index: Array) -> Array:
-        ctx.where, ctx.shape = places(index, dim), x.shape
+        ctx.where, ctx.shape = coordinates(index, dim), x.shape
         return x[ctx.where]
 
     @staticmethod
@@ -171,8 +171,8 @@ class Gather(Function):
         return dx, None, None
 
 
-def places(where: Array, dim: int) -> tuple[Array, ...]:
-    """The places (..., where[i, ...], ...): position ``dim`` comes from ``where``, the others are its own."""
+def coordinates(where: Array, dim: int) -> tuple[Array, ...]:
+    """The coordinates (..., where[i, ...], ...): position ``dim`` comes from ``where``, the others are its own."""
     shape = where.shape
     own = [
         np.arange(n, like=where).reshape([-1 if other == axis else 1 for other in range(len(shape))])
@@ -184,19 +184,19 @@ def places(where: Array, dim: int) -> tuple[Array, ...]:
 @op(method=False)
 def getitem(x: Tensor, index: Any) -> Tensor:
     """``x[index]``: a view for slices and integers, a copy for arrays and masks; IndexError where it does not fit."""
-    parts = _parts(index)
+    items = _items(index)
     try:
-        return GetItem.apply(x, _steps(parts, x))
+        return GetItem.apply(x, _steps(items, x))
     except (IndexError, TypeError, ValueError):
-        raise index_error("getitem", parts, x.shape) from None
+        raise index_error("getitem", items, x.shape) from None
 
 
 @op(method=False)
 def setitem(x: Tensor, index: Any, value: Operand) -> None:
     """``x[index] = value`` on the tape: the gradient goes to ``value``, and to what of ``x`` is left.
 
-    An assignment to a view is an assignment to its part of the tensor it views. RuntimeError for a leaf that requires
-    a gradient, or a view of one, and for a value that does not broadcast to its place; IndexError for an index that
+    An assignment to a view is an assignment to the same elements of the tensor it views. RuntimeError for a leaf that
+    requires a gradient, or a view of one, and for a value that does not broadcast to them; IndexError for an index that
     does not fit.
     """
     source = _source(x, value)
@@ -209,35 +209,35 @@ def setitem(x: Tensor, index: Any, value: Operand) -> None:
         source = source.clone()
     if recording and x.view_of is not None:
         return _assign_to_view(x, index, source)
-    result = _assigned(x, _parts(index), source)
+    result = _assigned(x, _items(index), source)
     x.changed_in_place(recording)
     if result.grad_fn is not None:
         x.attach(result.grad_fn, 0)
 
 
 def _source(x: Tensor, value: Any) -> Tensor:
-    """What is assigned to a part of ``x``, in its dtype and where it lies."""
+    """What is assigned to elements of ``x``, in its dtype and where it lies."""
     source = filler("setitem", value, x.dtype)
     moved = source.is_cuda != x.is_cuda and (source.ndim or source.requires_grad or not x.is_cuda)
     return source.to(device=x.device) if moved else source
 
 
-def _assigned(x: Tensor, parts: list[Any], value: Tensor) -> Tensor:
+def _assigned(x: Tensor, items: list[Any], value: Tensor) -> Tensor:
     if not x.is_cuda and not x.array.flags.writeable:
         raise RuntimeError("setitem: the tensor is read-only, or its elements share memory; clone() it first")
     try:
-        return SetItem.apply(x, value, _steps(parts, x))
+        return SetItem.apply(x, value, _steps(items, x))
     except (IndexError, TypeError, ValueError):
-        raise _refusal(x, parts, value) from None
+        raise _refusal(x, items, value) from None
 
 
-def _refusal(x: Tensor, parts: list[Any], value: Tensor) -> Exception:
+def _refusal(x: Tensor, items: list[Any], value: Tensor) -> Exception:
     """Why an assignment failed: its index does not fit, or else its value."""
     try:
-        place = GetItem.apply(x.detach(), _steps(parts, x)).shape
+        selected = GetItem.apply(x.detach(), _steps(items, x)).shape
     except (IndexError, TypeError, ValueError):
-        return index_error("setitem", parts, x.shape)
-    return RuntimeError(f"setitem: value has shape {value.shape}; expected one that broadcasts to {place}")
+        return index_error("setitem", items, x.shape)
+    return RuntimeError(f"setitem: value has shape {value.shape}; expected one that broadcasts to {selected}")
 
 
 def _assign_to_view(x: Tensor, index: Any, value: Tensor) -> None:
@@ -281,8 +281,8 @@ def index_along(user: str, x: Tensor, axis: int, index: Tensor) -> Array:
 def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
     """Elements of ``x`` picked along ``dim`` by ``index`` (int64 or int32, as many dimensions as ``x``)."""
     axis = normalize_dim(dim, x.ndim, "gather")
-    places_along = index_along("gather", x, axis, index)
-    return Gather.apply(x, axis, places_along) if x.ndim else x.clone()
+    elements = index_along("gather", x, axis, index)
+    return Gather.apply(x, axis, elements) if x.ndim else x.clone()
 
 
 @op()

@@ -38,7 +38,7 @@ from minigrad.tensor import Tensor
 
 Array = np.ndarray
 
-_PIECE = 1 << 20  # numbers drawn at a time
+_CHUNK = 1 << 20  # elements drawn at a time
 
 
 def copy_(x: Tensor, source: Operand) -> Tensor:
@@ -140,10 +140,10 @@ def normal_(x: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 
 
 def _fill(x: Tensor, draw: Callable[[int], Array]) -> Tensor:
-    """Fill with draws in float64, a piece at a time: all at once would be twice the memory of a float32 table."""
+    """Fill with draws in float64, a chunk at a time: all at once would be twice the memory of a float32 table."""
     values = np.empty(x.shape, x.dtype)
     flat = values.reshape(-1)
-    for start in range(0, flat.size, _PIECE):
-        piece = flat[start : start + _PIECE]
-        piece[:] = draw(piece.size)
+    for start in range(0, flat.size, _CHUNK):
+        chunk = flat[start : start + _CHUNK]
+        chunk[:] = draw(chunk.size)
     return copy_(x, Tensor(values))

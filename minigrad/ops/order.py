@@ -1,4 +1,4 @@
-"""Ops that order elements along a dimension: extremes with their places, sorting, the k largest.
+"""Ops that order elements along a dimension: extremes with their indices, sorting, the k largest.
 
 NaN counts as larger than every number, as in PyTorch: it comes first among the largest and last among the smallest.
 The extremes themselves are NaN wherever one takes part.
@@ -28,7 +28,7 @@ class ValuesIndices(NamedTuple):
     indices: Tensor
 
 
-def _place_of_extreme(x: Array, dim: int, smallest: bool) -> Array:
+def _index_of_extreme(x: Array, dim: int, smallest: bool) -> Array:
     """Where along a dim the largest stands. CuPy takes no maximum of a zero-size array, not even of no row."""
     if x.size:
         return as_array((x.argmin if smallest else x.argmax)(axis=dim))
@@ -36,7 +36,7 @@ def _place_of_extreme(x: Array, dim: int, smallest: bool) -> Array:
 
 
 def _spread(grad: Array, index: Array, shape: tuple[int, ...], dim: int) -> Array:
-    """Zeros of a shape with the gradient at the places of an index along a dim."""
+    """Zeros of a shape with the gradient where an index along a dim points."""
     dx = np.zeros(shape, grad.dtype, like=grad)
     np.put_along_axis(dx, index, grad, dim)
     return dx
@@ -47,7 +47,7 @@ class ExtremeAlong(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, dim: int, keepdim: bool, smallest: bool) -> tuple[Array, Array]:
-        index = np.expand_dims(_place_of_extreme(x, dim, smallest), dim)
+        index = np.expand_dims(_index_of_extreme(x, dim, smallest), dim)
         ctx.index, ctx.shape, ctx.dim, ctx.keepdim = index, x.shape, dim, keepdim
         values = np.take_along_axis(x, index, dim)
         return (values, index) if keepdim else (values.squeeze(dim), index.squeeze(dim))
@@ -73,7 +73,7 @@ class TopK(Function):
 
 
 def _order(x: Array, dim: int, descending: bool) -> Array:
-    """The places of the ordered elements along a dim; equal ones by index, NaN as the largest.
+    """The indices of the ordered elements along a dim; equal ones by index, NaN as the largest.
 
     Downwards it is the order upwards of the mirrored array, mirrored. To negate the values would put NaN last, and fail
     for unsigned integers and truths.
@@ -91,11 +91,11 @@ def _ordered(user: str, x: Tensor, dim: int, descending: bool, k: int | None = N
     if not 0 <= k <= size:
         raise RuntimeError(f"{user}: k is {k}; expected 0 to {size}, the size of dimension {dim}")
     pair = TopK.apply(x if x.ndim else x.reshape(1), int(k), axis, descending)
-    return ValuesIndices(*(pair if x.ndim or not k else [part.reshape(()) for part in pair]))
+    return ValuesIndices(*(pair if x.ndim or not k else [tensor.reshape(()) for tensor in pair]))
 
 
 def _extreme(user: str, x: Tensor, dim: Any, keepdim: bool, smallest: bool) -> Any:
-    """The extreme of all, or with ``dim`` those along it and their places."""
+    """The extreme of all, or with ``dim`` those along it and their indices."""
     if dim is None:
         dims = tuple(range(x.ndim))
         require_elements(user, x, dims)
@@ -119,7 +119,7 @@ def min(x: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> An
     return choose.minimum(x, dim) if isinstance(dim, Tensor) else _extreme("min", x, dim, keepdim, True)
 
 
-def _place(user: str, x: Tensor, dim: int | None, keepdim: bool, smallest: bool) -> Tensor:
+def _index(user: str, x: Tensor, dim: int | None, keepdim: bool, smallest: bool) -> Tensor:
     if dim is None or not x.ndim:
         normalize_dim(dim or 0, x.ndim, user)
         require_elements(user, x, tuple(range(x.ndim)))
@@ -127,20 +127,20 @@ def _place(user: str, x: Tensor, dim: int | None, keepdim: bool, smallest: bool)
         return Tensor(index.reshape((1,) * x.ndim) if keepdim else index)
     axis = normalize_dim(dim, x.ndim, user)
     require_elements(user, x, (axis,))
-    index = _place_of_extreme(x.array, axis, smallest)
+    index = _index_of_extreme(x.array, axis, smallest)
     return Tensor(np.expand_dims(index, axis) if keepdim else index)
 
 
 @op()
 def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Index of the first largest (of the first NaN, if there is one) along ``dim``, or in the flattened tensor."""
-    return _place("argmax", x, dim, keepdim, False)
+    return _index("argmax", x, dim, keepdim, False)
 
 
 @op()
 def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Index of the first smallest (of the first NaN, if there is one) along ``dim``, or in the flattened tensor."""
-    return _place("argmin", x, dim, keepdim, True)
+    return _index("argmin", x, dim, keepdim, True)
 
 
 @op()

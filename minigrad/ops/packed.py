@@ -28,7 +28,7 @@ class PlaceRows(Function):
     def forward(ctx: Context, x: Array, rows: Array, fill: float) -> Array:
         filled = np.flatnonzero(rows >= 0)
         ctx.shape, ctx.filled, ctx.rows = x.shape, kernels.like(filled, x), kernels.like(rows.reshape(-1)[filled], x)
-        ctx.places = rows.size
+        ctx.num_rows = rows.size
         y = np.full_like(x, fill, shape=(rows.size, *x.shape[1:]), order="C")
         y[ctx.filled] = x[ctx.rows]
         return y.reshape(rows.shape + x.shape[1:])
@@ -37,7 +37,7 @@ class PlaceRows(Function):
     def backward(ctx: Context, grad_output: Array) -> tuple[Array, None, None]:
         dx = np.zeros(ctx.shape, grad_output.dtype, like=grad_output)
         # y[filled] = x[rows]; rows are distinct, so assigning is adding
-        dx[ctx.rows] = grad_output.reshape(ctx.places, *ctx.shape[1:])[ctx.filled]
+        dx[ctx.rows] = grad_output.reshape(ctx.num_rows, *ctx.shape[1:])[ctx.filled]
         return dx, None, None
 
 

@@ -23,39 +23,39 @@ def _corner(size: tuple[int, ...]) -> tuple[slice, ...]:
 
 
 class Scatter(Function):
-    """y = x with the elements of src at the places of the index; there src gets the gradient and x none"""
+    """y = x with the elements of src where the index points; there src gets the gradient and x none"""
 
     @staticmethod
     def forward(ctx: Context, x: Array, dim: int, where: Array, src: Array) -> Array:
-        ctx.places, ctx.src_shape, ctx.corner = index.places(where, dim), src.shape, _corner(where.shape)
+        ctx.target, ctx.src_shape, ctx.corner = index.coordinates(where, dim), src.shape, _corner(where.shape)
         y = x.copy()
-        y[ctx.places] = src[ctx.corner]
+        y[ctx.target] = src[ctx.corner]
         return y
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
         dx, dsrc = grad.copy(), np.zeros(ctx.src_shape, grad.dtype, like=grad)
-        # y[places] = src[corner]
-        dx[ctx.places] = 0
-        dsrc[ctx.corner] = grad[ctx.places]
+        # y[target] = src[corner]
+        dx[ctx.target] = 0
+        dsrc[ctx.corner] = grad[ctx.target]
         return dx, None, None, dsrc
 
 
 class ScatterAdd(Function):
-    """y = x plus the elements of src at the places of the index, each as often as it is named"""
+    """y = x plus the elements of src where the index points, each as often as it is named"""
 
     @staticmethod
     def forward(ctx: Context, x: Array, dim: int, where: Array, src: Array) -> Array:
-        ctx.places, ctx.src_shape, ctx.corner = index.places(where, dim), src.shape, _corner(where.shape)
+        ctx.target, ctx.src_shape, ctx.corner = index.coordinates(where, dim), src.shape, _corner(where.shape)
         y = x.copy()
-        kernels.add_at(y, ctx.places, src[ctx.corner])
+        kernels.add_at(y, ctx.target, src[ctx.corner])
         return y
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
         dsrc = np.zeros(ctx.src_shape, grad.dtype, like=grad)
-        # y[places] += src[corner]
-        dsrc[ctx.corner] = grad[ctx.places]
+        # y[target] += src[corner]
+        dsrc[ctx.corner] = grad[ctx.target]
         return grad, None, None, dsrc
 
 
@@ -70,10 +70,10 @@ def _scattered(function: type[Function], name: str, x: Tensor, dim: int, where: 
     if any(n > limit for n, limit in zip(where.shape, src.shape, strict=True)):
         raise RuntimeError(f"{name}: index has shape {where.shape}; expected no size above those of src {src.shape}")
     axis = normalize_dim(dim, x.ndim, name)
-    places = index.index_along(name, x, axis, where)
+    indices = index.index_along(name, x, axis, where)
     if not x.ndim:
         return _scattered(function, name, x.reshape(1), 0, where.reshape(1), src.reshape(1)).reshape(())
-    return function.apply(x, axis, places, src)
+    return function.apply(x, axis, indices, src)
 
 
 @op()
@@ -83,7 +83,7 @@ def scatter(x: Tensor, dim: int, index: Tensor, src: Tensor | float) -> Tensor:
     Args:
         x: any shape.
         dim: the dimension that ``index`` counts.
-        index: int64, as many dimensions as ``x``; a place named twice keeps one of its values.
+        index: int64, as many dimensions as ``x``; an element named twice keeps one of its values.
         src: a tensor of the dtype of ``x``, in no dimension smaller than ``index``, or a number.
     """
     return _scattered(Scatter, "scatter", x, dim, index, src)
@@ -91,7 +91,7 @@ def scatter(x: Tensor, dim: int, index: Tensor, src: Tensor | float) -> Tensor:
 
 @op()
 def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """As ``scatter``, adding to what is there; places named twice get both."""
+    """As ``scatter``, adding to what is there; elements named twice get both."""
     return _scattered(ScatterAdd, "scatter_add", x, dim, index, src)
 
 

@@ -90,7 +90,7 @@ class Flip(Function):
 
 
 class Cat(Function):
-    """arrays one after the other along a dim; the gradient is cut at the same places"""
+    """arrays one after the other along a dim; the gradient is split in the same way"""
 
     @staticmethod
     def forward(ctx: Context, dim: int, *arrays: Array) -> Array:
@@ -103,7 +103,7 @@ class Cat(Function):
 
 
 class Stack(Function):
-    """arrays side by side along a new dim; each gets the gradient of its place"""
+    """arrays side by side along a new dim; each gets the gradient at its index"""
 
     @staticmethod
     def forward(ctx: Context, dim: int, *arrays: Array) -> Array:
@@ -288,7 +288,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 @op()
 def split(x: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
-    """Pieces of ``split_size`` along ``dim`` (the last may be smaller), or of the given sizes; views."""
+    """Chunks of ``split_size`` along ``dim`` (the last may be smaller), or of the given sizes; views."""
     axis = _real_dim("split", x, dim)
     total = x.shape[axis]
     if isinstance(split_size, list | tuple):
@@ -314,7 +314,7 @@ def _real_dim(user: str, x: Tensor, dim: int) -> int:
 
 @op()
 def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most ``chunks`` pieces of equal size along ``dim`` (the last may be smaller); views."""
+    """At most ``chunks`` chunks of equal size along ``dim`` (the last may be smaller); views."""
     if chunks < 1:
         raise RuntimeError(f"chunk: chunks is {chunks}; expected more than zero")
     return split(x, builtins.max(1, -(-x.shape[_real_dim("chunk", x, dim)] // int(chunks))), dim)

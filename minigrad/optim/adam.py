@@ -1,7 +1,7 @@
 """Adam and AdamW; the arithmetic is ``kernels.adam_step``.
 
-A row-wise gradient (of ``nn.Embedding(..., sparse=True)``) gives the same numbers as the dense one, to the bit, but a
-step costs only the rows it touches: see ``row_moments``. PyTorch has SparseAdam for such gradients, whose numbers are
+A row-wise gradient (of ``nn.Embedding(..., sparse=True)``) gives the same weights as the dense one, to the bit, but a
+step costs only the rows it touches: see ``row_moments``. PyTorch has SparseAdam for such gradients, whose weights are
 other ones: it leaves the moments of the other rows as they are.
 
 Sources: Kingma & Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1;
@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 import kernels
-from minigrad.deferred import Deferred
 from minigrad.graphs import recording
+from minigrad.lazy import LazyParameter
 from minigrad.nn.checks import reject
 from minigrad.optim.checks import check_at_least_zero, check_fractions, reject_others
 from minigrad.optim.optimizer import Optimizer, Update, add_slot, count_step
@@ -78,7 +78,7 @@ class Adam(Optimizer):
             alike[step, param.dtype, type(param)].append((param, grad, m, v, state))
         for (step, *_), arrays in alike.items():
             params, grads, ms, vs, states = zip(*arrays, strict=True)
-            kernels.adam_step_all(params, grads, ms, vs, step, *self._numbers(group), grad_scale=grad_scale)
+            kernels.adam_step_all(params, grads, ms, vs, step, *self._hyperparameters(group), grad_scale=grad_scale)
             if (graph := recording()) is not None:
                 graph.refresh(partial(self._next_scalars, states, group))
 
@@ -88,27 +88,27 @@ class Adam(Optimizer):
         table = self._table(param, state)
         if table is None:
             return super()._update_rows(param, grad, state, group, grad_scale)
-        scalars = kernels.adam_scalars(count_step(state), *self._numbers(group))
+        scalars = kernels.adam_scalars(count_step(state), *self._hyperparameters(group))
         return table.step(grad, scalars, grad_scale)
 
     def _next_scalars(self, states: Iterable[dict[str, Any]], group: dict[str, Any]) -> np.ndarray:
         """What a captured update reads at its next replay, which is counted as a step."""
-        return kernels.adam_scalars(max(map(count_step, states)), *self._numbers(group))
+        return kernels.adam_scalars(max(map(count_step, states)), *self._hyperparameters(group))
 
-    def _numbers(self, group: dict[str, Any]) -> tuple[float, float, float, float, float, bool]:
+    def _hyperparameters(self, group: dict[str, Any]) -> tuple[float, float, float, float, float, bool]:
         beta1, beta2 = group["betas"]
         return group["lr"], beta1, beta2, group["eps"], group["weight_decay"], self.decoupled
 
     def _table(self, param: Tensor, state: dict[str, Any]) -> RowMoments | None:
-        """What updates the rows of ``param``; None where that needs memory in C order, or a parameter that can wait."""
-        if not isinstance(param, Deferred) or param.ndim != 2 or not param.is_contiguous():
+        """What updates the rows of ``param``; None where it is not a lazy parameter, a matrix in C order."""
+        if not isinstance(param, LazyParameter) or param.ndim != 2 or not param.is_contiguous():
             return None
         fresh = "exp_avg" not in state
         for name in ("exp_avg", "exp_avg_sq"):
             if state.get(name) is None:
-                state[name] = Deferred(np.zeros(param.shape, param.dtype, like=param.lagging_array()))
-            elif not isinstance(state[name], Deferred):
-                state[name] = Deferred(state[name].array)
+                state[name] = LazyParameter(np.zeros(param.shape, param.dtype, like=param.raw_array()))
+            elif not isinstance(state[name], LazyParameter):
+                state[name] = LazyParameter(state[name].array)
         m, v = state["exp_avg"], state["exp_avg_sq"]
         if param not in self._tables or not self._tables[param].belongs_to(param, m, v):
             if m.shape != param.shape or v.shape != param.shape or not (m.is_contiguous() and v.is_contiguous()):
@@ -118,7 +118,7 @@ class Adam(Optimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for table in self._tables.values():
-            table.settle()  # what was put off belongs to the state that goes
+            table.flush()  # pending updates belong to the state that goes
         super().load_state_dict(state_dict)
         self._tables = {}
 

@@ -18,10 +18,10 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 import kernels
-from minigrad.deferred import Deferred
 from minigrad.device import moved
 from minigrad.grad_mode import enable_grad, no_grad
 from minigrad.graphs import recording
+from minigrad.lazy import LazyParameter
 from minigrad.naming import described
 from minigrad.nn.utils.clipping import as_result, norm_and_coefficient
 from minigrad.optim.checks import check_at_least_zero, check_number
@@ -53,7 +53,7 @@ class Optimizer:
         TypeError: ``params`` is a Tensor or holds something else than Tensors.
     """
 
-    capturable: ClassVar[bool] = False  # whether a step in a CUDA graph sees the numbers of the day
+    capturable: ClassVar[bool] = False  # whether a step in a CUDA graph sees the hyperparameters of the day
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -132,7 +132,7 @@ class Optimizer:
 
     @no_grad()
     def step_clipped(self, max_norm: float) -> Tensor:
-        """``clip_grad_norm_`` of all gradients and ``step`` in one: the numbers are equal to the bit.
+        """``clip_grad_norm_`` of all gradients and ``step`` in one: the weights are equal to the bit.
 
         The gradients are scaled where the update reads them, and stay as they are. If their norm is not finite,
         nothing is updated (on a GPU, where the host does not wait to know, the step still counts as one).
@@ -171,7 +171,7 @@ class Optimizer:
                 param.changed_in_place()
 
     def _note_capture(self) -> None:
-        """In a captured step: have every replay tell that the parameters have changed."""
+        """In a captured step: have every replay note that the parameters have changed."""
         graph = recording()
         if graph is None:
             return
@@ -203,7 +203,7 @@ class Optimizer:
         self._update_all([Update(param.array, grad.dense_array(), state)], group, grad_scale)
 
     def state_dict(self) -> dict[str, Any]:
-        """``{"state": {number: state}, "param_groups": [options, parameter numbers]}``; tensors are shared."""
+        """``{"state": {index: state}, "param_groups": [options, indices of parameters]}``; tensors are shared."""
         params = [param for group in self.param_groups for param in group["params"]]
         numbers = {id(param): number for number, param in enumerate(params)}
         groups = [{**group, "params": [numbers[id(param)] for param in group["params"]]} for group in self.param_groups]
@@ -287,7 +287,7 @@ def add_slot(state: dict[str, Any], name: str, param: np.ndarray) -> np.ndarray:
     if state.get(name) is None:
         if (graph := recording()) is not None:  # or every replay would begin with zeros
             graph.refuse("the first step of an optimiser")
-        state[name] = Deferred(np.zeros(param.shape, param.dtype, like=param))
+        state[name] = LazyParameter(np.zeros(param.shape, param.dtype, like=param))
     return state[name].array
 
 
@@ -300,11 +300,11 @@ def count_step(state: dict[str, Any]) -> int:
 
 
 def _own_copy(key: str, value: Any, param: Tensor) -> Any:
-    """A copy of a state entry, in the parameter's dtype and place where it has one entry per element."""
+    """A copy of a state entry, in the parameter's dtype and on its device where it has one entry per element."""
     if isinstance(value, np.ndarray | np.generic):
         value = Tensor(np.asarray(value))
     if not isinstance(value, Tensor):
         return Tensor(np.asarray(value, np.float32)) if key == "step" else deepcopy(value)
     if key == "step":
         return Tensor(np.array(kernels.to_host(value.array), np.float32))
-    return Deferred(moved(value.array.astype(param.dtype, order="C"), param.device))
+    return LazyParameter(moved(value.array.astype(param.dtype, order="C"), param.device))

@@ -60,5 +60,5 @@ class RMSprop(Optimizer):
         square = add_slot(state, "square_avg", param)
         mean = add_slot(state, "grad_avg", param) if group["centered"] else None
         velocity = add_slot(state, "momentum_buffer", param) if group["momentum"] else None
-        numbers = group["lr"], group["alpha"], group["eps"], group["weight_decay"], group["momentum"]
-        kernels.rmsprop_step(param, grad, square, mean, velocity, *numbers, grad_scale)
+        hyperparameters = group["lr"], group["alpha"], group["eps"], group["weight_decay"], group["momentum"]
+        kernels.rmsprop_step(param, grad, square, mean, velocity, *hyperparameters, grad_scale)

@@ -14,7 +14,7 @@ import numpy as np
 
 from minigrad import Tensor, nn
 from minigrad.optim import Optimizer
-from minigrad.serialization import from_bytes, has_digest, to_pieces
+from minigrad.serialization import from_bytes, has_digest, to_chunks
 from seq2seq.run.errors import UserError
 from seq2seq.run.writing import naming, read_run_file, replace_run_file
 
@@ -59,7 +59,7 @@ def save(path: Path, model: nn.Module, optimizer: Optimizer | None, progress: Pr
         "model": dict(model.state_dict()),
         "optimizer": optimizer.state_dict() if optimizer else None,
     }
-    replace_run_file(path, to_pieces(content))
+    replace_run_file(path, to_chunks(content))
 
 
 def load(path: Path, model: nn.Module, optimizer: Optimizer | None, fingerprint: str) -> Progress:

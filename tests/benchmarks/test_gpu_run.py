@@ -56,7 +56,8 @@ def test_every_part_runs_small(tmp_path: Path) -> None:
     assert found["device_tests"]["summary"]["outcomes"]["passed"] > 5
     for name in PARTS - {"device_tests"}:
         assert found[name]["rows"], name
-    assert not any(row.get("left_out") for name in PARTS for row in found[name]["rows"])
+    left_out = {name for result in found.values() for row in result["rows"] for name in row.get("left_out", {})}
+    assert left_out <= {f"minigrad-graph{end}" for end in ("", "-bf16", "-tf32")}  # tiny layers: a launch for each step
     assert "11 passed" in files["device_tests.pytest.txt"]
     report = files["report.md"]
     assert "as believed" in report
@@ -66,7 +67,10 @@ def test_every_part_runs_small(tmp_path: Path) -> None:
     if importlib.util.find_spec("torch"):
         races = [row["forward+backward"] for row in found["lstm"]["rows"]]
         races += [row for row in (*found["training_step"]["rows"], *found["decoding"]["rows"]) if "rounds" in row]
-        assert all(race["ratios"]["pytorch"]["median"] > 0 for race in races)
+        assert len(races) > 8
+        ratios = [dict(item for of in race["ratios"].values() for item in of.items()) for race in races]
+        assert all(min(ratio["median"] for ratio in of.values()) > 0 for of in ratios)
+        assert all(any(name.startswith("pytorch") for name in of) for of in ratios)
         assert "not measured" in report  # no small size is that of a goal
 
 

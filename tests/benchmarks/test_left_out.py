@@ -57,7 +57,7 @@ def test_one_that_hangs_is_ended(torch: Path, monkeypatch: pytest.MonkeyPatch) -
         assert process.poll() == -9
 
 
-SCRIPTS = [("decoding", "illegal"), ("training_step", "raises"), ("paper_scale", "exits"), ("scaling", "kills")]
+SCRIPTS = [("decoding", "illegal"), ("training_step", "raises"), ("scaling", "kills")]  # paper_scale is as the second
 
 
 @pytest.mark.parametrize(("script", "kind"), SCRIPTS)

@@ -85,38 +85,44 @@ def test_the_first_beam_is_traced_back() -> None:
 
 
 # --- proofs of equality ---------------------------------------------------------------------------------------------
-@pytest.fixture
-def verify(monkeypatch) -> Any:
-    """``training.verify`` of one case, over results of our own making: those of all but ours in float32 are changed."""
+class Steps:
+    """A worker whose three steps give losses and weights of our own making."""
 
-    def run(names: list[str], change: Any) -> training.Verified:
-        def three_steps(worker: Any, case: Any, equal: bool) -> Any:
-            losses, weights = np.array([3.0, 2.0, 1.0]), {"w": np.full((2, 2), 0.5)}
-            return (losses, weights) if worker == "minigrad" else change(losses, weights)
+    def __init__(self, change: Any) -> None:
+        self.change = change
 
-        opened = contextlib.nullcontext
-        monkeypatch.setattr(training, "open_workers", lambda names, *_: opened({name: name for name in names}))
-        monkeypatch.setattr(training, "_three_steps", three_steps)
-        return training.verify([training.Case(names, Task(), 1.0)], 1)[0]
+    def call(self, method: str, *arguments: Any) -> tuple[float, Any]:
+        if method == "build":
+            self.losses, self.weights = self.change(np.array([3.0, 2.0, 1.0]), {"w": np.full((2, 2), 0.5)})
+            self.losses = iter(self.losses)
+        return 0.0, next(self.losses, 0.0) if method == "step" else self.weights if method == "weights" else None
 
-    return run
+
+def verify(names: list[str], change: Any, strict: bool = True) -> training.Verified:
+    """``training.verify`` of one case, where the results of all but ours in float32 are changed."""
+
+    def opened(names: list[str], *_: Any) -> Any:
+        return contextlib.nullcontext({n: Steps(change if n != "minigrad" else lambda *same: same) for n in names})
+
+    case = training.Case(names, Task(vocab_sizes=(20, 20)), 1.0)
+    return training.verify([case], 1, racing.Arena(opened, "minigrad", strict))[0]
 
 
 @pytest.mark.parametrize("name", ["jax", "jax-bf16"])
 @pytest.mark.parametrize("factor", [1.02, math.nan])
-def test_wrong_losses_are_found(name, factor, verify) -> None:
+def test_wrong_losses_are_found(name, factor) -> None:
     found = verify(["minigrad", name], lambda losses, weights: (losses * [1, 1, factor], weights))
     assert found.left_out[name].startswith("wrong result: " + name + " is")
     assert found.able(training.Case(["minigrad", name], Task(), 1.0)).names == ["minigrad"]
 
 
 @pytest.mark.parametrize("value", [0.51, math.nan])
-def test_wrong_weights_are_found(value, verify) -> None:
+def test_wrong_weights_are_found(value) -> None:
     found = verify(["minigrad", "pytorch"], lambda losses, weights: (losses, {"w": np.full((2, 2), value)}))
     assert re.match(r"wrong result: pytorch is (0\.02|nan)", found.left_out["pytorch"])
 
 
-def test_our_wrong_results_end_a_race(verify) -> None:
+def test_our_wrong_results_end_a_race() -> None:
     """Ours in bfloat16; and in float32 where two frameworks find otherwise, and no variant agrees."""
 
     def change(losses: Any, weights: Any) -> Any:
@@ -126,17 +132,18 @@ def test_our_wrong_results_end_a_race(verify) -> None:
         verify(["minigrad-bf16"], change)
     with pytest.raises(AssertionError, match="pytorch, jax all differ from minigrad"):
         verify(["minigrad", "pytorch", "jax"], change)
+    assert set(verify(["minigrad-bf16"], change, strict=False).left_out) == {"minigrad-bf16"}
     assert set(verify(["minigrad", "pytorch", "pytorch-packed"], change).left_out) == {"pytorch", "pytorch-packed"}
 
 
-@pytest.mark.parametrize("broken", [lambda *_: None, lambda losses, _: (losses[:2], {}), lambda *_: 1 / 0])
-def test_results_that_are_none_leave_a_peer_out(broken, verify) -> None:
+@pytest.mark.parametrize("broken", [lambda *_: None, lambda losses, _: (losses, {}), lambda *_: 1 / 0])
+def test_results_that_are_none_leave_a_peer_out(broken) -> None:
     found = verify(["minigrad", "jax"], broken)
     assert set(found.left_out) == {"jax"}
     assert set(found.to) == {"minigrad"}
 
 
-def test_equal_results_pass(verify) -> None:
+def test_equal_results_pass() -> None:
     found = verify(["minigrad", "jax"], lambda losses, weights: (losses * 1.0005, weights))
     assert found == ({"minigrad": 0, "jax": pytest.approx(5e-4)}, {})
 
@@ -162,7 +169,7 @@ class Searcher:
 )
 def test_wrong_words_are_found(name, found, message) -> None:
     workers: Any = {"minigrad": Searcher([[50, 50]]), name: Searcher(found)}
-    left_out = decoding.verify(workers, Searcher([[50, 50]]), [[1]], 2, 1)
+    left_out = decoding.verify(workers, Searcher([[50, 50]]), [[1]], 2, 1).left_out
     assert message in left_out[name]
     workers = {f"minigrad{name[3:]}": Searcher(found)}
     with pytest.raises(AssertionError):
@@ -171,7 +178,19 @@ def test_wrong_words_are_found(name, found, message) -> None:
 
 def test_equal_words_pass() -> None:
     workers: Any = {"jax": Searcher([[50, 50]]), "jax-bf16": Searcher([[50, 51]])}
-    assert decoding.verify(workers, Searcher([[50, 50]]), [[1]], 2, 1) == {}
+    found = decoding.verify(workers, Searcher([[50, 50]]), [[1]], 2, 1)
+    assert found == ({"jax": 1.0, "jax-bf16": 0.0}, {})
+
+
+@pytest.mark.parametrize(("word", "count", "right"), [(50, 1, True), (51, 4, False), (90, 1, False)])
+def test_a_near_tie_may_fall_otherwise_on_a_device(word: int, count: int, right: bool) -> None:
+    """Nine sentences of ten have to be found as expected, and all of them to be no less likely."""
+    found = [[50, word]] * count + [[50, 51]] * (20 - count)
+    expected = [[50, 51]] * 10 + [[51, 50]] * 10 if word == 51 else [[50, 51]] * 20
+    left_out = decoding.verify(
+        {"minigrad": Searcher(found)}, Searcher(expected), [[1]] * 20, 2, 1, strict=False
+    ).left_out
+    assert (left_out == {}) is right
 
 
 # --- figures --------------------------------------------------------------------------------------------------------

@@ -19,22 +19,10 @@ DEVICE u32 float_to_bits(float x) { u32 y; memcpy(&y, &x, 4); return y; }
 DEVICE int opaque(int x) { return x; }
 DEVICE bool aligned16(const void* p) { return (uintptr_t(p) & 15) == 0; }
 
-// Bits of a NaN and of infinity are those of the conversions below.
-DEVICE float f16_to_float(u32 x) {
-  const u32 sign = (x & 0x8000) << 16, exponent = x >> 10 & 31, mantissa = x & 0x3FF;
-  if (exponent == 0) return bits_to_float(sign | float_to_bits(float(mantissa) * 0x1p-24f));
-  return bits_to_float(sign | (exponent == 31 ? 0x7F800000 : (exponent + 112) << 23) | mantissa << 13);
-}
-DEVICE float to_float(f16 x) { return f16_to_float(x.bits); }
-
-// The products of two words of 16-bit operands.
+// The products of two words of bf16 operands.
 DEVICE float add_products_bf16(float sum, u32 x, u32 y) {
   sum += bits_to_float(x << 16) * bits_to_float(y << 16);
   return sum + bits_to_float(x & 0xFFFF0000u) * bits_to_float(y & 0xFFFF0000u);
-}
-DEVICE float add_products_f16(float sum, u32 x, u32 y) {
-  sum += f16_to_float(x & 0xFFFF) * f16_to_float(y & 0xFFFF);
-  return sum + f16_to_float(x >> 16) * f16_to_float(y >> 16);
 }
 // Of one word each, of which the tensor core reads the upper 19 bits.
 DEVICE float add_product_tf32(float sum, u32 x, u32 y) {
@@ -42,7 +30,7 @@ DEVICE float add_product_tf32(float sum, u32 x, u32 y) {
 }
 
 // In words, of which a row of A has eight: lane l holds A(l/4 + 8*(i%2), l%4 + 4*(i/2)) in a[i], B(l%4 + 4*i, l/4) in
-// b<i>, D(l/4 + 8*(i/2), 2*(l%4) + i%2) in d[i]. A word is two neighbours of a 16-bit type, or one tf32.
+// b<i>, D(l/4 + 8*(i/2), 2*(l%4) + i%2) in d[i]. A word is two neighbours of bf16, or one tf32.
 template <float (*ADD)(float, u32, u32)>
 DEVICE void mma_words(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
   simulation::Simulator& s = simulation::sim;
@@ -58,7 +46,6 @@ DEVICE void mma_words(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
   }
 }
 DEVICE void mma_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { mma_words<add_products_bf16>(d, a, b0, b1); }
-DEVICE void mma_f16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { mma_words<add_products_f16>(d, a, b0, b1); }
 DEVICE void mma_tf32(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { mma_words<add_product_tf32>(d, a, b0, b1); }
 DEVICE void ldmatrix4(u32 (&r)[4], const u16* row) {
   simulation::Simulator& s = simulation::sim;
@@ -140,13 +127,6 @@ DEVICE float root(float x) { return std::sqrt(x); }
 DEVICE u16 to_bf16(float x) {
   const u32 b = float_to_bits(x);
   return x != x ? 0x7FFF : u16((b + 0x7FFF + (b >> 16 & 1)) >> 16);
-}
-DEVICE f16 to_f16(float x) {
-  const u32 b = float_to_bits(x), sign = b >> 16 & 0x8000, m = b & 0x7FFFFFFF;
-  if (m > 0x7F800000) return {0x7FFF};
-  if (m >= 0x477FF000) return {u16(sign | 0x7C00)};  // 65520 and more
-  if (m < 0x38800000) return {u16(sign | (float_to_bits(bits_to_float(m) + 0.5f) - 0x3F000000))};  // subnormal
-  return {u16(sign | ((m + 0xFFF + (m >> 13 & 1) - 0x38000000) >> 13))};
 }
 DEVICE u32 to_tf32(float x) {
   return x != x ? 0x7FFFFFFFu : std::isinf(x) ? float_to_bits(x) : (float_to_bits(x) + 0x1000) & 0xFFFFE000u;

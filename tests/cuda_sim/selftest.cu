@@ -21,13 +21,12 @@ DEVICE void tile_product(const u32* a, const S* b, float* d) {
     for (int i = 0; i < 4; i++) d[(lane / 4 + i / 2 * 8) * 16 + n * 8 + lane % 4 * 2 + i % 2] = p[0][n][i];
 }
 KERNEL(one_tile, 32, 1, const u32* a, const u16* b, float* d) { tile_product(a, b, d); }
-KERNEL(one_tile_f16, 32, 1, const u32* a, const f16* b, float* d) { tile_product(a, b, d); }
 KERNEL(one_tile_tf32, 32, 1, const u32* a, const float* b, float* d) { tile_product(a, b, d); }
 
-// The other roundings, and back. Grid ceil(n / 32), 32 threads.
-KERNEL(roundings, 32, 1, const float* x, f16* half, float* back, u32* tf32, int n) {
+// The other rounding. Grid ceil(n / 32), 32 threads.
+KERNEL(roundings, 32, 1, const float* x, u32* tf32, int n) {
   const int i = blockIdx.x * 32 + threadIdx.x;
-  if (i < n) half[i] = to_f16(x[i]), back[i] = to_float(half[i]), tf32[i] = to_tf32(x[i]);
+  if (i < n) tf32[i] = to_tf32(x[i]);
 }
 
 // Three batches of copies of 32 vectors. first [64]: two of them after copy_wait_first, third_early [32] what the third

@@ -1,4 +1,4 @@
-"""Embedding forward with dropout, its gradient by rows, dropout alone, and column sums.
+"""Embedding forward, its gradient by rows, dropout, and column sums.
 
 Masks are those of kernels.reference, bit for bit.
 """
@@ -34,18 +34,12 @@ def store(values: np.ndarray, suffix: str) -> np.ndarray:
     return device(bf16_bits(values) if suffix == "bf16" else values)
 
 
-def load(stored: np.ndarray) -> np.ndarray:
-    return bf16_values(stored) if stored.dtype == np.uint16 else stored
-
-
 def dropout_arguments(p: float) -> tuple[Any, ...]:
     scale = 0.0 if p == 1 else 1 / (1 - p)
     return device([SEED, STEP], np.uint64), np.uint64(p * 2**32), np.float32(scale), np.uint32(SITE)
 
 
-def run_gradient(
-    rig: Rig, ids: np.ndarray, dy: np.ndarray, threads: int, padding: int, suffix: str, schedule: int
-) -> Arrays:
+def run_gradient(rig: Rig, ids: np.ndarray, dy: np.ndarray, threads: int, padding: int, schedule: int) -> Arrays:
     """rows, starts, positions, count, values by rows, values in a dense table."""
     n, module = len(ids), rig.module("layers/embedding.cu")
     rows, error = poisoned(n, np.int64), no_error()
@@ -55,10 +49,9 @@ def run_gradient(
     module.embedding_sort(launch, (device(ids), *sizes, rows, starts, positions, count, error), schedule)
     assert error[0] == 0
     compact, dense = poisoned((n, E), np.float32), device(np.zeros((V, E), np.float32))
-    kernel = getattr(module, f"embedding_sum_{suffix}")
     for target, is_dense in ((compact, 0), (dense, 1)):
-        arguments = store(dy, suffix), rows, starts, positions, count, target, np.int32(E), np.int32(is_dense)
-        kernel(geometry.embedding_sum(n), arguments, schedule)
+        arguments = device(dy), rows, starts, positions, count, target, np.int32(E), np.int32(is_dense)
+        module.embedding_sum(geometry.embedding_sum(n), arguments, schedule)
     return rows, starts, positions, count, compact, dense
 
 
@@ -66,7 +59,7 @@ def check_gradient(rig: Rig, shape: tuple[int, int, str], padding: int, main: bo
     num_tokens, threads, how = shape
     ids = draw(num_tokens, how)
     dy = np.random.default_rng(1).standard_normal((num_tokens, E)).astype(np.float32)
-    results = rig.same_bits(lambda schedule: run_gradient(rig, ids, dy, threads, padding, "f32", schedule), main)
+    results = rig.same_bits(lambda schedule: run_gradient(rig, ids, dy, threads, padding, schedule), main)
     rows, starts, positions, count, compact, dense = results
     wanted_rows, wanted = reference.embedding_backward(dy.astype(float), ids, padding)
     k, order = len(wanted_rows), np.argsort(ids, kind="stable")
@@ -129,38 +122,17 @@ def check_pieces(rig: Rig, num_tokens: int, padding: int, run_size: int = 64, th
     np.testing.assert_array_equal(positions, [*kept, *[-1] * (num_tokens - len(kept))])
 
 
-def test_embedding_gradient_of_bf16(rig: Rig) -> None:
-    ids, dy = draw(30, "skewed"), bf16_values(bf16_bits(np.random.default_rng(1).standard_normal((30, E))))
-    rows, _, _, _, compact, _ = run_gradient(rig, ids, dy, 32, -1, "bf16", 2)
-    wanted_rows, wanted = reference.embedding_backward(dy.astype(float), ids)
-    np.testing.assert_array_equal(rows[: len(wanted_rows)], wanted_rows)
-    assert_close(compact[: len(wanted_rows)], wanted, 1e-6)
-
-
-@pytest.mark.parametrize("p", [None, 0.0, 0.3, 1.0])
-@pytest.mark.parametrize("suffix", ["f32", "bf16"])
 @pytest.mark.parametrize("num_tokens", [1, 37])
-def test_embedding_forward(rig: Rig, num_tokens: int, suffix: str, p: float | None) -> None:
-    check_embedding_forward(rig, num_tokens, suffix, p)
-
-
-def check_embedding_forward(rig: Rig, num_tokens: int, suffix: str, p: float | None) -> None:
+def test_embedding_forward(rig: Rig, num_tokens: int) -> None:
     weight, ids = np.random.default_rng(0).standard_normal((V, E)).astype(np.float32), draw(num_tokens, "skewed")
-    size = num_tokens * E
 
     def run(schedule: int) -> Arrays:
-        y = poisoned((num_tokens, E), np.float32 if suffix == "f32" else np.uint16)
-        how = (None, np.uint64(0), np.float32(0), np.uint32(0)) if p is None else dropout_arguments(p)
-        arguments = device(weight), device(ids), y, *how, np.int32(V), np.int32(E), np.uint64(size), no_error()
-        getattr(rig.module("layers/embedding.cu"), f"embedding_forward_{suffix}")(
-            geometry.embedding_forward(size), arguments, schedule
-        )
+        y = poisoned((num_tokens, E), np.float32)
+        arguments = device(weight), device(ids), y, np.int32(V), np.int32(E), np.uint64(y.size), no_error()
+        rig.module("layers/embedding.cu").embedding_forward(geometry.embedding_forward(y.size), arguments, schedule)
         return (y,)
 
-    want = reference.embedding_forward(weight, ids)
-    want = want if p is None else reference.dropout(want, p, SEED, STEP, SITE)
-    (y,) = rig.same_bits(run, main=False)
-    np.testing.assert_array_equal(y, want if suffix == "f32" else bf16_bits(want))
+    np.testing.assert_array_equal(rig.same_bits(run, main=False)[0], reference.embedding_forward(weight, ids))
 
 
 @pytest.mark.parametrize("bad", [-1, V, 2**32 + 3])
@@ -168,9 +140,8 @@ def test_an_id_out_of_range(rig: Rig, bad: int) -> None:
     """Forward a row of NaN, backward nothing, and the error word says so; the other tokens are as ever."""
     ids, error, module = np.array([3, bad, 0, 3]), no_error(), rig.module("layers/embedding.cu")
     weight, y = device(np.ones((V, E), np.float32)), poisoned((4, E), np.float32)
-    how = None, np.uint64(0), np.float32(0), np.uint32(0)
-    arguments = weight, device(ids), y, *how, np.int32(V), np.int32(E), np.uint64(4 * E), error
-    module.embedding_forward_f32(geometry.embedding_forward(4 * E), arguments)
+    arguments = weight, device(ids), y, np.int32(V), np.int32(E), np.uint64(4 * E), error
+    module.embedding_forward(geometry.embedding_forward(4 * E), arguments)
     assert error[0] == OUT_OF_RANGE
     np.testing.assert_array_equal(y, np.where((ids == bad)[:, None], np.nan, weight[:4]))
     error[:] = 0
@@ -182,36 +153,29 @@ def test_an_id_out_of_range(rig: Rig, bad: int) -> None:
     assert (count[0], *rows[:2], *starts[:3], *positions[:3]) == (2, 0, 3, 0, 1, 3, 2, 0, 3)
 
 
-@pytest.mark.parametrize("suffix", ["f32", "bf16"])
 @pytest.mark.parametrize(
     ("size", "start", "p"), [(1, 0, 0.5), (1024, 0, 0.0), (1500, 5007, 0.3), (3, 4, 1.0), (1023, 1, 0.1)]
 )
-def test_dropout(rig: Rig, size: int, start: int, p: float, suffix: str) -> None:
-    check_dropout(rig, size, start, p, suffix)
-
-
-def check_dropout(rig: Rig, size: int, start: int, p: float, suffix: str) -> None:
+def test_dropout(rig: Rig, size: int, start: int, p: float) -> None:
     x = np.random.default_rng(size).standard_normal(size).astype(np.float32)
-    x = bf16_values(bf16_bits(x)) if suffix == "bf16" else x
 
     def run(schedule: int) -> Arrays:
-        given, y = store(x, suffix), poisoned(size, np.float32 if suffix == "f32" else np.uint16)
-        kernel, (key, *how) = getattr(rig.module("layers/dropout.cu"), f"dropout_{suffix}"), dropout_arguments(p)
+        given, y = device(x), poisoned(size, np.float32)
+        key, *how = dropout_arguments(p)
         for target in (y, given):  # the second time in place
             arguments = given, target, key, *how, np.uint64(start), np.uint64(size)
-            kernel(geometry.dropout(size), arguments, schedule)
+            rig.module("layers/dropout.cu").dropout(geometry.dropout(size), arguments, schedule)
         return y, given
 
     want = reference.dropout(x, p, SEED, STEP, SITE, start)
-    y, in_place = rig.same_bits(run, main=False)
-    np.testing.assert_array_equal(y, want if suffix == "f32" else bf16_bits(want))
-    np.testing.assert_array_equal(in_place, y)
+    for got in rig.same_bits(run, main=False):
+        np.testing.assert_array_equal(got, want)
 
 
 def test_dropout_swallows_no_nan(rig: Rig) -> None:
     x = device(np.full(4, np.nan, np.float32))
     key, *how = dropout_arguments(1.0)
-    rig.module("layers/dropout.cu").dropout_f32(geometry.dropout(4), (x, x, key, *how, np.uint64(0), np.uint64(4)))
+    rig.module("layers/dropout.cu").dropout(geometry.dropout(4), (x, x, key, *how, np.uint64(0), np.uint64(4)))
     assert np.isnan(x).all()
 
 

@@ -24,11 +24,8 @@ def test_bf16_rounds_to_nearest_even() -> None:
     np.testing.assert_array_equal(pack.bf16_values(np.uint16([0x3F80, 0xFF80])), [1, -np.inf])
 
 
-def test_other_roundings() -> None:
+def test_tf32_rounds_halves_away_from_zero() -> None:
     x = np.array([1, 1 + 2**-11, 1 + 3 * 2**-11, 65519.9, 65520, 2**-25, 3 * 2**-25, -np.inf, np.nan], np.float32)
-    half = [0x3C00, 0x3C00, 0x3C02, 0x7BFF, 0x7C00, 0, 2, 0xFC00, 0x7FFF]
-    np.testing.assert_array_equal(pack.f16_bits(x), np.uint16(half))
-    np.testing.assert_array_equal(pack.f16_values(np.uint16([0x3C00, 0x7BFF])), np.float32([1, 65504]))
     tf32 = [1, 1 + 2**-10, 1 + 2 * 2**-10, 65504, 65536, 2**-25, 3 * 2**-25, -np.inf]
     np.testing.assert_array_equal(pack.tf32_values(x)[:-1], np.float32(tf32))
     assert pack.tf32_values(x)[-1:].view(np.uint32) == 0x7FFFFFFF

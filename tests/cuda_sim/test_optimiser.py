@@ -13,12 +13,10 @@ from harness import OUT_OF_RANGE, Arrays, Rig, assert_written, device, no_error,
 
 import kernels
 from kernels import reference
-from kernels.cuda.recurrent.pack import bf16_bits
 from kernels.cuda.runtime import geometry
 
 SIZES = (1, 8192, 20001, 300)
-WITHOUT_COPY = 3  # this tensor has no bf16 copy
-TENSOR = np.dtype([(name, "u8") for name in ("param", "grad", "m", "v", "copy", "size")])
+TENSOR = np.dtype([(name, "u8") for name in ("param", "grad", "m", "v", "size")])
 LR, BETAS, EPS, DECAY = 0.01, (0.9, 0.98), 1e-8, 0.1
 
 
@@ -29,8 +27,8 @@ def chunk_table(sizes: tuple[int, ...]) -> np.ndarray:
 
 
 def tensor_table(*columns: list[Any]) -> np.ndarray:
-    """The entries of tensors.cuh, as bytes; None is a null pointer."""
-    addresses = [[0 if array is None else array.ctypes.data for array in row] for row in zip(*columns, strict=True)]
+    """The entries of tensors.cuh, as bytes."""
+    addresses = [[array.ctypes.data for array in row] for row in zip(*columns, strict=True)]
     sizes = [array.size for array in columns[0]]
     entries = [(*row, size) for row, size in zip(addresses, sizes, strict=True)]
     return device(np.array(entries, TENSOR).view(np.uint8))
@@ -53,19 +51,17 @@ def run_clipping(rig: Rig, table: np.ndarray, chunks: np.ndarray, max_norm: floa
 def run_adam(
     rig: Rig, start: list[np.ndarray], grads: list[list[np.ndarray]], decoupled: bool, schedule: int
 ) -> Arrays:
-    """Clipping and two steps: params, m, v, copies, the two norms with their coefficients."""
+    """Clipping and two steps: params, m, v, the two norms with their coefficients."""
     params, m, v = ([device(a * keep) for a in start] for keep in (np.float32(1), np.float32(0), np.float32(0)))
-    copies = [None if k == WITHOUT_COPY else poisoned(a.shape, np.uint16) for k, a in enumerate(start)]
     chunks, norms = device(chunk_table(SIZES)), []
     for step, gradients in enumerate(grads, 1):
         on_device = [device(grad) for grad in gradients]
-        table = tensor_table(params, on_device, m, v, copies)
+        table = tensor_table(params, on_device, m, v)
         norms.append(run_clipping(rig, table, chunks, 100.0, schedule))
         arguments = table, chunks, device(scalars_of(step, decoupled)), device(norms[-1][1:])
         rig.module("updates/adam.cu").adam_step_all(geometry.adam_step_all(len(chunks)), arguments, schedule)
-    written = [copy for copy in copies if copy is not None]
-    assert_written(*params, *m, *v, *written, *norms)
-    return *params, *m, *v, *written, *norms
+    assert_written(*params, *m, *v, *norms)
+    return *params, *m, *v, *norms
 
 
 def check_adam(rig: Rig, decoupled: bool, main: bool) -> None:
@@ -74,7 +70,7 @@ def check_adam(rig: Rig, decoupled: bool, main: bool) -> None:
     results = rig.same_bits(lambda schedule: run_adam(rig, start, grads, decoupled, schedule), main)
     count = len(SIZES)
     params, m, v = results[:count], results[count : 2 * count], results[2 * count : 3 * count]
-    copies, norms = results[3 * count : -2], results[-2:]
+    norms = results[3 * count :]
     state = [[a.copy() * keep for a in start] for keep in (np.float32(1), np.float32(0), np.float32(0))]
     for step, (gradients, norm) in enumerate(zip(grads, norms, strict=True), 1):
         total = np.sqrt(sum(reference.sum_of_squares(grad) for grad in gradients))
@@ -84,8 +80,6 @@ def check_adam(rig: Rig, decoupled: bool, main: bool) -> None:
         reference.adam_step_all(*wanted, step, LR, *BETAS, EPS, DECAY, decoupled, grad_scale=norm[1])
     for got, want in zip((*params, *m, *v), (array for arrays in state for array in arrays), strict=True):
         np.testing.assert_array_equal(got, want)
-    for copy, param in zip(copies, params[:WITHOUT_COPY], strict=True):
-        np.testing.assert_array_equal(copy, bf16_bits(param))
 
 
 @pytest.mark.parametrize("decoupled", [False, True])
@@ -105,7 +99,7 @@ def test_clipping_and_adam(rig: Rig, decoupled: bool) -> None:
 )
 def test_clip_coefficient(rig: Rig, gradients: list[float], norm: float, coefficient: float) -> None:
     grad = device(gradients, np.float32)
-    table = tensor_table([grad], [grad], [grad], [grad], [None])
+    table = tensor_table([grad], [grad], [grad], [grad])
     got = run_clipping(rig, table, device(chunk_table((grad.size,))), 2.5, 0)
     np.testing.assert_allclose(got, [norm, coefficient], rtol=1e-6)
 
@@ -165,18 +159,15 @@ def test_adam_replay(rig: Rig, V: int, E: int, decoupled: bool) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 255, 1025])
-@pytest.mark.parametrize("with_copy", [True, False])
-def test_adam_step_of_one_array(rig: Rig, size: int, with_copy: bool) -> None:
+def test_adam_step_of_one_array(rig: Rig, size: int) -> None:
     param, grad, m, v = (np.random.default_rng(size).standard_normal((4, size)) ** 2).astype(np.float32)
-    scalars, scale, copy = scalars_of(3, False), np.float32(0.7), poisoned(size, np.uint16) if with_copy else None
+    scalars, scale = scalars_of(3, False), np.float32(0.7)
     arrays = device(param), device(grad), device(m), device(v)
-    arguments = *arrays, copy, device(scalars), device([scale]), np.uint64(size)
+    arguments = *arrays, device(scalars), device([scale]), np.uint64(size)
     rig.module("updates/adam.cu").adam_step(geometry.elements(size), arguments)
     reference.adam_step(param, grad, m, v, 3, LR, *BETAS, EPS, DECAY, False, scale)
     for got, want in zip(arrays, (param, grad, m, v), strict=True):
         np.testing.assert_array_equal(got, want)
-    if copy is not None:
-        np.testing.assert_array_equal(copy, bf16_bits(param))
 
 
 @pytest.mark.parametrize("size", [1, 8192, 8193, 20000])
@@ -186,7 +177,7 @@ def test_sum_of_squares_of_one_array(rig: Rig, size: int) -> None:
     one, table = poisoned(len(chunks), np.float64), poisoned(len(chunks), np.float64)
     module, launch = rig.module("updates/clipping.cu"), geometry.sum_of_squares(len(chunks))
     module.sum_of_squares_one(launch, (x, np.uint64(size), one))
-    module.sum_of_squares(launch, (tensor_table([x], [x], [x], [x], [None]), device(chunks), table))
+    module.sum_of_squares(launch, (tensor_table([x], [x], [x], [x]), device(chunks), table))
     np.testing.assert_array_equal(one, table)
     np.testing.assert_allclose(one.sum(), reference.sum_of_squares(x), rtol=1e-12)
 
@@ -208,17 +199,16 @@ def check_sgd(rig: Rig, case: Any, size: int) -> None:
     momentum, dampening, nesterov, decay = case
     param, *grads = np.random.default_rng(size).standard_normal((4, size)).astype(np.float32)
     velocity, scale, lr = np.zeros(size, np.float32), np.float32(0.7), 0.1
-    on_device, copy = device(param), poisoned(size, np.uint16)
+    on_device = device(param)
     moving = None if momentum is None else poisoned(size, np.float32)
     for step, grad in enumerate(grads):
         flags = np.int32(step == 0), np.int32(nesterov)
         numbers = [np.float32(x) for x in (lr, momentum or 0, 1 - dampening, decay)]
-        arguments = on_device, device(grad), moving, copy, device([scale]), np.uint64(size), *flags, *numbers
+        arguments = on_device, device(grad), moving, device([scale]), np.uint64(size), *flags, *numbers
         rig.module("updates/sgd.cu").sgd_step(geometry.elements(size), arguments)
         kept = None if momentum is None else velocity
         reference.sgd_step(param, grad, kept, step == 0, lr, momentum or 0, dampening, nesterov, decay, scale)
         np.testing.assert_array_equal(on_device, param)
-        np.testing.assert_array_equal(copy, bf16_bits(param))
         if moving is not None:
             np.testing.assert_array_equal(moving, velocity)
 
@@ -276,13 +266,11 @@ def check_rmsprop(rig: Rig, case: tuple[int, int, float], size: int) -> None:
     lr, alpha, eps, momentum, scale = 0.01, 0.99, 1e-8, 0.9, np.float32(0.7)
     states = [np.zeros(size, np.float32) if kept else None for kept in (1, centered, moving)]
     arrays = [device(param), *(None if state is None else device(state) for state in states)]
-    copy = poisoned(size, np.uint16)
     for grad in grads:
         numbers = [np.float32(x) for x in (lr, alpha, 1 - alpha, eps, decay, momentum)]
-        arguments = arrays[0], device(grad), *arrays[1:], copy, device([scale]), np.uint64(size), *numbers
+        arguments = arrays[0], device(grad), *arrays[1:], device([scale]), np.uint64(size), *numbers
         rig.module("updates/rmsprop.cu").rmsprop_step(geometry.elements(size), arguments)
         reference.rmsprop_step(param, grad, *states, lr, alpha, eps, decay, momentum, scale)
         for got, want in zip(arrays, (param, *states), strict=True):
             if want is not None and got is not None:
                 np.testing.assert_array_equal(got, want)
-        np.testing.assert_array_equal(copy, bf16_bits(param))

@@ -16,7 +16,6 @@ WARP = Launch((1,), (32,))
 RING = 7
 TILES = {  # columns of a tile of weights, rounding, and the values of what it gives
     "bf16": (16, pack.bf16_bits, pack.bf16_values),
-    "f16": (16, pack.f16_bits, pack.f16_values),
     "tf32": (8, pack.tf32_values, np.asarray),
 }
 
@@ -90,20 +89,16 @@ def test_rounding_and_functions(selftest: Module) -> None:
             np.testing.assert_allclose(got, want.astype(np.float32), rtol=1e-5, atol=2e-7)
 
 
-def test_other_roundings(selftest: Module) -> None:
-    """Every exponent, the middles between two neighbours, overflow, what becomes subnormal, infinity and NaN."""
+def test_rounding_to_tf32(selftest: Module) -> None:
+    """Every exponent, the middles between two neighbours, infinity and NaN."""
     rng = np.random.default_rng(0)
     patterns = rng.integers(0, 2**32, 4000, np.uint32)
     middles = (rng.integers(0, 2**19, 4000).astype(np.uint32) << 13) | 0x1000
-    halves = np.arange(0, 2**16, 7, np.uint16).view(np.float16).astype(np.float32)
-    edges = np.float32([0, -0.0, np.inf, -np.inf, np.nan, 65504, 65519.99, 65520, -65520, 2**-24, 2**-25, 3 * 2**-25])
-    x = np.concatenate([patterns.view(np.float32), middles.view(np.float32), halves, edges])
-    half, back, tf32 = poisoned(len(x), np.uint16), poisoned(len(x), np.float32), poisoned(len(x), np.float32)
-    selftest.roundings(Launch((-(-len(x) // 32),), (32,)), (device(x), half, back, tf32, np.int32(len(x))))
-    np.testing.assert_array_equal(half, pack.f16_bits(x))
-    np.testing.assert_array_equal(back, pack.f16_values(half))
+    edges = np.float32([0, -0.0, np.inf, -np.inf, np.nan, 2**-126, 2**-127])
+    x = np.concatenate([patterns.view(np.float32), middles.view(np.float32), edges])
+    tf32 = poisoned(len(x), np.float32)
+    selftest.roundings(Launch((-(-len(x) // 32),), (32,)), (device(x), tf32, np.int32(len(x))))
     np.testing.assert_array_equal(tf32.view(np.uint32), pack.tf32_values(x).view(np.uint32))
-    assert (half != 0xFFFF).all(), "the mark of what nobody has written is a result"
 
 
 BUFFER = np.zeros(64, np.int32)

@@ -139,7 +139,7 @@ def test_modules_must_fit() -> None:
         PackedDecoder(embedding, rnn, nn.Linear(H, 8))
 
 
-def test_memory_that_was_handed_out_may_have_changed() -> None:
+def test_memory_that_was_exposed_may_have_changed() -> None:
     """Writing through ``data`` and through ``detach().numpy()`` leaves no trace in the version."""
     parts = build()
     decoder = PackedDecoder(*parts)

@@ -97,18 +97,22 @@ def test_a_container_limits_what_is_free(tmp_path: Path) -> None:
 def test_the_peak_of_a_whole_run(tmp_path: Path) -> None:
     """The plan printed before training, against the most the process ever occupied: 10 %.
 
-    A whole epoch, since the plan is for its largest batch. VmHWM, since getrusage also counts what the parent held when
-    it forked.
+    A whole epoch, since the plan is for its largest batch; of few batches, since each takes as much time as all the
+    others. VmHWM, since getrusage also counts what the parent held when it forked.
     """
+    rng, words = np.random.default_rng(0), [f"w{number}" for number in range(40)]
+    lines = (" ".join(rng.choice(words, length)) for length in rng.integers(1, 13, 2 * 2600))
+    (tmp_path / "corpus.tsv").write_text("".join(f"{src}\t{trg}\n" for src, trg in zip(lines, lines, strict=True)))
     code = (
         "import sys; from seq2seq.train import train; train(sys.argv[1:]); "
         "status = open('/proc/self/status').read(); print('peak', int(status.split('VmHWM:')[1].split()[0]) << 10)"
     )
-    options = ["--data", "numbers", "--run-dir", str(tmp_path), "--hidden-size", "512", "--batch-size", "512"]
+    options = ["--data", str(tmp_path / "corpus.tsv"), "--src-tokenizer", "space", "--trg-tokenizer", "space"]
+    options += ["--run-dir", str(tmp_path / "run"), "--hidden-size", "512", "--batch-size", "512"]
     arguments = [*options, "--num-layers", "2", "--epochs", "1", "--threads", "2"]
     result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     peak = int(result.stdout.split("peak ")[1])
-    plan = json.loads((tmp_path / "manifest.json").read_text())["memory_plan"]
+    plan = json.loads((tmp_path / "run" / "manifest.json").read_text())["memory_plan"]
     assert plan.pop("device") == "cpu"
     assert "memory: " in result.stdout + result.stderr
     assert sum(plan.values()) == pytest.approx(peak, rel=0.1)

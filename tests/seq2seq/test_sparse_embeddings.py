@@ -33,7 +33,7 @@ def test_training_is_the_same_to_the_bit(tiny_model, draw_batch, forcing) -> Non
     assert max(norms) > 0.5
     assert found.encoder.embedding.weight.grad.is_sparse
     assert not expected.encoder.embedding.weight.grad.is_sparse
-    assert found.encoder.embedding.weight.owner is not None, "nothing was put off: the test says nothing"
+    assert found.encoder.embedding.weight.pending is not None, "nothing is pending: the test says nothing"
     for (name, mine), other in zip(found.named_parameters(), expected.parameters(), strict=True):
         np.testing.assert_array_equal(mine.array, other.array, err_msg=name)
 

@@ -1,7 +1,7 @@
-// Rows of a table by id, with dropout, and the gradient by rows: no atomics, each row summed in token order.
+// Rows of a table by id, and the gradient by rows: no atomics, each row summed in token order.
 //
-// embedding_forward:  weight [V,E] f32, ids [n] i64 in 0..V-1 -> y [n,E] S, dropout on its elements as in dropout.cu
-//                     (null key: none). A thread makes four elements: grid ceil(n*E / 1024), 256 threads.
+// embedding_forward:  weight [V,E] f32, ids [n] i64 in 0..V-1 -> y [n,E] f32. A thread makes four elements: grid
+//                     ceil(n*E / 1024), 256 threads.
 // embedding_sort:     grid 1, a multiple of 32 up to 1024 threads, shared 8 * size + 128 bytes; n <= size <= 8192 (size
 //                     a power of two, at least the number of threads)
 //   ids [n] i64          tokens with id == padding_idx are dropped (-1: none)
@@ -16,27 +16,22 @@
 // embedding_count_rows:  grid g, up to 1024 threads, shared 128 bytes:  keys -> heads [g] u32, rows beginning in each
 // embedding_write_rows:  the same with shared 384 bytes:  keys, heads -> rows, starts, positions, count as above
 // embedding_sum:      grid at least count (n is always enough), 256 threads, no barrier
-//   dy [n,E] S        -> values f32: [count,E], or the rows of a dense [V,E] if dense != 0 (other rows are left alone)
+//   dy [n,E] f32      -> values f32: [count,E], or the rows of a dense [V,E] if dense != 0 (other rows are left alone)
 //
 // An id out of 0..V-1 gives *error = OUT_OF_RANGE, forward a row of NaN, backward nothing.
-// S is float or bf16. Source of the sort: Batcher (1968), bitonic. Oracle: kernels/reference/embedding.py.
-#include "layers/random.cuh"
+// Source of the sort: Batcher (1968), bitonic. Oracle: kernels/reference/embedding.py.
 #include "runtime/sums.cuh"
 
-template <class S>
-DEVICE void embedding_forward(const float* weight, const i64* ids, S* y, const Key* key, Dropout how, int V, int E,
-                              u64 size, u32* error) {
-  const u64 block = (u64)blockIdx.x * blockDim.x + threadIdx.x;
-  if (block * 4 >= size) return;
-  Words words = {};
-  if (key) words = philox((u32)block, how.site, *key);
+constexpr int EACH = 4;
+
+KERNEL(embedding_forward, 256, 8, const float* weight, const i64* ids, float* y, int V, int E, u64 size, u32* error) {
+  const u64 begin = ((u64)blockIdx.x * blockDim.x + threadIdx.x) * EACH;
 #pragma unroll
-  for (int i = 0; i < 4; i++) {
-    const u64 element = block * 4 + i;
+  for (int i = 0; i < EACH; i++) {
+    const u64 element = begin + i;
     if (element >= size) continue;
     const i64 id = ids[element / E];
-    const float x = in_range(id, V, error) ? weight[(size_t)id * E + element % E] : bits_to_float(0x7FC00000u);
-    put(y + element, key ? apply(how, words.word[i], x) : x);
+    y[element] = in_range(id, V, error) ? weight[(size_t)id * E + element % E] : bits_to_float(0x7FC00000u);
   }
 }
 
@@ -159,28 +154,15 @@ KERNEL(embedding_write_rows, 1024, 1, const u64* keys, const u32* heads, int run
   if (blockIdx.x == 0 && threadIdx.x == 0) *count = (int)total;
 }
 
-template <class S>
-DEVICE void embedding_sum(const S* dy, const i64* rows, const int* starts, const int* positions, const int* count,
-                          float* values, int E, int dense) {
+KERNEL(embedding_sum, 256, 4, const float* dy, const i64* rows, const int* starts, const int* positions,
+       const int* count, float* values, int E, int dense) {
   const int k = blockIdx.x;
   if (k >= *count) return;
   float* out = values + (size_t)(dense ? rows[k] : k) * E;
   for (int e = threadIdx.x; e < E; e += blockDim.x) {
     float sum = 0;
 #pragma unroll 16  // loads in flight: the commonest word has hundreds of tokens, added one by one
-    for (int i = starts[k]; i < starts[k + 1]; i++) sum += to_float(dy[(size_t)positions[i] * E + e]);
+    for (int i = starts[k]; i < starts[k + 1]; i++) sum += dy[(size_t)positions[i] * E + e];
     out[e] = sum;
   }
 }
-
-#define EMBEDDING(suffix, S)                                                                                           \
-  KERNEL(embedding_forward_##suffix, 256, 8, const float* weight, const i64* ids, S* y, const Key* key, u64 threshold, \
-         float scale, u32 site, int V, int E, u64 size, u32* error) {                                                 \
-    embedding_forward<S>(weight, ids, y, key, {threshold, scale, site}, V, E, size, error);                           \
-  }                                                                                                                   \
-  KERNEL(embedding_sum_##suffix, 256, 4, const S* dy, const i64* rows, const int* starts, const int* positions,       \
-         const int* count, float* values, int E, int dense) {                                                         \
-    embedding_sum<S>(dy, rows, starts, positions, count, values, E, dense);                                           \
-  }
-EMBEDDING(f32, float)
-EMBEDDING(bf16, u16)

@@ -20,11 +20,8 @@ def embedding_forward(weight: Any, ids: Any) -> Any:
     """See `kernels.embedding_forward`."""
     V, E = weight.shape
     y = np.empty((*ids.shape, E), weight.dtype, like=weight)
-    no_dropout = None, np.uint64(0), np.float32(1), np.uint32(0)
-    numbers = np.int32(V), np.int32(E), np.uint64(y.size)
-    module("layers/embedding").embedding_forward_f32(
-        geometry.embedding_forward(y.size), (weight, int64(ids), y, *no_dropout, *numbers, error_word())
-    )
+    arguments = weight, int64(ids), y, np.int32(V), np.int32(E), np.uint64(y.size), error_word()
+    module("layers/embedding").embedding_forward(geometry.embedding_forward(y.size), arguments)
     return y
 
 
@@ -50,4 +47,4 @@ def _sum(dy: Any, rows: Any, starts: Any, positions: Any, count: Any, values: An
     """The gradient of each of at most `at_most` rows, into values by their order or, if dense, by their ids."""
     if at_most:
         arguments = dy, rows, starts, positions, count, values, np.int32(values.shape[1]), np.int32(dense)
-        module("layers/embedding").embedding_sum_f32(geometry.embedding_sum(at_most), arguments)
+        module("layers/embedding").embedding_sum(geometry.embedding_sum(at_most), arguments)

@@ -27,15 +27,3 @@ DEVICE Words philox(u32 block, u32 site, const Key& key) {
   }
   return {{c0, c1, c2, c3}};
 }
-
-// Inverted dropout: an element whose word is at least `threshold` = p * 2^32 is kept, times `scale`.
-struct Dropout {
-  u64 threshold;
-  float scale;  // 1 / (1 - p), or 0 for p = 1
-  u32 site;
-};
-
-// x * 0 where dropped, so that a NaN is not swallowed.
-DEVICE float apply(const Dropout& dropout, u32 word, float x) {
-  return times(x, word >= dropout.threshold ? dropout.scale : 0.0f);
-}

@@ -56,7 +56,7 @@ def softmax(
         kernels = module("losses/softmax_cross_entropy")
         kernel = kernels.softmax_cross_entropy_f32 if logits.dtype == np.float32 else kernels.softmax_cross_entropy_bf16
         sizes = np.int32(V), np.int32(stride), np.int64(ignore_index), np.float32(label_smoothing), np.int32(gradient)
-        arguments = logits, bias, targets, scale, losses, lse, None, *sizes, error_word()
+        arguments = logits, bias, targets, scale, losses, lse, *sizes, error_word()
         kernel(geometry.softmax_cross_entropy(M), arguments)
     return losses, lse
 

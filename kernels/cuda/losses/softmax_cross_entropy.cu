@@ -6,14 +6,13 @@
 //   targets [M] i64         a row with target == ignore_index has loss 0 and gradient 0; another one out of 0..V-1
 //                           gives *error = OUT_OF_RANGE, loss NaN and gradient 0
 //   scale   [1] f32         in device memory: what multiplies every row's gradient (1 / counted rows, a loss scale)
-//   loss, lse [M] f32, argmax [M] i64 (lowest index of equals; null: not wanted); lse and argmax are written for
-//                           ignored rows too
+//   loss, lse [M] f32       lse is written for ignored rows too
 // cross_entropy_gradient:   logits [M,V] f32 (complete, without a bias), targets, lse as above, dlosses [M] f32
 //                           -> dlogits [M,V], which may be logits itself. grid M, 256 threads
 //
 // With smoothing e:  loss = lse - (1-e) x[target] - e mean(x)     gradient = softmax - (1-e) [v == target] - e / V
 //
-// S is float or bf16. One block per row: grid M, a multiple of 32 up to 1024 threads, shared 16 bytes per warp. Two
+// S is float or bf16. One block per row: grid M, a multiple of 32 up to 1024 threads, shared 12 bytes per warp. Two
 // passes over the row, the second of which finds it in L2, by 16 bytes where stride makes every row n * 16 bytes long,
 // else by elements (slower: pad V). The order of every sum is fixed. Logits of -inf (masked classes) are fine without
 // smoothing; a NaN reaches loss, lse and the whole gradient of its row.
@@ -27,29 +26,27 @@ struct alignas(EACH * sizeof(S)) Vector {
   S element[EACH];
 };
 
-// Of some columns: maximum, sum of exp(x - maximum), sum of x, where the maximum is.
+// Of some columns: maximum, sum of exp(x - maximum), sum of x.
 struct Summary {
   float top, sum, total;
-  int arg;
 };
 
 DEVICE Summary join(const Summary& a, const Summary& b) {
-  const bool first = a.top > b.top || (a.top == b.top && a.arg < b.arg);
-  const float top = first ? a.top : b.top;
-  return {top, a.sum * fast_exp(a.top - top) + b.sum * fast_exp(b.top - top), a.total + b.total, first ? a.arg : b.arg};
+  const float top = a.top > b.top ? a.top : b.top;
+  return {top, a.sum * fast_exp(a.top - top) + b.sum * fast_exp(b.top - top), a.total + b.total};
 }
 
 // This thread's share of the row.
 template <int EACH, class S>
 DEVICE Summary summarise(const S* x, const float* bias, int V) {
-  Summary row = {-3e38f, 0.0f, 0.0f, 0};  // finite, so that logits of -inf stay harmless
+  Summary row = {-3e38f, 0.0f, 0.0f};  // finite, so that logits of -inf stay harmless
   for (int v = threadIdx.x * EACH; v < V; v += blockDim.x * EACH) {
     const Vector<S, EACH> in = *(const Vector<S, EACH>*)(x + v);
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
       if (v + i >= V) continue;
       const float value = to_float(in.element[i]) + (bias ? bias[v + i] : 0.0f);
-      if (value > row.top) row.sum *= fast_exp(row.top - value), row.top = value, row.arg = v + i;
+      if (value > row.top) row.sum *= fast_exp(row.top - value), row.top = value;
       row.sum += fast_exp(value - row.top), row.total += value;
     }
   }
@@ -60,8 +57,7 @@ DEVICE Summary summarise(const S* x, const float* bias, int V) {
 DEVICE Summary join_warp(Summary row) {
 #pragma unroll
   for (int mask = 16; mask > 0; mask /= 2) {
-    const Summary other = {shuffle_xor(row.top, mask), shuffle_xor(row.sum, mask), shuffle_xor(row.total, mask),
-                           shuffle_xor(row.arg, mask)};
+    const Summary other = {shuffle_xor(row.top, mask), shuffle_xor(row.sum, mask), shuffle_xor(row.total, mask)};
     row = threadIdx.x & mask ? join(other, row) : join(row, other);
   }
   return row;
@@ -90,8 +86,8 @@ DEVICE void write_gradient(S* x, const float* bias, const Gradient& row, int V, 
 
 template <int EACH, class S>
 DEVICE void softmax_cross_entropy(S* logits, const float* bias, const i64* targets, const float* scale, float* loss,
-                                  float* lse, i64* argmax, int V, int stride, i64 ignore_index, float smoothing,
-                                  int gradient, u32* error) {
+                                  float* lse, int V, int stride, i64 ignore_index, float smoothing, int gradient,
+                                  u32* error) {
   SHARED(Summary, warps);
   S* x = logits + (size_t)blockIdx.x * stride;
   const i64 target = targets[blockIdx.x];
@@ -111,7 +107,6 @@ DEVICE void softmax_cross_entropy(S* logits, const float* bias, const i64* targe
     const float absent = target == ignore_index ? 0.0f : bits_to_float(0x7FC00000u);
     loss[blockIdx.x] = counted ? log_sum - (1.0f - smoothing) * wanted - spread : absent;
     lse[blockIdx.x] = log_sum;
-    if (argmax) argmax[blockIdx.x] = row.arg;
   }
   if (gradient)
     write_gradient<EACH>(x, bias, {log_sum, uniform, 1.0f - smoothing, counted ? *scale : 0.0f, target, counted}, V,
@@ -120,15 +115,15 @@ DEVICE void softmax_cross_entropy(S* logits, const float* bias, const i64* targe
 
 #define SOFTMAX_CROSS_ENTROPY(suffix, S)                                                                               \
   KERNEL(softmax_cross_entropy_##suffix, 1024, 1, S* logits, const float* bias, const i64* targets,                   \
-         const float* scale, float* loss, float* lse, i64* argmax, int V, int stride, i64 ignore_index,               \
-         float smoothing, int gradient, u32* error) {                                                                 \
+         const float* scale, float* loss, float* lse, int V, int stride, i64 ignore_index, float smoothing,           \
+         int gradient, u32* error) {                                                                                  \
     constexpr int EACH = 16 / sizeof(S);                                                                              \
     if (stride % EACH)                                                                                                \
-      softmax_cross_entropy<1>(logits, bias, targets, scale, loss, lse, argmax, V, stride, ignore_index, smoothing,   \
-                               gradient, error);                                                                      \
+      softmax_cross_entropy<1>(logits, bias, targets, scale, loss, lse, V, stride, ignore_index, smoothing, gradient, \
+                               error);                                                                                \
     else                                                                                                              \
-      softmax_cross_entropy<EACH>(logits, bias, targets, scale, loss, lse, argmax, V, stride, ignore_index,           \
-                                  smoothing, gradient, error);                                                        \
+      softmax_cross_entropy<EACH>(logits, bias, targets, scale, loss, lse, V, stride, ignore_index, smoothing,        \
+                                  gradient, error);                                                                   \
   }
 SOFTMAX_CROSS_ENTROPY(f32, float)
 SOFTMAX_CROSS_ENTROPY(bf16, u16)

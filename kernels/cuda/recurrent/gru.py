@@ -1,7 +1,7 @@
 """One GRU layer over packed rows, a step at a time, and its gradient. See `kernels.reference.gru` for the equations.
 
-As `kernels.cuda.recurrent.lstm`: the input part of all tokens in one product; then each step is a product with the
-recurrent matrix and one launch for the rows that are still alive.
+As `kernels.cuda.recurrent.lstm_stepwise`: the input part of all tokens in one product; then each step is a product with
+the recurrent matrix and one launch for the rows that are still alive.
 """
 
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cuda.recurrent import places
-from kernels.cuda.recurrent.lstm import closing_products
+from kernels.cuda.recurrent.lstm_stepwise import closing_products
 from kernels.cuda.runtime import graphs
 from kernels.cuda.runtime.arrays import bf16 as to_bf16
 from kernels.cuda.runtime.arrays import column_sums

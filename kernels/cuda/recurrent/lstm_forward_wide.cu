@@ -121,8 +121,5 @@ DEVICE void lstm_forward_wide(const u32* W, const float* input_part, const int* 
 LSTM_FORWARD_WIDE(bf16, u16, 128)
 LSTM_FORWARD_WIDE(bf16, u16, 768)
 LSTM_FORWARD_WIDE(bf16, u16, 1024)
-LSTM_FORWARD_WIDE(f16, f16, 128)
-LSTM_FORWARD_WIDE(f16, f16, 768)
-LSTM_FORWARD_WIDE(f16, f16, 1024)
 LSTM_FORWARD_WIDE(tf32, float, 128)
 LSTM_FORWARD_WIDE(tf32, float, 512)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cuda.recurrent import pack, places
+from kernels.cuda.recurrent.lstm_stepwise import LSTMWeights
 from kernels.cuda.runtime import geometry
 from kernels.cuda.runtime.arrays import bf16, column_sums, float32
 from kernels.cuda.runtime.capture import refuse, scratch
@@ -26,12 +27,14 @@ from kernels.packing import Packing
 from kernels.switches import tf32_allowed
 
 enabled = True  # False: every layer takes a step at a time
-marked = False  # True: blocks poll the data itself, where there is a kernel that does (lstm_forward.cu)
+# True: blocks poll the data itself instead of a flag, where a kernel does (lstm_forward.cu). No GPU has yet said which
+# is faster; benchmarks/gpu/ablations.py asks.
+marked = False
 
 DTYPES = {"bf16": np.uint16, "tf32": np.float32}  # of y, gates and dgates, and of the operands of products
 
 
-class Way(NamedTuple):
+class Direction(NamedTuple):
     """How one direction of a layer is launched."""
 
     name: str  # of the kernel, without type and width
@@ -46,23 +49,8 @@ class Plan(NamedTuple):
 
     kind: str
     width: int  # H padded
-    forward: Way
-    backward: Way
-
-
-class Cache(NamedTuple):
-    """What the backward needs; sequences packed, H padded. S: see DTYPES."""
-
-    x: Any  # (P, I) S
-    activated: Any  # (P, 4H) S
-    y: Any  # (N + P, H) S, state buffer
-    c: Any  # (N + P, H) float32, state buffer
-    packing: Packing
-    weight_ih: Any  # (4H, I) S
-    packed: Any  # weight_hh in the order of the backward's registers
-    weight_hh: Any  # (4H, H) float32, as it was given
-    has_bias: bool
-    plan: Plan
+    forward: Direction
+    backward: Direction
 
 
 def plan(packing: Packing, H: int, in_bf16: bool) -> Plan | None:
@@ -71,12 +59,12 @@ def plan(packing: Packing, H: int, in_bf16: bool) -> Plan | None:
     if not enabled or not (in_bf16 or tf32_allowed()) or not packing.num_tokens or not 0 < H <= geometry.WIDE[kind][-1]:
         return None
     width = geometry.lstm_width(H, kind)
-    forward = _way("lstm_forward", packing.batch_size, width, kind)
-    backward = _way("lstm_backward", packing.batch_size, width, kind)
+    forward = _direction("lstm_forward", packing.batch_size, width, kind)
+    backward = _direction("lstm_backward", packing.batch_size, width, kind)
     return None if forward is None or backward is None else Plan(kind, width, forward, backward)
 
 
-def _way(name: str, N: int, width: int, kind: str) -> Way | None:
+def _direction(name: str, N: int, width: int, kind: str) -> Direction | None:
     """One direction's launch, None where not even one group fits."""
     narrow = width in geometry.NARROW[kind]
     name = name if narrow else f"{name}_wide"
@@ -93,7 +81,7 @@ def _way(name: str, N: int, width: int, kind: str) -> Way | None:
     }
     fitting = (launch._replace(grid=(blocks, count)) for count in range(groups, 0, -1))
     found = next((some for some in fitting if kernel.fits(some)), None)
-    return None if found is None else Way(name, kernel, found, rows[name], polls)
+    return None if found is None else Direction(name, kernel, found, rows[name], polls)
 
 
 class Part(NamedTuple):
@@ -126,30 +114,98 @@ class Part(NamedTuple):
         return np.uint64(array.data.ptr + row * array.strides[0])
 
 
-def _parts(way: Way, N: int) -> Iterator[Part]:
+def _parts(direction: Direction, N: int) -> Iterator[Part]:
     """The launches of a batch of N sorted rows."""
-    blocks, groups = way.launch.grid
-    size = groups * way.rows
+    blocks, groups = direction.launch.grid
+    size = groups * direction.rows
     for first_row in range(0, N, size):
         rows = min(size, N - first_row)
-        launch = way.launch._replace(grid=(blocks, geometry.blocks_of(rows, way.rows)))
+        launch = direction.launch._replace(grid=(blocks, geometry.blocks_of(rows, direction.rows)))
         yield Part(launch, first_row, rows, N - rows)
+
+
+class Cache(NamedTuple):
+    """What the backward needs; sequences packed, H padded. S: see DTYPES."""
+
+    x: Any  # (P, I) S
+    activated: Any  # (P, 4H) S
+    y: Any  # (N + P, H) S, state buffer
+    c: Any  # (N + P, H) float32, state buffer
+    packing: Packing
+    weight_ih: Any  # (4H, I) S
+    packed: Any  # weight_hh in the order of the backward's registers
+    weight_hh: Any  # (4H, H) float32, as it was given
+    has_bias: bool
+    plan: Plan
+
+    def backward(self, dy: Any, dh_n: Any, dc_n: Any, consume: bool) -> tuple[Any, Any, Any, Any, Any, Any]:
+        """See `kernels.lstm_backward`; there is nothing to consume."""
+        packing, width, H, empty = self.packing, self.plan.width, self.weight_hh.shape[1], current_device().cupy.empty
+        dy = None if dy is None else _padded_columns(dy, width)
+        dgates, dh0, dc0 = _recurrence_backward(dy, dh_n, dc_n, self)
+        P, I = self.x.shape  # noqa: E741
+        shapes = (P, I), (4 * width, I), (4 * width, width)
+        dx, dweight_ih, dweight_hh = (empty(shape, np.float32) for shape in shapes)
+        gemm(dgates, self.weight_ih, dx)
+        gemm(dgates, self.x, dweight_ih, transpose_a=True)
+        gemm(dgates, places.previous_states(packing, self.y), dweight_hh, transpose_a=True)
+        dbias = _cut_rows(column_sums(dgates), H) if self.has_bias else None
+        dweight_hh = _cut_rows(_cut(dweight_hh, H), H)
+        states = places.unsorted(packing, dh0, dc0, H)
+        return dx, *states, _cut_rows(dweight_ih, H), dweight_hh, dbias
 
 
 class Run(NamedTuple):
     """A layer on its way through the steps."""
 
     cache: Cache  # is filled
-    input_part: Any  # (P, 4H) float32; the bias, and the products of the pieces that have come
+    input_part: Any  # (P, 4H) float32; the bias, and the products of the tokens that have come
     weights: Any  # the recurrent matrix in the order of the forward's registers
+    flags: Any  # a counter of zero for each group of rows
+
+    def advance(self) -> None:
+        """All steps, of a run whose tokens are there."""
+        cache, packing = self.cache, self.cache.packing
+        gemm(cache.x, cache.weight_ih, self.input_part, transpose_b=True, accumulate=cache.has_bias)
+        for part in _parts(cache.plan.forward, packing.batch_size):
+            self._launch(part, *places.lengths_and_first(packing, part.shift), self.flags)
+
+    def extend(self, x: Any, start: int) -> Any:
+        """See `kernels.incremental_lstm_step`."""
+        cache, packing = self.cache, self.cache.packing
+        refuse("a layer whose input comes some steps at a time")
+        N, stop = packing.batch_size, packing.stop(start, len(x))
+        piece = slice(packing.tokens_before(start), packing.tokens_before(stop))
+        if len(x):
+            cache.x[piece] = bf16(x) if cache.x.dtype == np.uint16 else x
+            gemm(cache.x[piece], cache.weight_ih, self.input_part[piece], transpose_b=True, accumulate=cache.has_bias)
+            before, _, alive = packing.steps[start].tolist()
+            for part in _parts(cache.plan.forward, alive):
+                placed = part._replace(before=before, token=before + alive - N)
+                flags = current_device().cupy.zeros(part.launch.grid[1], np.uint32)
+                self._launch(placed, *places.piece(packing, start, stop, part.shift), flags)
+        return _cut(_in_float32(cache.y[N:][piece]), cache.weight_hh.shape[1])
+
+    def finish(self) -> tuple[Any, Any, Any, Cache]:
+        """See `kernels.incremental_lstm_finish`."""
+        cache, packing = self.cache, self.cache.packing
+        y, H = cache.y[packing.batch_size :], cache.weight_hh.shape[1]
+        return _cut(_in_float32(y), H), *places.end_states(packing, cache.y, cache.c, H), cache
+
+    def _launch(self, part: Part, lengths: Any, first: Any, flags: Any) -> None:
+        """The steps of a part of the rows."""
+        cache = self.cache
+        flag = flags[part.first_row // cache.plan.forward.rows :] if part.first_row else flags
+        arguments = self.weights, part.tokens(self.input_part), part.of_rows(lengths), first, part.states(cache.y)
+        rest = part.tokens(cache.activated), part.states(cache.c), flag, error_word(), np.int32(part.rows)
+        cache.plan.forward.kernel(part.launch, (*arguments, *rest))
 
 
 def start(
-    tokens: Any, h0: Any, c0: Any, weight_ih: Any, weight_hh: Any, bias: Any, packing: Packing, how: Plan,
-    need_gradients: bool = True,
-) -> tuple[Run, Any]:  # fmt: skip
-    """What the steps need, in one launch, and a counter of zero for each group of rows; tokens (P, I) packed, or None
-    where they will come in pieces."""
+    tokens: Any, h0: Any, c0: Any, layer: LSTMWeights, packing: Packing, how: Plan, need_gradients: bool
+) -> Run:  # fmt: skip
+    """What the steps need, in one launch; tokens (P, I) packed, or None where they will come some steps at a time."""
+    weight_ih, weight_hh, bias, *_ = layer
     (N, H), P, width, empty = h0.shape, packing.num_tokens, how.width, current_device().cupy.empty
     dtype, I = DTYPES[how.kind], weight_ih.shape[1]  # noqa: E741
     y, c = scratch((N + P, width), dtype, h0), empty((N + P, width), np.float32)
@@ -158,7 +214,7 @@ def start(
     x = empty((P, I), dtype) if tokens is None or how.kind == "bf16" else tokens
     converted = None if tokens is None or x is tokens else x
     matrix = None if how.kind == "tf32" and width == H else empty((4 * width, I), dtype)
-    orders = [_order(current_device(), way.name, how.kind, H, width) for way in (how.forward, how.backward)]
+    orders = [_order(current_device(), direction.name, how.kind, H, width) for direction in (how.forward, how.backward)]
     words = orders[0].size // orders[0].shape[-1]
     weights, back = empty(words, np.uint32), empty(words, np.uint32) if need_gradients else None
     rows = None if packing.order is None else places.places_of(packing).order
@@ -175,97 +231,33 @@ def start(
         module("recurrent/lstm_prepare").lstm_mark(geometry.lstm_mark(P * width), (y, first, *numbers))
     matrix = weight_ih if matrix is None else matrix
     cache = Cache(x, gates, y, c, packing, matrix, back, weight_hh, bias is not None, how)
-    return Run(cache, input_part, weights), flags
-
-
-def _advance(run: Run, part: Part, lengths: Any, first: Any, flags: Any) -> None:
-    """The steps of a part of the rows."""
-    cache = run.cache
-    flag = flags[part.first_row // cache.plan.forward.rows :] if part.first_row else flags
-    arguments = run.weights, part.tokens(run.input_part), part.of_rows(lengths), first, part.states(cache.y)
-    rest = part.tokens(cache.activated), part.states(cache.c), flag, error_word(), np.int32(part.rows)
-    cache.plan.forward.kernel(part.launch, (*arguments, *rest))
-
-
-def forward(
-    tokens: Any, h0: Any, c0: Any, weight_ih: Any, weight_hh: Any, bias: Any, packing: Packing, how: Plan,
-    need_gradients: bool = True,
-) -> tuple[Any, Any, Any, Any]:  # fmt: skip
-    """y, h_n, c_n and, for a backward, the cache; tokens (P, I) packed, the others as in `kernels.lstm_forward`."""
-    run, flags = start(tokens, h0, c0, weight_ih, weight_hh, bias, packing, how, need_gradients)
-    cache = run.cache
-    gemm(cache.x, cache.weight_ih, run.input_part, transpose_b=True, accumulate=bias is not None)
-    for part in _parts(how.forward, len(h0)):
-        _advance(run, part, *places.lengths_and_first(packing, part.shift), flags)
-    results = finish(run)
-    return results if need_gradients else (*results[:3], None)
-
-
-def extend(x: Any, first_step: int, run: Run) -> Any:
-    """The next steps of a layer whose input (., I) comes some steps at a time: their y (., H)."""
-    cache, packing = run.cache, run.cache.packing
-    refuse("a layer whose input comes in pieces")
-    N, H, stop = packing.batch_size, cache.weight_hh.shape[1], packing.stop(first_step, len(x))
-    piece = slice(packing.tokens_before(first_step), packing.tokens_before(stop))
-    if len(x):
-        cache.x[piece] = bf16(x) if cache.x.dtype == np.uint16 else x
-        gemm(cache.x[piece], cache.weight_ih, run.input_part[piece], transpose_b=True, accumulate=cache.has_bias)
-        before, _, alive = packing.steps[first_step].tolist()
-        for part in _parts(cache.plan.forward, alive):
-            placed = part._replace(before=before, token=before + alive - N)
-            lengths, first = places.piece(packing, first_step, stop, part.shift)
-            _advance(run, placed, lengths, first, current_device().cupy.zeros(part.launch.grid[1], np.uint32))
-    return _cut(in_float32(cache.y[N:][piece]), H)
-
-
-def finish(run: Run) -> tuple[Any, Any, Any, Cache]:
-    """y, h_n, c_n and the cache after the last step."""
-    cache, packing = run.cache, run.cache.packing
-    y, H = cache.y[packing.batch_size :], cache.weight_hh.shape[1]
-    return _cut(in_float32(y), H), *places.end_states(packing, cache.y, cache.c, H), cache
-
-
-def backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[Any, Any, Any, Any, Any, Any]:
-    """The gradients of `kernels.lstm_backward`; dy (P, H) packed or None."""
-    packing, width, H, empty = cache.packing, cache.plan.width, cache.weight_hh.shape[1], current_device().cupy.empty
-    dy = None if dy is None else _padded_columns(dy, width)
-    dgates, dh0, dc0 = _recurrence_backward(dy, dh_n, dc_n, cache)
-    P, I = cache.x.shape  # noqa: E741
-    shapes = (P, I), (4 * width, I), (4 * width, width)
-    dx, dweight_ih, dweight_hh = (empty(shape, np.float32) for shape in shapes)
-    gemm(dgates, cache.weight_ih, dx)
-    gemm(dgates, cache.x, dweight_ih, transpose_a=True)
-    gemm(dgates, places.previous_states(packing, cache.y), dweight_hh, transpose_a=True)
-    dbias = _cut_rows(column_sums(dgates), H) if cache.has_bias else None
-    dweight_hh = _cut_rows(_cut(dweight_hh, H), H)
-    states = places.unsorted(packing, dh0, dc0, H)
-    return dx, *states, _cut_rows(dweight_ih, H), dweight_hh, dbias
+    return Run(cache, input_part, weights, flags)
 
 
 def _recurrence_backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[Any, Any, Any]:
     """dgates (P, 4H), and the gradients of the initial states (N, H) in sorted order."""
-    packing, (kind, width, _, way), empty = cache.packing, cache.plan, current_device().cupy.empty
+    packing, (kind, width, _, direction), empty = cache.packing, cache.plan, current_device().cupy.empty
     N = packing.batch_size
     dgates = scratch(cache.activated.shape, DTYPES[kind], cache.c)
     dh, dc, dh0, dc0 = (empty((N, width), np.float32) for _ in range(4))
-    groups, each = geometry.blocks_of(N, way.rows), 1
+    groups, each = geometry.blocks_of(N, direction.rows), 1
     sums: tuple[Any, ...] = ()
-    if way.name == "lstm_backward_wide":
+    if direction.name == "lstm_backward_wide":
         num_sums, num_flags = geometry.backward_wide_buffers(N, width, kind)
         sums, each = (empty(num_sums, np.float32),), num_flags // groups
     flags = empty(groups * each, np.uint32)
     places.start_states(packing, dh_n, dc_n, cache.weight_hh.shape[1], h=dh, c=dc, flags=flags)
-    for part in _parts(way, N):
+    for part in _parts(direction, N):
         lengths, first = places.lengths_and_first(packing, part.shift)
-        flag = flags[part.first_row // way.rows * each :] if part.first_row else flags
+        flag = flags[part.first_row // direction.rows * each :] if part.first_row else flags
         given = part.tokens(cache.activated), part.states(cache.c), part.tokens(dy), part.states(dh), part.states(dc)
         found = part.tokens(dgates), part.states(dh0), part.states(dc0)
         arguments = cache.packed, part.of_rows(lengths), first, *given, *found, *sums, flag, error_word()
-        way.kernel(part.launch, (*arguments, np.int32(part.rows)))
+        direction.kernel(part.launch, (*arguments, np.int32(part.rows)))
     return dgates, dh0, dc0
 
 
-def in_float32(x: Any) -> Any:
+def _in_float32(x: Any) -> Any:
     """x itself, or what its bfloat16 numbers are."""
     return x if x.dtype == np.float32 else float32(x)
 

@@ -8,7 +8,7 @@
 //   flags      [num_flags] u32 -> 0
 //   bias       [4H] f32        -> input_part [P,4W] f32, in every row, zeros in the padding    null: nothing
 //
-// W >= H, a multiple of 64, is the width of the kernel that follows; S is bf16, f16, or float for tf32 (packed is
+// W >= H, a multiple of 64, is the width of the kernel that follows; S is bf16, or float for tf32 (packed is
 // rounded, the others are not). A block does 1024 elements of one of these, in this order: the grid is the sum of
 // ceil(elements / 1024) over x_out, weight_out, packed, packed_back, y and input_part (0 for null), and at least 1.
 // 256 threads, no barrier.
@@ -94,7 +94,6 @@ DEVICE void lstm_prepare(const float* x, S* x_out, u64 size, const float* weight
                     words, h0, c0, rows, y, c, flags, num_flags, N, bias, input_part, P, H, width);                   \
   }
 LSTM_PREPARE(bf16, u16)
-LSTM_PREPARE(f16, f16)
 LSTM_PREPARE(tf32, float)
 
 KERNEL(lstm_mark, 256, 8, u16* y, const int* first, int T, int N, int width) {

@@ -4,7 +4,7 @@ A tensor-core instruction multiplies a tile of the weights, 16 rows of 32 bytes;
 registers of 32 bits: two neighbours e = 0, 1 of a 16-bit type, the lower half first, or one float32 (e = 0).
 
     register r, element e  ->  tile row     l // 4 + 8 * (r % 2)
-                               tile column  (l % 4) * 2 + 8 * (r // 2) + e      of 16: bf16, f16
+                               tile column  (l % 4) * 2 + 8 * (r // 2) + e      of 16: bf16
                                             l % 4 + 4 * (r // 2)                of 8: tf32
 
 Each packed array ends in [k tile][lane][register] and starts with the block and the warp, so that a warp reads its
@@ -31,7 +31,7 @@ Source of the layouts: NVIDIA, "Parallel Thread Execution ISA", version 9.0, fra
 
 import numpy as np
 
-TILE_COLUMNS = {"bf16": 16, "f16": 16, "tf32": 8}
+TILE_COLUMNS = {"bf16": 16, "tf32": 8}
 
 
 def bf16_bits(x: np.ndarray) -> np.ndarray:
@@ -45,18 +45,6 @@ def bf16_bits(x: np.ndarray) -> np.ndarray:
 def bf16_values(bits: np.ndarray) -> np.ndarray:
     """bf16 as uint16 -> float32, exactly."""
     return (np.asarray(bits, np.uint16).astype(np.uint32) << 16).view(np.float32)
-
-
-def f16_bits(x: np.ndarray) -> np.ndarray:
-    """float32 -> binary16 as uint16, to nearest even, infinity from 65520 on; every NaN becomes 0x7FFF."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        rounded = np.asarray(x, np.float32).astype(np.float16).view(np.uint16)
-    return np.where(np.isnan(x), np.uint16(0x7FFF), rounded)
-
-
-def f16_values(bits: np.ndarray) -> np.ndarray:
-    """binary16 as uint16 -> float32, exactly."""
-    return np.asarray(bits, np.uint16).view(np.float16).astype(np.float32)
 
 
 def tf32_values(x: np.ndarray) -> np.ndarray:
@@ -117,10 +105,10 @@ def within(order: np.ndarray, padded: int, H: int) -> np.ndarray:
 def pack_weights(weight_hh: np.ndarray, order: np.ndarray, kind: str = "bf16") -> np.ndarray:
     """weight_hh (4H, H) float32, an order (..., 32, 4, E) for this kind -> (..., 32, 4) uint32, as lstm_prepare.cu.
 
-    Rounded to a 16-bit type, two to a word, or to tf32.
+    Rounded to bf16, two to a word, or to tf32.
     """
     values = np.where(order < 0, np.float32(0), np.ascontiguousarray(weight_hh, np.float32).reshape(-1)[order])
-    rounded = {"bf16": bf16_bits, "f16": f16_bits, "tf32": tf32_values}[kind](values)
+    rounded = {"bf16": bf16_bits, "tf32": tf32_values}[kind](values)
     return np.ascontiguousarray(rounded).view("<u4")[..., 0]
 
 

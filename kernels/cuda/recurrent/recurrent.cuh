@@ -7,8 +7,7 @@
 // which for a length of 0 is its initial state.
 //
 // A kernel's name ends in its type and in H. The type says how y, gates and dgates are kept, and what is multiplied:
-// bf16 and f16 (S = u16, f16) themselves; tf32 keeps S = float and rounds the factors to ten bits of mantissa. Sums are
-// float32. H is a multiple of 64 (pad the weights with zeros); N is at least 1 and need not fill the last group.
+// bf16 (S = u16) itself; tf32 keeps S = float and rounds the factors to ten bits of mantissa. Sums are float32. H is a multiple of 64 (pad the weights with zeros); N is at least 1 and need not fill the last group.
 //
 //   lengths    [N] i32         longest first, each at most T
 //   first      [T] i32         the row of each step's first token; one entry more does no harm
@@ -53,23 +52,19 @@ constexpr int THREADS = 256;
 template <class S>
 constexpr int VECTOR = 16 / (int)sizeof(S);
 
-// Two neighbouring elements of S, as they lie in memory: a 16-bit type shares a register.
+// Two neighbouring elements of S, as they lie in memory: those of bf16 share a register.
 template <class S>
 struct alignas(2 * sizeof(S)) Two {
   u32 word[sizeof(S) / 2];
 };
-template <class S>
-DEVICE float lower(const Two<S>& two) { return to_float(S{(u16)two.word[0]}); }
-template <class S>
-DEVICE float upper(const Two<S>& two) { return to_float(S{(u16)(two.word[0] >> 16)}); }
+DEVICE float lower(const Two<u16>& two) { return to_float((u16)two.word[0]); }
+DEVICE float upper(const Two<u16>& two) { return to_float((u16)(two.word[0] >> 16)); }
 DEVICE float lower(const Two<float>& two) { return bits_to_float(two.word[0]); }
 DEVICE float upper(const Two<float>& two) { return bits_to_float(two.word[1]); }
 DEVICE Two<u16> two_of(float x, float y, u16) { return {{(u32)to_bf16(y) << 16 | to_bf16(x)}}; }
-DEVICE Two<f16> two_of(float x, float y, f16) { return {{(u32)to_f16(y).bits << 16 | to_f16(x).bits}}; }
 DEVICE Two<float> two_of(float x, float y, float) { return {{float_to_bits(x), float_to_bits(y)}}; }
 
 DEVICE void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, u16) { mma_bf16(d, a, b0, b1); }
-DEVICE void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, f16) { mma_f16(d, a, b0, b1); }
 DEVICE void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, float) { mma_tf32(d, a, b0, b1); }
 
 // Operands as they lie in shared memory -> as mma wants them.

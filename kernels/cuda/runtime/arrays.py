@@ -33,7 +33,6 @@ def float32(x: Any) -> Any:
 _GATHERS = {
     (np.dtype(np.float32), np.dtype(np.float32)): "gather_rows_f32",
     (np.dtype(np.uint16), np.dtype(np.uint16)): "gather_rows_bf16",
-    (np.dtype(np.float32), np.dtype(np.uint16)): "gather_rows_f32_bf16",
     (np.dtype(np.uint16), np.dtype(np.float32)): "gather_rows_bf16_f32",
 }
 

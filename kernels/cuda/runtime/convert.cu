@@ -63,5 +63,4 @@ DEVICE void gather_rows(const In* x, const i64* index, Out* out, int R, int C) {
   }
 GATHER_ROWS(f32, float, float)
 GATHER_ROWS(bf16, u16, u16)
-GATHER_ROWS(f32_bf16, float, u16)
 GATHER_ROWS(bf16_f32, u16, float)

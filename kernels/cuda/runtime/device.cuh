@@ -4,10 +4,10 @@
 //   KERNEL(name, threads, resident, parameters...)   entry point: at most `threads` per block, registers limited so
 //     that `resident` blocks fit on a multiprocessor (1 where registers matter: left alone, ptxas may spill)
 //   SHARED(T, name)                        the block's dynamic shared memory
-//   mma_bf16, mma_f16, mma_tf32, ldmatrix4 tensor core           copy16, copy_wait, copy_batch, copy_wait_first
+//   mma_bf16, mma_tf32, ldmatrix4          tensor core           copy16, copy_wait, copy_batch, copy_wait_first
 //   spin_acquire, red_release              flag exchange         store16, load16, poll16, is_marked   data as a flag
 //   shuffle_xor, shuffle_up                warp exchange         grid_sync           barrier of a cooperative launch
-//   fast_exp, reciprocal, sigmoid, tanh_   float functions       to_bf16, to_f16, to_tf32, to_float, put
+//   fast_exp, reciprocal, sigmoid, tanh_   float functions       to_bf16, to_tf32, to_float, put
 //   in_range                               check of an id, with the error word
 //   times, plus, divide, root              rounded one by one, never contracted to a multiply-add
 //   opaque                                 a hint to the compiler: do not keep what follows from this number
@@ -23,13 +23,10 @@
 typedef unsigned char u8;
 typedef unsigned short u16;  // also the storage type of bf16
 typedef unsigned int u32;
-struct f16 {  // IEEE binary16, as a type of its own
-  u16 bits;
-};
 typedef unsigned long long u64;
 typedef long long i64;  // ids and row numbers, as the host has them
 
-#define NOT_YET 0xFFFFu        // a NaN that to_bf16 and to_f16 never produce: marks an element that nobody has written
+#define NOT_YET 0xFFFFu        // a NaN that to_bf16 never produces: marks an element that nobody has written
 #define SPIN_LIMIT (1u << 21)  // about two seconds; then *error is set, and the kernel runs on with wrong numbers
 #define BLOCK_LOST 1u          // what *error, one word of a device, can say
 #define OUT_OF_RANGE 2u
@@ -64,12 +61,6 @@ DEVICE int opaque(int x) {
 DEVICE void mma_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
   asm volatile(
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-DEVICE void mma_f16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
@@ -165,16 +156,6 @@ DEVICE u16 to_bf16(float x) {  // nearest even; every NaN becomes 0x7FFF
   asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
   return y;
 }
-DEVICE f16 to_f16(float x) {  // nearest even; infinity from 65520 on; every NaN becomes 0x7FFF
-  f16 y;
-  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
-  return y;
-}
-DEVICE float to_float(f16 x) {
-  float y;
-  asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits));
-  return y;
-}
 DEVICE u32 to_tf32(float x) {  // nearest, halves away from zero: ten bits of mantissa, the others zero
   u32 y;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
@@ -192,7 +173,6 @@ DEVICE bool in_range(i64 id, i64 limit, u32* error) {
 
 DEVICE float to_float(u16 x) { return bits_to_float(u32(x) << 16); }
 DEVICE float to_float(float x) { return x; }
-DEVICE void put(f16* p, float x) { *p = to_f16(x); }
 DEVICE void put(u16* p, float x) { *p = to_bf16(x); }  // store with the conversion that the type asks for
 DEVICE void put(float* p, float x) { *p = x; }
 

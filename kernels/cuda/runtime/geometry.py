@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 FORWARD_ROWS, BACKWARD_ROWS = 16, 16  # batch rows of a block
 FORWARD_UNITS, WIDE_UNITS, BACKWARD_UNITS = 32, 16, 32  # hidden units of a block
-ELEMENT = {"bf16": 2, "f16": 2, "tf32": 4}  # bytes of an element of y, gates and dgates of a persistent kernel
+ELEMENT = {"bf16": 2, "tf32": 4}  # bytes of an element of y, gates and dgates of a persistent kernel
 # The H of the persistent kernels: lstm_forward and lstm_backward, lstm_forward_wide and lstm_backward_wide.
-NARROW = {"bf16": (64, 128, 256, 512), "f16": (64, 128, 256, 512), "tf32": (64, 128, 256)}
-WIDE = {"bf16": (768, 1024), "f16": (768, 1024), "tf32": (512,)}
+NARROW = {"bf16": (64, 128, 256, 512), "tf32": (64, 128, 256)}
+WIDE = {"bf16": (768, 1024), "tf32": (512,)}
 CHUNK = 8192  # elements of a tensor that one block works on, see tensors.cuh
 MAX_SORTED = 8192  # ids that embedding_sort can hold in shared memory
 FLOAT, DOUBLE, BF16 = 4, 8, 2  # bytes
-SUMMARY, KEY, BEST = 16, 8, 8  # of softmax_cross_entropy.cu, embedding.cu, ranking.cu
+SUMMARY, KEY, BEST = 12, 8, 8  # of softmax_cross_entropy.cu, embedding.cu, ranking.cu
 
 
 class Launch(NamedTuple):
@@ -135,9 +135,6 @@ def row_blocks(R: int, C: int) -> Launch:
 def rows(R: int) -> Launch:
     """R rows of a table, at least one: adam_rows_step, adam_replay, sgd_rows_step."""
     return Launch((R,), (128,))
-
-
-adam_rows = rows
 
 
 def softmax_cross_entropy(M: int, threads: int = 256) -> Launch:

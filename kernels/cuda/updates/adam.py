@@ -33,7 +33,7 @@ def adam_step(
     """See `kernels.adam_step`."""
     numbers = step, lr, beta1, beta2, eps, weight_decay, decoupled
     scalars, size = varying(adam_scalars(*numbers).astype(np.float32)), np.uint64(param.size)
-    arguments = param, grad, m, v, None, scalars, number(grad_scale), size
+    arguments = param, grad, m, v, scalars, number(grad_scale), size
     module("updates/adam").adam_step(geometry.elements(param.size), arguments)
 
 

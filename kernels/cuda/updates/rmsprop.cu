@@ -1,8 +1,7 @@
 // RMSprop, in place.
 //
 //   rmsprop_step   grid ceil(size / 1024), 256 threads   param, square [size], mean (null: not centred) and velocity
-//                                                        (null: no momentum) from grad [size]; copy = bf16(param), or
-//                                                        null. rest = 1 - alpha
+//                                                        (null: no momentum) from grad [size]. rest = 1 - alpha
 //   grad_scale [1] f32   what gradients are multiplied with where they are read; NaN: nothing is updated
 //
 // Every operation is rounded by itself, in the order of kernels/reference/rmsprop.py: the results are the processor's
@@ -13,7 +12,7 @@
 
 constexpr int EACH = 4;  // elements of a thread, a block's width apart
 
-KERNEL(rmsprop_step, 256, 4, float* param, const float* grad, float* square, float* mean, float* velocity, u16* copy,
+KERNEL(rmsprop_step, 256, 4, float* param, const float* grad, float* square, float* mean, float* velocity,
        const float* grad_scale, u64 size, float lr, float alpha, float rest, float eps, float weight_decay,
        float momentum) {
   const float scale = *grad_scale;
@@ -22,7 +21,8 @@ KERNEL(rmsprop_step, 256, 4, float* param, const float* grad, float* square, flo
   for (int k = 0; k < EACH; k++) {
     const u64 i = ((u64)blockIdx.x * EACH + k) * blockDim.x + threadIdx.x;
     if (i >= size) continue;
-    float p = param[i], g = times(grad[i], scale);
+    const float p = param[i];
+    float g = times(grad[i], scale);
     if (weight_decay != 0.0f) g = plus(g, times(weight_decay, p));
     const float s = plus(times(alpha, square[i]), times(rest, times(g, g)));
     square[i] = s;
@@ -37,8 +37,6 @@ KERNEL(rmsprop_step, 256, 4, float* param, const float* grad, float* square, flo
       update = plus(times(momentum, velocity[i]), update);
       velocity[i] = update;
     }
-    p = plus(p, -times(lr, update));
-    param[i] = p;
-    if (copy) copy[i] = to_bf16(p);
+    param[i] = plus(p, -times(lr, update));
   }
 }

@@ -23,6 +23,6 @@ def rmsprop_step(
     grad_scale: Any = 1.0,
 ) -> None:
     """See `kernels.rmsprop_step`."""
-    arguments = param, grad, square, mean, velocity, None, number(grad_scale), np.uint64(param.size)
+    arguments = param, grad, square, mean, velocity, number(grad_scale), np.uint64(param.size)
     decimals = lr, alpha, 1 - alpha, eps, weight_decay, momentum
     module("updates/rmsprop").rmsprop_step(geometry.elements(param.size), (*arguments, *map(np.float32, decimals)))

@@ -1,8 +1,8 @@
 // Stochastic gradient descent, in place: of an array, with or without momentum, and of some rows of a table.
 //
 //   sgd_step        grid ceil(size / 1024), 256 threads   param, velocity [size] (null: no momentum) from grad [size];
-//                                                         copy = bf16(param), or null. first: velocity is still to be
-//                                                         set, to the gradient. taken = 1 - dampening
+//                                                         first: velocity is still to be set, to the gradient.
+//                                                         taken = 1 - dampening
 //   sgd_rows_step   grid R, 128 threads                   row rows[k] of param [V,E] from values [R,E]
 //
 //   grad_scale [1] f32   what gradients are multiplied with where they are read; NaN: nothing is updated
@@ -16,7 +16,7 @@
 
 constexpr int EACH = 4;  // elements of a thread, a block's width apart
 
-KERNEL(sgd_step, 256, 4, float* param, const float* grad, float* velocity, u16* copy, const float* grad_scale,
+KERNEL(sgd_step, 256, 4, float* param, const float* grad, float* velocity, const float* grad_scale,
        u64 size, int first, int nesterov, float lr, float momentum, float taken, float weight_decay) {
   const float scale = *grad_scale;
   if (scale != scale) return;
@@ -24,16 +24,15 @@ KERNEL(sgd_step, 256, 4, float* param, const float* grad, float* velocity, u16* 
   for (int k = 0; k < EACH; k++) {
     const u64 i = ((u64)blockIdx.x * EACH + k) * blockDim.x + threadIdx.x;
     if (i >= size) continue;
-    float p = param[i], g = times(grad[i], scale);
+    const float p = param[i];
+    float g = times(grad[i], scale);
     if (weight_decay != 0.0f) g = plus(g, times(weight_decay, p));
     if (velocity) {
       const float v = first ? g : plus(times(momentum, velocity[i]), times(taken, g));
       velocity[i] = v;
       g = nesterov ? plus(g, times(momentum, v)) : v;
     }
-    p = plus(p, -times(lr, g));
-    param[i] = p;
-    if (copy) copy[i] = to_bf16(p);
+    param[i] = plus(p, -times(lr, g));
   }
 }
 

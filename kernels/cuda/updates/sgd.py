@@ -23,7 +23,7 @@ def sgd_step(
 ) -> None:
     """See `kernels.sgd_step`."""
     switches, decimals = (first, nesterov), (lr, momentum, 1 - dampening, weight_decay)
-    arguments = param, grad, velocity, None, number(grad_scale), np.uint64(param.size)
+    arguments = param, grad, velocity, number(grad_scale), np.uint64(param.size)
     module("updates/sgd").sgd_step(
         geometry.elements(param.size), (*arguments, *map(np.int32, switches), *map(np.float32, decimals))
     )

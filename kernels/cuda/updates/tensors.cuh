@@ -1,6 +1,6 @@
 // A table of all parameters of a model, so that one launch serves them all.
 //
-//   tensors [n] Tensor   one entry per parameter; every array 16-byte aligned; copy may be null
+//   tensors [n] Tensor   one entry per parameter; every array 16-byte aligned
 //   chunks  [g] Chunk    block k works on the CHUNK elements from index * CHUNK on of tensors[tensor]
 #pragma once
 #include "runtime/device.cuh"
@@ -12,7 +12,6 @@ struct Tensor {
   const float* grad;
   float* m;
   float* v;
-  u16* copy;  // bf16 copy of param, written with it
   u64 size;
 };
 struct Chunk {

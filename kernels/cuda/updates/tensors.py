@@ -8,7 +8,7 @@ import numpy as np
 from kernels.cuda.runtime.capture import kept, on_device
 from kernels.cuda.runtime.geometry import CHUNK
 
-TENSOR = np.dtype([(name, np.uint64) for name in ("param", "grad", "m", "v", "copy", "size")])
+TENSOR = np.dtype([(name, np.uint64) for name in ("param", "grad", "m", "v", "size")])
 CHUNK_OF = np.dtype([("tensor", np.uint32), ("index", np.uint32)])
 
 

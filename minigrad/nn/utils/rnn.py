@@ -101,7 +101,7 @@ def _pack(x: Tensor, counts: np.ndarray, order: np.ndarray | None) -> PackedSequ
     rows = (steps * B + columns)[running]
     if x.requires_grad:
         data = PlaceRows.apply(x.reshape(T * B, *x.shape[2:]), rows, 0)
-    else:  # as of word ids: nothing to record
+    else:  # as of token ids: nothing to record
         data = Tensor(x.array.reshape(T * B, *x.shape[2:])[kernels.like(rows, x.array)])
     batch_sizes = Tensor(running.sum(1))
     if order is None:
@@ -117,7 +117,7 @@ def pad_packed_sequence(
     Args:
         sequence: the packed tokens.
         batch_first: layout of the result.
-        padding_value: what fills the places after a sequence's end.
+        padding_value: what fills the steps after a sequence's end.
         total_length: length T of the result; by default the longest sequence's.
 
     Returns:

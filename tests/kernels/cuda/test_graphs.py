@@ -10,7 +10,7 @@ import pytest
 
 import kernels
 from kernels import cpu
-from kernels.cuda.recurrent import lstm
+from kernels.cuda.recurrent import lstm_stepwise
 from kernels.cuda.runtime import geometry, graphs, launcher
 from kernels.packing import pack_lengths
 
@@ -120,14 +120,15 @@ def test_a_layer_on_the_same_memory(bench: Any, counted: list[str], bf16: bool) 
     """Its buffers are kept here, as a training loop gets them back from the pool; the numbers change."""
     packing = pack_lengths(np.array([5, 3, 6, 0]))
     arrays = [bench.normal(*shape) for shape in ((4, 9), (4, 9), (36, 7), (36, 9), (36,))]
-    run = lstm._start(None, *bench.to(arrays), packing, bf16)
+    h0, c0, *weights = bench.to(arrays)
+    run = lstm_stepwise.start(None, h0, c0, lstm_stepwise.LSTMWeights(*weights, bf16), packing)
     cache, tolerance = run.cache, 1e-2 if bf16 else 5e-6
     for _ in range(3):
         x = bench.normal(14, 7)
         cache.x[...] = bench.to(x)
-        lstm._advance(cache.x, cache.gates, run.states, packing, run.weights, 0, 6)
+        run.advance()
         want = cpu.lstm_forward(x, *arrays, packing, bf16)
-        bench.close(bench.back(lstm.incremental_lstm_finish(run)[0]), want[0], tolerance)
+        bench.close(bench.back(run.finish()[0]), want[0], tolerance)
     assert counted == ["captured"]
 
 

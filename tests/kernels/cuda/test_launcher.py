@@ -48,7 +48,7 @@ def test_a_kernel_of_this_folder(cuda: ModuleType) -> None:
     x = np.arange(10, dtype=np.float32)
     key, device = cuda.asarray(np.array([3, 4], np.uint64)), cuda.asarray(x)
     numbers = np.uint64(2**31), np.float32(2), np.uint32(7), np.uint64(0), np.uint64(10)
-    launcher.module("layers/dropout").dropout_f32(geometry.dropout(10), (device, device, key, *numbers))
+    launcher.module("layers/dropout").dropout(geometry.dropout(10), (device, device, key, *numbers))
     assert device.get().tolist() == kernels.dropout(x, 0.5, 3, 4, 7).tolist()
 
 

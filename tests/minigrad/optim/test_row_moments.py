@@ -14,7 +14,7 @@ import kernels
 import minigrad as mg
 import minigrad.nn.functional as F
 from minigrad import nn, optim
-from minigrad.deferred import Deferred
+from minigrad.lazy import LazyParameter
 from minigrad.optim import row_moments
 
 V = 6
@@ -60,8 +60,8 @@ class Run:
         return {"weight": self.weight.array.copy(), **slots}
 
 
-def lagging(run: Run) -> int:
-    """Steps put off at present."""
+def postponed(run: Run) -> int:
+    """Steps with updates pending."""
     return run.optimizer._tables[run.weight]._count
 
 
@@ -119,7 +119,7 @@ def test_equals_the_dense_optimiser_to_the_bit(option: Any, history: int, steps:
         assert_same_bits(runs[0].content(), runs[1].content())
 
 
-def test_steps_are_put_off_and_rows_alone_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_updates_are_postponed_and_rows_alone_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without this the tests of this file would hold for an optimiser that is never lazy."""
     run = Run(True, ("Adam", {}))
     replayed: list[list[int]] = []
@@ -132,13 +132,13 @@ def test_steps_are_put_off_and_rows_alone_are_replayed(monkeypatch: pytest.Monke
     monkeypatch.setattr(kernels, "adam_replay", counting)
     for ids in ([0, 1], [2], [2], [1]):
         run.step(ids)
-    assert (lagging(run), replayed) == (4, [[1]])  # row 1 before it is read again
-    assert run.weight.owner is not None
+    assert (postponed(run), replayed) == (4, [[1]])  # row 1 before it is read again
+    assert run.weight.pending is not None
     assert (run.weight.shape, run.weight.dtype, run.weight.numel(), run.weight.dim()) == ((V, 5), np.float32, V * 5, 2)
-    assert lagging(run) == 4  # a shape is known without catching up
+    assert postponed(run) == 4  # a shape is known without a flush
     assert run.weight.array is not None
-    assert (lagging(run), replayed) == (0, [[1], [0, 2]])  # 3, 4, 5 have never moved
-    assert run.weight.owner is None
+    assert (postponed(run), replayed) == (0, [[1], [0, 2]])  # 3, 4, 5 have never moved
+    assert run.weight.pending is None
 
 
 def test_no_array_of_the_size_of_the_table_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +163,7 @@ def test_options_that_change_on_the_way() -> None:
                 group.update(betas=(0.5, 0.9), weight_decay=0.1)
             if number == 30:
                 group.update(weight_decay=0, eps=1e-4)
-    assert lagging(runs[0]) > 0
+    assert postponed(runs[0]) > 0
     assert_same_bits(runs[0].content(), runs[1].content())
 
 
@@ -178,7 +178,7 @@ def test_an_eps_of_zero_makes_the_rows_nan_that_dense_adam_makes_nan() -> None:
 
 
 # --- whoever looks ----------------------------------------------------------------------------------------------------
-def test_what_was_handed_out_before_is_never_stale() -> None:
+def test_what_was_exposed_before_is_never_stale() -> None:
     """Arrays, views, detached tensors and state dicts taken early, and moments, all kept over the whole training."""
     runs = both(("Adam", {}))
     kept: list[list[Any]] = []
@@ -194,19 +194,19 @@ def test_what_was_handed_out_before_is_never_stale() -> None:
         for mine, other in zip(*kept, strict=True):
             mine, other = (item["weight"] if isinstance(item, dict) else item for item in (mine, other))
             np.testing.assert_array_equal(*(x.array if isinstance(x, mg.Tensor) else x for x in (mine, other)))
-    assert lagging(runs[0]) == 0
+    assert postponed(runs[0]) == 0
     kept.clear()
     del mine, other, state, weight
     for run in runs:
         run.step([3])
-    assert lagging(runs[0]) == 1  # nobody holds them any more
+    assert postponed(runs[0]) == 1  # nobody holds them any more
     assert_same_bits(runs[0].content(), runs[1].content())
 
 
 def test_the_check_above_sees_a_stale_array(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Deferred, "is_shared", lambda self: False)
+    monkeypatch.setattr(LazyParameter, "is_shared", lambda self: False)
     with pytest.raises(AssertionError):
-        test_what_was_handed_out_before_is_never_stale()
+        test_what_was_exposed_before_is_never_stale()
 
 
 @pytest.mark.parametrize("lost", ["a step", "a row"])
@@ -259,7 +259,7 @@ def test_other_ops_read_and_write_the_table() -> None:
                 run.step(ids)
             change(run)
             run.step([4])
-        assert lagging(runs[0]) > 0
+        assert postponed(runs[0]) > 0
         assert_same_bits(look(runs[0], "row"), look(runs[1], "row"))
     assert_same_bits(runs[0].content(), runs[1].content())
 
@@ -299,7 +299,7 @@ def test_copies_of_model_and_optimiser_go_their_own_way() -> None:
     for run in copies:
         run.step([0])
         run.step([1])
-    assert lagging(copies[0]) == 2
+    assert postponed(copies[0]) == 2
     assert_same_bits(copies[0].content(), copies[1].content())
     assert_same_bits(runs[0].content(), runs[1].content())
 
@@ -314,23 +314,23 @@ def test_going_on_from_a_file_is_exact(option: Any, tmp_path: Any) -> None:
     begun = Run(True, option)
     for ids in plan[:3]:
         begun.step(ids)
-    assert lagging(begun) == 3
+    assert postponed(begun) == 3
     saved = {"optimizer": begun.optimizer.state_dict(), "layer": dict(begun.layer.state_dict())}
     mg.save(saved, tmp_path / "state.safetensors")
     loaded = mg.load(tmp_path / "state.safetensors")
     resumed = Run(True, option)
-    resumed.step([5])  # which is to be forgotten, also what it put off
+    resumed.step([5])  # which is to be forgotten, also what it postponed
     resumed.layer.load_state_dict(loaded["layer"])
     resumed.optimizer.load_state_dict(loaded["optimizer"])
     resumed.number = 3
     for ids in plan[3:]:
         resumed.step(ids)
-    assert lagging(resumed) == 3
+    assert postponed(resumed) == 3
     assert_same_bits(resumed.content(), straight.content())
     assert_same_bits(straight.content(), dense.content())
 
 
-def test_loading_an_optimiser_state_first_does_what_was_put_off() -> None:
+def test_loading_an_optimiser_state_first_flushes() -> None:
     runs = both(("Adam", {}))
     for run in runs:
         run.step([0])
@@ -343,7 +343,7 @@ def test_loading_an_optimiser_state_first_does_what_was_put_off() -> None:
 
 
 def test_tables_that_cannot_wait_are_updated_whole() -> None:
-    """A plain tensor, a view, memory in another order: the same numbers, nothing put off."""
+    """A plain tensor, a view, memory in another order: the same numbers, nothing postponed."""
     values = np.random.default_rng(0).standard_normal((V, 5)).astype(np.float32)
     tables: list[Any] = [
         mg.tensor(values).requires_grad_(),
