@@ -84,7 +84,7 @@ class Dropout(Function):
         return kernels.dropout(dy, *ctx.mask), None, None, None
 
 
-@op(method=False)
+@op(is_method=False)
 def lstm_layer(
     x: Tensor, h0: Tensor, c0: Tensor, weight_ih: Tensor, weight_hh: Tensor,
     bias_ih: Tensor | None = None, bias_hh: Tensor | None = None, lengths: Any = None,
@@ -99,7 +99,7 @@ def lstm_layer(
     return padded(y, packing, x), *states
 
 
-@op(method=False)
+@op(is_method=False)
 def gru_layer(
     x: Tensor, h0: Tensor, weight_ih: Tensor, weight_hh: Tensor,
     bias_ih: Tensor | None = None, bias_hh: Tensor | None = None, lengths: Any = None,
@@ -113,7 +113,7 @@ def gru_layer(
     return padded(y, packing, x), h_n
 
 
-@op(method=False)
+@op(is_method=False)
 def dropout(x: Tensor, p: float = 0.5, key: random.State | None = None, start: int = 0) -> Tensor:
     """Each element zeroed with probability ``p``, the others scaled by 1 / (1 - p); ValueError outside [0, 1].
 
