@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import kernels
+from kernels.packing import equal_lengths, pack_lengths
 from minigrad.grad_mode import no_grad
 from minigrad.nn.layers import Embedding, Linear
 from minigrad.nn.module import Module
@@ -71,18 +72,20 @@ class PackedEncoder(_Packed):
 
         They are those of the modules in evaluation, to the bit.
         """
-        x = self._embedding(constant(words, self._embedding.weight)).array
-        zero = np.zeros((x.shape[1], self._rnn.hidden_size), x.dtype, like=x)
+        packing = equal_lengths(*words.shape) if lengths is None else pack_lengths(lengths)
+        rows = words.reshape(-1)[slice(packing.num_tokens) if packing.rows is None else packing.rows]
+        x = self._embedding(constant(rows, self._embedding.weight)).array
+        zero = np.zeros((packing.batch_size, self._rnn.hidden_size), x.dtype, like=x)
         finals = []
         for weights in self._weights():
-            x, *final = kernels.lstm_states(x, zero, zero, weights, lengths)
+            x, *final = kernels.lstm_states(x, zero, zero, weights, packing)
             finals.append(final)
         h, c = (Tensor(np.stack(part)) for part in zip(*finals, strict=True))
         return h, c
 
     def _pack(self) -> list[Any]:
         return [
-            kernels.pack_lstm(*_matrices(self._rnn, layer), _bias(self._rnn, layer), self._bf16)
+            kernels.prepack_lstm(*_matrices(self._rnn, layer), _bias(self._rnn, layer), self._bf16)
             for layer in range(self._rnn.num_layers)
         ]
 
@@ -134,7 +137,7 @@ class PackedDecoder(_Packed):
         biases = [_bias(self._rnn, layer) for layer in layers]
         bias = self._output.bias
         output_bias = np.zeros_like(output_weight[:, 0], order="C") if bias is None else bias.array
-        return kernels.pack_decoder(
+        return kernels.prepack_decoder(
             embedding, weights_ih, weights_hh, biases, output_weight, output_bias, self._bf16
         )  # fmt: skip
 

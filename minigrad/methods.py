@@ -1,6 +1,6 @@
 """Attaches ops to Tensor: as methods under their own names, as operators, and as the dtype conversions.
 
-The functions that ``@op`` makes methods (``METHODS``) take the tensor first and have the signatures of PyTorch's
+The functions that ``@op`` and ``@method`` name (``METHODS``) take the tensor first and have the signatures of PyTorch's
 methods, so attaching is all there is to do. Imported once, by the package.
 """
 
@@ -12,22 +12,11 @@ from typing import Any
 import numpy as np
 
 from minigrad import dtypes, ops
-from minigrad.arguments import checked
 from minigrad.autocast import bfloat16
 from minigrad.missing import tensor_attribute
-from minigrad.ops import convert, inplace
-from minigrad.ops.op import METHODS, OPS
+from minigrad.ops import convert, inplace  # noqa: F401  (which name further methods)
+from minigrad.ops.op import METHODS
 from minigrad.tensor import Tensor
-
-IN_PLACE = (
-    "copy_", "fill_", "zero_", "add_", "sub_", "mul_", "div_", "clamp_", "masked_fill_", "uniform_", "normal_", "neg_",
-    "exp_", "sqrt_", "abs_", "tanh_", "sigmoid_", "relu_", "pow_", "scatter_", "scatter_add_", "floor_", "ceil_",
-    "round_", "trunc_", "floor_divide_", "remainder_", "bitwise_and_", "bitwise_or_", "bitwise_xor_",
-)  # fmt: skip
-
-CONVERT = (
-    "to", "type", "type_as", "cpu", "cuda", "contiguous", "new_tensor", "new_full", "new_zeros", "new_ones",
-)  # fmt: skip
 
 CONVERSIONS: dict[str, Any] = {  # of 16 bits: to say that there is none
     "float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16, "bfloat16": bfloat16,
@@ -82,14 +71,10 @@ def _attach(name: str, value: Any) -> None:
 
 
 def attach() -> None:
-    for name in METHODS:
-        _attach(name, OPS[name])
-    for name in IN_PLACE:
-        _attach(name, checked(getattr(inplace, name)))
+    for name, function in METHODS.items():
+        _attach(name, function)
     for name, method in ASSIGNMENTS.items():
-        _attach(name, checked(getattr(inplace, method)))
-    for name in CONVERT:
-        _attach(name, checked(getattr(convert, name)))
+        _attach(name, METHODS[method])
     for name, function in OPERATORS.items():
         _attach(name, function)
     for name, function in REFLECTED.items():

@@ -55,7 +55,7 @@ def best_of_beam(function: str, *values: Any) -> None:
 
 
 @entry(layers_fit)
-def pack_decoder(
+def prepack_decoder(
     embedding: Annotated[Array, "V E", nothing_is_empty],
     weights_ih: Annotated[Arrays, "*"],
     weights_hh: Annotated[Arrays, "*"],
@@ -97,7 +97,7 @@ def greedy_decode(
     """The likeliest next word, again and again. The search: `kernels.reference.decoding`.
 
     Args:
-        decoder: of `pack_decoder`.
+        decoder: of `prepack_decoder`.
         h0, c0: (L, N, H) initial states of N sentences, dtype of the decoder.
         start: the word before the first, in 0..V-1.
         end: the word that ends an output, in 0..V-1.

@@ -39,6 +39,13 @@ class Fields:
         self.shapes = shapes
 
 
+class Counts:
+    """The numbers of a record that letters stand for."""
+
+    def __init__(self, **paths: str) -> None:
+        self.paths = paths
+
+
 class Argument:
     """What a stub says of one argument.
 
@@ -53,6 +60,7 @@ class Argument:
         self.marks = frozenset(item for item in said if isinstance(item, Mark))
         self.checks: list[Check] = [item for item in said if callable(item)]
         self.fields = {name: text for item in said if isinstance(item, Fields) for name, text in item.shapes.items()}
+        self.counts = {letter: path for item in said if isinstance(item, Counts) for letter, path in item.paths.items()}
         self.shapes = [item for item in said if isinstance(item, str)]
         self.is_list = getattr(kind, "__name__", "") == "Sequence"
         self._optional = NoneType in get_args(kind)
@@ -67,15 +75,19 @@ class Argument:
 
     def getters(self) -> list[tuple[int, Callable[[Any], Any] | None, bool]]:
         """Where its arrays are: the position, what takes them out of what is there, and whether that is a list."""
-        fields: list[Any] = [attrgetter(field) for field in self.fields]
+        fields: list[Any] = [attrgetter(path) for path in (*self.fields, *self.counts.values())]
         return [(self.position, getter, self.is_list) for getter in fields or [None] * len(self.shapes)]
+
+    def counted(self, values: Any) -> Sizes:
+        """What it says that letters stand for."""
+        return {letter: attrgetter(path)(values[self.position]) for letter, path in self.counts.items()}
 
     def arrays(self, values: Any) -> list[Any]:
         """Its arrays among the arguments of a call."""
         value = values[self.position]
         if self.is_list:
             return [*value]
-        return [value if getter is None else getter(value) for _, getter, _ in self.getters()]
+        return [attrgetter(field)(value) for field in self.fields] or [value] * len(self.shapes)
 
 
 class Known(NamedTuple):
@@ -137,21 +149,25 @@ class Entry:
         looks: list[Any] = []
         for position, get, is_list in self._getters:
             a = values[position] if get is None else get(values[position])
-            if is_list:
+            if a is None or type(a) is int:
+                looks.append(a)
+            elif is_list:
                 looks.append(tuple([(type(item), item.dtype, item.shape, item.flags.c_contiguous) for item in a]))
             else:
-                looks.append(a if a is None else (type(a), a.dtype, a.shape, a.flags.c_contiguous))
+                looks.append((type(a), a.dtype, a.shape, a.flags.c_contiguous))
         return tuple(looks)
 
     def _check(self, values: Any) -> Known:
         lengths = tuple([len(values[position]) for position in self._lists])
         plan = self._plans.get(lengths)
         if plan is None:
-            counts = dict(zip(self._lists, lengths, strict=True))
-            slots = [slot for each in self._records_first for slot in each.slots(counts.get(each.position, 1))]
-            plan = self._plans[lengths] = Plan(self._name, slots)
+            lengths_of = dict(zip(self._lists, lengths, strict=True))
+            slots = [slot for each in self._records_first for slot in each.slots(lengths_of.get(each.position, 1))]
+            names = {letter: f"{each.name}.{path}" for each in self.arguments for letter, path in each.counts.items()}
+            plan = self._plans[lengths] = Plan(self._name, slots, names)
         arrays = [array for each in self._records_first for array in each.arrays(values)]
-        on_device, dtype, sizes = plan.check(arrays)
+        counted = {letter: size for each in self.arguments for letter, size in each.counted(values).items()}
+        on_device, dtype, sizes = plan.check(arrays, counted)
         ordered = all(array is None or array.flags.c_contiguous for array in arrays)
         return Known(backend_of(on_device, dtype), sizes, ordered)
 

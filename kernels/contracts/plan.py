@@ -1,7 +1,7 @@
 """The checks of a call's arrays, made ready when a stub is read.
 
-All arrays lie on the host or all on a GPU, all floating ones have one dtype, and a letter means one size: that of the
-first array that has it.
+All arrays lie on the host or all on a GPU, all floating ones have one dtype, and a letter means one size: a count of a
+record, or else what the first array with the letter has.
 """
 
 from collections.abc import Sequence
@@ -53,10 +53,11 @@ class Plan:
     Args:
         entry: its name, for messages.
         slots: its arrays.
+        counts: for a letter that is the count of a record, what errors say of that.
     """
 
-    def __init__(self, entry: str, slots: Sequence[Slot]) -> None:
-        self._entry, self._slots = entry, slots
+    def __init__(self, entry: str, slots: Sequence[Slot], counts: dict[str, str]) -> None:
+        self._entry, self._slots, self._counts = entry, slots, counts
         self._names = [slot.name for slot in slots]
         self._marks = [slot.marks for slot in slots]
         self._shapes = [(position, slot.shape) for position, slot in enumerate(slots) if slot.shape is not None]
@@ -70,21 +71,21 @@ class Plan:
         certain = [(position, shape) for position, shape in self._shapes if not self._slots[position].optional]
         for position, shape in sorted(certain, key=lambda pair: gradient in self._marks[pair[0]]):
             for letter, reader in shape.readers().items():
-                if origins.setdefault(letter, position) == position:
+                if letter not in self._counts and origins.setdefault(letter, position) == position:
                     readers.append((letter, position, reader))
         return readers, origins
 
     def _says_more(self, position: int, shape: Shape) -> bool:
         """Whether an array's sizes are not all its own to choose."""
-        return any(size.factor != 1 or self._origins[size.letter] != position for size in shape.sizes)
+        return any(size.factor != 1 or self._origins.get(size.letter) != position for size in shape.sizes)
 
-    def check(self, arrays: list[Any]) -> Facts:
-        """The arrays are as the stub says.
+    def check(self, arrays: list[Any], counts: Sizes) -> Facts:
+        """The arrays, and the counts of records, are as the stub says.
 
         Raises:
             TypeError, ValueError: one of another kind, dtype or shape.
         """
-        return Facts(self._check_places(arrays), self._check_dtypes(arrays), self._check_shapes(arrays))
+        return Facts(self._check_places(arrays), self._check_dtypes(arrays), self._check_shapes(arrays, counts))
 
     def _check_places(self, arrays: list[Any]) -> bool:
         sides: tuple[list[Any], list[Any]] = ([], [])  # those that lie anywhere, and those of the host
@@ -122,16 +123,16 @@ class Plan:
     def _dtype_error(self, name: str, array: Any, expected: str) -> Exception:
         return TypeError(f"{self._entry}: {name} has dtype {array.dtype}; expected {expected}")
 
-    def _check_shapes(self, arrays: list[Any]) -> Sizes:
+    def _check_shapes(self, arrays: list[Any], counts: Sizes) -> Sizes:
         for position, shape in self._shapes:
             array = arrays[position]
             if array is not None and not shape.fits_rank(array.ndim):
                 raise self._rank_error(position, array.shape, shape)
-        sizes = {letter: read(arrays[position].shape) for letter, position, read in self._readers}
+        sizes = counts | {letter: read(arrays[position].shape) for letter, position, read in self._readers}
         for position, shape in self._fixed:
             array = arrays[position]
             if array is not None and array.shape != shape.expected(sizes):
-                raise self._shape_error(position, arrays, shape, shape.expected(sizes))
+                raise self._shape_error(position, arrays, shape, sizes)
         return sizes
 
     def _rank_error(self, position: int, got: tuple[int, ...], shape: Shape) -> Exception:
@@ -139,10 +140,16 @@ class Plan:
         expected = f"{least}{shape.rank} dimensions {shape.text(self._stars())}"
         return ValueError(f"{self._entry}: {self._names[position]} has shape {got}; expected {expected}")
 
-    def _shape_error(self, position: int, arrays: list[Any], shape: Shape, expected: tuple[int, ...]) -> Exception:
-        origins = dict.fromkeys(self._origins[size.letter] for size in shape.sizes if size.letter)
-        sources = [f"{self._names[origin]} {arrays[origin].shape}" for origin in origins if origin != position]
-        text = f"{shape.text(self._stars())} = {expected}" + (" from " if sources else "") + " and ".join(sources)
+    def _shape_error(self, position: int, arrays: list[Any], shape: Shape, sizes: Sizes) -> Exception:
+        sources = []
+        for letter in dict.fromkeys(size.letter for size in shape.sizes if size.letter):
+            origin = self._origins.get(letter)
+            if origin is None:
+                sources.append(f"{self._counts[letter]} {sizes[letter]}")
+            elif origin != position:
+                sources.append(f"{self._names[origin]} {arrays[origin].shape}")
+        text = f"{shape.text(self._stars())} = {shape.expected(sizes)}"
+        text += " from " * bool(sources) + " and ".join(dict.fromkeys(sources))
         got = f"{self._names[position]} has shape {arrays[position].shape}"
         return ValueError(f"{self._entry}: {got}; expected {text}")
 

@@ -1,178 +1,106 @@
-"""LSTM and GRU layers over whole sequences."""
+"""LSTM and GRU layers over packed rows, whose order `kernels.packing` says."""
 
-import math
 from typing import Annotated, Any
 
-import numpy as np
+from kernels.contracts.checks import check_range
+from kernels.contracts.entry import Array, Counts, Fields, entry
+from kernels.packing import Packing
 
-from kernels.contracts.checks import between, check_range, check_shape
-from kernels.contracts.entry import Array, Fields, entry
-
-LSTMCache = Annotated[Any, Fields(c="*")]
-LSTMRun = Annotated[Any, Fields(**{"cache.c": "*"})]
-GRUCache = Annotated[Any, Fields(gates="*")]
-
-
-def check_sequence(function: str, x: Array, h0: Array, input_size: int, lengths: Any) -> None:
-    """x is padded (T, N, I), or packed (P, I) and has as many tokens as lengths say. Raises TypeError, ValueError."""
-    if x.ndim not in (2, 3):
-        raise ValueError(f"{function}: x has shape {x.shape}; expected 3 dimensions (T, N, I)")
-    if x.ndim == 2 and lengths is None:
-        raise ValueError(f"{function}: lengths is None; expected (N,) integers, since x is packed, {x.shape}")
-    if lengths is not None:
-        check_lengths(function, lengths, math.inf if x.ndim == 2 else len(x), len(h0))
-    if x.ndim == 2:
-        check_shape(function, "x", x, (int(lengths.sum()), input_size), "(P, I)", lengths=lengths.shape)
-    else:
-        check_shape(function, "x", x, (len(x), len(h0), input_size), "(T, N, I)", h0=h0.shape)
+TokenPacking = Annotated[Packing, Counts(P="num_tokens", N="batch_size")]
+Weights = Annotated[Any, Fields(bias="4H"), Counts(I="input_size")]
+Run = Annotated[Any, Fields(**{"cache.weight_hh": "4H H"})]
+LSTMCache = Annotated[Any, Fields(weight_hh="4H H"), Counts(P="packing.num_tokens", N="packing.batch_size")]
+GRUCache = Annotated[Any, Fields(weight_hh="3H H"), Counts(P="packing.num_tokens", N="packing.batch_size")]
 
 
-def check_lengths(function: str, lengths: Any, num_steps: float, batch_size: int) -> None:
-    """lengths is an integer array (N,) with values 0..T. Raises TypeError or ValueError."""
-    if not isinstance(lengths, np.ndarray):
-        raise TypeError(f"{function}: lengths is a {type(lengths).__name__}; expected a NumPy array, on the host")
-    if lengths.dtype.kind not in "iu":
-        raise TypeError(f"{function}: lengths has dtype {lengths.dtype}; expected an integer dtype")
-    if lengths.shape != (batch_size,):
-        raise ValueError(f"{function}: lengths has shape {lengths.shape}; expected (N,) = ({batch_size},) from x")
-    if batch_size and (lengths.min() < 0 or lengths.max() > num_steps):
-        worst = int(lengths.min() if lengths.min() < 0 else lengths.max())
-        raise ValueError(f"{function}: lengths holds {worst}; expected values in 0..T = 0..{num_steps} from x")
+def whole_steps(function: str, x: Array, start: int, run: Any) -> None:
+    """x holds whole steps that are still to come. Raises ValueError."""
+    packing, (_, input_size) = run.cache.packing, run.cache.x.shape
+    if x.shape[1] != input_size:
+        raise ValueError(f"{function}: x has shape {x.shape}; expected (R, I) with I = {input_size}")
+    check_range(function, "start", start, 0, packing.num_steps)
+    if packing.stop(start, len(x)) < 0:
+        raise ValueError(f"{function}: x has shape {x.shape}; expected whole steps from {start} to {packing.num_steps}")
 
 
-def lstm_sequence_fits(
-    function: str, x: Array, h0: Array, c0: Array, weight_ih: Array, weight_hh: Array, bias: Any, lengths: Any, *_: Any
+def both_biases(
+    function: str, x: Array, h0: Array, weight_ih: Array, weight_hh: Array, bias_ih: Any, bias_hh: Any, *others: Any
 ) -> None:
-    """`check_sequence`."""
-    check_sequence(function, x, h0, weight_ih.shape[1], lengths)
-
-
-def gru_sequence_fits(
-    function: str, x: Array, h0: Array, weight_ih: Array, weight_hh: Array, bias_ih: Any, bias_hh: Any, lengths: Any,
-    *_: Any,
-) -> None:  # fmt: skip
-    """`check_sequence`, and there are both biases or none."""
-    check_sequence(function, x, h0, weight_ih.shape[1], lengths)
+    """There are two biases or none. Raises ValueError."""
     if (bias_ih is None) != (bias_hh is None):
         missing = "bias_ih" if bias_ih is None else "bias_hh"
         raise ValueError(f"{function}: {missing} is None but the other bias is not; expected both arrays or both None")
 
 
-def states_sequence_fits(function: str, x: Array, h0: Array, c0: Array, weights: Any, lengths: Any) -> None:
-    """`check_sequence`."""
-    check_sequence(function, x, h0, weights.input_size, lengths)
-
-
-def lengths_fit(
-    function: str, h0: Array, c0: Any, w: Any, v: Any, b: Any, num_steps: int, lengths: Any, *_: Any
-) -> None:
-    """`check_lengths`."""
-    if lengths is not None:
-        check_lengths(function, lengths, num_steps, len(h0))
-
-
-def whole_steps(function: str, x: Array, start: int, run: Any) -> None:
-    """x holds whole steps that are still to come. Raises ValueError."""
-    packing, shape = run.cache.packing, run.cache.output_shape
-    formula = "(., I)" if packing.given_packed else "(S, N, I)"
-    if x.ndim != len(shape):
-        raise ValueError(f"{function}: x has shape {x.shape}; expected {len(shape)} dimensions {formula}")
-    check_shape(function, "x", x, (len(x), *shape[1:-1], run.cache.x.shape[-1]), formula, run=shape)
-    check_range(function, "start", start, 0, packing.num_steps)
-    if packing.stop(x, start) < 0:
-        raise ValueError(f"{function}: x has shape {x.shape}; expected whole steps from {start} to {packing.num_steps}")
-
-
-def fits_output(function: str, dy: Any, *values: Any) -> None:
-    """Gradients have the shapes of what they are of. Raises ValueError."""
-    *dstates, cache = (value for value in values if not isinstance(value, bool))
-    shape = cache.output_shape
-    if dy is not None:
-        check_shape(function, "dy", dy, shape, "(T, N, H)" if len(shape) == 3 else "(P, H)", y=shape)
-    for name, dstate in zip(("dh_n", "dc_n"), dstates, strict=False):
-        if dstate is not None:
-            check_shape(function, name, dstate, (cache.batch_size, shape[-1]), "(N, H)", y=shape)
-
-
-@entry(lstm_sequence_fits)
+@entry()
 def lstm_forward(
-    x: Annotated[Array, "*"],
+    x: Annotated[Array, "P I"],
     h0: Annotated[Array, "N H"],
     c0: Annotated[Array, "N H"],
     weight_ih: Annotated[Array, "4H I"],
     weight_hh: Annotated[Array, "4H H"],
     bias: Annotated[Array | None, "4H"],
-    lengths: Array | None = None,
+    packing: TokenPacking,
     bf16: bool = False,
-) -> tuple[Array, Array, Array, Any]:
+) -> tuple[Annotated[Array, "P H"], Annotated[Array, "N H"], Annotated[Array, "N H"], Any]:
     """One LSTM layer over a batch of sequences. Equations: `kernels.reference.lstm`.
 
     Args:
-        x: float32 or float64, padded (T, N, I): what lies past a row's length is never used, T and N may be 0. Or
-            packed (P, I), the P real tokens step by step, in each step the longest row first, equally long ones in
-            the order of the batch.
-        h0: (N, H) initial hidden state, dtype of x.
-        c0: (N, H) initial cell state, dtype of x.
+        x: (P, I) float32 or float64, the tokens in the order of the packing.
+        h0: (N, H) initial hidden state in the order of the batch, dtype of x.
+        c0: (N, H) initial cell state, likewise.
         weight_ih: (4H, I), blocks i, f, g, o, dtype of x.
         weight_hh: (4H, H), likewise.
         bias: (4H,), likewise, or None for no bias.
-        lengths: (N,) integers in 0..T on the host, tokens of each row, or None where every row has T; needed where x is
-            packed.
+        packing: of the sequences' lengths, on the host.
         bf16: products of bfloat16-rounded operands, summed in float32, here and in the backward; float64 ignores it.
 
     Returns:
-        y: (T, N, H) hidden states, zero past a row's length; (P, H) where x is packed. May share memory with the cache.
-        h_n: (N, H) hidden state after the last real token; h0 where the length is 0.
+        y: (P, H) hidden states. May share memory with the cache.
+        h_n: (N, H) hidden state after the last token; h0 where there is none.
         c_n: (N, H) cell state, likewise.
         cache: for `lstm_backward`.
 
     Raises:
-        TypeError, ValueError: an argument of another dtype or shape, or a length out of 0..T.
+        TypeError, ValueError: an argument of another dtype or shape.
     """
 
 
-@entry(lengths_fit)
-def lstm_start(
+@entry()
+def incremental_lstm_start(
     h0: Annotated[Array, "N H"],
     c0: Annotated[Array, "N H"],
     weight_ih: Annotated[Array, "4H I"],
     weight_hh: Annotated[Array, "4H H"],
     bias: Annotated[Array | None, "4H"],
-    num_steps: Annotated[int, between(0)],
-    lengths: Array | None = None,
+    packing: TokenPacking,
     bf16: bool = False,
-    packed: bool = False,
 ) -> Any:
-    """Begin an LSTM layer whose input comes in pieces, each of which may depend on the output of those before.
+    """Begin an LSTM layer whose input comes some steps at a time, and may depend on the output of those before.
 
     Args:
-        num_steps: T, steps of all pieces together.
-        packed: pieces come packed, and so do the results.
+        packing: of all steps together.
         others: as in `lstm_forward`.
 
     Returns:
-        run: for `lstm_continue` and `lstm_finish`.
+        run: for `incremental_lstm_step` and `incremental_lstm_finish`.
 
     Raises:
-        TypeError, ValueError: an argument of another dtype or shape, or a length out of 0..T.
+        TypeError, ValueError: an argument of another dtype or shape.
     """
 
 
 @entry(whole_steps)
-def lstm_continue(
-    x: Annotated[Array, "*"],
-    start: int,
-    run: LSTMRun,
-) -> Array:
+def incremental_lstm_step(x: Annotated[Array, "R I"], start: int, run: Run) -> Annotated[Array, "R H"]:
     """The next steps of a layer.
 
     Args:
-        x: (S, N, I) input of steps start .. start + S - 1, dtype of the run; packed, the tokens of whole steps.
-        start: number of steps done so far; pieces come in order, without gaps.
-        run: of `lstm_start`, changed.
+        x: (R, I) the tokens of the steps from `start` on, whole steps, dtype of the run.
+        start: number of steps done so far; steps come in order, without gaps.
+        run: of `incremental_lstm_start`, changed.
 
     Returns:
-        y: (S, N, H) hidden states, zero past a row's length; packed as x is.
+        y: (R, H) hidden states.
 
     Raises:
         TypeError, ValueError: another dtype or shape, or steps past the run's end.
@@ -180,18 +108,18 @@ def lstm_continue(
 
 
 @entry()
-def lstm_finish(
-    run: LSTMRun,
-) -> tuple[Array, Array, Array, Any]:
+def incremental_lstm_finish(
+    run: Run,
+) -> tuple[Annotated[Array, "P H"], Annotated[Array, "N H"], Annotated[Array, "N H"], Any]:
     """End a layer after its last step: y, h_n, c_n and the cache, as from `lstm_forward`.
 
     Args:
-        run: of `lstm_start`, all of whose steps are done.
+        run: of `incremental_lstm_start`, all of whose steps are done.
     """
 
 
 @entry()
-def pack_lstm(
+def prepack_lstm(
     weight_ih: Annotated[Array, "4H I"],
     weight_hh: Annotated[Array, "4H H"],
     bias: Annotated[Array | None, "4H"],
@@ -213,101 +141,98 @@ def pack_lstm(
     """
 
 
-@entry(states_sequence_fits)
+@entry()
 def lstm_states(
-    x: Annotated[Array, "*"],
+    x: Annotated[Array, "P I"],
     h0: Annotated[Array, "N H"],
     c0: Annotated[Array, "N H"],
-    weights: Annotated[Any, Fields(bias="4H")],
-    lengths: Array | None = None,
-) -> tuple[Array, Array, Array]:
-    """`lstm_forward` with packed weights and without a backward: y, h_n and c_n, the same to the bit.
+    weights: Weights,
+    packing: TokenPacking,
+) -> tuple[Annotated[Array, "P H"], Annotated[Array, "N H"], Annotated[Array, "N H"]]:
+    """`lstm_forward` with prepacked weights and without a backward: y, h_n and c_n, the same to the bit.
 
     Args:
-        weights: of `pack_lstm`.
+        weights: of `prepack_lstm`.
         others: as in `lstm_forward`, dtype of the weights.
 
     Raises:
-        TypeError, ValueError: an argument of another dtype or shape, or a length out of 0..T.
+        TypeError, ValueError: an argument of another dtype or shape.
     """
 
 
-@entry(fits_output)
+@entry()
 def lstm_backward(
-    dy: Annotated[Array | None, "*"],
-    dh_n: Annotated[Array | None, "*"],
-    dc_n: Annotated[Array | None, "*"],
+    dy: Annotated[Array | None, "P H"],
+    dh_n: Annotated[Array | None, "N H"],
+    dc_n: Annotated[Array | None, "N H"],
     cache: LSTMCache,
     consume: bool = False,
 ) -> tuple[Array, Array, Array, Array, Array, Array | None]:
     """Gradients of one LSTM layer.
 
     Args:
-        dy: of the shape of y, gradient of the loss with respect to it, or None for zero; ignored past a row's length.
+        dy: (P, H) gradient of the loss with respect to y, or None for zero.
         dh_n: (N, H) gradient with respect to h_n, or None for zero.
         dc_n: (N, H) gradient with respect to c_n, or None for zero.
         cache: of the `lstm_forward` call.
         consume: the cache may be overwritten, for it is not needed again; saves an array of the size of the gates.
 
     Returns:
-        Gradients with respect to x, zero past a row's length; h0 (N, H); c0 (N, H); weight_ih (4H, I);
-        weight_hh (4H, H); bias (4H,), or None where the forward had no bias.
+        Gradients with respect to x (P, I); h0 (N, H); c0 (N, H); weight_ih (4H, I); weight_hh (4H, H); bias (4H,), or
+        None where the forward had no bias.
 
     Raises:
         TypeError, ValueError: a gradient of another dtype or shape than its output.
     """
 
 
-@entry(gru_sequence_fits)
+@entry(both_biases)
 def gru_forward(
-    x: Annotated[Array, "*"],
+    x: Annotated[Array, "P I"],
     h0: Annotated[Array, "N H"],
     weight_ih: Annotated[Array, "3H I"],
     weight_hh: Annotated[Array, "3H H"],
     bias_ih: Annotated[Array | None, "3H"],
     bias_hh: Annotated[Array | None, "3H"],
-    lengths: Array | None = None,
+    packing: TokenPacking,
     bf16: bool = False,
-) -> tuple[Array, Array, Any]:
+) -> tuple[Annotated[Array, "P H"], Annotated[Array, "N H"], Any]:
     """One GRU layer over a batch of sequences. Equations: `kernels.reference.gru`.
 
     Args:
-        x: float32 or float64, padded (T, N, I) or packed (P, I), as in `lstm_forward`.
-        h0: (N, H) initial hidden state, dtype of x.
+        x: (P, I) float32 or float64, the tokens in the order of the packing.
+        h0: (N, H) initial hidden state in the order of the batch, dtype of x.
         weight_ih: (3H, I), blocks r, z, n, dtype of x.
         weight_hh: (3H, H), likewise.
         bias_ih: (3H,), likewise, or None together with bias_hh.
         bias_hh: (3H,), likewise; its n block lies inside the reset gate's product.
-        lengths: (N,) integers in 0..T on the host, tokens of each row, or None where every row has T; needed where x is
-            packed.
+        packing: of the sequences' lengths, on the host.
         bf16: products of bfloat16-rounded operands, summed in float32, here and in the backward; float64 ignores it.
 
     Returns:
-        y: (T, N, H) hidden states, zero past a row's length; (P, H) where x is packed. May share memory with the cache.
-        h_n: (N, H) hidden state after the last real token; h0 where the length is 0.
+        y: (P, H) hidden states. May share memory with the cache.
+        h_n: (N, H) hidden state after the last token; h0 where there is none.
         cache: for `gru_backward`.
 
     Raises:
-        TypeError, ValueError: an argument of another dtype or shape, one bias without the other, a length out of 0..T.
+        TypeError, ValueError: an argument of another dtype or shape, or one bias without the other.
     """
 
 
-@entry(fits_output)
+@entry()
 def gru_backward(
-    dy: Annotated[Array | None, "*"],
-    dh_n: Annotated[Array | None, "*"],
-    cache: GRUCache,
+    dy: Annotated[Array | None, "P H"], dh_n: Annotated[Array | None, "N H"], cache: GRUCache
 ) -> tuple[Array, Array, Array, Array, Array | None, Array | None]:
     """Gradients of one GRU layer.
 
     Args:
-        dy: of the shape of y, gradient of the loss with respect to it, or None for zero; ignored past a row's length.
+        dy: (P, H) gradient of the loss with respect to y, or None for zero.
         dh_n: (N, H) gradient with respect to h_n, or None for zero.
         cache: of the `gru_forward` call.
 
     Returns:
-        Gradients with respect to x, zero past a row's length; h0 (N, H); weight_ih (3H, I); weight_hh (3H,
-        H); bias_ih (3H,) and bias_hh (3H,), or None where the forward had no biases.
+        Gradients with respect to x (P, I); h0 (N, H); weight_ih (3H, I); weight_hh (3H, H); bias_ih (3H,) and bias_hh
+        (3H,), or None where the forward had no biases.
 
     Raises:
         TypeError, ValueError: a gradient of another dtype or shape than its output.

@@ -89,7 +89,7 @@ class _Task(NamedTuple):
     longest: int  # the length by which a hypothesis going on could profit most
 
 
-def pack_decoder(
+def prepack_decoder(
     embedding: np.ndarray,
     weights_ih: Sequence[np.ndarray],
     weights_hh: Sequence[np.ndarray],
@@ -98,7 +98,7 @@ def pack_decoder(
     output_bias: np.ndarray,
     bf16: bool = False,
 ) -> DecoderWeights:
-    """See `kernels.pack_decoder`."""
+    """See `kernels.prepack_decoder`."""
     stacked = [np.concatenate(pair, axis=1) for pair in zip(weights_ih, weights_hh, strict=True)]
     packed = [pack(matrix, True, bf16).panels for matrix in (*stacked, output_weight)]
     starts = np.cumsum([0, *(len(panels) for panels in packed)])

@@ -15,32 +15,22 @@ from kernels.cpu.lstm import make_teams, num_shares
 from kernels.cpu.sums import summing
 from kernels.cpu.team import multiply as multiply_together
 from kernels.cpu.team import run_teams
-from kernels.packing import Packing, packing_of
+from kernels.packing import Packing
 from kernels.threads import run_all
 
 
 class GRUCache(NamedTuple):
     """What the backward needs."""
 
-    x: np.ndarray  # (P, I) packed; the input itself where it is so given or no row has padding
+    x: np.ndarray  # (P, I), the input itself
     gates: np.ndarray  # (P, 3H) packed, activated, blocks r z n
     hidden_n: np.ndarray  # (P, H) packed, the recurrent part of n before the reset gate
-    h: np.ndarray  # (N + P, H) state buffer; y shares it where x is packed or no row has padding
+    h: np.ndarray  # (N + P, H) state buffer; y shares it
     packing: Packing
     weight_ih: np.ndarray  # (3H, I)
     weight_hh: np.ndarray  # (3H, H)
     has_bias: bool
     bf16: bool
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        """Of y: (T, N, H), or (P, H) for a packed x."""
-        return self.packing.shape(self.h.shape[1])
-
-    @property
-    def batch_size(self) -> int:
-        """N."""
-        return self.packing.batch_size
 
 
 @jit
@@ -147,15 +137,13 @@ def gru_forward(
     weight_hh: np.ndarray,
     bias_ih: np.ndarray | None,
     bias_hh: np.ndarray | None,
-    lengths: np.ndarray | None = None,
+    packing: Packing,
     bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, GRUCache]:
     """See `kernels.gru_forward`."""
     batch_size = len(h0)
-    packing = packing_of(x, lengths, batch_size)
-    tokens = packing.pack(x)
     gates = np.empty((packing.num_tokens, weight_hh.shape[0]), x.dtype)
-    multiply(tokens, False, pack(weight_ih, True, bf16), gates)
+    multiply(x, False, pack(weight_ih, True, bf16), gates)
     h = packing.state_buffer(h0)
     hidden_n = np.empty_like(h[batch_size:])
     no_bias = np.zeros(gates.shape[1], gates.dtype)
@@ -166,8 +154,8 @@ def gru_forward(
     products = [np.empty((-(-batch_size // shares), gates.shape[1]), h.dtype) for _ in range(shares)]
     teams = make_teams(h, recurrent, products, packing, work)
     run_teams(lambda share, team: _forward_rows(share, shares, team, *arrays), teams)
-    cache = GRUCache(tokens, gates, hidden_n, h, packing, weight_ih, weight_hh, bias_ih is not None, bf16)
-    return packing.unpack(h[batch_size:]), packing.last_states(h), cache
+    cache = GRUCache(x, gates, hidden_n, h, packing, weight_ih, weight_hh, bias_ih is not None, bf16)
+    return h[batch_size:], packing.last_states(h), cache
 
 
 def gru_backward(
@@ -176,10 +164,10 @@ def gru_backward(
     """See `kernels.gru_backward`."""
     x, gates, hidden_n, h, packing, weight_ih, weight_hh, has_bias, bf16 = cache
     batch_size = packing.batch_size
-    dtokens = np.zeros_like(h[batch_size:]) if dy is None else packing.pack(dy)  # y = unpack(h[batch_size:])
+    dy = np.zeros_like(h[batch_size:]) if dy is None else dy  # y = h[batch_size:]
     dh = np.zeros_like(h[:batch_size]) if dh_n is None else packing.sort(dh_n)  # h_n = last_states(h)
     dinput, dhidden = np.empty_like(gates), np.empty_like(gates)
-    arrays = (packing.steps, dtokens, dh, gates, hidden_n, h, dinput, dhidden, batch_size)
+    arrays = (packing.steps, dy, dh, gates, hidden_n, h, dinput, dhidden, batch_size)
     recurrent, work = pack(weight_hh, False, bf16), gates.size * h.shape[1]
     shares = num_shares(packing, work)
     teams = make_teams(dhidden, recurrent, [dh] * shares, packing, work)
@@ -194,4 +182,4 @@ def gru_backward(
         [] if dbias_ih is None else summing(dinput, dbias_ih),  # a = gates + bias_ih
         [] if dbias_hh is None else summing(dhidden, dbias_hh),  # b = recurrent + bias_hh
     )
-    return packing.unpack(dx), packing.unsort(dh), dweight_ih, dweight_hh, dbias_ih, dbias_hh
+    return dx, packing.unsort(dh), dweight_ih, dweight_hh, dbias_ih, dbias_hh

@@ -17,7 +17,7 @@ from kernels.cpu.jit import jit
 from kernels.cpu.sums import summing
 from kernels.cpu.team import Team, make_team, run_teams, team_size
 from kernels.cpu.team import multiply as multiply_together
-from kernels.packing import Packing, pack_lengths, packing_of
+from kernels.packing import Packing
 from kernels.threads import get_num_threads, run_all
 
 LEAST_ROWS = 4  # rows of a step that one thread should have; with fewer, reading the weights twice costs too much
@@ -37,16 +37,6 @@ class LSTMCache(NamedTuple):
     bf16: bool
     owns_x: bool  # whether x is nobody else's
 
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        """Of y: (T, N, H), or (P, H) for a packed x."""
-        return self.packing.shape(self.h0.shape[1])
-
-    @property
-    def batch_size(self) -> int:
-        """N."""
-        return self.packing.batch_size
-
 
 class LSTMWeights(NamedTuple):
     """The weights of a layer, the matrices in panels."""
@@ -64,7 +54,7 @@ class LSTMRun(NamedTuple):
     """A layer on its way through the steps: the cache that it fills, all h, and the weights."""
 
     cache: LSTMCache
-    h: np.ndarray  # (N + P, H) state buffer; y shares it where x is packed or no row has padding
+    h: np.ndarray  # (N + P, H) state buffer; y shares it
     weights: LSTMWeights
 
 
@@ -195,8 +185,10 @@ def make_teams(
     return [make_team(source, recurrent.panels, out, rows, recurrent.depth, members) for out in outs]
 
 
-def pack_lstm(weight_ih: np.ndarray, weight_hh: np.ndarray, bias: np.ndarray | None, bf16: bool = False) -> LSTMWeights:
-    """See `kernels.pack_lstm`."""
+def prepack_lstm(
+    weight_ih: np.ndarray, weight_hh: np.ndarray, bias: np.ndarray | None, bf16: bool = False
+) -> LSTMWeights:
+    """See `kernels.prepack_lstm`."""
     input_part, recurrent = pack_all((weight_ih, True), (weight_hh, True), bf16=bf16)
     return LSTMWeights(
         input_part, recurrent, np.zeros(len(weight_hh), weight_hh.dtype) if bias is None else bias.copy()
@@ -214,13 +206,12 @@ def _start(
     bf16: bool,
 ) -> LSTMRun:
     """tokens (P, I), or None for a buffer to be filled step by step."""
-    gates = np.empty((packing.num_tokens, len(weight_hh)), h0.dtype)
-    owns_x = tokens is None or packing.copies
+    gates, owns_x = np.empty((packing.num_tokens, len(weight_hh)), h0.dtype), tokens is None
     tokens = np.empty((packing.num_tokens, weight_ih.shape[1]), h0.dtype) if tokens is None else tokens
     c, h = packing.state_buffer(c0), packing.state_buffer(h0)
     initial = h[: packing.batch_size].copy()  # h itself need not outlive the forward
     cache = LSTMCache(tokens, gates, initial, c, packing, weight_ih, weight_hh, bias is not None, bf16, owns_x)
-    return LSTMRun(cache, h, pack_lstm(weight_ih, weight_hh, bias, bf16))
+    return LSTMRun(cache, h, prepack_lstm(weight_ih, weight_hh, bias, bf16))
 
 
 def _advance(
@@ -237,37 +228,33 @@ def _advance(
     run_teams(lambda share, team: _forward_rows(share, shares, team, *arrays), teams)
 
 
-def lstm_start(
+def incremental_lstm_start(
     h0: np.ndarray,
     c0: np.ndarray,
     weight_ih: np.ndarray,
     weight_hh: np.ndarray,
     bias: np.ndarray | None,
-    num_steps: int,
-    lengths: np.ndarray | None = None,
+    packing: Packing,
     bf16: bool = False,
-    packed: bool = False,
 ) -> LSTMRun:
-    """See `kernels.lstm_start`."""
-    packing = pack_lengths(lengths, num_steps, len(h0))._replace(given_packed=packed)
+    """See `kernels.incremental_lstm_start`."""
     return _start(None, h0, c0, weight_ih, weight_hh, bias, packing, bf16)
 
 
-def lstm_continue(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray:
-    """See `kernels.lstm_continue`."""
-    cache, packing, stop = run.cache, run.cache.packing, run.cache.packing.stop(x, start)
-    first, last = packing.tokens_before(start), packing.tokens_before(stop)
-    cache.x[first:last] = packing.pack(x, start)
-    _advance(cache.x, cache.gates, run.h, cache.c, packing, run.weights, start, stop)
-    states = run.h[packing.batch_size :]
-    return packing.unpack(states[first:last], start, stop)
-
-
-def lstm_finish(run: LSTMRun) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
-    """See `kernels.lstm_finish`."""
+def incremental_lstm_step(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray:
+    """See `kernels.incremental_lstm_step`."""
     cache, packing = run.cache, run.cache.packing
-    y = packing.unpack(run.h[packing.batch_size :])
-    return y, packing.last_states(run.h), packing.last_states(cache.c), cache
+    first = packing.tokens_before(start)
+    last = first + len(x)
+    cache.x[first:last] = x
+    _advance(cache.x, cache.gates, run.h, cache.c, packing, run.weights, start, packing.stop(start, len(x)))
+    return run.h[packing.batch_size :][first:last]
+
+
+def incremental_lstm_finish(run: LSTMRun) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
+    """See `kernels.incremental_lstm_finish`."""
+    cache, packing = run.cache, run.cache.packing
+    return run.h[packing.batch_size :], packing.last_states(run.h), packing.last_states(cache.c), cache
 
 
 def lstm_forward(
@@ -277,36 +264,34 @@ def lstm_forward(
     weight_ih: np.ndarray,
     weight_hh: np.ndarray,
     bias: np.ndarray | None,
-    lengths: np.ndarray | None = None,
+    packing: Packing,
     bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
     """See `kernels.lstm_forward`."""
-    packing = packing_of(x, lengths, len(h0))
-    run = _start(packing.pack(x), h0, c0, weight_ih, weight_hh, bias, packing, bf16)
-    _advance(run.cache.x, run.cache.gates, run.h, run.cache.c, packing, run.weights, 0, packing.num_steps)
-    return lstm_finish(run)
+    run = _start(x, h0, c0, weight_ih, weight_hh, bias, packing, bf16)
+    _advance(x, run.cache.gates, run.h, run.cache.c, packing, run.weights, 0, packing.num_steps)
+    return incremental_lstm_finish(run)
 
 
 def lstm_states(
-    x: np.ndarray, h0: np.ndarray, c0: np.ndarray, weights: LSTMWeights, lengths: np.ndarray | None = None
+    x: np.ndarray, h0: np.ndarray, c0: np.ndarray, weights: LSTMWeights, packing: Packing
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """See `kernels.lstm_states`."""
-    packing = packing_of(x, lengths, len(h0))
     gates = np.empty((packing.num_tokens, len(weights.bias)), x.dtype)
     h, c = packing.state_buffer(h0), packing.state_buffer(c0)
-    _advance(packing.pack(x), gates, h, c, packing, weights, 0, packing.num_steps)
-    return packing.unpack(h[packing.batch_size :]), packing.last_states(h), packing.last_states(c)
+    _advance(x, gates, h, c, packing, weights, 0, packing.num_steps)
+    return h[packing.batch_size :], packing.last_states(h), packing.last_states(c)
 
 
 def _recurrence_backward(
     dy: np.ndarray | None, dh: np.ndarray, dc: np.ndarray, dgates: np.ndarray, c: np.ndarray, cache: LSTMCache
 ) -> None:
-    """dgates (P, 4H), which may be the cache's gates, from dy (T, N, H); dh and dc (N, H) are updated, and c (N + P, H)
+    """dgates (P, 4H), which may be the cache's gates, from dy (P, H); dh and dc (N, H) are updated, and c (N + P, H)
     becomes h."""
     packing, work = cache.packing, dgates.size * dh.shape[1]
-    dtokens = np.zeros_like(c[packing.batch_size :]) if dy is None else packing.pack(dy)  # y = unpack(h[batch_size:])
+    dy = np.zeros_like(c[packing.batch_size :]) if dy is None else dy  # y = h[batch_size:]
     recurrent, shares = pack(cache.weight_hh, False, cache.bf16), num_shares(packing, work)
-    arrays = (packing.steps, dtokens, dh, dc, cache.gates, c, dgates, packing.batch_size)
+    arrays = (packing.steps, dy, dh, dc, cache.gates, c, dgates, packing.batch_size)
     teams = make_teams(dgates, recurrent, [dh] * shares, packing, work)
     run_teams(lambda share, team: _backward_rows(share, shares, team, *arrays), teams)
     c[: packing.batch_size] = cache.h0
@@ -331,4 +316,4 @@ def lstm_backward(
         multiplying(dgates, False, weights, dx),
         [] if dbias is None else summing(dgates, dbias),
     )
-    return packing.unpack(dx), packing.unsort(dh), packing.unsort(dc), dweight_ih, dweight_hh, dbias
+    return dx, packing.unsort(dh), packing.unsort(dc), dweight_ih, dweight_hh, dbias

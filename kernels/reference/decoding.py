@@ -20,7 +20,7 @@ from kernels.reference.precision import product
 
 
 class DecoderWeights(NamedTuple):
-    """The arguments of `pack_decoder`."""
+    """The arguments of `prepack_decoder`."""
 
     embedding: np.ndarray  # (V, E)
     weights_ih: Sequence[np.ndarray]  # (4H, E), then (4H, H)
@@ -39,7 +39,7 @@ class Hypothesis(NamedTuple):
     score: float
 
 
-def pack_decoder(
+def prepack_decoder(
     embedding: np.ndarray,
     weights_ih: Sequence[np.ndarray],
     weights_hh: Sequence[np.ndarray],
@@ -48,7 +48,7 @@ def pack_decoder(
     output_bias: np.ndarray,
     bf16: bool = False,
 ) -> DecoderWeights:
-    """See `kernels.pack_decoder`."""
+    """See `kernels.prepack_decoder`."""
     ih, hh = [weight.copy() for weight in weights_ih], [weight.copy() for weight in weights_hh]
     return DecoderWeights(embedding.copy(), ih, hh, np.stack(biases), output_weight.copy(), output_bias.copy(), bf16)
 

@@ -5,43 +5,30 @@
     h_t = (1 - z) n + z h_{t-1}
 
 Source: Cho et al. (2014), in the variant that applies the reset gate after the recurrent product.
-A row past its length keeps its state, emits zero, and sends no gradient anywhere. What comes packed is padded here, and
-goes packed.
+A row past its length keeps its state.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from kernels.packing import Packing, packing_of
-from kernels.reference.lstm import Places, at, live_mask, padded, rows, sigmoid, token_places
+from kernels.packing import Packing
+from kernels.reference.lstm import sigmoid, steps_of
 from kernels.reference.precision import product
 
 
 class GRUCache(NamedTuple):
-    """What the backward needs. Slot 0 of h is the initial state, slot t + 1 the state after step t."""
+    """What the backward needs."""
 
-    x: np.ndarray  # (T, N, I), zero past the lengths
-    gates: np.ndarray  # (T, N, 3H), activated, blocks r z n
-    hidden_n: np.ndarray  # (T, N, H), the recurrent part b_n before the reset gate
-    h: np.ndarray  # (T + 1, N, H)
-    live: np.ndarray  # (T, N, 1) bool, True on real tokens
+    x: np.ndarray  # (P, I)
+    gates: np.ndarray  # (P, 3H), activated, blocks r z n
+    hidden_n: np.ndarray  # (P, H), the recurrent part b_n before the reset gate
+    h_prev: np.ndarray  # (P, H), the state before each token
+    packing: Packing
     weight_ih: np.ndarray  # (3H, I)
     weight_hh: np.ndarray  # (3H, H)
     has_bias: bool
     bf16: bool
-    places: Places | None  # of the tokens, if x and y are packed
-    packing: Packing
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        """Of y: (T, N, H), or (P, H) for a packed x."""
-        return self.packing.shape(self.h.shape[2])
-
-    @property
-    def batch_size(self) -> int:
-        """N."""
-        return self.h.shape[1]
 
 
 def gru_step(
@@ -76,48 +63,38 @@ def gru_forward(
     weight_hh: np.ndarray,
     bias_ih: np.ndarray | None,
     bias_hh: np.ndarray | None,
-    lengths: np.ndarray | None = None,
+    packing: Packing,
     bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, GRUCache]:
     """See `kernels.gru_forward`."""
-    packing = packing_of(x, lengths, len(h0))
-    places = None if x.ndim == 3 or lengths is None else token_places(lengths)
-    x = x if places is None or lengths is None else padded(x, places, max(lengths, default=0), len(h0))
-    num_steps, batch_size, _ = x.shape
-    live = live_mask(lengths, num_steps, h0)
-    x = np.where(live, x, 0)
-    gates = np.empty((num_steps, batch_size, weight_hh.shape[0]), x.dtype, like=h0)
-    hidden_n = np.empty((num_steps, *h0.shape), x.dtype, like=h0)
-    h = np.empty((num_steps + 1, *h0.shape), x.dtype, like=h0)
-    h[0] = h0
-    for t in range(num_steps):
+    (_, H), G, h = h0.shape, len(weight_hh), h0.copy()
+    gates, hidden_n, h_prev, y = (np.empty((len(x), width), x.dtype, like=x) for width in (G, H, H, H))
+    for t, rows in steps_of(packing, x):
+        h_prev[t] = h[rows]
         input_part = product(x[t], weight_ih.T, bf16) + (0 if bias_ih is None else bias_ih)
-        hidden_part = product(h[t], weight_hh.T, bf16) + (0 if bias_hh is None else bias_hh)
-        gates[t], hidden_n[t], h_new = gru_step(input_part, hidden_part, h[t])
-        h[t + 1] = np.where(live[t], h_new, h[t])
-    cache = GRUCache(x, gates, hidden_n, h, live, weight_ih, weight_hh, bias_ih is not None, bf16, places, packing)
-    y = np.where(live, h[1:], 0)
-    return y if places is None else y[at(places, y)], h[-1].copy(), cache
+        hidden_part = product(h_prev[t], weight_hh.T, bf16) + (0 if bias_hh is None else bias_hh)
+        gates[t], hidden_n[t], y[t] = gru_step(input_part, hidden_part, h_prev[t])
+        h[rows] = y[t]
+    cache = GRUCache(x, gates, hidden_n, h_prev, packing, weight_ih, weight_hh, bias_ih is not None, bf16)
+    return y, h, cache
 
 
 def gru_backward(
     dy: np.ndarray | None, dh_n: np.ndarray | None, cache: GRUCache
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
     """See `kernels.gru_backward`."""
-    x, gates, hidden_n, h, live, weight_ih, weight_hh, has_bias, bf16, places, _ = cache
-    dy = dy if dy is None or places is None else padded(dy, places, *gates.shape[:2])  # y[places]
-    dy = np.zeros_like(h[1:]) if dy is None else np.where(live, dy, 0)  # y = where(live, h[1:], 0)
-    dh = np.zeros_like(h[0]) if dh_n is None else dh_n  # h_n = h[-1]
-    dinput, dhidden = np.zeros_like(gates), np.zeros_like(gates)
-    for t in reversed(range(len(x))):
-        da, db, dh_direct = gru_step_backward(dh + dy[t], gates[t], hidden_n[t], h[t])  # ... = gru_step(...)
-        dinput[t], dhidden[t] = np.where(live[t], da, 0), np.where(live[t], db, 0)
-        dh_recurrent = product(dhidden[t], weight_hh, bf16)  # hidden_part = h[t] @ weight_hh.T + bias_hh
-        dh = np.where(live[t], dh_direct + dh_recurrent, dh)
+    x, gates, hidden_n, h_prev, packing, weight_ih, weight_hh, has_bias, bf16 = cache
+    dy = np.zeros_like(h_prev) if dy is None else dy
+    zero = np.zeros((packing.batch_size, h_prev.shape[1]), x.dtype, like=x)
+    dh = zero if dh_n is None else dh_n.copy()  # h_n = h at the end
+    dinput, dhidden = np.empty_like(gates), np.empty_like(gates)
+    for t, rows in reversed(list(steps_of(packing, x))):
+        dh_t = dh[rows] + dy[t]  # h[rows] = y[t]
+        dinput[t], dhidden[t], direct = gru_step_backward(dh_t, gates[t], hidden_n[t], h_prev[t])  # ... = gru_step(...)
+        dh[rows] = direct + product(dhidden[t], weight_hh, bf16)  # hidden_part = h_prev[t] @ weight_hh.T + bias_hh
     dx = product(dinput, weight_ih, bf16)  # input_part = x[t] @ weight_ih.T + bias_ih
-    dweight_ih = product(rows(dinput).T, rows(x), bf16)  # input_part = x[t] @ weight_ih.T + bias_ih
-    dweight_hh = product(rows(dhidden).T, rows(h[:-1]), bf16)  # hidden_part = h[t] @ weight_hh.T + bias_hh
-    dbias_ih = dinput.sum(axis=(0, 1)) if has_bias else None  # input_part = ... + bias_ih
-    dbias_hh = dhidden.sum(axis=(0, 1)) if has_bias else None  # hidden_part = ... + bias_hh
-    dx = dx if places is None else dx[at(places, dx)]  # x = padded(tokens, places, ...)
-    return dx, dh.copy(), dweight_ih, dweight_hh, dbias_ih, dbias_hh
+    dweight_ih = product(dinput.T, x, bf16)  # input_part = x[t] @ weight_ih.T + bias_ih
+    dweight_hh = product(dhidden.T, h_prev, bf16)  # hidden_part = h_prev[t] @ weight_hh.T + bias_hh
+    dbias_ih = dinput.sum(axis=0) if has_bias else None  # input_part = ... + bias_ih
+    dbias_hh = dhidden.sum(axis=0) if has_bias else None  # hidden_part = ... + bias_hh
+    return dx, dh, dweight_ih, dweight_hh, dbias_ih, dbias_hh

@@ -5,45 +5,32 @@
     h_t = o tanh(c_t)
 
 Source: Hochreiter and Schmidhuber (1997), with the forget gate of Gers, Schmidhuber and Cummins (2000).
-A row past its length keeps its state, emits zero, and sends no gradient anywhere. What comes packed is padded here, and
-goes packed.
+A row past its length keeps its state.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from kernels.arrays import like
-from kernels.packing import Packing, pack_lengths
+from kernels.packing import Packing
 from kernels.reference.precision import product
-
-Places = tuple[np.ndarray, np.ndarray]  # (P,) step and row of each token
 
 
 class LSTMCache(NamedTuple):
-    """What the backward needs. Slot 0 of h and c is the initial state, slot t + 1 the state after step t."""
+    """What the backward needs."""
 
-    x: np.ndarray  # (T, N, I), zero past the lengths
-    gates: np.ndarray  # (T, N, 4H), activated, blocks i f g o
-    h: np.ndarray  # (T + 1, N, H)
-    c: np.ndarray  # (T + 1, N, H)
-    live: np.ndarray  # (T, N, 1) bool, True on real tokens
+    x: np.ndarray  # (P, I)
+    gates: np.ndarray  # (P, 4H), activated, blocks i f g o
+    h_prev: np.ndarray  # (P, H), the states before each token
+    c_prev: np.ndarray  # (P, H)
+    c: np.ndarray  # (P, H), that after each token
+    packing: Packing
     weight_ih: np.ndarray  # (4H, I)
     weight_hh: np.ndarray  # (4H, H)
     has_bias: bool
     bf16: bool
-    places: Places | None  # of the tokens, if x and y are packed
-    packing: Packing
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        """Of y: (T, N, H), or (P, H) for a packed x."""
-        return self.packing.shape(self.h.shape[2])
-
-    @property
-    def batch_size(self) -> int:
-        """N."""
-        return self.h.shape[1]
 
 
 def sigmoid(a: np.ndarray) -> np.ndarray:
@@ -51,35 +38,12 @@ def sigmoid(a: np.ndarray) -> np.ndarray:
     return 0.5 * np.tanh(0.5 * a) + 0.5
 
 
-def live_mask(lengths: np.ndarray | None, num_steps: int, h0: np.ndarray) -> np.ndarray:
-    """(T, N, 1) bool where h0 (N, H) lies: True where step t of row n is a real token."""
-    counts = np.full(len(h0), num_steps) if lengths is None else lengths
-    return like(np.arange(num_steps)[:, None, None] < counts[None, :, None], h0)
-
-
-def token_places(lengths: np.ndarray) -> Places:
-    """The order of packed tokens: step by step, in each step the longest row first, equally long ones as they come."""
-    order = sorted(range(len(lengths)), key=lambda n: -lengths[n])
-    places = [(t, n) for t in range(max(lengths, default=0)) for n in order if t < lengths[n]]
-    steps, rows = np.array(places, np.int64).reshape(-1, 2).T
-    return steps, rows
-
-
-def padded(tokens: np.ndarray, places: Places, num_steps: int, batch_size: int) -> np.ndarray:
-    """(P, F) -> (T, N, F), zero where there is no token."""
-    sequence = np.zeros((num_steps, batch_size, tokens.shape[1]), tokens.dtype, like=tokens)
-    sequence[at(places, tokens)] = tokens
-    return sequence
-
-
-def at(places: Places, x: np.ndarray) -> Places:
-    """The places as an index of an array that lies where x lies."""
-    return like(places[0], x), like(places[1], x)
-
-
-def rows(sequence: np.ndarray) -> np.ndarray:
-    """(T, N, F) -> (T * N, F)."""
-    return sequence.reshape(-1, sequence.shape[2])
+def steps_of(packing: Packing, x: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """For each step its tokens, and the batch row of each, where x lies."""
+    order = np.arange(packing.batch_size) if packing.order is None else packing.order
+    for _, after, alive in packing.steps:
+        first = after - packing.batch_size
+        yield slice(first, first + alive), like(order[:alive], x)
 
 
 def lstm_step(gates_pre: np.ndarray, c_prev: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -108,7 +72,7 @@ def lstm_step_backward(
 
 
 class LSTMWeights(NamedTuple):
-    """The arguments of `pack_lstm`; no bias is one of zeros."""
+    """The arguments of `prepack_lstm`; no bias is one of zeros."""
 
     weight_ih: np.ndarray  # (4H, I)
     weight_hh: np.ndarray  # (4H, H)
@@ -121,65 +85,48 @@ class LSTMWeights(NamedTuple):
 
 
 class LSTMRun(NamedTuple):
-    """A layer on its way through the steps: the cache that it fills, and the bias."""
+    """A layer on its way through the steps: the cache and the outputs that it fills, the states, and the bias."""
 
     cache: LSTMCache
+    y: np.ndarray  # (P, H)
+    h: np.ndarray  # (N, H)
+    c: np.ndarray  # (N, H)
     bias: np.ndarray | None  # (4H,)
 
 
-def lstm_start(
+def incremental_lstm_start(
     h0: np.ndarray,
     c0: np.ndarray,
     weight_ih: np.ndarray,
     weight_hh: np.ndarray,
     bias: np.ndarray | None,
-    num_steps: int,
-    lengths: np.ndarray | None = None,
+    packing: Packing,
     bf16: bool = False,
-    packed: bool = False,
 ) -> LSTMRun:
-    """See `kernels.lstm_start`."""
-    batch_size, input_size = len(h0), weight_ih.shape[1]
-    live = live_mask(lengths, num_steps, h0)
-    packing = pack_lengths(lengths, num_steps, batch_size)._replace(given_packed=packed)
-    x = np.empty((num_steps, batch_size, input_size), h0.dtype, like=h0)
-    gates = np.empty((num_steps, batch_size, weight_hh.shape[0]), h0.dtype, like=h0)
-    h, c = (np.empty((num_steps + 1, *state.shape), h0.dtype, like=h0) for state in (h0, c0))
-    h[0], c[0] = h0, c0
-    lengths = np.full(batch_size, num_steps) if lengths is None else lengths
-    places = token_places(lengths) if packed else None
-    return LSTMRun(LSTMCache(x, gates, h, c, live, weight_ih, weight_hh, bias is not None, bf16, places, packing), bias)
+    """See `kernels.incremental_lstm_start`."""
+    (_, H), (G, I), P = h0.shape, weight_ih.shape, packing.num_tokens  # noqa: E741
+    x, gates, h_prev, c_prev, c, y = (np.empty((P, width), h0.dtype, like=h0) for width in (I, G, H, H, H, H))
+    cache = LSTMCache(x, gates, h_prev, c_prev, c, packing, weight_ih, weight_hh, bias is not None, bf16)
+    return LSTMRun(cache, y, h0.copy(), c0.copy(), bias)
 
 
-def lstm_continue(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray:
-    """See `kernels.lstm_continue`."""
-    if run.cache.places is None:
-        return _continue(x, start, run)
-    steps, columns = run.cache.places
-    first = int((steps < start).sum())
-    piece = steps[first : first + len(x)] - start, columns[first : first + len(x)]
-    y = _continue(padded(x, piece, int(piece[0].max(initial=-1)) + 1, run.cache.h.shape[1]), start, run)
-    return y[at(piece, x)]
+def incremental_lstm_step(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray:
+    """See `kernels.incremental_lstm_step`."""
+    (tokens, gates, h_prev, c_prev, c_next, packing, weight_ih, weight_hh, _, bf16), y, h, c, bias = run
+    stop, first = packing.stop(start, len(x)), packing.tokens_before(start)
+    tokens[first : first + len(x)] = x
+    for t, rows in list(steps_of(packing, x))[start:stop]:
+        h_prev[t], c_prev[t] = h[rows], c[rows]
+        input_part, recurrent = product(tokens[t], weight_ih.T, bf16), product(h_prev[t], weight_hh.T, bf16)
+        gates_pre = input_part + recurrent + (0 if bias is None else bias)
+        gates[t], y[t], c_next[t] = lstm_step(gates_pre, c_prev[t])
+        h[rows], c[rows] = y[t], c_next[t]
+    return y[first : first + len(x)]
 
 
-def _continue(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray:
-    """The next steps of padded sequences (S, N, I)."""
-    (tokens, gates, h, c, live, weight_ih, weight_hh, _, bf16, _, _), bias = run
-    stop = start + len(x)
-    tokens[start:stop] = np.where(live[start:stop], x, 0)
-    for t in range(start, stop):
-        input_part, recurrent = product(tokens[t], weight_ih.T, bf16), product(h[t], weight_hh.T, bf16)
-        gates[t], h_new, c_new = lstm_step(input_part + recurrent + (0 if bias is None else bias), c[t])
-        h[t + 1] = np.where(live[t], h_new, h[t])
-        c[t + 1] = np.where(live[t], c_new, c[t])
-    return np.where(live[start:stop], h[start + 1 : stop + 1], 0)
-
-
-def lstm_finish(run: LSTMRun) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
-    """See `kernels.lstm_finish`."""
-    h, c, live, places = run.cache.h, run.cache.c, run.cache.live, run.cache.places
-    y = np.where(live, h[1:], 0)
-    return y if places is None else y[at(places, y)], h[-1].copy(), c[-1].copy(), run.cache
+def incremental_lstm_finish(run: LSTMRun) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
+    """See `kernels.incremental_lstm_finish`."""
+    return run.y, run.h, run.c, run.cache
 
 
 def lstm_forward(
@@ -189,49 +136,46 @@ def lstm_forward(
     weight_ih: np.ndarray,
     weight_hh: np.ndarray,
     bias: np.ndarray | None,
-    lengths: np.ndarray | None = None,
+    packing: Packing,
     bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
     """See `kernels.lstm_forward`."""
-    packed = x.ndim == 2
-    num_steps = max(lengths, default=0) if packed and lengths is not None else len(x)
-    run = lstm_start(h0, c0, weight_ih, weight_hh, bias, num_steps, lengths, bf16, packed)
-    lstm_continue(x, 0, run)
-    return lstm_finish(run)
+    run = incremental_lstm_start(h0, c0, weight_ih, weight_hh, bias, packing, bf16)
+    incremental_lstm_step(x, 0, run)
+    return incremental_lstm_finish(run)
 
 
-def pack_lstm(weight_ih: np.ndarray, weight_hh: np.ndarray, bias: np.ndarray | None, bf16: bool = False) -> LSTMWeights:
-    """See `kernels.pack_lstm`."""
-    bias = np.zeros(len(weight_hh), weight_hh.dtype) if bias is None else bias.copy()
+def prepack_lstm(
+    weight_ih: np.ndarray, weight_hh: np.ndarray, bias: np.ndarray | None, bf16: bool = False
+) -> LSTMWeights:
+    """See `kernels.prepack_lstm`."""
+    bias = np.zeros(len(weight_hh), weight_hh.dtype, like=weight_hh) if bias is None else bias.copy()
     return LSTMWeights(weight_ih.copy(), weight_hh.copy(), bias, bf16)
 
 
 def lstm_states(
-    x: np.ndarray, h0: np.ndarray, c0: np.ndarray, weights: LSTMWeights, lengths: np.ndarray | None = None
+    x: np.ndarray, h0: np.ndarray, c0: np.ndarray, weights: LSTMWeights, packing: Packing
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """See `kernels.lstm_states`."""
     weight_ih, weight_hh, bias, bf16 = weights
-    return lstm_forward(x, h0, c0, weight_ih, weight_hh, bias, lengths, bf16)[:3]
+    return lstm_forward(x, h0, c0, weight_ih, weight_hh, bias, packing, bf16)[:3]
 
 
 def lstm_backward(
     dy: np.ndarray | None, dh_n: np.ndarray | None, dc_n: np.ndarray | None, cache: LSTMCache, consume: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """See `kernels.lstm_backward`."""
-    x, gates, h, c, live, weight_ih, weight_hh, has_bias, bf16, places, _ = cache
-    dy = dy if dy is None or places is None else padded(dy, places, *gates.shape[:2])  # y[places]
-    dy = np.zeros_like(h[1:]) if dy is None else np.where(live, dy, 0)  # y = where(live, h[1:], 0)
-    dh = np.zeros_like(h[0]) if dh_n is None else dh_n  # h_n = h[-1]
-    dc = np.zeros_like(c[0]) if dc_n is None else dc_n  # c_n = c[-1]
-    dgates = np.zeros_like(gates)
-    for t in reversed(range(len(x))):
-        da, dc_prev = lstm_step_backward(dh + dy[t], dc, gates[t], c[t], c[t + 1])  # gates, h, c = lstm_step(...)
-        dgates[t] = np.where(live[t], da, 0)
-        dc = np.where(live[t], dc_prev, dc)  # c[t + 1] = where(live[t], c_new, c[t])
-        dh = np.where(live[t], product(dgates[t], weight_hh, bf16), dh)  # gates_pre = ... + h[t] @ weight_hh.T
+    x, gates, h_prev, c_prev, c, packing, weight_ih, weight_hh, has_bias, bf16 = cache
+    dy = np.zeros_like(c) if dy is None else dy
+    zero = np.zeros((packing.batch_size, c.shape[1]), c.dtype, like=c)
+    dh, dc = (zero.copy() if dstate is None else dstate.copy() for dstate in (dh_n, dc_n))  # h_n, c_n = h, c at the end
+    dgates = np.empty_like(gates)
+    for t, rows in reversed(list(steps_of(packing, x))):
+        dh_t = dh[rows] + dy[t]  # h[rows] = y[t]
+        dgates[t], dc[rows] = lstm_step_backward(dh_t, dc[rows], gates[t], c_prev[t], c[t])  # ... = lstm_step(...)
+        dh[rows] = product(dgates[t], weight_hh, bf16)  # gates_pre = ... + h_prev[t] @ weight_hh.T
     dx = product(dgates, weight_ih, bf16)  # gates_pre = x[t] @ weight_ih.T + ...
-    dweight_ih = product(rows(dgates).T, rows(x), bf16)  # gates_pre = x[t] @ weight_ih.T + ...
-    dweight_hh = product(rows(dgates).T, rows(h[:-1]), bf16)  # gates_pre = ... + h[t] @ weight_hh.T
-    dbias = dgates.sum(axis=(0, 1)) if has_bias else None  # gates_pre = ... + bias
-    dx = dx if places is None else dx[at(places, dx)]  # x = padded(tokens, places, ...)
-    return dx, dh.copy(), dc.copy(), dweight_ih, dweight_hh, dbias
+    dweight_ih = product(dgates.T, x, bf16)  # gates_pre = x[t] @ weight_ih.T + ...
+    dweight_hh = product(dgates.T, h_prev, bf16)  # gates_pre = ... + h_prev[t] @ weight_hh.T
+    dbias = dgates.sum(axis=0) if has_bias else None  # gates_pre = ... + bias
+    return dx, dh, dc, dweight_ih, dweight_hh, dbias

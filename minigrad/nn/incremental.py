@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import kernels
+from kernels.packing import pack_lengths
 from minigrad import ops, random
 from minigrad.autocast import bf16_enabled
 from minigrad.function import Context
@@ -23,6 +24,7 @@ from minigrad.grad_mode import no_grad
 from minigrad.nn.parameter import Parameter
 from minigrad.nn.recurrent import LSTM
 from minigrad.ops.fused import LSTMLayer, sum_of_biases
+from minigrad.ops.packed import checked_lengths
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -100,14 +102,15 @@ class _Layer:
         self._arguments = (*states, *weights[:2], *biases)
         h0, c0, weight_ih, weight_hh = (tensor.array for tensor in self._arguments[:4])
         bias = sum_of_biases(*(None if bias is None else bias.array for bias in biases))
-        num_steps = int(lengths.max(initial=0))
-        self._run = kernels.lstm_start(h0, c0, weight_ih, weight_hh, bias, num_steps, lengths, bf16_enabled(), True)
+        most = int(lengths.max(initial=0))
+        packing = pack_lengths(checked_lengths("IncrementalLSTM", lengths, most, len(h0)))
+        self._run = kernels.incremental_lstm_start(h0, c0, weight_ih, weight_hh, bias, packing, bf16_enabled())
         self._num_steps = 0  # so far
 
     def step(self, x: Tensor) -> Tensor:
         rows = self._dropout.step(x).array
-        y = kernels.lstm_continue(rows, self._num_steps, self._run)
-        self._num_steps = self._run.cache.packing.stop(rows, self._num_steps)
+        y = kernels.incremental_lstm_step(rows, self._num_steps, self._run)
+        self._num_steps = self._run.cache.packing.stop(self._num_steps, len(rows))
         return Tensor(y)
 
     def finish(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -118,12 +121,12 @@ class _Layer:
 
 
 class _FinishedLayer(LSTMLayer):
-    """LSTMLayer, computed before (kernels.lstm_finish)"""
+    """LSTMLayer, computed before (kernels.incremental_lstm_finish)"""
 
     @staticmethod
     def forward(
         ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, run: Any
     ) -> tuple:
-        y, h_n, c_n, ctx.cache = kernels.lstm_finish(run)
+        y, h_n, c_n, ctx.cache = kernels.incremental_lstm_finish(run)
         ctx.save_for_backward(w_ih, w_hh)
         return y, h_n, c_n

@@ -175,7 +175,7 @@ _NUMBERS_FOR_TRUTHS = ErrorCase(
 )
 
 
-@op(method=False, oracle=np.where, sample=_choice, errors=(_NUMBERS_FOR_TRUTHS,))
+@op(is_method=False, oracle=np.where, sample=_choice, errors=(_NUMBERS_FOR_TRUTHS,))
 def where(condition: Operand, a: Operand | None = None, b: Operand | None = None) -> Any:
     """``a`` where ``condition`` (bool) holds, else ``b``, broadcast; alone, the indices where it holds."""
     chosen = tensor_of(condition)

@@ -73,7 +73,7 @@ def _parsed(equation: str, ndims: list[int]) -> tuple[tuple[str, ...], str]:
     return spelled, dots + "".join(sorted(letter for letter in set(written) if written.count(letter) == 1))
 
 
-@op(method=False)
+@op(is_method=False)
 def einsum(equation: str, *operands: Any) -> Tensor:
     """Einstein's summation.
 

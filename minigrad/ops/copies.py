@@ -60,7 +60,7 @@ def _to_float64(rng: Rng, dims: Dims) -> Sample:
     return Sample((normal(rng, some_shape(rng, dims)),), {"dtype": np.dtype(np.float64)})
 
 
-@op(method=False, oracle=lambda x, dtype: x.astype(dtype), sample=_to_float64)
+@op(is_method=False, oracle=lambda x, dtype: x.astype(dtype), sample=_to_float64)
 def cast(x: Tensor, dtype: Any) -> Tensor:
     """``x`` in another dtype; on the tape between floating dtypes."""
     dtype = as_dtype("cast", dtype)

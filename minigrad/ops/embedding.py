@@ -45,7 +45,7 @@ class Embedding(Function):
         return RowGradient(rows, values, ctx.shape), None, None, None
 
 
-@op(method=False)
+@op(is_method=False)
 def embedding(weight: Tensor, ids: Tensor, padding_idx: int | None = None, sparse: bool = False) -> Tensor:
     """Rows ``ids`` (int, any shape) of weight (V,E) -> (*ids.shape, E); row ``padding_idx`` gets no gradient.
 

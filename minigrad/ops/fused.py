@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 import kernels
+from kernels.packing import Packing
 from minigrad import random
 from minigrad.autocast import bf16_enabled
 from minigrad.function import Context, Function
-from minigrad.ops.common import tensor_of
 from minigrad.ops.op import op
+from minigrad.ops.packed import packed, packing_of, padded
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -31,16 +32,16 @@ def sum_of_biases(b_ih: Array | None, b_hh: Array | None) -> Array | None:
 
 
 class LSTMLayer(Function):
-    """One LSTM layer over a whole sequence (kernels.lstm_forward); both biases get the gradient of their sum"""
+    """One LSTM layer over packed rows (kernels.lstm_forward); both biases get the gradient of their sum"""
 
     fresh_grads = True
 
     @staticmethod
     def forward(
-        ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, lengths: Any
+        ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, packing: Packing
     ) -> tuple:
         bias = sum_of_biases(b_ih, b_hh)
-        y, h_n, c_n, ctx.cache = kernels.lstm_forward(x, h0, c0, w_ih, w_hh, bias, lengths, bf16_enabled())
+        y, h_n, c_n, ctx.cache = kernels.lstm_forward(x, h0, c0, w_ih, w_hh, bias, packing, bf16_enabled())
         ctx.save_for_backward(w_ih, w_hh, *shared_with(ctx.cache.x, x))
         return y, h_n, c_n
 
@@ -51,15 +52,15 @@ class LSTMLayer(Function):
 
 
 class GRULayer(Function):
-    """One GRU layer over a whole sequence (kernels.gru_forward)"""
+    """One GRU layer over packed rows (kernels.gru_forward)"""
 
     fresh_grads = True
 
     @staticmethod
     def forward(
-        ctx: Context, x: Array, h0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, lengths: Any
+        ctx: Context, x: Array, h0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, packing: Packing
     ) -> tuple:
-        y, h_n, ctx.cache = kernels.gru_forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths, bf16_enabled())
+        y, h_n, ctx.cache = kernels.gru_forward(x, h0, w_ih, w_hh, b_ih, b_hh, packing, bf16_enabled())
         ctx.save_for_backward(w_ih, w_hh, *shared_with(ctx.cache.x, x), *shared_with(getattr(ctx.cache, "h", None), y))
         return y, h_n
 
@@ -83,7 +84,7 @@ class Dropout(Function):
         return kernels.dropout(dy, *ctx.mask), None, None, None
 
 
-@op(method=False)
+@op(is_method=False)
 def lstm_layer(
     x: Tensor, h0: Tensor, c0: Tensor, weight_ih: Tensor, weight_hh: Tensor,
     bias_ih: Tensor | None = None, bias_hh: Tensor | None = None, lengths: Any = None,
@@ -93,10 +94,12 @@ def lstm_layer(
     ``lengths`` (N,) integers: rows past their length cost nothing, y is zero there, h_n and c_n are the last real ones.
     With them x may be packed (P,I), the data of a PackedSequence; so is y then, (P,H).
     """
-    return LSTMLayer.apply(x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, _lengths(lengths))
+    packing = packing_of("lstm_layer", x, lengths)
+    y, *states = LSTMLayer.apply(packed(x, packing), h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, packing)
+    return padded(y, packing, x), *states
 
 
-@op(method=False)
+@op(is_method=False)
 def gru_layer(
     x: Tensor, h0: Tensor, weight_ih: Tensor, weight_hh: Tensor,
     bias_ih: Tensor | None = None, bias_hh: Tensor | None = None, lengths: Any = None,
@@ -105,14 +108,12 @@ def gru_layer(
 
     ``lengths`` as in ``lstm_layer``.
     """
-    return GRULayer.apply(x, h0, weight_ih, weight_hh, bias_ih, bias_hh, _lengths(lengths))
+    packing = packing_of("gru_layer", x, lengths)
+    y, h_n = GRULayer.apply(packed(x, packing), h0, weight_ih, weight_hh, bias_ih, bias_hh, packing)
+    return padded(y, packing, x), h_n
 
 
-def _lengths(lengths: Any) -> np.ndarray | None:
-    return None if lengths is None else kernels.to_host(tensor_of(lengths).array)
-
-
-@op(method=False)
+@op(is_method=False)
 def dropout(x: Tensor, p: float = 0.5, key: random.State | None = None, start: int = 0) -> Tensor:
     """Each element zeroed with probability ``p``, the others scaled by 1 / (1 - p); ValueError outside [0, 1].
 

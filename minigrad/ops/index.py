@@ -181,7 +181,7 @@ def coordinates(where: Array, dim: int) -> tuple[Array, ...]:
     return (*own[:dim], where, *own[dim + 1 :])
 
 
-@op(method=False)
+@op(is_method=False)
 def getitem(x: Tensor, index: Any) -> Tensor:
     """``x[index]``: a view for slices and integers, a copy for arrays and masks; IndexError where it does not fit."""
     items = _items(index)
@@ -191,7 +191,7 @@ def getitem(x: Tensor, index: Any) -> Tensor:
         raise index_error("getitem", items, x.shape) from None
 
 
-@op(method=False)
+@op(is_method=False)
 def setitem(x: Tensor, index: Any, value: Operand) -> None:
     """``x[index] = value`` on the tape: the gradient goes to ``value``, and to what of ``x`` is left.
 

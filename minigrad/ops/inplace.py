@@ -32,6 +32,7 @@ from minigrad.ops.elementwise import (
     tanh,
 )
 from minigrad.ops.index import setitem
+from minigrad.ops.op import method
 from minigrad.ops.rounding import ceil, floor, floor_divide, remainder, round, trunc
 from minigrad.ops.select import scatter, scatter_add
 from minigrad.tensor import Tensor
@@ -41,16 +42,19 @@ Array = np.ndarray
 _CHUNK = 1 << 20  # elements drawn at a time
 
 
+@method
 def copy_(x: Tensor, source: Operand) -> Tensor:
     """Every element from ``source``, broadcast."""
     setitem(x, ..., source)
     return x
 
 
+@method
 def fill_(x: Tensor, value: Operand) -> Tensor:
     return copy_(x, value)
 
 
+@method
 def zero_(x: Tensor) -> Tensor:
     return copy_(x, 0)
 
@@ -70,26 +74,31 @@ def _kept(x: Tensor, *others: Any) -> Tensor:
     return clone(x) if needed else x
 
 
+@method
 def add_(x: Tensor, other: Operand, *, alpha: float = 1) -> Tensor:
     """x += alpha * other."""
     return _computed("add_", x, add(x, other if alpha == 1 else mul(other, alpha)))
 
 
+@method
 def sub_(x: Tensor, other: Operand, *, alpha: float = 1) -> Tensor:
     """x -= alpha * other."""
     return _computed("sub_", x, sub(x, other if alpha == 1 else mul(other, alpha)))
 
 
+@method
 def mul_(x: Tensor, other: Operand) -> Tensor:
     """x *= other."""
     return _computed("mul_", x, mul(_kept(x, other), other))
 
 
+@method
 def div_(x: Tensor, other: Operand) -> Tensor:
     """x /= other."""
     return _computed("div_", x, div(_kept(x, other), other))
 
 
+@method
 def clamp_(x: Tensor, min: Tensor | float | None = None, max: Tensor | float | None = None) -> Tensor:
     """x limited to [min, max]."""
     return _computed("clamp_", x, clamp(x, min, max))
@@ -111,18 +120,19 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return changed
 
 
-neg_, exp_, sqrt_, abs_ = _in_place(neg), _in_place(exp), _in_place(sqrt), _in_place(abs)
-tanh_, sigmoid_, relu_, pow_ = _in_place(tanh), _in_place(sigmoid), _in_place(relu), _in_place(pow)
-scatter_, scatter_add_ = _in_place(scatter), _in_place(scatter_add)
-floor_, ceil_, round_, trunc_ = _in_place(floor), _in_place(ceil), _in_place(round), _in_place(trunc)
-floor_divide_, remainder_ = _in_place(floor_divide), _in_place(remainder)
-bitwise_and_, bitwise_or_, bitwise_xor_ = _in_place(bitwise_and), _in_place(bitwise_or), _in_place(bitwise_xor)
+for _function in (
+    neg, exp, sqrt, abs, tanh, sigmoid, relu, pow, scatter, scatter_add, floor, ceil, round, trunc, floor_divide,
+    remainder, bitwise_and, bitwise_or, bitwise_xor,
+):  # fmt: skip
+    method(_in_place(_function))
 
 
+@method
 def masked_fill_(x: Tensor, mask: Tensor, value: Operand) -> Tensor:
     return _computed("masked_fill_", x, masked_fill(x, mask, value))
 
 
+@method
 def uniform_(x: Tensor, from_: float = 0.0, to: float = 1.0) -> Tensor:
     """Fill with draws from U[from_, to); RuntimeError unless both are finite and in order."""
     if not (math.isfinite(from_) and math.isfinite(to) and from_ <= to):
@@ -131,6 +141,7 @@ def uniform_(x: Tensor, from_: float = 0.0, to: float = 1.0) -> Tensor:
     return _fill(x, lambda count: generator.uniform(from_, to, count))
 
 
+@method
 def normal_(x: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Fill with draws from N(mean, std**2); RuntimeError for a negative std."""
     if not std >= 0:

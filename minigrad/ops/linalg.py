@@ -119,7 +119,7 @@ def baddbmm(x: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha
     return x * beta + bmm(batch1, batch2) * alpha
 
 
-@op(method=False)
+@op(is_method=False)
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x (..., in) @ weight (out, in)^T + bias (out,) -> (..., out)."""
     if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:

@@ -54,7 +54,7 @@ class LinearCrossEntropy(Function):
         return (*kernels.linear_cross_entropy_backward(dloss, ctx.cache), None, None, None, None)
 
 
-@op(method=False)
+@op(is_method=False)
 def cross_entropy(logits: Tensor, targets: Tensor, ignore_index: int = -100, label_smoothing: float = 0.0) -> Tensor:
     """Losses (M,) of logits (M,V) against targets (M,) int64; zero where the target is ``ignore_index``.
 
@@ -63,7 +63,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, ignore_index: int = -100, lab
     return CrossEntropy.apply(logits, _ids(targets, logits), ignore_index, label_smoothing)
 
 
-@op(method=False)
+@op(is_method=False)
 def linear_cross_entropy(
     x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, ignore_index: int = -100,
     label_smoothing: float = 0.0, reduction: str = "mean",
@@ -86,7 +86,7 @@ def _ids(targets: Tensor, x: Tensor) -> Array:
     return targets.array.copy()
 
 
-@op(method=False)
+@op(is_method=False)
 def linear_argmax(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``linear(x, weight, bias).argmax(-1)``, int64, without storing the logits: x (M,H), weight (V,H) -> (M,)."""
     arrays = (x.array, weight.array, None if bias is None else bias.array)

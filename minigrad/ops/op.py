@@ -1,7 +1,8 @@
 """``@op``: the one place that names an op. ``@unary`` makes one of a NumPy function and its derivative.
 
-From the name follow ``minigrad.NAME``, the method ``Tensor.NAME`` and, with its oracle, the row of the op table. The
-engine itself goes on calling the function as it was written; what users call checks its arguments first.
+From the name follow ``minigrad.NAME``, the method ``Tensor.NAME`` and, with its oracle, the row of the op table. A
+function that is a method and nothing else, as ``x.add_()`` and ``x.to()``, stands below ``@method``. The engine itself
+goes on calling the function as it was written; what users call checks its arguments first.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ Array = np.ndarray
 F = TypeVar("F", bound=Callable)
 
 OPS: dict[str, Callable[..., Any]] = {}  # by name, as users call them
-METHODS: list[str] = []  # the names of those that are methods of a Tensor too
+METHODS: dict[str, Callable[..., Any]] = {}  # by name, likewise: the methods of a Tensor
 CASES: list[OpCase] = []  # rows of the op table that stand beside their op
 
 
-def op(*, method: bool = True, **case: Any) -> Callable[[F], F]:
+def op(*, is_method: bool = True, **case: Any) -> Callable[[F], F]:
     """Make an op of a function of tensors.
 
     Args:
-        method: whether it is a method of Tensor too; the tensor is its first argument.
+        is_method: whether it is a method of Tensor too; the tensor is its first argument.
         case: ``oracle``, ``sample`` and what else ``OpCase`` takes: the row of the op table. Without it the row is one
             of those in ``minigrad.gradcheck``.
     """
@@ -38,13 +39,19 @@ def op(*, method: bool = True, **case: Any) -> Callable[[F], F]:
     def register(function: F) -> F:
         name = function.__name__
         OPS[name] = checked(function)
-        if method:
-            METHODS.append(name)
+        if is_method:
+            METHODS[name] = OPS[name]
         if case:
             CASES.append(OpCase(name, OPS[name], **case))
         return function
 
     return register
+
+
+def method(function: F) -> F:
+    """Make a method of a function whose first argument is the tensor, and of nothing else."""
+    METHODS[function.__name__] = checked(function)
+    return function
 
 
 class Unary(Function):

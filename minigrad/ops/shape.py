@@ -246,7 +246,7 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return Reshape.apply(x, (*x.shape[:start], middle, *x.shape[end + 1 :]))
 
 
-@op(method=False)
+@op(is_method=False)
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors one after the other along ``dim``; the other sizes must agree.
 
@@ -274,7 +274,7 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return (*shape[:axis], -1, *shape[axis + 1 :])
 
 
-@op(method=False)
+@op(is_method=False)
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new dimension ``dim``."""
     if not tensors:

@@ -14,7 +14,8 @@ import numpy as np
 
 from kernels import reference
 from kernels.cuda.recurrent.pack import bf16_bits, bf16_values
-from kernels.reference.lstm import live_mask, lstm_step, lstm_step_backward
+from kernels.packing import pack_lengths
+from kernels.reference.lstm import lstm_step, lstm_step_backward
 
 
 def bf16(x: np.ndarray) -> np.ndarray:
@@ -83,7 +84,7 @@ class Layer:
         self.dy = self._random(rng, T, self.N, self.H)
         self.h0, self.c0, self.dh_n, self.dc_n = (self._random(rng, self.N, self.H) for _ in range(4))
         self.h0 = bf16_values(bf16_bits(np.float32(0.3) * self.h0))
-        self.live = live_mask(self.lengths, T, self.h0)  # (T, N, 1)
+        self.live = np.arange(T)[:, None, None] < self.lengths[:, None]  # (T, N, 1), True on tokens
         self.input_part[~self.live[..., 0]], self.dy[~self.live[..., 0]] = np.nan, np.nan
 
     def _random(self, rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -115,10 +116,24 @@ def lstm(layer: Layer) -> tuple[Forward, Backward, np.ndarray]:
     h0, c0, weight_hh, dy, dh_n, dc_n = wide(
         layer.h0, layer.c0, layer.weight_hh, layer.dy, layer.dh_n, layer.dc_n
     )  # fmt: skip
-    y, h_n, _, cache = reference.lstm_forward(layer.x, h0, c0, layer.identity, weight_hh, None, layer.lengths)
-    dx, dh0, dc0, _, dweight_hh, _ = reference.lstm_backward(dy, dh_n, dc_n, cache)
-    gates = np.where(layer.live, cache.gates, 0)
-    return Forward(y, h_n, layer.split(gates), cache.c), Backward(layer.split(dx), dh0, dc0), dweight_hh
+    packing, (T, N) = pack_lengths(layer.lengths), (layer.T, layer.N)
+    rows = np.arange(packing.num_tokens) if packing.rows is None else packing.rows
+
+    def pack(sequence: np.ndarray) -> np.ndarray:
+        return sequence.reshape(T * N, -1)[rows]
+
+    def unpack(tokens: np.ndarray) -> np.ndarray:
+        sequence = np.zeros((T * N, tokens.shape[1]))
+        sequence[rows] = tokens
+        return sequence.reshape(T, N, -1)
+
+    y, h_n, _, cache = reference.lstm_forward(pack(layer.x), h0, c0, layer.identity, weight_hh, None, packing)
+    dx, dh0, dc0, _, dweight_hh, _ = reference.lstm_backward(pack(dy), dh_n, dc_n, cache)
+    cells = [c0]
+    for live, c in zip(layer.live, unpack(cache.c), strict=True):
+        cells.append(np.where(live, c, cells[-1]))
+    forward = Forward(unpack(y), h_n, layer.split(unpack(cache.gates)), np.array(cells))
+    return forward, Backward(layer.split(unpack(dx)), dh0, dc0), dweight_hh
 
 
 def lstm_forward_rounded(layer: Layer, precision: Precision) -> Forward:

@@ -1,4 +1,4 @@
-"""Shared by the kernel tests: the two recurrent layers as one table, sample inputs, and a gradient checker."""
+"""Shared by the kernel tests: the two recurrent layers as one table, packed rows, inputs, and a gradient checker."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +10,40 @@ import pytest
 
 import kernels
 from kernels import reference
+from kernels.packing import Packing, equal_lengths, pack_lengths
 
 Arrays = dict[str, Any]
+Padded = tuple[Any, np.ndarray, int]  # a cache, the lengths, T
+
+
+def places(lengths: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(P,) step and row of each token: step by step, the longest row first, equally long ones as they come."""
+    order = sorted(range(len(lengths)), key=lambda n: -lengths[n])
+    found = [(t, n) for t in range(max(lengths, default=0)) for n in order if t < lengths[n]]
+    steps, rows = np.array(found, np.int64).reshape(-1, 2).T
+    return steps, rows
+
+
+def pack(sequence: np.ndarray, lengths: Any) -> np.ndarray:
+    """(T, N, F) -> (P, F)."""
+    return sequence[places(lengths)]
+
+
+def unpack(tokens: np.ndarray, lengths: Any, T: int) -> np.ndarray:
+    """(P, F) -> (T, N, F), zero where there is no token."""
+    sequence = np.zeros((T, len(lengths), tokens.shape[1]), tokens.dtype)
+    sequence[places(lengths)] = tokens
+    return sequence
+
+
+def counts_of(x: np.ndarray, lengths: Any) -> np.ndarray:
+    """(N,) tokens of each row of x (T, N, I); T without lengths."""
+    return np.full(x.shape[1], len(x)) if lengths is None else np.asarray(lengths, np.int64)
+
+
+def packing_of(x: np.ndarray, lengths: Any) -> Packing:
+    """Of x (T, N, I)."""
+    return equal_lengths(len(x), x.shape[1]) if lengths is None else pack_lengths(lengths)
 
 
 @dataclass(frozen=True)
@@ -34,13 +66,29 @@ class Layer:
         shapes = {"y": (T, N, H)}
         return {name: normal(rng, shapes.get(name, (N, H)), inputs["x"].dtype) for name in self.outputs}
 
-    def forward(self, backend: ModuleType, inputs: Arrays, lengths: Any = None) -> tuple[Arrays, Any]:
-        *outputs, cache = getattr(backend, f"{self.name}_forward")(**inputs, lengths=lengths)
+    def packed(self, backend: ModuleType, inputs: Arrays, packing: Packing, bf16: bool = False) -> tuple[Arrays, Any]:
+        """Outputs by name, and the cache; x and y are packed."""
+        *outputs, cache = getattr(backend, f"{self.name}_forward")(**inputs, packing=packing, bf16=bf16)
         return dict(zip(self.outputs, outputs, strict=True)), cache
 
-    def backward(self, backend: ModuleType, grad_outputs: Arrays, cache: Any) -> Arrays:
+    def packed_backward(self, backend: ModuleType, grad_outputs: Arrays, cache: Any) -> Arrays:
         grads = getattr(backend, f"{self.name}_backward")(*map(grad_outputs.get, self.outputs), cache)
         return dict(zip(self.inputs, grads, strict=True))
+
+    def forward(
+        self, backend: ModuleType, inputs: Arrays, lengths: Any = None, bf16: bool = False
+    ) -> tuple[Arrays, Padded]:
+        """The same with x (T, N, I) and y (T, N, H), so that tests can speak of steps and rows."""
+        x, counts = inputs["x"], counts_of(inputs["x"], lengths)
+        outputs, cache = self.packed(backend, inputs | {"x": pack(x, counts)}, packing_of(x, lengths), bf16)
+        return outputs | {"y": unpack(outputs["y"], counts, len(x))}, (cache, counts, len(x))
+
+    def backward(self, backend: ModuleType, grad_outputs: Arrays, padded: Padded) -> Arrays:
+        cache, counts, T = padded
+        if "y" in grad_outputs:
+            grad_outputs = grad_outputs | {"y": pack(grad_outputs["y"], counts)}
+        grads = self.packed_backward(backend, grad_outputs, cache)
+        return grads | {"x": unpack(grads["x"], counts, T)}
 
 
 LSTM = Layer("lstm", 4, ("x", "h0", "c0", "weight_ih", "weight_hh", "bias"), ("y", "h_n", "c_n"))

@@ -16,7 +16,7 @@ START, END, EXCLUDED = 0, 1, np.array([0])
 
 
 def draw_arrays(seed, V=7, E=3, H=4, L=2, dtype=np.float64, scale=1.0):
-    """Arguments of `pack_decoder`."""
+    """Arguments of `prepack_decoder`."""
     rng = np.random.default_rng(seed)
 
     def draw(*shape):
@@ -44,7 +44,7 @@ def assert_found(found, expected, rtol):
 
 def search_both(backend, arrays, states, *, bf16=False, excluded=EXCLUDED, max_length=6, beam=(5, 1.0, 2)):
     """What the two searches of a backend return, in one list."""
-    decoder = backend.pack_decoder(*arrays, bf16)
+    decoder = backend.prepack_decoder(*arrays, bf16)
     common = (*states, START, END, excluded, max_length)
     return [*backend.greedy_decode(decoder, *common), *backend.beam_decode(decoder, *common, *beam)]
 
@@ -116,7 +116,7 @@ def test_log_probs_are_those_of_the_words(dtype, bf16, tolerance):
     )
     assert (counts == 3).all()
     assert len(np.unique(greedy_words)) > 20, "the outputs are too much alike to tell"
-    decoder = reference.pack_decoder(*arrays, bf16)
+    decoder = reference.prepack_decoder(*arrays, bf16)
     for n in range(0, N, 7):
         expected = log_prob_of(decoder, states, n, greedy_words[n], greedy_lengths[n], max_length)
         assert greedy_log_probs[n] == pytest.approx(expected, rel=tolerance)
@@ -162,7 +162,7 @@ def test_bits_do_not_depend_on_the_batch_or_on_threads(dtype, bf16):
 
 def test_a_decoder_is_a_copy(backend):
     arrays, states = draw_arrays(6), draw_states(6)
-    decoder = backend.pack_decoder(*arrays)
+    decoder = backend.prepack_decoder(*arrays)
     expected = backend.greedy_decode(decoder, *states, START, END, EXCLUDED, 5)
     for array in (arrays[0], *arrays[1], *arrays[2], *arrays[3], *arrays[4:]):
         array[:] = 9
@@ -240,8 +240,8 @@ PACK_ERRORS = [
 def test_weights_are_checked(position, value, error, text):
     arrays = draw_arrays(0)
     arrays[position] = value
-    with pytest.raises(error, match=re.escape(f"pack_decoder: {text}")):
-        kernels.pack_decoder(*arrays)
+    with pytest.raises(error, match=re.escape(f"prepack_decoder: {text}")):
+        kernels.prepack_decoder(*arrays)
 
 
 SEARCH_ERRORS = [
@@ -284,6 +284,6 @@ def test_searches_are_checked(search, name, value, error, text):
     h0, c0 = draw_states(0)
     arguments = {"h0": h0, "c0": c0, "start": START, "end": END, "excluded": EXCLUDED, "max_length": 5}
     arguments |= {"beam_size": 3} if search == "beam_decode" else {}
-    decoder = kernels.pack_decoder(*draw_arrays(0))
+    decoder = kernels.prepack_decoder(*draw_arrays(0))
     with pytest.raises(error, match=re.escape(f"{search}: {text}")):
         getattr(kernels, search)(decoder, **{**arguments, name: value})

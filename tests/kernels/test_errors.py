@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import kernels
+from kernels.packing import equal_lengths, pack_lengths
 
 T, N, I, H = 3, 2, 4, 5  # noqa: E741
 
@@ -14,23 +15,29 @@ def zeros(*shape, dtype=np.float64):
     return np.zeros(shape, dtype)
 
 
+PACKING = equal_lengths(T, N)
+P = T * N
+
+
 def recurrent(layer, **changes):
-    """Call a layer's forward with zeros of the right shapes, some replaced."""
-    return layer.forward(kernels, layer.sample(np.random.default_rng(0), T, N, I, H) | changes)
+    """Call a layer's forward with arrays of the right shapes, some replaced."""
+    inputs = layer.sample(np.random.default_rng(0), T, N, I, H)
+    return layer.packed(kernels, inputs | {"x": inputs["x"].reshape(P, I)} | changes, PACKING)
 
 
 RECURRENT = [
-    ("x", zeros(I), ValueError, "x has shape (4,); expected 3 dimensions (T, N, I)"),
-    ("x", zeros(T, I), ValueError, "lengths is None; expected (N,) integers, since x is packed, (3, 4)"),
+    ("x", zeros(T, N, I), ValueError, "x has shape (3, 2, 4); expected 2 dimensions (P, I)"),
+    ("x", zeros(T, I), ValueError, "x has shape (3, 4); expected (P, I) = (6, 4) from packing.num_tokens 6"),
+    ("h0", zeros(N + 1, H), ValueError, "h0 has shape (3, 5); expected (N, H) = (2, 5) from packing.batch_size 2"),
     ("h0", zeros(H), ValueError, "h0 has shape (5,); expected 2 dimensions (N, H)"),
-    ("weight_ih", zeros(2, 2), ValueError, "weight_ih has shape (2, 2); expected ({g}H, I) = ({rows}, 2)"),
+    ("weight_ih", zeros(2, 2), ValueError, "weight_ih has shape (2, 2); expected ({g}H, I) = ({rows}, 4)"),
     (
         "weight_hh",
         zeros(2, 5),
         ValueError,
         "weight_hh has shape (2, 5); expected ({g}H, H) = ({rows}, 5)",
     ),
-    ("x", zeros(T, N, I, dtype=np.float32), TypeError, "h0 has dtype float64; expected float32 as x"),
+    ("x", zeros(P, I, dtype=np.float32), TypeError, "h0 has dtype float64; expected float32 as x"),
     ("h0", zeros(N, H, dtype=np.int64), TypeError, "h0 has dtype int64; expected float32 or float64"),
 ]
 
@@ -42,19 +49,12 @@ def test_recurrent_arguments(layer, name, value, error, text):
         recurrent(layer, **{name: value})
 
 
-@pytest.mark.parametrize(
-    ("lengths", "error", "text"),
-    [
-        (np.array([1, 2, 3]), ValueError, "lengths has shape (3,); expected (N,) = (2,) from x"),
-        (np.array([1, 4]), ValueError, "lengths holds 4; expected values in 0..T = 0..3 from x"),
-        (np.array([-1, 3]), ValueError, "lengths holds -1; expected values in 0..T = 0..3 from x"),
-        (np.array([1.0, 3.0]), TypeError, "lengths has dtype float64; expected an integer dtype"),
-    ],
-)
-def test_lengths(layer, lengths, error, text):
+def test_a_packing_of_other_tokens(layer):
     inputs = layer.sample(np.random.default_rng(0), T, N, I, H)
-    with pytest.raises(error, match=re.escape(f"{layer.name}_forward: {text}")):
-        layer.forward(kernels, inputs, lengths)
+    with pytest.raises(
+        ValueError, match=r"x has shape \(6, 4\); expected \(P, I\) = \(4, 4\) from packing.num_tokens 4"
+    ):
+        layer.packed(kernels, inputs | {"x": inputs["x"].reshape(P, I)}, pack_lengths(np.array([3, 1])))
 
 
 @pytest.mark.parametrize(
@@ -62,34 +62,41 @@ def test_lengths(layer, lengths, error, text):
     [
         (
             "y",
-            zeros(T, N, H + 1),
+            zeros(P, H + 1),
             ValueError,
-            "dy has shape (3, 2, 6); expected (T, N, H) = (3, 2, 5) from y (3, 2, 5)",
+            "dy has shape (6, 6); expected (P, H) = (6, 5) from cache.packing.num_tokens 6 and cache.weight_hh",
         ),
-        ("h_n", zeros(1, N, H), ValueError, "dh_n has shape (1, 2, 5); expected (N, H) = (2, 5) from y (3, 2, 5)"),
+        ("y", zeros(T, N, H), ValueError, "dy has shape (3, 2, 5); expected 2 dimensions (P, H)"),
+        (
+            "h_n",
+            zeros(1, H),
+            ValueError,
+            "dh_n has shape (1, 5); expected (N, H) = (2, 5) from cache.packing.batch_size",
+        ),
         ("h_n", zeros(N, H, dtype=np.float32), TypeError, "dh_n has dtype float32; expected float64 as cache"),
     ],
 )
 def test_incoming_gradients(layer, name, value, error, text):
     _, cache = recurrent(layer)
     with pytest.raises(error, match=re.escape(f"{layer.name}_backward: {text}")):
-        layer.backward(kernels, {name: value}, cache)
+        layer.packed_backward(kernels, {name: value}, cache)
 
 
 def lstm(**changes):
     arguments = {
-        "x": zeros(T, N, I),
+        "x": zeros(P, I),
         "h0": zeros(N, H),
         "c0": zeros(N, H),
         "weight_ih": zeros(4 * H, I),
         "weight_hh": zeros(4 * H, H),
         "bias": None,
+        "packing": PACKING,
     }
     kernels.lstm_forward(**arguments | changes)
 
 
 def gru(**biases):
-    kernels.gru_forward(zeros(T, N, I), zeros(N, H), zeros(3 * H, I), zeros(3 * H, H), **biases)
+    kernels.gru_forward(zeros(P, I), zeros(N, H), zeros(3 * H, I), zeros(3 * H, H), **biases, packing=PACKING)
 
 
 def adam(**changes):

@@ -1,25 +1,23 @@
-"""Packed rows: where tokens and states lie, there and back."""
+"""Packed rows: where tokens and states lie."""
 
 import numpy as np
 import pytest
 
-from kernels.packing import pack_lengths
+from kernels.packing import equal_lengths, pack_lengths
 
 
 def test_ragged_batch():
-    packing = pack_lengths(np.array([2, 0, 3, 2]), 4, 4)
+    packing = pack_lengths(np.array([2, 0, 3, 2]))
     assert packing.order.tolist() == [2, 0, 3, 1]  # longest first, stable
     assert packing.steps[:, 2].tolist() == [3, 3, 1]
-    assert packing.num_tokens == 7
+    assert (packing.num_tokens, packing.num_steps, packing.batch_size) == (7, 3, 4)
     assert packing.rows.tolist() == [2, 0, 3, 6, 4, 7, 10]
-    padded = np.arange(16.0).reshape(4, 4, 1)
-    tokens = packing.pack(padded)
-    assert tokens.ravel().tolist() == [2, 0, 3, 6, 4, 7, 10]
-    assert packing.unpack(tokens).ravel().tolist() == [0, 0, 2, 3, 4, 0, 6, 7, 0, 0, 10, 0, 0, 0, 0, 0]
+    assert [packing.tokens_before(step) for step in range(4)] == [0, 3, 6, 7]
+    assert [packing.stop(1, count) for count in (0, 1, 3, 4, 5)] == [1, -1, 2, 3, -1]
 
 
 def test_states():
-    packing = pack_lengths(np.array([2, 0, 3]), 3, 3)
+    packing = pack_lengths(np.array([2, 0, 3]))
     states = packing.state_buffer(np.array([[10.0], [11], [12]]))
     states[3:, 0] = [0, 1, 2, 3, 4]
     assert packing.previous_states(states).ravel().tolist() == [12, 10, 0, 1, 2]
@@ -28,19 +26,17 @@ def test_states():
     assert slices == [([12, 10], [0, 1]), ([0, 1], [2, 3]), ([2], [4])]
 
 
-@pytest.mark.parametrize("lengths", [None, np.full(4, 3)], ids=["none", "equal"])
-def test_a_batch_without_padding_is_not_copied(lengths):
-    packing = pack_lengths(lengths, 3, 4)
-    padded = np.arange(24.0).reshape(3, 4, 2)
-    assert np.shares_memory(packing.pack(padded), padded)
-    assert np.shares_memory(packing.unpack(packing.pack(padded)), padded)
-    assert packing.num_tokens == 12
+def test_rows_of_one_length_need_no_index():
+    packing = equal_lengths(3, 4)
+    assert pack_lengths(np.full(4, 3)) is packing
+    assert packing.order is packing.rows is packing.previous is packing.last is None
+    assert (packing.num_tokens, packing.num_steps, packing.batch_size) == (12, 3, 4)
+    assert packing.steps.tolist() == [[0, 4, 4], [4, 8, 4], [8, 12, 4]]
 
 
-@pytest.mark.parametrize(("T", "lengths"), [(0, [0, 0]), (3, []), (3, [0, 0])])
-def test_batches_without_tokens(T, lengths):
-    packing = pack_lengths(np.array(lengths, np.int64), T, len(lengths))
+@pytest.mark.parametrize("lengths", [[], [0, 0]])
+def test_batches_without_tokens(lengths):
+    packing = pack_lengths(np.array(lengths, np.int64))
     states = packing.state_buffer(np.ones((len(lengths), 2)))
     assert packing.num_tokens == 0
     np.testing.assert_array_equal(packing.last_states(states), np.ones((len(lengths), 2)))
-    assert packing.unpack(np.zeros((0, 5))).shape == (T, len(lengths), 5)

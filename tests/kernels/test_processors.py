@@ -34,6 +34,7 @@ import numpy as np
 import kernels
 from kernels import reference
 from kernels.cpu import gemm
+from kernels.packing import pack_lengths
 
 rng = np.random.default_rng(0)
 for shape in ((9, 7, 40), (1, 3, 1), (17, 515, 5)):
@@ -47,13 +48,13 @@ for shape in ((9, 7, 40), (1, 3, 1), (17, 515, 5)):
             assert (np.abs(found - (a @ b + 1)) <= tolerance * scale).all()
 
 T, N, I, H = 3, 5, 4, 6
-shapes = ((T, N, I), (N, H), (N, H), (4 * H, I), (4 * H, H), 4 * H)
+packing = pack_lengths(np.array([3, 1, 0, 2, 3]))
+shapes = ((packing.num_tokens, I), (N, H), (N, H), (4 * H, I), (4 * H, H), 4 * H)
 x, h0, c0, w_ih, w_hh, bias = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
-lengths = np.array([3, 1, 0, 2, 3])
 for bf16, tolerance in ((False, 1e-5), (True, 2e-2)):
     results = []
     for backend in (kernels, reference):
-        y, h_n, c_n, cache = backend.lstm_forward(x, h0, c0, w_ih, w_hh, bias, lengths, bf16)
+        y, h_n, c_n, cache = backend.lstm_forward(x, h0, c0, w_ih, w_hh, bias, packing, bf16)
         results.append([y, h_n, c_n, *backend.lstm_backward(y, h_n, None, cache)])
     for found, expected in zip(*results):
         np.testing.assert_allclose(found, expected, atol=tolerance * max(1, np.abs(expected).max()), rtol=0)

@@ -1,4 +1,4 @@
-"""An LSTM layer with packed weights and without a backward has the numbers of the layer itself, to the bit."""
+"""An LSTM layer with prepacked weights and without a backward has the numbers of the layer itself, to the bit."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 import kernels
 from kernels import reference
-from tests.kernels.conftest import LSTM
+from kernels.packing import equal_lengths
+from tests.kernels.conftest import LSTM, counts_of, pack, packing_of
 
 
 @pytest.mark.parametrize("module", [kernels, reference], ids=["cpu", "reference"])
@@ -20,52 +21,52 @@ def test_equals_the_forward(module, data):
     inputs = LSTM.sample(np.random.default_rng(data.draw(st.integers(0, 99))), T, N, 3, 4, dtype)
     if data.draw(st.booleans()):
         inputs["bias"] = None
-    *expected, _ = module.lstm_forward(**inputs, lengths=lengths, bf16=bf16)
+    packing, inputs["x"] = packing_of(inputs["x"], lengths), pack(inputs["x"], counts_of(inputs["x"], lengths))
+    *expected, _ = module.lstm_forward(**inputs, packing=packing, bf16=bf16)
     x, h0, c0, *weights = inputs.values()
-    packed = module.pack_lstm(*weights, bf16)
+    packed = module.prepack_lstm(*weights, bf16)
     for weight in weights:
         if weight is not None:
             weight[:] = 7  # what was packed is a copy
-    for got, want in zip(module.lstm_states(x, h0, c0, packed, lengths), expected, strict=True):
+    for got, want in zip(module.lstm_states(x, h0, c0, packed, packing), expected, strict=True):
         assert (got.dtype, got.shape, got.tobytes()) == (dtype, want.shape, want.tobytes())
 
 
 def test_non_contiguous_arguments(rng):
     inputs = LSTM.sample(rng, 3, 2, 4, 5)
-    *expected, _ = kernels.lstm_forward(**inputs)
+    inputs["x"] = inputs["x"].reshape(6, 4)
+    *expected, _ = kernels.lstm_forward(**inputs, packing=equal_lengths(3, 2))
     x, h0, c0, *weights = (np.asfortranarray(array) for array in inputs.values())
-    for got, want in zip(kernels.lstm_states(x, h0, c0, kernels.pack_lstm(*weights)), expected, strict=True):
+    found = kernels.lstm_states(x, h0, c0, kernels.prepack_lstm(*weights), equal_lengths(3, 2))
+    for got, want in zip(found, expected, strict=True):
         assert got.tobytes() == want.tobytes()
 
 
 def test_errors(rng):
     x, h0, c0, weight_ih, weight_hh, bias = LSTM.sample(rng, 3, 2, 4, 5).values()
+    x, packing = x.reshape(6, 4), equal_lengths(3, 2)
     for arguments, text in (
-        ((weight_ih[0], weight_hh, bias), r"pack_lstm: weight_ih has shape \(4,\); expected 2 dimensions \(4H, I\)"),
-        ((weight_ih[1:], weight_hh, bias), r"pack_lstm: weight_ih has shape \(19, 4\); expected \(4H, I\)"),
-        ((weight_ih, weight_hh[1:], bias), r"pack_lstm: weight_hh has shape \(19, 5\); expected \(4H, H"),
-        (
-            (weight_ih, weight_hh, bias[1:]),
-            r"pack_lstm: bias has shape \(19,\); expected \(4H,\) = \(20,\)",
-        ),
+        ((weight_ih[0], weight_hh, bias), r"weight_ih has shape \(4,\); expected 2 dimensions \(4H, I\)"),
+        ((weight_ih[1:], weight_hh, bias), r"weight_ih has shape \(19, 4\); expected \(4H, I\)"),
+        ((weight_ih, weight_hh[1:], bias), r"weight_hh has shape \(19, 5\); expected \(4H, H\) = \(20, 5\)"),
+        ((weight_ih, weight_hh, bias[1:]), r"bias has shape \(19,\); expected \(4H,\) = \(20,\)"),
     ):
-        with pytest.raises(ValueError, match=text):
-            kernels.pack_lstm(*arguments)
-    with pytest.raises(TypeError, match="pack_lstm: bias has dtype float32; expected float64 as weight_ih"):
-        kernels.pack_lstm(weight_ih, weight_hh, bias.astype(np.float32))
-    packed = kernels.pack_lstm(weight_ih, weight_hh, bias)
+        with pytest.raises(ValueError, match=f"prepack_lstm: {text}"):
+            kernels.prepack_lstm(*arguments)
+    with pytest.raises(TypeError, match="prepack_lstm: bias has dtype float32; expected float64 as weight_ih"):
+        kernels.prepack_lstm(weight_ih, weight_hh, bias.astype(np.float32))
+    weights = kernels.prepack_lstm(weight_ih, weight_hh, bias)
     for arguments, text in (
-        ((x[..., 1:], h0, c0), r"lstm_states: x has shape \(3, 2, 3\); expected .*\(3, 2, 4\)"),
-        ((x, h0[1:], c0), r"lstm_states: c0 has shape \(2, 5\); expected \(N, H\) = \(1, 5\)"),
+        ((x[:, 1:], h0, c0), r"x has shape \(6, 3\); expected \(P, I\) = \(6, 4\) from .* weights.input_size 4"),
+        ((x[1:], h0, c0), r"x has shape \(5, 4\); expected \(P, I\) = \(6, 4\) from packing.num_tokens 6"),
+        ((x, h0[1:], c0), r"h0 has shape \(1, 5\); expected \(N, H\) = \(2, 5\)"),
         (
             (x, h0[:, 1:], c0[:, 1:]),
-            r"lstm_states: h0 has shape \(2, 4\); expected \(N, H\) = \(2, 5\) from weights",
+            r"h0 has shape \(2, 4\); expected \(N, H\) = \(2, 5\) from .* weights.bias \(20,\)",
         ),
-        ((x, h0, c0[1:]), r"lstm_states: c0 has shape \(1, 5\); expected \(N, H\) = \(2, 5\)"),
+        ((x, h0, c0[1:]), r"c0 has shape \(1, 5\); expected \(N, H\) = \(2, 5\)"),
     ):
-        with pytest.raises(ValueError, match=text):
-            kernels.lstm_states(*arguments, packed)
-    with pytest.raises(ValueError, match="lstm_states: lengths holds 4"):
-        kernels.lstm_states(x, h0, c0, packed, np.array([4, 1]))
+        with pytest.raises(ValueError, match=f"lstm_states: {text}"):
+            kernels.lstm_states(*arguments, weights, packing)
     with pytest.raises(TypeError, match="lstm_states: x has dtype float32; expected float64 as weights"):
-        kernels.lstm_states(x.astype(np.float32), h0, c0, packed)
+        kernels.lstm_states(x.astype(np.float32), h0, c0, weights, packing)

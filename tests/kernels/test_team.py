@@ -43,9 +43,9 @@ def layer_results(layer, batch_size, bf16=False, num_steps=7, dtype=np.float32):
     inputs = layer.sample(rng, num_steps, batch_size, 24, 75, dtype)
     lengths = rng.integers(1, num_steps + 1, batch_size)
     lengths[1:2] = 0
-    *outputs, cache = getattr(kernels, f"{layer.name}_forward")(**inputs, lengths=lengths, bf16=bf16)
-    grads = getattr(kernels, f"{layer.name}_backward")(*outputs, cache)
-    return [array.tobytes() for array in (*outputs, *grads)]
+    outputs, cache = layer.forward(kernels, inputs, lengths, bf16)
+    grads = layer.backward(kernels, outputs, cache)
+    return [array.tobytes() for array in (*outputs.values(), *grads.values())]
 
 
 @pytest.mark.parametrize(("dtype", "bf16"), [(np.float32, False), (np.float32, True), (np.float64, False)])
@@ -85,7 +85,7 @@ def test_small_matrices_and_short_work_are_left_to_one_thread(layer, monkeypatch
     kernels.set_num_threads(3)
     for steps, size, expected in ((12, 64, 1), (1, 512, 1), (12, 512, 3)):
         inputs = layer.sample(np.random.default_rng(0), steps, 1, 8, size, np.float32)
-        getattr(kernels, f"{layer.name}_forward")(**inputs)
+        layer.forward(kernels, inputs)
         assert counts.pop() == expected
     monkeypatch.setattr(team, "get_num_threads", lambda: 1000)
     assert team.team_size(1 << 30) == team.MOST_MEMBERS

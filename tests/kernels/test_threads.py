@@ -36,9 +36,9 @@ def layer_results(layer, bf16=False, seed=0):
     inputs = layer.sample(rng, 12, 23, 24, 96, np.float32)
     lengths = rng.integers(1, 13, 23)
     lengths[3] = 0
-    *outputs, cache = getattr(kernels, f"{layer.name}_forward")(**inputs, lengths=lengths, bf16=bf16)
-    grads = getattr(kernels, f"{layer.name}_backward")(*outputs, cache)
-    return [array.tobytes() for array in (*outputs, *grads)]
+    outputs, cache = layer.forward(kernels, inputs, lengths, bf16)
+    grads = layer.backward(kernels, outputs, cache)
+    return [array.tobytes() for array in (*outputs.values(), *grads.values())]
 
 
 @pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bfloat16"])
@@ -227,15 +227,16 @@ PRELUDE = """
 import os, signal, sys, threading, time
 import numpy as np
 import kernels
+from kernels.packing import equal_lengths
 from kernels.threads import run
 
 rng = np.random.default_rng(0)
 T, N, I, H = 6, 32, 24, 72
-shapes = ((T, N, I), (N, H), (N, H), (4 * H, I), (4 * H, H), 4 * H)
+shapes = ((T * N, I), (N, H), (N, H), (4 * H, I), (4 * H, H), 4 * H)
 arguments = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
 
 def result():
-    y, h_n, c_n, cache = kernels.lstm_forward(*arguments)
+    y, h_n, c_n, cache = kernels.lstm_forward(*arguments, equal_lengths(T, N))
     return [array.tobytes() for array in (y, *kernels.lstm_backward(y, h_n, c_n, cache))]
 
 kernels.set_num_threads(3)

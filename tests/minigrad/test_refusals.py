@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import minigrad
-from minigrad import Tensor, creation, methods, nn, ops
+from minigrad import Tensor, creation, nn, ops
 from minigrad.nn import functional as F
 from minigrad.ops.op import METHODS
 from tests.minigrad.against_torch import check
@@ -113,7 +113,7 @@ def public_functions() -> Iterator[tuple[str, Callable]]:
             yield f"ops.{name}", getattr(ops, name)
     for name in F.__all__:
         yield f"F.{name}", getattr(F, name)
-    for name in (*METHODS, *methods.IN_PLACE, *methods.CONVERT):
+    for name in METHODS:
         yield f"Tensor.{name}", getattr(Tensor, name)
     for name in (
         "tensor",

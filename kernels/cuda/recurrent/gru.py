@@ -15,31 +15,21 @@ from kernels.cuda.runtime.arrays import bf16 as to_bf16
 from kernels.cuda.runtime.arrays import column_sums
 from kernels.cuda.runtime.cublas import by_rows, gemm
 from kernels.cuda.runtime.launcher import module
-from kernels.packing import Packing, packing_of
+from kernels.packing import Packing
 
 
 class GRUCache(NamedTuple):
     """What the backward needs."""
 
-    x: Any  # (P, I) packed; the input itself where it is so given or no row has padding
+    x: Any  # (P, I), the input itself
     gates: Any  # (P, 3H) packed, activated, blocks r z n
     hidden_n: Any  # (P, H) packed, the recurrent part b_n before the reset gate
-    h: Any  # (N + P, H) state buffer; y shares it where x is packed or no row has padding
+    h: Any  # (N + P, H) state buffer; y shares it
     packing: Packing
     weight_ih: Any  # (3H, I)
     weight_hh: Any  # (3H, H)
     has_bias: bool
     bf16: bool
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        """Of y: (T, N, H), or (P, H) for a packed x."""
-        return self.packing.shape(self.weight_hh.shape[1])
-
-    @property
-    def batch_size(self) -> int:
-        """N."""
-        return self.packing.batch_size
 
 
 def gru_forward(
@@ -49,12 +39,11 @@ def gru_forward(
     weight_hh: Any,
     bias_ih: Any,
     bias_hh: Any,
-    lengths: np.ndarray | None = None,
+    packing: Packing,
     bf16: bool = False,
 ) -> tuple[Any, Any, Any]:
     """See `kernels.gru_forward`."""
-    packing, (N, H) = packing_of(x, lengths, len(h0)), h0.shape
-    tokens, P = places.pack(packing, x), packing.num_tokens
+    (N, H), P, tokens = h0.shape, packing.num_tokens, x
     gates, hidden_n = (np.empty((P, width), np.float32, like=x) for width in (3 * H, H))
     h = np.empty((N + P, H), np.float32, like=x)
     cache = GRUCache(tokens, gates, hidden_n, h, packing, weight_ih, weight_hh, bias_ih is not None, bool(bf16))
@@ -76,19 +65,18 @@ def gru_forward(
     if P:
         what = packing.steps.tobytes(), N, H
         graphs.run(run, packing.num_steps, "gru forward", *what, *map(graphs.address, (*arrays, weight_hh)))
-    return places.unpack(packing, h[N:]), places.end_states(packing, h, None, H)[0], cache
+    return h[N:], places.end_states(packing, h, None, H)[0], cache
 
 
 def gru_backward(dy: Any, dh_n: Any, cache: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
     """See `kernels.gru_backward`."""
-    packing, N, H = cache.packing, cache.batch_size, cache.weight_hh.shape[1]
-    dy = None if dy is None else places.pack(packing, dy)
+    packing, N, H = cache.packing, cache.packing.batch_size, cache.weight_hh.shape[1]
     dh = np.empty((N, H), np.float32, like=cache.h)
     places.start_states(packing, dh_n, None, H, dh)
     dinput, dhidden, input_operand, hidden_operand = _recurrence_backward(dy, dh, cache)
     x, h, weight_ih = (to_bf16(a) if cache.bf16 else a for a in (cache.x, cache.h, cache.weight_ih))
     previous = places.previous_states(packing, h)
-    dx, dweight_ih, _ = closing_products(input_operand, x, previous[:, :0], weight_ih, packing)
+    dx, dweight_ih, _ = closing_products(input_operand, x, previous[:, :0], weight_ih)
     dweight_hh = np.empty(cache.weight_hh.shape, np.float32, like=dx)
     gemm(hidden_operand, previous, dweight_hh, transpose_a=True)
     dbias_ih, dbias_hh = (column_sums(dinput), column_sums(dhidden)) if cache.has_bias else (None, None)

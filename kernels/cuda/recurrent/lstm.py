@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from kernels.cuda.recurrent import lstm_persistent, lstm_stepwise, places
+from kernels.cuda.recurrent import lstm_persistent, lstm_stepwise
 from kernels.cuda.recurrent.lstm_stepwise import LSTMWeights
-from kernels.packing import Packing, pack_lengths, packing_of
+from kernels.packing import Packing
 
 Gradients = tuple[Any, Any, Any, Any, Any, Any]
 
@@ -30,24 +30,23 @@ class Run(Protocol):
         """All steps, of a run whose tokens are there."""
 
     def extend(self, x: Any, start: int) -> Any:
-        """See `kernels.lstm_continue`."""
+        """See `kernels.incremental_lstm_step`."""
 
     def finish(self) -> tuple[Any, Any, Any, Any]:
-        """See `kernels.lstm_finish`."""
+        """See `kernels.incremental_lstm_finish`."""
 
 
 def _begin(tokens: Any, h0: Any, c0: Any, weights: LSTMWeights, packing: Packing, need_gradients: bool = True) -> Run:
-    """A layer before its first step; tokens (P, I) packed, or None where they will come in pieces."""
+    """A layer before its first step; tokens (P, I) packed, or None where they will come some steps at a time."""
     plan = lstm_persistent.plan(packing, h0.shape[1], weights.bf16)
     if plan is None:
         return lstm_stepwise.start(tokens, h0, c0, weights, packing)
     return lstm_persistent.start(tokens, h0, c0, weights, packing, plan, need_gradients)
 
 
-def _whole(x: Any, h0: Any, c0: Any, weights: LSTMWeights, lengths: Any, need_gradients: bool = True) -> Run:
+def _whole(x: Any, h0: Any, c0: Any, weights: LSTMWeights, packing: Packing, need_gradients: bool = True) -> Run:
     """A layer after its last step."""
-    packing = packing_of(x, lengths, len(h0))
-    run = _begin(places.pack(packing, x), h0, c0, weights, packing, need_gradients)
+    run = _begin(x, h0, c0, weights, packing, need_gradients)
     run.advance()
     return run
 
@@ -59,11 +58,11 @@ def lstm_forward(
     weight_ih: Any,
     weight_hh: Any,
     bias: Any,
-    lengths: np.ndarray | None = None,
+    packing: Packing,
     bf16: bool = False,
 ) -> tuple[Any, Any, Any, Any]:
     """See `kernels.lstm_forward`."""
-    return _whole(x, h0, c0, LSTMWeights(weight_ih, weight_hh, bias, bool(bf16)), lengths).finish()
+    return _whole(x, h0, c0, LSTMWeights(weight_ih, weight_hh, bias, bool(bf16)), packing).finish()
 
 
 def lstm_backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache, consume: bool = False) -> Gradients:
@@ -71,38 +70,29 @@ def lstm_backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache, consume: bool = F
     return cache.backward(dy, dh_n, dc_n, consume)
 
 
-def lstm_start(
-    h0: Any,
-    c0: Any,
-    weight_ih: Any,
-    weight_hh: Any,
-    bias: Any,
-    num_steps: int,
-    lengths: np.ndarray | None = None,
-    bf16: bool = False,
-    packed: bool = False,
+def incremental_lstm_start(
+    h0: Any, c0: Any, weight_ih: Any, weight_hh: Any, bias: Any, packing: Packing, bf16: bool = False
 ) -> Any:
-    """See `kernels.lstm_start`."""
-    packing = pack_lengths(lengths, num_steps, len(h0))._replace(given_packed=packed)
+    """See `kernels.incremental_lstm_start`."""
     return _begin(None, h0, c0, LSTMWeights(weight_ih, weight_hh, bias, bool(bf16)), packing)
 
 
-def lstm_continue(x: Any, start: int, run: Run) -> Any:
-    """See `kernels.lstm_continue`."""
+def incremental_lstm_step(x: Any, start: int, run: Run) -> Any:
+    """See `kernels.incremental_lstm_step`."""
     return run.extend(x, start)
 
 
-def lstm_finish(run: Run) -> tuple[Any, Any, Any, Any]:
-    """See `kernels.lstm_finish`."""
+def incremental_lstm_finish(run: Run) -> tuple[Any, Any, Any, Any]:
+    """See `kernels.incremental_lstm_finish`."""
     return run.finish()
 
 
-def pack_lstm(weight_ih: Any, weight_hh: Any, bias: Any, bf16: bool = False) -> Any:
-    """See `kernels.pack_lstm`."""
+def prepack_lstm(weight_ih: Any, weight_hh: Any, bias: Any, bf16: bool = False) -> Any:
+    """See `kernels.prepack_lstm`."""
     bias = np.zeros(len(weight_hh), np.float32, like=weight_hh) if bias is None else bias.copy()
     return LSTMWeights(weight_ih.copy(), weight_hh.copy(), bias, bf16).with_operands()
 
 
-def lstm_states(x: Any, h0: Any, c0: Any, weights: Any, lengths: np.ndarray | None = None) -> tuple[Any, Any, Any]:
+def lstm_states(x: Any, h0: Any, c0: Any, weights: Any, packing: Packing) -> tuple[Any, Any, Any]:
     """See `kernels.lstm_states`."""
-    return _whole(x, h0, c0, weights, lengths, need_gradients=False).finish()[:3]
+    return _whole(x, h0, c0, weights, packing, need_gradients=False).finish()[:3]

@@ -18,7 +18,7 @@ import numpy as np
 from kernels.cuda.recurrent import pack, places
 from kernels.cuda.recurrent.lstm_stepwise import LSTMWeights
 from kernels.cuda.runtime import geometry
-from kernels.cuda.runtime.arrays import bf16, column_sums
+from kernels.cuda.runtime.arrays import bf16, column_sums, float32
 from kernels.cuda.runtime.capture import refuse, scratch
 from kernels.cuda.runtime.cublas import gemm
 from kernels.cuda.runtime.geometry import Launch
@@ -132,24 +132,14 @@ class Cache(NamedTuple):
     packing: Packing
     weight_ih: Any  # (4H, I) S
     packed: Any  # weight_hh in the order of the backward's registers
-    hidden_size: int  # H without padding
+    weight_hh: Any  # (4H, H) float32, as it was given
     has_bias: bool
     plan: Plan
 
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        """Of y: (T, N, H), or (P, H) for a packed x."""
-        return self.packing.shape(self.hidden_size)
-
-    @property
-    def batch_size(self) -> int:
-        """N."""
-        return self.packing.batch_size
-
     def backward(self, dy: Any, dh_n: Any, dc_n: Any, consume: bool) -> tuple[Any, Any, Any, Any, Any, Any]:
         """See `kernels.lstm_backward`; there is nothing to consume."""
-        packing, width, H, empty = self.packing, self.plan.width, self.hidden_size, current_device().cupy.empty
-        dy = None if dy is None else _padded_columns(places.pack(packing, dy), width)
+        packing, width, H, empty = self.packing, self.plan.width, self.weight_hh.shape[1], current_device().cupy.empty
+        dy = None if dy is None else _padded_columns(dy, width)
         dgates, dh0, dc0 = _recurrence_backward(dy, dh_n, dc_n, self)
         P, I = self.x.shape  # noqa: E741
         shapes = (P, I), (4 * width, I), (4 * width, width)
@@ -160,14 +150,14 @@ class Cache(NamedTuple):
         dbias = _cut_rows(column_sums(dgates), H) if self.has_bias else None
         dweight_hh = _cut_rows(_cut(dweight_hh, H), H)
         states = places.unsorted(packing, dh0, dc0, H)
-        return places.unpack(packing, dx), *states, _cut_rows(dweight_ih, H), dweight_hh, dbias
+        return dx, *states, _cut_rows(dweight_ih, H), dweight_hh, dbias
 
 
 class Run(NamedTuple):
     """A layer on its way through the steps."""
 
     cache: Cache  # is filled
-    input_part: Any  # (P, 4H) float32; the bias, and the products of the pieces that have come
+    input_part: Any  # (P, 4H) float32; the bias, and the products of the tokens that have come
     weights: Any  # the recurrent matrix in the order of the forward's registers
     flags: Any  # a counter of zero for each group of rows
 
@@ -179,27 +169,26 @@ class Run(NamedTuple):
             self._launch(part, *places.lengths_and_first(packing, part.shift), self.flags)
 
     def extend(self, x: Any, start: int) -> Any:
-        """See `kernels.lstm_continue`."""
+        """See `kernels.incremental_lstm_step`."""
         cache, packing = self.cache, self.cache.packing
-        refuse("a layer whose input comes in pieces")
-        N, stop = packing.batch_size, packing.stop(x, start)
+        refuse("a layer whose input comes some steps at a time")
+        N, stop = packing.batch_size, packing.stop(start, len(x))
         piece = slice(packing.tokens_before(start), packing.tokens_before(stop))
-        tokens = places.pack(packing, x, start)
-        if len(tokens):
-            cache.x[piece] = bf16(tokens) if cache.x.dtype == np.uint16 else tokens
+        if len(x):
+            cache.x[piece] = bf16(x) if cache.x.dtype == np.uint16 else x
             gemm(cache.x[piece], cache.weight_ih, self.input_part[piece], transpose_b=True, accumulate=cache.has_bias)
             before, _, alive = packing.steps[start].tolist()
             for part in _parts(cache.plan.forward, alive):
                 placed = part._replace(before=before, token=before + alive - N)
                 flags = current_device().cupy.zeros(part.launch.grid[1], np.uint32)
                 self._launch(placed, *places.piece(packing, start, stop, part.shift), flags)
-        return _cut(places.unpack(packing, cache.y[N:], start, stop), cache.hidden_size)
+        return _cut(_in_float32(cache.y[N:][piece]), cache.weight_hh.shape[1])
 
     def finish(self) -> tuple[Any, Any, Any, Cache]:
-        """See `kernels.lstm_finish`."""
+        """See `kernels.incremental_lstm_finish`."""
         cache, packing = self.cache, self.cache.packing
-        y, H = cache.y[packing.batch_size :], cache.hidden_size
-        return _cut(places.unpack(packing, y), H), *places.end_states(packing, cache.y, cache.c, H), cache
+        y, H = cache.y[packing.batch_size :], cache.weight_hh.shape[1]
+        return _cut(_in_float32(y), H), *places.end_states(packing, cache.y, cache.c, H), cache
 
     def _launch(self, part: Part, lengths: Any, first: Any, flags: Any) -> None:
         """The steps of a part of the rows."""
@@ -213,7 +202,7 @@ class Run(NamedTuple):
 def start(
     tokens: Any, h0: Any, c0: Any, layer: LSTMWeights, packing: Packing, how: Plan, need_gradients: bool
 ) -> Run:  # fmt: skip
-    """What the steps need, in one launch; tokens (P, I) packed, or None where they will come in pieces."""
+    """What the steps need, in one launch; tokens (P, I) packed, or None where they will come some steps at a time."""
     weight_ih, weight_hh, bias, *_ = layer
     (N, H), P, width, empty = h0.shape, packing.num_tokens, how.width, current_device().cupy.empty
     dtype, I = DTYPES[how.kind], weight_ih.shape[1]  # noqa: E741
@@ -239,7 +228,7 @@ def start(
         numbers = map(np.int32, (packing.num_steps, N, width))
         module("recurrent/lstm_prepare").lstm_mark(geometry.lstm_mark(P * width), (y, first, *numbers))
     matrix = weight_ih if matrix is None else matrix
-    cache = Cache(x, gates, y, c, packing, matrix, back, H, bias is not None, how)
+    cache = Cache(x, gates, y, c, packing, matrix, back, weight_hh, bias is not None, how)
     return Run(cache, input_part, weights, flags)
 
 
@@ -255,7 +244,7 @@ def _recurrence_backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[A
         num_sums, num_flags = geometry.backward_wide_buffers(N, width, kind)
         sums, each = (empty(num_sums, np.float32),), num_flags // groups
     flags = empty(groups * each, np.uint32)
-    places.start_states(packing, dh_n, dc_n, cache.hidden_size, h=dh, c=dc, flags=flags)
+    places.start_states(packing, dh_n, dc_n, cache.weight_hh.shape[1], h=dh, c=dc, flags=flags)
     for part in _parts(direction, N):
         lengths, first = places.lengths_and_first(packing, part.shift)
         flag = flags[part.first_row // direction.rows * each :] if part.first_row else flags
@@ -264,6 +253,11 @@ def _recurrence_backward(dy: Any, dh_n: Any, dc_n: Any, cache: Cache) -> tuple[A
         arguments = cache.packed, part.of_rows(lengths), first, *given, *found, *sums, flag, error_word()
         direction.kernel(part.launch, (*arguments, np.int32(part.rows)))
     return dgates, dh0, dc0
+
+
+def _in_float32(x: Any) -> Any:
+    """x itself, or what its bfloat16 numbers are."""
+    return x if x.dtype == np.float32 else float32(x)
 
 
 # Padding of H to the width of a kernel ------------------------------------------------------------------------------

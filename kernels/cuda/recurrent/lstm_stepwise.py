@@ -24,7 +24,7 @@ class LSTMWeights(NamedTuple):
 
     weight_ih: Any  # (4H, I)
     weight_hh: Any  # (4H, H)
-    bias: Any  # (4H,), or None where `pack_lstm` has not made it
+    bias: Any  # (4H,), or None where `prepack_lstm` has not made it
     bf16: bool
     operands: tuple[Any, Any] | None = None
 
@@ -50,9 +50,9 @@ class States(NamedTuple):
 class Cache(NamedTuple):
     """What the backward needs."""
 
-    x: Any  # (P, I) packed; the input itself where it is so given or no row has padding
+    x: Any  # (P, I), the input itself
     gates: Any  # (P, 4H) packed, activated, blocks i f g o
-    h: Any  # (N + P, H) state buffer; y shares it where x is packed or no row has padding
+    h: Any  # (N + P, H) state buffer; y shares it
     c: Any  # (N + P, H) state buffer
     packing: Packing
     weight_ih: Any  # (4H, I)
@@ -60,25 +60,15 @@ class Cache(NamedTuple):
     has_bias: bool
     bf16: bool
 
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        """Of y: (T, N, H), or (P, H) for a packed x."""
-        return self.packing.shape(self.weight_hh.shape[1])
-
-    @property
-    def batch_size(self) -> int:
-        """N."""
-        return self.packing.batch_size
-
     def backward(self, dy: Any, dh_n: Any, dc_n: Any, consume: bool) -> tuple[Any, Any, Any, Any, Any, Any]:
         """See `kernels.lstm_backward`."""
-        packing, shape = self.packing, (self.batch_size, self.weight_hh.shape[1])
+        packing, shape = self.packing, (self.packing.batch_size, self.weight_hh.shape[1])
         dh, dc = (np.empty(shape, np.float32, like=self.c) for _ in range(2))
         places.start_states(packing, dh_n, dc_n, shape[1], h=dh, c=dc)
         dgates = self.gates if consume else np.empty(self.gates.shape, np.float32, like=self.gates)
-        operand = _recurrence_backward(None if dy is None else places.pack(packing, dy), dh, dc, dgates, self)
+        operand = _recurrence_backward(dy, dh, dc, dgates, self)
         x, weight_ih, h = (to_bf16(a) if self.bf16 else a for a in (self.x, self.weight_ih, self.h))
-        dx, *dweights = closing_products(operand, x, places.previous_states(packing, h), weight_ih, packing)
+        dx, *dweights = closing_products(operand, x, places.previous_states(packing, h), weight_ih)
         dbias = column_sums(dgates) if self.has_bias else None
         return dx, *places.unsorted(packing, dh, dc, shape[1]), *dweights, dbias
 
@@ -95,18 +85,17 @@ class Run(NamedTuple):
         self._advance(0, self.cache.packing.num_steps)
 
     def extend(self, x: Any, start: int) -> Any:
-        """See `kernels.lstm_continue`."""
-        packing, stop = self.cache.packing, self.cache.packing.stop(x, start)
+        """See `kernels.incremental_lstm_step`."""
+        packing, stop = self.cache.packing, self.cache.packing.stop(start, len(x))
         first, last = packing.tokens_before(start), packing.tokens_before(stop)
-        self.cache.x[first:last] = places.pack(packing, x, start)
+        self.cache.x[first:last] = x
         self._advance(start, stop)
-        return places.unpack(packing, self.cache.h[packing.batch_size :], start, stop)
+        return self.cache.h[packing.batch_size :][first:last]
 
     def finish(self) -> tuple[Any, Any, Any, Cache]:
-        """See `kernels.lstm_finish`."""
+        """See `kernels.incremental_lstm_finish`."""
         packing, (h, _, c) = self.cache.packing, self.states
-        y = places.unpack(packing, h[packing.batch_size :])
-        return y, *places.end_states(packing, h, c, h.shape[1]), self.cache
+        return h[packing.batch_size :], *places.end_states(packing, h, c, h.shape[1]), self.cache
 
     def _advance(self, start: int, stop: int) -> None:
         """Steps start .. stop - 1, whose tokens are there; the gates and the states are filled."""
@@ -178,8 +167,8 @@ def _recurrence_backward(dy: Any, dh: Any, dc: Any, dgates: Any, cache: Cache) -
     return operand
 
 
-def closing_products(dgates: Any, x: Any, previous: Any, weight_ih: Any, packing: Packing) -> tuple[Any, Any, Any]:
-    """dx in the layout of the input, dweight_ih and dweight_hh, all float32; operands float32 or bfloat16.
+def closing_products(dgates: Any, x: Any, previous: Any, weight_ih: Any) -> tuple[Any, Any, Any]:
+    """dx, dweight_ih and dweight_hh, all float32; operands float32 or bfloat16.
 
     dgates (P, G), x (P, I), previous states (P, H), weight_ih (G, I).
     """
@@ -188,4 +177,4 @@ def closing_products(dgates: Any, x: Any, previous: Any, weight_ih: Any, packing
     gemm(dgates, weight_ih, dx)
     gemm(dgates, x, dweight_ih, transpose_a=True)
     gemm(dgates, previous, dweight_hh, transpose_a=True)
-    return places.unpack(packing, dx), dweight_ih, dweight_hh
+    return dx, dweight_ih, dweight_hh

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cuda.runtime import capture, geometry
-from kernels.cuda.runtime.arrays import float32, gather
+from kernels.cuda.runtime.arrays import gather
 from kernels.cuda.runtime.capture import kept
 from kernels.cuda.runtime.geometry import Launch
 from kernels.cuda.runtime.launcher import current_device, module
@@ -23,8 +23,6 @@ class Places(NamedTuple):
 
     order: Any  # (N,) the batch row at each sorted position
     rank: Any  # (N,) the sorted position of each batch row
-    rows: Any  # (P,) the row of each token in the padded array
-    tokens: Any  # (T * N,) the token of each row of the padded array, or -1
     previous: Any  # (P,) the row of each token's previous state in a state buffer
     last: Any  # (N,) the row of each sorted position's last state in a state buffer
     last_of_row: Any  # (N,) the same of each batch row
@@ -76,41 +74,18 @@ def _copies(packing: Packing) -> Places:
 
 def _indices(packing: Packing, capacity: Packing) -> tuple[np.ndarray, ...]:
     """The arrays of `Places` on the host, with room for the tokens and steps of `capacity`."""
-    order, rows, previous, last = packing.order, packing.rows, packing.previous, packing.last
+    order, previous, last = packing.order, packing.previous, packing.last
     assert order is not None
-    assert rows is not None
     assert previous is not None
     assert last is not None
-    rank, tokens = np.empty_like(order), np.full(capacity.num_steps * packing.batch_size, -1)
-    rank[order], tokens[rows] = np.arange(len(order)), np.arange(len(rows))
-    rows, previous = (_filled(each, capacity.num_tokens, -1) for each in (rows, previous))
-    return tuple(index.astype(np.int64) for index in (order, rank, rows, tokens, previous, last, last[rank]))
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    previous = _filled(previous, capacity.num_tokens, -1)
+    return tuple(index.astype(np.int64) for index in (order, rank, previous, last, last[rank]))
 
 
 def _filled(values: np.ndarray, size: int, value: int) -> np.ndarray:
     return np.concatenate([values, np.full(size - len(values), value)])
-
-
-def pack(packing: Packing, sequence: Any, start: int = 0) -> Any:
-    """A sequence, or a piece of it that begins at a step -> its tokens (., F); a copy where there is padding."""
-    if packing.given_packed:
-        return sequence
-    flat = sequence.reshape(len(sequence) * packing.batch_size, sequence.shape[2])
-    if packing.rows is None:
-        return flat
-    rows = places_of(packing).rows[packing.tokens_before(start) : packing.tokens_before(start + len(sequence))]
-    return gather(flat, rows - start * packing.batch_size if start else rows)
-
-
-def unpack(packing: Packing, tokens: Any, start: int = 0, stop: int | None = None) -> Any:
-    """All tokens (P, F) -> the sequence of steps start .. stop - 1 (by default all), float32, zeros in its padding; a
-    copy only where there is some, or where tokens are in bfloat16."""
-    stop = packing.num_steps if stop is None else stop
-    if packing.given_packed or packing.rows is None:
-        part = _in_float32(tokens[packing.tokens_before(start) : packing.tokens_before(stop)])
-        return part if packing.given_packed else part.reshape(stop - start, packing.batch_size, part.shape[1])
-    index = places_of(packing).tokens[start * packing.batch_size : stop * packing.batch_size]
-    return gather(tokens, index, np.float32).reshape(stop - start, packing.batch_size, tokens.shape[1])
 
 
 def start_states(
@@ -156,11 +131,6 @@ def _taken(packing: Packing, h: Any, c: Any, rows: Any, first: int, H: int) -> t
 def previous_states(packing: Packing, states: Any) -> Any:
     """State buffer (N + P, H) -> (P, H) state before each token; a view where no row has padding."""
     return states[: packing.num_tokens] if packing.previous is None else gather(states, places_of(packing).previous)
-
-
-def _in_float32(x: Any) -> Any:
-    """x itself, or what its bfloat16 numbers are."""
-    return x if x.dtype == np.float32 else float32(x)
 
 
 def lengths_and_first(packing: Packing, shift: int = 0) -> tuple[Any, Any]:

@@ -59,7 +59,7 @@ class Recording:
             self._copies = self.cupy.cuda.Stream(non_blocking=True)  # goes on while the other is captured
         else:
             self._pool, self._stream, self._copies = beside._pool, beside._stream, beside._copies
-        self._capacities = [pack_lengths(each, int(each.max(initial=0)), len(each)) for each in lengths]
+        self._capacities = [pack_lengths(each) for each in lengths]
         if any(packing.rows is None for packing in self._capacities):
             raise ValueError("graph: the rows of a batch are all equally long; expected one that is shorter")
         if len({id(packing.rows) for packing in self._capacities}) < len(lengths):
@@ -210,7 +210,7 @@ class Recording:
             raise ValueError(
                 f"graph: {given}; expected {room[0]} rows of at most {room[1]} tokens, none longer than {room[2]}"
             )
-        return ragged_packing(lengths, capacity.num_steps)
+        return ragged_packing(lengths)
 
 
 _current: Recording | None = None

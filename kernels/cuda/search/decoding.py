@@ -68,7 +68,7 @@ class _Selection(NamedTuple):
         self.kernel(self.launch(slots), (*self.arrays, np.int32(slots), *map(np.int32, self.numbers)))
 
 
-def pack_decoder(
+def prepack_decoder(
     embedding: Any,
     weights_ih: Sequence[Any],
     weights_hh: Sequence[Any],
@@ -77,7 +77,7 @@ def pack_decoder(
     output_bias: Any,
     bf16: bool = False,
 ) -> Any:
-    """See `kernels.pack_decoder`."""
+    """See `kernels.prepack_decoder`."""
     stacked = [np.concatenate(pair, axis=1) for pair in zip(weights_ih, weights_hh, strict=True)]
     if bf16:
         stacked, output = [to_bf16(matrix) for matrix in stacked], to_bf16(output_weight)

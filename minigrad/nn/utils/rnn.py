@@ -14,10 +14,10 @@ import numpy as np
 
 import kernels
 from minigrad import ops
-from minigrad.function import Function
 from minigrad.missing import for_module as _for_module
 from minigrad.naming import described
 from minigrad.nn.checks import check_tensor, tensors_of
+from minigrad.ops.packed import PlaceRows
 from minigrad.tensor import Tensor
 
 
@@ -41,28 +41,6 @@ class PackedSequence(NamedTuple):
     def to(self, *args: Any, **keywords: Any) -> PackedSequence:
         """The same sequence with ``data.to(...)``."""
         return self._replace(data=self.data.to(*args, **keywords))
-
-
-class PlaceRows(Function):
-    """y[i] = x[rows[i]], or ``fill`` where rows[i] < 0; no row of x is read twice."""
-
-    fresh_grads = True
-
-    @staticmethod
-    def forward(ctx: Any, x: np.ndarray, rows: np.ndarray, fill: float) -> np.ndarray:
-        filled = np.flatnonzero(rows >= 0)
-        ctx.shape, ctx.filled, ctx.rows = x.shape, kernels.like(filled, x), kernels.like(rows.reshape(-1)[filled], x)
-        ctx.num_rows = rows.size
-        y = np.full_like(x, fill, shape=(rows.size, *x.shape[1:]), order="C")
-        y[ctx.filled] = x[ctx.rows]
-        return y.reshape(rows.shape + x.shape[1:])
-
-    @staticmethod
-    def backward(ctx: Any, grad_output: np.ndarray) -> tuple[np.ndarray, None, None]:
-        dx = np.zeros(ctx.shape, grad_output.dtype, like=grad_output)
-        # y[filled] = x[rows]; rows are distinct, so assigning is adding
-        dx[ctx.rows] = grad_output.reshape(ctx.num_rows, *ctx.shape[1:])[ctx.filled]
-        return dx, None, None
 
 
 def as_lengths(lengths: Any) -> np.ndarray:

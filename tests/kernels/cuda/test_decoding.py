@@ -42,13 +42,13 @@ class Model:
     def on_host(self, dtype: Any = np.float64) -> tuple[Any, np.ndarray, np.ndarray]:
         dtype = np.float32 if self.bf16 else dtype  # float64 is never rounded
         arrays = [[a.astype(dtype) for a in x] if isinstance(x, list) else x.astype(dtype) for x in self.arrays]
-        decoder = reference.pack_decoder(*arrays, self.bf16)
+        decoder = reference.prepack_decoder(*arrays, self.bf16)
         return decoder, self.h0.astype(dtype), self.c0.astype(dtype)
 
     def on_device(self) -> tuple[Any, Any, Any]:
         put = self.cuda.asarray
         arrays = [[put(a) for a in x] if isinstance(x, list) else put(x) for x in self.arrays]
-        return kernels.pack_decoder(*arrays, self.bf16), put(self.h0), put(self.c0)
+        return kernels.prepack_decoder(*arrays, self.bf16), put(self.h0), put(self.c0)
 
 
 def check(got: Any, want: Any, tolerance: float) -> None:
@@ -106,7 +106,7 @@ def test_float64_is_the_reference(cuda: ModuleType) -> None:
     model = Model(cuda, *SHAPES[0])
     put = cuda.asarray
     arrays = [[put(a.astype(float)) for a in x] if isinstance(x, list) else put(x.astype(float)) for x in model.arrays]
-    decoder, states = kernels.pack_decoder(*arrays), [put(model.h0.astype(float)), put(model.c0.astype(float))]
+    decoder, states = kernels.prepack_decoder(*arrays), [put(model.h0.astype(float)), put(model.c0.astype(float))]
     numbers = START, END, NONE, 6
     check(kernels.greedy_decode(decoder, *states, *numbers), reference.greedy_decode(*model.on_host(), *numbers), 0)
     check(kernels.beam_decode(decoder, *states, *numbers, 2), reference.beam_decode(*model.on_host(), *numbers, 2), 0)

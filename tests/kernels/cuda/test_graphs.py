@@ -10,7 +10,7 @@ import pytest
 
 import kernels
 from kernels import cpu
-from kernels.cuda.recurrent import lstm_stepwise, places
+from kernels.cuda.recurrent import lstm_stepwise
 from kernels.cuda.runtime import geometry, graphs, launcher
 from kernels.cuda.runtime.switches import switched, switches
 from kernels.packing import pack_lengths
@@ -119,17 +119,16 @@ def test_layers_go_on_where_nothing_can_be_captured(bench: Any) -> None:
 @pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bf16"])
 def test_a_layer_on_the_same_memory(bench: Any, counted: list[str], bf16: bool) -> None:
     """Its buffers are kept here, as a training loop gets them back from the pool; the numbers change."""
-    lengths = np.array([5, 3, 6, 0])
-    packing = pack_lengths(lengths, 6, 4)
+    packing = pack_lengths(np.array([5, 3, 6, 0]))
     arrays = [bench.normal(*shape) for shape in ((4, 9), (4, 9), (36, 7), (36, 9), (36,))]
     h0, c0, *weights = bench.to(arrays)
     run = lstm_stepwise.start(None, h0, c0, lstm_stepwise.LSTMWeights(*weights, bf16), packing)
     cache, tolerance = run.cache, 1e-2 if bf16 else 5e-6
     for _ in range(3):
-        x = bench.normal(6, 4, 7)
-        cache.x[...] = places.pack(packing, bench.to(x))
+        x = bench.normal(14, 7)
+        cache.x[...] = bench.to(x)
         run.advance()
-        want = cpu.lstm_forward(x, *arrays, lengths, bf16)
+        want = cpu.lstm_forward(x, *arrays, packing, bf16)
         bench.close(bench.back(run.finish()[0]), want[0], tolerance)
     assert counted == ["captured"]
 
@@ -141,12 +140,12 @@ def test_graphs_change_no_bit(bench: Any, name: str) -> None:
     rows = 9 * (4 if name == "lstm" else 3)
     weights = [bench.normal(rows, 7), bench.normal(rows, 9), *[bench.normal(rows) for _ in range(biases)]]
     device = bench.to([*[bench.normal(4, 9) for _ in range(states)], *weights])
-    inputs = [bench.normal(6, 4, 7) for _ in range(5)]
+    inputs, packing = [bench.normal(14, 7) for _ in range(5)], pack_lengths(np.array([5, 3, 6, 0]))
 
     def run() -> list[bytes]:
         results = []
         for x in inputs:
-            *outputs, cache = getattr(kernels, f"{name}_forward")(bench.to(x), *device, np.array([5, 3, 6, 0]))
+            *outputs, cache = getattr(kernels, f"{name}_forward")(bench.to(x), *device, packing)
             gradients = getattr(kernels, f"{name}_backward")(*outputs, cache)
             results += [array.tobytes() for array in (*outputs, *gradients)]
             del outputs, cache, gradients

@@ -20,6 +20,7 @@ import pytest
 import kernels
 from kernels import cpu, reference
 from kernels.cuda.runtime.switches import switched
+from kernels.packing import Packing, pack_lengths
 from minigrad import optim, random
 from seq2seq.decoding.search import beam_search, greedy_search
 from seq2seq.models.model import build_model
@@ -43,19 +44,21 @@ def gpu(cuda: ModuleType) -> Iterator[None]:
         yield
 
 
-def layer(bench: Any, H: int, seed: int = 0) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-    """Arguments of `lstm_forward`, gradients of its results, lengths with 1 and T among them; new for each seed."""
+def layer(bench: Any, H: int, seed: int = 0) -> tuple[list[np.ndarray], list[np.ndarray], Packing]:
+    """Arguments of `lstm_forward`, gradients of its results, a packing with lengths 1 and T; new for each seed."""
     bench.rng = np.random.default_rng(seed)
     lengths = bench.rng.integers(1, T + 1, N)
     lengths[:2] = 1, T
     size = 1 / np.sqrt(H)
     weights = [bench.normal(4 * H, H) * np.float32(size) for _ in range(2)]
-    arguments = [bench.normal(T, N, H), bench.normal(N, H), bench.normal(N, H), *weights, bench.normal(4 * H)]
-    return arguments, [bench.normal(T, N, H), bench.normal(N, H), bench.normal(N, H)], lengths
+    packing = pack_lengths(lengths)
+    arguments = [bench.normal(packing.num_tokens, H), bench.normal(N, H), bench.normal(N, H), *weights]
+    dys = [bench.normal(packing.num_tokens, H), bench.normal(N, H), bench.normal(N, H)]
+    return [*arguments, bench.normal(4 * H)], dys, packing
 
 
-def run(entry: ModuleType, given: Any, dys: Any, lengths: np.ndarray, bf16: bool) -> tuple[Any, ...]:
-    *outputs, saved = entry.lstm_forward(*given, lengths, bf16)
+def run(entry: ModuleType, given: Any, dys: Any, packing: Packing, bf16: bool) -> tuple[Any, ...]:
+    *outputs, saved = entry.lstm_forward(*given, packing, bf16)
     return (*outputs, *entry.lstm_backward(*dys, saved))
 
 
@@ -63,13 +66,13 @@ def run(entry: ModuleType, given: Any, dys: Any, lengths: np.ndarray, bf16: bool
 @pytest.mark.parametrize("precision", TOLERANCE)
 def test_the_ladder(bench: Any, H: int, precision: str) -> None:
     """reference -> cpu -> cuda, each rung against the one below; the reference once, at the smallest width."""
-    given, dys, lengths = layer(bench, H)
-    want = run(cpu, given, dys, lengths, False)
+    given, dys, packing = layer(bench, H)
+    want = run(cpu, given, dys, packing, False)
     if precision == "float32" and WIDTHS[0] == H:
-        for a, b in zip(want, run(reference, given, dys, lengths, False), strict=True):
+        for a, b in zip(want, run(reference, given, dys, packing, False), strict=True):
             bench.close(a, b, TOLERANCE["float32"])
     kernels.allow_tf32(precision == "tf32")
-    got = run(kernels, bench.to(given), bench.to(dys), lengths, precision == "bf16")
+    got = run(kernels, bench.to(given), bench.to(dys), packing, precision == "bf16")
     for k, (a, b) in enumerate(zip(bench.back(got), want, strict=True)):
         bench.close(a, b, TOLERANCE[precision], f"result {k}")
 
@@ -78,20 +81,20 @@ def test_the_ladder(bench: Any, H: int, precision: str) -> None:
 @pytest.mark.parametrize("marked", [False, True], ids=["flags", "marked"])
 def test_equal_bits_from_run_to_run(bench: Any, H: int, marked: bool) -> None:
     """A barrier that is too weak shows as a result that differs now and then."""
-    given, dys, lengths = (bench.to(part) if isinstance(part, list) else part for part in layer(bench, H))
+    given, dys, packing = (bench.to(part) if isinstance(part, list) else part for part in layer(bench, H))
     with switched(marked=marked):
-        first = bench.back(run(kernels, given, dys, lengths, True))
+        first = bench.back(run(kernels, given, dys, packing, True))
         for _ in range(REPEATS):
-            for a, b in zip(bench.back(run(kernels, given, dys, lengths, True)), first, strict=True):
+            for a, b in zip(bench.back(run(kernels, given, dys, packing, True)), first, strict=True):
                 assert a.tobytes() == b.tobytes()
 
 
 @pytest.mark.parametrize("H", WIDTHS[:2])
 def test_one_launch_gives_what_steps_give(bench: Any, H: int) -> None:
-    given, dys, lengths = (bench.to(part) if isinstance(part, list) else part for part in layer(bench, H))
-    together = bench.back(run(kernels, given, dys, lengths, True))
+    given, dys, packing = (bench.to(part) if isinstance(part, list) else part for part in layer(bench, H))
+    together = bench.back(run(kernels, given, dys, packing, True))
     with switched(persistent=False):
-        apart = bench.back(run(kernels, given, dys, lengths, True))
+        apart = bench.back(run(kernels, given, dys, packing, True))
     for k, (a, b) in enumerate(zip(together, apart, strict=True)):
         bench.close(a, b, TOLERANCE["bf16"], f"result {k}")
 

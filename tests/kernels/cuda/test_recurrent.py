@@ -22,8 +22,8 @@ from kernels import cpu, reference
 from kernels.cuda.recurrent import lstm_persistent
 from kernels.cuda.runtime import launcher
 from kernels.cuda.runtime.switches import switched
-from kernels.packing import pack_lengths
-from kernels.reference.lstm import token_places
+from kernels.packing import Packing, equal_lengths
+from tests.kernels.conftest import counts_of, pack, packing_of
 
 FLOAT32, TF32, BF16 = 5e-6, 2e-3, 1e-2
 LENGTHS = {
@@ -45,32 +45,34 @@ def sample(bench: Any, name: str, T: int, N: int, I: int, H: int, dtype: Any = n
     ]  # fmt: skip
 
 
-def both_ways(entry: ModuleType, name: str, arguments: Any, dys: Any, lengths: Any, bf16: bool) -> tuple[Any, ...]:
+def both_ways(entry: ModuleType, name: str, arguments: Any, dys: Any, packing: Packing, bf16: bool) -> tuple[Any, ...]:
     """Outputs and gradients of a layer, and its cache."""
-    *outputs, cache = getattr(entry, f"{name}_forward")(*arguments, lengths, bf16)
+    *outputs, cache = getattr(entry, f"{name}_forward")(*arguments, packing, bf16)
     return (*outputs, *getattr(entry, f"{name}_backward")(*dys, cache)), cache
 
 
-def compare(bench: Any, name: str, arguments: list[Any], lengths: Any, bf16: bool, tolerance: float) -> None:
+def packed(arguments: list[Any], lengths: Any) -> tuple[list[Any], Packing]:
+    """Arguments of a layer, x packed, and how."""
+    x, *others = arguments
+    return [pack(x, counts_of(x, lengths)), *others], packing_of(x, lengths)
+
+
+def compare(bench: Any, name: str, padded: list[Any], lengths: Any, bf16: bool, tolerance: float) -> None:
+    arguments, packing = packed(padded, lengths)
     N, H = arguments[1].shape
-    y = bench.normal(*arguments[0].shape[:-1], H, dtype=arguments[0].dtype)
+    y = bench.normal(packing.num_tokens, H, dtype=arguments[0].dtype)
     dys = [y, *(bench.normal(N, H, dtype=y.dtype) for _ in range(2 if name == "lstm" else 1))]
-    want, _ = both_ways(cpu, name, arguments, dys, lengths, bf16)
-    got, _ = both_ways(kernels, name, bench.to(arguments), bench.to(dys), lengths, bf16)
+    want, _ = both_ways(cpu, name, arguments, dys, packing, bf16)
+    got, _ = both_ways(kernels, name, bench.to(arguments), bench.to(dys), packing, bf16)
     for k, (a, b) in enumerate(zip(bench.back(got), want, strict=True)):
         bench.close(a, b, tolerance, f"result {k}")
 
 
-@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
 @pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bf16"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_like_the_cpu(bench: Any, name: str, bf16: bool, lengths: Any, packed: bool) -> None:
-    arguments = sample(bench, name, 5, 4, 7, 9)
-    if packed:
-        lengths = np.full(4, 5) if lengths is None else lengths
-        arguments[0] = arguments[0][token_places(lengths)]
-    compare(bench, name, arguments, lengths, bf16, BF16 if bf16 else FLOAT32)
+def test_like_the_cpu(bench: Any, name: str, bf16: bool, lengths: Any) -> None:
+    compare(bench, name, sample(bench, name, 5, 4, 7, 9), lengths, bf16, BF16 if bf16 else FLOAT32)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -82,12 +84,13 @@ def test_odd_shapes(bench: Any, name: str, shape: tuple) -> None:
 @pytest.mark.parametrize("name", LAYERS)
 def test_without_biases_and_with_gradients_missing(bench: Any, name: str) -> None:
     count = 5 if name == "lstm" else 4
-    arguments = sample(bench, name, 4, 3, 5, 6)[:count] + [None] * (1 if name == "lstm" else 2)
+    arguments, packing = packed(sample(bench, name, 4, 3, 5, 6)[:count], None)
+    arguments += [None] * (1 if name == "lstm" else 2)
     for which in range(3 if name == "lstm" else 2):
         dys: list[Any] = [None] * (3 if name == "lstm" else 2)
-        dys[which] = bench.normal(4, 3, 6) if which == 0 else bench.normal(3, 6)
-        want, _ = both_ways(cpu, name, arguments, dys, None, False)
-        got, _ = both_ways(kernels, name, bench.to(arguments), bench.to(dys), None, False)
+        dys[which] = bench.normal(12, 6) if which == 0 else bench.normal(3, 6)
+        want, _ = both_ways(cpu, name, arguments, dys, packing, False)
+        got, _ = both_ways(kernels, name, bench.to(arguments), bench.to(dys), packing, False)
         for a, b in zip(bench.back(got), want, strict=True):
             bench.close(a, b, FLOAT32)
 
@@ -95,11 +98,11 @@ def test_without_biases_and_with_gradients_missing(bench: Any, name: str) -> Non
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
 @pytest.mark.parametrize("name", LAYERS)
 def test_float64_is_the_oracle(bench: Any, name: str, lengths: Any) -> None:
-    arguments = sample(bench, name, 5, 4, 3, 6, np.float64)
-    dys = [bench.normal(*shape, dtype=np.float64) for shape in ((5, 4, 6), (4, 6), (4, 6))]
+    arguments, packing = packed(sample(bench, name, 5, 4, 3, 6, np.float64), lengths)
+    dys = [bench.normal(*shape, dtype=np.float64) for shape in ((packing.num_tokens, 6), (4, 6), (4, 6))]
     dys = dys[: 3 if name == "lstm" else 2]
-    want, _ = both_ways(reference, name, arguments, dys, lengths, False)
-    got, _ = both_ways(kernels, name, bench.to(arguments), bench.to(dys), lengths, False)
+    want, _ = both_ways(reference, name, arguments, dys, packing, False)
+    got, _ = both_ways(kernels, name, bench.to(arguments), bench.to(dys), packing, False)
     for a, b in zip(bench.back(got), want, strict=True):
         bench.close(a, b, 1e-12)
 
@@ -107,36 +110,26 @@ def test_float64_is_the_oracle(bench: Any, name: str, lengths: Any) -> None:
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
 @pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bf16"])
 def test_states_alone_have_the_same_bits(bench: Any, bf16: bool, lengths: Any) -> None:
-    x, h0, c0, *weights = bench.to(sample(bench, "lstm", 5, 4, 7, 9))
-    *want, _ = kernels.lstm_forward(x, h0, c0, *weights, lengths, bf16)
-    packed = kernels.pack_lstm(*weights, bf16)
-    assert packed.input_size == 7
-    for a, b in zip(kernels.lstm_states(x, h0, c0, packed, lengths), want, strict=True):
+    arguments, packing = packed(sample(bench, "lstm", 5, 4, 7, 9), lengths)
+    x, h0, c0, *weights = bench.to(arguments)
+    *want, _ = kernels.lstm_forward(x, h0, c0, *weights, packing, bf16)
+    prepacked = kernels.prepack_lstm(*weights, bf16)
+    assert prepacked.input_size == 7
+    for a, b in zip(kernels.lstm_states(x, h0, c0, prepacked, packing), want, strict=True):
         assert a.tobytes() == b.tobytes()
 
 
-@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
 @pytest.mark.parametrize("lengths", [None, np.array([3, 5, 0, 5])], ids=["without padding", "some"])
 @pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bf16"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_in_pieces(bench: Any, dtype: Any, bf16: bool, lengths: Any, packed: bool) -> None:
+def test_some_steps_at_a_time(bench: Any, dtype: Any, bf16: bool, lengths: Any) -> None:
     """Steps 0, then 1 and 2, then the others; forwards, and backwards from the cache that was filled."""
-    x, *others = sample(bench, "lstm", 5, 4, 7, 9, dtype)
-    counts = np.full(4, 5) if lengths is None else lengths
-    cuts = [0, 1, 3, 5]
-    if packed:
-        x = x[token_places(counts)]
-        rows = np.minimum(counts[:, None], cuts).sum(axis=0)
-        lengths = counts
-    else:
-        rows = np.array(cuts)
-    pieces = [x[a:b] for a, b in itertools.pairwise(rows)]
+    (x, *others), packing = packed(sample(bench, "lstm", 5, 4, 7, 9, dtype), lengths)
     host = cpu if dtype == np.float32 else reference
-    *want, cache = host.lstm_forward(x, *others, lengths, bf16)
-    device = bench.to(others)
-    run = kernels.lstm_start(*device, 5, lengths, bf16, packed)
-    ys = [kernels.lstm_continue(bench.to(piece), start, run) for piece, start in zip(pieces, cuts, strict=False)]
-    *got, device_cache = kernels.lstm_finish(run)
+    *want, cache = host.lstm_forward(x, *others, packing, bf16)
+    run = kernels.incremental_lstm_start(*bench.to(others), packing, bf16)
+    ys = by_steps(bench.to(x), packing, [0, 1, 3, 5], run)
+    *got, device_cache = kernels.incremental_lstm_finish(run)
     tolerance = BF16 if bf16 else FLOAT32
     for a, b in zip(bench.back([np.concatenate(ys), *got]), [want[0], *want], strict=True):
         bench.close(a, b, tolerance)
@@ -146,9 +139,17 @@ def test_in_pieces(bench: Any, dtype: Any, bf16: bool, lengths: Any, packed: boo
         bench.close(a, b, tolerance)
 
 
+def by_steps(x: Any, packing: Packing, cuts: list[int], run: Any) -> list[Any]:
+    """The y of each call, from cut to cut."""
+    ends = [packing.tokens_before(cut) for cut in cuts]
+    between = zip(cuts, itertools.pairwise(ends), strict=False)
+    return [kernels.incremental_lstm_step(x[a:b], cut, run) for cut, (a, b) in between]
+
+
 def test_a_cache_may_be_consumed(bench: Any) -> None:
-    arguments, dy = bench.to(sample(bench, "lstm", 5, 4, 7, 9)), bench.to(bench.normal(5, 4, 9))
-    *_, cache = kernels.lstm_forward(*arguments)
+    arguments, packing = packed(sample(bench, "lstm", 5, 4, 7, 9), None)
+    dy = bench.to(bench.normal(20, 9))
+    *_, cache = kernels.lstm_forward(*bench.to(arguments), packing)
     first, second, third = (kernels.lstm_backward(dy, None, None, cache, consume) for consume in (False, False, True))
     for a, b, c in zip(first, second, third, strict=True):
         assert a.tobytes() == b.tobytes() == c.tobytes()
@@ -170,7 +171,8 @@ def test_bf16_in_every_way(bench: Any, way: str, shape: tuple) -> None:
     lengths = bench.rng.integers(0, T + 1, N)
     arguments = sample(bench, "lstm", *shape)
     arguments[4:6] = [0.3 * weight for weight in arguments[4:6]]
-    used = isinstance(kernels.lstm_forward(*bench.to(arguments), lengths, True)[3], lstm_persistent.Cache)
+    ragged, packing = packed(arguments, lengths)
+    used = isinstance(kernels.lstm_forward(*bench.to(ragged), packing, True)[3], lstm_persistent.Cache)
     assert used == (way in ("persistent", "marked", "in parts") and lengths.any())
     for counts in (lengths, None):
         compare(bench, "lstm", arguments, counts, True, BF16)
@@ -178,18 +180,19 @@ def test_bf16_in_every_way(bench: Any, way: str, shape: tuple) -> None:
 
 @pytest.mark.parametrize("precision", ["bf16", "tf32"])
 @pytest.mark.parametrize("H", [64, 70])
-def test_pieces_have_the_bits_of_the_whole(bench: Any, way: str, precision: str, H: int) -> None:
-    """A piece is a launch of the rows that are alive then, and leaves what the backward of a whole layer needs."""
+def test_steps_have_the_bits_of_the_whole(bench: Any, way: str, precision: str, H: int) -> None:
+    """Some steps are a launch of the rows that are alive then, and leave what the backward of a whole layer needs."""
     T, N = 6, 35
     lengths = np.random.default_rng(1).integers(0, T + 1, N)
-    x, *others = bench.to(sample(bench, "lstm", T, N, 5, H))
-    dy, rounded = bench.to(bench.normal(T, N, H)), precision == "bf16"
+    arguments, packing = packed(sample(bench, "lstm", T, N, 5, H), lengths)
+    x, *others = bench.to(arguments)
+    dy, rounded = bench.to(bench.normal(packing.num_tokens, H)), precision == "bf16"
     kernels.allow_tf32(not rounded)
-    want, _ = both_ways(kernels, "lstm", [x, *others], [dy, None, None], lengths, rounded)
-    run = kernels.lstm_start(*others, T, lengths, rounded)
+    want, _ = both_ways(kernels, "lstm", [x, *others], [dy, None, None], packing, rounded)
+    run = kernels.incremental_lstm_start(*others, packing, rounded)
     assert isinstance(run, lstm_persistent.Run) == (way in ("persistent", "marked", "in parts"))
-    ys = [kernels.lstm_continue(x[a:b], a, run) for a, b in itertools.pairwise([0, 1, 2, 5, T])]
-    y, *states, cache = kernels.lstm_finish(run)
+    ys = by_steps(x, packing, [0, 1, 2, 5, T], run)
+    y, *states, cache = kernels.incremental_lstm_finish(run)
     got = bench.back([y, *states, *kernels.lstm_backward(dy, None, None, cache)])
     tolerance = {"bf16": BF16, "tf32": TF32}[precision]
     for k, (a, b) in enumerate(zip(got, bench.back(want), strict=True)):
@@ -201,8 +204,9 @@ def test_pieces_have_the_bits_of_the_whole(bench: Any, way: str, precision: str,
 
 def test_two_runs_are_equal_to_the_bit(bench: Any, way: str) -> None:
     lengths = np.array([4, 1, 3])
-    arguments, dy = bench.to(sample(bench, "lstm", 4, 3, 5, 64)), bench.to(bench.normal(4, 3, 64))
-    runs = [both_ways(kernels, "lstm", arguments, [dy, None, None], lengths, True)[0] for _ in range(2)]
+    arguments, packing = packed(sample(bench, "lstm", 4, 3, 5, 64), lengths)
+    arguments, dy = bench.to(arguments), bench.to(bench.normal(packing.num_tokens, 64))
+    runs = [both_ways(kernels, "lstm", arguments, [dy, None, None], packing, True)[0] for _ in range(2)]
     assert [a.tobytes() for a in runs[0]] == [a.tobytes() for a in runs[1]]
 
 
@@ -215,7 +219,8 @@ def test_tf32_in_every_way(bench: Any, way: str, shape: tuple) -> None:
     arguments[4:6] = [0.3 * weight for weight in arguments[4:6]]
     kernels.allow_tf32(True)
     try:
-        used = isinstance(kernels.lstm_forward(*bench.to(arguments), lengths)[3], lstm_persistent.Cache)
+        ragged, packing = packed(arguments, lengths)
+        used = isinstance(kernels.lstm_forward(*bench.to(ragged), packing)[3], lstm_persistent.Cache)
         assert used == (way in ("persistent", "marked", "in parts"))
         for counts in (lengths, None):
             compare(bench, "lstm", arguments, counts, False, TF32)
@@ -229,7 +234,8 @@ def test_wide_layers(bench: Any, H: int, tf32: bool) -> None:
     arguments[4] = 0.1 * arguments[4]
     kernels.allow_tf32(tf32)
     try:
-        cache = kernels.lstm_forward(*bench.to(arguments), np.array([2, 0, 1]), not tf32)[3]
+        ragged, packing = packed(arguments, np.array([2, 0, 1]))
+        cache = kernels.lstm_forward(*bench.to(ragged), packing, not tf32)[3]
         assert cache.plan[2].name == "lstm_forward_wide"
         assert cache.plan[3].name == "lstm_backward_wide"
         compare(bench, "lstm", arguments, np.array([2, 0, 1]), not tf32, TF32 if tf32 else BF16)
@@ -238,7 +244,7 @@ def test_wide_layers(bench: Any, H: int, tf32: bool) -> None:
 
 
 def test_a_layer_too_wide_takes_a_step_at_a_time(bench: Any) -> None:
-    packing = pack_lengths(None, 2, 3)
+    packing = equal_lengths(2, 3)
     assert lstm_persistent.plan(packing, 1024, True) is not None
     assert lstm_persistent.plan(packing, 1025, True) is None
     assert lstm_persistent.plan(packing, 64, False) is None  # float32, and TF32 is not allowed
@@ -246,7 +252,8 @@ def test_a_layer_too_wide_takes_a_step_at_a_time(bench: Any) -> None:
 
 def test_a_lost_block_is_an_error(bench: Any) -> None:
     launcher.error_word().fill(1)
-    y, *_ = kernels.lstm_forward(*bench.to(sample(bench, "lstm", 2, 3, 4, 5)), None, True)
+    arguments, packing = packed(sample(bench, "lstm", 2, 3, 4, 5), None)
+    y, *_ = kernels.lstm_forward(*bench.to(arguments), packing, True)
     with pytest.raises(RuntimeError, match="a block that never ran"):
         kernels.to_host(y)
 

@@ -1,0 +1,95 @@
+"""Padded sequences to packed rows and back: recurrent kernels know packed rows alone (``kernels.packing``).
+
+T time, N batch, F features, P packed rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import kernels
+from kernels.packing import Packing, equal_lengths, pack_lengths
+from minigrad.function import Context, Function
+from minigrad.ops.common import tensor_of
+from minigrad.ops.shape import reshape
+from minigrad.tensor import Tensor
+
+Array = np.ndarray
+
+
+class PlaceRows(Function):
+    """y[i] = x[rows[i]], or ``fill`` where rows[i] < 0; no row of x is read twice."""
+
+    fresh_grads = True
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, rows: Array, fill: float) -> Array:
+        filled = np.flatnonzero(rows >= 0)
+        ctx.shape, ctx.filled, ctx.rows = x.shape, kernels.like(filled, x), kernels.like(rows.reshape(-1)[filled], x)
+        ctx.num_rows = rows.size
+        y = np.full_like(x, fill, shape=(rows.size, *x.shape[1:]), order="C")
+        y[ctx.filled] = x[ctx.rows]
+        return y.reshape(rows.shape + x.shape[1:])
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Array) -> tuple[Array, None, None]:
+        dx = np.zeros(ctx.shape, grad_output.dtype, like=grad_output)
+        # y[filled] = x[rows]; rows are distinct, so assigning is adding
+        dx[ctx.rows] = grad_output.reshape(ctx.num_rows, *ctx.shape[1:])[ctx.filled]
+        return dx, None, None
+
+
+def packing_of(op: str, x: Tensor, lengths: Any) -> Packing:
+    """The packing of ``x``, padded (T,N,F), or packed (P,F) with ``lengths`` (N,); None where every row has T tokens.
+
+    Raises:
+        TypeError, ValueError: lengths of another dtype or shape, or out of 0..T; none for an ``x`` that is packed.
+    """
+    if x.dim() not in (2, 3):
+        raise ValueError(f"{op}: x has shape {x.shape}; expected (T, N, I), or packed (P, I)")
+    if lengths is not None:
+        most, batch_size = (x.shape[0], x.shape[1]) if x.dim() == 3 else (len(x), None)
+        return pack_lengths(checked_lengths(op, kernels.to_host(tensor_of(lengths).array), most, batch_size))
+    if x.dim() == 2:
+        raise ValueError(f"{op}: lengths is None; expected (N,) integers, since x is packed, {x.shape}")
+    return equal_lengths(x.shape[0], x.shape[1])
+
+
+def checked_lengths(op: str, lengths: Array, most: int, batch_size: int | None) -> Array:
+    """``lengths``, (N,) integers in 0..T. Raises TypeError or ValueError."""
+    if lengths.dtype.kind not in "iu":
+        raise TypeError(f"{op}: lengths has dtype {lengths.dtype}; expected an integer dtype")
+    expected = lengths.shape[:1] if batch_size is None else (batch_size,)
+    if lengths.ndim != 1 or lengths.shape != expected:
+        raise ValueError(f"{op}: lengths has shape {lengths.shape}; expected (N,) = {expected} from x")
+    if lengths.size and (lengths.min() < 0 or lengths.max() > most):
+        worst = int(lengths.min() if lengths.min() < 0 else lengths.max())
+        raise ValueError(f"{op}: lengths holds {worst}; expected values in 0..T = 0..{most} from x")
+    return lengths
+
+
+def packed(x: Tensor, packing: Packing) -> Tensor:
+    """(T,N,F) -> (P,F), without a copy where no row has padding; what is packed stays as it is."""
+    if x.dim() == 2:
+        return x
+    T, N, F = x.shape
+    rows = reshape(x, (T * N, F))
+    return rows if packing.num_tokens == T * N else PlaceRows.apply(rows, _rows(packing), 0)
+
+
+def padded(y: Tensor, packing: Packing, x: Tensor) -> Tensor:
+    """(P,F) -> (T,N,F), zero in the padding; as it is where ``x``, the input of the layer, is packed."""
+    if x.dim() == 2:
+        return y
+    T, N, _ = x.shape
+    if packing.num_tokens < T * N:
+        places = np.full(T * N, -1)
+        places[_rows(packing)] = np.arange(packing.num_tokens)
+        y = PlaceRows.apply(y, places, 0)
+    return reshape(y, (T, N, y.shape[1]))
+
+
+def _rows(packing: Packing) -> Array:
+    return np.arange(packing.num_tokens) if packing.rows is None else packing.rows
