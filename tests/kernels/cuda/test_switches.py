@@ -7,14 +7,19 @@ import pytest
 from kernels.cuda.runtime.switches import switched, switches
 
 
-def test_they_are_put_back() -> None:
-    before = vars(switches).copy()
-    with pytest.raises(ZeroDivisionError), switched(persistent=False, marked=True):
+def fails() -> None:
+    with switched(persistent=False, marked=True):
         assert (switches.persistent, switches.marked) == (False, True)
         with switched():
             switches.step_graphs = False  # as where a device refuses a graph
         assert (switches.persistent, switches.step_graphs) == (False, True)
         raise ZeroDivisionError
+
+
+def test_they_are_put_back() -> None:
+    before = vars(switches).copy()
+    with pytest.raises(ZeroDivisionError):
+        fails()
     assert vars(switches) == before
 
 
