@@ -18,10 +18,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from gpu import part, sources, timing
-from gpu.contestants import without_graphs
 from gpu.layers import Inputs, Networks
-from kernels.cuda.recurrent import lstm_persistent
-from kernels.cuda.runtime import graphs, launcher
+from kernels.cuda.runtime.switches import switched, switches
 
 
 def without(name: str) -> tuple[str, str]:
@@ -61,13 +59,8 @@ CASES = [
 @contextmanager
 def stage(edits: Sequence[tuple[str, str]], H: int) -> Iterator[None]:
     """Kernels come from changed sources."""
-    former = launcher.SOURCE_FOLDER
-    with TemporaryDirectory() as name:
-        launcher.SOURCE_FOLDER = sources.changed(Path(name), edits, H)
-        try:
-            yield
-        finally:
-            launcher.SOURCE_FOLDER = former
+    with TemporaryDirectory() as name, switched(sources=sources.changed(Path(name), edits, H)):
+        yield
 
 
 def calls_of(case: Case, steps: Sequence[int]) -> list[Callable[[], Any]]:
@@ -103,7 +96,7 @@ def main(figures: part.Part) -> None:
         row = figures.attempt({"what": case.title, "variant": name}, partial(measure, case, steps, within))
         time = row.get("error") or f"{row['us_per_step']:8.3f} us per step, {row['us']['median']:8.1f} in all"
         print(f"{case.title:36} {name:22} {time}", flush=True)
-    if not graphs.enabled:
+    if not switches.step_graphs:
         figures.note("no CUDA graph could be made")
     for case, name, within in figures.each("profiles", pairs):
         figures.attempt({"what": case.title, "variant": name}, partial(profiled, case, steps, within))
@@ -113,28 +106,10 @@ def ways() -> list[tuple[str, Callable[[], Any]]]:
     """The ways in which a layer can be run, what it chooses by itself first."""
     return [
         ("chosen by itself", nullcontext),
-        ("marked, no flags", partial(switched, "marked", True)),
-        ("a product per step, in a graph", partial(switched, "enabled", False)),
-        ("a product per step, no graph", launched_anew),
+        ("marked, no flags", partial(switched, marked=True)),
+        ("a product per step, in a graph", partial(switched, persistent=False)),
+        ("a product per step, no graph", partial(switched, persistent=False, step_graphs=False)),
     ]
-
-
-@contextmanager
-def launched_anew() -> Iterator[None]:
-    """A product per step, every launch made by itself."""
-    with switched("enabled", False), without_graphs():
-        yield
-
-
-@contextmanager
-def switched(name: str, value: bool) -> Iterator[None]:
-    """A switch of the persistent kernels set for a while."""
-    former = getattr(lstm_persistent, name)
-    setattr(lstm_persistent, name, value)
-    try:
-        yield
-    finally:
-        setattr(lstm_persistent, name, former)
 
 
 if __name__ == "__main__":

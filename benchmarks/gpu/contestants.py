@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +23,7 @@ from racing import Arena
 import minigrad
 from gpu import device
 from gpu.timing import Timed
-from kernels.cuda.runtime import graphs
+from kernels.cuda.runtime.switches import switched
 from seq2seq.run.config import Config
 from seq2seq.sources import Batch
 from seq2seq.training.graphed import GraphedTraining
@@ -39,16 +39,15 @@ class Ours(ours.Peer):
 
     def __init__(self, task: Task, batches: Sequence[Tokens] = ()) -> None:
         super().__init__(task, "fp32", 1, "cuda")
-        self._batches, self._in_graph, self._has_stepped = batches, False, False
+        self._batches, self._in_graph, self._has_stepped, self._step_graphs = batches, False, False, True
         self._graphs: dict[str, GraphedTraining] = {}
-        self._within: Callable[[], Any] = nullcontext
 
     def use(self, precision: str, graphed: bool = False, eager: bool = False) -> None:
         """Choose a variant."""
         model: Any = self.model
         model.precision, self.bf16 = precision, precision == "bf16"
         minigrad.backends.cuda.matmul.allow_tf32 = precision == "tf32"  # in decoding too
-        self._in_graph, self._within = graphed, without_graphs if eager else nullcontext
+        self._in_graph, self._step_graphs = graphed, not eager
 
     def drop_graphs(self) -> None:
         """Give back the memory of all graphs."""
@@ -76,7 +75,7 @@ class Ours(ours.Peer):
 
     def decode(self, sources: list[list[int]], steps: int, beam_size: int) -> list[list[int]]:
         """See ``problem.Searcher``."""
-        with self._within():
+        with switched(step_graphs=self._step_graphs):
             return super().decode(sources, steps, beam_size)
 
     def _graphed(self) -> GraphedTraining:
@@ -96,16 +95,6 @@ def theirs(task: Task, batches: Sequence[Tokens] = ()) -> Any:
     from gpu.peer_graphs import Peer
 
     return Peer(task, 1 if device.SIMULATED else os.cpu_count() or 1)
-
-
-@contextmanager
-def without_graphs() -> Iterator[None]:
-    """Loops over time steps launch every kernel by itself."""
-    former, graphs.enabled = graphs.enabled, False
-    try:
-        yield
-    finally:
-        graphs.enabled = former
 
 
 # --- with the face of a worker --------------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ def test_switches_and_wrappers_of_old_programs() -> None:
     assert minigrad.autograd.Variable(x, requires_grad=True).requires_grad
 
 
-def test_filling_piece_by_piece_draws_the_same_numbers(monkeypatch):
+def test_filling_chunk_by_chunk_draws_the_same_elements(monkeypatch):
     """Pieces keep the memory small and change nothing."""
     from minigrad.ops import inplace
 
@@ -209,7 +209,7 @@ def test_filling_piece_by_piece_draws_the_same_numbers(monkeypatch):
         return x.uniform_(-1, 2).numpy().copy(), x.normal_(1, 3).numpy().copy()
 
     whole = fill()
-    monkeypatch.setattr(inplace, "_PIECE", 10)
+    monkeypatch.setattr(inplace, "_CHUNK", 10)
     for a, b in zip(whole, fill(), strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -98,15 +98,15 @@ def parameters(net: nn.Module) -> list[np.ndarray]:
 
 
 @pytest.fixture(params=["bf16", "bf16 marked", "tf32", "tf32 marked"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, poisoned: None) -> str:
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, poisoned: None) -> Iterator[str]:
     """How a layer is computed whose graph begins with NaN in all its memory."""
-    from kernels.cuda.recurrent import lstm_persistent
+    from kernels.cuda.runtime.switches import switched
 
     precision, _, marked = request.param.partition(" ")
-    monkeypatch.setattr(lstm_persistent, "marked", bool(marked))
     monkeypatch.setattr(backends.cuda.matmul, "allow_tf32", precision == "tf32")
     monkeypatch.setattr(Net, "bf16", precision == "bf16")
-    return request.param
+    with switched(marked=bool(marked)):
+        yield request.param
 
 
 @pytest.mark.parametrize("H", [7, 64])

@@ -23,13 +23,9 @@ from kernels.cuda.runtime.capture import refuse, scratch
 from kernels.cuda.runtime.cublas import gemm
 from kernels.cuda.runtime.geometry import Launch
 from kernels.cuda.runtime.launcher import Kernel, current_device, error_word, module
+from kernels.cuda.runtime.switches import switches
 from kernels.packing import Packing
 from kernels.switches import tf32_allowed
-
-enabled = True  # False: every layer takes a step at a time
-# True: blocks poll the data itself instead of a flag, where a kernel does (lstm_forward.cu). No GPU has yet said which
-# is faster; benchmarks/gpu/ablations.py asks.
-marked = False
 
 DTYPES = {"bf16": np.uint16, "tf32": np.float32}  # of y, gates and dgates, and of the operands of products
 
@@ -56,7 +52,9 @@ class Plan(NamedTuple):
 def plan(packing: Packing, H: int, in_bf16: bool) -> Plan | None:
     """The launches of a layer of H units, or None where it has to take a step at a time."""
     kind = "bf16" if in_bf16 else "tf32"
-    if not enabled or not (in_bf16 or tf32_allowed()) or not packing.num_tokens or not 0 < H <= geometry.WIDE[kind][-1]:
+    if not switches.persistent or not (in_bf16 or tf32_allowed()):
+        return None
+    if not packing.num_tokens or not 0 < H <= geometry.WIDE[kind][-1]:
         return None
     width = geometry.lstm_width(H, kind)
     forward = _direction("lstm_forward", packing.batch_size, width, kind)
@@ -68,7 +66,7 @@ def _direction(name: str, N: int, width: int, kind: str) -> Direction | None:
     """One direction's launch, None where not even one group fits."""
     narrow = width in geometry.NARROW[kind]
     name = name if narrow else f"{name}_wide"
-    polls = marked and narrow and name == "lstm_forward" and kind != "tf32"
+    polls = switches.marked and narrow and name == "lstm_forward" and kind != "tf32"
     variant = f"{name}_marked" if polls else name
     kernel: Kernel = getattr(module(f"recurrent/{name}"), f"{variant}_{kind}_{width}")
     launch: Launch = getattr(geometry, name)(N, width, kind)

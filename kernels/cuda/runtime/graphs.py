@@ -13,9 +13,9 @@ from typing import Any
 
 from kernels.cuda.runtime import cublas
 from kernels.cuda.runtime.launcher import current_device
+from kernels.cuda.runtime.switches import switches
 from kernels.switches import tf32_allowed
 
-enabled = True  # False: every launch is made by itself
 LEAST_STEPS = 4  # a shorter loop is not worth a graph
 KEPT = 64
 
@@ -33,7 +33,7 @@ def run(work: Callable[[], None], steps: int, *key: Any) -> None:
     """
     device = current_device()
     stream = device.cupy.cuda.get_current_stream()
-    if not enabled or steps < LEAST_STEPS or stream.is_capturing():
+    if not switches.step_graphs or steps < LEAST_STEPS or stream.is_capturing():
         work()
         return
     key = id(device), tf32_allowed(), *key
@@ -52,7 +52,6 @@ def run(work: Callable[[], None], steps: int, *key: Any) -> None:
 
 def _captured(device: Any, work: Callable[[], None]) -> Any:
     """The graph of the launches, of which none is made; None where the device refuses, and then never again."""
-    global enabled
     if device not in _streams:
         _streams[device] = device.cupy.cuda.Stream(non_blocking=True)
     stream = _streams[device]
@@ -65,7 +64,7 @@ def _captured(device: Any, work: Callable[[], None]) -> Any:
             finally:
                 graph = stream.end_capture()
     except RuntimeError as error:
-        enabled = False
+        switches.step_graphs = False
         warnings.warn(f"no CUDA graph could be made ({error}); layers go on without", stacklevel=2)
         return None
     return graph

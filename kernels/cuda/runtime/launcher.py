@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from kernels.cuda.runtime.compiler import SOURCE_FOLDER, cubin
+from kernels.cuda.runtime.compiler import cubin
 from kernels.cuda.runtime.geometry import Launch
+from kernels.cuda.runtime.switches import switches
 
 NULL = np.uint64(0)
 BARE = (int, float, bool)
@@ -141,11 +142,11 @@ def module(name: str | Path, options: tuple[str, ...] = ()) -> Module:
         options: of NVRTC beside those that every kernel is compiled with.
     """
     device = current_device()
-    key = SOURCE_FOLDER, name, options  # a Path is slow to make
+    key = switches.sources, name, options  # a Path is slow to make
     found = device.modules.get(key)
     if found is None:
-        source = name if isinstance(name, Path) else SOURCE_FOLDER / f"{name}.cu"
-        found = device.modules[key] = Module(device, source, options, SOURCE_FOLDER)
+        source = name if isinstance(name, Path) else switches.sources / f"{name}.cu"
+        found = device.modules[key] = Module(device, source, options, switches.sources)
     return found
 
 

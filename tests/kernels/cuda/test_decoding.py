@@ -14,7 +14,7 @@ import pytest
 
 import kernels
 from kernels import reference
-from kernels.cuda.runtime import graphs
+from kernels.cuda.runtime.switches import switched
 from kernels.cuda.search import decoding, ranking
 
 START, END = 1, 2
@@ -120,13 +120,13 @@ def test_sentences_that_end_leave_the_rows(
     cuda: ModuleType, monkeypatch: pytest.MonkeyPatch, replayed: bool, between: int
 ) -> None:
     """However often the host looks, and whether steps are replayed: the same results."""
-    monkeypatch.setattr(graphs, "enabled", replayed)
     monkeypatch.setattr(decoding, "STEPS_BETWEEN", between)
     model = Model(cuda, *MANY)
-    lengths = compare_greedy(model, 25)[1]
-    assert lengths.min() < 3
-    assert lengths.max() == 25
-    compare_beam(model, 12, 3, 1.0, 2)
+    with switched(step_graphs=replayed):
+        lengths = compare_greedy(model, 25)[1]
+        assert lengths.min() < 3
+        assert lengths.max() == 25
+        compare_beam(model, 12, 3, 1.0, 2)
 
 
 def test_rows_of_logits_come_in_chunks(cuda: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

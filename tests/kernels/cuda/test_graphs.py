@@ -12,15 +12,16 @@ import kernels
 from kernels import cpu
 from kernels.cuda.recurrent import lstm_stepwise
 from kernels.cuda.runtime import geometry, graphs, launcher
+from kernels.cuda.runtime.switches import switched, switches
 from kernels.packing import pack_lengths
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def fresh() -> Iterator[None]:
     """Graphs on, and none kept from another test."""
-    monkeypatch.setattr(graphs, "enabled", True)
     graphs._graphs.clear()
-    yield
+    with switched(step_graphs=True):
+        yield
     graphs._graphs.clear()
 
 
@@ -71,8 +72,8 @@ def test_other_keys_short_loops_and_the_switch(bench: Any, counted: list[str], m
         graphs.run(work, 4, "doubling", 0)
     finally:
         kernels.allow_tf32(False)
-    monkeypatch.setattr(graphs, "enabled", False)
-    graphs.run(work, 4, "doubling", 0)
+    with switched(step_graphs=False):
+        graphs.run(work, 4, "doubling", 0)
     assert (work.made, counted) == (8, [])
 
 
@@ -111,7 +112,7 @@ def test_layers_go_on_where_nothing_can_be_captured(bench: Any) -> None:
         graphs.run(work, 4, "key")
     graphs.run(work, 4, "key")
     assert len(made) == 4
-    assert not graphs.enabled
+    assert not switches.step_graphs
     assert not bench.cupy.cuda.get_current_stream().is_capturing()
 
 
@@ -133,21 +134,23 @@ def test_a_layer_on_the_same_memory(bench: Any, counted: list[str], bf16: bool) 
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru"])
-def test_graphs_change_no_bit(bench: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graphs_change_no_bit(bench: Any, name: str) -> None:
     """Forwards and backwards, with arrays that come and go; results are copied at once."""
     states, biases = (2, 1) if name == "lstm" else (1, 2)
     rows = 9 * (4 if name == "lstm" else 3)
     weights = [bench.normal(rows, 7), bench.normal(rows, 9), *[bench.normal(rows) for _ in range(biases)]]
     device = bench.to([*[bench.normal(4, 9) for _ in range(states)], *weights])
     inputs, packing = [bench.normal(14, 7) for _ in range(5)], pack_lengths(np.array([5, 3, 6, 0]))
-    runs = []
-    for enabled in (True, False):
-        monkeypatch.setattr(graphs, "enabled", enabled)
+
+    def run() -> list[bytes]:
         results = []
         for x in inputs:
             *outputs, cache = getattr(kernels, f"{name}_forward")(bench.to(x), *device, packing)
             gradients = getattr(kernels, f"{name}_backward")(*outputs, cache)
             results += [array.tobytes() for array in (*outputs, *gradients)]
             del outputs, cache, gradients
-        runs.append(results)
-    assert runs[0] == runs[1]
+        return results
+
+    in_graphs = run()
+    with switched(step_graphs=False):
+        assert run() == in_graphs

@@ -19,8 +19,7 @@ import pytest
 
 import kernels
 from kernels import cpu, reference
-from kernels.cuda.recurrent import lstm_persistent
-from kernels.cuda.runtime import graphs
+from kernels.cuda.runtime.switches import switched
 from kernels.packing import Packing, pack_lengths
 from minigrad import optim, random
 from seq2seq.decoding.search import beam_search, greedy_search
@@ -40,10 +39,9 @@ TOLERANCE = {"float32": 2e-5, "tf32": 5e-3, "bf16": 3e-2}
 
 @pytest.fixture(autouse=True)
 def gpu(cuda: ModuleType) -> Iterator[None]:
-    """The device; switches are put back."""
-    former = lstm_persistent.enabled, lstm_persistent.marked, graphs.enabled
-    yield
-    lstm_persistent.enabled, lstm_persistent.marked, graphs.enabled = former
+    """The device; what it refuses is forgotten."""
+    with switched():
+        yield
 
 
 def layer(bench: Any, H: int, seed: int = 0) -> tuple[list[np.ndarray], list[np.ndarray], Packing]:
@@ -84,19 +82,20 @@ def test_the_ladder(bench: Any, H: int, precision: str) -> None:
 def test_equal_bits_from_run_to_run(bench: Any, H: int, marked: bool) -> None:
     """A barrier that is too weak shows as a result that differs now and then."""
     given, dys, packing = (bench.to(part) if isinstance(part, list) else part for part in layer(bench, H))
-    lstm_persistent.marked = marked
-    first = bench.back(run(kernels, given, dys, packing, True))
-    for _ in range(REPEATS):
-        for a, b in zip(bench.back(run(kernels, given, dys, packing, True)), first, strict=True):
-            assert a.tobytes() == b.tobytes()
+    with switched(marked=marked):
+        first = bench.back(run(kernels, given, dys, packing, True))
+        for _ in range(REPEATS):
+            for a, b in zip(bench.back(run(kernels, given, dys, packing, True)), first, strict=True):
+                assert a.tobytes() == b.tobytes()
 
 
 @pytest.mark.parametrize("H", WIDTHS[:2])
 def test_one_launch_gives_what_steps_give(bench: Any, H: int) -> None:
     given, dys, packing = (bench.to(part) if isinstance(part, list) else part for part in layer(bench, H))
     together = bench.back(run(kernels, given, dys, packing, True))
-    lstm_persistent.enabled = False
-    for k, (a, b) in enumerate(zip(together, bench.back(run(kernels, given, dys, packing, True)), strict=True)):
+    with switched(persistent=False):
+        apart = bench.back(run(kernels, given, dys, packing, True))
+    for k, (a, b) in enumerate(zip(together, apart, strict=True)):
         bench.close(a, b, TOLERANCE["bf16"], f"result {k}")
 
 

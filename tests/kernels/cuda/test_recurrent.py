@@ -8,6 +8,7 @@ they differ in the last bit of float32 before, is off by 2^-8 of itself; few are
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +21,7 @@ import kernels
 from kernels import cpu, reference
 from kernels.cuda.recurrent import lstm_persistent
 from kernels.cuda.runtime import launcher
+from kernels.cuda.runtime.switches import switched
 from kernels.packing import Packing, equal_lengths
 from tests.kernels.conftest import counts_of, pack, packing_of
 
@@ -154,14 +156,13 @@ def test_a_cache_may_be_consumed(bench: Any) -> None:
 
 
 @pytest.fixture(params=["persistent", "marked", "in parts", "stepwise", "without room"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, cuda: Any) -> str:
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, cuda: Any) -> Iterator[str]:
     """How a bf16 layer is computed."""
-    monkeypatch.setattr(lstm_persistent, "enabled", request.param != "stepwise")
-    monkeypatch.setattr(lstm_persistent, "marked", request.param == "marked")
     if request.param in ("in parts", "without room"):
         most = 1 if request.param == "in parts" else 0  # groups of rows
         monkeypatch.setattr(launcher.Kernel, "fits", lambda _, launch: not launch.cooperative or launch.grid[1] <= most)
-    return request.param
+    with switched(persistent=request.param != "stepwise", marked=request.param == "marked"):
+        yield request.param
 
 
 @pytest.mark.parametrize("shape", [(4, 5, 6, 64), (3, 19, 8, 70), (1, 1, 1, 1), (2, 33, 5, 20)])
