@@ -96,7 +96,7 @@ class Peer:
         return float(np.take_along_axis(log_probs, words[:, :, None], 2).sum() / len(sources))
 
 
-def matmul_rate(bf16: bool, repeats: int = 30) -> float:
+def matmul_rate(bf16: bool, repeats: int) -> float:
     """The best of several products 1024x512 by 512x2048, in GFLOP/s, converting to bfloat16 included."""
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal(shape, np.float32) for shape in ((1024, 512), (512, 2048)))

@@ -5,14 +5,22 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from kernels.contracts.checks import BELOW_ONE, between, check_range, check_shape
+from kernels.contracts.checks import check_range, check_shape
 from kernels.contracts.entry import Array, entry
 from kernels.contracts.optimisers import Rows
 from kernels.contracts.plan import integers, on_host, updated
+from kernels.contracts.shapes import Sizes
 
-Count = Annotated[int, between(1)]
-Beta = Annotated[float, between(0.0, BELOW_ONE)]
 Arrays = Sequence[Array]
+
+
+def made_of_scalars(function: str, name: str, value: Any, sizes: Sizes) -> None:
+    """It has the numbers of a step by name. Raises TypeError."""
+    if not hasattr(value, "root_correction"):
+        raise TypeError(f"{function}: {name} is a {type(value).__name__}; expected AdamScalars")
+
+
+Scalars = Annotated[Any, made_of_scalars]
 
 
 def alike(function: str, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, *others: Any) -> None:
@@ -41,36 +49,24 @@ def adam_step(
     grad: Annotated[Array, "*S"],
     m: Annotated[Array, "*S", updated],
     v: Annotated[Array, "*S", updated],
-    step: Count,
-    lr: float,
-    beta1: Beta,
-    beta2: Beta,
-    eps: float,
-    weight_decay: float,
-    decoupled: bool,
+    scalars: Scalars,
     grad_scale: Any = 1.0,
 ) -> None:
-    """One Adam (decoupled False: weight decay enters the gradient) or AdamW (True) update of param, m and v in place.
+    """One update of param, m and v in place, by Adam or AdamW.
 
     Args:
         param: array of any shape, updated.
         grad: same shape and dtype, the gradient with respect to param.
         m: same shape and dtype, running mean of the gradient, updated; zeros before step 1.
         v: same shape and dtype, running mean of its square, updated; zeros before step 1.
-        step: number of this update, from 1.
-        lr: learning rate.
-        beta1: decay of m, in [0, 1).
-        beta2: decay of v, in [0, 1).
-        eps: added to the bias-corrected square root.
-        weight_decay: coefficient of the decay.
-        decoupled: see above.
+        scalars: of `adam_scalars`, rounded to param's dtype.
         grad_scale: what grad is multiplied with where it is read, rounded as a multiplication of its own. On a GPU also
             a 0-d array there, of any floating dtype, rounded to that of param; if it is a NaN, nothing is updated.
 
     Every operation is rounded on its own, in the order of `kernels.reference.adam`.
 
     Raises:
-        TypeError, ValueError: a dtype, a shape, or a number out of its range.
+        TypeError, ValueError: a dtype or a shape.
     """
 
 
@@ -80,13 +76,7 @@ def adam_step_all(
     grads: Annotated[Arrays, "*"],
     m: Annotated[Arrays, "*", updated],
     v: Annotated[Arrays, "*", updated],
-    step: Count,
-    lr: float,
-    beta1: Beta,
-    beta2: Beta,
-    eps: float,
-    weight_decay: float,
-    decoupled: bool,
+    scalars: Scalars,
     grad_scale: Any = 1.0,
 ) -> None:
     """`adam_step` of many arrays, to the same bits; what a call costs beside the arithmetic is paid once for all.
@@ -96,7 +86,7 @@ def adam_step_all(
         others: as in `adam_step`.
 
     Raises:
-        TypeError, ValueError: a dtype, a shape, a number out of its range, or lists of unequal lengths.
+        TypeError, ValueError: a dtype, a shape, or lists of unequal lengths.
     """
 
 
@@ -107,7 +97,7 @@ def adam_rows_step(
     values: Annotated[Array, "R E"],
     m: Annotated[Array, "V E", updated],
     v: Annotated[Array, "V E", updated],
-    scalars: Annotated[Array, "9", on_host],
+    scalars: Scalars,
     grad_scale: Any = 1.0,
 ) -> None:
     """`adam_step` of some rows of param, m and v in place, to the same bits; the others are not touched.
@@ -118,7 +108,7 @@ def adam_rows_step(
         values: (R, E), the gradient with respect to these rows.
         m: (V, E) running mean of the gradient, updated.
         v: (V, E) running mean of its square, updated.
-        scalars: (9,) of `adam_scalars`, on the host, float32 or float64; rounded to param's dtype.
+        scalars: of `adam_scalars`, rounded to param's dtype.
         grad_scale: what values are multiplied with where they are read; otherwise as in `adam_step`.
 
     Raises:

@@ -6,27 +6,43 @@ date later, by another loop, has the same bits as one that was updated at every 
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels.adam_scalars import adam_scalars
+from kernels.adam_scalars import AdamScalars
 from kernels.cpu.chunks import CHUNK, rows_per_chunk, run_chunks
 from kernels.cpu.gemm import Task
 from kernels.cpu.jit import jit_exact
 from kernels.threads import chunks, run_all
 
-SHRINK, L2, BETA1, BETA2, STEP_SIZE, EPS = 0, 1, 2, 4, 6, 8  # columns of `adam_scalars`
+COLUMN = {name: column for column, name in enumerate(AdamScalars._fields)}  # of a history
 _BETWEEN_LOOKS = 16  # steps of a replay between two looks whether the row has come to rest
 
 
+class Table(NamedTuple):
+    """A parameter (V, E) and its moments, or a row of them (E,)."""
+
+    param: np.ndarray
+    m: np.ndarray
+    v: np.ndarray
+
+
+class Missed(NamedTuple):
+    """Steps without a gradient."""
+
+    first: np.ndarray  # (R,) the first that each row has missed
+    history: np.ndarray  # (S, 9) their scalars
+    betas: np.ndarray  # (2, S) two columns of the history
+    bounds: np.ndarray  # (S, 2) most and least of `_at_rest`
+    constant: bool  # whether all betas of a moment are equal
+
+
 @jit_exact
-def _update(
-    param: np.ndarray, grad: np.ndarray, m: np.ndarray, v: np.ndarray, scalars: np.ndarray, scale: float
-) -> None:
-    """One step on arrays (S,); scalars (9,) and scale of their dtype, so that the loop stays in it."""
-    shrink, l2, beta1, rest1, beta2 = scalars[0], scalars[1], scalars[2], scalars[3], scalars[4]
-    rest2, step_size, root_correction, eps = scalars[5], scalars[6], scalars[7], scalars[8]
+def _update(row: Table, grad: np.ndarray, scalars: AdamScalars, scale: float) -> None:
+    """One step on arrays (S,); scalars and scale of their dtype, so that the loop stays in it."""
+    param, m, v = row
+    shrink, l2, beta1, rest1, beta2, rest2, step_size, root_correction, eps = scalars
     for k in range(param.shape[0]):
         g = scale * grad[k]
         if l2 != 0.0:
@@ -37,17 +53,10 @@ def _update(
 
 
 @jit_exact
-def _update_chunk(
-    param: np.ndarray,
-    grad: np.ndarray,
-    m: np.ndarray,
-    v: np.ndarray,
-    scalars: np.ndarray,
-    scale: float,
-    start: int,
-    stop: int,
-) -> None:
-    _update(param[start:stop], grad[start:stop], m[start:stop], v[start:stop], scalars, scale)
+def _update_chunk(table: Table, grad: np.ndarray, scalars: AdamScalars, scale: float, start: int, stop: int) -> None:
+    """`_update` of a piece of arrays (S,)."""
+    param, m, v = table
+    _update(Table(param[start:stop], m[start:stop], v[start:stop]), grad[start:stop], scalars, scale)
 
 
 def adam_step(
@@ -55,18 +64,11 @@ def adam_step(
     grad: np.ndarray,
     m: np.ndarray,
     v: np.ndarray,
-    step: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    decoupled: bool,
+    scalars: AdamScalars,
     grad_scale: float = 1.0,
 ) -> None:
     """See `kernels.adam_step`."""
-    numbers = step, lr, beta1, beta2, eps, weight_decay, decoupled, grad_scale
-    adam_step_all([param], [grad], [m], [v], *numbers)
+    adam_step_all([param], [grad], [m], [v], scalars, grad_scale)
 
 
 def adam_step_all(
@@ -74,44 +76,30 @@ def adam_step_all(
     grads: Sequence[np.ndarray],
     m: Sequence[np.ndarray],
     v: Sequence[np.ndarray],
-    step: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    decoupled: bool,
+    scalars: AdamScalars,
     grad_scale: float = 1.0,
 ) -> None:
     """See `kernels.adam_step_all`. One round of threads for all arrays."""
     if not params:
         return
     dtype = params[0].dtype
-    scalars = adam_scalars(step, lr, beta1, beta2, eps, weight_decay, decoupled).astype(dtype)
+    scalars, scale = scalars.rounded(dtype), dtype.type(grad_scale)
     update: Any = _update_chunk
     tasks: list[Task] = []
-    for arrays in zip(params, grads, m, v, strict=True):
-        flat = [array.reshape(-1) for array in arrays]
-        parts = chunks(flat[0].size, CHUNK)
-        tasks += [partial(update, *flat, scalars, dtype.type(grad_scale), *part) for part in parts]
+    for grad, *arrays in zip(grads, params, m, v, strict=True):
+        table = Table(*[array.reshape(-1) for array in arrays])
+        parts = chunks(grad.size, CHUNK)
+        tasks += [partial(update, table, grad.reshape(-1), scalars, scale, *part) for part in parts]
     run_all(tasks)
 
 
 @jit_exact
 def _update_rows(
-    param: np.ndarray,
-    rows: np.ndarray,
-    values: np.ndarray,
-    m: np.ndarray,
-    v: np.ndarray,
-    scalars: np.ndarray,
-    scale: float,
-    start: int,
-    stop: int,
+    table: Table, rows: np.ndarray, values: np.ndarray, scalars: AdamScalars, scale: float, start: int, stop: int
 ) -> None:
     for k in range(start, stop):
         row = rows[k]
-        _update(param[row], values[k], m[row], v[row], scalars, scale)
+        _update(Table(table.param[row], table.m[row], table.v[row]), values[k], scalars, scale)
 
 
 def adam_rows_step(
@@ -120,17 +108,18 @@ def adam_rows_step(
     values: np.ndarray,
     m: np.ndarray,
     v: np.ndarray,
-    scalars: np.ndarray,
+    scalars: AdamScalars,
     grad_scale: float = 1.0,
 ) -> None:
     """See `kernels.adam_rows_step`."""
-    numbers = scalars.astype(param.dtype, copy=False), param.dtype.type(grad_scale)
-    run_chunks(_update_rows, len(rows), rows_per_chunk(param.shape[1]), param, rows, values, m, v, *numbers)
+    numbers = scalars.rounded(param.dtype), param.dtype.type(grad_scale)
+    run_chunks(_update_rows, len(rows), rows_per_chunk(param.shape[1]), Table(param, m, v), rows, values, *numbers)
 
 
 @jit_exact
-def _step_without_gradient(param: np.ndarray, m: np.ndarray, v: np.ndarray, scalars: np.ndarray) -> None:
-    """`_update` where scale * grad is 0: without an l2, g is 0 and 0 is what it adds."""
+def _step_without_gradient(row: Table, scalars: np.ndarray) -> None:
+    """`_update` where scale * grad is 0, with scalars (9,): without an l2, g is 0 and 0 is what it adds."""
+    param, m, v = row
     shrink, l2, beta1, rest1, beta2 = scalars[0], scalars[1], scalars[2], scalars[3], scalars[4]
     rest2, step_size, root_correction, eps = scalars[5], scalars[6], scalars[7], scalars[8]
     zero = param.dtype.type(0)
@@ -185,30 +174,19 @@ def _decay(x: np.ndarray, betas: np.ndarray, start: int, constant: bool) -> None
 
 
 @jit_exact
-def _replay_rows(
-    param: np.ndarray,
-    m: np.ndarray,
-    v: np.ndarray,
-    rows: np.ndarray,
-    first: np.ndarray,
-    history: np.ndarray,
-    betas: np.ndarray,
-    bounds: np.ndarray,
-    constant: bool,
-    start: int,
-    stop: int,
-) -> None:
-    """history (S, 9); betas (2, S) two of its columns; bounds (S, 2) most and least of `_at_rest`."""
+def _replay_rows(table: Table, rows: np.ndarray, missed: Missed, start: int, stop: int) -> None:
+    """The missed steps of some rows."""
+    first, history, betas, bounds, constant = missed
     for k in range(start, stop):
-        p, m_row, v_row = param[rows[k]], m[rows[k]], v[rows[k]]
+        p, m, v = table.param[rows[k]], table.m[rows[k]], table.v[rows[k]]
         t = first[k]
         while t < history.shape[0]:
-            if (t - first[k]) % _BETWEEN_LOOKS == 0 and _at_rest(p, m_row, v_row, bounds[t, 0], bounds[t, 1]):
+            if (t - first[k]) % _BETWEEN_LOOKS == 0 and _at_rest(p, m, v, bounds[t, 0], bounds[t, 1]):
                 break
-            _step_without_gradient(p, m_row, v_row, history[t])
+            _step_without_gradient(Table(p, m, v), history[t])
             t += 1
-        _decay(m_row, betas[0], t, constant)
-        _decay(v_row, betas[1], t, constant)
+        _decay(m, betas[0], t, constant)
+        _decay(v, betas[1], t, constant)
 
 
 def adam_replay(
@@ -216,15 +194,16 @@ def adam_replay(
 ) -> None:
     """See `kernels.adam_replay`."""
     history = np.ascontiguousarray(history, param.dtype)
-    betas = np.ascontiguousarray(history[:, [BETA1, BETA2]].T)
+    betas = np.ascontiguousarray(history[:, [COLUMN["beta1"], COLUMN["beta2"]]].T)
     constant = bool((betas == betas[:, :1]).all())
     size = rows_per_chunk(param.shape[1] * max(len(history), 1))
-    run_chunks(_replay_rows, len(rows), size, param, m, v, rows, first, history, betas, _bounds(history), constant)
+    missed = Missed(first, history, betas, _bounds(history), constant)
+    run_chunks(_replay_rows, len(rows), size, Table(param, m, v), rows, missed)
 
 
 def _bounds(history: np.ndarray) -> np.ndarray:
     """(S, 2): from each step on, the largest step size and the smallest eps; inf where param changes without m."""
-    step_size, eps = history[:, STEP_SIZE], history[:, EPS]
-    tame = (history[:, SHRINK] == 1) & (history[:, L2] == 0) & (eps > 0) & (step_size >= 0)
+    shrink, l2, step_size, eps = (history[:, COLUMN[name]] for name in ("shrink", "l2", "step_size", "eps"))
+    tame = (shrink == 1) & (l2 == 0) & (eps > 0) & (step_size >= 0)
     most = np.maximum.accumulate(np.where(tame, step_size, np.inf)[::-1])[::-1]
     return np.ascontiguousarray(np.stack([most, np.minimum.accumulate(eps[::-1])[::-1]], 1), history.dtype)

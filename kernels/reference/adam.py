@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from kernels.adam_scalars import adam_scalars
+from kernels.adam_scalars import AdamScalars
 from kernels.arrays import to_host
 from kernels.reference.precision import factor, write
 
 
 def _update(
-    param: np.ndarray, grad: np.ndarray, m: np.ndarray, v: np.ndarray, scalars: np.ndarray, grad_scale: Any = 1.0
+    param: np.ndarray, grad: np.ndarray, m: np.ndarray, v: np.ndarray, scalars: AdamScalars, grad_scale: Any = 1.0
 ) -> None:
-    shrink, l2, beta1, rest1, beta2, rest2, step_size, root_correction, eps = scalars.astype(param.dtype)
+    shrink, l2, beta1, rest1, beta2, rest2, step_size, root_correction, eps = scalars.rounded(param.dtype)
     g = grad * factor(grad_scale, param.dtype)
     g = g + l2 * param if l2 else g
     write(m, beta1 * m + rest1 * g, grad_scale)
@@ -34,17 +34,10 @@ def adam_step(
     grad: np.ndarray,
     m: np.ndarray,
     v: np.ndarray,
-    step: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    decoupled: bool,
+    scalars: AdamScalars,
     grad_scale: Any = 1.0,
 ) -> None:
     """See `kernels.adam_step`."""
-    scalars = adam_scalars(step, lr, beta1, beta2, eps, weight_decay, decoupled)
     _update(param, grad, m, v, scalars, grad_scale)
 
 
@@ -53,18 +46,12 @@ def adam_step_all(
     grads: Sequence[np.ndarray],
     m: Sequence[np.ndarray],
     v: Sequence[np.ndarray],
-    step: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    decoupled: bool,
+    scalars: AdamScalars,
     grad_scale: Any = 1.0,
 ) -> None:
     """See `kernels.adam_step_all`."""
     for arrays in zip(params, grads, m, v, strict=True):
-        adam_step(*arrays, step, lr, beta1, beta2, eps, weight_decay, decoupled, grad_scale)
+        adam_step(*arrays, scalars, grad_scale)
 
 
 def adam_rows_step(
@@ -73,7 +60,7 @@ def adam_rows_step(
     values: np.ndarray,
     m: np.ndarray,
     v: np.ndarray,
-    scalars: np.ndarray,
+    scalars: AdamScalars,
     grad_scale: Any = 1.0,
 ) -> None:
     """See `kernels.adam_rows_step`."""
@@ -89,4 +76,4 @@ def adam_replay(
     """See `kernels.adam_replay`."""
     for row, start in zip(to_host(rows).tolist(), to_host(first).tolist(), strict=True):
         for scalars in history[start:]:
-            _update(param[row], np.zeros_like(param[row]), m[row], v[row], scalars)
+            _update(param[row], np.zeros_like(param[row]), m[row], v[row], AdamScalars(*scalars))

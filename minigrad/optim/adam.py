@@ -78,7 +78,8 @@ class Adam(Optimizer):
             alike[step, param.dtype, type(param)].append((param, grad, m, v, state))
         for (step, *_), arrays in alike.items():
             params, grads, ms, vs, states = zip(*arrays, strict=True)
-            kernels.adam_step_all(params, grads, ms, vs, step, *self._hyperparameters(group), grad_scale=grad_scale)
+            scalars = kernels.adam_scalars(step, *self._hyperparameters(group))
+            kernels.adam_step_all(params, grads, ms, vs, scalars, grad_scale)
             if (graph := recording()) is not None:
                 graph.refresh(partial(self._next_scalars, states, group))
 
@@ -93,7 +94,7 @@ class Adam(Optimizer):
 
     def _next_scalars(self, states: Iterable[dict[str, Any]], group: dict[str, Any]) -> np.ndarray:
         """What a captured update reads at its next replay, which is counted as a step."""
-        return kernels.adam_scalars(max(map(count_step, states)), *self._hyperparameters(group))
+        return np.array(kernels.adam_scalars(max(map(count_step, states)), *self._hyperparameters(group)))
 
     def _hyperparameters(self, group: dict[str, Any]) -> tuple[float, float, float, float, float, bool]:
         beta1, beta2 = group["betas"]

@@ -58,7 +58,7 @@ class RowMoments:
             if tensor.pending is not None:
                 tensor.pending.flush_for(tensor)
         num_rows = param.shape[0]
-        self._history = np.zeros((HISTORY, kernels.adam_scalars(1, 0.0, 0.0, 0.0, 0.0, 0.0, False).size), param.dtype)
+        self._history = np.zeros((HISTORY, len(kernels.AdamScalars._fields)), param.dtype)
         self._count = 0  # steps in the history
         self._done = np.zeros(num_rows, np.int64)  # how many of them each row has made
         self._idle = True  # whether they leave a row alone whose moments are zero
@@ -73,7 +73,7 @@ class RowMoments:
         )  # fmt: skip
 
     @_one_at_a_time
-    def step(self, grad: RowGradient, scalars: np.ndarray, grad_scale: Any) -> None:
+    def step(self, grad: RowGradient, scalars: kernels.AdamScalars, grad_scale: Any) -> None:
         """Update the rows that have a gradient, by ``kernels.adam_scalars`` of this step; postpone the others."""
         if self.param.pending not in (None, self):
             self.param.pending.flush_for(self.param)  # another optimiser's steps came first
@@ -94,11 +94,12 @@ class RowMoments:
         if exposed:
             self._moving = None
 
-    def _record(self, scalars: np.ndarray) -> None:
+    def _record(self, scalars: kernels.AdamScalars) -> None:
         entry = self._history[self._count]
         entry[:] = scalars
-        shrink, l2, *_, step_size, _, eps = entry
-        self._idle = bool(self._idle and shrink == 1 and l2 == 0 and eps > 0 and np.isfinite(step_size))
+        rounded = scalars.rounded(entry.dtype)
+        still = rounded.shrink == 1 and rounded.l2 == 0 and rounded.eps > 0 and np.isfinite(rounded.step_size)
+        self._idle = bool(self._idle and still)
         self._count += 1
 
     def _nonzero_rows(self) -> np.ndarray:

@@ -35,7 +35,7 @@ def tensor_table(*columns: list[Any]) -> np.ndarray:
 
 
 def scalars_of(step: int, decoupled: bool) -> np.ndarray:
-    return kernels.adam_scalars(step, LR, *BETAS, EPS, DECAY, decoupled).astype(np.float32)
+    return np.array(kernels.adam_scalars(step, LR, *BETAS, EPS, DECAY, decoupled), np.float32)
 
 
 def run_clipping(rig: Rig, table: np.ndarray, chunks: np.ndarray, max_norm: float, schedule: int) -> np.ndarray:
@@ -77,7 +77,7 @@ def check_adam(rig: Rig, decoupled: bool, main: bool) -> None:
         assert total > 100
         np.testing.assert_allclose(norm, [total, 100 / (total + 1e-6)], rtol=1e-6)
         wanted = state[0], gradients, *state[1:]
-        reference.adam_step_all(*wanted, step, LR, *BETAS, EPS, DECAY, decoupled, grad_scale=norm[1])
+        reference.adam_step_all(*wanted, kernels.adam_scalars(step, LR, *BETAS, EPS, DECAY, decoupled), norm[1])
     for got, want in zip((*params, *m, *v), (array for arrays in state for array in arrays), strict=True):
         np.testing.assert_array_equal(got, want)
 
@@ -134,7 +134,7 @@ def test_adam_rows_step(rig: Rig, V: int, E: int, decoupled: bool) -> None:
         return param, m, v
 
     param, m, v = (array.copy() for array in start)
-    reference.adam_rows_step(param, rows, values, m, v, scalars, scale)
+    reference.adam_rows_step(param, rows, values, m, v, kernels.AdamScalars(*scalars), scale)
     for got, want in zip(rig.same_bits(run, main=False), (param, m, v), strict=True):
         np.testing.assert_array_equal(got, want)
 
@@ -165,7 +165,7 @@ def test_adam_step_of_one_array(rig: Rig, size: int) -> None:
     arrays = device(param), device(grad), device(m), device(v)
     arguments = *arrays, device(scalars), device([scale]), np.uint64(size)
     rig.module("updates/adam.cu").adam_step(geometry.elements(size), arguments)
-    reference.adam_step(param, grad, m, v, 3, LR, *BETAS, EPS, DECAY, False, scale)
+    reference.adam_step(param, grad, m, v, kernels.AdamScalars(*scalars), scale)
     for got, want in zip(arrays, (param, grad, m, v), strict=True):
         np.testing.assert_array_equal(got, want)
 

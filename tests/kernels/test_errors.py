@@ -99,16 +99,17 @@ def gru(**biases):
     kernels.gru_forward(zeros(P, I), zeros(N, H), zeros(3 * H, I), zeros(3 * H, H), **biases, packing=PACKING)
 
 
+SCALARS = kernels.adam_scalars(1, 0.1, 0.9, 0.9, 0.0, 0.0, False)
+
+
 def adam(**changes):
     arguments = {name: zeros(2, 3) for name in ("param", "grad", "m", "v")}
-    arguments |= {"step": 1, "lr": 0.1, "beta1": 0.9, "beta2": 0.9, "eps": 0.0, "weight_decay": 0.0, "decoupled": False}
-    kernels.adam_step(**arguments | changes)
+    kernels.adam_step(**arguments | {"scalars": SCALARS} | changes)
 
 
 def adam_all(**changes):
     arguments = {name: [zeros(2, 3), zeros(4)] for name in ("params", "grads", "m", "v")}
-    numbers = {"step": 1, "lr": 0.1, "beta1": 0.9, "beta2": 0.9, "eps": 0.0, "weight_decay": 0.0, "decoupled": False}
-    kernels.adam_step_all(**arguments | numbers | changes)
+    kernels.adam_step_all(**arguments | {"scalars": SCALARS} | changes)
 
 
 IDS = np.array([0, 1])
@@ -175,10 +176,9 @@ CASES = [
     (lambda: kernels.random_bits(1, 0, -1, 0), ValueError, "random_bits: step is -1"),
     (lambda: kernels.random_bits(1, 0, 0, 2**32), ValueError, "random_bits: site is 4294967296"),
     (lambda: adam(m=zeros(3, 2)), ValueError, "adam_step: m has shape (3, 2); expected param.shape = (2, 3)"),
-    (lambda: adam(step=0), ValueError, "adam_step: step is 0; expected a value >= 1"),
-    (lambda: adam(beta1=1.0), ValueError, "adam_step: beta1 is 1.0"),
-    (lambda: adam(beta2=-0.1), ValueError, "adam_step: beta2 is -0.1"),
-    (lambda: adam_all(step=0), ValueError, "adam_step_all: step is 0; expected a value >= 1"),
+    (lambda: adam(scalars=0.1), TypeError, "adam_step: scalars is a float; expected AdamScalars"),
+    (lambda: kernels.adam_scalars(0, 0.1, 0.9, 0.9, 0.0, 0.0, False), ValueError, "step is 0; expected a value >= 1"),
+    (lambda: kernels.adam_scalars(1, 0.1, 0.9, -0.1, 0.0, 0.0, False), ValueError, "adam_scalars: beta2 is -0.1"),
     (lambda: adam_all(v=[zeros(2, 3)]), ValueError, "adam_step_all: grads, m and v hold 2, 2 and 1 arrays; expected 2"),
     (
         lambda: adam_all(grads=[zeros(2, 3), zeros(5)]),

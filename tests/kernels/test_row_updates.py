@@ -59,7 +59,7 @@ def test_adam_equals_the_oracle_to_the_bit(dtype, size, step, seed, option, scal
     found[3] **= 2
     expected = [array.copy() for array in found]
     for backend, arrays in ((kernels, found), (reference, expected)):
-        backend.adam_step(*arrays, step, 0.02, 0.9, 0.999, 1e-8, *option, scale)
+        backend.adam_step(*arrays, kernels.adam_scalars(step, 0.02, 0.9, 0.999, 1e-8, *option), scale)
     assert_same_bits(found, expected)
 
 
@@ -67,14 +67,15 @@ def test_adam_equals_the_oracle_to_the_bit(dtype, size, step, seed, option, scal
 def test_chunks_and_threads_change_no_bit(rng, count):
     arrays = [rng.standard_normal(150_001).astype(np.float32) ** 2 for _ in range(4)]
     expected = [array.copy() for array in arrays]
-    reference.adam_step(*expected, 3, 0.02, 0.9, 0.999, 1e-8, 0.1, False, 0.7)
+    scalars = kernels.adam_scalars(3, 0.02, 0.9, 0.999, 1e-8, 0.1, False)
+    reference.adam_step(*expected, scalars, 0.7)
     pieces = [arrays[0][start : start + 65_536] for start in range(0, 150_001, 65_536)]
     total = sum(kernels.sum_of_squares(piece) for piece in pieces)
     before = threads.get_num_threads()
     threads.set_num_threads(count)
     try:
         assert kernels.sum_of_squares(arrays[0]) == total
-        kernels.adam_step(*arrays, 3, 0.02, 0.9, 0.999, 1e-8, 0.1, False, 0.7)
+        kernels.adam_step(*arrays, scalars, 0.7)
     finally:
         threads.set_num_threads(before)
     assert_same_bits(arrays, expected)
@@ -89,7 +90,7 @@ def test_all_at_once_equal_one_after_the_other(backend, rng, dtype, option):
     for arrays in found:
         arrays[3] = np.asfortranarray(arrays[3])
     expected = [[array.copy() for array in arrays] for arrays in found]
-    numbers = 5, 0.02, 0.9, 0.999, 1e-8, *option, 0.3
+    numbers = kernels.adam_scalars(5, 0.02, 0.9, 0.999, 1e-8, *option), 0.3
     (backend if backend is reference else kernels).adam_step_all(*found, *numbers)  # C order is the entry's business
     for arrays in zip(*expected, strict=True):
         reference.adam_step(*arrays, *numbers)
@@ -98,8 +99,8 @@ def test_all_at_once_equal_one_after_the_other(backend, rng, dtype, option):
 
 
 def test_all_at_once_of_nothing(backend):
-    backend.adam_step_all([], [], [], [], 1, 0.1, 0.9, 0.999, 1e-8, 0.0, False)
-    kernels.adam_step_all([], [], [], [], 1, 0.1, 0.9, 0.999, 1e-8, 0.0, False)
+    for module in (backend, kernels):
+        module.adam_step_all([], [], [], [], kernels.adam_scalars(1, 0.1, 0.9, 0.999, 1e-8, 0.0, False))
 
 
 @DTYPES
@@ -111,9 +112,9 @@ def test_rows_equal_the_whole_table(backend, rng, dtype, option):
     expected = [array[rows].copy() for array in table]
     for array in table:
         array[[1, 3, 4]] = np.nan
-    numbers = 7, 0.02, 0.9, 0.999, 1e-8, *option
-    backend.adam_step(expected[0], values, *expected[1:], *numbers, grad_scale=0.3)
-    backend.adam_rows_step(table[0], rows, values, *table[1:], kernels.adam_scalars(*numbers), 0.3)
+    scalars = kernels.adam_scalars(7, 0.02, 0.9, 0.999, 1e-8, *option)
+    backend.adam_step(expected[0], values, *expected[1:], scalars, 0.3)
+    backend.adam_rows_step(table[0], rows, values, *table[1:], scalars, 0.3)
     assert_same_bits([array[rows] for array in table], expected)
     assert all(np.isnan(array[[1, 3, 4]]).all() for array in table)
 
@@ -122,7 +123,9 @@ def dense_steps(table, history, dtype):
     """The definition of a replay: steps of everything with zeros as gradient."""
     rows = np.arange(len(table[0]))
     for scalars in history:
-        reference.adam_rows_step(table[0], rows, np.zeros_like(table[0]), table[1], table[2], scalars)
+        reference.adam_rows_step(
+            table[0], rows, np.zeros_like(table[0]), table[1], table[2], kernels.AdamScalars(*scalars)
+        )
 
 
 @DTYPES
@@ -265,7 +268,7 @@ def test_non_contiguous_arrays_are_updated_in_place(rng):
 
 
 TABLE, ROWS, VALUES = np.zeros((4, 2)), np.array([1, 3]), np.zeros((2, 2))
-SCALARS = np.zeros(9)
+SCALARS = kernels.AdamScalars(*[0.0] * 9)
 BAD = [
     (lambda: kernels.adam_scalars(0, 0.1, 0.9, 0.9, 0, 0, False), ValueError, "adam_scalars: step is 0"),
     (lambda: kernels.adam_scalars(1, 0.1, 1.0, 0.9, 0, 0, False), ValueError, "adam_scalars: beta1 is 1.0"),
@@ -295,12 +298,12 @@ BAD = [
         r"v has shape \(2, 2\); expected \(V, E\) = \(4, 2\) from param \(4, 2\)",
     ),
     (
-        lambda: kernels.adam_replay(TABLE, TABLE, TABLE, ROWS, np.array([0, 2]), SCALARS[None]),
+        lambda: kernels.adam_replay(TABLE, TABLE, TABLE, ROWS, np.array([0, 2]), np.zeros((1, 9))),
         ValueError,
         r"adam_replay: first is 2; expected a value in \[0, 1\]",
     ),
     (
-        lambda: kernels.adam_replay(TABLE, TABLE, TABLE, ROWS, np.array([0]), SCALARS[None]),
+        lambda: kernels.adam_replay(TABLE, TABLE, TABLE, ROWS, np.array([0]), np.zeros((1, 9))),
         ValueError,
         r"first has shape \(1,\); expected \(R,\) = \(2,\)",
     ),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.adam_scalars import adam_scalars
+from kernels.adam_scalars import AdamScalars
 from kernels.cuda.runtime import geometry
 from kernels.cuda.runtime.arrays import int64, number
 from kernels.cuda.runtime.capture import on_device, varying
@@ -21,20 +21,12 @@ def adam_step(
     grad: Any,
     m: Any,
     v: Any,
-    step: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    decoupled: bool,
+    scalars: AdamScalars,
     grad_scale: Any = 1.0,
 ) -> None:
     """See `kernels.adam_step`."""
-    numbers = step, lr, beta1, beta2, eps, weight_decay, decoupled
-    scalars, size = varying(adam_scalars(*numbers).astype(np.float32)), np.uint64(param.size)
-    arguments = param, grad, m, v, scalars, number(grad_scale), size
-    module("updates/adam").adam_step(geometry.elements(param.size), arguments)
+    numbers = varying(np.array(scalars, np.float32)), number(grad_scale), np.uint64(param.size)
+    module("updates/adam").adam_step(geometry.elements(param.size), (param, grad, m, v, *numbers))
 
 
 def adam_step_all(
@@ -42,30 +34,23 @@ def adam_step_all(
     grads: Sequence[Any],
     m: Sequence[Any],
     v: Sequence[Any],
-    step: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    decoupled: bool,
+    scalars: AdamScalars,
     grad_scale: Any = 1.0,
 ) -> None:
     """See `kernels.adam_step_all`. One launch for all arrays."""
-    numbers = step, lr, beta1, beta2, eps, weight_decay, decoupled
     all_tensors = table(grads, params, m, v)
     if all_tensors.num_chunks:
-        scalars = varying(adam_scalars(*numbers).astype(np.float32))
-        arguments = all_tensors.tensors, all_tensors.chunks, scalars, number(grad_scale)
+        numbers = varying(np.array(scalars, np.float32)), number(grad_scale)
+        arguments = all_tensors.tensors, all_tensors.chunks, *numbers
         module("updates/adam").adam_step_all(geometry.adam_step_all(all_tensors.num_chunks), arguments)
 
 
 def adam_rows_step(
-    param: Any, rows: Any, values: Any, m: Any, v: Any, scalars: np.ndarray, grad_scale: Any = 1.0
+    param: Any, rows: Any, values: Any, m: Any, v: Any, scalars: AdamScalars, grad_scale: Any = 1.0
 ) -> None:
     """See `kernels.adam_rows_step`."""
     if len(rows):
-        numbers = on_device(scalars.astype(np.float32)), number(grad_scale), *map(np.int32, param.shape)
+        numbers = on_device(np.array(scalars, np.float32)), number(grad_scale), *map(np.int32, param.shape)
         arguments = param, int64(rows), values, m, v, *numbers, error_word()
         module("updates/adam").adam_rows_step(geometry.rows(len(rows)), arguments)
 

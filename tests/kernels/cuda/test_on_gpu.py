@@ -103,7 +103,7 @@ def test_updates_and_random_words_are_those_of_the_cpu(bench: Any) -> None:
     size = 1000 if SIMULATED else 13_898_757
     here = [bench.normal(size), bench.normal(size), bench.normal(size), np.abs(bench.normal(size))]
     there = bench.to([array.copy() for array in here])
-    numbers = 3, 1e-3, 0.9, 0.999, 1e-8, 0.01, True, 0.5
+    numbers = kernels.adam_scalars(3, 1e-3, 0.9, 0.999, 1e-8, 0.01, True), 0.5
     cpu.adam_step(*here, *numbers)
     kernels.adam_step(*there, *numbers)
     for a, b in zip(bench.back(there), here, strict=True):

@@ -11,7 +11,10 @@ import kernels
 from kernels import cpu, reference
 
 SHAPES = [(3, 4), (1,), (9000,), (0, 5)]
-NUMBERS = {"adam": (3, 1e-3, 0.9, 0.99, 1e-8, 0.01, False), "adamw": (1, 1e-2, 0.8, 0.9, 1e-6, 0.1, True)}
+SCALARS = {
+    "adam": kernels.adam_scalars(3, 1e-3, 0.9, 0.99, 1e-8, 0.01, False),
+    "adamw": kernels.adam_scalars(1, 1e-2, 0.8, 0.9, 1e-6, 0.1, True),
+}
 
 
 def equal(got: list[Any], want: list[Any]) -> None:
@@ -32,16 +35,16 @@ def scale_of(bench: Any, where: str, value: float, dtype: Any = np.float32) -> A
 
 @pytest.mark.parametrize("where", ["host", "device"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("numbers", NUMBERS.values(), ids=NUMBERS.keys())
-def test_adam(bench: Any, numbers: tuple, dtype: Any, where: str) -> None:
+@pytest.mark.parametrize("scalars", SCALARS.values(), ids=SCALARS.keys())
+def test_adam(bench: Any, scalars: kernels.AdamScalars, dtype: Any, where: str) -> None:
     host = lists(bench, dtype)
     device, single = bench.to(host), bench.to(host)
     backend = cpu if dtype == np.float32 else reference
     factor = scale_of(bench, where, 0.3, dtype)
-    kernels.adam_step_all(*device, *numbers, factor)
+    kernels.adam_step_all(*device, scalars, factor)
     for arrays in zip(*single, strict=True):
-        kernels.adam_step(*arrays, *numbers, factor)
-    backend.adam_step_all(*host, *numbers, 0.3)
+        kernels.adam_step(*arrays, scalars, factor)
+    backend.adam_step_all(*host, scalars, 0.3)
     for got in (device, single):
         equal([a for part in bench.back(got) for a in part], [a for part in host for a in part])
 
@@ -50,7 +53,7 @@ def test_adam(bench: Any, numbers: tuple, dtype: Any, where: str) -> None:
 def test_adam_of_rows(bench: Any, count: int) -> None:
     param, m, v = bench.normal(8, 5), bench.normal(8, 5), bench.normal(8, 5) ** 2
     rows, values = np.array([1, 4, 7])[:count], bench.normal(count, 5)
-    scalars = kernels.adam_scalars(*NUMBERS["adam"])
+    scalars = SCALARS["adam"]
     device = bench.to([param, rows, values, m, v])
     kernels.adam_rows_step(*device, scalars, 0.5)
     cpu.adam_rows_step(param, rows, values, m, v, scalars, 0.5)
@@ -125,8 +128,8 @@ def test_a_norm_that_is_not_finite(bench: Any, bad: float) -> None:
 def test_a_scale_that_is_nan_updates_nothing(bench: Any) -> None:
     host = lists(bench)
     device, nan = bench.to(host), bench.to(np.array(np.nan, np.float32))
-    kernels.adam_step_all(*device, *NUMBERS["adam"], nan)
-    kernels.adam_step(device[0][0], device[1][0], device[2][0], device[3][0], *NUMBERS["adam"], nan)
+    kernels.adam_step_all(*device, SCALARS["adam"], nan)
+    kernels.adam_step(device[0][0], device[1][0], device[2][0], device[3][0], SCALARS["adam"], nan)
     kernels.sgd_step(device[0][0], device[1][0], device[2][0], False, 0.1, 0.9, 0.0, False, 0.0, nan)
     kernels.rmsprop_step(device[0][0], device[1][0], device[3][0], None, None, 0.1, 0.9, 1e-8, 0.0, 0.0, nan)
     equal([a for part in bench.back(device) for a in part], [a for part in host for a in part])
@@ -140,5 +143,5 @@ def test_a_step_does_not_wait_for_the_device(bench: Any) -> None:
     device = bench.to(lists(bench))
     _memory.synchronisations.clear()
     _, coefficient = kernels.clip_coefficient(device[1], 1.0)
-    kernels.adam_step_all(*device, *NUMBERS["adam"], coefficient)
+    kernels.adam_step_all(*device, SCALARS["adam"], coefficient)
     assert _memory.synchronisations == []
