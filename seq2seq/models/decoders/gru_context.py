@@ -11,7 +11,7 @@ import numpy as np
 
 from minigrad import Tensor, cat, nn
 from minigrad.nn.utils.rnn import PackedSequence
-from seq2seq.models.contract import Decoder, Memory, MemoryShape, State, require_states, rows_of, select
+from seq2seq.models.contract import Decoder, Memory, MemoryShape, Reads, State, require_states, rows_of, select
 from seq2seq.models.options import RecurrentOptions
 from seq2seq.run.registry import register
 
@@ -21,11 +21,12 @@ class GRUContextDecoder(Decoder):
     """Embedding, stacked GRU and output layer, with the context at every step."""
 
     Options = RecurrentOptions
+    reads = Reads(states=1)
 
     def __init__(self, options: RecurrentOptions, vocab_size: int, memory: MemoryShape) -> None:
         super().__init__()
         embedding_size, size, layers = options.embedding_size, options.hidden_size, options.num_layers
-        require_states("gru-context", memory._replace(states=memory.states[:1]), ((layers, size),))
+        require_states("gru-context", memory, ((layers, size),))
         self.embedding = nn.Embedding(vocab_size, embedding_size, sparse=True)
         self.rnn = nn.GRU(embedding_size + size, size, layers, dropout=options.dropout if layers > 1 else 0.0)
         self.fc_out = nn.Linear(embedding_size + 2 * size, vocab_size)
@@ -36,8 +37,7 @@ class GRUContextDecoder(Decoder):
         return self.fc_out
 
     def start(self, memory: Memory) -> State:
-        """h (L, N, H), the first of the encoder's states."""
-        return memory.states[:1]
+        return memory.states
 
     def step(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
         """tokens (N,) int64 -> token, h of the last layer and context side by side (N, E+2H), the next h (L, N, H)."""
