@@ -75,7 +75,7 @@ def main() -> None:
     if options.quick:
         task = dataclasses.replace(task, vocab_sizes=(60, 50), embedding_size=8, hidden_size=16)
     ours = OURS if options.precision == "fp32" else f"{OURS}-bf16"
-    result = {**machine(options.threads), "precision": options.precision, "ablations": {}}
+    result = {**machine(options), "precision": options.precision, "ablations": {}}
     for without in options.only or WITHOUT:
         names = [ours, variant(without, options.precision)]
         asked = calls(task, without, 4 if options.quick else 128)

@@ -103,7 +103,7 @@ def main() -> None:
         task = dataclasses.replace(task, vocab_sizes=(60, 50), embedding_size=8, hidden_size=16)
     words = 4 if options.quick else 15
     names, missing = usable(DECODERS, options.variants)
-    result: dict[str, Any] = {**machine(options.threads), "words": words, "races": {}}
+    result: dict[str, Any] = {**machine(options), "words": words, "races": {}}
     with open_workers(names, options.threads, task) as workers, open_workers([OURS], options.threads, task) as own:
         for title, count, beam in contests(options):
             rng = np.random.default_rng(count)

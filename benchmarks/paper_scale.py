@@ -43,7 +43,7 @@ def main() -> None:
     options_of.add_argument("--length", type=int, default=20, help="positions of every sentence (default: 20)")
     options = options_of.parse_args()
     task = SMALL if options.quick else PAPER
-    result: dict[str, Any] = {**machine(options.threads), "num_parameters": num_parameters(task), "races": {}}
+    result: dict[str, Any] = {**machine(options), "num_parameters": num_parameters(task), "races": {}}
     for precision, variants in VARIANTS.items():
         names, missing = usable(variants, options.variants)
         if not names:

@@ -64,7 +64,7 @@ def main() -> None:
     middle, made = middle_of(options), sweeps(options)
     small = dataclasses.replace(middle.task(), vocab_sizes=(200, 150))
     (verified,) = verify([Case(names, small, 1.0)], options.threads)
-    result: dict[str, Any] = {**machine(options.threads), "verified_to": verified.to, "middle": middle._asdict()}
+    result: dict[str, Any] = {**machine(options), "verified_to": verified.to, "middle": middle._asdict()}
     result["left_out"] = missing | verified.left_out
     result["sweeps"] = {name: [] for name in made}
     for threads in range(1, options.threads + 1):

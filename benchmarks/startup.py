@@ -26,11 +26,11 @@ import math, time
 import numpy as np
 from minigrad import nn, optim
 from seq2seq.run.config import Config
-from seq2seq.sources import EncodedSplit, Ragged, make_batch
+from seq2seq.sources import EncodedSplit, Ragged, TextSource
 from seq2seq.models.model import build_model
 rng = np.random.default_rng(0)
 sides = [Ragged(rng.integers(4, v, rng.integers(8, 16)).tolist() for _ in range(128)) for v in (7853, 5893)]
-batch = make_batch(EncodedSplit(*sides), range(128))
+batch = TextSource().batch(EncodedSplit(*sides), range(128))
 model = build_model(7853, 5893, Config())
 optimizer = optim.Adam(model.parameters())
 times = []

@@ -157,9 +157,9 @@ def measure(
         for number, batch in enumerate(batches)
     ]
     ours = next(worker for name, worker in workers.items() if name.startswith(OURS))
-    raise_peaks(ours, peaks)
+    raise_peaks(ours, peaks, rounds)
     found = race(workers, calls, rounds)
-    raise_peaks(ours, peaks)
+    raise_peaks(ours, peaks, rounds)
     work = float(np.mean([case.task.flops(*batch.num_tokens) / sum(batch.num_tokens) for batch in batches]))
     for figures in found["variants"].values():
         figures["gflops"] = work / figures["us"]["median"] / 1e3

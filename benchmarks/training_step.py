@@ -74,7 +74,7 @@ def main() -> None:
     options_of.add_argument("--batch-size", type=int, default=128)
     options_of.add_argument("--races", type=lambda text: text.split(","), help="only these, for example 'small model'")
     options = options_of.parse_args()
-    result: dict[str, Any] = {"data": "multi30k" if options.data_dir else "random", **machine(options.threads)}
+    result: dict[str, Any] = {"data": "multi30k" if options.data_dir else "random", **machine(options)}
     result["races"] = {}
     races = [row for row in rows(options) if options.races is None or row.name in options.races]
     able = [usable(row.variants, options.variants) for row in races]

@@ -9,14 +9,14 @@ from peers.problem import EOS_ID, FIRST_WORD, PAD_ID, SOS_ID, Array, Tokens, pad
 def multi30k(data_dir: str, count: int, batch_size: int) -> tuple[list[Tokens], tuple[int, int]]:
     """The first batches of epoch 0 as the trainer makes them, and the vocabulary sizes."""
     from seq2seq.run.config import Config
-    from seq2seq.sources import BatchSampler, load_dataset, make_batch
+    from seq2seq.sources import BatchSampler, TextSource, load_dataset
     from seq2seq.text.codec import TextCodec
 
     dataset = load_dataset("multi30k", data_dir=data_dir)
     codec = TextCodec.build(dataset, Config())
     split = codec.encode_pairs(dataset.split("train"))
     order = BatchSampler(split.src.lengths, split.trg.lengths, batch_size, seed=1234).batches(0)
-    batches = [make_batch(split, indices) for indices in order[:count]]
+    batches = [TextSource().batch(split, indices) for indices in order[:count]]
     tokens = [Tokens(b.src, b.src_lengths, b.trg_input, b.trg_output, b.trg_lengths) for b in batches]
     return tokens, (len(codec.src_vocabulary), len(codec.trg_vocabulary))
 

@@ -14,6 +14,7 @@ from minigrad.arguments import checked, sizes
 from minigrad.device import CPU, moved, resolve
 from minigrad.dtypes import DEFAULT_FLOAT, as_dtype, check_fits, int64, is_floating
 from minigrad.naming import described
+from minigrad.shapes_only import is_shapes_only, without_memory
 from minigrad.tensor import Tensor
 
 Size = int | tuple[int, ...] | list[int]
@@ -149,7 +150,8 @@ def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     """Uninitialised memory; zeros on a GPU."""
     if device is None:
         dtype = as_dtype("empty", DEFAULT_FLOAT if dtype is None else dtype)
-        return Tensor(np.empty(_shape("empty", size), dtype), requires_grad=requires_grad)
+        make = without_memory if is_shapes_only() else np.empty
+        return Tensor(make(_shape("empty", size), dtype), requires_grad=requires_grad)
     return zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad)
 
 

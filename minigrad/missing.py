@@ -132,7 +132,7 @@ def _torch_name(module: str) -> str:
 def _offered(module: Any) -> list[str]:
     """The names that a module offers, not those that it has imported for itself."""
     found = {} if module is None else vars(module)
-    return [name for name, value in found.items() if not name.startswith("_") and _is_own(value)]
+    return [name for name in found.get("__all__", found) if not name.startswith("_") and _is_own(found[name])]
 
 
 def _is_own(value: Any) -> bool:

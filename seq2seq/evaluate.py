@@ -19,8 +19,7 @@ from typing import Any
 
 from seq2seq import metrics
 from seq2seq.decoding.translator import Translator
-from seq2seq.run import config as settings
-from seq2seq.run import folder as folder
+from seq2seq.run import config_file, folder
 from seq2seq.run.cli import limit_threads, run_command
 from seq2seq.run.config import Config
 from seq2seq.run.devices import DEVICES, PRECISIONS
@@ -66,7 +65,7 @@ def evaluate(arguments: Sequence[str] | None = None) -> int:
     limit_threads(options.threads)
     if options.accept_changes:
         folder.accept_changes(run_dir)
-    config = settings.load(run_dir)
+    config = config_file.load(run_dir)
     dataset = _dataset(config, options, run_dir)
     split = options.split or ("test" if "test" in dataset.splits else "valid")
     translator = Translator.load(run_dir, options.checkpoint, options.precision, options.device)
@@ -88,7 +87,7 @@ def _dataset(config: Config, options: argparse.Namespace, run_dir: Path) -> Data
     if options.test:
         src_language, trg_language = config.src_language or "xx", config.trg_language or "xx"
         return Dataset(options.test, src_language, trg_language, {"test": read_pairs("test", options.test)})
-    here = settings.moved(config, {name: getattr(options, name) for name in ("data", "valid", "data_dir")})
+    here = config_file.moved(config, {name: getattr(options, name) for name in ("data", "valid", "data_dir")})
     dataset = load_dataset(
         here.data, data_dir=options.data_dir or config.data_dir, src_language=config.src_language,
         trg_language=config.trg_language, valid=here.valid, test=here.test, seed=config.seed,

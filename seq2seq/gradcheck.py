@@ -23,12 +23,11 @@ import numpy as np
 from minigrad import Tensor, random
 from minigrad.gradcheck import GradcheckReport, gradcheck_module
 from seq2seq.models.model import build_model
-from seq2seq.run import config as settings
+from seq2seq.run import registry, settings
 from seq2seq.run.cli import limit_threads, run_command
 from seq2seq.run.config import Config
 from seq2seq.run.devices import require
-from seq2seq.sources import Batch, EncodedSplit, Ragged, make_batch
-from seq2seq.text.vocabulary import SPECIALS
+from seq2seq.sources import Batch, EncodedSplit, TextSource
 from seq2seq.training import memory
 
 _SRC_WORDS, _TRG_WORDS = 29, 31
@@ -36,16 +35,11 @@ _SENTENCE_LENGTHS = (5, 1, 3, 4)
 
 
 def random_batch(config: Config) -> Batch:
-    """Sentences of unequal lengths and random words, a function of the seed."""
-    rng = np.random.default_rng(config.seed)
-
-    def sentences(num_words: int) -> Ragged:
-        return Ragged(
-            rng.integers(len(SPECIALS), num_words, length).tolist() for length in rng.permutation(_SENTENCE_LENGTHS)
-        )
-
-    split = EncodedSplit(sentences(_SRC_WORDS), sentences(_TRG_WORDS))
-    return make_batch(split, range(len(split)), config.reverse_source)
+    """Pairs of unequal lengths and random tokens, a function of the seed."""
+    rng, source = np.random.default_rng(config.seed), registry.build("source", config)
+    src = source.random_items(rng, rng.permutation(_SENTENCE_LENGTHS).tolist(), _SRC_WORDS)
+    trg = TextSource().random_items(rng, rng.permutation(_SENTENCE_LENGTHS).tolist(), _TRG_WORDS)
+    return source.batch(EncodedSplit(src, trg), range(len(_SENTENCE_LENGTHS)))
 
 
 def check_model(config: Config, num_directions: int = 50) -> GradcheckReport:
@@ -54,9 +48,7 @@ def check_model(config: Config, num_directions: int = 50) -> GradcheckReport:
     UserError where the machine has not got the memory for such a model.
     """
     config = dataclasses.replace(config, precision="fp64")
-    tokens = sum(_SENTENCE_LENGTHS) + 2 * len(_SENTENCE_LENGTHS)
-    shape = memory.BatchShape(len(_SENTENCE_LENGTHS), tokens, tokens)
-    memory.require_fit(memory.plan(config, (_SRC_WORDS, _TRG_WORDS), [shape]), len(_SENTENCE_LENGTHS))
+    memory.require_fit(memory.before_steps(config, (_SRC_WORDS, _TRG_WORDS)), len(_SENTENCE_LENGTHS))
     model = build_model(_SRC_WORDS, _TRG_WORDS, config)
     batch = random_batch(config)
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from minigrad import keep_freed_memory
-from seq2seq.run import config as settings
-from seq2seq.run import folder as folder
+from seq2seq.run import folder, settings
 from seq2seq.run.cli import command_line, limit_threads, run_command
 from seq2seq.run.config import Config
 from seq2seq.run.devices import require
@@ -83,10 +82,12 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
         _tell(advice(dataset, codec, encoded))
     vocab_sizes = len(codec.src_vocabulary), len(codec.trg_vocabulary)
     compile_kernels(config)  # mistakes in the input are told by now
-    plan = memory.plan(config, vocab_sizes, memory.batch_shapes(encoded["train"], config))
+    plan = memory.before_steps(config, vocab_sizes)
     memory.require_fit(plan, config.batch_size)
     held_out = {name: pairs for name, pairs in dataset.splits.items() if name != "train"}
     trainer = Trainer(config, dataclasses.replace(dataset, splits=held_out), codec, encoded, run_dir)
+    plan = memory.with_steps(plan, trainer.model, config, encoded["train"])
+    memory.require_fit(plan, config.batch_size)
     num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     _put_in_place(trainer, dataset, {"num_parameters": num_parameters, "memory_plan": dataclasses.asdict(plan)})
     say(

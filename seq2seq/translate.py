@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seq2seq.decoding.translator import Translator
-from seq2seq.run import folder as folder
+from seq2seq.run import folder
 from seq2seq.run.cli import limit_threads, run_command
 from seq2seq.run.devices import DEVICES, PRECISIONS
 from seq2seq.run.errors import UserError

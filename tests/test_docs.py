@@ -25,7 +25,7 @@ import pytest
 import minigrad as torch
 from minigrad import nn, optim, random
 from seq2seq import evaluate, train, translate
-from seq2seq.run import config
+from seq2seq.run import config, config_file, registry
 from seq2seq.run.options import RANGES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -180,7 +180,7 @@ def parser_options(parser: argparse.ArgumentParser) -> dict[str, str | None]:
 
 
 def config_options() -> dict[str, str | None]:
-    fields = {f"--{f.name.replace('_', '-')}": as_text(f.default) for f in dataclasses.fields(config.Config)}
+    fields = {f"--{f.name.replace('_', '-')}": as_text(f.default) for f in (*config.BASE, *registry.options().values())}
     return {"--config": None, "--accept-changes": "false", **fields}
 
 
@@ -218,7 +218,7 @@ def test_ranges() -> None:
 
 def test_settings_that_may_change() -> None:
     sentence = TOOLKIT.partition("Settings that may change with\n`--resume`:")[2].partition(";")[0]
-    assert tuple(code_in(sentence)) == config.CHANGEABLE
+    assert tuple(code_in(sentence)) == config_file.CHANGEABLE
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -310,3 +310,20 @@ UNSUPPORTED: dict[str, Callable[[], object]] = {
 def test_what_is_said_to_be_refused_is_refused(name: str) -> None:
     with pytest.raises((NotImplementedError, RuntimeError)):
         UNSUPPORTED[name]()
+
+
+# --- the parts of a model ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", registry.PACKAGES)
+def test_every_part_is_documented(kind: str) -> None:
+    """Its name, its options and its file; parts that other tests registered stand in no file of ours."""
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    documented = {
+        code_in(name)[0]: (code_in(options), code_in(file))
+        for name, _, options, file in rows_after(page, f"## {kind.capitalize()}s\n")
+    }
+    parts = {name: registry.part(kind, name) for name in registry.names(kind)}
+    assert documented == {
+        name: ([field.name for field in dataclasses.fields(part.Options)], [part.__module__.replace(".", "/") + ".py"])
+        for name, part in parts.items()
+        if part.__module__.startswith("seq2seq.")
+    }

@@ -10,6 +10,7 @@ import numpy as np
 import kernels
 import minigrad.nn.functional as F
 from minigrad import Tensor, keep_freed_memory, no_grad, optim
+from minigrad.nn.utils.rnn import pack_padded_sequence
 from peers.problem import (
     EOS_ID,
     IMPOSSIBLE,
@@ -91,12 +92,16 @@ class Peer:
         src, lengths = padded_sources(sources)
         words = np.array(outputs, np.int64).T
         trg_input = np.concatenate([np.full((1, len(sources)), SOS_ID), words[:-1]])
-        rows, _ = self.model.decoder(Tensor(trg_input), self.model.encoder(Tensor(src), lengths))
-        log_probs = F.log_softmax(self.model.decoder.fc_out(rows), dim=-1).array
+        packed = pack_padded_sequence(Tensor(src), lengths, enforce_sorted=False)
+        given = pack_padded_sequence(Tensor(trg_input), [len(trg_input)] * len(sources))
+        memory, decoder = self.model.encoder(packed), self.model.decoder
+        own = np.zeros(len(trg_input), bool)
+        features = decoder.sequence(given, decoder.start(memory), memory, own)
+        log_probs = F.log_softmax(decoder.output(features), dim=-1).array.reshape(*words.shape, -1)
         return float(np.take_along_axis(log_probs, words[:, :, None], 2).sum() / len(sources))
 
 
-def matmul_rate(bf16: bool, repeats: int = 30) -> float:
+def matmul_rate(bf16: bool, repeats: int) -> float:
     """The best of several products 1024x512 by 512x2048, in GFLOP/s, converting to bfloat16 included."""
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal(shape, np.float32) for shape in ((1024, 512), (512, 2048)))

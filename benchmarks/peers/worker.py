@@ -216,11 +216,11 @@ def blas() -> list[str]:
     return [f"{pool['internal_api']} {pool['architecture']}" for pool in threadpool_info() if pool.get("architecture")]
 
 
-def matmul_rate(bf16: bool) -> float:
+def matmul_rate(bf16: bool, repeats: int) -> float:
     """GFLOP/s of this package's best kernel on one large product (1024x512 by 512x2048)."""
     from peers.minigrad import matmul_rate as rate
 
-    return rate(bf16)
+    return rate(bf16, repeats)
 
 
 _FUNCTIONS: dict[str, Any] = {"peak_memory": peak_memory, "blas": blas, "matmul_rate": matmul_rate}

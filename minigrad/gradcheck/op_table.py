@@ -10,7 +10,6 @@ from minigrad.gradcheck import (
     cases_fused,
     cases_losses,
     cases_products,
-    cases_reduce,
     cases_select,
     cases_shape,
 )
@@ -22,7 +21,6 @@ from minigrad.tensor import Tensor
 
 OP_TABLE: tuple[OpCase, ...] = (
     *CASES,
-    *cases_reduce.CASES,
     *cases_shape.CASES,
     *cases_select.CASES,
     *cases_products.CASES,

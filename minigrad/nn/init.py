@@ -8,9 +8,10 @@ Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep line
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from minigrad import random
 from minigrad.grad_mode import no_grad
 from minigrad.missing import for_module as _for_module
 from minigrad.nn.checks import check_number, check_tensor
+from minigrad.shapes_only import is_shapes_only
 from minigrad.tensor import Tensor
 
 _GAINS: dict[str, Callable[[float], float]] = {
@@ -57,7 +59,23 @@ def _check(name: str, tensor: Tensor, **numbers: float) -> None:
         check_number(name, argument, number)
 
 
-@no_grad()
+Fill = TypeVar("Fill", bound=Callable[..., Tensor])
+
+
+def _filling(function: Fill) -> Fill:
+    """Off the tape; a tensor without memory is left as it is."""
+
+    @functools.wraps(function)
+    def fill(tensor: Tensor, *args: Any, **keywords: Any) -> Tensor:
+        if is_shapes_only():
+            return tensor
+        with no_grad():
+            return function(tensor, *args, **keywords)
+
+    return cast(Fill, fill)
+
+
+@_filling
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """Fill from U[a, b)."""
     _check("uniform_", tensor, a=a, b=b)
@@ -66,7 +84,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     return tensor.uniform_(a, b)
 
 
-@no_grad()
+@_filling
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Fill from N(mean, std**2)."""
     _check("normal_", tensor, mean=mean, std=std)
@@ -75,7 +93,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     return tensor.normal_(mean, std)
 
 
-@no_grad()
+@_filling
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with ``val``."""
     _check("constant_", tensor, val=val)
@@ -92,7 +110,7 @@ def ones_(tensor: Tensor) -> Tensor:
     return constant_(tensor, 1.0)
 
 
-@no_grad()
+@_filling
 def eye_(tensor: Tensor) -> Tensor:
     """Fill a matrix with ones on its diagonal and zeros elsewhere."""
     _check("eye_", tensor)
@@ -137,7 +155,7 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
     return calculate_gain(nonlinearity, a) / math.sqrt(fan_in if mode == "fan_in" else fan_out)
 
 
-@no_grad()
+@_filling
 def orthogonal_(tensor: Tensor, gain: float = 1) -> Tensor:
     """Fill with a (semi-)orthogonal matrix times ``gain``; later dimensions are flattened (Saxe et al. 2013)."""
     _check("orthogonal_", tensor, gain=gain)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from minigrad.function import Context, Function
 from minigrad.naming import described
 from minigrad.ops.common import axes, normalize_dims
 from minigrad.ops.op import op
+from minigrad.ops.op_case import Rng, distinct, normal, numpy_reduction, over_dims
 from minigrad.ops.reduce import Dims, count_over, extreme, reduced, require_elements, require_floating, restore
 from minigrad.tensor import Tensor
 
@@ -111,7 +114,11 @@ def _variance(
     return Var.apply(x, dims, keepdim, float(freedom))
 
 
-@op()
+def _unbiased(function: Callable) -> Callable:
+    return lambda x, axis, keepdims: function(x, axis=axis, keepdims=keepdims, ddof=1)
+
+
+@op(oracle=numpy_reduction(_unbiased(np.var)), sample=over_dims(distinct), min_size=2)
 def var(
     x: Tensor,
     dim: Dims | bool = None,
@@ -127,7 +134,7 @@ def var(
     return _variance("var", x, dim, unbiased, keepdim, correction)
 
 
-@op()
+@op(oracle=numpy_reduction(_unbiased(np.std)), sample=over_dims(distinct), min_size=2)
 def std(
     x: Tensor,
     dim: Dims | bool = None,
@@ -140,7 +147,15 @@ def std(
     return Deviation.apply(_variance("std", x, dim, unbiased, keepdim, correction))
 
 
-@op()
+def _above_zero(rng: Rng, shape: tuple[int, ...]) -> Array:
+    return np.abs(normal(rng, shape)) + 0.5
+
+
+def _root_of_squares(x: Array, axis: Any, keepdims: bool) -> Array:
+    return np.sqrt(np.square(x).sum(axis=axis, keepdims=keepdims))
+
+
+@op(oracle=numpy_reduction(_root_of_squares), sample=over_dims(_above_zero), min_size=1)
 def norm(x: Tensor, p: float | str = 2, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """(sum |x|**p) ** (1/p) over ``dim`` (all if None) of a floating tensor.
 

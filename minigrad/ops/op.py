@@ -16,7 +16,7 @@ from kernels import as_array
 from minigrad.arguments import Operand, checked
 from minigrad.function import Context, Function
 from minigrad.ops.common import floating, no_bool, tensor_of
-from minigrad.ops.op_case import OpCase, Values, normal, operand
+from minigrad.ops.op_case import ErrorCase, OpCase, Values, normal, operand
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -25,6 +25,12 @@ F = TypeVar("F", bound=Callable)
 OPS: dict[str, Callable[..., Any]] = {}  # by name, as users call them
 METHODS: dict[str, Callable[..., Any]] = {}  # by name, likewise: the methods of a Tensor
 CASES: list[OpCase] = []  # rows of the op table that stand beside their op
+
+
+def refuses_dim(name: str, **options: Any) -> ErrorCase:
+    """A call of an op, given by its name, for a dimension that a matrix has not."""
+    matrix = Tensor(np.zeros((2, 3)))
+    return ErrorCase(lambda: OPS[name](matrix, dim=2, **options), IndexError, "got 2; expected -2 to 1")
 
 
 def op(*, is_method: bool = True, **case: Any) -> Callable[[F], F]:

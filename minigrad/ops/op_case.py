@@ -150,3 +150,39 @@ def operands(first: Values, second: Values) -> Callable[[Rng, Dims], Sample]:
         return Sample((first(rng, shapes[0]), second(rng, shapes[1])))
 
     return sample
+
+
+def over_dims(values: Values) -> Callable[[Rng, Dims], Sample]:
+    """One operand, and a reduction over all, one or several dimensions, kept or not."""
+
+    def sample(rng: Rng, dims: Dims) -> Sample:
+        shape = dims[: int(rng.integers(1, 4))]
+        several = tuple(int(d) for d in rng.permutation(len(shape))[: int(rng.integers(1, len(shape) + 1))])
+        dim = [None, some_dim(rng, len(shape)), several][int(rng.integers(3))]
+        return Sample((values(rng, shape),), {"dim": dim, "keepdim": bool(rng.integers(2))})
+
+    return sample
+
+
+def over_dim(values: Values, keepdim: bool = True) -> Callable[[Rng, Dims], Sample]:
+    """One operand, and one dimension; ``keepdim``: which is kept or not."""
+
+    def sample(rng: Rng, dims: Dims) -> Sample:
+        shape = dims[: int(rng.integers(1, 4))]
+        options: dict[str, Any] = {"dim": some_dim(rng, len(shape))}
+        if keepdim:
+            options["keepdim"] = bool(rng.integers(2))
+        return Sample((values(rng, shape),), options)
+
+    return sample
+
+
+def over_all(rng: Rng, dims: Dims) -> Sample:
+    """One operand without ties, at least a vector."""
+    return Sample((distinct(rng, dims[: int(rng.integers(1, 4))]),))
+
+
+# --- oracles ----------------------------------------------------------------------------------------------------------
+def numpy_reduction(function: Callable) -> Callable[..., np.ndarray]:
+    """A reduction of NumPy with PyTorch's names of its arguments."""
+    return lambda x, dim=None, keepdim=False: np.asarray(function(x, axis=dim, keepdims=keepdim))

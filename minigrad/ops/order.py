@@ -6,6 +6,7 @@ The extremes themselves are NaN wherever one takes part.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,8 @@ from kernels import as_array
 from minigrad.function import Context, Function
 from minigrad.ops import choose
 from minigrad.ops.common import normalize_dim
-from minigrad.ops.op import op
+from minigrad.ops.op import CASES, OPS, op, refuses_dim
+from minigrad.ops.op_case import Dims, OpCase, Rng, Sample, distinct, numpy_reduction, over_all, over_dim, some_dim
 from minigrad.ops.reduce import Extreme, require_elements
 from minigrad.tensor import Tensor
 
@@ -107,16 +109,24 @@ def _extreme(user: str, x: Tensor, dim: Any, keepdim: bool, smallest: bool) -> A
     return ValuesIndices(*ExtremeAlong.apply(x, axis, keepdim, smallest))
 
 
-@op()
+def _with_indices(value: Callable, index: Callable) -> Callable[..., tuple]:
+    return lambda x, dim, keepdim: (value(x, axis=dim, keepdims=keepdim), index(x, axis=dim, keepdims=keepdim))
+
+
+@op(oracle=_with_indices(np.max, np.argmax), sample=over_dim(distinct), min_size=1)
 def max(x: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Any:
     """``max(x)``: the largest. ``max(x, dim)``: (values, indices). ``max(x, other)``: elementwise."""
     return choose.maximum(x, dim) if isinstance(dim, Tensor) else _extreme("max", x, dim, keepdim, False)
 
 
-@op()
+@op(oracle=_with_indices(np.min, np.argmin), sample=over_dim(distinct), min_size=1)
 def min(x: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Any:
     """As ``max``, the smallest."""
     return choose.minimum(x, dim) if isinstance(dim, Tensor) else _extreme("min", x, dim, keepdim, True)
+
+
+for _name, _oracle in (("max", np.max), ("min", np.min)):
+    CASES.append(OpCase(f"{_name}[all]", OPS[_name], _oracle, over_all, min_size=1))
 
 
 def _index(user: str, x: Tensor, dim: int | None, keepdim: bool, smallest: bool) -> Tensor:
@@ -131,31 +141,53 @@ def _index(user: str, x: Tensor, dim: int | None, keepdim: bool, smallest: bool)
     return Tensor(np.expand_dims(index, axis) if keepdim else index)
 
 
-@op()
+@op(oracle=numpy_reduction(np.argmax), sample=over_dim(distinct), min_size=1, differentiable=False)
 def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Index of the first largest (of the first NaN, if there is one) along ``dim``, or in the flattened tensor."""
     return _index("argmax", x, dim, keepdim, False)
 
 
-@op()
+@op(oracle=numpy_reduction(np.argmin), sample=over_dim(distinct), min_size=1, differentiable=False)
 def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Index of the first smallest (of the first NaN, if there is one) along ``dim``, or in the flattened tensor."""
     return _index("argmin", x, dim, keepdim, True)
 
 
-@op()
+def _largest(rng: Rng, dims: Dims) -> Sample:
+    shape = dims[: int(rng.integers(1, 4))]
+    dim = some_dim(rng, len(shape))
+    k = int(rng.integers(0, shape[dim] + 1))
+    return Sample((distinct(rng, shape),), {"k": k, "dim": dim, "largest": bool(rng.integers(2))})
+
+
+def _topk(x: Array, k: int, dim: int, largest: bool) -> tuple[Array, Array]:
+    order = np.argsort(-x if largest else x, axis=dim).take(np.arange(k), axis=dim)
+    return np.take_along_axis(x, order, axis=dim), order
+
+
+@op(oracle=_topk, sample=_largest, errors=(refuses_dim("topk", k=1),))
 def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
     """The ``k`` largest (or smallest) along ``dim`` in order, and their indices; NaN counts as the largest."""
     return _ordered("topk", x, dim, largest, k)
 
 
-@op()
+def _all_in_order(rng: Rng, dims: Dims) -> Sample:
+    shape = dims[: int(rng.integers(1, 4))]
+    options = {"dim": some_dim(rng, len(shape)), "descending": bool(rng.integers(2))}
+    return Sample((distinct(rng, shape),), options)
+
+
+def _sort(x: Array, dim: int, descending: bool) -> tuple[Array, Array]:
+    return _topk(x, x.shape[dim], dim, descending)
+
+
+@op(oracle=_sort, sample=_all_in_order)
 def sort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = True) -> ValuesIndices:
     """All of ``x`` in order along ``dim``, and where each stood; equal ones keep their order, NaN is the largest."""
     return _ordered("sort", x, dim, descending)
 
 
-@op()
+@op(oracle=lambda x, **options: _sort(x, **options)[1], sample=_all_in_order, differentiable=False)
 def argsort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = True) -> Tensor:
     """Where each element of the ordered ``x`` stood along ``dim``; equal ones keep their order, NaN is the largest."""
     return _ordered("argsort", x, dim, descending).indices

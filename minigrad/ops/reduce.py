@@ -12,7 +12,9 @@ from minigrad.dtypes import int64, is_floating
 from minigrad.function import Context, Function
 from minigrad.ops import elementwise
 from minigrad.ops.common import axes, floating, normalize_dim, normalize_dims, tensor_of
-from minigrad.ops.op import op
+from minigrad.ops.op import CASES, OPS, op, refuses_dim
+from minigrad.ops.op_case import Dims as Sizes
+from minigrad.ops.op_case import OpCase, Rng, Sample, distinct, normal, numpy_reduction, over_all, over_dim, over_dims
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -144,14 +146,14 @@ def _summable(x: Any, dtype: Any) -> Tensor:
     return x.to(dtype=int64 if dtype is None else dtype)
 
 
-@op()
+@op(oracle=numpy_reduction(np.sum), sample=over_dims(normal), errors=(refuses_dim("sum"),))
 def sum(x: Operand, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Sum over ``dim`` (all if None); bool and integers sum to int64."""
     x = _summable(x, dtype)
     return Sum.apply(x, normalize_dims(dim, x.ndim, "sum"), keepdim)
 
 
-@op()
+@op(oracle=numpy_reduction(np.prod), sample=over_dim(normal), errors=(refuses_dim("prod"),))
 def prod(x: Operand, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Product along ``dim`` (of all elements if None); bool and integers multiply to int64."""
     x = _summable(x, dtype)
@@ -159,6 +161,9 @@ def prod(x: Operand, dim: int | None = None, keepdim: bool = False, *, dtype: An
         normalize_dims(dim, x.ndim, "prod")
         return Prod.apply(x.reshape(x.numel()), 0, False)
     return Prod.apply(x, normalize_dim(dim, x.ndim, "prod"), keepdim)
+
+
+CASES.append(OpCase("prod[all]", OPS["prod"], np.prod, over_all))
 
 
 def require_floating(user: str, x: Tensor) -> Tensor:
@@ -179,7 +184,7 @@ def count_over(x: Tensor, dims: tuple[int, ...]) -> int:
     return int(np.prod([x.shape[d] for d in dims], dtype=np.int64))
 
 
-@op()
+@op(oracle=numpy_reduction(np.mean), sample=over_dims(normal), min_size=1, errors=(refuses_dim("mean"),))
 def mean(x: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Mean over ``dim`` (all if None) of a floating tensor; NaN of nothing."""
     x = require_floating("mean", x if dtype is None else x.to(dtype=dtype))
@@ -187,7 +192,7 @@ def mean(x: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = Non
     return elementwise.div(Sum.apply(x, dims, keepdim), count_over(x, dims))
 
 
-@op()
+@op(oracle=numpy_reduction(np.max), sample=over_dims(distinct), min_size=1)
 def amax(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The largest over ``dim`` (all if None), NaN where there is one; ties share the gradient."""
     dims = normalize_dims(dim, x.ndim, "amax")
@@ -195,7 +200,7 @@ def amax(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     return Extreme.apply(x, dims, keepdim, False, False)
 
 
-@op()
+@op(oracle=numpy_reduction(np.min), sample=over_dims(distinct), min_size=1)
 def amin(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The smallest over ``dim`` (all if None), NaN where there is one; ties share the gradient."""
     dims = normalize_dims(dim, x.ndim, "amin")
@@ -203,7 +208,7 @@ def amin(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     return Extreme.apply(x, dims, keepdim, True, False)
 
 
-@op()
+@op(oracle=lambda x, dim: np.cumsum(x, axis=dim), sample=over_dim(normal, keepdim=False))
 def cumsum(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running sum along ``dim``; bool and integers sum to int64."""
     axis = normalize_dim(dim, x.ndim, "cumsum")
@@ -211,21 +216,29 @@ def cumsum(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     return CumSum.apply(x, axis) if x.ndim else x.clone()
 
 
-@op()
+def _softmax(x: Array, dim: int) -> Array:
+    return np.exp(x) / np.exp(x).sum(axis=dim, keepdims=True)
+
+
+@op(oracle=_softmax, sample=over_dim(normal, keepdim=False), errors=(refuses_dim("softmax"),))
 def softmax(x: Operand, dim: int = -1, dtype: Any = None) -> Tensor:
     """e**x normalised to sum 1 along ``dim``; ``x`` is cast to ``dtype`` before, if given."""
     x = floating(tensor_of(x).to(dtype=dtype))
     return Softmax.apply(x, normalize_dim(dim, x.ndim, "softmax"))
 
 
-@op()
+@op(oracle=lambda x, dim: np.log(_softmax(x, dim)), sample=over_dim(normal, keepdim=False))
 def log_softmax(x: Operand, dim: int = -1, dtype: Any = None) -> Tensor:
     """log(softmax(x)) without leaving the log domain; ``x`` is cast to ``dtype`` before, if given."""
     x = floating(tensor_of(x).to(dtype=dtype))
     return LogSoftmax.apply(x, normalize_dim(dim, x.ndim, "log_softmax"))
 
 
-@op()
+def _logsumexp(x: Array, axis: Any, keepdims: bool) -> Array:
+    return np.log(np.exp(x).sum(axis=axis, keepdims=keepdims))
+
+
+@op(oracle=numpy_reduction(_logsumexp), sample=over_dims(normal), min_size=1)
 def logsumexp(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """log(sum(e**x)) over ``dim``, shifted by the largest so that nothing overflows; -inf of nothing."""
     dims = normalize_dims(dim, x.ndim, "logsumexp")
@@ -235,13 +248,18 @@ def logsumexp(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     return result if keepdim else result.reshape([n for axis, n in enumerate(x.shape) if axis not in dims])
 
 
-@op()
+def _truths(rng: Rng, dims: Sizes) -> Sample:
+    sample = over_dim(normal)(rng, dims)
+    return Sample((sample.arrays[0] > 0,), sample.options)
+
+
+@op(oracle=numpy_reduction(np.any), sample=_truths, differentiable=False)
 def any(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether one element holds."""
     return Tensor(as_array(x.array.any(axis=axes(normalize_dims(dim, x.ndim, "any")), keepdims=keepdim)))
 
 
-@op()
+@op(oracle=numpy_reduction(np.all), sample=_truths, differentiable=False)
 def all(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether every element holds."""
     return Tensor(as_array(x.array.all(axis=axes(normalize_dims(dim, x.ndim, "all")), keepdims=keepdim)))

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from seq2seq.decoding.search import Hypothesis, beam_search, greedy_search
+from seq2seq.decoding.scorers import Ensemble, scorer_of
+from seq2seq.decoding.search import search
+from seq2seq.decoding.strategies import Hypothesis, Scorer, Search
 from seq2seq.models.model import Seq2Seq, build_model
-from seq2seq.run import checkpoint, config
+from seq2seq.run import checkpoint, config_file
 from seq2seq.run.config import Config
 from seq2seq.run.devices import Device, allow_tf32, decoding_precision, require
 from seq2seq.run.errors import UserError, UserTypeError
@@ -36,6 +38,7 @@ class Translator:
     def __init__(self, model: Seq2Seq, codec: TextCodec, settings: Config, precision: str | None = None) -> None:
         self.model, self.codec, self.settings = model, codec, settings
         self.precision = decoding_precision(settings.precision, precision, model.device)
+        self._models: tuple[Seq2Seq, ...] = (model,)
 
     @classmethod
     def load(
@@ -49,12 +52,31 @@ class Translator:
         run_dir = _folder(run_dir)
         if name not in ("best", "last"):
             raise UserError(f"name is {shown(name)}; expected best or last")
-        settings = replace(config.load(run_dir), device=device)
+        settings = replace(config_file.load(run_dir), device=device)
         require(device, precision or "fp32")
         codec = TextCodec.load(run_dir)
         model = build_model(len(codec.src_vocabulary), len(codec.trg_vocabulary), settings)
         checkpoint.load(checkpoint.path_of(run_dir, name), model, None, run_of(run_dir, codec))
+        model.eval()
         return cls(model, codec, settings, precision)
+
+    @classmethod
+    def ensemble(cls, translators: Sequence[Translator]) -> Translator:
+        """One translator of several runs, which gives a token the mean of the probabilities that they give it.
+
+        Raises:
+            UserError: there are none, or two that have other tokenizers or vocabularies, or other precisions.
+        """
+        if not translators:
+            raise UserError("ensemble: got no translators; expected one or more")
+        first, *others = translators
+        for number, other in enumerate(others, start=2):
+            if (other.codec.to_dict(), other.precision) != (first.codec.to_dict(), first.precision):
+                what = "precision" if other.precision != first.precision else "tokenizers or vocabularies"
+                raise UserError(f"ensemble: translator {number} has other {what} than the first; expected the same")
+        together = cls(first.model, first.codec, first.settings, first.precision)
+        together._models = tuple(model for one in translators for model in one._models)
+        return together
 
     def translate(
         self, sentences: Iterable[str], beam_size: int = 1, length_penalty: float = 1.0, batch_size: int = 64
@@ -116,10 +138,12 @@ class Translator:
         self, sources: Sequence[Sequence[int]], beam_size: int, length_penalty: float, n_best: int
     ) -> list[list[Hypothesis]]:
         allow_tf32(self.precision)
-        limit, reverse, bf16 = self.codec.max_output_length, self.settings.reverse_source, self.precision == "bf16"
-        if beam_size == 1 and n_best == 1:
-            return [[h] for h in greedy_search(self.model, sources, limit, reverse, bf16)]
-        return beam_search(self.model, sources, limit, beam_size, length_penalty, n_best, reverse, bf16)
+        asked = Search(self.codec.max_output_length, beam_size, length_penalty, n_best)
+        return search(self._scorer(), sources, asked)
+
+    def _scorer(self) -> Scorer:
+        scorers: list[Scorer] = [scorer_of(model, self.precision == "bf16") for model in self._models]
+        return scorers[0] if len(scorers) == 1 else Ensemble(scorers)
 
 
 def _folder(run_dir: Any) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from minigrad import Tensor, backends, cuda, device
+from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import folded, shown
@@ -55,7 +56,8 @@ def _listed(choices: Sequence[str]) -> str:
 def steps_in_graphs(config: Config) -> bool:
     """Whether the training steps of such a run can be CUDA graphs: see ``seq2seq.training.graphed``."""
     products = config.precision in ("bf16", "tf32")  # of layers that go through all steps in one launch
-    return config.device == "cuda" and config.teacher_forcing_ratio == 1.0 and products
+    capturable = all(registry.part(kind, getattr(config, kind)).capturable for kind in registry.PACKAGES)
+    return config.device == "cuda" and config.teacher_forcing_ratio == 1.0 and products and capturable
 
 
 def allow_tf32(precision: str) -> None:

@@ -6,7 +6,6 @@ it holds one more file, ``lock``. It is whole from its first moment: ``last.safe
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import platform
@@ -17,8 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from seq2seq.run import checkpoint, manifest
-from seq2seq.run import config as settings
+from seq2seq.run import checkpoint, config_file, manifest
 from seq2seq.run.config import Config
 from seq2seq.run.devices import description
 from seq2seq.run.errors import UserError
@@ -127,7 +125,7 @@ def begin(
     try:
         manifest.announce_start(run_dir)
         codec.save(run_dir)
-        settings.save(config, run_dir)
+        config_file.save(config, run_dir)
         run = _name_for_itself(run_dir, config, dataset)
         save_first(run)
         found = manifest.digests(run_dir)
@@ -143,7 +141,8 @@ def begin(
 
 
 def _name_for_itself(run_dir: Path, config: Config, dataset: Dataset) -> str:
-    rest = {k: v for k, v in dataclasses.asdict(config).items() if k not in (*settings.CHANGEABLE, *settings.PATHS)}
+    changeable = *config_file.CHANGEABLE, *config_file.PATHS
+    rest = {name: value for name, value in config.as_dict().items() if name not in changeable}
     parts = [rest, list(dataset.checksums.values()), manifest.digests(run_dir)["text.json"]]
     return manifest.sha256(json.dumps(parts).encode())
 
@@ -160,7 +159,7 @@ def go_on(run_dir: Path, config: Config) -> None:
     """
     former = manifest.read(run_dir)
     content = _with_digests(run_dir, former)
-    continued = {**content.get("continued", {}), **settings.continued(config, run_dir)}
+    continued = {**content.get("continued", {}), **config_file.continued(config, run_dir)}
     if content is former and continued == content.get("continued", {}):
         return
     manifest.write(run_dir, {**content, "continued": continued})
@@ -186,7 +185,7 @@ def accept_changes(run_dir: Path) -> None:
         last = checkpoint.path_of(run_dir, "last")
         names = manifest.accept_changes(run_dir, lambda: checkpoint.fingerprint_of(last))
         try:
-            settings.load(run_dir)
+            config_file.load(run_dir)
             TextCodec.load(run_dir)
         except UserError:
             path.unlink() if former is None else replace_run_file(path, former)

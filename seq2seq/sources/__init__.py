@@ -1,7 +1,7 @@
 """Where sentence pairs come from: a public data set, a generated one, or the user's files.
 
-Contract: `load_dataset` is the one entry; what it gives is raw text in splits (`Dataset`). `batches` and `sampler` turn
-encoded pairs into padded arrays.
+Contract: `load_dataset` is the one entry; what it gives is raw text in splits (`Dataset`). `sampler` says which pairs
+share a batch; a `Source`, of which text is one, turns encoded pairs into what an encoder reads.
 """
 
 from pathlib import Path
@@ -14,16 +14,16 @@ from seq2seq.sources.batches import (
     Ragged,
     drop_long,
     encode_split,
-    make_batch,
-    pad_sources,
     tokenize_pairs,
 )
+from seq2seq.sources.contract import Source
 from seq2seq.sources.corpus import load_files, read_pairs, split_spec
 from seq2seq.sources.dataset import Dataset, Pair, hold_out
 from seq2seq.sources.files import decode_lines, read_lines, read_parallel
 from seq2seq.sources.named import NAMED_SETS, load_named
 from seq2seq.sources.numbers import load_numbers
 from seq2seq.sources.sampler import BatchSampler, evaluation_batches
+from seq2seq.sources.text import TextSource
 
 __all__ = [
     "Batch",
@@ -33,13 +33,13 @@ __all__ = [
     "NumberedTokens",
     "Pair",
     "Ragged",
+    "Source",
+    "TextSource",
     "decode_lines",
     "drop_long",
     "encode_split",
     "evaluation_batches",
     "load_dataset",
-    "make_batch",
-    "pad_sources",
     "read_lines",
     "read_pairs",
     "read_parallel",

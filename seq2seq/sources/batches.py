@@ -1,8 +1,8 @@
 """Ids in a compact store, and padded batches cut so that little of them is padding.
 
-Contract: arrays are int64, time-major (T, N), C-contiguous. Here and nowhere else lives what teacher forcing needs: the
-decoder reads `trg_input` = <sos> tokens and is scored against `trg_output` = tokens <eos>, one step ahead of it; the
-encoder reads `src` = <sos> tokens <eos>, the tokens reversed on request (Sutskever et al. 2014, section 3.3).
+Contract: arrays are time-major (T, N), C-contiguous, ids int64. Here and nowhere else lives what teacher forcing needs:
+the decoder reads `trg_input` = <sos> tokens and is scored against `trg_output` = tokens <eos>, one step ahead of it.
+What the encoder reads is the source's own affair (`seq2seq.sources.contract`).
 """
 
 from array import array
@@ -119,10 +119,10 @@ class EncodedSplit:
 
 @dataclass(frozen=True)
 class Batch:
-    """N sentence pairs, padded with <pad>.
+    """N pairs, padded.
 
     Attributes:
-        src: (S, N) int64, <sos> tokens <eos>.
+        src: (S, N) int64 ids or (S, N, F) numbers, as `Source.collate` makes them.
         src_lengths: (N,) int64, real positions of src, <sos> and <eos> counted.
         trg_input: (T, N) int64, <sos> tokens.
         trg_output: (T, N) int64, tokens <eos>.
@@ -130,7 +130,7 @@ class Batch:
         indices: (N,) int64, the pairs' numbers in their split.
     """
 
-    src: IntArray
+    src: np.ndarray
     src_lengths: IntArray
     trg_input: IntArray
     trg_output: IntArray
@@ -139,7 +139,7 @@ class Batch:
 
     @property
     def num_src_tokens(self) -> int:
-        """Real positions of src: no padding, <sos> and <eos> counted."""
+        """Real positions of src: no padding, <sos> and <eos> of text counted."""
         return int(self.src_lengths.sum())
 
     @property
@@ -189,37 +189,14 @@ def drop_long(split: EncodedSplit, max_length: int) -> tuple[EncodedSplit, int]:
     return left, len(split) - len(kept)
 
 
-def pad_sources(id_lists: Sequence[Sequence[int]], reverse_source: bool = False) -> tuple[IntArray, IntArray]:
-    """The encoder's input: <sos> tokens <eos> in columns.
-
-    Args:
-        id_lists: N lists of ids.
-        reverse_source: reverse the tokens between <sos> and <eos>.
-
-    Returns:
-        src (S, N) int64 and src_lengths (N,) int64, <sos> and <eos> counted.
-    """
-    step = -1 if reverse_source else 1
-    return _padded([[SOS_ID, *ids[::step], EOS_ID] for ids in id_lists])
+def target_arrays(targets: Sequence[Sequence[int]]) -> tuple[IntArray, IntArray, IntArray]:
+    """N lists of target ids -> trg_input (T, N), trg_output (T, N) and trg_lengths (N,) of a `Batch`."""
+    trg_input, _ = padded([[SOS_ID, *ids] for ids in targets])
+    return trg_input, *padded([[*ids, EOS_ID] for ids in targets])
 
 
-def make_batch(split: EncodedSplit, indices: Sequence[int] | IntArray, reverse_source: bool = False) -> Batch:
-    """Pad the pairs of the given numbers.
-
-    Args:
-        split: the encoded pairs.
-        indices: N numbers of pairs; they become the columns, in this order.
-        reverse_source: reverse the source tokens between <sos> and <eos>.
-    """
-    src, src_lengths = pad_sources([split.src[int(i)].tolist() for i in indices], reverse_source)
-    targets = [split.trg[int(i)].tolist() for i in indices]
-    trg_input, _ = _padded([[SOS_ID, *ids] for ids in targets])
-    trg_output, trg_lengths = _padded([[*ids, EOS_ID] for ids in targets])
-    return Batch(src, src_lengths, trg_input, trg_output, trg_lengths, np.array(indices, dtype=np.int64))
-
-
-def _padded(columns: Sequence[Sequence[int]]) -> tuple[IntArray, IntArray]:
-    """Lists as columns of one (T, N) array, and their lengths (N,)."""
+def padded(columns: Sequence[Sequence[int]]) -> tuple[IntArray, IntArray]:
+    """Lists as columns of one (T, N) array, filled up with <pad>, and their lengths (N,)."""
     lengths = np.array([len(column) for column in columns], dtype=np.int64)
     matrix = np.full((int(lengths.max(initial=0)), len(columns)), PAD_ID, dtype=np.int64)
     for number, column in enumerate(columns):

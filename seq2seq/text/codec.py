@@ -86,15 +86,18 @@ class TextCodec:
             (self.src_vocabulary.fingerprint() + self.trg_vocabulary.fingerprint()).encode()
         ).hexdigest()
 
-    def save(self, run_dir: Path) -> None:
-        stored = {
+    def to_dict(self) -> dict[str, Any]:
+        """All that makes it, as JSON can hold it."""
+        return {
             "src_tokenizer": self.src_tokenizer.to_config(),
             "trg_tokenizer": self.trg_tokenizer.to_config(),
             "src_vocabulary": json.loads(self.src_vocabulary.to_json()),
             "trg_vocabulary": json.loads(self.trg_vocabulary.to_json()),
             "max_output_length": self.max_output_length,
         }
-        replace_run_file(run_dir / "text.json", (json.dumps(stored, ensure_ascii=False) + "\n").encode())
+
+    def save(self, run_dir: Path) -> None:
+        replace_run_file(run_dir / "text.json", (json.dumps(self.to_dict(), ensure_ascii=False) + "\n").encode())
 
     @classmethod
     def load(cls, run_dir: Path) -> TextCodec:

@@ -1,8 +1,8 @@
 """Training steps on a GPU as CUDA graphs: one call repeats a whole step, from the embedding to the update.
 
-A graph is made for a number of sentences and of words; a batch with fewer words runs in it too. So numbers of words are
+A graph is made for a number of pairs and of tokens; a batch with fewer tokens runs in it too. So numbers of tokens are
 rounded up to multiples of a bucket, and each bucket gets a graph. What a graph cannot hold is done launch by launch:
-own words fed back to the decoder, layers that take a step at a time, a batch of one sentence, and the first step of
+own tokens fed back to the decoder, layers that take a step at a time, a batch of one sentence, and the first step of
 all, which makes the optimiser's moments. Which batches these are does not depend on where a run was resumed.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from minigrad import Tensor, cuda, no_grad, optim, random
 from minigrad.nn.utils.rnn import PackedSequence, pack_padded_sequence
-from seq2seq.models.model import Seq2Seq, Words, pack_batch
+from seq2seq.models.model import PackedBatch, Seq2Seq, pack_batch
 from seq2seq.run.config import Config
 from seq2seq.run.devices import steps_in_graphs
 from seq2seq.sources import Batch, EncodedSplit
@@ -23,7 +23,7 @@ from seq2seq.text.vocabulary import PAD_ID
 
 Array = np.ndarray
 
-BUCKET = 256  # words: a graph is given at most so many that do nothing
+BUCKET = 256  # tokens: a graph is given at most so many that do nothing
 FILLS = PAD_ID, PAD_ID, -100  # what stands behind the last word of a side, and what is to follow it: nothing counts
 
 
@@ -31,8 +31,8 @@ class Bucket(NamedTuple):
     """What batches that share a graph have in common."""
 
     pairs: int
-    src_words: int
-    trg_words: int
+    src_tokens: int
+    trg_tokens: int
 
 
 class GraphedTraining:
@@ -48,13 +48,13 @@ class GraphedTraining:
     def __init__(self, model: Seq2Seq, optimizer: optim.Adam, config: Config, train: EncodedSplit) -> None:
         self._model, self._optimizer, self._config = model, optimizer, config
         longest = (int(side.lengths.max(initial=0)) for side in (train.src, train.trg))
-        # <sos> and <eos>; <eos>. And one more, so that a graph's rows are never all equally long.
-        self._longest = next(longest) + 2 + 1, next(longest) + 1 + 1
+        # <eos> of a target. And one more on both sides, so that a graph's rows are never all equally long.
+        self._longest = next(longest) + model.source.marks + 1, next(longest) + 1 + 1
         self._steps: dict[Bucket, _CapturedStep] = {}
         self._usable = steps_in_graphs(config)
 
     def step(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
-        """The loss per word and the norm of the gradients, 0-d; None where this batch has to go without a graph."""
+        """The loss per token and the norm of the gradients, 0-d; None where this batch has to go without a graph."""
         bucket = self._bucket(batch)
         if bucket is None or not self._optimizer.state:
             return None
@@ -67,11 +67,11 @@ class GraphedTraining:
         pairs = len(batch.src_lengths)
         if not self._usable or pairs < 2:
             return None
-        words = []
+        tokens = []
         for lengths, longest in zip((batch.src_lengths, batch.trg_lengths), self._longest, strict=True):
             needed = max(-(-int(lengths.sum()) // BUCKET) * BUCKET, longest + pairs)
-            words.append(min(needed, pairs * longest - 1))
-        return Bucket(pairs, *words)
+            tokens.append(min(needed, pairs * longest - 1))
+        return Bucket(pairs, *tokens)
 
     def _capture(self, bucket: Bucket) -> None:
         beside = next((step.graph for step in self._steps.values()), None)
@@ -96,16 +96,16 @@ class _CapturedStep:
         self, model: Seq2Seq, optimizer: optim.Adam, config: Config, bucket: Bucket, longest: tuple[int, ...],
         beside: cuda.CUDAGraph | None,
     ) -> None:  # fmt: skip
-        src = lengths_for(bucket.pairs, bucket.src_words, longest[0])
-        trg = lengths_for(bucket.pairs, bucket.trg_words, longest[1])[::-1]  # or the two might be equal
-        self._sizes = bucket.src_words, bucket.trg_words, bucket.trg_words
+        src = lengths_for(bucket.pairs, bucket.src_tokens, longest[0])
+        trg = lengths_for(bucket.pairs, bucket.trg_tokens, longest[1])[::-1]  # or the two might be equal
+        self._sizes = bucket.src_tokens, bucket.trg_tokens, bucket.trg_tokens
         self._ids = Tensor(np.full(sum(self._sizes), PAD_ID)).to(model.device)
-        self._count = Tensor(np.ones((), np.float32)).to(model.device)  # of target words
-        words = Words(*self._parts(src, trg))
+        self._count = Tensor(np.ones((), np.float32)).to(model.device)  # of target tokens
+        packed = PackedBatch(*self._parts(src, trg))
         self.graph = cuda.CUDAGraph([src, trg], beside)
 
         def loss() -> Tensor:
-            return model.loss_of(words, 1.0, config.label_smoothing) / self._count
+            return model.loss_of(packed, 1.0, config.label_smoothing) / self._count
 
         model.train()
         with self.graph.warm_up():
@@ -123,9 +123,9 @@ class _CapturedStep:
         return _packed(src, parts[0]), _packed(trg, parts[1]), parts[2]
 
     def replay(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The step of a batch: its loss per word, and the norm of the gradients."""
-        words = pack_batch(batch)
-        parts = zip((words.src.data, words.given.data, words.targets), self._sizes, FILLS, strict=True)
+        """The step of a batch: its loss per token, and the norm of the gradients."""
+        packed = pack_batch(batch)
+        parts = zip((packed.src.data, packed.given.data, packed.targets), self._sizes, FILLS, strict=True)
         ids = [np.concatenate([part.array, np.full(size - len(part), fill)]) for part, size, fill in parts]
         with no_grad():
             self._ids.copy_(Tensor(np.concatenate(ids)))
@@ -135,17 +135,17 @@ class _CapturedStep:
 
 
 def _packed(lengths: Array, ids: Tensor) -> PackedSequence:
-    """A packed sequence of these lengths whose words are ``ids`` (P,)."""
+    """A packed sequence of these lengths whose tokens are ``ids`` (P,)."""
     nothing = Tensor(np.zeros((int(lengths.max()), len(lengths)), np.int64))
     return pack_padded_sequence(nothing, lengths, enforce_sorted=False)._replace(data=ids)
 
 
-def lengths_for(pairs: int, words: int, longest: int) -> Array:
-    """(N,) lengths of sentences that have so many words together, the first of which is the longest of all.
+def lengths_for(pairs: int, tokens: int, longest: int) -> Array:
+    """(N,) lengths of sentences that have so many tokens together, the first of which is the longest of all.
 
-    pairs is at least 2, words from longest + pairs - 1 to pairs * longest - 1.
+    pairs is at least 2, tokens from longest + pairs - 1 to pairs * longest - 1.
     """
-    rest = words - longest
+    rest = tokens - longest
     lengths = np.full(pairs, rest // (pairs - 1))
     lengths[1 : 1 + rest % (pairs - 1)] += 1
     lengths[0] = longest

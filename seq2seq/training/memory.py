@@ -1,39 +1,36 @@
 """What a training run will need of the memory of its device, told before it starts.
 
-The plan follows the arrays of one step through forward, backward and update, for the batch that needs most of them.
-On the CPU, what lies outside of arrays (the interpreter, the data, the compiled kernels) is what the process occupies
-when the plan is made, and an allowance for what the first step compiles and loads. On a GPU it is the work space of
-cuBLAS; and where steps run in graphs, which have memory of their own, a step is counted twice.
+Weights are counted from the shapes of the model; what a step takes is measured, in small steps of the model itself, so
+no model is named here. On the CPU, what lies outside of arrays (the interpreter, the data, the compiled kernels) is
+what the process occupies when the plan is made, and an allowance for what the first step compiles and loads. On a GPU
+it is the work space of cuBLAS; and where steps run in graphs, which have memory of their own, a step is counted twice.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import os
-from collections.abc import Iterable
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from minigrad import cuda
+from minigrad import cuda, random
+from minigrad.shapes_only import shapes_only
+from seq2seq.models.model import Seq2Seq
 from seq2seq.run.config import Config
 from seq2seq.run.devices import steps_in_graphs
 from seq2seq.run.entry import address_space
 from seq2seq.run.errors import UserError
-from seq2seq.sources import BatchSampler, EncodedSplit
+from seq2seq.sources import Batch, BatchSampler, EncodedSplit
+from seq2seq.sources.batches import IntArray
 
 COMPILED = 60 << 20  # bytes: compiled kernels with what LLVM keeps, and the allocator's slack; measured
 WORKSPACES = 3 * 32 << 20  # bytes: of cuBLAS, for each stream that computes
-CHUNK_LOGITS, CHUNK_ROWS = 16 << 20, (256, 512)  # the fused output layer's: bytes of logits, fewest and most rows
-
-
-@dataclass(frozen=True)
-class BatchShape:
-    """What of a batch decides its memory: N pairs and the real tokens of both sides."""
-
-    pairs: int
-    src_tokens: int
-    trg_tokens: int
+MOMENTS = 2  # numbers that Adam keeps for each weight
+SMALL_BATCH = 6144  # tokens: such a batch is tried as it is; a quarter of a larger one fills every work space
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class MemoryPlan:
         process: the interpreter, the data and the kernels; on a GPU the work space of its libraries.
         weights: parameters.
         optimizer: Adam's two moments.
-        step: activations, gradients and work space together, at the worst moment of a step.
+        step: activations, gradients and work space together, at the worst moment of a step; 0 where it is unknown.
         device: "cpu" or "cuda".
     """
 
@@ -68,116 +65,78 @@ def _megabytes(size: int) -> str:
     return f"{size / 2**20:,.0f} MB"
 
 
-class _Step:
-    """The arrays of one training step, in numbers; `most` is their sum at the worst moment."""
-
-    def __init__(self) -> None:
-        self.held = self.most = 0
-
-    def hold(self, *sizes: int) -> None:
-        self.held += sum(sizes)
-        self.most = max(self.most, self.held)
-
-    def drop(self, *sizes: int) -> None:
-        self.held -= sum(sizes)
-
-    def pass_through(self, *sizes: int) -> None:
-        """Held only for a moment, all together."""
-        self.hold(*sizes)
-        self.drop(*sizes)
-
-
-def step_bytes(config: Config, src_vocab_size: int, trg_vocab_size: int, shape: BatchShape) -> int:
-    """Bytes of activations, gradients and work space at the worst moment of a step with such a batch."""
-    step = _Step()
-    step.drop(_forward(step, config, shape.pairs, shape.src_tokens))  # its outputs are not used, but for the last ones
-    _forward(step, config, shape.pairs, shape.trg_tokens)
-    _loss(step, config, trg_vocab_size, shape.trg_tokens)
-    for num_tokens in (shape.trg_tokens, shape.src_tokens):
-        _backward(step, config, shape.pairs, num_tokens)
-    return step.most * (8 if config.precision == "fp64" else 4)
-
-
-def _layers(config: Config) -> list[tuple[int, int]]:
-    """(input size, numbers of the weights and biases) of each layer of one side."""
-    sizes = [config.embedding_size] + [config.hidden_size] * (config.num_layers - 1)
-    return [(size, 4 * config.hidden_size * (size + config.hidden_size + 2)) for size in sizes]
-
-
-def _kept(config: Config, pairs: int, num_tokens: int) -> int:
-    """What a layer keeps beside its input: four gates, c, and of h and c the states before the first step."""
-    return (5 * num_tokens + 2 * pairs) * config.hidden_size
-
-
-def _forward(step: _Step, config: Config, pairs: int, num_tokens: int) -> int:
-    """One side; the size of its outputs, which are left."""
-    below = num_tokens * config.embedding_size
-    step.hold(below)
-    for input_size, weights in _layers(config):
-        step.hold(num_tokens * input_size)  # the dropout's output, which the layer keeps
-        step.drop(below)
-        below = num_tokens * config.hidden_size  # h
-        step.hold(_kept(config, pairs, num_tokens), below)
-        step.pass_through(_panels(config, weights))
-    return below
-
-
-def _panels(config: Config, numbers: int) -> int:
-    return numbers // 2 if config.precision == "bf16" else numbers
-
-
-def _loss(step: _Step, config: Config, vocab_size: int, num_tokens: int) -> None:
-    rows, output_layer = num_tokens * config.hidden_size, vocab_size * (config.hidden_size + 1)
-    few, many = CHUNK_ROWS
-    most = min(many, max(few, CHUNK_LOGITS // (4 * vocab_size))) * (2 if config.precision == "bf16" else 1)
-    chunk = min(num_tokens, most)
-    step.hold(rows, output_layer)  # the gradients of the decoder's outputs and of the layer
-    step.pass_through(2 * _panels(config, output_layer), chunk * vocab_size)
-    step.drop(rows, rows)  # the outputs; their gradient counts as that of the last layer
-
-
-def _backward(step: _Step, config: Config, pairs: int, num_tokens: int) -> None:
-    hidden = config.hidden_size
-    for input_size, weights in reversed(_layers(config)):
-        dy, dx = num_tokens * hidden, num_tokens * input_size
-        states, inputs = _panels(config, dy), _panels(config, dx)
-        step.hold(dy)
-        step.pass_through(_panels(config, 4 * hidden * hidden))
-        step.pass_through(num_tokens * hidden, states)  # h of the step before each token, and in panels
-        step.hold(weights, dx)
-        step.pass_through(states, inputs, _panels(config, 4 * hidden * input_size))
-        step.drop(dy, _kept(config, pairs, num_tokens), num_tokens * input_size)
-        step.pass_through(dx)  # the dropout's gradient, beside dx
-        step.drop(dx)
-    step.hold(num_tokens * config.embedding_size)  # rows of the embedding's gradient
-
-
-def count_parameters(config: Config, src_vocab_size: int, trg_vocab_size: int) -> int:
-    """Parameters of ``Seq2Seq``."""
-    embeddings = (src_vocab_size + trg_vocab_size) * config.embedding_size
-    layers = 2 * sum(weights for _, weights in _layers(config))
-    return embeddings + layers + trg_vocab_size * (config.hidden_size + 1)
-
-
-def batch_shapes(train: EncodedSplit, config: Config, most_epochs: int = 5) -> set[BatchShape]:
-    """The shapes of the batches of the first epochs."""
-    src, trg = (np.asarray(side.lengths) for side in (train.src, train.trg))
-    sampler = BatchSampler(src, trg, config.batch_size, config.seed)
-    shapes = set()
-    for epoch in range(min(config.epochs, most_epochs)):
-        for indices in sampler.batches(epoch):
-            real = src[indices] + 2, trg[indices] + 1  # <sos> and <eos>; <eos>
-            shapes.add(BatchShape(len(indices), *(int(side.sum()) for side in real)))
-    return shapes
-
-
-def plan(config: Config, vocab_sizes: tuple[int, int], shapes: Iterable[BatchShape]) -> MemoryPlan:
-    """The plan of a run whose model does not exist yet and whose batches have these shapes."""
-    weights = count_parameters(config, *vocab_sizes) * (8 if config.precision == "fp64" else 4)
-    worst = max((step_bytes(config, *vocab_sizes, shape) for shape in shapes), default=0)
+def before_steps(config: Config, vocab_sizes: tuple[int, int]) -> MemoryPlan:
+    """What a run needs whose model does not exist yet, without its steps: so far no memory is taken."""
+    with shapes_only():
+        model = Seq2Seq(*vocab_sizes, config)
+    size = 8 if config.precision == "fp64" else 4
+    weights = sum(parameter.numel() for parameter in model.parameters()) * size
     process = occupied_bytes() + COMPILED if config.device == "cpu" else WORKSPACES
-    worst *= 2 if steps_in_graphs(config) else 1
-    return MemoryPlan(process, weights, 2 * weights, worst, config.device)
+    return MemoryPlan(process, weights, MOMENTS * weights, 0, config.device)
+
+
+def with_steps(plan: MemoryPlan, model: Seq2Seq, config: Config, train: EncodedSplit) -> MemoryPlan:
+    """``plan`` with what a step takes at most, for the batch of the first epochs that has most tokens.
+
+    A small one is tried, which leaves no trace. Of a large one a quarter and half of its pairs are, and what they take
+    is drawn on in a straight line: what a step keeps grows with its tokens.
+    """
+    largest = largest_batch(train, config)
+    tokens = _tokens(model.source.batch(train, largest))
+    parts = [largest] if tokens < SMALL_BATCH else [largest[::4], largest[::2]]
+    _try_step(model, config, model.source.batch(train, largest[:4]))  # kernels that are loaded count for no array
+    tried = [_try_step(model, config, model.source.batch(train, part)) for part in parts]
+    step = _extrapolated(*tried[0], *tried[-1], tokens)
+    return dataclasses.replace(plan, step=step * (2 if steps_in_graphs(config) else 1))
+
+
+def _extrapolated(tokens: int, taken: int, more_tokens: int, more_taken: int, all_tokens: int) -> int:
+    """What a batch of ``all_tokens`` takes, on the straight line through two smaller ones, or one."""
+    slope = (more_taken - taken) / (more_tokens - tokens) if more_tokens > tokens else 0.0
+    return more_taken + max(0, round(slope * (all_tokens - more_tokens)))
+
+
+def _try_step(model: Seq2Seq, config: Config, batch: Batch) -> tuple[int, int]:
+    """The tokens of a batch, and the bytes that its step takes beside the weights."""
+    random.seed_step(config.seed, 0)
+    model.train()
+    with _most_taken(config.device) as most:
+        loss = model.loss(batch, config.teacher_forcing_ratio, config.label_smoothing) / batch.num_trg_tokens
+        loss.backward()
+        del loss
+    for parameter in model.parameters():
+        parameter.grad = None
+    return _tokens(batch), most()
+
+
+def _tokens(batch: Batch) -> int:
+    return batch.num_src_tokens + batch.num_trg_tokens
+
+
+@contextmanager
+def _most_taken(where: str) -> Iterator[Callable[[], int]]:
+    """Afterwards the function gives the most bytes of new arrays that there were inside, at any time."""
+    gc.collect()  # what is freed inside would be taken again unseen
+    if where == "cuda":
+        cuda.empty_cache()
+        before = cuda.memory_reserved()
+        yield lambda: cuda.max_memory_reserved() - before
+        return
+    found = 0
+    tracemalloc.start()
+    try:
+        yield lambda: found
+        found = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def largest_batch(train: EncodedSplit, config: Config, most_epochs: int = 5) -> IntArray:
+    """The pairs of the batch of the first epochs that has most tokens on both sides."""
+    src, trg = train.src.lengths, train.trg.lengths
+    sampler = BatchSampler(src, trg, config.batch_size, config.seed)
+    batches = (batch for epoch in range(min(config.epochs, most_epochs)) for batch in sampler.batches(epoch))
+    return max(batches, key=lambda batch: int((src[batch] + trg[batch]).sum()))
 
 
 def occupied_bytes() -> int:

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from minigrad import optim, random
-from seq2seq.decoding.search import release_packed
+from seq2seq.decoding.scorers import release_prepacked
 from seq2seq.decoding.translator import Translator
 from seq2seq.metrics import shown
 from seq2seq.models.model import build_model
@@ -26,7 +26,7 @@ from seq2seq.run.checkpoint import Progress
 from seq2seq.run.cli import command_line
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
-from seq2seq.sources import Batch, BatchSampler, Dataset, EncodedSplit, make_batch
+from seq2seq.sources import Batch, BatchSampler, Dataset, EncodedSplit
 from seq2seq.text.codec import TextCodec
 from seq2seq.training.graphed import GraphedTraining
 from seq2seq.training.metrics_log import MetricsLog
@@ -116,7 +116,7 @@ class Trainer:
         """The rest of the epoch under way, and the validation after it."""
         batches = self.sampler.batches(self.progress.epoch)
         while self.progress.batch < len(batches) and self.progress.step < self.total_steps:
-            batch = make_batch(self.train, batches[self.progress.batch], self.config.reverse_source)
+            batch = self.model.source.batch(self.train, batches[self.progress.batch])
             record = self._train_step(batch)
             log.write(record)
             display.update(record)
@@ -180,12 +180,12 @@ class Trainer:
         self._save_last(log)
 
     def validate(self, split: str = "valid") -> dict[str, float]:
-        """Losses and scores on a split; see ``evaluate_split``. The weights packed for it are not kept."""
+        """Losses and scores on a split; see ``evaluate_split``. The weights prepacked for it are not kept."""
         translator = Translator(self.model, self.codec, self.config)
         try:
             return evaluate_split(translator, self.dataset, split, self.encoded[split])
         finally:
-            release_packed(self.model)
+            release_prepacked(self.model)
 
     def best_translator(self) -> Translator:
         """The run's best weights, loaded into this trainer's model: training is over then."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 from seq2seq import metrics
 from seq2seq.decoding.translator import Translator
 from seq2seq.models.model import sequence_losses
-from seq2seq.sources import Dataset, EncodedSplit, evaluation_batches, make_batch
+from seq2seq.sources import Dataset, EncodedSplit, evaluation_batches
 from seq2seq.sources.corpus import suffix_language
 from seq2seq.text.codec import TextCodec, without_blanks
 
 
 def split_losses(translator: Translator, encoded: EncodedSplit) -> tuple[float, float, int]:
     """Summed -log p of the targets with the right words given, with the model's own words given, and their number."""
-    settings = translator.settings
-    order = evaluation_batches(encoded.src.lengths, encoded.trg.lengths, settings.batch_size)
-    batches = [make_batch(encoded, indices, settings.reverse_source) for indices in order]
+    order = evaluation_batches(encoded.src.lengths, encoded.trg.lengths, translator.settings.batch_size)
+    batches = [translator.model.source.batch(encoded, indices) for indices in order]
     forced, num_tokens = sequence_losses(translator.model, batches, teacher_forcing_ratio=1.0)
     free, _ = sequence_losses(translator.model, batches, teacher_forcing_ratio=0.0)
     return forced, free, num_tokens

@@ -2,22 +2,29 @@
 
 The compiler takes some 350 MB more than the training itself may need, and gives them back only when its process ends.
 So where the folder of compiled kernels does not hold those of a run yet, a child trains and translates a few made-up
-words with the same settings; what it compiled is then loaded from the folder. Without such a folder each process
-compiles for itself.
+tokens with the same source, encoder and decoder, small; what it compiled is then loaded from the folder. Without such a
+folder each process compiles for itself, and so does one whose parts a script has registered.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from minigrad import compiled_marker
+from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.streams import say
 
-_WORDS = 9
+_TOKENS = 9
+_MOST = 8  # of every size in the child
 
 
 def compile_kernels(config: Config) -> None:
@@ -25,17 +32,36 @@ def compile_kernels(config: Config) -> None:
 
     Those of a GPU need no process of their own: their compiler is small, and each is compiled when it is first called.
     """
-    if config.device == "cuda":
+    if config.device == "cuda" or not _come_along(config):
         return
-    num_layers = str(min(config.num_layers, 2))
-    done = compiled_marker(f"training-{config.precision}-{num_layers}")
+    settings = json.dumps(small_settings(config))
+    done = compiled_marker(f"training-{hashlib.sha256(settings.encode()).hexdigest()[:16]}")
     if done is None or done.exists():
         return
     say("compiling the kernels, which is done once ...")
-    code = [sys.executable, "-m", "seq2seq.training.warm_up", config.precision, num_layers]
+    code = [sys.executable, "-m", "seq2seq.training.warm_up", settings]
     with contextlib.suppress(OSError):  # no more processes, or no more files
         if subprocess.run(code, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0:
             done.touch()
+
+
+def _come_along(config: Config) -> bool:
+    """Whether a new process knows the parts of the model."""
+    parts = (registry.part(kind, getattr(config, kind)) for kind in registry.PACKAGES)
+    return all(part.__module__.startswith("seq2seq.") for part in parts)
+
+
+def small_settings(config: Config) -> dict[str, Any]:
+    """What decides which kernels a run calls: its precision, its parts, and their options, numbers cut to a few.
+
+    A small model of one layer or of two calls the kernels of a large one; numbers that are no sizes decide nothing.
+    """
+    options = {
+        name: min(value, 2 if value < _MOST else _MOST) if type(value) is int else value
+        for name, value in config.options.items()
+        if type(value) is not float
+    }
+    return {"precision": config.precision, **{kind: getattr(config, kind) for kind in registry.PACKAGES}, **options}
 
 
 def _train_a_little(config: Config) -> None:
@@ -43,27 +69,27 @@ def _train_a_little(config: Config) -> None:
     from minigrad import optim
     from seq2seq.decoding.search import beam_search, greedy_search
     from seq2seq.models.model import build_model, sequence_losses
-    from seq2seq.sources import EncodedSplit, Ragged, make_batch
+    from seq2seq.sources import EncodedSplit, TextSource
 
-    model = build_model(_WORDS, _WORDS, config)
+    model = build_model(_TOKENS, _TOKENS, config)
     optimizer = optim.Adam(model.parameters())
+    rng = np.random.default_rng(0)
     for lengths in ([3, 2, 1], [3, 3, 3]):
-        sentences = Ragged([4 + i % 5 for i in range(length)] for length in lengths)
-        batch = make_batch(EncodedSplit(sentences, sentences), range(len(lengths)))
+        src = model.source.random_items(rng, lengths, _TOKENS)
+        split = EncodedSplit(src, TextSource().random_items(rng, lengths, _TOKENS))
+        batch = model.source.batch(split, range(len(lengths)))
         for forcing in (1.0, 0.0):
             optimizer.zero_grad()
             (model.loss(batch, forcing) / batch.num_trg_tokens).backward()
             optimizer.step_clipped(1.0)
         sequence_losses(model, [batch], 1.0)
-        sources = [[4, 5, 6], [5, 6]]
+        sources = [src[0], src[1]]
         greedy_search(model, sources, 3)
         beam_search(model, sources, 3, 2)
 
 
 def main(arguments: Sequence[str]) -> int:
-    precision, num_layers = arguments
-    config = Config(precision=precision, num_layers=int(num_layers), embedding_size=8, hidden_size=8)  # type: ignore[arg-type]
-    _train_a_little(config)
+    _train_a_little(Config(**json.loads(arguments[0])))
     return 0
 
 

@@ -97,7 +97,6 @@ def _digits() -> list[str]:
 
 def _figures(name: str, options: list[str]) -> dict[str, Any]:
     from seq2seq import Translator, evaluate, train
-    from seq2seq.run import config
     from seq2seq.sources import load_dataset
 
     run_dir = Path("runs") / name.replace(" ", "-")
@@ -107,10 +106,10 @@ def _figures(name: str, options: list[str]) -> dict[str, Any]:
         assert train.main([*options, "--run-dir", str(run_dir)]) == 0
         if name == "resumed":
             assert train.main(["--run-dir", str(run_dir), "--resume", "--max-steps", "36"]) == 0
-    settings = config.load(run_dir)
-    device: Any = settings.device
+    settings = json.loads((run_dir / "config.json").read_text())
+    device: Any = settings["device"]
     translator = Translator.load(run_dir, device=device)
-    dataset = load_dataset(settings.data, data_dir=settings.data_dir)
+    dataset = load_dataset(settings["data"], data_dir=settings["data_dir"])
     sources = [src for src, _ in dataset.split("valid")[:3]]
     with contextlib.redirect_stdout(io.StringIO()):
         split = ["--split", "valid", "--device", device]

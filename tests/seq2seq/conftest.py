@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 
 from minigrad import optim
+from minigrad.shapes_only import shapes_only
 from seq2seq.models.model import Seq2Seq, build_model
 from seq2seq.run.config import Config
-from seq2seq.sources import Batch, EncodedSplit, Ragged, make_batch
+from seq2seq.run.errors import UserError
+from seq2seq.sources import Batch, EncodedSplit, Ragged, TextSource
 
 SRC_VOCAB, TRG_VOCAB = 13, 11
 TINY = ["--src-tokenizer", "space", "--trg-tokenizer", "space", "--embedding-size", "8", "--hidden-size", "12"]
@@ -60,6 +62,23 @@ def tiny_model() -> Callable[..., Seq2Seq]:
     return build
 
 
+@pytest.fixture(scope="session")
+def fitting_options() -> Callable[[str, str], dict[str, Any]]:
+    """fitting_options(encoder, decoder): options with which the two fit each other; a skip where none do."""
+
+    def choose(encoder: str, decoder: str) -> dict[str, Any]:
+        for options in ({}, {"num_layers": 1}, {"num_layers": 2}):
+            try:
+                with shapes_only():
+                    Seq2Seq(9, 9, Config(encoder=encoder, decoder=decoder, **options))
+            except UserError:
+                continue
+            return options
+        pytest.skip(f"encoder {encoder} and decoder {decoder} do not fit each other")
+
+    return choose
+
+
 @pytest.fixture
 def trained(tiny_model, draw_batch) -> tuple[Seq2Seq, optim.Adam]:
     """A model after two steps, and the optimiser that took them."""
@@ -80,7 +99,7 @@ def draw_batch() -> Callable[..., Batch]:
         rng = np.random.default_rng(seed)
         sources = Ragged(rng.integers(4, SRC_VOCAB, src).tolist() for src, _ in lengths)
         targets = Ragged(rng.integers(4, TRG_VOCAB, trg).tolist() for _, trg in lengths)
-        return make_batch(EncodedSplit(sources, targets), range(len(lengths)))
+        return TextSource().batch(EncodedSplit(sources, targets), range(len(lengths)))
 
     return draw
 

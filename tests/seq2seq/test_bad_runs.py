@@ -38,9 +38,9 @@ def put(name: str, content: str | bytes) -> Callable[[Path], object]:
 # What is done to a file that the manifest covers, and what is said of it where the change is accepted.
 EDITED: dict[str, tuple[Callable[[Path], object], str]] = {
     "config text": (put("config.json", "{"), "config.json: not valid JSON"),
-    "config list": (put("config.json", "[]"), "config.json: unknown or missing settings: no object"),
+    "config list": (put("config.json", "[]"), "config.json: not a JSON object; expected the settings"),
     "config bytes": (put("config.json", b"\xff\x00"), "config.json: not valid JSON"),
-    "config key": (edit("config.json", depth=3), "config.json: unknown or missing settings: depth"),
+    "config key": (edit("config.json", depth=3), "config.json: unknown settings: 'depth'"),
     "config type": (edit("config.json", hidden_size="x"), "config.json: "),
     "config null": (edit("config.json", num_layers=None), "config.json: "),
     "config range": (edit("config.json", hidden_size=0), "config.json: "),

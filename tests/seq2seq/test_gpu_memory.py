@@ -11,7 +11,7 @@ from minigrad import cuda as gpu
 from minigrad import ones, optim
 from seq2seq.models.model import build_model
 from seq2seq.run.config import Config
-from seq2seq.sources import EncodedSplit, Ragged, make_batch
+from seq2seq.sources import EncodedSplit, Ragged, TextSource
 from seq2seq.training import memory
 
 VOCAB = 600
@@ -25,16 +25,18 @@ def test_a_step_takes_what_was_planned(cuda: ModuleType, precision: str) -> None
         *(Ragged(rng.integers(4, VOCAB, length).tolist() for length in rng.integers(5, 12, 24)) for _ in range(2))
     )
     config = Config(device="cuda", precision=precision, embedding_size=48, hidden_size=128, batch_size=24)  # type: ignore[arg-type]
-    plan = memory.plan(config, (VOCAB, VOCAB), memory.batch_shapes(split, config))
     matrix = ones(2, 2, device="cuda")
     matrix @ matrix  # cuBLAS has its work space
     gpu.empty_cache()
     before = gpu.memory_allocated()
+    plan = memory.before_steps(config, (VOCAB, VOCAB))
     model = build_model(VOCAB, VOCAB, config)
+    plan = memory.with_steps(plan, model, config, split)
+    gpu.empty_cache()
     optimizer = optim.Adam(model.parameters())
     for _ in range(2):
         optimizer.zero_grad()
-        model.loss(make_batch(split, range(24))).backward()
+        model.loss(TextSource().batch(split, range(24))).backward()
         optimizer.step_clipped(1.0)
     arrays = gpu.max_memory_reserved() - before
     planned = plan.peak - memory.WORKSPACES

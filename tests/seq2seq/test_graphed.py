@@ -14,7 +14,7 @@ import pytest
 from minigrad import optim
 from seq2seq.models.model import build_model
 from seq2seq.run.config import Config
-from seq2seq.sources import Batch, EncodedSplit, Ragged, make_batch
+from seq2seq.sources import Batch, EncodedSplit, Ragged, TextSource
 from seq2seq.training import graphed, trainer
 from seq2seq.training.graphed import GraphedTraining, lengths_for
 
@@ -38,8 +38,8 @@ def training(split: EncodedSplit, **settings: object) -> GraphedTraining:
     model = build_model(WORDS, WORDS, config)
     optimizer = optim.Adam(model.parameters())
     steps = GraphedTraining(model, optimizer, config, split)
-    assert steps.step(make_batch(split, range(6))) is None
-    model.loss(make_batch(split, range(6))).backward()
+    assert steps.step(TextSource().batch(split, range(6))) is None
+    model.loss(TextSource().batch(split, range(6))).backward()
     optimizer.step()
     return steps
 
@@ -71,25 +71,25 @@ def test_batches_of_like_size_share_a_graph(split: EncodedSplit, monkeypatch: py
     monkeypatch.setattr(graphed, "BUCKET", 64)
     steps = training(split)
     for first in (0, 3, 6, 9, 0):
-        assert steps.step(make_batch(split, range(first, first + 6))) is not None
+        assert steps.step(TextSource().batch(split, range(first, first + 6))) is not None
     assert len(steps._steps) == 1
-    assert steps.step(make_batch(split, range(5))) is not None
+    assert steps.step(TextSource().batch(split, range(5))) is not None
     assert len(steps._steps) == 2
 
 
 def test_what_goes_without(split: EncodedSplit) -> None:
-    batch = make_batch(split, range(6))
+    batch = TextSource().batch(split, range(6))
     assert training(split, precision="fp32").step(batch) is None
     assert training(split, teacher_forcing_ratio=0.5).step(batch) is None
     steps = training(split)
-    assert steps.step(make_batch(split, range(1))) is None
+    assert steps.step(TextSource().batch(split, range(1))) is None
     longest = int(np.argmax(split.src.lengths))
-    assert steps.step(make_batch(split, [longest] * 3)) is not None  # without padding, but with
+    assert steps.step(TextSource().batch(split, [longest] * 3)) is not None  # without padding, but with
 
 
 def test_layers_that_take_a_step_at_a_time_go_without(split: EncodedSplit) -> None:
     steps = training(split, hidden_size=1100)  # no kernel is as wide
-    assert steps.step(make_batch(split, range(4))) is None
+    assert steps.step(TextSource().batch(split, range(4))) is None
     assert not steps._steps
 
 
@@ -124,8 +124,8 @@ def test_a_device_that_refuses_a_graph(split: EncodedSplit, cuda: ModuleType, mo
     original = cuda.cuda.Stream.end_capture
     monkeypatch.setattr(cuda.cuda.Stream, "end_capture", lambda stream: (original(stream), refuse(stream)))
     with pytest.warns(UserWarning, match="goes on without CUDA graphs: operation not supported"):
-        assert steps.step(make_batch(split, range(4))) is None
-    assert steps.step(make_batch(split, range(5))) is None
+        assert steps.step(TextSource().batch(split, range(4))) is None
+    assert steps.step(TextSource().batch(split, range(5))) is None
     assert {float(state["step"].item()) for state in steps._optimizer.state.values()} == {1.0}
 
 
@@ -133,7 +133,7 @@ def test_large_tables_go_without(split: EncodedSplit, monkeypatch: pytest.Monkey
     """How many of their rows are used, the host has to know."""
     monkeypatch.setattr(sys.modules["minigrad.ops.embedding"], "ROWS_ON_GPU", 1)
     steps = training(split)
-    assert steps.step(make_batch(split, range(4))) is None
+    assert steps.step(TextSource().batch(split, range(4))) is None
     assert not steps._steps
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from seq2seq import Translator, evaluate, translate
 from seq2seq.decoding.search import beam_search
-from seq2seq.run import config
+from seq2seq.run import config, settings
 from seq2seq.run.config import parse
 from seq2seq.run.errors import UserError, UserTypeError
 from seq2seq.run.messages import one_line, shown
@@ -218,9 +218,9 @@ def test_a_misspelled_option_or_setting_is_told_the_nearest(tmp_path) -> None:
 
 # --- help -------------------------------------------------------------------------------------------------------------
 def test_help_shows_ranges_defaults_and_presets(capsys) -> None:
-    text = " ".join(config.build_parser().format_help().split())
+    text = " ".join(settings.build_parser().format_help().split())
     for words in (
-        "size of the LSTM states (1 to 65536; default: 512; presets: numbers 256, scan 256, cmudict 512)",
+        "size of the recurrent states (1 to 65536; default: 512; presets: numbers 256, scan 256, cmudict 512)",
         "feed the source backwards (Sutskever et al., 2014) (default: false; presets: numbers true)",
         "the preset of the data set",
     ):
@@ -231,7 +231,7 @@ def test_help_shows_ranges_defaults_and_presets(capsys) -> None:
         text = " ".join(command.build_parser().format_help().split())
         for name in DECODING:
             assert f"({RANGES[name]}" in text
-    assert "usage: python -m seq2seq.gradcheck" in config.build_parser("gradcheck").format_help()
+    assert "usage: python -m seq2seq.gradcheck" in settings.build_parser("gradcheck").format_help()
 
 
 # --- Python -----------------------------------------------------------------------------------------------------------

@@ -7,43 +7,45 @@ import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from minigrad import optim
+from minigrad import optim, random
 from seq2seq.models.model import build_model
+from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
-from seq2seq.sources import EncodedSplit, Ragged, make_batch
+from seq2seq.sources import EncodedSplit, Ragged
 from seq2seq.training import memory
 
 VOCAB_SIZES = 3000, 2000
-SHAPES = {"no padding": (64, 9, 9, 8, 8), "padding": (64, 5, 20, 5, 18), "few": (16, 10, 30, 10, 25)}
+SHAPES = {"no padding": (64, 9, 9, 8, 8), "padding": (64, 5, 20, 5, 18), "few": (12, 10, 30, 10, 25)}
+PAIRS = [(encoder, decoder) for encoder in registry.names("encoder") for decoder in registry.names("decoder")]
 
 
-def random_split(pairs: int, least_src: int, most_src: int, least_trg: int, most_trg: int) -> EncodedSplit:
+def random_split(
+    vocab_sizes: tuple[int, int], pairs: int, least_src: int, most_src: int, least_trg: int, most_trg: int
+) -> EncodedSplit:
     rng = np.random.default_rng(1)
-    bounds = ((least_src, most_src, VOCAB_SIZES[0]), (least_trg, most_trg, VOCAB_SIZES[1]))
+    bounds = ((least_src, most_src, vocab_sizes[0]), (least_trg, most_trg, vocab_sizes[1]))
     return EncodedSplit(
         *(Ragged(rng.integers(4, words, n).tolist() for n in rng.integers(a, b + 1, pairs)) for a, b, words in bounds)
     )
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp64"])
-@pytest.mark.parametrize("forcing", [1.0, 0.5])
-def test_a_step_takes_what_the_plan_says(shape: str, precision: str, forcing: float) -> None:
-    """To 10 %, of the arrays (tracemalloc sees each); a second step, so that the moments exist."""
-    config = Config(hidden_size=192, embedding_size=96, dropout=0.3, precision=precision)
-    model = build_model(*VOCAB_SIZES, config)
+def planned_and_taken(config: Config, vocab_sizes: tuple[int, int], split: EncodedSplit) -> tuple[int, int]:
+    """Bytes of a step: by the plan, and as tracemalloc sees each array; a second step, so that the moments exist."""
+    model = build_model(*vocab_sizes, config)
     optimizer = optim.Adam(model.parameters())
-    split = random_split(*SHAPES[shape])
-    batch = make_batch(split, range(len(split)))
+    plan = memory.with_steps(memory.before_steps(config, vocab_sizes), model, config, split)
+    batch = model.source.batch(split, range(len(split)))
 
     def step() -> None:
+        random.seed_step(config.seed, 0)
         optimizer.zero_grad()
-        model.loss(batch, forcing).backward()
+        (model.loss(batch, config.teacher_forcing_ratio) / batch.num_trg_tokens).backward()
         optimizer.step_clipped(1.0)
 
     step()
@@ -51,32 +53,68 @@ def test_a_step_takes_what_the_plan_says(shape: str, precision: str, forcing: fl
     tracemalloc.start()
     try:
         step()
-        taken = tracemalloc.get_traced_memory()[1]
+        return plan.step, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    (batch_shape,) = memory.batch_shapes(split, Config(batch_size=len(split), epochs=1))
-    assert batch_shape.src_tokens == batch.num_src_tokens
-    assert batch_shape.trg_tokens == batch.num_trg_tokens
-    assert memory.step_bytes(config, *VOCAB_SIZES, batch_shape) == pytest.approx(taken, rel=0.1)
 
 
-def test_the_chunks_are_those_of_the_output_layer() -> None:
-    """seq2seq knows no kernels, so the plan repeats what decides the size of a chunk of logits."""
-    from kernels.cpu import output_layer
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp64"])
+@pytest.mark.parametrize("forcing", [1.0, 0.5])
+def test_a_step_takes_what_the_plan_says(shape: str, precision: Any, forcing: float) -> None:
+    config = Config(
+        hidden_size=192, embedding_size=96, dropout=0.3, precision=precision, teacher_forcing_ratio=forcing,
+        batch_size=SHAPES[shape][0],
+    )  # fmt: skip
+    planned, taken = planned_and_taken(config, VOCAB_SIZES, random_split(VOCAB_SIZES, *SHAPES[shape]))
+    assert planned == pytest.approx(taken, rel=0.1)
 
-    assert output_layer.LOGITS_BYTES == memory.CHUNK_LOGITS
-    assert (output_layer.FEWEST_ROWS, output_layer.MOST_ROWS) == memory.CHUNK_ROWS
+
+@pytest.mark.parametrize("words", [100, 50_000])
+@pytest.mark.parametrize(("encoder", "decoder"), PAIRS)
+def test_small_and_large_vocabularies(fitting_options, encoder: str, decoder: str, words: int) -> None:
+    """With 50,000 words the logits count, with 100 all else; every pair that fits. The batch is large enough for the
+    plan to try parts of it alone."""
+    options = {"embedding_size": 48, "hidden_size": 96, **fitting_options(encoder, decoder)}
+    config = Config(encoder=encoder, decoder=decoder, dropout=0.3, batch_size=96, **options)
+    split = random_split((words, words), 96, 30, 50, 30, 45)
+    assert (split.src.lengths + split.trg.lengths).sum() > memory.SMALL_BATCH
+    planned, taken = planned_and_taken(config, (words, words), split)
+    assert planned == pytest.approx(taken, rel=0.1)
 
 
-def test_number_of_parameters() -> None:
-    config = Config(hidden_size=24, embedding_size=10, num_layers=3)
-    model = build_model(30, 20, config)
-    assert memory.count_parameters(config, 30, 20) == sum(parameter.numel() for parameter in model.parameters())
+def test_what_has_no_memory_is_counted_without_any() -> None:
+    config = Config(hidden_size=60_000, embedding_size=60_000, num_layers=9)
+    tracemalloc.start()
+    try:
+        plan = memory.before_steps(config, (10_000_000, 50_000))
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    assert plan.weights > 1 << 40
+    assert plan.optimizer == 2 * plan.weights
+
+
+@pytest.mark.parametrize(("precision", "size"), [("fp32", 4), ("bf16", 4), ("fp64", 8)])
+def test_weights_are_counted_exactly(precision: Any, size: int) -> None:
+    config = Config(hidden_size=24, embedding_size=10, num_layers=3, precision=precision)
+    numbers = sum(parameter.numel() for parameter in build_model(30, 20, config).parameters())
+    assert memory.before_steps(config, (30, 20)).weights == numbers * size
+
+
+def test_trial_steps_change_no_weight_and_leave_no_gradient() -> None:
+    config, split = Config(hidden_size=9, embedding_size=5, batch_size=40), random_split((9, 9), 40, 1, 9, 1, 9)
+    model = build_model(9, 9, config)
+    before = [parameter.array.copy() for parameter in model.parameters()]
+    memory.with_steps(memory.before_steps(config, (9, 9)), model, config, split)
+    for parameter, values in zip(model.parameters(), before, strict=True):
+        np.testing.assert_array_equal(parameter.array, values)
+        assert parameter.grad is None
 
 
 def test_what_does_not_fit_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_bytes", lambda: 100 << 20)
-    plan = memory.plan(Config(), VOCAB_SIZES, memory.batch_shapes(random_split(9, 3, 9, 3, 9), Config()))
+    plan = memory.before_steps(Config(), VOCAB_SIZES)
     pattern = r"memory: [\d,]+ MB at most \(weights .*\), but only 100 MB are free.*--batch-size"
     with pytest.raises(UserError, match=pattern):
         memory.require_fit(plan, 128)

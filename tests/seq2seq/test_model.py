@@ -10,6 +10,7 @@ import pytest
 from minigrad import Tensor, random
 from minigrad.gradcheck import gradcheck_module
 from minigrad.nn import functional as F
+from minigrad.nn.utils.rnn import pack_padded_sequence
 from seq2seq.gradcheck import check_model
 from seq2seq.models.model import Seq2Seq, draw_own, sequence_losses
 from seq2seq.run.config import Config
@@ -67,12 +68,13 @@ class NumpySentence:
 
 def stepwise_loss(model: Seq2Seq, batch: Batch, own: Sequence[bool]) -> Tensor:
     """The same loss on the tape, the decoder called once a step on the whole padded batch."""
-    state = model.encoder(Tensor(batch.src), batch.src_lengths)
+    memory = model.encoder(pack_padded_sequence(Tensor(batch.src), batch.src_lengths, enforce_sorted=False))
+    state = model.decoder.start(memory)
     losses, guesses = [], batch.trg_input[0]
     for t in range(len(batch.trg_input)):
         word = guesses if own[t] else batch.trg_input[t]
-        outputs, state = model.decoder(Tensor(word[None]), state)
-        logits = model.decoder.fc_out(outputs[0])
+        features, state = model.decoder.step(Tensor(word), state, memory)
+        logits = model.decoder.output(features)
         losses.append(F.cross_entropy(logits, Tensor(batch.trg_output[t]), ignore_index=1, reduction="sum"))
         guesses = logits.array.argmax(axis=1)
     return sum(losses[1:], losses[0])

@@ -89,8 +89,8 @@ def test_best_weights_without_the_last_are_not_overwritten(refused, train, optio
 DYING = """
 import os, sys
 from seq2seq import train
-from seq2seq.run import checkpoint, config, manifest
-from seq2seq.text.codec import codec as text
+from seq2seq.run import checkpoint, config_file, manifest
+from seq2seq.text import codec as text
 count, write = int(sys.argv[1]), manifest.replace_run_file
 
 def dying(path, data):
@@ -101,7 +101,7 @@ def dying(path, data):
         (path.parent / f".{path.name}.tmp").write_bytes(b"half")
         os._exit(9)
 
-for module in (manifest, text, config, checkpoint):
+for module in (manifest, text, config_file, checkpoint):
     module.replace_run_file = dying
 train.main(sys.argv[2:])
 """

@@ -12,9 +12,11 @@ import pytest
 
 from minigrad import Tensor, no_grad
 from minigrad.nn import functional as F
-from seq2seq.decoding.search import Hypothesis, _packed, beam_search, greedy_search, release_packed
+from minigrad.nn.utils.rnn import pack_padded_sequence
+from seq2seq.decoding.scorers import _prepacked, release_prepacked
+from seq2seq.decoding.search import beam_search, greedy_search
+from seq2seq.decoding.strategies import Hypothesis
 from seq2seq.models.model import Seq2Seq
-from seq2seq.sources import pad_sources
 from seq2seq.text.vocabulary import EOS_ID, PAD_ID, SOS_ID
 
 MAX_LENGTH = 7
@@ -29,11 +31,12 @@ def draw_sources(seed: int, count: int) -> list[list[int]]:
 def step_log_probs(model: Seq2Seq, source: Sequence[int], ids: Sequence[int]) -> np.ndarray:
     """log p of every word at every step (T,V) when ``ids`` are given to the decoder."""
     model.eval()
-    src, src_lengths = pad_sources([source])
-    outputs, _ = model.decoder(
-        Tensor(np.array([[SOS_ID], *([word] for word in ids)])), model.encoder(Tensor(src), src_lengths)
-    )
-    return F.log_softmax(model.decoder.fc_out(outputs[:, 0]), dim=-1).array.astype(np.float64)
+    src, src_lengths = model.source.collate([source])
+    memory = model.encoder(pack_padded_sequence(Tensor(src), src_lengths, enforce_sorted=False))
+    given = pack_padded_sequence(Tensor(np.array([[SOS_ID], *([token] for token in ids)])), [len(ids) + 1])
+    never = np.zeros(len(ids) + 1, bool)
+    features = model.decoder.sequence(given, model.decoder.start(memory), memory, never)
+    return F.log_softmax(model.decoder.output(features), dim=-1).array.astype(np.float64)
 
 
 def log_prob(model: Seq2Seq, source: Sequence[int], ids: Sequence[int], max_length: int) -> float:
@@ -196,10 +199,11 @@ def test_pad_and_sos_are_never_produced(tiny_model) -> None:
 
 
 def test_a_reversed_source_is_read_backwards(tiny_model) -> None:
-    model, sources = tiny_model(), [[4, 5, 6, 7], [9, 8], [5]]
+    model, reversing = tiny_model(), tiny_model(reverse_source=True)
+    sources = [[4, 5, 6, 7], [9, 8], [5]]
     backwards = [source[::-1] for source in sources]
-    assert greedy_search(model, sources, MAX_LENGTH, reverse_source=True) == greedy_search(model, backwards, MAX_LENGTH)
-    assert beam_search(model, sources, MAX_LENGTH, reverse_source=True) == beam_search(model, backwards, MAX_LENGTH)
+    assert greedy_search(reversing, sources, MAX_LENGTH) == greedy_search(model, backwards, MAX_LENGTH)
+    assert beam_search(reversing, sources, MAX_LENGTH) == beam_search(model, backwards, MAX_LENGTH)
 
 
 def test_dropout_is_off(tiny_model) -> None:
@@ -251,13 +255,13 @@ def test_packed_weights_are_let_go_and_packed_again(tiny_model) -> None:
     model, other, sources = tiny_model(), tiny_model(seed=1), draw_sources(0, 5)
     found = [greedy_search(model, sources, MAX_LENGTH, bf16=bf16) for bf16 in (False, True)]
     beam_search(other, sources, MAX_LENGTH)
-    kept = [weakref.ref(packed) for half in (model.encoder, model.decoder) for packed in _packed[half].values()]
+    kept = [weakref.ref(packed) for half in (model.encoder, model.decoder) for packed in _prepacked[half].values()]
     assert len(kept) == 4
-    release_packed(model)
+    release_prepacked(model)
     gc.collect()
     assert [packed() for packed in kept] == [None] * 4
-    assert [half in _packed for half in (model.encoder, model.decoder, other.encoder, other.decoder)] == [0, 0, 1, 1]
-    release_packed(model)
+    assert [half in _prepacked for half in (model.encoder, model.decoder, other.encoder, other.decoder)] == [0, 0, 1, 1]
+    release_prepacked(model)
     assert [greedy_search(model, sources, MAX_LENGTH, bf16=bf16) for bf16 in (False, True)] == found
 
 

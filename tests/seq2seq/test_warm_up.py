@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         commands.append(command)
-        return subprocess.CompletedProcess(command, 1 if "fp64" in command else 0)
+        return subprocess.CompletedProcess(command, 1 if "fp64" in command[-1] else 0)
 
     monkeypatch.setattr(warm_up.subprocess, "run", run)
     return commands
@@ -32,10 +33,10 @@ def test_once_for_each_kind_of_run(
     monkeypatch.setattr(warm_up, "compiled_marker", lambda name: tmp_path / name)
     for config in (Config(), Config(num_layers=5), Config(precision="bf16"), Config(num_layers=1), Config()):
         warm_up.compile_kernels(config)
-    assert [command[1:] for command in calls] == [
-        ["-m", "seq2seq.training.warm_up", precision, layers]
-        for precision, layers in (("fp32", "2"), ("bf16", "2"), ("fp32", "1"))
-    ]
+    assert [command[1:3] for command in calls] == [["-m", "seq2seq.training.warm_up"]] * 3
+    settings = [json.loads(command[3]) for command in calls]
+    assert [(of["precision"], of["num_layers"]) for of in settings] == [("fp32", 2), ("bf16", 2), ("fp32", 1)]
+    assert all(of["hidden_size"] == 8 for of in settings)
     assert calls[0][0] == sys.executable
     assert capsys.readouterr().out.count("compiling the kernels") == 3
 
@@ -59,4 +60,5 @@ def test_nothing_is_done_where_compiled_kernels_are_not_kept(
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_child_runs(precision: str) -> None:
-    assert warm_up.main([precision, "1"]) == 0
+    settings = warm_up.small_settings(Config(precision=precision, num_layers=1))  # type: ignore[arg-type]
+    assert warm_up.main([json.dumps(settings)]) == 0

@@ -25,7 +25,7 @@ from minigrad import optim, random
 from seq2seq.decoding.search import beam_search, greedy_search
 from seq2seq.models.model import build_model
 from seq2seq.run.config import Config
-from seq2seq.sources import EncodedSplit, Ragged, make_batch
+from seq2seq.sources import EncodedSplit, Ragged, TextSource
 from seq2seq.training.graphed import GraphedTraining
 
 pytestmark = pytest.mark.gpu
@@ -145,7 +145,7 @@ def losses(device: str, precision: str, forcing: float = 1.0, in_graphs: bool = 
     steps = GraphedTraining(model, optimizer, config, data)
     found = []
     for step in range(8):
-        batch = make_batch(data, range(step % 4 * N, (step % 4 + 1) * N))
+        batch = TextSource().batch(data, range(step % 4 * N, (step % 4 + 1) * N))
         random.seed_step(1, step)
         results = steps.step(batch) if in_graphs else None
         assert (results is not None) == (in_graphs and step > 0)

@@ -1,5 +1,7 @@
 """An LSTM that runs a few steps at a time equals the LSTM over the whole sequence: values, gradients and dropout."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -24,15 +26,16 @@ def sample_states(rng):
     return tuple(Tensor(rng.standard_normal((L, N, H)), requires_grad=True) for _ in range(2))
 
 
-def sample_input(rng, lengths):
-    return pack_padded_sequence(Tensor(rng.standard_normal((T, N, IN))), lengths, enforce_sorted=False)
+def packed_rows(lengths):
+    """The step and the sequence of every packed row."""
+    order = sorted(range(N), key=lambda n: -lengths[n])
+    return np.array([(t, n) for t in range(T) for n in order if t < lengths[n]]).reshape(-1, 2).T
 
 
-def in_steps(incremental, sequence, ends):
-    """What ``step`` gives for the steps up to each of ``ends``."""
-    rows = np.cumsum([0, *sequence.batch_sizes.numpy()])
-    starts = [0, *ends][:-1]
-    return [incremental.step(sequence.data[rows[a] : rows[b]]) for a, b in zip(starts, ends, strict=True)]
+def in_steps(incremental, x, lengths, ends):
+    """What ``step`` gives for the packed rows of the steps up to each of ``ends``."""
+    rows = [int(np.minimum(lengths, end).sum()) for end in (0, *ends)]
+    return [incremental.step(x[start:stop]) for start, stop in itertools.pairwise(rows)]
 
 
 def gradients_of(lstm, x, hx, outputs, states):
@@ -45,19 +48,19 @@ def gradients_of(lstm, x, hx, outputs, states):
 
 
 @pytest.mark.parametrize("ends", [(1, 4, 5), (5,), (1, 2, 3, 4, 5)])
-@pytest.mark.parametrize("lengths", [np.full(N, T), np.array([5, 2, 4])])
+@pytest.mark.parametrize("lengths", [np.full(N, T), np.array([5, 2, 4]), np.array([0, 5, 2])], ids=str)
 @pytest.mark.parametrize("bias", [True, False])
 def test_equals_the_whole_sequence(rng, bias, lengths, ends):
-    lstm, hx, sequence = make_lstm(bias=bias), sample_states(rng), sample_input(rng, lengths)
-    x = sequence.data.requires_grad_()
-    whole, states = lstm(sequence, hx)
-    expected = gradients_of(lstm, x, hx, whole.data, states)
+    lstm, hx, rows = make_lstm(bias=bias), sample_states(rng), packed_rows(lengths)
+    x = Tensor(rng.standard_normal((T, N, IN)), requires_grad=True)
+    whole, states = lstm(x, hx, lengths=lengths)
+    expected = gradients_of(lstm, x, hx, whole[tuple(rows)], states)
     incremental = nn.IncrementalLSTM(lstm, hx, lengths)
-    ys = in_steps(incremental, sequence, ends)
+    ys = in_steps(incremental, x[tuple(rows)], lengths, ends)
     assert not any(y.requires_grad for y in ys)
-    outputs, states = incremental.finish(x)
+    outputs, states = incremental.finish(x[tuple(rows)])
     for y in (np.concatenate([y.numpy() for y in ys]), outputs.detach().numpy()):
-        np.testing.assert_array_equal(y, whole.data.detach().numpy())
+        np.testing.assert_array_equal(y, whole.detach().numpy()[tuple(rows)])
     for a, b in zip(gradients_of(lstm, x, hx, outputs, states), expected, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -73,12 +76,13 @@ def test_no_steps_are_a_sequence_too(rng):
 def test_dropout_between_layers_is_the_same_step_by_step_and_on_the_tape(rng):
     """The masks are those that the whole LSTM would draw at the same place of the stream."""
     lengths = np.array([5, 2, 4])
-    lstm, hx, sequence = make_lstm(dropout=0.5), sample_states(rng), sample_input(rng, lengths)
+    lstm, hx = make_lstm(dropout=0.5), sample_states(rng)
+    sequence = pack_padded_sequence(Tensor(rng.standard_normal((T, N, IN))), lengths, enforce_sorted=False)
     start = random.get_state()
     whole, _ = lstm(sequence, hx)
     random.set_state(start)
     incremental = nn.IncrementalLSTM(lstm, hx, lengths)
-    ys = in_steps(incremental, sequence, range(1, T + 1))
+    ys = in_steps(incremental, sequence.data, lengths, range(1, T + 1))
     finished, _ = incremental.finish(sequence.data)
     np.testing.assert_array_equal(np.concatenate([y.numpy() for y in ys]), finished.detach().numpy())
     np.testing.assert_array_equal(finished.detach().numpy(), whole.data.detach().numpy())
@@ -105,14 +109,14 @@ def test_refuses_what_cannot_come_step_by_step(rng):
 
 
 def test_finishes_once_after_the_last_step(rng):
-    lengths = np.array([5, 2, 4])
+    lengths, x = np.array([5, 2, 4]), Tensor(rng.standard_normal((11, IN)))
     for ends in ((), (1, 4)):
-        incremental, sequence = nn.IncrementalLSTM(make_lstm(), sample_states(rng), lengths), sample_input(rng, lengths)
-        in_steps(incremental, sequence, ends)
+        incremental = nn.IncrementalLSTM(make_lstm(), sample_states(rng), lengths)
+        in_steps(incremental, x, lengths, ends)
         with pytest.raises(RuntimeError, match="finish comes before the last step or twice"):
-            incremental.finish(sequence.data)
+            incremental.finish(x)
     incremental = nn.IncrementalLSTM(make_lstm(), sample_states(rng), lengths)
-    in_steps(incremental, sequence, (T,))
-    incremental.finish(sequence.data)
+    in_steps(incremental, x, lengths, (T,))
+    incremental.finish(x)
     with pytest.raises(RuntimeError, match="before the last step or twice"):
-        incremental.finish(sequence.data)
+        incremental.finish(x)

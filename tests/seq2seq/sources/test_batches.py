@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seq2seq.run.errors import UserError
-from seq2seq.sources import EncodedSplit, NumberedTokens, Ragged, drop_long, encode_split, make_batch, pad_sources
+from seq2seq.sources import EncodedSplit, NumberedTokens, Ragged, TextSource, drop_long, encode_split
 from seq2seq.text.tokenizers import CharTokenizer, SpaceTokenizer
 from seq2seq.text.vocabulary import EOS_ID, PAD_ID, SOS_ID, Vocabulary
 
@@ -72,7 +72,7 @@ def test_numbered_tokens_by_value() -> None:
 
 
 def test_batch_by_value() -> None:
-    batch = make_batch(split_of([([9], [9]), ([4, 5, 6], [7]), ([8], [4, 5])]), [2, 1])
+    batch = TextSource().batch(split_of([([9], [9]), ([4, 5, 6], [7]), ([8], [4, 5])]), [2, 1])
     assert batch.src.tolist() == [[2, 2], [8, 4], [3, 5], [1, 6], [1, 3]]
     assert batch.src_lengths.tolist() == [3, 5]
     assert batch.trg_input.tolist() == [[2, 2], [4, 7], [5, 1]]
@@ -83,7 +83,8 @@ def test_batch_by_value() -> None:
 
 
 def test_reversal_leaves_the_marks_in_place() -> None:
-    batch = make_batch(split_of([([4, 5, 6], [7, 8]), ([4], [9])]), [0, 1], reverse_source=True)
+    source, split = TextSource(TextSource.Options(reverse_source=True)), split_of([([4, 5, 6], [7, 8]), ([4], [9])])
+    batch = source.batch(split, [0, 1])
     assert batch.src.tolist() == [[2, 2], [6, 4], [5, 3], [4, 1], [3, 1]]
     assert batch.trg_output.tolist() == [[7, 9], [8, 3], [3, 1]]
 
@@ -91,7 +92,8 @@ def test_reversal_leaves_the_marks_in_place() -> None:
 @given(ID_LISTS, st.booleans(), st.data())
 def test_batches_pad_and_shift(pairs: list[tuple[list[int], list[int]]], reverse: bool, data: st.DataObject) -> None:
     indices = data.draw(st.permutations(range(len(pairs))))
-    batch = make_batch(split_of(pairs), np.array(indices), reverse_source=reverse)
+    source = TextSource(TextSource.Options(reverse_source=reverse))
+    batch = source.batch(split_of(pairs), np.array(indices))
     for array in (batch.src, batch.trg_input, batch.trg_output):
         assert array.dtype == np.int64
         assert array.flags.c_contiguous
@@ -107,11 +109,24 @@ def test_batches_pad_and_shift(pairs: list[tuple[list[int], list[int]]], reverse
     assert len(batch.trg_output) == batch.trg_lengths.max()
 
 
+def test_the_names_of_version_0_1_still_work() -> None:
+    from seq2seq.data import BatchSampler, make_batch, pad_sources
+    from seq2seq.errors import UserError
+    from seq2seq.tokenizers import SpaceTokenizer
+    from seq2seq.vocabulary import Vocabulary
+
+    assert make_batch(split_of([([4, 5], [7])]), [0], reverse_source=True).src.tolist() == [[2], [5], [4], [3]]
+    assert pad_sources([[4, 5]])[0].tolist() == [[2], [4], [5], [3]]
+    with pytest.raises(UserError, match="seed is -1"):
+        BatchSampler([1], [1], 1, -1)
+    assert Vocabulary.build([SpaceTokenizer().tokenize("a b")]).tokens[-2:] == ("a", "b")
+
+
 def test_sources_alone() -> None:
-    src, lengths = pad_sources([[4], [5, 6]], reverse_source=True)
+    src, lengths = TextSource(TextSource.Options(reverse_source=True)).collate([[4], [5, 6]])
     assert src.tolist() == [[2, 2], [4, 6], [3, 5], [1, 3]]
     assert lengths.tolist() == [3, 4]
-    assert pad_sources([])[0].shape == (0, 0)
+    assert TextSource().collate([])[0].shape == (0, 0)
 
 
 def test_drop_long_counts_what_it_drops() -> None:

@@ -9,7 +9,7 @@ import pooch
 import pytest
 
 from seq2seq.run.errors import UserError
-from seq2seq.sources import BatchSampler, encode_split, load_dataset, make_batch
+from seq2seq.sources import BatchSampler, TextSource, encode_split, load_dataset
 from seq2seq.sources.fetch import RemoteFile, local_path
 from seq2seq.sources.named import NAMED_SETS, parse_commands, parse_pronunciations
 from seq2seq.text.tokenizers import WordTokenizer
@@ -188,7 +188,7 @@ class TestCorpora:
         split = encode_split(pairs, german, english, src_vocabulary, trg_vocabulary)
         batches = BatchSampler(split.src.lengths, split.trg.lengths, batch_size=128, seed=1).batches(0)
         real = padded = 0
-        for batch in (make_batch(split, indices) for indices in batches):
+        for batch in (TextSource().batch(split, indices) for indices in batches):
             real += batch.num_src_tokens + batch.num_trg_tokens
             padded += batch.src.size + batch.trg_output.size
         assert real / padded > 0.9

@@ -1,0 +1,159 @@
+"""What an encoder and a decoder promise, so that training, search, gradient checks and plans need know nothing more.
+
+An encoder makes a ``Memory`` of N sources. A decoder starts from it, and makes features of tokens, step by step; its
+``output`` layer makes logits of features. In every tensor of a state or a memory the last dimension but one counts the
+N sources, in search the hypotheses: (N, H), (L, N, H), (S, N, D).
+
+S source positions, T target positions, N sources, P real target positions, L layers, H state size, D output size,
+F feature size, V target vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from minigrad import Tensor, nn, ops
+from minigrad.nn import functional as F
+from minigrad.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from seq2seq.run.errors import UserError
+from seq2seq.run.registry import NoOptions
+
+Array = np.ndarray
+
+State = tuple[Tensor, ...]
+
+
+class MemoryShape(NamedTuple):
+    """The sizes of what an encoder leaves."""
+
+    states: tuple[tuple[int, int], ...]  # (L, H) of each final state
+    output_size: int  # D, of the outputs for each position
+
+
+class Memory(NamedTuple):
+    """What an encoder leaves of N sources."""
+
+    states: State  # (L, N, H) each, after the last position of each source
+    outputs: Tensor | None = None  # (S, N, D), zero past the lengths; None where no decoder reads them
+    lengths: Array | None = None  # (N,) int64, positions of each source, where there are outputs
+
+    def select(self, rows: Array) -> Memory:
+        """The memory of the sources ``rows`` (R,), in this order and as often as they stand there."""
+        outputs = None if self.outputs is None else select(self.outputs, rows)
+        lengths = None if self.lengths is None else self.lengths[rows]
+        return Memory(tuple(select(state, rows) for state in self.states), outputs, lengths)
+
+
+def select(x: Tensor, rows: Array) -> Tensor:
+    """The rows (R,) of a tensor of a state: (..., N, F) -> (..., R, F)."""
+    return ops.index_select(x, x.ndim - 2, Tensor(rows).to(x.device))
+
+
+def rows_of(tokens: PackedSequence) -> Array:
+    """(P,) int64: which of the N sequences each packed token belongs to."""
+    sizes = tokens.batch_sizes.array
+    order = np.arange(sizes.max(initial=0)) if tokens.sorted_indices is None else tokens.sorted_indices.array
+    return np.concatenate([order[:size] for size in sizes])
+
+
+class Encoder(nn.Module):
+    """Reads sources. A subclass registers with ``register("encoder", NAME)``.
+
+    ``__init__`` gets an instance of its ``Options``, the number of inputs (of a source of ids its vocabulary, else its
+    features), and whether the decoder reads ``Memory.outputs``.
+
+    Attributes:
+        Options: dataclass of its settings.
+        memory_shape: what it leaves.
+        capturable: whether a training step with it can be a CUDA graph: no decision depends on a number it computes.
+    """
+
+    name: ClassVar[str]
+    Options: ClassVar[type] = NoOptions
+    capturable: ClassVar[bool] = False
+
+    @property
+    def memory_shape(self) -> MemoryShape:
+        raise NotImplementedError
+
+    def forward(self, source: PackedSequence) -> Memory:
+        """Packed ids (P,) int64, or rows of numbers (P, F) -> what the decoder may look at."""
+        raise NotImplementedError
+
+    def prepacked(self, bf16: bool) -> Any:
+        """Optional: an object whose ``memory(inputs, lengths)``, of a padded source as ``Source.collate`` gives it, is
+        that of ``forward`` in evaluation, to the bit, but faster; products are in bfloat16 on request."""
+        return None
+
+
+class Decoder(nn.Module):
+    """Writes targets. A subclass registers with ``register("decoder", NAME)``; ``start``, ``step`` and ``output`` are
+    all that it needs.
+
+    ``__init__`` gets an instance of its ``Options``, the size of the vocabulary V, and the ``MemoryShape`` of the
+    encoder; it raises a UserError where that does not fit (``require_states`` says it).
+
+    Attributes:
+        Options: dataclass of its settings.
+        reads_outputs: whether it needs ``Memory.outputs``.
+        capturable: as of an encoder, for steps in which every token is given.
+    """
+
+    name: ClassVar[str]
+    Options: ClassVar[type] = NoOptions
+    reads_outputs: ClassVar[bool] = False
+    capturable: ClassVar[bool] = False
+
+    @property
+    def output(self) -> nn.Linear:
+        """The layer that makes logits (., V) of features (., F)."""
+        raise NotImplementedError
+
+    def start(self, memory: Memory) -> State:
+        """The state before the first token."""
+        raise NotImplementedError
+
+    def step(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
+        """One step: tokens (N,) int64 -> features (N, F), the next state."""
+        raise NotImplementedError
+
+    def sequence(self, tokens: PackedSequence, state: State, memory: Memory, own: Array) -> Tensor:
+        """All steps of N targets: packed tokens (P,) int64 -> features (P, F), packed likewise.
+
+        Args:
+            tokens: what the decoder is given.
+            own: (T,) bool, the steps at which it is given its own best guess instead; never the first.
+
+        By default a loop over ``step``. A decoder that can do whole sequences at once overrides it.
+        """
+        given, lengths = pad_packed_sequence(tokens)
+        features: list[Tensor] = []
+        for t in range(len(given)):
+            feature, state = self.step(self.guess(features[-1]) if own[t] else given[t], state, memory)
+            features.append(feature)
+        return pack_padded_sequence(ops.stack(features), lengths, enforce_sorted=False).data
+
+    def guess(self, features: Tensor) -> Tensor:
+        """The likeliest token (N,) int64 of features (N, F), off the tape."""
+        return F.linear_argmax(features.detach(), self.output.weight, self.output.bias)
+
+    def compiled_search(self, bf16: bool) -> Any:
+        """Optional: whole searches in one call, ``greedy`` and ``beam`` from a ``State``, as
+        ``minigrad.decoding.PackedDecoder`` has them. None: the search goes step by step."""
+        return None
+
+
+def require_states(decoder: str, found: MemoryShape, expected: tuple[tuple[int, int], ...]) -> None:
+    """UserError unless an encoder leaves final states of the ``expected`` sizes (L, H)."""
+    if found.states != expected:
+        raise UserError(
+            f"decoder {decoder} starts from {_listed(expected)}; the encoder leaves {_listed(found.states)}; "
+            "expected a pair that fits, with the same sizes"
+        )
+
+
+def _listed(states: tuple[tuple[int, int], ...]) -> str:
+    sizes = ", ".join(f"{layers} x {size}" for layers, size in states)
+    return f"{len(states)} states (layers x size: {sizes})" if states else "no states"

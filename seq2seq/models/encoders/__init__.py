@@ -1,0 +1,1 @@
+"""The encoders that come along, a file each."""

@@ -1,0 +1,60 @@
+"""Embedding and stacked LSTM over the source (Sutskever et al., "Sequence to sequence learning with neural networks",
+2014). Its last state is what it leaves; for decoders with attention, its outputs too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad import nn
+from minigrad.decoding import PackedEncoder
+from minigrad.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from seq2seq.models.contract import Encoder, Memory, MemoryShape
+from seq2seq.models.options import RecurrentOptions
+from seq2seq.run.registry import register
+
+Array = np.ndarray
+
+
+@register("encoder", "lstm")
+class LSTMEncoder(Encoder):
+    """Embedding and stacked LSTM."""
+
+    Options = RecurrentOptions
+    capturable = True
+
+    def __init__(self, options: RecurrentOptions, num_inputs: int, outputs: bool) -> None:
+        super().__init__()
+        layers, dropout = options.num_layers, options.dropout
+        self.embedding = nn.Embedding(num_inputs, options.embedding_size, sparse=True)
+        self.rnn = nn.LSTM(options.embedding_size, options.hidden_size, layers, dropout=dropout if layers > 1 else 0.0)
+        self.dropout = nn.Dropout(dropout)
+        self.outputs = outputs
+
+    @property
+    def memory_shape(self) -> MemoryShape:
+        size = self.rnn.num_layers, self.rnn.hidden_size
+        return MemoryShape((size, size), self.rnn.hidden_size)
+
+    def forward(self, source: PackedSequence) -> Memory:
+        """Packed ids (P,) int64 -> h and c (L, N, H), and the outputs (S, N, H) where they are read."""
+        y, states = self.rnn(source._replace(data=self.dropout(self.embedding(source.data))))
+        if not self.outputs:
+            return Memory(states)
+        outputs, lengths = pad_packed_sequence(y)
+        return Memory(states, outputs, lengths.array)
+
+    def prepacked(self, bf16: bool) -> Any:
+        return None if self.outputs else _Prepacked(PackedEncoder(self.embedding, self.rnn, bf16))
+
+
+class _Prepacked:
+    """The encoder with its weights packed for states without a backward."""
+
+    def __init__(self, encoder: PackedEncoder) -> None:
+        self._encoder = encoder
+
+    def memory(self, ids: Array, lengths: Array) -> Memory:
+        """As of the encoder in evaluation."""
+        return Memory(self._encoder.states(ids, lengths))

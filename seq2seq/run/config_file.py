@@ -1,0 +1,131 @@
+"""RUN_DIR/config.json: the settings of a run as they were when it started, and as it goes on with now.
+
+The file is written once. What a continuation was given that still counts for the next one (a later end, other places of
+the data) stands in the manifest. A stored run loads in every later version.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from seq2seq.run import manifest, registry
+from seq2seq.run.config import Config, field_types, setting
+from seq2seq.run.errors import UserError
+from seq2seq.run.messages import shown
+from seq2seq.run.writing import replace_run_file
+
+# The version of config.json: 1 had neither this number nor the names of source, encoder and decoder.
+VERSION = 2
+# Settings whose default changed: (the version that changed it, the setting, what runs of lower versions went by).
+FORMER_DEFAULTS: tuple[tuple[int, str, Any], ...] = ()
+
+# What may differ between a run and its continuation without making it another run.
+CHANGEABLE = ("epochs", "max_steps", "threads", "data_dir", "run_dir", "resume", "save_every", "device")
+# Files of data may have moved: their digests must be those of the training.
+PATHS = ("data", "valid", "test")
+
+
+def moved(stored: Config, given: dict[str, Any]) -> Config:
+    """``stored`` with the places where its data files lie now: given by ``PATHS``, or all in the folder ``data_dir``.
+
+    Raises:
+        UserError: a path is given for a data set that is not made of files, or that has no such file.
+    """
+    places: dict[str, Any] = {}
+    if given.get("data_dir") is not None and _is_files(stored.data):
+        for name in PATHS:
+            spec = getattr(stored, name)
+            places[name] = spec and _joined(name, spec, lambda path: str(Path(given["data_dir"]) / Path(path).name))
+    for name in PATHS:
+        value, old = given.get(name), getattr(stored, name)
+        if value is None or value == old:
+            continue
+        if old is None or not _is_files(stored.data) or (name == "data" and not _is_files(value)):
+            raise UserError(f"{name} is {value!r}; the run was started with {old!r}; expected another place of it")
+        places[name] = value
+    return dataclasses.replace(stored, **places)
+
+
+def continued(config: Config, run_dir: Path) -> dict[str, Any]:
+    """What of a continuation's settings the next one shall go by too: a later end than before, other places of data."""
+    stored, kept = load(run_dir), dict[str, Any]()
+    if config.epochs > stored.epochs:
+        kept["epochs"] = config.epochs
+    if stored.max_steps is not None and (config.max_steps is None or config.max_steps > stored.max_steps):
+        kept["max_steps"] = config.max_steps
+    now = _with_whole_paths(config)
+    return kept | {name: getattr(now, name) for name in PATHS if getattr(now, name) != getattr(stored, name)}
+
+
+def _with_whole_paths(config: Config) -> Config:
+    """``config`` with paths that mean the same from every folder."""
+    places: dict[str, Any] = {"data_dir": config.data_dir and os.path.abspath(config.data_dir)}
+    if _is_files(config.data):
+        for name in PATHS:
+            spec = getattr(config, name)
+            places[name] = spec and _joined(name, spec, os.path.abspath)
+    return dataclasses.replace(config, **places)
+
+
+def _joined(name: str, spec: str, change: Callable[[str], str]) -> str:
+    """The files of a specification, each with its path changed."""
+    from seq2seq.sources import split_spec
+
+    return ",".join(map(change, split_spec(name, spec)))
+
+
+def _is_files(data: str) -> bool:
+    """Whether ``data`` names files, not a data set."""
+    from seq2seq.sources import NAMED_SETS
+
+    return data.partition(":")[0] not in ("numbers", *NAMED_SETS)
+
+
+def save(config: Config, run_dir: Path) -> None:
+    """Write the settings of a new run, with paths that mean the same from every folder."""
+    stored = {"version": VERSION, **_with_whole_paths(config).as_dict()}
+    replace_run_file(run_dir / "config.json", (json.dumps(stored, indent=1) + "\n").encode())
+
+
+def load(run_dir: Path) -> Config:
+    """The config of a run as it goes on now; UserError if the folder holds none, it was edited, or has other keys."""
+    stored = _stored(run_dir)
+    continued = manifest.read(run_dir).get("continued", {})
+    path = run_dir / manifest.NAME
+    if not set(continued) <= {*CHANGEABLE, *PATHS}:
+        raise UserError(f"{path}: unknown settings in continued: {', '.join(sorted(continued))}")
+    changes = _checked(continued, path)
+    return dataclasses.replace(stored, **changes, run_dir=str(run_dir), resume=False)
+
+
+def _stored(run_dir: Path) -> Config:
+    """config.json as it was written; a setting that is younger than the run has the value that the run went by."""
+    path = run_dir / "config.json"
+    try:
+        stored = json.loads(manifest.read_covered(run_dir, path.name).decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: not valid JSON; expected the settings of a training run") from None
+    if not isinstance(stored, dict):
+        raise UserError(f"{path}: not a JSON object; expected the settings of a training run")
+    version = stored.pop("version", 1)
+    if version not in range(1, VERSION + 1):
+        raise UserError(f"{path}: version is {shown(version)}; expected 1 to {VERSION}, of this version or before it")
+    _checked({kind: stored[kind] for kind in registry.PACKAGES if kind in stored}, path)
+    unknown = sorted(set(stored) - set(field_types()))
+    if unknown:
+        raise UserError(f"{path}: unknown settings: {', '.join(map(shown, unknown))}")
+    then = {name: value for before, name, value in FORMER_DEFAULTS if version < before}
+    return Config(**{**then, **_checked(stored, path)})
+
+
+def _checked(stored: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Settings read from ``path``, each of its type and in its range."""
+    try:
+        return {name: setting(name, value) for name, value in stored.items()}
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None

@@ -1,0 +1,138 @@
+"""The settings that a command line and its files of settings give, and the Config that they make.
+
+A setting comes from, in rising order: its default, the preset of the data set, the file given by --config (YAML or
+JSON), the command line; for a run that goes on, from the run itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from seq2seq.run import registry
+from seq2seq.run.config import BASE, PRESETS, Config, field_types, setting
+from seq2seq.run.config_file import CHANGEABLE, PATHS, load, moved
+from seq2seq.run.errors import UserError
+from seq2seq.run.options import RANGES
+from seq2seq.run.parser import OneLineParser
+from seq2seq.run.settings_file import read_settings
+
+_PURPOSES = {
+    "train": "Train a translator.",
+    "gradcheck": "Compare the gradients of the model that these settings describe with finite differences.",
+}
+
+
+def parse(arguments: Sequence[str] | None = None, command: str = "train") -> Config:
+    """The resolved Config of a command line; UserError for a mistake in it or in its config file."""
+    return resolved(given(arguments, command)[0])
+
+
+def given(arguments: Sequence[str] | None = None, command: str = "train") -> tuple[dict[str, Any], bool]:
+    """The settings that a command line and its config files give, and whether --accept-changes is among its options."""
+    options = vars(build_parser(command).parse_args(arguments))
+    accept = options.pop("accept_changes", False)
+    settings: dict[str, Any] = {}
+    for path in options.pop("config", []):
+        settings |= _read_settings(path)
+    settings |= options
+    if accept and not settings.get("resume"):
+        raise UserError("accept_changes: goes with --resume, for a run whose files were changed")
+    return settings, accept
+
+
+def resolved(given: dict[str, Any]) -> Config:
+    """The whole Config: what is given, and the rest from the preset, or from the run to go on with."""
+    if given.get("resume"):
+        return _resumed(given)
+    preset = PRESETS.get(given.get("data", Config.data).partition(":")[0], {})
+    options = Config(**{kind: given[kind] for kind in registry.PACKAGES if kind in given}).options
+    fits = {name: value for name, value in preset.items() if name in options or name in Config.__dataclass_fields__}
+    return Config(**{**fits, **given})
+
+
+def _resumed(given: dict[str, Any]) -> Config:
+    """The stored config of the run, with what may change taken from what is given."""
+    if given.get("run_dir") is None:
+        raise UserError("resume: --run-dir is missing; expected the folder of the run to go on with")
+    stored = moved(load(Path(given["run_dir"])), given)
+    for name, value in given.items():
+        old = getattr(stored, name, None)
+        if name not in (*CHANGEABLE, *PATHS) and value != old:
+            raise UserError(f"resume: {name} is {value!r}; the run was started with {old!r} and goes on only with that")
+    rest = {name: value for name, value in given.items() if name not in PATHS}
+    return dataclasses.replace(stored, **rest)
+
+
+def build_parser(command: str = "train") -> OneLineParser:
+    """A parser with one option per field, ``--hidden-size`` for hidden_size; it returns only what is given."""
+    parser = OneLineParser(
+        prog=f"python -m seq2seq.{command}", argument_default=argparse.SUPPRESS,
+        description=f"{_PURPOSES[command]} A setting comes from, in rising order: its default, the preset of the data "
+        "set (shown beside the default), the file given by --config, the command line.",
+    )  # fmt: skip
+    help_text = "YAML or JSON file of settings, named as here with _ for -; of several the later ones win"
+    parser.add_argument("--config", action="append", help=help_text)
+    accept = "with --resume: go on although files of the run or its data were changed; the manifest will say so"
+    parser.add_argument("--accept-changes", action="store_true", help=accept)
+    help_texts = _field_comments()
+    for field in BASE:
+        _add_setting(parser, field, help_texts[field.name])
+    group = parser.add_argument_group("options of the source, the encoder and the decoder")
+    for name, field in registry.options().items():
+        _add_setting(group, field, field.metadata["help"], f" [{', '.join(registry.owners(name))}]")
+    return parser
+
+
+def _add_setting(parser: Any, field: dataclasses.Field[Any], help_text: str, owners: str = "") -> None:
+    options: dict[str, Any] = {"type": functools.partial(setting, field.name), "metavar": "VALUE"}
+    if field_types()[field.name] is bool:  # --resume alone means --resume true
+        options |= {"nargs": "?", "const": True}
+    option = "--" + field.name.replace("_", "-")
+    parser.add_argument(option, help=help_text + _told(field) + owners, **options)
+
+
+def _told(field: dataclasses.Field[Any]) -> str:
+    """What --help adds: the choices or the range, the default, and the presets that differ from it."""
+    told = [" or ".join(registry.names(field.name))] if field.name in registry.PACKAGES else []
+    told += [str(RANGES[field.name])] if field.name in RANGES else []
+    told += [] if field.default is None else [f"default: {_as_given(field.default)}"]
+    presets = [f"{name} {_as_given(preset[field.name])}" for name, preset in PRESETS.items() if field.name in preset]
+    told += [f"presets: {', '.join(presets)}"] if presets else []
+    return f" ({'; '.join(told)})" if told else ""
+
+
+def _as_given(value: Any) -> str:
+    """As it is written on the command line."""
+    return str(value).lower()
+
+
+def _read_settings(path: str) -> dict[str, Any]:
+    """The settings in a config file; UserError names the file, the line, and the setting that is at fault."""
+    settings = {}
+    for where, name, value in read_settings(path):
+        try:
+            settings[name] = setting(name, value)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+    return settings
+
+
+def _field_comments() -> dict[str, str]:
+    """Field name -> the comment above it, or above the group it is in."""
+    comments: dict[str, str] = {}
+    comment = ""
+    for line in inspect.getsource(Config).splitlines():
+        text = line.strip()
+        if text.startswith("# "):
+            comment = text[2:]
+        elif ":" in text and text.split(":")[0].isidentifier():
+            comments[text.split(":")[0]] = comment
+        elif not text:
+            comment = ""
+    return comments

@@ -1,0 +1,271 @@
+"""What the contract promises, for every registered pair that fits: training, gradients, search, resumption, plan.
+
+A pair is added to these tests by being registered.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minigrad import Tensor, cat, no_grad, random
+from minigrad.nn import functional as F
+from minigrad.nn.utils.rnn import pack_padded_sequence
+from seq2seq.decoding import strategies
+from seq2seq.decoding.scorers import LEAST_ROWS, Ensemble, ModelScorer, scorer_of
+from seq2seq.decoding.search import beam_search, greedy_search
+from seq2seq.decoding.strategies import Search
+from seq2seq.models.contract import Decoder
+from seq2seq.models.model import Seq2Seq, build_model, pack_batch
+from seq2seq.run import registry
+from seq2seq.run.config import Config
+from seq2seq.sources import Batch
+from seq2seq.text.vocabulary import EOS_ID, PAD_ID, SOS_ID
+
+Array = np.ndarray
+PAIRS = [(encoder, decoder) for encoder in registry.names("encoder") for decoder in registry.names("decoder")]
+SRC, TRG, MOST = 13, 11, 7
+SIZES = {"embedding_size": 5, "hidden_size": 6}
+WIDE = {"embedding_size": 40, "hidden_size": 48}  # sums long enough to tell orders apart
+ATOL = 1e-6  # seven log p of float32, each a difference of numbers of order 1, rounded to 6e-8
+
+pytestmark = pytest.mark.parametrize(("encoder", "decoder"), PAIRS)
+
+
+@pytest.fixture
+def build(encoder: str, decoder: str, fitting_options: Callable) -> Callable[..., Seq2Seq]:
+    """build(seed=, precision=, ...): a tiny model of the pair, with weights large enough to have opinions."""
+
+    def make(num_inputs: int = SRC, vocab_size: int = TRG, **settings: Any) -> Seq2Seq:
+        given = {"dropout": 0.0, "init_range": 0.8, **fitting_options(encoder, decoder), **SIZES, **settings}
+        return build_model(num_inputs, vocab_size, Config(encoder=encoder, decoder=decoder, **given))
+
+    return make
+
+
+def draw_sources(seed: int, count: int) -> list[list[int]]:
+    rng = np.random.default_rng(seed)
+    return [rng.integers(4, SRC, rng.integers(0, 7)).tolist() for _ in range(count)]
+
+
+def loss_and_gradients(model: Seq2Seq, batch: Batch, own: Array) -> tuple[float, dict[str, Array]]:
+    model.zero_grad()
+    loss = model.loss(batch, own=own)
+    loss.backward()
+    return loss.item(), {name: p.grad.array.copy() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("own", ["never", "always", "mixed"])
+def test_a_sequence_is_the_loop_over_its_steps(build, draw_batch, monkeypatch, own: str) -> None:
+    """Values and gradients; ``own`` says where the decoder reads its own guess."""
+    model, batch = build(precision="fp64"), draw_batch(3)
+    steps = np.arange(len(batch.trg_input))
+    choices = {"never": steps < 0, "always": steps > 0, "mixed": steps % 3 == 2}[own]
+    whole = loss_and_gradients(model, batch, choices)
+    monkeypatch.setattr(type(model.decoder), "sequence", Decoder.sequence)
+    loop = loss_and_gradients(model, batch, choices)
+    assert whole[0] == pytest.approx(loop[0], rel=1e-12)
+    assert whole[1].keys() == loop[1].keys() == {name for name, _ in model.named_parameters()}
+    for name, gradient in loop[1].items():
+        scale = np.abs(gradient).max()
+        assert scale > 0, name
+        np.testing.assert_allclose(whole[1][name], gradient, rtol=0, atol=1e-11 * scale, err_msg=name)
+
+
+def test_gradients_are_those_of_finite_differences(build, encoder, decoder, fitting_options) -> None:
+    from seq2seq.gradcheck import check_model
+
+    options = fitting_options(encoder, decoder)
+    report = check_model(Config(encoder=encoder, decoder=decoder, **SIZES, **options), num_directions=10)
+    assert report, str(report)
+
+
+def test_padding_and_the_batch_do_not_matter_to_the_bit(build) -> None:
+    """Of the features of a sentence: beside others, and beside itself.
+
+    A linear layer adds up fewer than LEAST_ROWS rows in another order.
+    """
+    model = build(**WIDE).eval()
+    sources = [[4, 5], [6, 7, 8, 9, 10, 11], [5], [12, 4, 9], [4, 4, 4, 4, 4, 4, 4, 4, 4]]
+    targets = [[4, 5, 6], [7], [8, 9, 10, 4, 5], [], [5, 6]]
+    with no_grad():
+        together = features_of(model, sources, targets)
+        for source, target, features in zip(sources, targets, together, strict=True):
+            alone = features_of(model, [source] * LEAST_ROWS, [target] * LEAST_ROWS)[0]
+            np.testing.assert_array_equal(alone, features)
+
+
+def features_of(model: Seq2Seq, sources: list[list[int]], targets: list[list[int]]) -> list[Array]:
+    """(T, F) of each pair."""
+    source = model.source
+    src, src_lengths = source.collate(sources)
+    given, lengths = type(source)().collate(targets)  # <sos> tokens <eos>: any tokens will do
+    memory = model.encoder(pack_padded_sequence(Tensor(src), src_lengths, enforce_sorted=False))
+    packed = pack_padded_sequence(Tensor(given), lengths, enforce_sorted=False)
+    never = np.zeros(len(given), bool)
+    features = model.decoder.sequence(packed, model.decoder.start(memory), memory, never).array
+    places = pack_padded_sequence(Tensor(np.arange(given.size).reshape(given.shape)), lengths, enforce_sorted=False)
+    columns = places.data.array % len(lengths)
+    return [features[columns == n] for n in range(len(lengths))]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_compiled_search_finds_what_the_generic_one_finds(build, seed: int) -> None:
+    """Word for word; where a decoder has no compiled search, the two are one."""
+    model, sources = build(seed=seed), draw_sources(seed, 25)
+    plain = ModelScorer(model, False)
+    greedy = greedy_search(model, sources, MOST)
+    expected = strategies.greedy(plain, sources, Search(MOST))
+    assert [h.ids for h in greedy] == [h.ids for h in expected]
+    np.testing.assert_allclose([h.log_prob for h in greedy], [h.log_prob for h in expected], rtol=1e-5, atol=ATOL)
+    for beam_size, n_best, penalty in ((1, 1, 1.0), (4, 2, 1.0), (9, 9, 0.0)):
+        beams = beam_search(model, sources, MOST, beam_size, penalty, n_best)
+        others = strategies.beam(plain, sources, Search(MOST, beam_size, penalty, n_best))
+        assert [[h.ids for h in one] for one in beams] == [[h.ids for h in one] for one in others]
+        scores = [[h.score for one in found for h in one] for found in (beams, others)]
+        np.testing.assert_allclose(*scores, rtol=1e-5, atol=ATOL)
+
+
+def test_a_full_beam_is_brute_force(build) -> None:
+    model = build(vocab_size=6)
+    for source in draw_sources(2, 3):
+        found = strategies.beam(ModelScorer(model, False), [source], Search(4, 150, 0.7, 8))[0]
+        expected = all_hypotheses(model, source, 4, 0.7)[:8]
+        assert [h.ids for h in found] == [ids for _, ids in expected]
+        np.testing.assert_allclose([h.score for h in found], [score for score, _ in expected], rtol=1e-5)
+
+
+@no_grad()
+def log_probs_of(model: Seq2Seq, source: list[int], ids: tuple[int, ...]) -> Array:
+    """(T, V): log p of every token at every step, by teacher forcing."""
+    src, src_lengths = model.source.collate([source])
+    memory = model.encoder(pack_padded_sequence(Tensor(src), src_lengths, enforce_sorted=False))
+    state, features = model.decoder.start(memory), []
+    for token in (SOS_ID, *ids):
+        feature, state = model.decoder.step(Tensor(np.array([token])), state, memory)
+        features.append(feature)
+    logits = model.decoder.output(cat(features))
+    log_probs: Array = F.log_softmax(logits, -1).array.astype(np.float64)
+    return log_probs
+
+
+def all_hypotheses(model: Seq2Seq, source: list[int], most: int, penalty: float) -> list[tuple[float, tuple]]:
+    """Every output there is with its score, best first."""
+    tokens = [token for token in range(6) if token not in (PAD_ID, SOS_ID, EOS_ID)]
+    found = []
+    for length in range(most + 1):
+        for ids in itertools.product(tokens, repeat=length):
+            said = [*ids, EOS_ID][:most]
+            table = log_probs_of(model, source, ids)
+            total = sum(table[t, token] for t, token in enumerate(said))
+            found.append((total / len(said) ** penalty, ids))
+    return sorted(found, reverse=True)
+
+
+def test_a_sentence_is_searched_alone_as_beside_others(build) -> None:
+    model, sources = build(seed=5, **WIDE), draw_sources(5, 12)
+
+    def search(batch: list[list[int]]) -> list[tuple]:
+        scorer = ModelScorer(model, False)
+        greedy = strategies.greedy(scorer, batch, Search(MOST))
+        return list(zip(greedy, map(tuple, strategies.beam(scorer, batch, Search(MOST, 3, 1.0, 2))), strict=True))
+
+    together = search(sources)
+    for source, found in zip(sources, together, strict=True):
+        assert search([source]) == [found], "to the bit"
+
+
+def test_an_ensemble_of_twins_is_one_of_them_and_of_two_is_their_mean(build) -> None:
+    one, other, sources = build(seed=1), build(seed=2), draw_sources(1, 10)
+    alone = strategies.beam(scorer_of(one), sources, Search(MOST, 3))
+    twins = strategies.beam(Ensemble([scorer_of(one), scorer_of(one)]), sources, Search(MOST, 3))
+    assert [[h.ids for h in found] for found in twins] == [[h.ids for h in found] for found in alone]
+    both = Ensemble([scorer_of(one), scorer_of(other)])
+    for source, hypothesis in zip(sources, strategies.greedy(both, sources, Search(MOST)), strict=True):
+        said = [*hypothesis.ids, EOS_ID][:MOST]
+        tables = [np.exp(log_probs_of(model, source, hypothesis.ids)) for model in (one, other)]
+        mean = [np.log((tables[0][t, token] + tables[1][t, token]) / 2) for t, token in enumerate(said)]
+        assert hypothesis.log_prob == pytest.approx(sum(mean), rel=1e-5)
+
+
+def test_dropout_is_drawn_in_training_alone(build, draw_batch) -> None:
+    model, batch = build(dropout=0.4), draw_batch(2)
+
+    def loss(step: int) -> float:
+        random.seed_step(1, step)
+        return float(model.loss(batch).item())
+
+    model.train()
+    assert loss(0) == loss(0) != loss(1)
+    model.eval()
+    assert loss(0) == loss(1)
+
+
+def test_a_constraint_is_kept_by_every_search(build) -> None:
+    """Here: no token twice in a row."""
+    model, sources = build(seed=3), draw_sources(3, 15)
+
+    def no_repetition(log_probs: Array, hypotheses: Any) -> None:
+        for row, ids in zip(log_probs, hypotheses, strict=True):
+            row[list(ids[-1:])] = -np.inf
+
+    search = Search(MOST, 3, 1.0, 2, (no_repetition,))
+    found = [h for one in strategies.beam(scorer_of(model), sources, search) for h in one]
+    found += strategies.greedy(scorer_of(model), sources, Search(MOST, constraints=(no_repetition,)))
+    assert all(a != b for h in found for a, b in itertools.pairwise(h.ids))
+    assert max(len(h.ids) for h in found) > 2
+
+
+def test_a_run_trains_translates_and_goes_on_exactly(
+    train, run, history, encoder, decoder, fitting_options, tmp_path
+) -> None:
+    """Through the commands; a run that is stopped and resumed has the bits of the one that was not."""
+    sizes = {"embedding_size": 8, "hidden_size": 12}
+    options = [
+        word
+        for name, value in {**fitting_options(encoder, decoder), "encoder": encoder, "decoder": decoder}.items()
+        if name not in sizes
+        for word in (f"--{name.replace('_', '-')}", value)
+    ]
+    whole = train("whole", *options, "--epochs", 2)
+    parts = train("parts", *options, "--epochs", 2, "--max-steps", 11)
+    assert run("train", "--run-dir", parts, "--resume", "--max-steps", 18).code == 0
+    steps = [[record for record in history(folder) if "loss" in record] for folder in (whole, parts)]
+    assert steps[0] == steps[1]
+    sentences = tmp_path / "sentences.txt"
+    sentences.write_text("3 1 4\n1 5 9 2\n")
+    for beam_size in (1, 3):
+        result = run("translate", whole, "--input", sentences, "--beam-size", beam_size)
+        assert (result.code, result.out.count("\n")) == (0, 2), result.err
+
+
+def test_the_loss_is_that_of_a_packed_batch_too(build, draw_batch) -> None:
+    model, batch = build(), draw_batch(1)
+    assert model.loss(batch).item() == model.loss_of(pack_batch(batch)).item()
+
+
+@pytest.mark.usefixtures("cuda")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_device_gives_what_the_processor_gives(build, draw_batch, precision: str) -> None:
+    """Loss, gradients and words; sums run in another order there, and bf16 rounds what they come to."""
+    here, there = build(precision=precision), build(precision=precision, device="cuda")
+    batch, sources = draw_batch(4), draw_sources(4, 6)
+    never = np.zeros(len(batch.trg_input), bool)
+    tolerance = 1e-4 if precision == "fp32" else 5e-2
+    losses, gradients = [], []
+    for model in (here, there):
+        model.zero_grad()
+        loss = model.loss(batch, own=never)
+        loss.backward()
+        losses.append(float(loss.item()))
+        gradients.append({name: p.grad.to("cpu").array for name, p in model.named_parameters()})
+    assert losses[1] == pytest.approx(losses[0], rel=tolerance)
+    for name, gradient in gradients[0].items():
+        np.testing.assert_allclose(gradients[1][name], gradient, rtol=0, atol=tolerance * np.abs(gradient).max())
+    if precision == "fp32":
+        for search in (greedy_search, lambda *arguments: [one[0] for one in beam_search(*arguments, 3)]):
+            assert [h.ids for h in search(there, sources, MOST)] == [h.ids for h in search(here, sources, MOST)]
