@@ -5,8 +5,19 @@ script (docs/own-model.md). From the registration alone follow the settings of a
 search, ``seq2seq.gradcheck``, the memory plan and checkpoints.
 """
 
-from seq2seq.models.contract import Decoder, Encoder, Memory, MemoryShape, State, select
+from seq2seq.models.contract import Decoder, Encoder, Memory, MemoryShape, Reads, State, select
 from seq2seq.models.options import RecurrentOptions
 from seq2seq.run.registry import option, register
 
-__all__ = ["Decoder", "Encoder", "Memory", "MemoryShape", "RecurrentOptions", "State", "option", "register", "select"]
+__all__ = [
+    "Decoder",
+    "Encoder",
+    "Memory",
+    "MemoryShape",
+    "Reads",
+    "RecurrentOptions",
+    "State",
+    "option",
+    "register",
+    "select",
+]

@@ -25,6 +25,13 @@ Array = np.ndarray
 State = tuple[Tensor, ...]
 
 
+class Reads(NamedTuple):
+    """What of a memory a decoder reads; an encoder need not leave more."""
+
+    states: int = 2  # how many final states, from the first on: h and c, or h alone
+    outputs: bool = False  # whether ``Memory.outputs``, with the lengths
+
+
 class MemoryShape(NamedTuple):
     """The sizes of what an encoder leaves."""
 
@@ -36,7 +43,7 @@ class Memory(NamedTuple):
     """What an encoder leaves of N sources."""
 
     states: State  # (L, N, H) each, after the last position of each source
-    outputs: Tensor | None = None  # (S, N, D), zero past the lengths; None where no decoder reads them
+    outputs: Tensor | None = None  # (S, N, D), zero past the lengths; None where the decoder does not read them
     lengths: Array | None = None  # (N,) int64, positions of each source, where there are outputs
 
     def select(self, rows: Array) -> Memory:
@@ -62,7 +69,7 @@ class Encoder(nn.Module):
     """Reads sources. A subclass registers with ``register("encoder", NAME)``.
 
     ``__init__`` gets an instance of its ``Options``, the number of inputs (of a source of ids its vocabulary, else its
-    features), and whether the decoder reads ``Memory.outputs``.
+    features), and what the decoder ``Reads``.
 
     Attributes:
         Options: dataclass of its settings.
@@ -97,13 +104,13 @@ class Decoder(nn.Module):
 
     Attributes:
         Options: dataclass of its settings.
-        reads_outputs: whether it needs ``Memory.outputs``.
+        reads: what it needs of a memory.
         capturable: as of an encoder, for steps in which every token is given.
     """
 
     name: ClassVar[str]
     Options: ClassVar[type] = NoOptions
-    reads_outputs: ClassVar[bool] = False
+    reads: ClassVar[Reads] = Reads()
     capturable: ClassVar[bool] = False
 
     @property

@@ -60,8 +60,8 @@ class Seq2Seq(nn.Module):
         super().__init__()
         self.precision = config.precision
         self.source: Source = registry.build("source", config)
-        reads_outputs = registry.part("decoder", config.decoder).reads_outputs
-        self.encoder: Encoder = registry.build("encoder", config, num_inputs, reads_outputs)
+        reads = registry.part("decoder", config.decoder).reads
+        self.encoder: Encoder = registry.build("encoder", config, num_inputs, reads)
         self.decoder: Decoder = registry.build("decoder", config, vocab_size, self.encoder.memory_shape)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -config.init_range, config.init_range)

@@ -134,7 +134,7 @@ def _check_optimizer(optimizer: Optimizer, stored: Any) -> None:
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if [group["params"] for group in stored["param_groups"]] != [list(range(len(parameters)))]:
         raise ValueError("other parameters")
-    if stored["state"] and set(stored["state"]) != set(range(len(parameters))):
+    if not set(stored["state"]) <= set(range(len(parameters))):  # fewer, where a parameter never had a gradient
         raise ValueError("other parameters")
     for index, slots in stored["state"].items():
         for name, value in slots.items():

@@ -10,14 +10,14 @@ notices is a hole in the tests, or a barrier that nobody needs.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import test_cells
 import test_convert
@@ -29,7 +29,10 @@ import test_search
 import test_softmax
 from harness import FAIR, MACHINE, UNFAIR, Rig, SimulationError, sources
 
-ROOT = Path(__file__).parents[2]
+LIMIT = 120  # seconds without an answer are a hang
+# A child is a fork of a server that has imported all of this once: to start Python anew took as long as to compile.
+PROCESSES: Any = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["mutants"])
 SCHEDULES = UNFAIR + FAIR  # in the order in which they are likely to notice something
 STATEMENT = re.compile(
     r"(__syncthreads\(\)|copy_\w+\(\)|spin_acquire\([^;]*\)|red_release\([^;]*\)|v\[e\] = poll16\([^;]*\));"
@@ -224,30 +227,57 @@ def noticed(folder: Path, check: str, schedule: int) -> str:
 
 
 def run(mutant: Mutant, until_noticed: bool) -> str:
-    """A letter per schedule, from a process of its own: some mutants crash."""
+    """A letter per schedule, from a process of its own: some mutants crash.
+
+    Raises:
+        RuntimeError: the mutant could not be tried: it does not compile, say.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for source, text in (sources() | {mutant.source: mutant.text}).items():
             path = folder / source
             path.parent.mkdir(exist_ok=True)
             path.write_text(OTHER_WIDTHS.sub("", text) if path.match("lstm_*ward*.cu") else text)
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": name}
-        command = [sys.executable, __file__, "--child", name, mutant.check, "first" if until_noticed else "all"]
+        letters, told = multiprocessing.Pipe(duplex=False)
+        process = PROCESSES.Process(target=child, args=(name, mutant.check, until_noticed, told))
+        process.start()
+        told.close()
         try:
-            result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-        except subprocess.TimeoutExpired as error:
-            return (error.stdout or b"").decode() + "!"
-    if result.returncode > 0:  # it does not compile, say; a crash is a signal, and negative
-        raise RuntimeError(f"{mutant.name} could not be tried:\n{result.stderr}")
-    return result.stdout if result.returncode == 0 else result.stdout + "!"
+            return received(letters)
+        except RuntimeError as error:
+            raise RuntimeError(f"{mutant.name} could not be tried: {error}") from None
+        finally:
+            process.kill()
+            process.join()
 
 
-def child(folder: str, check: str, extent: str) -> None:
-    for schedule in SCHEDULES:
-        letter = noticed(Path(folder), check, schedule)
-        print(letter, end="", flush=True)
-        if letter != "." and extent == "first":
-            return
+def received(letters: Any) -> str:
+    """What a child tells until it says that it is done, or until "!", a crash or a hang."""
+    found = ""
+    while letters.poll(LIMIT):
+        try:
+            letter = letters.recv()
+        except EOFError:
+            break
+        if isinstance(letter, Exception):
+            raise RuntimeError(letter)
+        if not letter:
+            return found
+        found += letter
+    return f"{found}!"
+
+
+def child(folder: str, check: str, until_noticed: bool, told: Any) -> None:
+    os.environ["XDG_CACHE_HOME"] = folder
+    try:
+        for schedule in SCHEDULES:
+            letter = noticed(Path(folder), check, schedule)
+            told.send(letter)
+            if letter != "." and until_noticed:
+                break
+        told.send("")
+    except Exception as error:
+        told.send(RuntimeError(f"{type(error).__name__}: {error}"))
 
 
 def main(words: list[str]) -> int:
@@ -264,4 +294,4 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(child(*sys.argv[2:]) if sys.argv[1:2] == ["--child"] else main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

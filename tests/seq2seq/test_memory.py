@@ -75,7 +75,7 @@ def test_a_step_takes_what_the_plan_says(shape: str, precision: Any, forcing: fl
 def test_small_and_large_vocabularies(fitting_options, encoder: str, decoder: str, words: int) -> None:
     """With 50,000 words the logits count, with 100 all else; every pair that fits. The batch is large enough for the
     plan to try parts of it alone."""
-    options = {"embedding_size": 48, "hidden_size": 96, **fitting_options(encoder, decoder)}
+    options = {"embedding_size": 24, "hidden_size": 40, **fitting_options(encoder, decoder)}
     config = Config(encoder=encoder, decoder=decoder, dropout=0.3, batch_size=96, **options)
     split = random_split((words, words), 96, 30, 50, 30, 45)
     assert (split.src.lengths + split.trg.lengths).sum() > memory.SMALL_BATCH

@@ -61,7 +61,8 @@ class LSTMDecoder(Decoder):
         for start, end in runs:
             features = steps.step(Tensor(given[first[start] : first[end]]))
             if end < len(sizes):
-                going_on = features[len(features) - int(sizes[end - 1]) :][: int(sizes[end])]
+                last = len(features) - int(sizes[end - 1])
+                going_on = Tensor(features.array[last : last + int(sizes[end])])
                 given[first[end] : first[end + 1]] = self.guess(going_on).array
         return steps.finish(Tensor(given))
 

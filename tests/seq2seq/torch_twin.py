@@ -1,0 +1,68 @@
+"""What the tests of models compare with: the same computation in PyTorch, on the same weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from seq2seq.models.model import Seq2Seq
+from seq2seq.sources import Batch
+
+
+class TorchTwin:
+    """The weights of a float64 model of ours, and a batch, in PyTorch.
+
+    Attributes:
+        trg_input: (T, N), what the decoder is given.
+        outputs: (S, N, D) of the encoder, after ``encode``.
+    """
+
+    def __init__(self, model: Seq2Seq, batch: Batch) -> None:
+        self._model, self._batch = model, batch
+        self._weights = {
+            name: torch.tensor(parameter.array, requires_grad=True) for name, parameter in model.named_parameters()
+        }
+        self.trg_input = torch.tensor(batch.trg_input)
+
+    def embed(self, half: str, ids: Any) -> Any:
+        return torch.nn.functional.embedding(ids, self._weights[f"{half}.embedding.weight"])
+
+    def linear(self, name: str, x: Any) -> Any:
+        return torch.nn.functional.linear(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
+
+    def recurrent(self, kind: Any, name: str, **options: Any) -> Any:
+        """A layer of PyTorch's whose weights are these: a function of (x, states)."""
+        weights = {key.removeprefix(f"{name}."): w for key, w in self._weights.items() if key.startswith(f"{name}.")}
+        hidden_size, layers = weights["weight_hh_l0"].shape[1], sum("weight_hh" in key for key in weights)
+        layers //= 2 if options.get("bidirectional") else 1
+        layer = kind(weights["weight_ih_l0"].shape[1], hidden_size, layers, **options).double()
+        return lambda *arguments: torch.func.functional_call(layer, weights, arguments)
+
+    def encode(self, **options: Any) -> Any:
+        """The LSTM over the source: its last states (h, c)."""
+        lstm = self.recurrent(torch.nn.LSTM, "encoder.rnn", **options)
+        embedded = self.embed("encoder", torch.tensor(self._batch.src))
+        packed = torch.nn.utils.rnn.pack_padded_sequence(
+            embedded, torch.tensor(self._batch.src_lengths), enforce_sorted=False
+        )
+        y, states = lstm(packed)
+        self.outputs, _ = torch.nn.utils.rnn.pad_packed_sequence(y)
+        return states
+
+    def compare(self, features: Any) -> None:
+        """Features (T, N, F) of every step: the loss of their logits and all gradients are those of our model."""
+        batch = self._batch
+        logits = self.linear("decoder.fc_out", features)
+        targets = torch.tensor(batch.trg_output).reshape(-1)
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets, ignore_index=1, reduction="sum")
+        loss.backward()
+        self._model.zero_grad()
+        ours = self._model.loss(batch)
+        ours.backward()
+        assert abs(ours.item() / loss.item() - 1) < 1e-12
+        for name, parameter in self._model.named_parameters():
+            expected = self._weights[name].grad.numpy()
+            atol = 1e-11 * np.abs(expected).max()
+            np.testing.assert_allclose(parameter.grad.array, expected, rtol=0, atol=atol, err_msg=name)
