@@ -18,14 +18,11 @@ UINT32_LIMIT, UINT64_LIMIT = 2**32 - 1, 2**64 - 1
 BELOW_ONE = math.nextafter(1.0, 0.0)
 
 
-def between(low: float, high: float = math.inf) -> Check:
-    """`check_range` of an argument."""
+class between:  # noqa: N801, it reads as the marks do
+    """`check_range` of an argument, which is a number."""
 
-    def check(function: str, name: str, value: Any, sizes: Sizes) -> None:
-        if not low <= value <= high:
-            check_range(function, name, value, low, high)
-
-    return check
+    def __init__(self, low: float, high: float = math.inf) -> None:
+        self.low, self.high = low, high
 
 
 def check_range(function: str, name: str, value: float, low: float, high: float = math.inf) -> None:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar, get_args, get_type_hints
 import numpy as np
 
 from kernels.contracts.backend import backend_of, contiguous
-from kernels.contracts.checks import Check
+from kernels.contracts.checks import Check, between, check_range
 from kernels.contracts.plan import Mark, Plan, Slot, as_it_lies, updated
 from kernels.contracts.shapes import Shape, Sizes
 
@@ -58,6 +58,7 @@ class Argument:
         self.position, self.name = position, name
         kind, *said = get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
         self.marks = frozenset(item for item in said if isinstance(item, Mark))
+        self.ranges = [item for item in said if isinstance(item, between)]
         self.checks: list[Check] = [item for item in said if callable(item)]
         self.fields = {name: text for item in said if isinstance(item, Fields) for name, text in item.shapes.items()}
         self.counts = {letter: path for item in said if isinstance(item, Counts) for letter, path in item.paths.items()}
@@ -111,6 +112,9 @@ class Entry:
         self._positions = {name: position for position, name in enumerate(parameters)}
         self._defaults = [each.default for each in parameters.values()]
         self.arguments = [Argument(position, name, hints[name]) for name, position in self._positions.items()]
+        self.ranges = [
+            (each.position, each.name, bounds.low, bounds.high) for each in self.arguments for bounds in each.ranges
+        ]
         self.checks = [(check, each.name, each.position) for each in self.arguments for check in each.checks]
         self._records_first = sorted(self.arguments, key=lambda each: not each.fields)  # they say what the rest must be
         self._getters = [getter for each in self._records_first for getter in each.getters()]
@@ -199,13 +203,16 @@ def entry(*checks: Callable[..., None]) -> Callable[[Callable[P, R]], Callable[P
 
     def declare(stub: Callable[P, R]) -> Callable[P, R]:
         name, made = stub.__name__, Entry(stub)
-        count, of_values = len(signature(stub).parameters), made.checks
+        count, ranges, of_values = len(made.arguments), made.ranges, made.checks
         ENTRIES[name] = made
 
         @wraps(stub)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            values = args if len(args) == count else made.arranged(args, kwargs)
+            values: Any = args if len(args) == count else made.arranged(args, kwargs)
             backend, sizes, ordered = made.know(values)
+            for position, argument, low, high in ranges:
+                if not low <= values[position] <= high:
+                    check_range(name, argument, values[position], low, high)
             for check, argument, position in of_values:
                 check(name, argument, values[position], sizes)
             for check_all in checks:

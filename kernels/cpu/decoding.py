@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels.cpu.gemm import pack
+from kernels.cpu.gemm import prepack
 from kernels.cpu.jit import jit
 from kernels.cpu.lstm import lstm_cell
 from kernels.cpu.panels import panel_columns, per_element
 from kernels.cpu.ranking import insert, log_sum_exp, offer_words
-from kernels.cpu.team import Team, make_team, multiply, run_teams, team_size
+from kernels.cpu.team import Matrix, Rows, Team, make_team, multiply, run_teams, team_size
 from kernels.threads import get_num_threads
 
 BLOCK = 64  # rows whose gates or logits are computed together, and used while they are in cache
@@ -100,7 +100,7 @@ def prepack_decoder(
 ) -> DecoderWeights:
     """See `kernels.prepack_decoder`."""
     stacked = [np.concatenate(pair, axis=1) for pair in zip(weights_ih, weights_hh, strict=True)]
-    packed = [pack(matrix, True, bf16).panels for matrix in (*stacked, output_weight)]
+    packed = [prepack(matrix, True, bf16).panels for matrix in (*stacked, output_weight)]
     starts = np.cumsum([0, *(len(panels) for panels in packed)])
     return DecoderWeights(embedding.copy(), np.concatenate(packed), starts, np.stack(biases), output_bias.copy())
 
@@ -160,8 +160,9 @@ def _multiply(
     inputs, width = states.inputs, panel_columns(weights.panels)
     stride, padded = inputs.shape[3], (columns + width - 1) // width * width
     at = ((now * inputs.shape[1] + layer) * inputs.shape[2] + first) * stride + column
-    start, end = weights.starts[matrix], weights.starts[matrix + 1]
-    multiply(team, at, stride, stop - first, start, end, stride - column, padded, 0, padded, False)
+    rows, out = Rows(at, stride, stop - first), Rows(np.int64(0), padded, stop - first)
+    panels = Matrix(weights.starts[matrix], weights.starts[matrix + 1], stride - column, padded)
+    multiply(team, rows, panels, out, False)
     return states.products[: (stop - first) * padded].reshape(stop - first, padded)
 
 

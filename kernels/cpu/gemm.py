@@ -1,14 +1,14 @@
 """Matrix products from packed panels: C (+)= A B by blocks that stay in cache, on all threads.
 
 A tile reads its operands front to back, so both are copied once into panels (`kernels.cpu.panels`) and cut along k into
-blocks of DEPTH. A `Packed` B is made once and used for every product with it: a recurrent matrix for all time steps,
+blocks of DEPTH. A `Prepacked` B is made once and used for every product with it: a recurrent matrix for all time steps,
 the output layer for all rows. With bfloat16 panels products are still summed in float32.
 
 A panel of B (DEPTH x COLUMNS) stays in the second cache while all row blocks of A pass by. The order of sums over k
 is front to back: a row of C has the same bits whichever rows and threads are beside it.
 
-`pack` and `multiply` do one thing at a time; what is independent can be gathered as tasks and run at once, which saves
-the threads from waiting for each other in between.
+`prepack` and `multiply` do one thing at a time; what is independent can be gathered as tasks and run at once, which
+saves the threads from waiting for each other in between.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ TASK_WORK = 1 << 23  # threads take turns to fetch tasks, so one should be worth
 Task = Callable[[], None]
 
 
-class Packed(NamedTuple):
+class Prepacked(NamedTuple):
     """The right-hand side B (K, N) of a product, in panels."""
 
     panels: np.ndarray  # flat; block by block of k, in it panel by panel of columns, in it [depth][COLUMNS]
@@ -61,19 +61,19 @@ def _pack_b(
             pack_rows(source, column * depth, depth, real, k0, k1, panels, block + column * size, width)
 
 
-def pack(source: np.ndarray, transposed: bool, bf16: bool = False) -> Packed:
+def prepack(source: np.ndarray, transposed: bool, bf16: bool = False) -> Prepacked:
     """The right-hand side B of products A B.
 
     Args:
         source: (K, N) float32 or float64, C-contiguous; (N, K) if `transposed`, and then B is its transpose.
         bf16: round to bfloat16; float64 stays as it is.
     """
-    packed, tasks = packing(source, transposed, bf16)
+    packed, tasks = prepacking(source, transposed, bf16)
     run_all(tasks)
     return packed
 
 
-def packing(source: np.ndarray, transposed: bool, bf16: bool = False) -> tuple[Packed, list[Task]]:
+def prepacking(source: np.ndarray, transposed: bool, bf16: bool = False) -> tuple[Prepacked, list[Task]]:
     """`pack` as tasks: the panels are filled when all of them have run."""
     columns, depth = source.shape if transposed else source.shape[::-1]
     panels = np.empty(0, np.uint32 if bf16 and source.dtype == np.float32 else source.dtype)
@@ -83,12 +83,12 @@ def packing(source: np.ndarray, transposed: bool, bf16: bool = False) -> tuple[P
     part = max(1, SERIAL_WORK // 16 // (width * max(depth, 1))) * width
     arguments = (source.reshape(-1), transposed, panels, depth, columns)
     prepare(panels.dtype)
-    return Packed(panels, depth, columns), [partial(_pack_b, *arguments, *part) for part in chunks(columns, part)]
+    return Prepacked(panels, depth, columns), [partial(_pack_b, *arguments, *part) for part in chunks(columns, part)]
 
 
-def pack_all(*sources: tuple[np.ndarray, bool], bf16: bool) -> list[Packed]:
+def prepack_all(*sources: tuple[np.ndarray, bool], bf16: bool) -> list[Prepacked]:
     """`pack` of several (source, transposed) at once."""
-    planned = [packing(source, transposed, bf16) for source, transposed in sources]
+    planned = [prepacking(source, transposed, bf16) for source, transposed in sources]
     if sum(source.size for source, _ in sources) < SERIAL_COPY:
         for _, tasks in planned:
             for task in tasks:
@@ -98,13 +98,13 @@ def pack_all(*sources: tuple[np.ndarray, bool], bf16: bool) -> list[Packed]:
     return [packed for packed, _ in planned]
 
 
-def multiply(matrix: np.ndarray, transposed: bool, b: Packed, out: np.ndarray, more: bool = False) -> np.ndarray:
+def multiply(matrix: np.ndarray, transposed: bool, b: Prepacked, out: np.ndarray, more: bool = False) -> np.ndarray:
     """out (M, N) = A B, or += with `more`; A is matrix (M, K), or the transpose of a (K, M). All C-contiguous."""
     run_all(multiplying(matrix, transposed, b, out, more))
     return out
 
 
-def multiplying(matrix: np.ndarray, transposed: bool, b: Packed, out: np.ndarray, more: bool = False) -> list[Task]:
+def multiplying(matrix: np.ndarray, transposed: bool, b: Prepacked, out: np.ndarray, more: bool = False) -> list[Task]:
     """`multiply` as tasks."""
     rows, stride = matrix.shape[1] if transposed else matrix.shape[0], matrix.shape[1]
     if b.depth == 0 or not out.size:
@@ -122,7 +122,7 @@ def multiplying(matrix: np.ndarray, transposed: bool, b: Packed, out: np.ndarray
     return [partial(block, *row, *column) for row in row_parts for column in column_parts]
 
 
-def _split(rows: int, b: Packed) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+def _split(rows: int, b: Prepacked) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     """Row ranges and column ranges whose pairs are the tasks: enough work each, and as many for every thread.
 
     Columns are divided only if there are few blocks of rows, for each of their tasks packs its rows of A anew.

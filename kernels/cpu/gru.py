@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cpu.activations import sigmoid, tanh
-from kernels.cpu.gemm import multiply, multiplying, pack, pack_all
+from kernels.cpu.gemm import multiply, multiplying, prepack, prepack_all
 from kernels.cpu.jit import jit
 from kernels.cpu.lstm import make_teams, num_shares
 from kernels.cpu.sums import summing
+from kernels.cpu.team import Matrix, Rows, run_teams
 from kernels.cpu.team import multiply as multiply_together
-from kernels.cpu.team import run_teams
 from kernels.packing import Packing
 from kernels.threads import run_all
 
@@ -31,6 +31,32 @@ class GRUCache(NamedTuple):
     weight_hh: np.ndarray  # (3H, H)
     has_bias: bool
     bf16: bool
+
+
+class Steps(NamedTuple):
+    """What the forward of a recurrence goes through: see `_forward_rows`."""
+
+    steps: np.ndarray  # (T, 3), as in `lstm.Steps`
+    gates: np.ndarray  # (P, 3H) the input part, and then the activated gates
+    hidden_n: np.ndarray  # (P, H)
+    h: np.ndarray  # (N + P, H) state buffer
+    bias_ih: np.ndarray  # (3H,)
+    bias_hh: np.ndarray  # (3H,)
+    batch_size: int
+
+
+class StepsBack(NamedTuple):
+    """What the backward of a recurrence goes through: see `_backward_rows`."""
+
+    steps: np.ndarray  # (T, 3)
+    dy: np.ndarray  # (P, H)
+    dh: np.ndarray  # (N, H)
+    gates: np.ndarray  # (P, 3H), activated
+    hidden_n: np.ndarray  # (P, H)
+    h: np.ndarray  # (N + P, H) state buffer
+    dinput: np.ndarray  # (P, 3H) of the input part
+    dhidden: np.ndarray  # (P, 3H) of the recurrent part
+    batch_size: int
 
 
 @jit
@@ -86,22 +112,20 @@ def _cell_backward(
 
 
 @jit
-def _forward_rows(
-    share: int, shares: int, team: Any, steps: Any, gates: Any, hidden_n: Any, h: Any, bias_ih: Any, bias_hh: Any,
-    batch_size: int,
-) -> None:  # fmt: skip
-    """All steps of the sorted rows share, share + shares, ...; arguments as in `lstm._forward_rows`.
+def _forward_rows(share: int, shares: int, team: Any, layer: Steps) -> None:
+    """All steps of the sorted rows share, share + shares, ...; as in `lstm._forward_rows`.
 
     The team's products are those of h with the recurrent matrix, row after row.
     """
+    steps, gates, hidden_n, h, bias_ih, bias_hh, batch_size = layer
     size = h.shape[1]
+    matrix = Matrix(np.int64(0), len(team.panels), size, 3 * size)
     for t in range(steps.shape[0]):
         before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
         token = after - batch_size
-        multiply_together(
-            team, before * size, shares * size, (alive + shares - 1) // shares, 0, len(team.panels), size, 3 * size,
-            0, 3 * size, False,
-        )  # fmt: skip
+        rows = (alive + shares - 1) // shares
+        states, products = Rows(before * size, shares * size, rows), Rows(np.int64(0), 3 * size, rows)
+        multiply_together(team, states, matrix, products, False)
         for row in range(0, alive, shares):
             recurrent = team.out[row // shares * 3 * size :][: 3 * size]
             gru_cell(
@@ -110,12 +134,11 @@ def _forward_rows(
 
 
 @jit
-def _backward_rows(
-    share: int, shares: int, team: Any, steps: Any, dy: Any, dh: Any, gates: Any, hidden_n: Any, h: Any, dinput: Any,
-    dhidden: Any, batch_size: int,
-) -> None:  # fmt: skip
+def _backward_rows(share: int, shares: int, team: Any, layer: StepsBack) -> None:
     """All steps, last first, of these rows; dh (N, H) ends as the gradient of h0, see `lstm._backward_rows`."""
+    steps, dy, dh, gates, hidden_n, h, dinput, dhidden, batch_size = layer
     size = h.shape[1]
+    matrix = Matrix(np.int64(0), len(team.panels), 3 * size, size)
     for t in range(steps.shape[0] - 1, -1, -1):
         before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
         token = after - batch_size
@@ -124,10 +147,9 @@ def _backward_rows(
             for k in range(size):
                 dh_row[k] += dy_row[k]
             _cell_backward(dh_row, gates[at], hidden_n[at], h[before + row], dinput[at], dhidden[at])
-        multiply_together(
-            team, token * 3 * size, shares * 3 * size, (alive + shares - 1) // shares, 0, len(team.panels), 3 * size,
-            size, share * size, shares * size, True,
-        )  # fmt: skip
+        rows = (alive + shares - 1) // shares
+        tokens, products = Rows(token * 3 * size, shares * 3 * size, rows), Rows(share * size, shares * size, rows)
+        multiply_together(team, tokens, matrix, products, True)
 
 
 def gru_forward(
@@ -143,17 +165,17 @@ def gru_forward(
     """See `kernels.gru_forward`."""
     batch_size = len(h0)
     gates = np.empty((packing.num_tokens, weight_hh.shape[0]), x.dtype)
-    multiply(x, False, pack(weight_ih, True, bf16), gates)
+    multiply(x, False, prepack(weight_ih, True, bf16), gates)
     h = packing.state_buffer(h0)
     hidden_n = np.empty_like(h[batch_size:])
     no_bias = np.zeros(gates.shape[1], gates.dtype)
-    biases = (no_bias if bias is None else bias for bias in (bias_ih, bias_hh))
-    arrays: Any = (packing.steps, gates, hidden_n, h, *biases, batch_size)
-    recurrent, work = pack(weight_hh, True, bf16), gates.size * h.shape[1]
+    b_ih, b_hh = (no_bias if bias is None else bias for bias in (bias_ih, bias_hh))
+    layer = Steps(packing.steps, gates, hidden_n, h, b_ih, b_hh, batch_size)
+    recurrent, work = prepack(weight_hh, True, bf16), gates.size * h.shape[1]
     shares = num_shares(packing, work)
     products = [np.empty((-(-batch_size // shares), gates.shape[1]), h.dtype) for _ in range(shares)]
     teams = make_teams(h, recurrent, products, packing, work)
-    run_teams(lambda share, team: _forward_rows(share, shares, team, *arrays), teams)
+    run_teams(lambda share, team: _forward_rows(share, shares, team, layer), teams)
     cache = GRUCache(x, gates, hidden_n, h, packing, weight_ih, weight_hh, bias_ih is not None, bf16)
     return h[batch_size:], packing.last_states(h), cache
 
@@ -167,14 +189,15 @@ def gru_backward(
     dy = np.zeros_like(h[batch_size:]) if dy is None else dy  # y = h[batch_size:]
     dh = np.zeros_like(h[:batch_size]) if dh_n is None else packing.sort(dh_n)  # h_n = last_states(h)
     dinput, dhidden = np.empty_like(gates), np.empty_like(gates)
-    arrays = (packing.steps, dy, dh, gates, hidden_n, h, dinput, dhidden, batch_size)
-    recurrent, work = pack(weight_hh, False, bf16), gates.size * h.shape[1]
+    layer = StepsBack(packing.steps, dy, dh, gates, hidden_n, h, dinput, dhidden, batch_size)
+    recurrent, work = prepack(weight_hh, False, bf16), gates.size * h.shape[1]
     shares = num_shares(packing, work)
     teams = make_teams(dhidden, recurrent, [dh] * shares, packing, work)
-    run_teams(lambda share, team: _backward_rows(share, shares, team, *arrays), teams)
+    run_teams(lambda share, team: _backward_rows(share, shares, team, layer), teams)
     dx, dweight_ih, dweight_hh = np.empty_like(x), np.empty_like(weight_ih), np.empty_like(weight_hh)
     dbias_ih, dbias_hh = (np.empty(len(weight_ih), x.dtype) if has_bias else None for _ in range(2))
-    weights, inputs, states = pack_all((weight_ih, False), (x, False), (packing.previous_states(h), False), bf16=bf16)
+    sources = (weight_ih, False), (x, False), (packing.previous_states(h), False)
+    weights, inputs, states = prepack_all(*sources, bf16=bf16)
     run_all(
         multiplying(dhidden, True, states, dweight_hh),  # recurrent = h_prev @ weight_hh.T
         multiplying(dinput, True, inputs, dweight_ih),  # gates = x @ weight_ih.T

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.cpu.gemm import Packed, multiply, pack
+from kernels.cpu.gemm import Prepacked, multiply, prepack
 from kernels.cpu.jit import jit, jit_sum
 from kernels.cpu.panels import to_bf16
 from kernels.cpu.sums import column_sums
@@ -18,7 +18,7 @@ FEW_ROWS = 4  # with bfloat16, where a dot product rounds as it goes, half of th
 DOT_WORK = 1 << 18  # multiply-adds of a task of dot products
 
 
-def product(a: np.ndarray, transposed: bool, b: Packed) -> np.ndarray:
+def product(a: np.ndarray, transposed: bool, b: Prepacked) -> np.ndarray:
     """A B as a new array; a is A or, if `transposed`, its transpose."""
     return multiply(a, transposed, b, np.empty((a.shape[1 if transposed else 0], b.columns), a.dtype))
 
@@ -32,14 +32,14 @@ def _stored(matrix: np.ndarray) -> tuple[np.ndarray, bool]:
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """See `kernels.matmul`."""
-    return product(*_stored(a), pack(*_stored(b)))
+    return product(*_stored(a), prepack(*_stored(b)))
 
 
 def linear_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, bf16: bool = False) -> np.ndarray:
     """See `kernels.linear_forward`."""
     rounded = bf16 and x.dtype == np.float32
     few = 0 < len(x) <= (FEW_ROWS // 2 if rounded else FEW_ROWS)
-    y = _dot_products(x, weight, rounded) if few else product(x, False, pack(weight, True, bf16))
+    y = _dot_products(x, weight, rounded) if few else product(x, False, prepack(weight, True, bf16))
     if bias is not None:
         y += bias
     return y
@@ -53,8 +53,8 @@ def linear_backward(
     bf16: bool = False,
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """See `kernels.linear_backward`."""
-    dx = product(dy, False, pack(weight, False, bf16)) if needs[0] else None  # y = x W^T + b
-    dweight = product(dy, True, pack(x, False, bf16)) if needs[1] else None  # y = x W^T + b
+    dx = product(dy, False, prepack(weight, False, bf16)) if needs[0] else None  # y = x W^T + b
+    dweight = product(dy, True, prepack(x, False, bf16)) if needs[1] else None  # y = x W^T + b
     dbias = column_sums(dy) if needs[2] else None  # y = x W^T + b
     return dx, dweight, dbias
 

@@ -2,8 +2,8 @@
 
 Forward: one product for the input part of all P real tokens; then each thread takes its share of the batch through all
 time steps, a recurrent product and the gates behind it, without waiting for the others. Backward likewise, then one
-closing product for each of dweight_ih, dweight_hh and dx. The recurrent matrix is packed once for all steps
-(`kernels.cpu.gemm`), padding is never touched (`kernels.packing`).
+closing product for each of dweight_ih, dweight_hh and dx. The recurrent matrix is prepacked once for all steps
+(`kernels.cpu.gemm`).
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cpu.activations import sigmoid, tanh
-from kernels.cpu.gemm import SERIAL_WORK, Packed, multiply, multiplying, pack, pack_all
+from kernels.cpu.gemm import SERIAL_WORK, Prepacked, multiply, multiplying, prepack, prepack_all
 from kernels.cpu.jit import jit
 from kernels.cpu.sums import summing
-from kernels.cpu.team import Team, make_team, run_teams, team_size
+from kernels.cpu.team import Matrix, Rows, Team, make_team, run_teams, team_size
 from kernels.cpu.team import multiply as multiply_together
 from kernels.packing import Packing
 from kernels.threads import get_num_threads, run_all
@@ -26,8 +26,8 @@ LEAST_ROWS = 4  # rows of a step that one thread should have; with fewer, readin
 class LSTMCache(NamedTuple):
     """What the backward needs; tanh(c) and h = o * tanh(c) are computed again rather than kept."""
 
-    x: np.ndarray  # (P, I) packed; the input itself where it is so given or no row has padding
-    gates: np.ndarray  # (P, 4H) packed, activated, blocks i f g o
+    x: np.ndarray  # (P, I), the input itself, or what came some steps at a time
+    gates: np.ndarray  # (P, 4H), activated, blocks i f g o
     h0: np.ndarray  # (N, H) in sorted order
     c: np.ndarray  # (N + P, H) state buffer
     packing: Packing
@@ -41,8 +41,8 @@ class LSTMCache(NamedTuple):
 class LSTMWeights(NamedTuple):
     """The weights of a layer, the matrices in panels."""
 
-    input_part: Packed
-    recurrent: Packed
+    input_part: Prepacked
+    recurrent: Prepacked
     bias: np.ndarray  # (4H,)
 
     @property
@@ -56,6 +56,30 @@ class LSTMRun(NamedTuple):
     cache: LSTMCache
     h: np.ndarray  # (N + P, H) state buffer; y shares it
     weights: LSTMWeights
+
+
+class Steps(NamedTuple):
+    """What the forward of a recurrence goes through: see `_forward_rows`."""
+
+    steps: np.ndarray  # (T, 3) first row of the states before and after the step in h and c, and rows alive
+    gates: np.ndarray  # (P, 4H) the input part, and then the activated gates
+    h: np.ndarray  # (N + P, H) state buffer
+    c: np.ndarray  # (N + P, H) state buffer
+    bias: np.ndarray  # (4H,)
+    batch_size: int
+
+
+class StepsBack(NamedTuple):
+    """What the backward of a recurrence goes through: see `_backward_rows`."""
+
+    steps: np.ndarray  # (T, 3)
+    dy: np.ndarray  # (P, H)
+    dh: np.ndarray  # (N, H)
+    dc: np.ndarray  # (N, H)
+    gates: np.ndarray  # (P, 4H), activated
+    c: np.ndarray  # (N + P, H) state buffer
+    dgates: np.ndarray  # (P, 4H); may be the gates
+    batch_size: int
 
 
 @jit
@@ -120,39 +144,34 @@ def _cell_backward(
 
 
 @jit
-def _forward_rows(
-    share: int, shares: int, team: Any, steps: Any, gates: Any, h: Any, c: Any, bias: Any, batch_size: int
-) -> None:
-    """All steps of the sorted rows share, share + shares, ...; gates (P, 4H) holds the input part.
+def _forward_rows(share: int, shares: int, team: Any, layer: Steps) -> None:
+    """All steps of the sorted rows share, share + shares, ...
 
     The team's products are those of h with the recurrent matrix, added to gates.
-
-    steps (T, 3): first row of the states before and after the step in h and c (N + P, H), and rows alive.
     """
+    steps, gates, h, c, bias, batch_size = layer
     size = h.shape[1]
+    recurrent = Matrix(np.int64(0), len(team.panels), size, 4 * size)
     for t in range(steps.shape[0]):
         before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
         token = after - batch_size
         rows = (alive + shares - 1) // shares
-        multiply_together(
-            team, before * size, shares * size, rows, 0, len(team.panels), size, 4 * size, token * 4 * size,
-            shares * 4 * size, True,
-        )  # fmt: skip
+        states, products = Rows(before * size, shares * size, rows), Rows(token * 4 * size, shares * 4 * size, rows)
+        multiply_together(team, states, recurrent, products, True)
         for row in range(0, alive, shares):
             lstm_cell(gates[token + row], bias, c[before + row], c[after + row], h[after + row])
 
 
 @jit
-def _backward_rows(
-    share: int, shares: int, team: Any, steps: Any, dy: Any, dh: Any, dc: Any, gates: Any, c: Any, dgates: Any,
-    batch_size: int,
-) -> None:  # fmt: skip
+def _backward_rows(share: int, shares: int, team: Any, layer: StepsBack) -> None:
     """All steps, last first, of the rows of `_forward_rows`; dh and dc (N, H) end as those of the initial states.
 
     A row not yet alive keeps dh_n and dc_n there until the loop comes to its last token. dy, dgates (P, .) by tokens;
     dgates may be gates. The states after each token in c (N + P, H) become those of h.
     """
+    steps, dy, dh, dc, gates, c, dgates, batch_size = layer
     size = c.shape[1]
+    recurrent = Matrix(np.int64(0), len(team.panels), 4 * size, size)
     activated = np.empty(4 * size, gates.dtype)
     for t in range(steps.shape[0] - 1, -1, -1):
         before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
@@ -165,10 +184,9 @@ def _backward_rows(
             for k in range(4 * size):  # a slice assignment would take a second to compile
                 activated[k] = gates_row[k]
             _cell_backward(dh_row, dc[share + row], activated, c[before + row], c[after + row], dgates[token + row])
-        multiply_together(
-            team, token * 4 * size, shares * 4 * size, (alive + shares - 1) // shares, 0, len(team.panels), 4 * size,
-            size, share * size, shares * size, False,
-        )  # fmt: skip
+        rows = (alive + shares - 1) // shares
+        tokens, products = Rows(token * 4 * size, shares * 4 * size, rows), Rows(share * size, shares * size, rows)
+        multiply_together(team, tokens, recurrent, products, False)
 
 
 def num_shares(packing: Packing, work: int) -> int:
@@ -177,7 +195,7 @@ def num_shares(packing: Packing, work: int) -> int:
 
 
 def make_teams(
-    source: np.ndarray, recurrent: Packed, outs: Sequence[np.ndarray], packing: Packing, work: int
+    source: np.ndarray, recurrent: Prepacked, outs: Sequence[np.ndarray], packing: Packing, work: int
 ) -> list[Team]:
     """A team for each share of the rows, by its `out`. A single share has few rows: its matrix is shared out."""
     members = team_size(recurrent.depth * recurrent.columns) if len(outs) == 1 and work > SERIAL_WORK else 1
@@ -189,7 +207,7 @@ def prepack_lstm(
     weight_ih: np.ndarray, weight_hh: np.ndarray, bias: np.ndarray | None, bf16: bool = False
 ) -> LSTMWeights:
     """See `kernels.prepack_lstm`."""
-    input_part, recurrent = pack_all((weight_ih, True), (weight_hh, True), bf16=bf16)
+    input_part, recurrent = prepack_all((weight_ih, True), (weight_hh, True), bf16=bf16)
     return LSTMWeights(
         input_part, recurrent, np.zeros(len(weight_hh), weight_hh.dtype) if bias is None else bias.copy()
     )
@@ -221,11 +239,11 @@ def _advance(
     """Steps start .. stop - 1, whose tokens (P, I) are there; gates (P, 4H), h and c (N + P, H) are filled."""
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
     multiply(tokens[first:last], False, weights.input_part, gates[first:last])
-    arrays = (packing.steps[start:stop], gates, h, c, weights.bias, packing.batch_size)
+    layer = Steps(packing.steps[start:stop], gates, h, c, weights.bias, packing.batch_size)
     work = (last - first) * gates.shape[1] * h.shape[1]
     shares = num_shares(packing, work)
     teams = make_teams(h, weights.recurrent, [gates] * shares, packing, work)
-    run_teams(lambda share, team: _forward_rows(share, shares, team, *arrays), teams)
+    run_teams(lambda share, team: _forward_rows(share, shares, team, layer), teams)
 
 
 def incremental_lstm_start(
@@ -290,10 +308,10 @@ def _recurrence_backward(
     becomes h."""
     packing, work = cache.packing, dgates.size * dh.shape[1]
     dy = np.zeros_like(c[packing.batch_size :]) if dy is None else dy  # y = h[batch_size:]
-    recurrent, shares = pack(cache.weight_hh, False, cache.bf16), num_shares(packing, work)
-    arrays = (packing.steps, dy, dh, dc, cache.gates, c, dgates, packing.batch_size)
+    recurrent, shares = prepack(cache.weight_hh, False, cache.bf16), num_shares(packing, work)
+    layer = StepsBack(packing.steps, dy, dh, dc, cache.gates, c, dgates, packing.batch_size)
     teams = make_teams(dgates, recurrent, [dh] * shares, packing, work)
-    run_teams(lambda share, team: _backward_rows(share, shares, team, *arrays), teams)
+    run_teams(lambda share, team: _backward_rows(share, shares, team, layer), teams)
     c[: packing.batch_size] = cache.h0
 
 
@@ -306,8 +324,8 @@ def lstm_backward(
     dc = np.zeros_like(h0) if dc_n is None else packing.sort(dc_n)  # c_n = last_states(c)
     dgates, h = (gates, c) if consume else (np.empty_like(gates), c.copy())
     _recurrence_backward(dy, dh, dc, dgates, h, cache)
-    states, dweight_hh = pack(packing.previous_states(h), False, bf16), np.empty_like(weight_hh)
-    weights, inputs = pack_all((weight_ih, False), (x, False), bf16=bf16)
+    states, dweight_hh = prepack(packing.previous_states(h), False, bf16), np.empty_like(weight_hh)
+    weights, inputs = prepack_all((weight_ih, False), (x, False), bf16=bf16)
     dx = x if consume and owns_x else np.empty_like(x)  # x is in panels by now
     dweight_ih, dbias = np.empty_like(weight_ih), np.empty(len(weight_ih), x.dtype) if has_bias else None
     run_all(

@@ -12,14 +12,14 @@ is shared between tasks, so results have the same bits for any number of threads
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kernels.cpu.activations import exp
 from kernels.cpu.chunks import CHUNK, run_chunks
 from kernels.cpu.cross_entropy import add_up
-from kernels.cpu.gemm import Packed, Task, multiplying, pack, pack_all, packing
+from kernels.cpu.gemm import Prepacked, Task, multiplying, prepack, prepack_all, prepacking
 from kernels.cpu.jit import jit
 from kernels.cpu.product import ROW_BLOCK, multiply_rows, workspace
 from kernels.cpu.sums import summing
@@ -92,16 +92,32 @@ def _row_loss(row: Any, bias: Any, target: int, smoothing: Any, scale: Any, grad
     return loss
 
 
-@jit
-def _block(
-    x: Any, by_word: Any, by_unit: Any, bias: Any, targets: Any, smoothing: Any, scale: Any, gradient: bool,
-    start: int, stop: int, first_row: int, logits: Any, losses: Any, dx: Any,
-) -> None:  # fmt: skip
-    """Rows start .. stop - 1 of x (M, H): their losses, and if `gradient` is set their dx.
+class Layer(NamedTuple):
+    """An output layer, the rows that it is given, and what they are to be."""
 
-    by_word, by_unit: panels of weight^T and of weight. logits: (chunk, V) of the chunk whose first row is first_row,
-    left as the gradient. targets, losses: (M,).
-    """
+    x: np.ndarray  # (M, H)
+    by_word: np.ndarray  # panels of weight^T
+    by_unit: np.ndarray  # panels of weight
+    bias: np.ndarray  # (V,)
+    targets: np.ndarray  # (M,)
+    smoothing: Any  # of the dtype of x, as is scale
+    scale: Any
+    gradient: bool  # whether dx is wanted
+
+
+class Found(NamedTuple):
+    """What is computed."""
+
+    logits: np.ndarray  # (chunk, V) of a chunk of the rows, left as the gradient
+    losses: np.ndarray  # (M,)
+    dx: np.ndarray  # (M, H)
+
+
+@jit
+def _block(layer: Layer, start: int, stop: int, first_row: int, found: Found) -> None:
+    """Rows start .. stop - 1 of x: their losses, and if it is wanted their dx; first_row is that of the chunk."""
+    x, by_word, by_unit, bias, targets, smoothing, scale, gradient = layer
+    logits, losses, dx = found
     vocab_size, size, rows = bias.shape[0], x.shape[1], stop - start
     at = (start - first_row) * vocab_size
     flat = logits.reshape(-1)
@@ -139,15 +155,10 @@ def _block_rows(rows: int) -> int:
     return _even_part(rows, -(-rows // (ROW_BLOCK * threads)) * threads)
 
 
-def _chunk(
-    x: np.ndarray, by_word: Packed, by_unit: Packed, bias: np.ndarray, targets: np.ndarray, smoothing: Any, scale: Any,
-    gradient: bool, start: int, stop: int, logits: np.ndarray, losses: np.ndarray, dx: np.ndarray,
-) -> list[Task]:  # fmt: skip
+def _chunk(layer: Layer, start: int, stop: int, found: Found) -> list[Task]:
     """`_block` for rows start .. stop - 1, by blocks, as tasks."""
-    given = (x, by_word.panels, by_unit.panels, bias, targets, smoothing, scale, gradient)
-    written = (start, logits, losses, dx)
     blocks = chunks(stop - start, _block_rows(stop - start))
-    return [partial(_block, *given, start + first, start + last, *written) for first, last in blocks]
+    return [partial(_block, layer, start + first, start + last, start, found) for first, last in blocks]
 
 
 def _live_rows(
@@ -157,7 +168,7 @@ def _live_rows(
     weight, bf16, dtype = cache.weight, cache.bf16, x.dtype
     bias = np.zeros(len(weight), dtype) if cache.bias is None else cache.bias
     smoothing, factor = dtype.type(cache.label_smoothing), dtype.type(scale)
-    by_word, *others = pack_all((weight, True), *([(weight, False)] if gradient else []), bf16=bf16)
+    by_word, *others = prepack_all((weight, True), *([(weight, False)] if gradient else []), bf16=bf16)
     by_unit = others[0] if others else by_word
     losses, dx = np.empty(len(x), dtype), np.empty_like(x)
     # Of no rows the gradients are zero; else the first chunk writes them, the others add to them.
@@ -165,13 +176,14 @@ def _live_rows(
     dbias, chunk_dbias = np.zeros_like(bias), np.empty_like(bias)
     most = _chunk_rows(len(x), len(weight) * dtype.itemsize, bf16)
     logits = np.empty((min(most, len(x)), len(weight)), dtype)
+    layer = Layer(x, by_word.panels, by_unit.panels, bias, targets, smoothing, factor, gradient)
+    found = Found(logits, losses, dx)
     for start, stop in chunks(len(x), most):
-        arguments = (x, by_word, by_unit, bias, targets, smoothing, factor, gradient, start, stop, logits, losses, dx)
         if not gradient:
-            run_all(_chunk(*arguments))
+            run_all(_chunk(layer, start, stop, found))
             continue
-        inputs, packing_tasks = packing(x[start:stop], False, bf16)
-        run_all(_chunk(*arguments), packing_tasks)
+        inputs, prepacking_tasks = prepacking(x[start:stop], False, bf16)
+        run_all(_chunk(layer, start, stop, found), prepacking_tasks)
         dlogits = logits[: stop - start]
         run_all(multiplying(dlogits, True, inputs, dweight, more=start > 0), summing(dlogits, chunk_dbias))
         dbias += chunk_dbias
@@ -240,11 +252,11 @@ def linear_argmax(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, bf
     """
     words = np.empty(len(x), np.int64)
     for start, stop in chunks(len(x), ARGMAX_ROWS):
-        words[start:stop] = _best_words(pack(x[start:stop], True, bf16), weight, bias)
+        words[start:stop] = _best_words(prepack(x[start:stop], True, bf16), weight, bias)
     return words
 
 
-def _best_words(by_row: Packed, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+def _best_words(by_row: Prepacked, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
     """(M,) the best word of each column of by_row, x^T (H, M) in panels."""
     offsets = np.zeros(len(weight), weight.dtype) if bias is None else bias
     parts = list(chunks(len(weight), 2 * ROW_BLOCK))

@@ -97,7 +97,7 @@ def multiply_block(
     Args:
         source, transposed, at, stride: A, see `pack_row_blocks`.
         a: work space for `workspace(rows, depth)` elements, of B's element type.
-        b, depth, columns: a `Packed`.
+        b, depth, columns: a `Prepacked`.
         first_column, stop_column: the columns to compute, from a multiple of a panel's columns on.
         c: flat; row 0, column 0 of these rows (not first_column) is at c_at, rows are ldc apart.
     """

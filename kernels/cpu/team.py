@@ -53,6 +53,23 @@ class Team(NamedTuple):
     a: np.ndarray  # (members, .) work space for `multiply_rows`
 
 
+class Rows(NamedTuple):
+    """Rows of a matrix that lies in a flat array."""
+
+    at: Any  # where the first begins
+    stride: int  # from one to the next
+    size: int  # how many
+
+
+class Matrix(NamedTuple):
+    """A `Prepacked` among the panels of a team."""
+
+    start: Any
+    stop: int
+    depth: int
+    columns: int
+
+
 def team_size(weights: int) -> int:
     """Members that a recurrence over few rows is worth; weights: the numbers of its smallest large matrix."""
     return max(1, min(get_num_threads(), weights // LEAST_WEIGHTS, MOST_MEMBERS))
@@ -83,26 +100,23 @@ def run_teams(work: Callable[[int, Team], None], teams: Sequence[Team]) -> None:
 
 
 @jit
-def multiply(
-    team: Any, at: int, stride: int, rows: int, start: int, stop: int, depth: int, columns: int, out_at: int, ldc: int,
-    more: bool,
-) -> None:  # fmt: skip
+def multiply(team: Any, rows: Rows, matrix: Matrix, out: Rows, more: bool) -> None:
     """The leader's call: out (+)= rows of the source times a matrix, by all members.
 
     Args:
-        at, stride, rows: row r of the left-hand side starts at source[at + r * stride].
-        start, stop, depth, columns: the matrix is panels[start:stop], a `Packed` of that depth and columns.
-        out_at, ldc: row 0 of the result is at out[out_at], rows are ldc apart.
+        rows: of the team's source.
+        matrix: of the team's panels.
+        out: of the team's results.
         more: add to the result instead of overwriting it.
     """
-    board = team.board
+    board, (at, stride, count), (start, stop, depth, columns) = team.board, rows, matrix
     if len(team.a) == 1:
         multiply_rows(
-            team.source, False, at, stride, rows, team.a[0], team.panels[start:stop], depth, columns, 0, columns,
-            team.out, out_at, ldc, more,
+            team.source, False, at, stride, count, team.a[0], team.panels[start:stop], depth, columns, 0, columns,
+            team.out, out.at, out.stride, more,
         )  # fmt: skip
         return
-    for field, value in enumerate((at, stride, rows, start, stop, depth, columns, out_at, ldc, int(more))):
+    for field, value in enumerate((at, stride, count, start, stop, depth, columns, out.at, out.stride, int(more))):
         board[PRODUCT + field] = value
     publish(board, len(team.a))
     while do_part(team, np.int64(0)):  # a literal 0 would compile all of it once more

@@ -47,7 +47,7 @@ for M, K, N in sizes:
         a, b = rng.standard_normal((M, K)).astype(dtype), rng.standard_normal((K, N)).astype(dtype)
         for left, right, at_end in itertools.product((False, True), repeat=3):
             source = spaces[0].array(np.ascontiguousarray(b.T) if right else b, at_end)
-            packed = gemm.pack(source, right, bf16)
+            packed = gemm.prepack(source, right, bf16)
             panels = spaces[1].array(packed.panels, at_end)
             matrix = spaces[2].array(np.ascontiguousarray(a.T) if left else a, at_end)
             out = spaces[3].array(np.zeros((M, N), dtype), at_end)

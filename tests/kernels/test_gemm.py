@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kernels import get_num_threads, set_num_threads
 from kernels.cpu import gemm, product
-from kernels.cpu.gemm import multiply, pack
+from kernels.cpu.gemm import multiply, prepack
 from kernels.cpu.jit import FLAGS, config
 from kernels.cpu.product import DEPTH, ROW_BLOCK, multiply_rows, workspace
 from kernels.cpu.tiles import COLUMNS, ROWS
@@ -42,7 +42,7 @@ def run(product, kind, operands, layout=(False, False), more=False):
         np.ascontiguousarray(matrix.T) if transposed else matrix
         for matrix, transposed in zip(operands[:2], layout, strict=True)
     )
-    return product(a, layout[0], pack(b, layout[1], kind == "bfloat16"), operands[2].copy(), more)
+    return product(a, layout[0], prepack(b, layout[1], kind == "bfloat16"), operands[2].copy(), more)
 
 
 def check(product, kind, operands, layout=(False, False), more=False):
@@ -117,7 +117,7 @@ def test_a_wrong_product_is_caught(kind, wrong):
 def test_a_row_has_the_same_bits_beside_any_rows_and_on_any_threads(kind, transposed):
     """Sizes at which rows and columns are cut into several tasks."""
     operands = sample(kind, 2 * ROW_BLOCK + 3, 700, 200)
-    assert len(gemm._split(len(operands[0]), pack(operands[1], False))[0]) > 1
+    assert len(gemm._split(len(operands[0]), prepack(operands[1], False))[0]) > 1
     set_num_threads(1)
     expected = run(multiply, kind, operands, (transposed, False), True)
     for threads in (2, 3, 5):
@@ -130,7 +130,7 @@ def test_a_row_has_the_same_bits_beside_any_rows_and_on_any_threads(kind, transp
 
 def test_wide_and_flat_products_are_cut_along_columns():
     operands = sample("float32", 5, 512, 4000)
-    tasks = gemm._split(5, pack(operands[1], False))
+    tasks = gemm._split(5, prepack(operands[1], False))
     assert len(tasks[0]) == 1
     assert len(tasks[1]) > 1
     set_num_threads(1)
@@ -166,7 +166,7 @@ def test_denormals():
 def test_work_space_and_panels_are_all_that_is_written(kind):
     """A task that computes some rows and columns leaves the others as they are."""
     operands = sample(kind, 30, 40, 3 * COLUMNS)
-    b = pack(operands[1], False, kind == "bfloat16")
+    b = prepack(operands[1], False, kind == "bfloat16")
     full = run(multiply, kind, operands)
     out, a = np.full_like(full, np.nan), np.empty(workspace(10, 40), b.panels.dtype)
     first, stop, columns = COLUMNS, 2 * COLUMNS, 3 * COLUMNS
@@ -189,7 +189,7 @@ def one_product(source, a, panels, c, depth, columns):
 
 def arrays_of_one_product(kind="float64"):
     a, b, c = sample(kind, 1, 3, 4)
-    packed = pack(b, False, kind == "bfloat16")
+    packed = prepack(b, False, kind == "bfloat16")
     return a.ravel(), np.empty(workspace(1, 3), packed.panels.dtype), packed.panels, c.ravel(), a @ b
 
 

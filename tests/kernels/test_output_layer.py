@@ -152,8 +152,8 @@ def test_ignored_rows_cost_nothing_whatever_they_hold(backend, rng, monkeypatch)
     live = targets != -100
     x[~live] = np.nan
     seen = []
-    packing = output_layer.packing
-    monkeypatch.setattr(output_layer, "packing", lambda a, *rest: seen.append(a.shape) or packing(a, *rest))
+    packing = output_layer.prepacking
+    monkeypatch.setattr(output_layer, "prepacking", lambda a, *rest: seen.append(a.shape) or packing(a, *rest))
     loss, dx, dweight, dbias = loss_and_gradients(backend, x, weight, bias, targets, reduction="mean")
     np.testing.assert_array_equal(dx[~live], 0)
     if backend is kernels:

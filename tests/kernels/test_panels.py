@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernels.cpu.gemm import pack
+from kernels.cpu.gemm import prepack
 from kernels.cpu.panels import pack_columns, pack_rows, per_element, to_bf16
 from kernels.cpu.product import DEPTH
 from kernels.cpu.tiles import COLUMNS, COLUMNS_64, ROWS
@@ -71,7 +71,7 @@ def test_rounding_while_packing():
     """Along k and across it, in vectors and in single elements."""
     for numbers in (all_patterns()[:, :7], np.resize(EDGES.view(np.float32), (37, 41))):
         for transposed in (False, True):
-            found = unpacked(pack(np.ascontiguousarray(numbers), transposed, bf16=True))
+            found = unpacked(prepack(np.ascontiguousarray(numbers), transposed, bf16=True))
             assert_same_numbers(found, round_bf16(numbers.T if transposed else numbers))
 
 
@@ -82,7 +82,7 @@ def test_truncation_instead_of_rounding_is_found():
 
 
 def unpacked(packed):
-    """The matrix (K, N) that a Packed holds, read off its documented layout."""
+    """The matrix (K, N) that a Prepacked holds, read off its documented layout."""
     pair = per_element(packed.panels)
     width = COLUMNS_64 if packed.panels.dtype == np.float64 else COLUMNS
     panels = -(-packed.columns // width)
@@ -117,15 +117,15 @@ def numbers_of(shape, kind, seed=0):
 def test_pack(kind, depth, columns, transposed):
     matrix = numbers_of((depth, columns), kind)
     source = np.ascontiguousarray(matrix.T) if transposed else matrix
-    packed = pack(source, transposed, bf16=kind == "bfloat16")
+    packed = prepack(source, transposed, bf16=kind == "bfloat16")
     assert (packed.depth, packed.columns) == (depth, columns)
     np.testing.assert_array_equal(unpacked(packed), round_bf16(matrix) if kind == "bfloat16" else matrix)
 
 
 def test_float64_is_never_rounded():
     matrix = numbers_of((5, 9), "float64")
-    assert pack(matrix, False, bf16=True).panels.dtype == np.float64
-    np.testing.assert_array_equal(unpacked(pack(matrix, False, bf16=True)), matrix)
+    assert prepack(matrix, False, bf16=True).panels.dtype == np.float64
+    np.testing.assert_array_equal(unpacked(prepack(matrix, False, bf16=True)), matrix)
 
 
 @KINDS

@@ -41,7 +41,7 @@ for shape in ((9, 7, 40), (1, 3, 1), (17, 515, 5)):
     for dtype, bf16, tolerance in ((np.float32, False, 1e-4), (np.float64, False, 1e-12), (np.float32, True, 1e-1)):
         a, b = rng.standard_normal(shape[:2]).astype(dtype), rng.standard_normal(shape[1:]).astype(dtype)
         for left, right in ((False, False), (True, True)):
-            packed = gemm.pack(np.ascontiguousarray(b.T) if right else b, right, bf16)
+            packed = gemm.prepack(np.ascontiguousarray(b.T) if right else b, right, bf16)
             matrix = np.ascontiguousarray(a.T) if left else a
             found = gemm.multiply(matrix, left, packed, np.ones(shape[::2], dtype), True)
             scale = np.abs(a) @ np.abs(b) + 1

@@ -100,13 +100,14 @@ class Job:
         rng = np.random.default_rng(members)
         a, b = rng.integers(-3, 4, (rows, depth)), rng.integers(-3, 4, (depth, self.columns))
         self.product, self.shape = a @ b, (rows, depth)
-        packed, self.out = gemm.pack(b.astype(dtype), False), np.zeros((rows, self.columns), dtype)
+        packed, self.out = gemm.prepack(b.astype(dtype), False), np.zeros((rows, self.columns), dtype)
         self.team = team.make_team(a.astype(dtype), packed.panels, self.out, rows, depth, members)
 
     def step(self):
         rows, depth = self.shape
         columns = self.columns
-        team.multiply(self.team, 0, depth, rows, 0, len(self.team.panels), depth, columns, 0, columns, True)
+        left, out = team.Rows(0, depth, rows), team.Rows(0, columns, rows)
+        team.multiply(self.team, left, team.Matrix(0, len(self.team.panels), depth, columns), out, True)
 
     def steps(self, count=STEPS // 10):
         for _ in range(count):
