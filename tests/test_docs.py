@@ -327,3 +327,13 @@ def test_every_part_is_documented(kind: str) -> None:
         for name, part in parts.items()
         if part.__module__.startswith("seq2seq.")
     }
+
+
+# --- the reading order ------------------------------------------------------------------------------------------------
+def test_an_afternoon_is_an_afternoon() -> None:
+    """The files from the embedding to the update have the lengths that the page says, 3,000 lines in all at most."""
+    page = (ROOT / "docs" / "reading-order.md").read_text(encoding="utf-8")
+    listed = {code_in(file)[0]: int(count) for _, file, count, _, _ in rows_after(page, "## An afternoon")}
+    lengths = {name: len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in listed}
+    assert sum(lengths.values()) <= 3000
+    assert {name: count for name, count in listed.items() if not -15 <= lengths[name] - count <= 15} == {}

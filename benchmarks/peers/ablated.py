@@ -5,7 +5,7 @@ from __future__ import annotations
 from minigrad import Tensor, optim
 from peers import minigrad
 from peers.problem import Task
-from seq2seq.decoding.search import release_packed
+from seq2seq.decoding.scorers import release_prepacked
 
 # What can be taken away -> what is there instead.
 WITHOUT = {
@@ -14,9 +14,9 @@ WITHOUT = {
     "one call of Adam": "a call for each parameter (one parameter group each)",
     "buffers used again": "backward leaves what forward has kept as it was (retain_graph=True)",
     "memory that stays": "freed memory goes back to the system (no keep_freed_memory)",
-    "weights kept packed": "a search packs its weights first (release_packed)",
+    "weights kept prepacked": "a search prepacks its weights first (release_prepacked)",
 }
-OF_SEARCH = ("weights kept packed",)
+OF_SEARCH = ("weights kept prepacked",)
 
 
 class Peer(minigrad.Peer):
@@ -36,8 +36,8 @@ class Peer(minigrad.Peer):
 
     def decode(self, sources: list[list[int]], steps: int, beam_size: int) -> list[list[int]]:
         """See ``problem.Searcher``."""
-        if self._without == "weights kept packed":
-            release_packed(self.model)
+        if self._without == "weights kept prepacked":
+            release_prepacked(self.model)
         return super().decode(sources, steps, beam_size)
 
     def _start_process(self) -> None:

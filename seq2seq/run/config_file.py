@@ -113,7 +113,7 @@ def _stored(run_dir: Path) -> Config:
     if not isinstance(stored, dict):
         raise UserError(f"{path}: not a JSON object; expected the settings of a training run")
     version = stored.pop("version", 1)
-    if version not in range(1, VERSION + 1):
+    if type(version) is not int or not 1 <= version <= VERSION:
         raise UserError(f"{path}: version is {shown(version)}; expected 1 to {VERSION}, of this version or before it")
     _checked({kind: stored[kind] for kind in registry.PACKAGES if kind in stored}, path)
     unknown = sorted(set(stored) - set(field_types()))

@@ -75,7 +75,7 @@ def test_what_is_earned() -> None:
 def test_the_script_writes_its_figures(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     command = [sys.executable, str(ROOT / "benchmarks" / "ablations.py"), "--quick", "--rounds", "2", "--threads", "1"]
-    command += ["--only", "weights kept packed", "--json", str(path)]
+    command += ["--only", "weights kept prepacked", "--json", str(path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     (figures,) = json.loads(path.read_text())["ablations"].values()
