@@ -22,7 +22,7 @@ from minigrad.serialization import from_bytes
 from seq2seq.models.model import Seq2Seq
 from seq2seq.run import checkpoint
 from seq2seq.run.cli import command_line
-from seq2seq.run.config import load as load_settings
+from seq2seq.run.config_file import load as load_settings
 
 STEPS_PER_EPOCH, EPOCHS = 9, 3
 
