@@ -1,8 +1,8 @@
 """Products in bfloat16: ``with autocast("cpu", dtype=bfloat16):`` or ``autocast("cuda")``, as in PyTorch.
 
-Inside, the products of linear, LSTM, GRU and the fused output layer round their float32 operands to bfloat16 and sum in
-float32. Weights, states, gates, losses, gradients and optimiser stay float32. A gradient is computed in the precision
-of its forward, wherever backward is called. float64 operands are never rounded.
+Inside, the products of matmul, linear, LSTM, GRU and the fused output layer round their float32 operands to bfloat16
+and sum in float32. Weights, states, gates, losses, gradients and optimiser stay float32. A gradient is computed in the
+precision of its forward, wherever backward is called. float64 operands are never rounded.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 # Names (of any namespace) -> how to do without. ``torch`` is minigrad, ``x`` a tensor, ``n`` a size.
 _BY_NAMES: dict[str, str] = {
-    "LayerNorm layer_norm": "(x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + eps).sqrt()",
     "RMSNorm rms_norm": "x / (x.square().mean(-1, keepdim=True) + eps).sqrt()",
     "GELU gelu": "0.5 * x * (1 + torch.tanh(0.7978845608 * (x + 0.044715 * x ** 3)))",
     "SiLU silu": "x * torch.sigmoid(x)",

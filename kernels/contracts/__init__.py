@@ -10,8 +10,10 @@ from kernels.contracts.backend import report_ids
 from kernels.contracts.decoding import *
 from kernels.contracts.embedding import *
 from kernels.contracts.entry import ENTRIES
+from kernels.contracts.layer_norm import *
 from kernels.contracts.linear import *
 from kernels.contracts.losses import *
+from kernels.contracts.masked_softmax import *
 from kernels.contracts.optimisers import *
 from kernels.contracts.publish import publish
 from kernels.contracts.random import *

@@ -10,15 +10,40 @@ from kernels.contracts.plan import as_it_lies, gradient
 def matmul(
     a: Annotated[Array, "M K", as_it_lies],
     b: Annotated[Array, "K N", as_it_lies],
+    bf16: bool = False,
 ) -> Annotated[Array, "M N"]:
     """The product of two matrices.
 
     Args:
         a: (M, K) float32 or float64; a transposed view is read as it lies, other layouts are copied.
         b: (K, N), dtype of a; likewise.
+        bf16: the product of bfloat16-rounded operands, summed in float32; float64 ignores it.
 
     Returns:
-        (M, N), dtype of a.
+        (M, N), dtype of a. On the host the sum over K runs from front to back: an element has the same bits whatever
+        rows, columns and threads are beside it, and however many zeros K is padded with.
+
+    Raises:
+        TypeError, ValueError: a dtype or shape.
+    """
+
+
+@entry()
+def bmm(
+    a: Annotated[Array, "B M K", as_it_lies],
+    b: Annotated[Array, "B K N", as_it_lies],
+    bf16: bool = False,
+) -> Annotated[Array, "B M N"]:
+    """`matmul` of each pair of a batch of matrices, to the same bits.
+
+    Args:
+        a: (B, M, K) float32 or float64. Any view whose rows, or whose columns, are pieces of memory is read as it lies:
+            transposed, cut, or broadcast along B. Other layouts are copied.
+        b: (B, K, N), dtype of a; likewise.
+        bf16: as in `matmul`.
+
+    Returns:
+        (B, M, N), dtype of a.
 
     Raises:
         TypeError, ValueError: a dtype or shape.

@@ -8,17 +8,18 @@ from typing import Any
 from kernels.contracts.entry import ENTRIES
 
 
-def publish(package: str, path: list[str]) -> dict[str, Any]:
+def publish(package: str, path: list[str], others: dict[str, Any] | None = None) -> dict[str, Any]:
     """For each entry the function of its name and arguments that a file of the package defines.
 
     Args:
         package: name of the backend, `__name__` there.
         path: where its files lie, `__path__` there.
+        others: functions of entries that no file defines.
 
     Raises:
         ImportError: an entry that no file defines.
     """
-    functions: dict[str, Any] = {}
+    functions = dict(others or {})
     for found in walk_packages(path, f"{package}."):
         offered = vars(import_module(found.name))
         functions |= {name: offered[name] for name in ENTRIES if _implements(offered.get(name), found.name, name)}

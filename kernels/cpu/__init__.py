@@ -10,6 +10,7 @@ Arguments are checked by `kernels` and arrive C-contiguous. Same files and names
 from typing import TYPE_CHECKING, Any
 
 from kernels.contracts import publish
+from kernels.cpu import jit as _jit  # first: it looks at the environment before Numba does
 
 globals().update(functions := publish(__name__, __path__))
 __all__ = sorted(functions)

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.cpu.activations import exp
-from kernels.cpu.jit import jit, jit_sum
+from kernels.cpu.jit import jit
+from kernels.cpu.sums import add_up
 
 
 class CrossEntropyCache(NamedTuple):
@@ -52,15 +53,6 @@ def _losses(
         losses[m] = (one - label_smoothing) * (log_sum - shifted[targets[m]])
         if label_smoothing > 0:
             losses[m] += label_smoothing * (log_sum - add_up(shifted) / num_classes)
-
-
-@jit_sum
-def add_up(values: np.ndarray) -> float:
-    """(S,) -> its sum, in its dtype."""
-    total = values.dtype.type(0)
-    for k in range(values.shape[0]):
-        total += values[k]
-    return total
 
 
 @jit

@@ -65,6 +65,33 @@ class _Candidates(NamedTuple):
     counts: np.ndarray  # (S,) int64
 
 
+class _Greedy(NamedTuple):
+    """The results of `greedy_decode`."""
+
+    words: np.ndarray
+    lengths: np.ndarray
+    log_probs: np.ndarray
+
+
+class _Inputs(NamedTuple):
+    """Rows first .. stop - 1 of the inputs of a layer, from a column on."""
+
+    now: int
+    layer: int
+    first: int
+    stop: int
+    column: int
+
+
+class _Place(NamedTuple):
+    """Where the extensions of a sentence go."""
+
+    step: int
+    now: int  # the buffer of log_probs
+    first: int  # their first row
+    position: int  # of the sentence among those live
+
+
 class _Found(NamedTuple):
     """The results of `beam_decode`, and where they are found again: score divisors by length, (T + 1,) float64."""
 
@@ -141,7 +168,8 @@ def _advance(
         for first in range(0, rows, BLOCK):
             stop = min(first + BLOCK, rows)
             input_size = size if layer else weights.embedding.shape[1]
-            gates = _multiply(weights, layer, states, team, after, layer, first, stop, x_end - input_size, 4 * size)
+            given = _Inputs(after, layer, first, stop, x_end - input_size)
+            gates = _multiply(weights, layer, states, team, given, 4 * size)
             for row in range(first, stop):
                 h = inputs[after, layer, row, x_end:]
                 c_prev = c[before, layer, parents[row]]
@@ -151,13 +179,10 @@ def _advance(
 
 
 @jit
-def _multiply(
-    weights: Any, matrix: int, states: Any, team: Any, now: int, layer: int, first: int, stop: int, column: int,
-    columns: int,
-) -> np.ndarray:  # fmt: skip
-    """The inputs of a layer's rows first .. stop - 1, from a column on, times a packed matrix of so many columns, which
-    the result has filled up to whole panels."""
+def _multiply(weights: Any, matrix: int, states: Any, team: Any, given: _Inputs, columns: int) -> np.ndarray:
+    """The given inputs times a prepacked matrix of so many columns, which the result has filled up to whole panels."""
     inputs, width = states.inputs, panel_columns(weights.panels)
+    now, layer, first, stop, column = given
     stride, padded = inputs.shape[3], (columns + width - 1) // width * width
     at = ((now * inputs.shape[1] + layer) * inputs.shape[2] + first) * stride + column
     rows, out = Rows(at, stride, stop - first), Rows(np.int64(0), padded, stop - first)
@@ -175,7 +200,8 @@ def _rank(
     vocab_size, x_end = len(weights.output_bias), states.inputs.shape[3] - size
     for first in range(0, count, BLOCK):
         stop = min(first + BLOCK, count)
-        products = _multiply(weights, layers, states, team, now, layers - 1, first, stop, x_end, vocab_size)
+        given = _Inputs(now, layers - 1, first, stop, x_end)
+        products = _multiply(weights, layers, states, team, given, vocab_size)
         for row in range(first, stop):
             logits = products[row - first, :vocab_size]
             log_sum = log_sum_exp(logits, weights.output_bias, states.exps)
@@ -205,11 +231,9 @@ def _make_candidates(sentences: int, beam_size: int) -> Any:
 
 
 @jit
-def _greedy_share(
-    share: int, shares: int, team: Any, weights: Any, states: Any, task: Any, words: np.ndarray, lengths: np.ndarray,
-    log_probs: np.ndarray,
-) -> None:  # fmt: skip
+def _greedy_share(share: int, shares: int, team: Any, weights: Any, states: Any, task: Any, found: _Greedy) -> None:
     """The sentences share, share + shares, ...; a row for each that goes on."""
+    words, lengths, log_probs = found
     live = np.arange(share, task.h0.shape[1], shares)
     count, now = len(live), 0
     rows, candidates = _make_rows(task, count, 0), _make_candidates(count, 1)
@@ -245,15 +269,12 @@ def greedy_decode(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """See `kernels.greedy_decode`."""
     count = h0.shape[1]
-    words, lengths = np.full((count, max_length), -1), np.zeros(count, np.int64)
-    log_probs, shares = np.zeros(count), _num_shares(count, count)
+    found = _Greedy(np.full((count, max_length), -1), np.zeros(count, np.int64), np.zeros(count))
+    shares = _num_shares(count, count)
     task = _Task(h0, c0, start, end, excluded, max_length, 1, 1)
     states, teams = _make_shares(decoder, task, shares, 1)
-    run_teams(
-        lambda share, team: _greedy_share(share, shares, team, decoder, states[share], task, words, lengths, log_probs),
-        teams,
-    )
-    return words, lengths, log_probs
+    run_teams(lambda share, team: _greedy_share(share, shares, team, decoder, states[share], task, found), teams)
+    return found
 
 
 def _num_shares(sentences: int, rows: int) -> int:
@@ -282,22 +303,20 @@ def _finish(found: Any, sentence: int, rows: Any, parent: int, word: int, step: 
 
 
 @jit
-def _extend(
-    task: Any, found: Any, candidates: Any, rows: Any, i: int, sentence: int, step: int, now: int, first: int,
-    place: int,
-) -> int:  # fmt: skip
-    """The candidates of sentence i end, or become the rows from `first` on of the sentence now at `place`.
+def _extend(task: Any, found: Any, candidates: Any, rows: Any, i: int, sentence: int, place: _Place) -> int:
+    """The candidates of sentence i end, or become rows at their place.
 
     Returns the number of these rows: 0 if the sentence is done, since no hypothesis going on could enter its n best,
     even if it gained nothing but length.
     """
+    step, now, first, position = place
     new = first
     for k in range(candidates.counts[i]):
         parent, word, total = candidates.rows[i, k], candidates.words[i, k], candidates.totals[i, k]
         if word == task.end or step == task.max_length - 1:
             _finish(found, sentence, rows, parent, word, step, total, task.end)
             continue
-        rows.words[new], rows.parents[new], rows.owner[new], rows.log_probs[now, new] = word, parent, place, total
+        rows.words[new], rows.parents[new], rows.owner[new], rows.log_probs[now, new] = word, parent, position, total
         rows.said[step, new], rows.back[step, new] = word, parent
         new += 1
     if new == first:
@@ -322,7 +341,7 @@ def _beam_share(share: int, shares: int, team: Any, weights: Any, states: Any, t
         _rank(weights, states, team, after, rows, count, task.excluded, candidates)
         count, still = 0, 0
         for i in range(num_live):
-            new = _extend(task, found, candidates, rows, i, live[i], step, after, count, still)
+            new = _extend(task, found, candidates, rows, i, live[i], _Place(step, after, count, still))
             if new > 0:
                 live[still] = live[i]
                 count, still = count + new, still + 1

@@ -1,5 +1,7 @@
 """Inverted dropout with a counter-based mask, drawn and applied piece by piece. See `kernels.reference.dropout`."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from kernels.cpu.chunks import CHUNK, run_chunks
@@ -9,23 +11,24 @@ from kernels.cpu.random import Words, philox_blocks, split_words
 BLOCKS = 256  # Philox blocks whose words stay in the first cache between drawing and use
 
 
+class Stream(NamedTuple):
+    """Random words, from a block of Philox on."""
+
+    site: np.uint64
+    step: Words
+    key: Words
+    block: int
+
+
 @jit
 def _drop(
-    x: np.ndarray,
-    out: np.ndarray,
-    threshold: np.uint32,
-    scale: float,
-    site: np.uint64,
-    step: Words,
-    key: Words,
-    block: int,
-    start: int,
-    stop: int,
+    x: np.ndarray, out: np.ndarray, threshold: np.uint32, scale: float, stream: Stream, start: int, stop: int
 ) -> None:
     """out = x * scale where the element's word is >= threshold, else x * 0; start is a multiple of 4.
 
-    x[0] has the first word of Philox block `block`.
+    x[0] has the first word of the stream.
     """
+    site, step, key, block = stream
     dropped = scale * 0
     words = np.empty((4, BLOCKS), np.uint32)
     for first in range(start, stop, 4 * BLOCKS):
@@ -52,7 +55,7 @@ def dropout(x: np.ndarray, p: float, seed: int, step: int, site: int, start: int
         whole = dropout(np.concatenate([before, x.reshape(-1)]), p, seed, step, site, start - len(before))
         return whole[len(before) :].reshape(x.shape)
     out = np.empty_like(x)
-    stream = np.uint64(site), split_words(step), split_words(seed), start // 4
-    arguments = (np.uint32(p * 2**32), x.dtype.type(1 / (1 - p)), *stream)
-    run_chunks(_drop, x.size, CHUNK, x.reshape(-1), out.reshape(-1), *arguments)
+    stream = Stream(np.uint64(site), split_words(step), split_words(seed), start // 4)
+    numbers = np.uint32(p * 2**32), x.dtype.type(1 / (1 - p))
+    run_chunks(_drop, x.size, CHUNK, x.reshape(-1), out.reshape(-1), *numbers, stream)
     return out

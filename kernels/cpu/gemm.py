@@ -39,10 +39,17 @@ class Prepacked(NamedTuple):
 
 
 @jit
-def _pack_b(
-    source: Any, transposed: bool, panels: Any, depth: int, columns: int, first_column: int, stop_column: int
-) -> None:
-    """The panels of some columns, in every block of k; first_column is a multiple of a panel's columns."""
+def pack_b(
+    source: Any, transposed: bool, at: int, stride: int, panels: Any, depth: int, columns: int, first_column: int,
+    stop_column: int,
+) -> None:  # fmt: skip
+    """The panels of some columns of B (depth, columns), in every block of k.
+
+    Args:
+        source, transposed, at, stride: row k of B starts at source[at + k * stride], or if `transposed`, column n does
+            at source[at + n * stride].
+        first_column, stop_column: the columns, from a multiple of a panel's columns on.
+    """
     width, pair = panel_columns(panels), per_element(panels)
     padded = (columns + width - 1) // width * width
     for k0 in range(0, depth, DEPTH):
@@ -50,15 +57,15 @@ def _pack_b(
         size = (k1 - k0 + pair - 1) // pair
         block = k0 // pair * padded
         if not transposed:
-            at = block + first_column * size
+            place = block + first_column * size
             pack_columns(
-                source, first_column, columns, stop_column - first_column, k0, k1, panels, at, np.int64(width),
+                source, at + first_column, stride, stop_column - first_column, k0, k1, panels, place, np.int64(width),
                 transposed,
             )  # fmt: skip
             continue
         for column in range(first_column, stop_column, width):
             real = min(width, stop_column - column)
-            pack_rows(source, column * depth, depth, real, k0, k1, panels, block + column * size, width)
+            pack_rows(source, at + column * stride, stride, real, k0, k1, panels, block + column * size, width)
 
 
 def prepack(source: np.ndarray, transposed: bool, bf16: bool = False) -> Prepacked:
@@ -81,9 +88,9 @@ def prepacking(source: np.ndarray, transposed: bool, bf16: bool = False) -> tupl
     padded = -(-columns // width) * width
     panels = np.empty(-(-depth // pair) * padded, panels.dtype)
     part = max(1, SERIAL_WORK // 16 // (width * max(depth, 1))) * width
-    arguments = (source.reshape(-1), transposed, panels, depth, columns)
+    arguments = (source.reshape(-1), transposed, 0, source.shape[1], panels, depth, columns)
     prepare(panels.dtype)
-    return Prepacked(panels, depth, columns), [partial(_pack_b, *arguments, *part) for part in chunks(columns, part)]
+    return Prepacked(panels, depth, columns), [partial(pack_b, *arguments, *part) for part in chunks(columns, part)]
 
 
 def prepack_all(*sources: tuple[np.ndarray, bool], bf16: bool) -> list[Prepacked]:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from kernels.cpu.batches import multiply_batches
 from kernels.cpu.gemm import Prepacked, multiply, prepack
 from kernels.cpu.jit import jit, jit_sum
 from kernels.cpu.panels import to_bf16
-from kernels.cpu.sums import column_sums
+from kernels.cpu.sums import column_sums, dot
 from kernels.threads import chunks, run
 
 FEW_ROWS = 4  # with bfloat16, where a dot product rounds as it goes, half of them
@@ -30,9 +31,16 @@ def _stored(matrix: np.ndarray) -> tuple[np.ndarray, bool]:
     return np.ascontiguousarray(matrix), False
 
 
-def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def matmul(a: np.ndarray, b: np.ndarray, bf16: bool = False) -> np.ndarray:
     """See `kernels.matmul`."""
-    return product(*_stored(a), prepack(*_stored(b)))
+    return product(*_stored(a), prepack(*_stored(b), bf16))
+
+
+def bmm(a: np.ndarray, b: np.ndarray, bf16: bool = False) -> np.ndarray:
+    """See `kernels.bmm`."""
+    out = np.empty((*a.shape[:2], b.shape[2]), a.dtype)
+    multiply_batches(a, b, bf16, out)
+    return out
 
 
 def linear_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, bf16: bool = False) -> np.ndarray:
@@ -72,15 +80,7 @@ def _dot_rows(x: Any, weight: Any, rounded: bool, start: int, stop: int, y: Any)
     """Columns start .. stop - 1 of y."""
     for column in range(start, stop):
         for row in range(x.shape[0]):
-            y[row, column] = _rounded_dot(x[row], weight[column]) if rounded else _dot(x[row], weight[column])
-
-
-@jit_sum
-def _dot(a: Any, b: Any) -> Any:
-    total = a.dtype.type(0)
-    for k in range(a.shape[0]):
-        total += a[k] * b[k]
-    return total
+            y[row, column] = _rounded_dot(x[row], weight[column]) if rounded else dot(x[row], weight[column])
 
 
 @jit_sum

@@ -1,29 +1,30 @@
 """RMSprop in one pass, without arrays in between. See `kernels.reference.rmsprop`."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from kernels.cpu.chunks import CHUNK, run_chunks
 from kernels.cpu.jit import jit_exact
 
 
+class Arrays(NamedTuple):
+    """A parameter, its gradient and their running means, flat (S,)."""
+
+    param: np.ndarray
+    grad: np.ndarray
+    square: np.ndarray
+    mean: np.ndarray
+    velocity: np.ndarray
+
+
 @jit_exact
-def _step(
-    param: np.ndarray,
-    grad: np.ndarray,
-    square: np.ndarray,
-    mean: np.ndarray,
-    velocity: np.ndarray,
-    scalars: np.ndarray,
-    centered: bool,
-    moving: bool,
-    start: int,
-    stop: int,
-) -> None:
+def _step(arrays: Arrays, scalars: np.ndarray, centered: bool, moving: bool, start: int, stop: int) -> None:
     """mean and velocity are read only if centered and moving."""
     scale, lr, alpha, rest = scalars[0], scalars[1], scalars[2], scalars[3]
     eps, weight_decay, momentum = scalars[4], scalars[5], scalars[6]
-    param, grad, square = param[start:stop], grad[start:stop], square[start:stop]
-    mean, velocity = mean[start:stop], velocity[start:stop]
+    param, grad, square = arrays.param[start:stop], arrays.grad[start:stop], arrays.square[start:stop]
+    mean, velocity = arrays.mean[start:stop], arrays.velocity[start:stop]
     for k in range(param.shape[0]):
         g = scale * grad[k]
         if weight_decay != 0.0:
@@ -56,4 +57,4 @@ def rmsprop_step(
     """See `kernels.rmsprop_step`."""
     scalars = np.array([grad_scale, lr, alpha, 1 - alpha, eps, weight_decay, momentum], param.dtype)
     flat = [(square if array is None else array).reshape(-1) for array in (param, grad, square, mean, velocity)]
-    run_chunks(_step, param.size, CHUNK, *flat, scalars, mean is not None, velocity is not None)
+    run_chunks(_step, param.size, CHUNK, Arrays(*flat), scalars, mean is not None, velocity is not None)

@@ -1,14 +1,32 @@
-"""Sums over the rows of a matrix, as the gradient of a bias needs them."""
+"""Sums: of an array, of two arrays' products, and over the rows of a matrix, as the gradient of a bias needs them."""
 
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
-from kernels.cpu.jit import jit
+from kernels.cpu.jit import jit, jit_sum
 from kernels.threads import chunks, run_all
 
 CHUNK = 256  # columns of a task
+
+
+@jit_sum
+def add_up(values: np.ndarray) -> float:
+    """(S,) -> its sum, in its dtype."""
+    total = values.dtype.type(0)
+    for k in range(values.shape[0]):
+        total += values[k]
+    return total
+
+
+@jit_sum
+def dot(a: np.ndarray, b: np.ndarray) -> float:
+    """Two (S,) -> the sum of their products, in their dtype."""
+    total = a.dtype.type(0)
+    for k in range(a.shape[0]):
+        total += a[k] * b[k]
+    return total
 
 
 @jit

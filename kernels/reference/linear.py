@@ -8,9 +8,14 @@ import numpy as np
 from kernels.reference.precision import product
 
 
-def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def matmul(a: np.ndarray, b: np.ndarray, bf16: bool = False) -> np.ndarray:
     """See `kernels.matmul`."""
-    return a @ b
+    return product(a, b, bf16)
+
+
+def bmm(a: np.ndarray, b: np.ndarray, bf16: bool = False) -> np.ndarray:
+    """See `kernels.bmm`."""
+    return product(a, b, bf16)
 
 
 def linear_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, bf16: bool = False) -> np.ndarray:

@@ -7,7 +7,7 @@ from minigrad.nn import functional, init, utils
 from minigrad.nn.activations import LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from minigrad.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from minigrad.nn.incremental import IncrementalDropout, IncrementalLSTM
-from minigrad.nn.layers import Dropout, Embedding, Flatten, Identity, Linear
+from minigrad.nn.layers import Dropout, Embedding, Flatten, Identity, LayerNorm, Linear
 from minigrad.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Parameter
@@ -29,6 +29,7 @@ __all__ = [
     "IncrementalLSTM",
     "L1Loss",
     "LSTMCell",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LogSoftmax",

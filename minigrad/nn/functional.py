@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import kernels
-from minigrad.arguments import checked
+from minigrad.arguments import Operand, checked
 from minigrad.missing import for_module as _for_module
 from minigrad.naming import described
 from minigrad.nn.checks import check_int, check_probability
@@ -31,6 +31,8 @@ from minigrad.nn.loss_functions import (
 )
 from minigrad.ops import choose, elementwise, fused, linalg, losses, moments, reduce
 from minigrad.ops.embedding import embedding as _look_up
+from minigrad.ops.layer_norm import layer_norm as _layer_norm
+from minigrad.ops.masked_softmax import masked_softmax as _masked_softmax
 from minigrad.tensor import Tensor
 
 __all__ = [
@@ -42,11 +44,13 @@ __all__ = [
     "elu",
     "embedding",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
     "linear_argmax",
     "linear_cross_entropy",
     "log_softmax",
+    "masked_softmax",
     "mse_loss",
     "nll_loss",
     "normalize",
@@ -120,6 +124,35 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """x - log(sum(exp(x))) along ``dim``; ``input`` is cast to ``dtype`` before, if given."""
     return reduce.log_softmax(input, _dim_or_guess("log_softmax", input, dim), dtype)
+
+
+def masked_softmax(input: Tensor, lengths: Operand) -> Tensor:
+    """Softmax along the last dimension over the first ``lengths`` elements, exactly 0 in the others.
+
+    Args:
+        input: (..., S); what lies past a length is never used.
+        lengths: integers in 0..S, of the shape of the leading dimensions of ``input``, or of some of them from the
+            left: for (N, T, S) it may be (N, T) or (N,). A row of length 0 is all zeros.
+    """
+    return _masked_softmax(input, lengths)
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: tuple[int, ...] | list[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """(x - mean) / sqrt(variance + ``eps``) over the last dimensions, times ``weight`` plus ``bias``.
+
+    Args:
+        input: (..., *normalized_shape), floating point.
+        normalized_shape: the sizes of the last dimensions.
+        weight, bias: of shape ``normalized_shape``, or None for no scale or no shift.
+        eps: added to the variance.
+    """
+    return _layer_norm(input, normalized_shape, weight, bias, eps)
 
 
 def _dim_or_guess(name: str, input: Tensor, dim: int | None) -> int:

@@ -1,4 +1,4 @@
-"""Linear, Embedding, Dropout, Identity, Flatten: layers of one op each.
+"""Linear, Embedding, LayerNorm, Dropout, Identity, Flatten: layers of one op each.
 
 Contract: parameter names, shapes and default distributions of PyTorch, so weights move both ways.
 """
@@ -12,7 +12,7 @@ from minigrad import creation
 from minigrad.grad_mode import no_grad
 from minigrad.nn import functional as F
 from minigrad.nn import init
-from minigrad.nn.checks import check_int, check_not_negative, check_probability, check_tensor, reject
+from minigrad.nn.checks import check_int, check_not_negative, check_number, check_probability, check_tensor, reject
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Parameter
 from minigrad.tensor import Tensor
@@ -146,6 +146,61 @@ def _row_index(padding_idx: int | None, num_embeddings: int) -> int | None:
     if not -num_embeddings <= padding_idx < num_embeddings:
         raise ValueError(f"Embedding: padding_idx is {padding_idx}; expected a row of the {num_embeddings} embeddings")
     return padding_idx % num_embeddings
+
+
+class LayerNorm(Module):
+    """(x - mean) / sqrt(variance + eps) over the last dimensions, scaled and shifted.
+
+    Args:
+        normalized_shape: the sizes of the last dimensions; an integer for the last one.
+        eps: added to the variance.
+        elementwise_affine: whether ``weight`` and ``bias``, of shape ``normalized_shape``, exist.
+        bias: whether ``bias`` does.
+
+    ``weight`` starts as ones, ``bias`` as zeros.
+
+    Source: Ba, Kiros and Hinton, "Layer normalization" (2016).
+    """
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...] | list[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        shape = normalized_shape if isinstance(normalized_shape, tuple | list) else (normalized_shape,)
+        for size in shape:
+            check_not_negative("LayerNorm", normalized_shape=size)
+        check_number("LayerNorm", "eps", eps)
+        self.normalized_shape = tuple(shape)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        for name, exists in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
+            values = creation.empty(self.normalized_shape, device=device, dtype=dtype) if exists else None
+            self.register_parameter(name, None if values is None else Parameter(values))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Ones and zeros."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., *normalized_shape) -> the same shape."""
+        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        affine = f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
+        return f"{self.normalized_shape}, eps={self.eps}, {affine}"
 
 
 class Dropout(Module):

@@ -15,8 +15,10 @@ from minigrad.ops.elementwise import *
 from minigrad.ops.embedding import *
 from minigrad.ops.fused import *
 from minigrad.ops.index import *
+from minigrad.ops.layer_norm import *
 from minigrad.ops.linalg import *
 from minigrad.ops.losses import *
+from minigrad.ops.masked_softmax import *
 from minigrad.ops.moments import *
 from minigrad.ops.op import OPS
 from minigrad.ops.order import *

@@ -1,6 +1,8 @@
-"""Matrix products. Those of two floating matrices are the kernels', batches and integers are NumPy's."""
+"""Matrix products. Those of floating numbers are the kernels', those of integers NumPy's."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -16,33 +18,50 @@ Array = np.ndarray
 _KERNEL_DTYPES = (np.float32, np.float64)
 
 
-def _matmul(a: Array, b: Array) -> Array:
+def as_rows(x: Array) -> Array:
+    """All leading dimensions as one; unlike reshape(-1, n) also for n = 0."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _matmul(a: Array, b: Array, bf16: bool) -> Array:
     """a @ b in one dtype; the threads of NumPy's BLAS would be in the way of the kernels'."""
-    matrices = a.ndim == b.ndim == 2
-    return kernels.matmul(a, b) if matrices and a.dtype in _KERNEL_DTYPES else np.matmul(a, b)
+    if a.dtype not in _KERNEL_DTYPES:
+        return np.matmul(a, b)
+    if b.ndim == 2:  # one matrix for all rows
+        return kernels.matmul(as_rows(a), b, bf16).reshape(*a.shape[:-1], b.shape[1])
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    left, right = _batches(a, batch), _batches(b, batch)
+    return kernels.bmm(left, right, bf16).reshape(*batch, a.shape[-2], b.shape[-1])
+
+
+def _batches(x: Array, batch: tuple[int, ...]) -> Array:
+    """(..., n, m) -> (B, n, m), repeated where x has fewer matrices than the batch; a copy only if it has to be."""
+    matrix = x.shape[-2:]
+    return np.broadcast_to(x, (*batch, *matrix)).reshape(math.prod(batch), *matrix)
 
 
 class MatMul(Function):
-    """y = a @ b for matrices and batches of them: da = dy @ b^T, db = a^T @ dy"""
+    """y = a @ b for matrices and batches of them (kernels.matmul, kernels.bmm): da = dy @ b^T, db = a^T @ dy"""
 
     fresh_grads = True
 
     @staticmethod
     def forward(ctx: Context, a: Array, b: Array) -> Array:
         ctx.save_for_backward(a, b)
-        return _matmul(a, b)
+        ctx.bf16 = bf16_enabled()
+        return _matmul(a, b, ctx.bf16)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
         a, b = ctx.saved
-        da = unbroadcast(_matmul(grad, b.swapaxes(-1, -2)), a.shape) if ctx.needs_input_grad[0] else None
-        db = unbroadcast(_matmul(a.swapaxes(-1, -2), grad), b.shape) if ctx.needs_input_grad[1] else None
+        da = db = None
+        if ctx.needs_input_grad[0]:
+            da = unbroadcast(_matmul(grad, b.swapaxes(-1, -2), ctx.bf16), a.shape)
+        if ctx.needs_input_grad[1] and b.ndim == 2:  # the sum over the batch is part of the product
+            db = _matmul(as_rows(a).T, as_rows(grad), ctx.bf16)
+        elif ctx.needs_input_grad[1]:
+            db = unbroadcast(_matmul(a.swapaxes(-1, -2), grad, ctx.bf16), b.shape)
         return da, db
-
-
-def _rows(x: Array) -> Array:
-    """All leading dimensions as one; unlike reshape(-1, n) also for n = 0."""
-    return x.reshape(int(np.prod(x.shape[:-1], dtype=np.int64)), x.shape[-1])
 
 
 class Linear(Function):
@@ -54,13 +73,13 @@ class Linear(Function):
     def forward(ctx: Context, x: Array, weight: Array, bias: Array | None) -> Array:
         ctx.save_for_backward(x, weight)
         ctx.bf16 = bf16_enabled()
-        return kernels.linear_forward(_rows(x), weight, bias, ctx.bf16).reshape(*x.shape[:-1], len(weight))
+        return kernels.linear_forward(as_rows(x), weight, bias, ctx.bf16).reshape(*x.shape[:-1], len(weight))
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
         x, weight = ctx.saved
         needs = (ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.needs_input_grad[2])
-        dx, *others = kernels.linear_backward(_rows(grad), _rows(x), weight, needs, ctx.bf16)
+        dx, *others = kernels.linear_backward(as_rows(grad), as_rows(x), weight, needs, ctx.bf16)
         return None if dx is None else dx.reshape(x.shape), *others
 
 

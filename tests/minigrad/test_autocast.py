@@ -39,7 +39,34 @@ def cell_case():
     return layer, lambda x: layer(x, states)[0], numbers(0, 3, 12)
 
 
-CASES = pytest.mark.parametrize("case", [linear_case, lstm_case, gru_case, cell_case])
+class Product(nn.Module):
+    """x @ weight."""
+
+    def __init__(self, *shape):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(numbers(5, *shape)))
+
+    def forward(self, x):
+        return x @ self.weight
+
+
+def matmul_case():
+    layer = Product(24, 40)
+    return layer, layer, numbers(0, 6, 24)
+
+
+def batches_case():
+    layer = Product(3, 24, 40)
+    return layer, layer, numbers(0, 2, 3, 6, 24)
+
+
+def one_for_all_case():
+    layer = Product(24, 40)
+    return layer, layer, numbers(0, 2, 3, 24)
+
+
+PRODUCTS = [matmul_case, batches_case, one_for_all_case]
+CASES = pytest.mark.parametrize("case", [linear_case, lstm_case, gru_case, cell_case, *PRODUCTS])
 
 
 def gradients(case, forward_bf16, backward_bf16):

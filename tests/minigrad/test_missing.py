@@ -93,7 +93,11 @@ def test_a_misspelt_name(module: str) -> None:
 @pytest.mark.parametrize(
     ("owner", "name", "text"),
     [
-        (nn, "LayerNorm", "PyTorch has nn.LayerNorm, minigrad does not yet; nearest: (x - x.mean(-1, keepdim=True))"),
+        (
+            nn,
+            "RMSNorm",
+            "PyTorch has nn.RMSNorm, minigrad does not yet; nearest: x / (x.square().mean(-1, keepdim=True)",
+        ),
         (nn, "ELU", "PyTorch has nn.ELU, minigrad does not yet; nearest: nn.functional.elu"),
         (minigrad, "Linear", "did you mean nn.Linear?"),
         (minigrad, "BatchNorm1d", "PyTorch has nn.BatchNorm1d, minigrad does not yet"),
@@ -191,7 +195,6 @@ def test_importing_reads_no_table() -> None:
 
 X = np.random.default_rng(0).uniform(0.1, 1, (3, 4)).astype(np.float32)
 MEANT = {
-    "LayerNorm": lambda t, x: t.nn.functional.layer_norm(x, (4,)),
     "RMSNorm": lambda t, x: t.nn.functional.rms_norm(x, (4,), eps=1e-5),
     "gelu": lambda t, x: t.nn.functional.gelu(x, approximate="tanh"),
     "SiLU": lambda t, x: t.nn.functional.silu(x),

@@ -73,6 +73,8 @@ PLAUSIBLE: dict[str, Callable[[], Any]] = {
     "alpha": lambda: 1.0,
     "batch2": lambda: Tensor(MATRIX.T[None].copy()),
     "array": lambda: MATRIX.copy(),
+    "lengths": lambda: [1, 3],
+    "normalized_shape": lambda: (3,),
 }
 HOSTILE: dict[str, Callable[[], Any]] = {
     "None": lambda: None,

@@ -4,24 +4,33 @@ from typing import Any
 
 import numpy as np
 
+from kernels.contracts.backend import contiguous
 from kernels.cuda.runtime.arrays import bf16 as to_bf16
 from kernels.cuda.runtime.arrays import column_sums, rows_of
-from kernels.cuda.runtime.cublas import gemm
+from kernels.cuda.runtime.cublas import gemm, gemm_batches
 
 
-def matmul(a: Any, b: Any) -> Any:
+def matmul(a: Any, b: Any, bf16: bool = False) -> Any:
     """See `kernels.matmul`."""
-    out = np.empty((a.shape[0], b.shape[1]), a.dtype, like=a)
+    return bmm(a[None], b[None], bf16)[0]
+
+
+def bmm(a: Any, b: Any, bf16: bool = False) -> Any:
+    """See `kernels.bmm`."""
+    out = np.empty((*a.shape[:2], b.shape[2]), np.float32, like=a)
     (left, a_turned), (right, b_turned) = _as_it_lies(a), _as_it_lies(b)
-    gemm(left, right, out, a_turned, b_turned)
+    if bf16:
+        left, right = to_bf16(contiguous(left)), to_bf16(contiguous(right))
+    gemm_batches(left, right, out, a_turned, b_turned)
     return out
 
 
-def _as_it_lies(matrix: Any) -> tuple[Any, bool]:
-    """A C-contiguous matrix, and whether it is the transposed one."""
-    if matrix.flags.c_contiguous:
-        return matrix, False
-    return (matrix.T, True) if matrix.flags.f_contiguous else (matrix.copy(order="C"), False)
+def _as_it_lies(batch: Any) -> tuple[Any, bool]:
+    """A batch (B, R, C) of matrices whose rows are pieces of memory, and whether they are the transposed ones."""
+    (_, rows, columns), (_, row, column), size = batch.shape, batch.strides, batch.itemsize
+    if column == size and row >= columns * size:
+        return batch, False
+    return (batch.swapaxes(1, 2), True) if row == size and column >= rows * size else (batch.copy(order="C"), False)
 
 
 def linear_forward(x: Any, weight: Any, bias: Any, bf16: bool = False) -> Any:

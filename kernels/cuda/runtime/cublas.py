@@ -37,7 +37,7 @@ FLOAT, BFLOAT16 = np.dtype(np.float32), np.dtype(np.uint16)
 TYPES = {FLOAT: 0, BFLOAT16: 14}  # CUDA_R_32F, CUDA_R_16BF
 
 RowProduct = Callable[[int, int, int], None]
-_Pointer, _Int, _Size = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t
+_Pointer, _Int, _Long, _Size = ctypes.c_void_p, ctypes.c_int, ctypes.c_longlong, ctypes.c_size_t
 SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cublasCreate_v2": (ctypes.POINTER(_Pointer),),
     "cublasSetStream_v2": (_Pointer, _Pointer),
@@ -46,6 +46,10 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cublasGemmEx": (
         _Pointer, _Int, _Int, _Int, _Int, _Int, _Pointer, _Pointer, _Int, _Int, _Pointer, _Int, _Int, _Pointer,
         _Pointer, _Int, _Int, _Int, _Int,
+    ),
+    "cublasGemmStridedBatchedEx": (
+        _Pointer, _Int, _Int, _Int, _Int, _Int, _Pointer, _Pointer, _Int, _Int, _Long, _Pointer, _Int, _Int, _Long,
+        _Pointer, _Pointer, _Int, _Int, _Long, _Int, _Int, _Int,
     ),
 }  # fmt: skip
 
@@ -79,7 +83,7 @@ class _Handle:
         from cuda import pathfinder
 
         library = _library(pathfinder)
-        self.gemm = library.cublasGemmEx
+        self.gemm, self.gemm_batches = library.cublasGemmEx, library.cublasGemmStridedBatchedEx
         self.handle = ctypes.c_void_p()
         self._workspace = cupy.empty(WORKSPACE_BYTES, np.uint8)
         _checked(library.cublasCreate_v2(ctypes.byref(self.handle)), "cublasCreate")
@@ -143,6 +147,31 @@ def gemm(
         _compute_type(kind), GEMM_DEFAULT,
     )  # fmt: skip
     _checked(status, f"cublasGemmEx of ({M}, {K}) and ({K}, {N})")
+
+
+def gemm_batches(a: Any, b: Any, out: Any, transpose_a: bool = False, transpose_b: bool = False) -> None:
+    """out[k] = a[k] b[k] for every k, in one call.
+
+    Args:
+        a: (B, M, K), or (B, K, M) if `transpose_a`; dtypes and rows as in `gemm`. Matrices may lie anyhow apart.
+        b: (B, K, N), or (B, N, K) if `transpose_b`.
+        out: (B, M, N) float32, C-contiguous; nothing that a or b read.
+
+    Raises:
+        CublasError: cuBLAS refused; names the status.
+    """
+    (count, M, N), K = out.shape, a.shape[1 if transpose_a else 2]
+    if not out.size or not K:
+        out.fill(0)
+        return
+    mine, kind = handle(), TYPES[a.dtype]
+    status = mine.gemm_batches(
+        mine.handle, OP_T if transpose_b else OP_N, OP_T if transpose_a else OP_N, N, M, K, _AT_ONE,
+        b.data.ptr, kind, _row(b[0]), b.strides[0] // b.itemsize,
+        a.data.ptr, kind, _row(a[0]), a.strides[0] // a.itemsize, _AT_ZERO,
+        out.data.ptr, TYPES[out.dtype], N, M * N, count, _compute_type(kind), GEMM_DEFAULT,
+    )  # fmt: skip
+    _checked(status, f"cublasGemmStridedBatchedEx of {count} ({M}, {K}) and ({K}, {N})")
 
 
 def by_rows(a: Any, b: Any, out: Any, transpose_b: bool = False, accumulate: bool = False) -> RowProduct:

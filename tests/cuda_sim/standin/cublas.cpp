@@ -136,4 +136,18 @@ int cublasGemmEx(void* handle, int op_a, int op_b, int m, int n, int k, const vo
   compute(gemm);
   return SUCCESS;
 }
+
+int cublasGemmStridedBatchedEx(void* handle, int op_a, int op_b, int m, int n, int k, const void* alpha, const void* a,
+                               int type_a, int lda, long long stride_a, const void* b, int type_b, int ldb,
+                               long long stride_b, const void* beta, void* c, int type_c, int ldc, long long stride_c,
+                               int count, int compute_type, int algorithm) {
+  const int size = type_a == R_16BF ? 2 : 4, size_c = type_c == R_16BF ? 2 : 4;
+  for (int item = 0; item < count; item++) {
+    const int status = cublasGemmEx(handle, op_a, op_b, m, n, k, alpha, (const char*)a + item * stride_a * size, type_a,
+                                    lda, (const char*)b + item * stride_b * size, type_b, ldb, beta,
+                                    (char*)c + item * stride_c * size_c, type_c, ldc, compute_type, algorithm);
+    if (status != SUCCESS) return status;
+  }
+  return SUCCESS;
+}
 }

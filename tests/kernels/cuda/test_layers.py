@@ -41,6 +41,45 @@ def test_matmul_reads_transposed_views_as_they_lie(bench: Any) -> None:
             bench.close(bench.back(kernels.matmul(left, right)), a @ b, FLOAT32)
 
 
+@pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bf16"])
+@pytest.mark.parametrize("shape", [(4, 6, 5, 9), (1, 1, 1, 1), (0, 2, 3, 4), (2, 3, 0, 4), (2, 1, 33, 1)])
+def test_batches_of_matrices(bench: Any, shape: tuple, bf16: bool) -> None:
+    B, M, K, N = shape
+    a, b = bench.normal(B, M, K), bench.normal(B, K, N)
+    want = cpu.bmm(a, b, bf16)
+    left, right = bench.to(a), bench.to(np.ascontiguousarray(b.transpose(1, 0, 2))).transpose(1, 0, 2)
+    bench.close(bench.back(kernels.bmm(left, right, bf16)), want, FLOAT32)
+    turned = bench.to(np.ascontiguousarray(a.swapaxes(1, 2))).swapaxes(1, 2)
+    bench.close(bench.back(kernels.bmm(turned, right, bf16)), want, FLOAT32)
+    bench.close(bench.back(kernels.bmm(left[:, ::-1], right, bf16)), np.ascontiguousarray(want[:, ::-1]), FLOAT32)
+    if B:
+        bench.close(bench.back(kernels.matmul(left[0], right[0], bf16)), want[0], FLOAT32)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_masked_softmax(bench: Any, dtype: Any) -> None:
+    x, dy, lengths = bench.normal(5, 7, dtype=dtype), bench.normal(5, 7, dtype=dtype), np.array([7, 0, 3, 1, 6])
+    x[2, 3:] = np.nan
+    want, cache = cpu.masked_softmax_forward(x, lengths)
+    got, device_cache = kernels.masked_softmax_forward(bench.to(x), lengths)
+    bench.close(bench.back(got), want, FLOAT32)
+    gradient = kernels.masked_softmax_backward(bench.to(dy), device_cache)
+    bench.close(bench.back(gradient), cpu.masked_softmax_backward(dy, cache), FLOAT32)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("affine", [True, False])
+def test_layer_norm(bench: Any, affine: bool, dtype: Any) -> None:
+    x, dy, weight, bias = (bench.normal(*shape, dtype=dtype) for shape in ((5, 7), (5, 7), (7,), (7,)))
+    parameters = [weight, bias] if affine else [None, None]
+    want, cache = cpu.layer_norm_forward(x, *parameters)
+    got, device_cache = kernels.layer_norm_forward(*bench.to([x, *parameters]))
+    bench.close(bench.back(got), want, FLOAT32)
+    found = bench.back(kernels.layer_norm_backward(bench.to(dy), device_cache))
+    for a, b in zip(found, cpu.layer_norm_backward(dy, cache), strict=True):
+        bench.close(a, b, FLOAT32)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("shape", [(6, 10), (1, 1), (0, 4), (3, 300)])
 def test_cross_entropy(bench: Any, shape: tuple, smoothing: float) -> None:

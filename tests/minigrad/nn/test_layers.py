@@ -38,6 +38,9 @@ ACTIVATIONS = [
     lambda lib, x: lib.F.cosine_similarity(x, x.flip(0) * 2 + 1, dim=-1),
     lambda lib, x: lib.F.softmax(x, dim=1, dtype=lib.torch.float64),
     lambda lib, x: lib.F.log_softmax(x, dim=0, dtype=lib.torch.float64),
+    lambda lib, x: lib.F.layer_norm(x, (4,)),
+    lambda lib, x: lib.F.layer_norm(x, [3, 4], eps=0.1),
+    lambda lib, x: lib.F.layer_norm(x * 0 + 3, (4,), x[0], x[1]),
     lambda lib, x: lib.F.pad(x, (1, 2)),
     lambda lib, x: lib.F.pad(x.view(3, 2, 2), (1, 0, 0, 2), value=1.5),
 ]
@@ -55,6 +58,60 @@ def test_linear_equals_torch(twins: Any, dtype: str, bias: bool, shape: tuple) -
         return module(x)
 
     twins.check(run, {"x": RNG.normal(size=shape)}, dtype, lambda lib: lib.nn.Linear(4, 5, bias=bias))
+
+
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"elementwise_affine": False}, {"eps": 0.3}])
+@pytest.mark.parametrize("sizes", [4, (4,), [3, 4]])
+@pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4), (0, 3, 4)])
+def test_layer_norm_equals_torch(twins: Any, dtype: str, shape: tuple, sizes: Any, options: dict) -> None:
+    def run(lib: Any, module: Any, x: Any) -> Any:
+        return module(x)
+
+    twins.check(run, {"x": RNG.normal(1, 2, shape)}, dtype, lambda lib: lib.nn.LayerNorm(sizes, **options))
+
+
+def test_layer_norm_starts_as_in_torch() -> None:
+    layer = nn.LayerNorm((2, 3))
+    assert {name: value.tolist() for name, value in layer.state_dict().items()} == {
+        "weight": [[1.0] * 3] * 2,
+        "bias": [[0.0] * 3] * 2,
+    }
+    assert repr(layer) == "LayerNorm((2, 3), eps=1e-05, elementwise_affine=True, bias=True)"
+    assert [name for name, _ in nn.LayerNorm(3, bias=False).named_parameters()] == ["weight"]
+    assert not list(nn.LayerNorm(3, elementwise_affine=False).parameters())
+    with pytest.raises(ValueError, match="LayerNorm: normalized_shape is -1; expected zero or more"):
+        nn.LayerNorm((3, -1))
+
+
+def test_masked_softmax_is_a_softmax_of_what_is_there(twins: Any, dtype: str) -> None:
+    x, lengths = RNG.normal(0, 2, (3, 2, 4)), np.array([4, 1, 2])
+    dead = np.arange(4) >= lengths[:, None, None]
+
+    def run(lib: Any, _: Any, x: Any) -> Any:
+        if hasattr(lib.F, "masked_softmax"):
+            return lib.F.masked_softmax(x, lib.torch.tensor(lengths))
+        return lib.torch.softmax(x.masked_fill(lib.torch.tensor(dead), -np.inf), -1)
+
+    twins.check(run, {"x": x}, dtype)
+
+
+def test_padding_changes_no_bit_of_an_attention() -> None:
+    """Scores, weights and context of sentences that a longer one beside them pads further."""
+    lengths = [3, 5, 0]
+    memory, query = mg.tensor(RNG.normal(size=(3, 5, 8)).astype(np.float32)), mg.tensor(RNG.normal(size=(3, 2, 8)))
+    query = query.float()
+    longer = F.pad(memory, (0, 0, 0, 7), value=2.5)
+    results = []
+    for values in (memory, longer):
+        leaf = values.detach().requires_grad_()
+        context = F.masked_softmax(query @ leaf.transpose(1, 2), lengths) @ leaf
+        context.sum().backward()
+        results.append((context.detach().numpy(), leaf.grad.numpy()))
+    (context, grad), (same, padded) = results
+    assert context.tobytes() == same.tobytes()
+    np.testing.assert_array_equal(grad, padded[:, :5])
+    assert not padded[:, 5:].any()
+    assert not context[2].any()
 
 
 @pytest.mark.parametrize("padding_idx", [None, 2, -1])
