@@ -142,7 +142,7 @@ _LOADED: dict[str, ModuleType] = {}
 
 
 def _comes_and_goes(name: str) -> bool:
-    return name.split(".")[0] in ("cupy", "cuda")
+    return name.split(".")[0] in ("cupy", "cupyx", "cuda")
 
 
 @pytest.hookimpl(optionalhook=True)

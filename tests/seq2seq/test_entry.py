@@ -85,7 +85,7 @@ def _wait_for_python(pid: int) -> None:
 
 
 def test_an_ignored_interrupt_stays_ignored() -> None:
-    text = "import signal; from seq2seq import entry; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    text = "import signal; from seq2seq.run import entry; signal.signal(signal.SIGINT, signal.SIG_IGN); "
     text += "entry.importlib = type('loader', (), {'import_module': lambda name: type('m', (), {'main': lambda: 7})}); "
     text += "print(entry.start('train'), signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
     assert program(text) == (0, "7 True\n", "")
