@@ -104,10 +104,11 @@ class Entry:
 
     Args:
         stub: the declaration.
+        by_reference: see `entry`.
     """
 
-    def __init__(self, stub: Callable[..., Any]) -> None:
-        self._stub, self._name = stub, stub.__name__
+    def __init__(self, stub: Callable[..., Any], by_reference: bool) -> None:
+        self._stub, self._name, self.by_reference = stub, stub.__name__, by_reference
         hints, parameters = get_type_hints(stub, include_extras=True), signature(stub).parameters
         self._positions = {name: position for position, name in enumerate(parameters)}
         self._defaults = [each.default for each in parameters.values()]
@@ -193,16 +194,17 @@ class Entry:
 ENTRIES: dict[str, Entry] = {}  # every kernel
 
 
-def entry(*checks: Callable[..., None]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def entry(*checks: Callable[..., None], by_reference: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a kernel's public function of its stub, and put it into the table.
 
     Args:
         checks: what no single argument can say; each is called with the entry's name and all arguments in their order,
             and raises.
+        by_reference: a GPU has no kernel for it: the oracle computes it on the arrays there.
     """
 
     def declare(stub: Callable[P, R]) -> Callable[P, R]:
-        name, made = stub.__name__, Entry(stub)
+        name, made = stub.__name__, Entry(stub, by_reference)
         count, ranges, of_values = len(made.arguments), made.ranges, made.checks
         ENTRIES[name] = made
 

@@ -6,7 +6,7 @@ from kernels.contracts.checks import between
 from kernels.contracts.entry import Array, Fields, entry
 
 
-@entry()
+@entry(by_reference=True)
 def layer_norm_forward(
     x: Annotated[Array, "M H"],
     weight: Annotated[Array | None, "H"],
@@ -30,7 +30,7 @@ def layer_norm_forward(
     """
 
 
-@entry()
+@entry(by_reference=True)
 def layer_norm_backward(
     dy: Annotated[Array, "M H"],
     cache: Annotated[Any, Fields(x="M H")],

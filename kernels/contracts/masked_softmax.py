@@ -13,7 +13,7 @@ def lengths_in_rows(function: str, name: str, lengths: Any, sizes: dict[str, int
         raise ValueError(f"{function}: {name} holds {worst}; expected values in 0..S = 0..{sizes['S']} from x")
 
 
-@entry()
+@entry(by_reference=True)
 def masked_softmax_forward(
     x: Annotated[Array, "M S"],
     lengths: Annotated[Array, "M", integers, on_host, lengths_in_rows],
@@ -35,7 +35,7 @@ def masked_softmax_forward(
     """
 
 
-@entry()
+@entry(by_reference=True)
 def masked_softmax_backward(
     dy: Annotated[Array, "M S"],
     cache: Annotated[Any, Fields(y="M S")],

@@ -3,23 +3,24 @@
 from importlib import import_module
 from inspect import isfunction, signature
 from pkgutil import walk_packages
+from types import ModuleType
 from typing import Any
 
 from kernels.contracts.entry import ENTRIES
 
 
-def publish(package: str, path: list[str], others: dict[str, Any] | None = None) -> dict[str, Any]:
+def publish(package: str, path: list[str], oracle: ModuleType | None = None) -> dict[str, Any]:
     """For each entry the function of its name and arguments that a file of the package defines.
 
     Args:
         package: name of the backend, `__name__` there.
         path: where its files lie, `__path__` there.
-        others: functions of entries that no file defines.
+        oracle: computes the entries whose stub says `by_reference`; None where every entry has a function here.
 
     Raises:
-        ImportError: an entry that no file defines.
+        ImportError: an entry that neither a file defines nor the oracle computes.
     """
-    functions = dict(others or {})
+    functions = {name: getattr(oracle, name) for name, made in ENTRIES.items() if oracle and made.by_reference}
     for found in walk_packages(path, f"{package}."):
         offered = vars(import_module(found.name))
         functions |= {name: offered[name] for name in ENTRIES if _implements(offered.get(name), found.name, name)}

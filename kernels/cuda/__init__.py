@@ -1,7 +1,8 @@
 """The CUDA backend: kernels of our own, launched through CuPy, and matrix products by cuBLAS.
 
 Arguments are checked by `kernels` and arrive as C-contiguous CuPy arrays. Same names as `kernels.reference`. float32 is
-computed by the kernels of the .cu files, float64 by the oracle on the device's arrays.
+computed by the kernels of the .cu files, float64 by the oracle on the device's arrays, and so is an entry whose stub
+says `by_reference`.
 Importing this package touches no device and does not import CuPy; the first call does.
 
 What each kernel reads and writes stands at the head of its file; docs/cuda.md draws them. The rooms: `runtime` (what
@@ -21,10 +22,7 @@ from kernels.cuda.runtime.compiler import SOURCE_FOLDER
 
 OUT_OF_RANGE = 2  # what kernels write into the error word for an id that is
 
-# Entries without kernels of their own: plain array code, until a GPU has confirmed the kernels that stand.
-BY_REFERENCE = ("layer_norm_backward", "layer_norm_forward", "masked_softmax_backward", "masked_softmax_forward")
-
-globals().update(functions := publish(__name__, __path__, {name: getattr(reference, name) for name in BY_REFERENCE}))
+globals().update(functions := publish(__name__, __path__, reference))
 __all__ = sorted(functions)
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 States = tuple[Tensor, ...]  # (h,) of a GRU or RNN, (h, c) of an LSTM
 
 
-class _Gated(Module):
+class Gated(Module):
     """What layers and cells share: a layer op, the weights it takes, and states that are one tensor or a pair."""
 
     layer_op: ClassVar[Callable[..., tuple[Tensor, ...]]]
@@ -112,7 +112,7 @@ class _Gated(Module):
             )
 
 
-class _Recurrent(_Gated):
+class Recurrent(Gated):
     """A stack of recurrent layers over whole sequences.
 
     Args:
@@ -281,19 +281,19 @@ class _Recurrent(_Gated):
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
 
 
-class _LSTMGates(_Gated):
+class _LSTMGates(Gated):
     layer_op = staticmethod(ops.lstm_layer)
     gates = 4
     state_names = ("h0", "c0")
 
 
-class _GRUGates(_Gated):
+class _GRUGates(Gated):
     layer_op = staticmethod(ops.gru_layer)
     gates = 3
     state_names = ("h0",)
 
 
-class _NoGates(_Gated):
+class _NoGates(Gated):
     """Elman's network: one block of weights, and the nonlinearity that follows it."""
 
     gates = 1
@@ -312,16 +312,16 @@ class _NoGates(_Gated):
         self.nonlinearity = nonlinearity
 
 
-class LSTM(_LSTMGates, _Recurrent):
-    __doc__ = "Long short-term memory.\n" + (_Recurrent.__doc__ or "")
+class LSTM(_LSTMGates, Recurrent):
+    __doc__ = "Long short-term memory.\n" + (Recurrent.__doc__ or "")
 
 
-class GRU(_GRUGates, _Recurrent):
-    __doc__ = "Gated recurrent unit.\n" + (_Recurrent.__doc__ or "")
+class GRU(_GRUGates, Recurrent):
+    __doc__ = "Gated recurrent unit.\n" + (Recurrent.__doc__ or "")
 
 
-class RNN(_NoGates, _Recurrent):
-    __doc__ = "Elman's recurrent network; ``nonlinearity`` is 'tanh' or 'relu'.\n" + (_Recurrent.__doc__ or "")
+class RNN(_NoGates, Recurrent):
+    __doc__ = "Elman's recurrent network; ``nonlinearity`` is 'tanh' or 'relu'.\n" + (Recurrent.__doc__ or "")
 
     def __init__(
         self,
@@ -336,7 +336,7 @@ class RNN(_NoGates, _Recurrent):
         self._set_nonlinearity(nonlinearity)
 
 
-class _Cell(_Gated):
+class Cell(Gated):
     """One recurrent step.
 
     Args:
@@ -373,16 +373,16 @@ class _Cell(_Gated):
         return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
 
 
-class LSTMCell(_LSTMGates, _Cell):
-    __doc__ = "One step of a long short-term memory.\n" + (_Cell.__doc__ or "")
+class LSTMCell(_LSTMGates, Cell):
+    __doc__ = "One step of a long short-term memory.\n" + (Cell.__doc__ or "")
 
 
-class GRUCell(_GRUGates, _Cell):
-    __doc__ = "One step of a gated recurrent unit.\n" + (_Cell.__doc__ or "")
+class GRUCell(_GRUGates, Cell):
+    __doc__ = "One step of a gated recurrent unit.\n" + (Cell.__doc__ or "")
 
 
-class RNNCell(_NoGates, _Cell):
-    __doc__ = "One step of Elman's network; ``nonlinearity`` is 'tanh' or 'relu'.\n" + (_Cell.__doc__ or "")
+class RNNCell(_NoGates, Cell):
+    __doc__ = "One step of Elman's network; ``nonlinearity`` is 'tanh' or 'relu'.\n" + (Cell.__doc__ or "")
 
     def __init__(
         self,

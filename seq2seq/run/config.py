@@ -120,6 +120,7 @@ class Config:
 
 
 BASE = tuple(field for field in dataclasses.fields(Config) if field.name != "options")
+registry.reserve({field.name for field in BASE} | {"as_dict", "options"})
 
 
 def _require_option(name: str, options: dict[str, Any], config: Config) -> None:

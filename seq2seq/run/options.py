@@ -41,14 +41,11 @@ class Range:
 
 _COUNT = Range(1, 1_000_000_000)
 
+# Of every setting that has one; those of the options of parts are added as parts register.
 RANGES = {
     "min_freq": _COUNT,
     "max_vocab_size": Range(1, 10_000_000),
     "max_length": Range(1, 1_000_000),
-    "embedding_size": Range(1, 65536),
-    "hidden_size": Range(1, 65536),
-    "num_layers": Range(1, 64),
-    "dropout": Range(0.0, 0.99),
     "init_range": Range(1e-6, 100.0),
     "epochs": Range(1, 1_000_000),
     "max_steps": _COUNT,

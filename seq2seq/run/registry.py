@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ from seq2seq.run.parser import suggestion
 PACKAGES = {"source": "seq2seq.sources", "encoder": "seq2seq.models.encoders", "decoder": "seq2seq.models.decoders"}
 
 _parts: dict[str, dict[str, type[Any]]] = {kind: {} for kind in PACKAGES}
-_options: dict[str, dataclasses.Field[Any]] = {}  # of all parts, by name
+_reserved = {"accept_changes", "config", "help", *RANGES}  # means something on a command line already
 
 Part = TypeVar("Part", bound=type[Any])
 
@@ -33,12 +33,22 @@ def option(default: Any, help: str, low: float | None = None, high: float | None
     """A field of a part's Options.
 
     Args:
-        default: bool, int, float or str; the option is of its type.
+        default: bool, int, float or str (not an empty one); the option is of its type.
         help: what it means, a line for the command line.
-        low, high: of a number, the ends of its range, both allowed.
+        low, high: of a number, the ends of its range, both allowed; given together or not at all.
+
+    Raises:
+        ValueError: a default of another type or out of the range, or a range with one end.
     """
-    limits = None if low is None or high is None else Range(low, high)
-    return dataclasses.field(default=default, metadata={"help": help, "range": limits})
+    if type(default) not in (bool, int, float, str) or not str(default).strip():
+        raise ValueError(f"option: default is {shown(default)}; expected a bool, an int, a float or text")
+    if low is None and high is None:
+        return dataclasses.field(default=default, metadata={"help": help, "range": None})
+    if low is None or high is None or not low <= default <= high:
+        raise ValueError(
+            f"option: default is {shown(default)}, low {low}, high {high}; expected low <= default <= high"
+        )
+    return dataclasses.field(default=default, metadata={"help": help, "range": Range(low, high)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,16 +59,28 @@ class NoOptions:
 def register(kind: str, name: str) -> Callable[[Part], Part]:
     """Make a class known as the ``kind`` ("source", "encoder" or "decoder") of this name.
 
+    A class that is defined anew, as in a notebook, takes the place of the former one.
+
     Raises:
-        ValueError: another class has the name, or another part means something else by an option of its.
+        ValueError: there is no such kind, another class has the name, or an option is not made by ``option``, has a
+            name that means something already, or is another than another part's of this name.
     """
+    if kind not in PACKAGES:
+        raise ValueError(f"register: kind is {shown(kind)}; expected {', '.join(PACKAGES)}")
 
     def put(part: Part) -> Part:
+        if not comes_along(part):
+            _load()  # so that what is at fault is told here
         known = _parts[kind].get(name)
         if known is not None and (known.__module__, known.__qualname__) != (part.__module__, part.__qualname__):
             raise ValueError(f"register: there is a {kind} {name} already, {known.__module__}.{known.__qualname__}")
+        others = _options_but(known)
         for field in dataclasses.fields(part.Options):
-            _add_option(f"{kind} {name}", part.Options, field)
+            _require_own_meaning(f"{kind} {name}", field, others.get(field.name))
+        for field in dataclasses.fields(part.Options):
+            RANGES.pop(field.name, None)
+            if field.metadata["range"] is not None:
+                RANGES[field.name] = field.metadata["range"]
         _parts[kind][name] = part
         part.name = name
         return part
@@ -66,18 +88,27 @@ def register(kind: str, name: str) -> Callable[[Part], Part]:
     return put
 
 
-def _add_option(owner: str, options: type, field: dataclasses.Field[Any]) -> None:
-    meaning = (field.default, field.metadata.get("help"), field.metadata.get("range"))
-    if field.name in _options:
-        other = _options[field.name]
-        if meaning != (other.default, other.metadata["help"], other.metadata["range"]):
-            raise ValueError(f"register: {owner} means something else by {field.name} than another part does")
-        return
-    if None in meaning[:2]:
+def _require_own_meaning(owner: str, field: dataclasses.Field[Any], other: dataclasses.Field[Any] | None) -> None:
+    """ValueError unless a part can have this option, beside that of the same name which other parts have."""
+    if field.name in _reserved:
+        raise ValueError(f"register: {owner} has an option {field.name}; that name means something else already")
+    if "help" not in field.metadata:
         raise ValueError(f"register: {owner} has {field.name} without a default or a help; expected option(...)")
-    _options[field.name] = field
-    if meaning[2] is not None:
-        RANGES[field.name] = meaning[2]
+    if other is not None and (field.default, field.metadata) != (other.default, other.metadata):
+        raise ValueError(f"register: {owner} means something else by {field.name} than another part does")
+
+
+def reserve(names: Iterable[str]) -> None:
+    """Keep names from the options of parts; ValueError where a part has one of them already."""
+    _reserved.update(names)
+    for part in (part for kind in _parts.values() for part in kind.values()):
+        for field in dataclasses.fields(part.Options):
+            _require_own_meaning(part.__qualname__, field, None)
+
+
+def comes_along(part: type[Any]) -> bool:
+    """Whether every process knows the part; else the script that registers it does."""
+    return part.__module__.startswith("seq2seq.")
 
 
 @cache
@@ -105,7 +136,13 @@ def part(kind: str, name: str) -> type[Any]:
 def options() -> dict[str, dataclasses.Field[Any]]:
     """The options of all parts, by name."""
     _load()
-    return dict(_options)
+    return _options_but(None)
+
+
+def _options_but(left_out: type[Any] | None) -> dict[str, dataclasses.Field[Any]]:
+    """The options of all parts that are registered by now, but for one of them."""
+    parts = (part for kind in _parts.values() for part in kind.values() if part is not left_out)
+    return {field.name: field for part in parts for field in dataclasses.fields(part.Options)}
 
 
 def options_of(chosen: dict[str, str]) -> dict[str, Any]:

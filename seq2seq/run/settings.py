@@ -61,8 +61,8 @@ def _resumed(given: dict[str, Any]) -> Config:
     if given.get("run_dir") is None:
         raise UserError("resume: --run-dir is missing; expected the folder of the run to go on with")
     stored = moved(load(Path(given["run_dir"])), given)
-    for name, value in given.items():
-        old = getattr(stored, name, None)
+    for name, old in stored.as_dict().items():
+        value = given.get(name, old)
         if name not in (*CHANGEABLE, *PATHS) and value != old:
             raise UserError(f"resume: {name} is {value!r}; the run was started with {old!r} and goes on only with that")
     rest = {name: value for name, value in given.items() if name not in PATHS}
@@ -94,7 +94,7 @@ def _add_setting(parser: Any, field: dataclasses.Field[Any], help_text: str, own
     if field_types()[field.name] is bool:  # --resume alone means --resume true
         options |= {"nargs": "?", "const": True}
     option = "--" + field.name.replace("_", "-")
-    parser.add_argument(option, help=help_text + _told(field) + owners, **options)
+    parser.add_argument(option, help=(help_text + _told(field) + owners).replace("%", "%%"), **options)
 
 
 def _told(field: dataclasses.Field[Any]) -> str:

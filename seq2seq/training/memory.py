@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from minigrad import cuda, random
 from minigrad.shapes_only import shapes_only
 from seq2seq.models.model import Seq2Seq
@@ -31,6 +33,7 @@ COMPILED = 60 << 20  # bytes: compiled kernels with what LLVM keeps, and the all
 WORKSPACES = 3 * 32 << 20  # bytes: of cuBLAS, for each stream that computes
 MOMENTS = 2  # numbers that Adam keeps for each weight
 SMALL_BATCH = 6144  # tokens: such a batch is tried as it is; a quarter of a larger one fills every work space
+FEW_PAIRS = 4  # are tried as they are too: half of them may be as few as a quarter
 
 
 @dataclass(frozen=True)
@@ -79,15 +82,23 @@ def with_steps(plan: MemoryPlan, model: Seq2Seq, config: Config, train: EncodedS
     """``plan`` with what a step takes at most, for the batch of the first epochs that has most tokens.
 
     A small one is tried, which leaves no trace. Of a large one a quarter and half of its pairs are, and what they take
-    is drawn on in a straight line: what a step keeps grows with its tokens.
+    is drawn on in a straight line: what a step keeps grows with its tokens, or where a layer works on padding too, with
+    its pairs.
     """
     largest = largest_batch(train, config)
     tokens = _tokens(model.source.batch(train, largest))
-    parts = [largest] if tokens < SMALL_BATCH else [largest[::4], largest[::2]]
+    small = tokens < SMALL_BATCH or len(largest) <= FEW_PAIRS
+    parts = [largest] if small else [_every(4, largest, train), _every(2, largest, train)]
     _try_step(model, config, model.source.batch(train, largest[:4]))  # kernels that are loaded count for no array
     tried = [_try_step(model, config, model.source.batch(train, part)) for part in parts]
     step = _extrapolated(*tried[0], *tried[-1], tokens)
     return dataclasses.replace(plan, step=step * (2 if steps_in_graphs(config) else 1))
+
+
+def _every(nth: int, pairs: IntArray, train: EncodedSplit) -> IntArray:
+    """Every so manieth of the pairs, beside the longest of both sides: padding reaches as far as in all of them."""
+    longest = [pairs[side.lengths[pairs].argmax()] for side in (train.src, train.trg)]
+    return np.union1d(longest, np.setdiff1d(pairs, longest)[::nth])
 
 
 def _extrapolated(tokens: int, taken: int, more_tokens: int, more_taken: int, all_tokens: int) -> int:

@@ -47,8 +47,7 @@ def compile_kernels(config: Config) -> None:
 
 def _come_along(config: Config) -> bool:
     """Whether a new process knows the parts of the model."""
-    parts = (registry.part(kind, getattr(config, kind)) for kind in registry.PACKAGES)
-    return all(part.__module__.startswith("seq2seq.") for part in parts)
+    return all(registry.comes_along(registry.part(kind, getattr(config, kind))) for kind in registry.PACKAGES)
 
 
 def small_settings(config: Config) -> dict[str, Any]:

@@ -50,6 +50,11 @@ def test_every_backend_has_the_same_names_and_files():
     assert {path.name for path in CUDA_SOURCES} - CUDA_ONLY <= names
 
 
+def test_a_gpu_has_kernels_of_its_own_unless_the_stub_says_otherwise():
+    borrowed = {name for name in ENTRIES if getattr(cuda, name) is getattr(reference, name)}
+    assert borrowed == {name for name, made in contracts.ENTRIES.items() if made.by_reference}
+
+
 def test_import_is_lazy_and_marked():
     code = "import kernels, sys; print('numba' in sys.modules, kernels.__minigrad_kernels__)"
     assert python(code) == "False True"

@@ -13,8 +13,9 @@ import pytest
 
 from seq2seq import Translator, metrics
 from seq2seq import train as train_command
-from seq2seq.decoding import search
-from seq2seq.run.config import PRESETS, Config, parse
+from seq2seq.decoding import scorers
+from seq2seq.run.config import PRESETS, Config
+from seq2seq.run.settings import parse
 from seq2seq.sources import load_dataset
 
 SENTENCES = ["1 2 3", "", "9 8 7 6 5", "   ", "0 0 7 x", "3 1 4 1"]
@@ -102,9 +103,9 @@ def test_only_empty_lines(run, folder, stdin) -> None:
 @pytest.mark.parametrize(("beam_size", "n_best"), [(1, 1), (4, 1), (4, 3)])
 def test_empty_lines_are_translated_without_the_model(folder, monkeypatch, beam_size, n_best) -> None:
     translator, seen = Translator.load(folder), []
-    encode = search._encode
+    encode = scorers.encode
     monkeypatch.setattr(
-        search, "_encode", lambda model, sources, *a: seen.extend(sources) or encode(model, sources, *a)
+        scorers, "encode", lambda model, sources, *a: seen.extend(sources) or encode(model, sources, *a)
     )
     found = translator.search(["", "1 2 3", " \t ", "9 8"], beam_size, n_best=n_best)
     assert [[h.ids for h in found[i]] for i in (0, 2)] == [[()], [()]]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from seq2seq.run import checkpoint, manifest
-from seq2seq.run.config import load as load_settings
+from seq2seq.run.config_file import load as load_settings
 
 
 @pytest.fixture

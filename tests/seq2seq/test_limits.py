@@ -14,13 +14,15 @@ import pytest
 
 from seq2seq import Translator, evaluate, translate
 from seq2seq.decoding.search import beam_search
-from seq2seq.run import config, settings
-from seq2seq.run.config import parse
+from seq2seq.run import settings
+from seq2seq.run.config import field_types
 from seq2seq.run.errors import UserError, UserTypeError
 from seq2seq.run.messages import one_line, shown
 from seq2seq.run.options import RANGES, Range, convert, number
+from seq2seq.run.settings import parse
 
-TRAINING = [name for name in RANGES if name in config.Config.__dataclass_fields__]
+TYPES = field_types()
+TRAINING = [name for name in RANGES if name in TYPES]
 DECODING = ["beam_size", "n_best", "length_penalty", "batch_size", "threads"]
 NO_NUMBERS = [
     "",
@@ -74,8 +76,7 @@ def refusal(capsys: pytest.CaptureFixture[str], main, *arguments: str) -> str:
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
 def test_every_numeric_setting_has_a_range() -> None:
-    hints = config._type_hints()
-    numeric = {name for name, hint in hints.items() if hint in (int, float, int | None, float | None)}
+    numeric = {name for name, hint in TYPES.items() if hint in (int, float, int | None, float | None)}
     assert numeric == set(TRAINING)
     assert set(RANGES) - numeric == {"beam_size", "n_best", "length_penalty"}
 
@@ -148,7 +149,7 @@ def test_numbers_of_a_python_program() -> None:
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
-TEXTS = [name for name, hint in config._type_hints().items() if hint in (str, str | None)]
+TEXTS = [name for name, hint in TYPES.items() if hint in (str, str | None)]
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -83,6 +83,31 @@ def test_small_and_large_vocabularies(fitting_options, encoder: str, decoder: st
     assert planned == pytest.approx(taken, rel=0.1)
 
 
+@pytest.mark.parametrize(("encoder", "decoder"), PAIRS)
+def test_one_pair_far_longer_than_the_others(fitting_options, monkeypatch, encoder: str, decoder: str) -> None:
+    """A layer that works on padding takes as much for each pair as for the longest one."""
+    monkeypatch.setattr(memory, "SMALL_BATCH", 100)
+    options = fitting_options(encoder, decoder)
+    planned, taken = planned_and_taken_of_lengths([8] * 127 + [100], encoder=encoder, decoder=decoder, **options)
+    assert planned == pytest.approx(taken, rel=0.1)
+
+
+@pytest.mark.parametrize("lengths", [[100] * 2, [60] * 4 + [90]])
+def test_a_large_batch_of_few_pairs(monkeypatch: pytest.MonkeyPatch, lengths: list[int]) -> None:
+    monkeypatch.setattr(memory, "SMALL_BATCH", 100)
+    planned, taken = planned_and_taken_of_lengths(lengths)
+    assert planned == pytest.approx(taken, rel=0.1)
+
+
+def planned_and_taken_of_lengths(lengths: list[int], **options: Any) -> tuple[int, int]:
+    """As ``planned_and_taken``, of a small model and a batch with these lengths on both sides."""
+    sizes = {"embedding_size": 12, "hidden_size": 16, "dropout": 0.0}
+    config = Config(teacher_forcing_ratio=0.0, batch_size=len(lengths), **{**sizes, **options})
+    ids = np.random.default_rng(1)
+    split = EncodedSplit(*(Ragged(ids.integers(4, 50, length).tolist() for length in lengths) for _ in range(2)))
+    return planned_and_taken(config, (50, 50), split)
+
+
 def test_what_has_no_memory_is_counted_without_any() -> None:
     config = Config(hidden_size=60_000, embedding_size=60_000, num_layers=9)
     tracemalloc.start()

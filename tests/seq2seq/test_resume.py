@@ -19,10 +19,10 @@ import pytest
 import seq2seq.training.trainer as trainer_module
 from minigrad import Tensor
 from minigrad.serialization import from_bytes
-from seq2seq.models.model import Seq2Seq
 from seq2seq.run import checkpoint
 from seq2seq.run.cli import command_line
-from seq2seq.run.config import load as load_settings
+from seq2seq.run.config_file import load as load_settings
+from seq2seq.sources import Batch
 
 STEPS_PER_EPOCH, EPOCHS = 9, 3
 
@@ -59,19 +59,19 @@ def whole(train) -> Path:
 
 @pytest.fixture
 def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """interrupt(action, *steps): the action happens while the loss of these steps (from 0, a process) is computed."""
+    """interrupt(action, *steps): the action happens at the start of these steps (from 0); trial steps do not count."""
 
     def interrupt(action: Callable[[], Any], *steps: int) -> None:
-        loss, count = Seq2Seq.loss, -1
+        update, count = trainer_module.Trainer._update, -1
 
-        def counted(model: Seq2Seq, *arguments: Any) -> Any:
+        def counted(trainer: trainer_module.Trainer, batch: Batch) -> tuple[float, float]:
             nonlocal count
-            count += model.training
-            if model.training and count in steps:
+            count += 1
+            if count in steps:
                 action()
-            return loss(model, *arguments)
+            return update(trainer, batch)
 
-        monkeypatch.setattr(Seq2Seq, "loss", counted)
+        monkeypatch.setattr(trainer_module.Trainer, "_update", counted)
 
     return interrupt
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq.run.config import parse
 from seq2seq.run.errors import UserError
+from seq2seq.run.settings import parse
 from seq2seq.run.settings_file import read_settings
 
 LINES = "expected YAML or JSON with lines such as hidden_size: 256"
