@@ -95,7 +95,7 @@ def test_one_pair_far_longer_than_the_others(fitting_options, monkeypatch, encod
 @pytest.mark.parametrize("lengths", [[100] * 2, [60] * 4 + [90]])
 def test_a_large_batch_of_few_pairs(monkeypatch: pytest.MonkeyPatch, lengths: list[int]) -> None:
     monkeypatch.setattr(memory, "SMALL_BATCH", 100)
-    planned, taken = planned_and_taken_of_lengths(lengths)
+    planned, taken = planned_and_taken_of_lengths(lengths, embedding_size=48, hidden_size=64)
     assert planned == pytest.approx(taken, rel=0.1)
 
 
