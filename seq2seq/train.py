@@ -16,7 +16,7 @@ from typing import Any
 
 from minigrad import keep_freed_memory
 from seq2seq.run import folder, settings
-from seq2seq.run.cli import command_line, limit_threads, run_command
+from seq2seq.run.cli import command_for, limit_threads, run_command
 from seq2seq.run.config import Config
 from seq2seq.run.devices import require
 from seq2seq.run.streams import say
@@ -131,8 +131,8 @@ def _show_samples(trainer: Trainer) -> None:
     say(f"\nSentences it never saw ({split}):")
     for (src, trg), hypothesis in zip(pairs, trainer.best_translator().translate_ids(sources), strict=True):
         say(f"  {src}\n    = {hypothesis}" + ("" if hypothesis == trg else f"\n    (reference: {trg})"))
-    say(f"\nScores:    {command_line('seq2seq.evaluate', run_dir)}")
-    say(f"Translate: {command_line('seq2seq.translate', run_dir)}")
+    say(f"\nScores:    {command_for(trainer.config, 'seq2seq.evaluate', run_dir)}")
+    say(f"Translate: {command_for(trainer.config, 'seq2seq.translate', run_dir)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -38,7 +38,7 @@ class ModelScorer(Scorer):
     @no_grad()
     def start(self, sources: Sources) -> None:
         self._memory = self._memory_rows = encode(self._model, sources, self._bf16)
-        self._state = self._model.decoder.start(self._memory)
+        self._state = self._model.start(self._memory)
         self._sources = np.arange(len(sources))  # the source of each row
 
     @no_grad()

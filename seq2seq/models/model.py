@@ -15,7 +15,7 @@ import numpy.typing as npt
 import minigrad.nn.functional as F
 from minigrad import Tensor, autocast, device, nn, no_grad, random
 from minigrad.nn.utils.rnn import PackedSequence, pack_padded_sequence
-from seq2seq.models.contract import Decoder, Encoder
+from seq2seq.models.contract import Decoder, Encoder, Memory, State
 from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.devices import allow_tf32
@@ -76,6 +76,15 @@ class Seq2Seq(nn.Module):
         """Where the weights are."""
         return self.decoder.output.weight.device
 
+    def start(self, memory: Memory) -> State:
+        """The decoder's first state; TypeError where it is no tuple of tensors."""
+        state = self.decoder.start(memory)
+        if not isinstance(state, tuple) or not all(isinstance(part, Tensor) for part in state):
+            raise TypeError(
+                f"decoder {self.decoder.name}: start returned {type(state).__name__}; expected a tuple of tensors"
+            )
+        return state
+
     def loss(
         self,
         batch: Batch,
@@ -110,8 +119,9 @@ class Seq2Seq(nn.Module):
         num_steps = len(batch.given.batch_sizes)
         with autocast(self.device.type, enabled=self.bf16):
             memory = self.encoder(batch.src)
+            state = self.start(memory)
             own = draw_own(num_steps, teacher_forcing_ratio) if own is None else _checked_own(own, num_steps)
-            features = self.decoder.sequence(batch.given, self.decoder.start(memory), memory, own)
+            features = self.decoder.sequence(batch.given, state, memory, own)
             layer = self.decoder.output
             return F.linear_cross_entropy(
                 features, layer.weight, layer.bias, batch.targets, reduction="sum", label_smoothing=label_smoothing

@@ -10,7 +10,9 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from seq2seq.run import registry
 from seq2seq.run.entry import reason, reserve_descriptors, tell
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import folded, one_line
@@ -62,6 +64,13 @@ def command_line(module: str, *arguments: object) -> str:
     """A command as it can be pasted into the shell that started this one, with the Python that runs now."""
     words = [_python(), "-m", module, *map(str, arguments)]
     return " ".join(map(shlex.quote, words))
+
+
+def command_for(settings: Any, module: str, *arguments: object) -> str:
+    """``command_line`` for a run with these settings, a Config; of parts that only a script knows, what to call there."""
+    if registry.all_come_along(settings):
+        return command_line(module, *arguments)
+    return f"{module}.main({[str(argument) for argument in arguments]}) in the script that registers its parts"
 
 
 def _python() -> str:

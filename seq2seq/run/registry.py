@@ -111,9 +111,14 @@ def comes_along(part: type[Any]) -> bool:
     return part.__module__.startswith("seq2seq.")
 
 
+def all_come_along(settings: Any) -> bool:
+    """Whether every process knows the parts that ``settings``, a Config, names."""
+    return all(comes_along(part(kind, getattr(settings, kind))) for kind in PACKAGES)
+
+
 @cache
 def _load() -> None:
-    """Let the parts that come along register."""
+    """Let the parts that come along register: those in any module of the packages, which may hold other things too."""
     for package in PACKAGES.values():
         for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
             importlib.import_module(module.name)

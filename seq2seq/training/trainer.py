@@ -23,7 +23,7 @@ from seq2seq.metrics import shown
 from seq2seq.models.model import build_model
 from seq2seq.run import checkpoint, manifest
 from seq2seq.run.checkpoint import Progress
-from seq2seq.run.cli import command_line
+from seq2seq.run.cli import command_for
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.sources import Batch, BatchSampler, Dataset, EncodedSplit
@@ -107,7 +107,7 @@ class Trainer:
 
     def resume_command(self) -> str:
         """What to type to go on with the run."""
-        return command_line("seq2seq.train", "--run-dir", self.run_dir, "--resume")
+        return command_for(self.config, "seq2seq.train", "--run-dir", self.run_dir, "--resume")
 
     def _interrupt(self) -> None:
         self.interrupted = True

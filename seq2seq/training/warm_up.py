@@ -32,7 +32,7 @@ def compile_kernels(config: Config) -> None:
 
     Those of a GPU need no process of their own: their compiler is small, and each is compiled when it is first called.
     """
-    if config.device == "cuda" or not _come_along(config):
+    if config.device == "cuda" or not registry.all_come_along(config):
         return
     settings = json.dumps(small_settings(config))
     done = compiled_marker(f"training-{hashlib.sha256(settings.encode()).hexdigest()[:16]}")
@@ -43,11 +43,6 @@ def compile_kernels(config: Config) -> None:
     with contextlib.suppress(OSError):  # no more processes, or no more files
         if subprocess.run(code, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0:
             done.touch()
-
-
-def _come_along(config: Config) -> bool:
-    """Whether a new process knows the parts of the model."""
-    return all(registry.comes_along(registry.part(kind, getattr(config, kind))) for kind in registry.PACKAGES)
 
 
 def small_settings(config: Config) -> dict[str, Any]:

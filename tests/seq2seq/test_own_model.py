@@ -43,6 +43,7 @@ def test_it_trains_goes_on_and_translates(script: Path, corpus: Path, options, t
     assert trained.returncode == 0, trained.stderr
     assert json.loads((run / "config.json").read_text())["bridge_size"] == 7
     assert call("train", "--run-dir", run, "--resume", "--max-steps", 12).returncode == 0
+    assert f"seq2seq.translate.main(['{run}']) in the script that registers its parts" in trained.stdout
     for beam_size in (1, 4):
         found = call("translate", run, "--beam-size", beam_size, text="1 2 3\n4 5 6\n")
         assert (found.returncode, found.stdout.count("\n")) == (0, 2), found.stderr
@@ -60,6 +61,13 @@ def test_its_gradients_are_right(script: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "decoder.bridge.weight" in result.stdout
     assert "FAIL" not in result.stdout.upper()
+
+
+def test_a_state_that_is_no_tuple_is_refused(tiny_model, draw_batch, monkeypatch) -> None:
+    model = tiny_model()
+    monkeypatch.setattr(type(model.decoder), "start", lambda self, memory: memory.states[0])
+    with pytest.raises(TypeError, match="decoder lstm: start returned Tensor; expected a tuple of tensors"):
+        model.loss(draw_batch())
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------
