@@ -67,7 +67,7 @@ def command_line(module: str, *arguments: object) -> str:
 
 
 def command_for(settings: Any, module: str, *arguments: object) -> str:
-    """``command_line`` for a run with these settings, a Config; of parts that a script registers, what to call there."""
+    """``command_line`` for a run with these settings, a Config; of parts that a script registers, its call."""
     if registry.all_come_along(settings):
         return command_line(module, *arguments)
     return f"{module}.main({[str(argument) for argument in arguments]}) in the script that registers its parts"
