@@ -7,7 +7,8 @@
 // which for a length of 0 is its initial state.
 //
 // A kernel's name ends in its type and in H. The type says how y, gates and dgates are kept, and what is multiplied:
-// bf16 (S = u16) itself; tf32 keeps S = float and rounds the factors to ten bits of mantissa. Sums are float32. H is a multiple of 64 (pad the weights with zeros); N is at least 1 and need not fill the last group.
+// bf16 (S = u16) itself; tf32 keeps S = float and rounds the factors to ten bits of mantissa. Sums are float32. H is a
+// multiple of 64 (pad the weights with zeros); N is at least 1 and need not fill the last group.
 //
 //   lengths    [N] i32         longest first, each at most T
 //   first      [T] i32         the row of each step's first token; one entry more does no harm
