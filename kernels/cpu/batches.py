@@ -56,8 +56,8 @@ def multiply_batches(a: np.ndarray, b: np.ndarray, bf16: bool, out: np.ndarray) 
         return
     panels = np.empty(0, np.uint32 if bf16 and a.dtype == np.float32 else a.dtype)
     prepare(panels.dtype)
-    arguments = (*_lying(a), *_lying(b), panels, M, K, N, out.reshape(-1))
-    run_all([partial(_multiply, *arguments, *items, *rows) for items, rows in _tasks(batch, M, K * N)])
+    arguments = (_lying(a), _lying(b), panels, (M, K, N), out.reshape(-1))
+    run_all([partial(_multiply, *arguments, items, rows) for items, rows in _tasks(batch, M, K * N)])
 
 
 def _tasks(batch: int, M: int, work: int) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
@@ -67,16 +67,14 @@ def _tasks(batch: int, M: int, work: int) -> Iterator[tuple[tuple[int, int], tup
 
 
 @jit
-def _multiply(
-    a: Any, a_transposed: bool, a_item: int, a_stride: int, b: Any, b_transposed: bool, b_item: int, b_stride: int,
-    like: Any, M: int, K: int, N: int, out: Any, start: int, stop: int, row: int, row_stop: int,
-) -> None:  # fmt: skip
-    """Rows row .. row_stop - 1 of the products start .. stop - 1; panels are of the dtype of `like`."""
+def _multiply(a: _Batch, b: _Batch, like: Any, sizes: Any, out: Any, items: Any, some_rows: Any) -> None:
+    """Some rows of some of the products, ranges both; sizes are M, K, N, panels are of the dtype of `like`."""
+    (M, K, N), (start, stop), (row, row_stop) = sizes, items, some_rows
     width, pair, rows = panel_columns(like), per_element(like), row_stop - row
     panels = np.empty((K + pair - 1) // pair * ((N + width - 1) // width * width), like.dtype)
     work = np.empty(workspace(rows, K), like.dtype)
     for item in range(start, stop):
-        pack_b(b, b_transposed, item * b_item, b_stride, panels, K, N, 0, N)
-        first = item * a_item + row * (1 if a_transposed else a_stride)
+        pack_b(b.flat, b.transposed, item * b.item, b.stride, panels, K, N, 0, N)
+        first = item * a.item + row * (1 if a.transposed else a.stride)
         at = (item * M + row) * N
-        multiply_rows(a, a_transposed, first, a_stride, rows, work, panels, K, N, 0, N, out, at, N, False)
+        multiply_rows(a.flat, a.transposed, first, a.stride, rows, work, panels, K, N, 0, N, out, at, N, False)
