@@ -5,7 +5,7 @@
 
 How each is switched off stands in `peers/ablated.py`. The tutorials' model trains on batches of 128 with the right word
 always given, and translates one sentence of 15 words: to prepack weights costs the same for one as for many. What a
-trick earns is the time without it over the time with it. One that earns less than two per cent goes.
+trick earns is the time without it over the time with it.
 
 What CUDA graphs earn is a question to a device: "minigrad" beside "minigrad-graph" of `training_step.py --device cuda`,
 "minigrad-eager" beside "minigrad" of `decoding.py --device cuda`.

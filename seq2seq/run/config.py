@@ -1,10 +1,8 @@
-"""The settings of a run: one frozen dataclass, a preset per data set, and the command line made from them.
+"""The settings of a run: one frozen dataclass, and a preset per data set.
 
-A setting comes from, in rising order: its default (the PyTorch tutorials' model), the preset of the data set, the file
-given by --config (YAML or JSON), the command line. The settings below are those of every run; the source, the encoder
-and the decoder that it names bring options of their own (``seq2seq.run.registry``). The resolved result is written to
-RUN_DIR/config.json when the run starts, and never changed. What a continuation was given that still counts for the
-next one (a later end, other places of the data) stands in the manifest.
+The settings below are those of every run, with the defaults of the PyTorch tutorials' model; the source, the encoder
+and the decoder that it names bring options of their own (``seq2seq.run.registry``). Where settings come from stands in
+``seq2seq.run.settings``, how a run keeps them in ``seq2seq.run.config_file``.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A part is a class with ``Options``, a frozen dataclass whose fields are ``option(...)``. They become settings of a run:
 keys of config.json, options of the command line with range and help, arguments of ``Config``. Parts may share an
-option, which then means the same for all of them. The parts that come along register when they are first asked for;
-each module of the packages below is one.
+option, which then means the same for all of them. The parts that come along stand in the packages below, and register
+when one is first asked for.
 """
 
 from __future__ import annotations
