@@ -22,7 +22,7 @@ from seq2seq.run.devices import require
 from seq2seq.run.streams import say
 from seq2seq.sources import Dataset, drop_long, load_dataset
 from seq2seq.text.codec import TextCodec, require_known_words, without_blanks
-from seq2seq.training import memory
+from seq2seq.training import memory, schedules
 from seq2seq.training.advice import advice
 from seq2seq.training.trainer import Trainer
 from seq2seq.training.warm_up import compile_kernels
@@ -36,6 +36,7 @@ def train(arguments: Sequence[str] | None = None) -> int:
     if accept:
         folder.accept_changes(Path(given.get("run_dir") or ""))
     config = settings.resolved(given)
+    schedules.check(config)
     require(config.device, config.precision)
     limit_threads(config.threads)
     keep_freed_memory()

@@ -6,7 +6,7 @@ the bytes that were saved, the exact set of tensors, shapes and dtypes that the 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,15 @@ class Progress:
         step: finished optimisation steps.
         epoch: the epoch under way, from 0.
         batch: batches of it that are done.
-        best: lowest validation loss so far (nats per token), None before the first validation.
+        best: the best validation so far, by the figure that counts (``best_metric``); None before the first.
+        figures: that figure of the validation after each epoch.
     """
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
     best: float | None = None
+    figures: tuple[float, ...] = ()
 
 
 def path_of(run_dir: Path, name: str) -> Path:
@@ -111,12 +113,16 @@ def _check_weights(path: Path, stored: Any, model: nn.Module) -> None:
 
 def _progress(path: Path, stored: Any) -> Progress:
     counts = ("step", "epoch", "batch")
-    whole = isinstance(stored, dict) and set(stored) == {*counts, "best"}
+    known = {field.name for field in fields(Progress)}
+    whole = isinstance(stored, dict) and known - {"figures"} <= set(stored) <= known
     if not whole or not all(type(stored[name]) is int and stored[name] >= 0 for name in counts):
         raise UserError(f"{path}: foreign checkpoint; expected its progress as {', '.join(counts)} and best")
     if stored["best"] is not None and type(stored["best"]) is not float:
-        raise UserError(f"{path}: foreign checkpoint; its best validation loss is no number")
-    return Progress(**stored)
+        raise UserError(f"{path}: foreign checkpoint; its best validation is no number")
+    figures = stored.get("figures", [])  # which former versions did not keep
+    if not isinstance(figures, list) or not all(type(figure) is float for figure in figures):
+        raise UserError(f"{path}: foreign checkpoint; the figures of its validations are no numbers")
+    return Progress(**{**stored, "figures": tuple(figures)})
 
 
 def _load_optimizer(path: Path, optimizer: Optimizer, stored: Any) -> None:

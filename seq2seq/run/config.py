@@ -67,14 +67,42 @@ class Config:
     max_steps: int | None = None
     # sentences in a batch
     batch_size: int = 128
-    # learning rate of Adam
+    # what makes updates of gradients: adam, adamw (whose weight decay is apart from the gradient), or sgd
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    # learning rate; with a warm-up or a schedule the highest one
     lr: float = 1e-3
+    # how the rate goes on after its warm-up; plateau lowers it when validations get no better
+    lr_schedule: Literal["constant", "cosine", "inverse-sqrt", "plateau"] = "constant"
+    # first updates, over which the rate rises in a straight line
+    warmup_steps: int = 0
+    # updates after which a cosine is down; by default all of the run as it is started
+    lr_steps: int | None = None
+    # a cosine ends at this rate, and plateaus go no lower
+    min_lr: float = 0.0
+    # the rate is multiplied by this at a plateau
+    lr_factor: float = 0.5
+    # validations in a row that may be no better before that is a plateau
+    lr_patience: int = 0
+    # share of the former update that is kept in the next one, for sgd
+    momentum: float = 0.0
+    # decay of the second moment, for adam and adamw
+    adam_beta2: float = 0.999
+    # every update also shrinks the weights: for adam and sgd as an L2 penalty, for adamw apart from the gradient
+    weight_decay: float = 0.0
     # gradients are clipped to this global norm
     clip_norm: float = 1.0
-    # probability, step by step, that the decoder is given the right word instead of its own
+    # probability, step by step, that the decoder is given the right word instead of its own; with a decay the first one
     teacher_forcing_ratio: float = 0.5
+    # how that probability falls from update to update
+    forcing_decay: Literal["constant", "linear", "exponential", "inverse-sigmoid"] = "constant"
+    # it falls no lower
+    forcing_end: float = 0.0
+    # updates that decide how fast it falls
+    forcing_steps: int | None = None
     # share of the target probability that is spread over all words (Szegedy et al., 2016)
     label_smoothing: float = 0.0
+    # the figure of a validation that chooses the best checkpoint, and finds plateaus
+    best_metric: Literal["val_loss", "ppl_forced", "ppl_free", "bleu", "exact_match"] = "val_loss"
     # translations end after this many tokens; by default the longest training target plus a half
     max_output_length: int | None = None
 

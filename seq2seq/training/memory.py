@@ -28,10 +28,11 @@ from seq2seq.run.entry import address_space
 from seq2seq.run.errors import UserError
 from seq2seq.sources import Batch, BatchSampler, EncodedSplit
 from seq2seq.sources.batches import IntArray
+from seq2seq.training.optimizers import numbers_kept
+from seq2seq.training.schedules import least_forcing
 
 COMPILED = 60 << 20  # bytes: compiled kernels with what LLVM keeps, and the allocator's slack; measured
 WORKSPACES = 3 * 32 << 20  # bytes: of cuBLAS, for each stream that computes
-MOMENTS = 2  # numbers that Adam keeps for each weight
 SMALL_BATCH = 6144  # tokens: such a batch is tried as it is; a quarter of a larger one fills every work space
 FEW_PAIRS = 4  # are tried as they are too: half of them may be as few as a quarter
 
@@ -43,7 +44,7 @@ class MemoryPlan:
     Attributes:
         process: the interpreter, the data and the kernels; on a GPU the work space of its libraries.
         weights: parameters.
-        optimizer: Adam's two moments.
+        optimizer: what it keeps of each weight, such as Adam's two moments.
         step: activations, gradients and work space together, at the worst moment of a step; 0 where it is unknown.
         device: "cpu" or "cuda".
     """
@@ -75,7 +76,7 @@ def before_steps(config: Config, vocab_sizes: tuple[int, int]) -> MemoryPlan:
     size = 8 if config.precision == "fp64" else 4
     weights = sum(parameter.numel() for parameter in model.parameters()) * size
     process = occupied_bytes() + COMPILED if config.device == "cpu" else WORKSPACES
-    return MemoryPlan(process, weights, MOMENTS * weights, 0, config.device)
+    return MemoryPlan(process, weights, numbers_kept(config) * weights, 0, config.device)
 
 
 def with_steps(plan: MemoryPlan, model: Seq2Seq, config: Config, train: EncodedSplit) -> MemoryPlan:
@@ -112,7 +113,7 @@ def _try_step(model: Seq2Seq, config: Config, batch: Batch) -> tuple[int, int]:
     random.seed_step(config.seed, 0)
     model.train()
     with _most_taken(config.device) as most:
-        loss = model.loss(batch, config.teacher_forcing_ratio, config.label_smoothing) / batch.num_trg_tokens
+        loss = model.loss(batch, least_forcing(config), config.label_smoothing) / batch.num_trg_tokens
         loss.backward()
         del loss
     for parameter in model.parameters():
