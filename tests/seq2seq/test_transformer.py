@@ -82,7 +82,7 @@ def test_positions_are_sines_and_cosines(size: int) -> None:
 
 def test_learned_positions_are_trained_and_have_an_end(build, draw_batch) -> None:
     """The longest sides have eight positions: six words and their specials."""
-    report = check_model(Config(**{**BOTH, "num_layers": 1}, learned_positions=8), num_directions=5)
+    report = check_model(Config(**{**BOTH, "num_layers": 1, "hidden_size": 12}, learned_positions=8), num_directions=5)
     assert report, str(report)
     assert "encoder.positions.learned.weight" in str(report)
     build(learned_positions=8).loss(draw_batch(1))
