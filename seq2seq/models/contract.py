@@ -113,6 +113,11 @@ class Decoder(nn.Module):
     reads: ClassVar[Reads] = Reads()
     capturable: ClassVar[bool] = False
 
+    @classmethod
+    def reads_of(cls, options: Any) -> Reads:
+        """What a decoder with these options needs of a memory, where that depends on them."""
+        return cls.reads
+
     @property
     def output(self) -> nn.Linear:
         """The layer that makes logits (., V) of features (., F)."""
@@ -141,6 +146,11 @@ class Decoder(nn.Module):
             feature, state = self.step(self.guess(features[-1]) if own[t] else given[t], state, memory)
             features.append(feature)
         return pack_padded_sequence(ops.stack(features), lengths, enforce_sorted=False).data
+
+    def alignment(self, state: State) -> Tensor | None:
+        """Optional: (N, S), how the step that led to ``state`` attended over the memory: weights from 0 to 1, zero past
+        the lengths. A decoder with attention keeps them in its state."""
+        return None
 
     def guess(self, features: Tensor) -> Tensor:
         """The likeliest token (N,) int64 of features (N, F), off the tape."""
