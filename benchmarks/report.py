@@ -172,7 +172,7 @@ def of_run(folder: Path) -> Iterator[str]:
         yield f"## {name}"
         yield "\n".join([f"- {result['status']}", *(f"- {note}" for note in result["notes"])])
         if "races" not in result:
-            yield rows_table(result.get("rows") or result["ablations"])
+            yield rows_table(result.get("rows", result.get("ablations")))
             continue
         races = result["races"]
         failed = {name: row for name, row in races.items() if "error" in row}

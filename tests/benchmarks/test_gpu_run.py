@@ -46,7 +46,10 @@ def unpacked(out: Path, name: str = "answers.tar.gz") -> dict[str, str]:
 
 @needs_tools
 def test_every_part_runs_small(tmp_path: Path) -> None:
-    ended = run(str(tmp_path), "--small")
+    parts = " ".join(
+        f"{name}:200" for name in sorted(PARTS, key=lambda name: name != "layout")
+    )  # however slow it is here
+    ended = run(str(tmp_path), "--small", "--total", "1600", "--parts", parts)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["answers.tar.gz"]
     files = unpacked(tmp_path)
@@ -190,8 +193,8 @@ def test_a_wrong_layout_ends_the_run(
     wrong: str, code: int, gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     around = Around(gpu("gpu.run"), tmp_path, monkeypatch, 500, wrong)
-    assert around.run.perform([("layout", 5.5), ("layers", 6)]) == code
-    assert around.asked == ["layout:5", *([] if code else ["layers:11"]), "report"]
+    assert around.run.perform([("layout", 6.4), ("layers", 6)]) == code
+    assert around.asked == ["layout:6", *([] if code else ["layers:12"]), "report"]
 
 
 def test_the_total_is_kept_and_time_that_is_left_is_used(
