@@ -12,12 +12,10 @@ import pytest
 from minigrad import cuda as gpu
 from minigrad import ones, optim
 from seq2seq.models.model import build_model
-from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.sources import EncodedSplit, Ragged, TextSource
 from seq2seq.training import memory
-
-PAIRS = [(encoder, decoder) for encoder in registry.names("encoder") for decoder in registry.names("decoder")]
+from tests.seq2seq.pairs import representative_pairs
 
 
 def planned_and_taken(config: Config, words: int, least: int, most: int) -> tuple[int, int]:
@@ -50,12 +48,12 @@ def test_a_step_takes_what_was_planned(cuda: ModuleType, precision: Any) -> None
 
 
 @pytest.mark.parametrize("words", [100, 50_000])
-@pytest.mark.parametrize(("encoder", "decoder"), PAIRS)
+@pytest.mark.parametrize(("encoder", "decoder"), representative_pairs())
 def test_small_and_large_vocabularies(
     cuda: ModuleType, fitting_options: Callable[..., dict[str, Any]], encoder: str, decoder: str, words: int
 ) -> None:
-    """Every pair that fits: with 50,000 words the tables and logits count, with 100 all else."""
-    options = {"embedding_size": 8, "hidden_size": 16, **fitting_options(encoder, decoder)}
+    """Each part in a pair: with 50,000 words the tables and logits count, with 100 all else."""
+    options = fitting_options(encoder, decoder, embedding_size=8, hidden_size=16)
     config = Config(device="cuda", encoder=encoder, decoder=decoder, batch_size=6, **options)
     planned, taken = planned_and_taken(config, words, 4, 8)
     assert planned == pytest.approx(taken, rel=0.1)
