@@ -22,7 +22,7 @@ from seq2seq.run.devices import require
 from seq2seq.run.streams import say
 from seq2seq.sources import Dataset, drop_long, load_dataset
 from seq2seq.text.codec import TextCodec, require_known_words, without_blanks
-from seq2seq.training import memory, schedules
+from seq2seq.training import batching, memory, schedules
 from seq2seq.training.advice import advice
 from seq2seq.training.trainer import Trainer
 from seq2seq.training.warm_up import compile_kernels
@@ -37,6 +37,7 @@ def train(arguments: Sequence[str] | None = None) -> int:
         folder.accept_changes(Path(given.get("run_dir") or ""))
     config = settings.resolved(given)
     schedules.check(config)
+    batching.check(config)
     require(config.device, config.precision)
     limit_threads(config.threads)
     keep_freed_memory()
@@ -58,7 +59,7 @@ def _run(trainer: Trainer) -> int:
     """Train to the end, or to an interruption; the exit code."""
     if trainer.config.resume:
         say(f"{trainer.run_dir}: going on after step {trainer.progress.step} of {trainer.total_steps}")
-        if trainer.progress.step >= trainer.total_steps:
+        if trainer.is_done:
             say("nothing is left to do; raise --epochs or --max-steps to train on")
     if not trainer.run():
         say(f"interrupted after step {trainer.progress.step}, saved; to go on:\n  {trainer.resume_command()}")
@@ -84,11 +85,11 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
     vocab_sizes = len(codec.src_vocabulary), len(codec.trg_vocabulary)
     compile_kernels(config)  # mistakes in the input are told by now
     plan = memory.before_steps(config, vocab_sizes)
-    memory.require_fit(plan, config.batch_size)
+    memory.require_fit(plan, config.batch_size, config.batch_tokens)
     held_out = {name: pairs for name, pairs in dataset.splits.items() if name != "train"}
     trainer = Trainer(config, dataclasses.replace(dataset, splits=held_out), codec, encoded, run_dir)
     plan = memory.with_steps(plan, trainer.model, config, encoded["train"])
-    memory.require_fit(plan, config.batch_size)
+    memory.require_fit(plan, config.batch_size, config.batch_tokens)
     num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     _put_in_place(trainer, dataset, {"num_parameters": num_parameters, "memory_plan": dataclasses.asdict(plan)})
     say(

@@ -115,6 +115,8 @@ class Decoder(Part):
         Options: dataclass of its settings.
         reads: what it needs of a memory.
         capturable: as of an encoder, for steps in which every token is given.
+        embedding: optional, the ``nn.Embedding`` of the tokens; ``tie_weights`` lets it share the weights of
+            ``output``, and that of an encoder likewise.
     """
 
     reads: ClassVar[Reads] = Reads()

@@ -58,7 +58,7 @@ def save(path: Path, model: nn.Module, optimizer: Optimizer | None, progress: Pr
         "format": FORMAT,
         "fingerprint": fingerprint,
         "progress": asdict(progress),
-        "model": dict(model.state_dict()),
+        "model": _weights(model),
         "optimizer": optimizer.state_dict() if optimizer else None,
     }
     replace_run_file(path, to_chunks(content))
@@ -73,7 +73,7 @@ def load(path: Path, model: nn.Module, optimizer: Optimizer | None, fingerprint:
     progress = _progress(path, content["progress"])
     if optimizer is not None:
         _load_optimizer(path, optimizer, content["optimizer"])
-    model.load_state_dict(content["model"])
+    model.load_state_dict(content["model"], strict=False)  # a shared tensor is there once
     return progress
 
 
@@ -98,8 +98,16 @@ def _format_of(data: bytes) -> str:
     return FORMAT if has_digest(data) else _WITHOUT_DIGEST
 
 
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    """The state dict of a model, with a tensor that layers share under its first name alone."""
+    named: dict[int, tuple[str, Tensor]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        named.setdefault(id(tensor), (name, tensor.detach()))
+    return dict(named.values())
+
+
 def _check_weights(path: Path, stored: Any, model: nn.Module) -> None:
-    expected = model.state_dict()
+    expected = _weights(model)
     if not isinstance(stored, dict) or set(stored) != set(expected):
         raise UserError(f"{path}: holds other parameters than the model of config.json beside it")
     for name, parameter in expected.items():

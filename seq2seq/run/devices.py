@@ -58,7 +58,8 @@ def steps_in_graphs(config: Config) -> bool:
     products = config.precision in ("bf16", "tf32")  # of layers that go through all steps in one launch
     capturable = all(registry.part(kind, getattr(config, kind)).capturable for kind in registry.PACKAGES)
     given = config.teacher_forcing_ratio == 1.0 and config.forcing_decay == "constant"  # every right word
-    return config.device == "cuda" and given and products and capturable and config.optimizer != "sgd"
+    updates = config.optimizer != "sgd" and config.accumulate == 1
+    return config.device == "cuda" and products and capturable and given and updates
 
 
 def allow_tf32(precision: str) -> None:

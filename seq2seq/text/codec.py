@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +55,11 @@ class TextCodec:
         if not kept.any():
             raise UserError(f"data {config.data}: no training pairs are left with max_length {config.max_length}")
         min_freq, max_size = _setting(dataset, config, "min_freq") or 1, config.max_vocab_size
-        src_vocabulary = _vocabulary("src", src.counts(kept), min_freq, max_size)
-        trg_vocabulary = _vocabulary("trg", trg.counts(kept), min_freq, max_size)
+        counts = Counter(src.counts(kept)), Counter(trg.counts(kept))
+        if config.share_vocab:
+            counts = (counts[0] + counts[1],) * 2
+        src_vocabulary = _vocabulary("src", counts[0], min_freq, max_size)
+        trg_vocabulary = _vocabulary("trg", counts[1], min_freq, max_size)
         longest = int(trg.numbers.lengths[kept].max())
         limit = config.max_output_length or min(longest + longest // 2 + 1, int(RANGES["max_output_length"].high))
         encoded = EncodedSplit(src.encode(src_vocabulary), trg.encode(trg_vocabulary))
@@ -134,15 +138,18 @@ def _setting(dataset: Dataset, config: Config, name: str) -> Any:
 
 
 def _build_tokenizers(dataset: Dataset, config: Config) -> tuple[Tokenizer, Tokenizer]:
-    """New tokenizers for the source and the target side."""
+    """New tokenizers for the source and the target side; one of subwords for both where they share a vocabulary."""
     lower = bool(_setting(dataset, config, "lower"))
 
-    def build(side: int, name: str, language: str) -> Tokenizer:
-        sentences = [pair[side] for pair in dataset.split("train")]
+    def build(sides: Sequence[int], name: str, language: str) -> Tokenizer:
+        sentences = [pair[side] for side in sides for pair in dataset.split("train")]
         return build_tokenizer(name, language, sentences, lower=lower, vocab_size=config.max_vocab_size)
 
     src, trg = (_setting(dataset, config, f"{side}_tokenizer") or "word" for side in ("src", "trg"))
-    return build(0, src, dataset.src_language), build(1, trg, dataset.trg_language)
+    if config.share_vocab and src == trg == "sentencepiece":
+        both = build((0, 1), src, dataset.src_language)
+        return both, both
+    return build((0,), src, dataset.src_language), build((1,), trg, dataset.trg_language)
 
 
 def without_blanks(sources: Ragged, sentences: Sequence[str]) -> Ragged:

@@ -26,8 +26,9 @@ from seq2seq.run.config import Config
 from seq2seq.run.devices import steps_in_graphs
 from seq2seq.run.entry import address_space
 from seq2seq.run.errors import UserError
-from seq2seq.sources import Batch, BatchSampler, EncodedSplit
+from seq2seq.sources import Batch, EncodedSplit
 from seq2seq.sources.batches import IntArray
+from seq2seq.training.batching import training_sampler
 from seq2seq.training.optimizers import numbers_kept
 from seq2seq.training.schedules import least_forcing
 
@@ -113,9 +114,10 @@ def _try_step(model: Seq2Seq, config: Config, batch: Batch) -> tuple[int, int]:
     random.seed_step(config.seed, 0)
     model.train()
     with _most_taken(config.device) as most:
-        loss = model.loss(batch, least_forcing(config), config.label_smoothing) / batch.num_trg_tokens
-        loss.backward()
-        del loss
+        for _ in range(min(config.accumulate, 2)):  # where they add up, gradients are there from the second batch on
+            loss = model.loss(batch, least_forcing(config), config.label_smoothing) / batch.num_trg_tokens
+            loss.backward()
+            del loss
     for parameter in model.parameters():
         parameter.grad = None
     return _tokens(batch), most()
@@ -145,8 +147,7 @@ def _most_taken(where: str) -> Iterator[Callable[[], int]]:
 
 def largest_batch(train: EncodedSplit, config: Config, most_epochs: int = 5) -> IntArray:
     """The pairs of the batch of the first epochs that has most tokens on both sides."""
-    src, trg = train.src.lengths, train.trg.lengths
-    sampler = BatchSampler(src, trg, config.batch_size, config.seed)
+    src, trg, sampler = train.src.lengths, train.trg.lengths, training_sampler(train, config)
     batches = (batch for epoch in range(min(config.epochs, most_epochs)) for batch in sampler.batches(epoch))
     return max(batches, key=lambda batch: int((src[batch] + trg[batch]).sum()))
 
@@ -194,14 +195,15 @@ def _free_of_address_space() -> int | None:
     return None if limit is None else max(0, limit - pages * os.sysconf("SC_PAGE_SIZE"))
 
 
-def require_fit(needed: MemoryPlan, batch_size: int) -> None:
+def require_fit(needed: MemoryPlan, batch_size: int, batch_tokens: int | None = None) -> None:
     """UserError with advice if the machine has not got what the plan says."""
     on_gpu = needed.device == "cuda"
     free = cuda.mem_get_info()[0] if on_gpu else available_bytes()
     more = needed.peak if on_gpu else needed.peak - occupied_bytes()
     if free is not None and more > free:
+        option = f"--batch-size (now {batch_size})" if batch_tokens is None else f"--batch-tokens (now {batch_tokens})"
         raise UserError(
-            f"{needed}, but only {_megabytes(free)} are free beside what is in use; try a smaller --batch-size "
-            f"(now {batch_size}), a --max-length that leaves out the longest pairs, a smaller --max-vocab-size or "
+            f"{needed}, but only {_megabytes(free)} are free beside what is in use; try a smaller "
+            f"{option}, a --max-length that leaves out the longest pairs, a smaller --max-vocab-size or "
             "--hidden-size, or --precision bf16"
         )

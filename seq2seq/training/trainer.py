@@ -7,6 +7,7 @@ at a step does what the uninterrupted run did from there, to the bit.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Sequence
@@ -23,9 +24,10 @@ from seq2seq.run.checkpoint import Progress
 from seq2seq.run.cli import command_for
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
-from seq2seq.sources import Batch, BatchSampler, Dataset, EncodedSplit
+from seq2seq.sources import Batch, Dataset, EncodedSplit
 from seq2seq.text.codec import TextCodec
 from seq2seq.training import schedules
+from seq2seq.training.batching import training_sampler
 from seq2seq.training.figures import is_better
 from seq2seq.training.interruption import StopSignals
 from seq2seq.training.metrics_log import MetricsLog
@@ -58,19 +60,25 @@ class Trainer:
         self.config, self.dataset, self.codec, self.encoded, self.run_dir = config, dataset, codec, encoded, run_dir
         self.train = train = encoded["train"]
         self.model = build_model(len(codec.src_vocabulary), len(codec.trg_vocabulary), config)
-        self.sampler = BatchSampler(train.src.lengths, train.trg.lengths, config.batch_size, config.seed)
+        self.sampler = training_sampler(train, config)
         self.updates = Updates(self.model, config, train)
         self.progress = Progress()
         self.interrupted = False
         self._skipped = 0
-        self._steps_per_epoch = len(self.sampler.batches(0))
         if config.lr_schedule == "cosine" and config.lr_steps is None:  # a continuation finds it in the stored config
             self.config = dataclasses.replace(config, lr_steps=self.total_steps)
 
-    @property
+    @functools.cached_property
     def total_steps(self) -> int:
-        steps = self.config.epochs * self._steps_per_epoch
+        """Updates of the whole run; about, where epochs have unequal numbers of batches."""
+        steps = self.config.epochs * -(-len(self.sampler.batches(0)) // self.config.accumulate)
         return steps if self.config.max_steps is None else min(steps, self.config.max_steps)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        progress, most = self.progress, self.config.max_steps
+        return progress.epoch >= self.config.epochs or (most is not None and progress.step >= most)
 
     def resume(self) -> None:
         """Go to where the run's last checkpoint stands."""
@@ -91,7 +99,7 @@ class Trainer:
         display = ProgressDisplay(self.total_steps, self.progress.step)
         try:
             with StopSignals(self._interrupt):
-                while self.progress.step < self.total_steps and not self.interrupted:
+                while not self.is_done and not self.interrupted:
                     self._train_epoch(log, display)
         finally:
             display.close()
@@ -115,18 +123,19 @@ class Trainer:
     def _train_epoch(self, log: MetricsLog, display: ProgressDisplay) -> None:
         """The rest of the epoch under way, and the validation after it."""
         order = self.sampler.batches(self.progress.epoch)
-        while self.progress.batch < len(order) and self.progress.step < self.total_steps:
-            indices = order[self.progress.batch]
-            record = self._train_step([self.model.source.batch(self.train, indices)])
+        while self.progress.batch < len(order) and not self.is_done:
+            done = self.progress.batch + len(order[self.progress.batch :][: self.config.accumulate])
+            batches = [self.model.source.batch(self.train, pairs) for pairs in order[self.progress.batch : done]]
+            record = self._train_step(batches)
             log.write(record)
             display.update(record)
-            self.progress = dataclasses.replace(self.progress, step=record["step"], batch=self.progress.batch + 1)
+            self.progress = dataclasses.replace(self.progress, step=record["step"], batch=done)
             if self.interrupted:
                 return self._save_last(log)
             due = self.config.save_every and self.progress.step % self.config.save_every == 0
             if due and self.progress.batch < len(order):  # an epoch's end is saved with its validation
                 self._save_last(log)
-        self._finish_epoch(log, display)
+        self._finish_epoch(log, display, self.progress.batch >= len(order))
 
     def _train_step(self, batches: Sequence[Batch]) -> dict[str, Any]:
         """One update; a gradient that is not finite changes nothing, and after five in a row the run stops."""
@@ -155,7 +164,7 @@ class Trainer:
                 f"(the weights are unchanged since step {step - _MOST_SKIPPED + 1}; the last checkpoint stands)"
             )
 
-    def _finish_epoch(self, log: MetricsLog, display: ProgressDisplay) -> None:
+    def _finish_epoch(self, log: MetricsLog, display: ProgressDisplay, is_whole: bool) -> None:
         """Validate, keep the best weights, save; the epoch counts as done only if all its batches were."""
         result = self.validate()
         log.write({"step": self.progress.step, "epoch": self.progress.epoch, **result})
@@ -166,7 +175,7 @@ class Trainer:
         )
         figure = float(result[self.config.best_metric])
         improved = is_better(self.config.best_metric, figure, self.progress.best)
-        if self.progress.batch >= self._steps_per_epoch:  # more, where the data have become fewer
+        if is_whole:
             figures = *self.progress.figures, figure
             self.progress = dataclasses.replace(self.progress, epoch=self.progress.epoch + 1, batch=0, figures=figures)
         if improved:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from seq2seq.models.model import Seq2Seq
 from seq2seq.run.config import Config
 from seq2seq.sources import Batch, EncodedSplit
+from seq2seq.training.batching import with_words_dropped
 from seq2seq.training.graphed import GraphedTraining
 from seq2seq.training.optimizers import build_optimizer
 
@@ -43,6 +44,7 @@ class Updates:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+        batches = [with_words_dropped(batch, self._config) for batch in batches]
         results = self._graphs.step(batches[0]) if self._graphs is not None and len(batches) == 1 else None
         if results is not None:
             return float(results[0].item()), float(results[1].item())
