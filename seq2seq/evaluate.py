@@ -19,7 +19,7 @@ from typing import Any
 
 from seq2seq import metrics
 from seq2seq.decoding.translator import Translator
-from seq2seq.run import config_file, folder
+from seq2seq.run import checkpoint, config_file, folder
 from seq2seq.run.cli import limit_threads, run_command
 from seq2seq.run.config import Config
 from seq2seq.run.devices import DEVICES, PRECISIONS
@@ -42,7 +42,7 @@ def build_parser() -> OneLineParser:
     parser.add_number("--beam-size", "hypotheses kept at each step; 1 is greedy", 1)
     parser.add_number("--length-penalty", "scores are divided by length to this power", 1.0)
     parser.add_number("--batch-size", "sentences decoded together", 64)
-    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument("--checkpoint", choices=checkpoint.NAMES, default="best")
     parser.add_argument(
         "--precision", choices=PRECISIONS,
         help="of the matrix products that translate; by default as in training. bf16: also say how it changes BLEU",

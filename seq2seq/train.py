@@ -22,7 +22,7 @@ from seq2seq.run.devices import require
 from seq2seq.run.streams import say
 from seq2seq.sources import Dataset, drop_long, load_dataset
 from seq2seq.text.codec import TextCodec, require_known_words, without_blanks
-from seq2seq.training import batching, memory, schedules
+from seq2seq.training import batching, figures, memory, schedules
 from seq2seq.training.advice import advice
 from seq2seq.training.trainer import Trainer
 from seq2seq.training.warm_up import compile_kernels
@@ -36,8 +36,8 @@ def train(arguments: Sequence[str] | None = None) -> int:
     if accept:
         folder.accept_changes(Path(given.get("run_dir") or ""))
     config = settings.resolved(given)
-    schedules.check(config)
-    batching.check(config)
+    for part in (schedules, batching, figures):
+        part.check(config)
     require(config.device, config.precision)
     limit_threads(config.threads)
     keep_freed_memory()
@@ -60,10 +60,14 @@ def _run(trainer: Trainer) -> int:
     if trainer.config.resume:
         say(f"{trainer.run_dir}: going on after step {trainer.progress.step} of {trainer.total_steps}")
         if trainer.is_done:
-            say("nothing is left to do; raise --epochs or --max-steps to train on")
+            more = "--patience" if trainer.gets_no_better else "--epochs or --max-steps"
+            say(f"nothing is left to do; raise {more} to train on")
     if not trainer.run():
         say(f"interrupted after step {trainer.progress.step}, saved; to go on:\n  {trainer.resume_command()}")
         return 130
+    if trainer.gets_no_better:
+        metric, patience = trainer.config.best_metric, trainer.config.patience
+        say(f"ends early: {metric} was no better for {patience} validations in a row")
     _show_samples(trainer)
     return 0
 
@@ -81,6 +85,7 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
     for name, split in encoded.items():
         require_known_words(codec, split.src, f"split {name}")
     if not config.resume:
+        figures.require_meaning(config, dataset)
         _tell(advice(dataset, codec, encoded))
     vocab_sizes = len(codec.src_vocabulary), len(codec.trg_vocabulary)
     compile_kernels(config)  # mistakes in the input are told by now

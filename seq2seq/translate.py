@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seq2seq.decoding.translator import Translator
-from seq2seq.run import folder
+from seq2seq.run import checkpoint, folder
 from seq2seq.run.cli import limit_threads, run_command
 from seq2seq.run.devices import DEVICES, PRECISIONS
 from seq2seq.run.errors import UserError
@@ -34,7 +34,7 @@ def build_parser() -> OneLineParser:
     parser.add_number("--n-best", "translations of each line, with scores if more than 1", 1)
     parser.add_number("--length-penalty", "scores are divided by length to this power", 1.0)
     parser.add_number("--batch-size", "sentences decoded together", 64)
-    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument("--checkpoint", choices=checkpoint.NAMES, default="best")
     parser.add_argument("--precision", choices=PRECISIONS, help="of the matrix products; by default as in training")
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to compute (default: cpu)")
     parser.add_number("--threads", "processor threads; by default all")

@@ -115,8 +115,14 @@ class Config:
     output_dropout: float = 0.0
     # share of the target probability that is spread over all words (Szegedy et al., 2016)
     label_smoothing: float = 0.0
-    # the figure of a validation that chooses the best checkpoint, and finds plateaus
-    best_metric: Literal["val_loss", "ppl_forced", "ppl_free", "bleu", "exact_match"] = "val_loss"
+    # share of the former mean in a mean of the weights over the updates, which is validated and kept; 0 keeps none
+    ema_decay: float = 0.0
+    # figure of a validation that chooses the best checkpoint: val_loss, ppl_forced, ppl_free, or a metric such as bleu
+    best_metric: str = "val_loss"
+    # end after so many validations in a row that were no better
+    patience: int | None = None
+    # keep the weights of so many of the best epochs, for python -m seq2seq.average
+    keep_best: int = 1
     # translations end after this many tokens; by default the longest training target plus a half
     max_output_length: int | None = None
 

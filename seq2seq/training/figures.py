@@ -1,6 +1,7 @@
-"""The figures of validations, and which is the better one: what chooses the best weights, and when a run has learnt.
+"""The figures of validations, and which is the better one: what chooses the best weights, and ends a run early.
 
-``best_metric`` names the figure that counts. One that is not a number is worse than every other.
+``best_metric`` names the figure that counts: a loss, or a metric of ``seq2seq.metrics``. One that is not a number is
+worse than every other.
 """
 
 from __future__ import annotations
@@ -8,8 +9,42 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-# Of the figures of a validation, those that are better when they are higher; the others are better when lower.
-HIGHER_IS_BETTER = {"val_loss": False, "ppl_forced": False, "ppl_free": False, "bleu": True, "exact_match": True}
+from seq2seq.metrics import METRICS, Score, bleu
+from seq2seq.run.config import Config
+from seq2seq.run.errors import UserError
+from seq2seq.run.messages import shown
+from seq2seq.run.parser import suggestion
+from seq2seq.sources import Dataset
+
+LOSSES = ("val_loss", "ppl_forced", "ppl_free")
+HIGHER_IS_BETTER = dict.fromkeys(LOSSES, False) | {name: kind.higher_is_better for name, kind in METRICS.items()}
+
+
+def check(config: Config) -> None:
+    """UserError where ``best_metric`` is no figure of a validation."""
+    if config.best_metric not in HIGHER_IS_BETTER:
+        near = suggestion(config.best_metric, HIGHER_IS_BETTER) or f"expected {', '.join(HIGHER_IS_BETTER)}"
+        raise UserError(f"best_metric is {shown(config.best_metric)}; {near}")
+
+
+def require_meaning(config: Config, dataset: Dataset) -> None:
+    """UserError where ``best_metric`` means nothing on the targets of the validation, so that nothing were best."""
+    if config.best_metric not in METRICS:
+        return
+    references = dataset.references("valid")
+    copied = [accepted[0] for accepted in references]
+    if config.best_metric == "bleu":
+        score = bleu(copied, references, lowercase=False, language=dataset.trg_language)
+    else:
+        score = METRICS[config.best_metric]().score(copied, references)
+    if math.isnan(score.value):
+        raise UserError(
+            f"best_metric is {config.best_metric!r}, which means nothing for the targets of valid{_why(score)}"
+        )
+
+
+def _why(score: Score) -> str:
+    return f": {score.note}" if score.note else ""
 
 
 def is_better(metric: str, figure: float, than: float | None) -> bool:

@@ -45,7 +45,7 @@ class MemoryPlan:
     Attributes:
         process: the interpreter, the data and the kernels; on a GPU the work space of its libraries.
         weights: parameters.
-        optimizer: what it keeps of each weight, such as Adam's two moments.
+        optimizer: what it keeps of each weight, such as Adam's two moments, and the mean of the weights.
         step: activations, gradients and work space together, at the worst moment of a step; 0 where it is unknown.
         device: "cpu" or "cuda".
     """
@@ -77,7 +77,8 @@ def before_steps(config: Config, vocab_sizes: tuple[int, int]) -> MemoryPlan:
     size = 8 if config.precision == "fp64" else 4
     weights = sum(parameter.numel() for parameter in model.parameters()) * size
     process = occupied_bytes() + COMPILED if config.device == "cpu" else WORKSPACES
-    return MemoryPlan(process, weights, numbers_kept(config) * weights, 0, config.device)
+    kept = numbers_kept(config) + (1 if config.ema_decay else 0)
+    return MemoryPlan(process, weights, kept * weights, 0, config.device)
 
 
 def with_steps(plan: MemoryPlan, model: Seq2Seq, config: Config, train: EncodedSplit) -> MemoryPlan:

@@ -28,7 +28,7 @@ from seq2seq.sources import Batch, Dataset, EncodedSplit
 from seq2seq.text.codec import TextCodec
 from seq2seq.training import schedules
 from seq2seq.training.batching import training_sampler
-from seq2seq.training.figures import is_better
+from seq2seq.training.figures import is_better, ranked, waited
 from seq2seq.training.interruption import StopSignals
 from seq2seq.training.metrics_log import MetricsLog
 from seq2seq.training.progress import ProgressDisplay
@@ -78,12 +78,20 @@ class Trainer:
     def is_done(self) -> bool:
         """Whether nothing is left to do."""
         progress, most = self.progress, self.config.max_steps
-        return progress.epoch >= self.config.epochs or (most is not None and progress.step >= most)
+        over = progress.epoch >= self.config.epochs or (most is not None and progress.step >= most)
+        return over or self.gets_no_better
+
+    @property
+    def gets_no_better(self) -> bool:
+        """Whether the run ends early: too many validations in a row were no better than the best one."""
+        patience = self.config.patience
+        return patience is not None and waited(self.config.best_metric, self.progress.figures) >= patience
 
     def resume(self) -> None:
         """Go to where the run's last checkpoint stands."""
         path = checkpoint.path_of(self.run_dir, "last")
-        self.progress = checkpoint.load(path, self.model, self.updates.optimizer, self.fingerprint)
+        updates = self.updates
+        self.progress = checkpoint.load(path, self.model, updates.optimizer, self.fingerprint, updates.mean)
 
     def run(self) -> bool:
         """Train to the end; False if Ctrl-C (or a termination signal) stopped it, which is saved all the same."""
@@ -166,14 +174,20 @@ class Trainer:
 
     def _finish_epoch(self, log: MetricsLog, display: ProgressDisplay, is_whole: bool) -> None:
         """Validate, keep the best weights, save; the epoch counts as done only if all its batches were."""
-        result = self.validate()
-        log.write({"step": self.progress.step, "epoch": self.progress.epoch, **result})
-        display.say(
-            f"epoch {self.progress.epoch + 1}  step {self.progress.step}  val_loss {result['val_loss']:.3f}  "
-            f"ppl_forced {result['ppl_forced']:.2f}  ppl_free {result['ppl_free']:.2f}  "
-            f"bleu {shown(result['bleu'], 2)}  exact {result['exact_match']:.1f}%"
-        )
-        figure = float(result[self.config.best_metric])
+        with self.updates.averaged():
+            result = self.validate()
+            log.write({"step": self.progress.step, "epoch": self.progress.epoch, **result})
+            display.say(
+                f"epoch {self.progress.epoch + 1}  step {self.progress.step}  val_loss {result['val_loss']:.3f}  "
+                f"ppl_forced {result['ppl_forced']:.2f}  ppl_free {result['ppl_free']:.2f}  "
+                f"bleu {shown(result['bleu'], 2)}  exact {result['exact_match']:.1f}%"
+            )
+            self._keep(float(result[self.config.best_metric]), is_whole)
+        self._save_last(log)
+        self._drop_epochs()
+
+    def _keep(self, figure: float, is_whole: bool) -> None:
+        """Count the epoch if it is whole, and save the weights if they are among the best."""
         improved = is_better(self.config.best_metric, figure, self.progress.best)
         if is_whole:
             figures = *self.progress.figures, figure
@@ -181,7 +195,20 @@ class Trainer:
         if improved:
             self.progress = dataclasses.replace(self.progress, best=figure)
             self._save("best")
-        self._save_last(log)
+        if is_whole and self.progress.epoch in self._best_epochs():
+            self._save(f"epoch-{self.progress.epoch}")
+
+    def _best_epochs(self) -> list[int]:
+        """The numbers, from 1, of the epochs whose weights are kept."""
+        if self.config.keep_best == 1:  # best.safetensors is enough
+            return []
+        best = ranked(self.config.best_metric, self.progress.figures)[: self.config.keep_best]
+        return [number + 1 for number in best]
+
+    def _drop_epochs(self) -> None:
+        """Remove the weights of epochs that are no longer among the best."""
+        for epoch in set(checkpoint.epochs_kept(self.run_dir)) - {*self._best_epochs()}:
+            checkpoint.path_of(self.run_dir, f"epoch-{epoch}").unlink(missing_ok=True)
 
     def validate(self, split: str = "valid") -> dict[str, float]:
         """Losses and scores on a split; see ``evaluate_split``. The weights prepacked for it are not kept."""
@@ -207,6 +234,7 @@ class Trainer:
         self._save("last")
 
     def _save(self, name: str) -> None:
-        optimizer = self.updates.optimizer if name == "last" else None
-        path = checkpoint.path_of(self.run_dir, name)
-        checkpoint.save(path, self.model, optimizer, self.progress, self.fingerprint)
+        path, updates = checkpoint.path_of(self.run_dir, name), self.updates
+        if name != "last":
+            return checkpoint.save(path, self.model, None, self.progress, self.fingerprint)
+        checkpoint.save(path, self.model, updates.optimizer, self.progress, self.fingerprint, updates.mean)

@@ -15,7 +15,7 @@ from seq2seq.run import config_file
 from seq2seq.run.config import Config, field_types
 from seq2seq.run.errors import UserError
 from seq2seq.training import schedules
-from seq2seq.training.figures import HIGHER_IS_BETTER, is_better, ranked, waited
+from seq2seq.training.figures import is_better, ranked, waited
 from seq2seq.training.optimizers import build_optimizer
 from seq2seq.training.schedules import learning_rate, teacher_forcing_ratio
 from tests.seq2seq.checkpoints import assert_same_checkpoint, stored
@@ -152,6 +152,21 @@ def test_the_better_figure() -> None:
     assert [waited("val_loss", FIGURES[:count]) for count in (0, 1, 3, 4, 5, 6, 13)] == [0, 0, 1, 2, 0, 1, 4]
 
 
+def test_the_metric_must_exist_and_mean_something(refused, corpus: Path) -> None:
+    refused("best_metric is 'blue'; did you mean bleu?", "train", "--data", corpus, "--best-metric", "blue")
+    corpus.write_text("".join(f"{i} {i + 1}\tx{i}\n" for i in range(30)))
+    message = "best_metric is 'bleu', which means nothing for the targets of valid"
+    refused(
+        message, "train", "--data", corpus, "--min-freq", 1, "--best-metric", "bleu", "--run-dir", corpus.parent / "run"
+    )
+
+
+def test_any_metric_may_choose(train, history) -> None:
+    folder = train("run", "--epochs", 2, "--best-metric", "cer")
+    figures = [record["cer"] for record in history(folder) if "val_loss" in record]
+    assert stored(folder, "last")["progress"]["best"] == min(figures)
+
+
 # --- runs -------------------------------------------------------------------------------------------------------------
 CHANGING = {
     "cosine": ["--lr-schedule", "cosine", "--warmup-steps", 4, "--lr-steps", 24, "--min-lr", 0.001],
@@ -230,7 +245,6 @@ def test_optimisers_as_in_torch(settings: dict[str, Any]) -> None:
     assert ours.weight.detach().numpy() == pytest.approx(theirs.weight.detach().numpy(), rel=1e-5, abs=1e-7)
 
 
-def test_the_settings_are_those_of_the_figures_and_schedules() -> None:
-    assert get_args(field_types()["best_metric"]) == tuple(HIGHER_IS_BETTER)
+def test_there_is_a_rate_for_every_schedule() -> None:
     for kind in get_args(field_types()["lr_schedule"]):
         assert learning_rate(dataclasses.replace(Config(), lr_schedule=kind, lr_steps=9), 3) > 0
