@@ -142,6 +142,11 @@ class Decoder(nn.Module):
             features.append(feature)
         return pack_padded_sequence(ops.stack(features), lengths, enforce_sorted=False).data
 
+    def alignment(self, state: State) -> Tensor | None:
+        """Optional: (N, S), how the step that led to ``state`` attended over the memory: weights from 0 to 1, zero past
+        the lengths. A decoder with attention keeps them in its state."""
+        return None
+
     def guess(self, features: Tensor) -> Tensor:
         """The likeliest token (N,) int64 of features (N, F), off the tape."""
         return F.linear_argmax(features.detach(), self.output.weight, self.output.bias)

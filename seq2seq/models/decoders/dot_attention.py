@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigrad import Tensor, cat, matmul, nn, tanh
+from minigrad import Tensor, cat, matmul, nn, tanh, zeros
 from minigrad.nn import functional as F
 from minigrad.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from seq2seq.models.contract import Decoder, Memory, MemoryShape, Reads, State, require_states
@@ -46,27 +46,34 @@ class DotAttentionDecoder(Decoder):
         return self.fc_out
 
     def start(self, memory: Memory) -> State:
-        return memory.states
+        """h and c (L, N, H), and the last alignment (N, S), which is none yet."""
+        values = memory.outputs
+        assert values is not None
+        return *memory.states, zeros(values.shape[1], values.shape[0], dtype=values.dtype, device=values.device)
 
     def step(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
-        """tokens (N,) int64 -> features (N, H), the next h and c (L, N, H)."""
-        y, state = self.rnn(self.dropout(self.embedding(tokens)).unsqueeze(0), state)
-        return self.attend(y, memory)[0], state
+        """tokens (N,) int64 -> features (N, H), the next h, c and alignment."""
+        y, (h, c) = self.rnn(self.dropout(self.embedding(tokens)).unsqueeze(0), state[:2])
+        features, alignment = self.attend(y, memory)
+        return features[0], (h, c, alignment[:, 0])
+
+    def alignment(self, state: State) -> Tensor:
+        return state[2]
 
     def sequence(self, tokens: PackedSequence, state: State, memory: Memory, own: np.ndarray) -> Tensor:
         """All steps in one call where every token is given."""
         if own.any():
             return super().sequence(tokens, state, memory, own)
-        y, _ = self.rnn(tokens._replace(data=self.dropout(self.embedding(tokens.data))), state)
+        y, _ = self.rnn(tokens._replace(data=self.dropout(self.embedding(tokens.data))), state[:2])
         queries, lengths = pad_packed_sequence(y)
-        return pack_padded_sequence(self.attend(queries, memory), lengths, enforce_sorted=False).data
+        return pack_padded_sequence(self.attend(queries, memory)[0], lengths, enforce_sorted=False).data
 
-    def attend(self, queries: Tensor, memory: Memory) -> Tensor:
-        """States of the last layer (T, N, H) -> features (T, N, H)."""
+    def attend(self, queries: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """States of the last layer (T, N, H) -> features (T, N, H), alignment (N, T, S)."""
         assert memory.outputs is not None  # they are read, and so they are there
         assert memory.lengths is not None
         values = memory.outputs.transpose(0, 1)  # (N, S, H)
         scores = matmul(queries.transpose(0, 1), values.transpose(1, 2))  # (N, T, S)
         alignment = F.masked_softmax(scores, memory.lengths)
         context = matmul(alignment, values).transpose(0, 1)
-        return tanh(self.combine(cat([context, queries], 2)))
+        return tanh(self.combine(cat([context, queries], 2))), alignment
