@@ -120,7 +120,7 @@ def score(
     """
     codec = translator.codec
     encoded = encoded or codec.encode_pairs(dataset.split(split))
-    forced, free, num_tokens = split_losses(translator, encoded)
+    forced, free, num_tokens = _losses(translator, encoded)
     texts = [src for src, _ in dataset.split(split)]
     sources = without_blanks(encoded.src, texts)
     asked = {"beam_size": beam_size, "length_penalty": length_penalty, "batch_size": batch_size, **options}
@@ -144,6 +144,14 @@ def score(
         "notes": {name: figure.note for name, figure in scores.items() if figure.note},
         "bleu_fp32": None, "exact": _exact_report(translator, sources, found, references, asked),
     }  # fmt: skip
+
+
+def _losses(translator: Translator, encoded: EncodedSplit) -> tuple[float, float, int]:
+    """As ``split_losses``; several models together are not given their own words one by one, so there it is NaN."""
+    if len(translator.models) == 1:
+        return split_losses(translator, encoded)
+    scores = translator.score_pairs(encoded)
+    return -math.fsum(pair.log_prob for pair in scores), math.nan, sum(len(pair.log_probs) for pair in scores)
 
 
 def _translated(

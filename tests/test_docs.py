@@ -24,7 +24,7 @@ import pytest
 
 import minigrad as torch
 from minigrad import nn, optim, random
-from seq2seq import evaluate, train, translate
+from seq2seq import evaluate, score, train, translate
 from seq2seq.run import config, config_file, registry
 from seq2seq.run.options import RANGES
 
@@ -190,6 +190,7 @@ OPTIONS = {
     "gradcheck": config_options(),
     "translate": parser_options(translate.build_parser()),
     "evaluate": parser_options(evaluate.build_parser()),
+    "score": parser_options(score.build_parser()),
 }
 
 
@@ -202,6 +203,10 @@ def test_options_are_documented_with_their_defaults(command: str, marker: str) -
     of_search = {} if command == "train" else documented_options("## Options\n", DECODING)
     assert documented_options(marker) | of_search == OPTIONS[command]
     assert not set(documented_options(marker)) & set(of_search)
+
+
+def test_options_of_scoring_are_documented_with_their_defaults() -> None:
+    assert documented_options("## Scoring given translations", DECODING) == OPTIONS["score"]
 
 
 def test_presets() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from seq2seq.decoding.constraints.words import NotThese
 from seq2seq.decoding.contract import Constrain, Hypothesis, Scorer, Search
+from seq2seq.decoding.pairs import PairScore, token_log_probs
 from seq2seq.decoding.scorers import Ensemble, scorer_of
 from seq2seq.decoding.settings import Decoding, decoding, texts
 from seq2seq.decoding.unknown import replace_unknown
@@ -22,10 +23,10 @@ from seq2seq.run.devices import Device, allow_tf32, decoding_precision, require
 from seq2seq.run.errors import UserError, UserTypeError
 from seq2seq.run.folder import run_of
 from seq2seq.run.messages import shown
-from seq2seq.run.options import check_text
-from seq2seq.sources import Ragged, evaluation_batches
+from seq2seq.run.options import check_text, number
+from seq2seq.sources import EncodedSplit, Ragged, evaluation_batches
 from seq2seq.text.codec import TextCodec
-from seq2seq.text.vocabulary import UNK_ID
+from seq2seq.text.vocabulary import EOS_ID, UNK_ID
 
 
 class Translator:
@@ -164,6 +165,24 @@ class Translator:
             beam_size=beam_size, length_penalty=length_penalty, n_best=n_best, batch_size=batch_size, **options
         )
         return self._search(sources, asked)
+
+    def score(self, sources: Iterable[str], targets: Iterable[str], batch_size: int = 64) -> list[PairScore]:
+        """How likely each target is, given its source; errors as of ``search``, or where one side has more."""
+        pairs = texts("score", sources, "source"), texts("score", targets, "target")
+        if len(pairs[0]) != len(pairs[1]):
+            raise UserError(f"score: got {len(pairs[0])} sources and {len(pairs[1])} targets; expected equal numbers")
+        return self.score_pairs(self.codec.encode_pairs(list(zip(*pairs, strict=True))), batch_size)
+
+    def score_pairs(self, encoded: EncodedSplit, batch_size: int = 64) -> list[PairScore]:
+        """As ``score``, of pairs that are ids already."""
+        allow_tf32(self.precision)
+        batch_size = number("batch_size", batch_size)
+        found = token_log_probs(self.models, encoded, batch_size, self.precision == "bf16")
+        known = self.codec.trg_vocabulary.tokens
+        return [
+            PairScore((*(known[token] for token in ids), known[EOS_ID]), tuple(log_probs.tolist()))
+            for ids, log_probs in zip(encoded.trg, found, strict=True)
+        ]
 
     def _search(self, sources: Ragged, asked: Decoding) -> list[list[Hypothesis]]:
         results = [[Hypothesis((), 0.0, 0.0)] for _ in range(len(sources))]

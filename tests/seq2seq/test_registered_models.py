@@ -16,6 +16,7 @@ from minigrad import Tensor, cat, no_grad, random
 from minigrad.nn import functional as F
 from minigrad.nn.utils.rnn import pack_padded_sequence
 from seq2seq.decoding.contract import Hypothesis, Scorer, Search
+from seq2seq.decoding.pairs import token_log_probs
 from seq2seq.decoding.scorers import LEAST_ROWS, Ensemble, ModelScorer, scorer_of
 from seq2seq.decoding.search import beam_search, greedy_search
 from seq2seq.decoding.strategies.beam import Beam, BeamOptions
@@ -28,7 +29,7 @@ from seq2seq.models.model import Seq2Seq, build_model, pack_batch
 from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
-from seq2seq.sources import Batch
+from seq2seq.sources import Batch, EncodedSplit, Ragged
 from seq2seq.text.vocabulary import EOS_ID, PAD_ID, SOS_ID
 
 Array = np.ndarray
@@ -236,6 +237,22 @@ def test_an_alignment_adds_up_to_one_and_does_not_depend_on_the_batch(build) -> 
             assert one == alone
             assert one.alignment.shape == (len(one.ids), len(source))
             np.testing.assert_array_equal(one.alignment, alone.alignment)
+
+
+def test_given_pairs_have_the_log_p_of_their_tokens_to_the_bit_in_any_batch(build) -> None:
+    """Of one model, and of two the mean of the probabilities."""
+    one, other = build(seed=1, **WIDE), build(seed=2, **WIDE)
+    sources, targets = draw_sources(3, 9), [[4, 5, 6], [7], [], [8, 9, 10, 4], [5], [4, 4], [9], [10, 8], [6, 6, 6]]
+    encoded = EncodedSplit(Ragged(sources), Ragged(targets))
+    found, both = (token_log_probs(models, encoded, 4, False) for models in ([one], [one, other]))
+    for source, target, log_probs, mean in zip(sources, targets, found, both, strict=True):
+        said = np.arange(len(target) + 1), [*target, EOS_ID]
+        tables = [log_probs_of(model, source, tuple(target))[said] for model in (one, other)]
+        np.testing.assert_allclose(log_probs, tables[0], rtol=1e-4, atol=ATOL)
+        np.testing.assert_allclose(mean, np.log(np.exp(tables).mean(0)), rtol=1e-4, atol=ATOL)
+    for batch_size in (1, 3, 100):
+        for again, log_probs in zip(token_log_probs([one], encoded, batch_size, False), found, strict=True):
+            np.testing.assert_array_equal(again, log_probs)
 
 
 def test_an_ensemble_of_twins_is_one_of_them_and_of_two_is_their_mean(build) -> None:

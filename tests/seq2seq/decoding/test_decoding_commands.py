@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from seq2seq import Translator, evaluate, train, translate
+from seq2seq import Translator, evaluate, score, train, translate
 from seq2seq.decoding.contract import Hypothesis
 from seq2seq.decoding.search_errors import search_report
 from seq2seq.run.errors import UserError
@@ -98,6 +100,9 @@ def test_prefixes_are_a_line_for_each_line(root, call, translator) -> None:
     assert lines == translator.translate(SENTENCES, strategy="sample", prefixes=["9 9", "", "5", "1 2 3"])
     found = translator.search(SENTENCES, prefixes=["9 9", "", "5", "1 2 3"], batch_size=1)
     assert found == translator.search(SENTENCES, prefixes=["9 9", "", "5", "1 2 3"])
+    scored = translator.score(SENTENCES, [translator.text_of(one) for (one,) in found])
+    whole = [pair.log_prob for pair, (one,) in zip(scored, found, strict=True) if len(one.ids) < 8]
+    assert whole == pytest.approx([one.log_prob for (one,) in found if len(one.ids) < 8], rel=1e-4)
 
 
 def test_alignments_are_over_the_tokens_of_the_sentence(translator) -> None:
@@ -128,6 +133,18 @@ def test_several_runs_translate_and_are_scored_together(root, call, capsys) -> N
     assert call(runs=("one", "one")) == call()
     (found,) = together.search(SENTENCES[:1], alignment=True)
     assert found[0].alignment.shape[1] == 3
+    path = root / "scores.json"
+    folders = [str(root / name) for name in ("one", "two")]
+    assert evaluate.main([*folders, "--json", str(path), "--beam-size", "2"]) == 0
+    scores = json.loads(path.read_text())
+    assert scores["ppl_free"] is None
+    pairs = [line.split("\t") for line in (root / "digits.tsv").read_text().splitlines()]
+    assert scores["loss"] > 0
+    alone = together.score(*zip(*pairs[:5], strict=True))
+    each = [Translator.load(folder).score(*zip(*pairs[:5], strict=True)) for folder in folders]
+    mean = [np.logaddexp(a.log_probs, b.log_probs) - math.log(2) for a, b in zip(*each, strict=True)]
+    for pair, expected in zip(alone, mean, strict=True):
+        np.testing.assert_allclose(pair.log_probs, expected, rtol=1e-9)
 
 
 # --- evaluate ---------------------------------------------------------------------------------------------------------
@@ -178,7 +195,37 @@ def test_evaluate_says_how_it_searched(root, capsys) -> None:
     assert "sentences, sample, top_k 2, replace_unk True" in capsys.readouterr().out
 
 
+# --- score ------------------------------------------------------------------------------------------------------------
+def test_given_pairs_are_scored(root, capsys, translator) -> None:
+    src, trg, figures = root / "src.txt", root / "trg.txt", root / "figures.json"
+    targets = ["4 1 3", "", "5 6 x", "7"]
+    src.write_text("".join(f"{line}\n" for line in SENTENCES))
+    trg.write_text("".join(f"{line}\n" for line in targets))
+    capsys.readouterr()
+    assert score.main([str(root / "one"), "--src", str(src), "--trg", str(trg), "--json", str(figures)]) == 0
+    lines = [[float(cell) for cell in line.split("\t")] for line in capsys.readouterr().out.splitlines()]
+    scores = translator.score(SENTENCES, targets)
+    for (log_prob, mean, perplexity, count), pair in zip(lines, scores, strict=True):
+        assert log_prob == pytest.approx(pair.log_prob, abs=1e-4)
+        assert (mean, count) == (pytest.approx(log_prob / count, abs=1e-4), len(pair.tokens))
+        assert perplexity == pytest.approx(math.exp(-pair.log_prob / count), rel=1e-4)
+    assert scores[2].tokens == ("5", "6", "<unk>", "<eos>")
+    stored = json.loads(figures.read_text())
+    assert (stored["pairs"], stored["target_tokens"]) == (4, 11)
+    assert stored["perplexity"] == pytest.approx(math.exp(-stored["log_prob"] / 11))
+    table = root / "pairs.tsv"
+    table.write_text("".join(f"{s}\t{t}\n" for s, t in zip(SENTENCES, targets, strict=True)))
+    assert score.main([str(root / "one"), "--data", str(table), "--tokens", "--batch-size", "1"]) == 0
+    tokens = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [(number, token) for number, token, _ in tokens][3:6] == [("1", "<eos>"), ("2", "<eos>"), ("3", "5")]
+    assert [float(value) for *_, value in tokens] == [round(value, 4) for pair in scores for value in pair.log_probs]
+
+
 WRONG = [
+    (score, [], "data, src, trg: expected --data CORPUS.tsv, or --src FILE and --trg FILE"),
+    (score, ["--src", "input.txt"], "data, src, trg: expected --data CORPUS.tsv, or --src FILE and --trg FILE"),
+    (score, ["--data", "multi30k"], "--data is 'multi30k'; expected files as CORPUS.tsv[.gz] or SRC,TRG"),
+    (score, ["--src", "input.txt", "--trg", "prefix.txt"], "input.txt has 4 lines, prefix.txt has 2; expected equal"),
     (translate, ["--input", "input.txt", "--prefix", "prefix.txt"], "prefix prefix.txt: has 2 lines; expected 4, as "),
     (translate, ["--input", "input.txt", "--prefix", "long.txt"], "prefixes: text 1 has 8 tokens; expected fewer than"),
     (translate, ["--input", "input.txt", "--forbidden-words", "7 x"], "forbidden_words: 'x' is not in the target voc"),
@@ -201,6 +248,11 @@ def test_what_cannot_be_is_one_line(root, capsys, monkeypatch, command, words: l
     assert err.startswith(f"error: {message}")
 
 
-def test_prefixes_that_python_gives_are_checked(translator) -> None:
+def test_pairs_that_python_gives_are_checked(translator) -> None:
+    with pytest.raises(UserError, match="score: got 2 sources and 1 targets; expected equal numbers"):
+        translator.score(["1", "2"], ["1"])
+    with pytest.raises(UserError, match="score: got one string; expected a list of targets"):
+        translator.score(["1"], "1")
     with pytest.raises(UserError, match="prefixes: there are 1; expected 2, one for each sentence"):
         translator.search(["1", "2"], prefixes=["1"])
+    assert translator.score([], []) == []
