@@ -4,7 +4,8 @@ the number of threads.
 Dimensions
     T time steps, N batch rows, I input size, H hidden size, L layers, V vocabulary size, E embedding size, K beam size,
     M rows of logits, P real tokens of a batch (the sum of its lengths), R distinct rows of an embedding gradient,
-    S positions that a row of attention weights is about, B matrices of a batch of products (M, K) (K, N).
+    S positions of a memory that is attended to, A size of its keys and of queries, D size of its values, B matrices of
+    a batch of products (M, K) (K, N).
 
 Layout
     Sequences are time-major (T, N, .), C-contiguous. LSTM gates lie in blocks i, f, g, o; GRU gates in blocks r, z, n.

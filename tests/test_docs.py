@@ -78,7 +78,8 @@ def test_blocks_run_and_print_what_is_shown(code: str, output: str | None, capsy
 def test_every_page_but_the_commands_has_a_runnable_block() -> None:
     pages = {str(parameter.id).rpartition("-")[0] for parameter in RUNNABLE}
     assert pages == {
-        "lstm", "kernels", "products", "speed", "autograd", "reading-order", "from-the-tutorials", "cuda", "README",
+        "lstm", "kernels", "products", "speed", "autograd", "reading-order", "from-the-tutorials", "cuda", "attention",
+        "README",
     }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ class MaskedSoftmaxCache(NamedTuple):
 def masked_softmax_forward(x: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, MaskedSoftmaxCache]:
     """See `kernels.masked_softmax_forward`."""
     y, lengths = np.empty_like(x), lengths.astype(np.int64)
-    run_chunks(_normalise, len(x), rows_per_chunk(x.shape[1]), x, lengths, y)
+    run_chunks(_normalise_rows, len(x), rows_per_chunk(x.shape[1]), x, lengths, y)
     return y, MaskedSoftmaxCache(y, lengths)
 
 
@@ -35,17 +35,23 @@ def masked_softmax_backward(dy: np.ndarray, cache: MaskedSoftmaxCache) -> np.nda
 
 
 @jit
-def _normalise(x: np.ndarray, lengths: np.ndarray, y: np.ndarray, start: int, stop: int) -> None:
+def _normalise_rows(x: np.ndarray, lengths: np.ndarray, y: np.ndarray, start: int, stop: int) -> None:
     """Rows start .. stop - 1 of y."""
     for m in range(start, stop):
         length = lengths[m]
-        row, out, largest = x[m, :length], y[m, :length], _largest(x[m, :length])
-        for j in range(length):
-            out[j] = exp(row[j] - largest)
-        total = add_up(out)
-        for j in range(length):
-            out[j] = out[j] / total
+        normalise(x[m, :length], y[m, :length])
         y[m, length:] = 0
+
+
+@jit
+def normalise(row: np.ndarray, out: np.ndarray) -> None:
+    """out (S,) = softmax(row); it may be the row itself."""
+    largest = _largest(row)
+    for j in range(row.shape[0]):
+        out[j] = exp(row[j] - largest)
+    total = add_up(out)
+    for j in range(row.shape[0]):
+        out[j] = out[j] / total
 
 
 @jit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import math
 from collections import Counter
@@ -123,7 +124,7 @@ THAI = [f"ฉันอยากกินข้าวผัดที่ตลา�
     ],
 )  # fmt: skip
 def test_bleu_follows_the_target_language(monkeypatch, language, sentences, token) -> None:
-    monkeypatch.setattr(metrics.importlib.util, "find_spec", lambda name: None)  # no MeCab
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # no MeCab
     found = metrics.bleu(sentences, [(sentence,) for sentence in sentences], False, language=language)
     assert found.value == pytest.approx(100)
     assert f"|tok:{token}|" in found.signature
@@ -139,11 +140,11 @@ def test_chinese_lines_against_themselves_get_100_without_a_word_on_the_language
 
 def test_mecab_is_used_where_it_is_installed(monkeypatch) -> None:
     japanese, korean = [("私は東京で本を買いました。",)], [("나는 어제 학교에 갔다",)]
-    monkeypatch.setattr(metrics.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     assert metrics.bleu_tokenizer("jpn", japanese) == ("ja-mecab", "")
     assert metrics.bleu_tokenizer("ko", korean) == ("ko-mecab", "")
     assert metrics.bleu_tokenizer("xx", korean) == ("13a", "")  # written with blanks
-    monkeypatch.setattr(metrics.importlib.util, "find_spec", lambda name: None if name == "ipadic" else name)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ipadic" else name)
     assert metrics.bleu_tokenizer("ja", japanese)[0] == "char"
 
 
