@@ -87,7 +87,7 @@ def _options_of(part: type[Any], options: dict[str, Any]) -> Any:
 
 
 def _has(part: type[Any], option: str) -> bool:
-    return any(field.name == option for field in dataclasses.fields(part.Options))
+    return option in part.Options.__dataclass_fields__
 
 
 def _of_constraint(option: str) -> bool:
