@@ -8,6 +8,7 @@ What is offered is what ``@op`` names in the files below; a new name there needs
 from typing import TYPE_CHECKING
 
 from minigrad.ops.attention import *
+from minigrad.ops.attentive import *
 from minigrad.ops.choose import *
 from minigrad.ops.compare import *
 from minigrad.ops.contraction import *
@@ -15,6 +16,7 @@ from minigrad.ops.copies import *
 from minigrad.ops.elementwise import *
 from minigrad.ops.embedding import *
 from minigrad.ops.fused import *
+from minigrad.ops.gelu import *
 from minigrad.ops.index import *
 from minigrad.ops.layer_norm import *
 from minigrad.ops.linalg import *

@@ -35,8 +35,8 @@ class ModelScorer(Scorer):
     @no_grad()
     def start(self, sources: Sources) -> None:
         self._memory = self._memory_rows = encode(self._model, sources, self._bf16)
-        self._state = self._model.start(self._memory)
         self._sources = np.arange(len(sources))  # the source of each row
+        self._state = self._first_state(self._memory, self._sources)
         self._positions = np.array([len(source) for source in sources]) + self._model.source.marks
 
     def compiled(self, sources: Sources) -> tuple[Any, State] | None:
@@ -72,6 +72,14 @@ class ModelScorer(Scorer):
 
     def return_to(self, mark: Any) -> None:
         self._state, self._memory_rows, self._sources = mark
+
+    def _first_state(self, memory: Memory, rows: Array) -> State:
+        """What the decoder makes of the memory, of LEAST_ROWS sources or more."""
+        repeated = _repeated(rows)
+        with evaluating(self._model), autocast(self._model.device.type, enabled=self._bf16):
+            if len(repeated) == len(rows):
+                return self._model.start(memory)
+            return tuple(select(part, rows) for part in self._model.start(memory.select(repeated)))
 
     def _go_on(self, rows: Array) -> None:
         """Select the rows that go on; the memory, which may be large, only where other sources do."""

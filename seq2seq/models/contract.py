@@ -65,7 +65,20 @@ def rows_of(tokens: PackedSequence) -> Array:
     return np.concatenate([order[:size] for size in sizes])
 
 
-class Encoder(nn.Module):
+class Part(nn.Module):
+    """What an encoder and a decoder have in common."""
+
+    name: ClassVar[str]
+    Options: ClassVar[type] = NoOptions
+    capturable: ClassVar[bool] = False
+
+    def init_weights(self, init_range: float) -> None:
+        """Draw the first weights: by default all of them from U(-init_range, init_range)."""
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -init_range, init_range)
+
+
+class Encoder(Part):
     """Reads sources. A subclass registers with ``register("encoder", NAME)``.
 
     ``__init__`` gets an instance of its ``Options``, the number of inputs (of a source of ids its vocabulary, else its
@@ -76,10 +89,6 @@ class Encoder(nn.Module):
         memory_shape: what it leaves.
         capturable: whether a training step with it can be a CUDA graph: no decision depends on a number it computes.
     """
-
-    name: ClassVar[str]
-    Options: ClassVar[type] = NoOptions
-    capturable: ClassVar[bool] = False
 
     @property
     def memory_shape(self) -> MemoryShape:
@@ -95,7 +104,7 @@ class Encoder(nn.Module):
         return None
 
 
-class Decoder(nn.Module):
+class Decoder(Part):
     """Writes targets. A subclass registers with ``register("decoder", NAME)``; ``start``, ``step`` and ``output`` are
     all that it needs.
 
@@ -108,10 +117,7 @@ class Decoder(nn.Module):
         capturable: as of an encoder, for steps in which every token is given.
     """
 
-    name: ClassVar[str]
-    Options: ClassVar[type] = NoOptions
     reads: ClassVar[Reads] = Reads()
-    capturable: ClassVar[bool] = False
 
     @property
     def output(self) -> nn.Linear:

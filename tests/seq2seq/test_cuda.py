@@ -70,7 +70,13 @@ STEP_BY_STEP = [
     {"strategy": "sample", "n_best": 2, "top_p": 0.9},
     {"strategy": "diverse-beam", "beam_size": 4, "n_best": 3},
     {"strategy": "exact", "max_output_length": 3},
-    {"beam_size": 3, "n_best": 2, "coverage_penalty": 0.3, "no_repeat_ngram_size": 2, "prefixes": ["1", "", "", "2 2", ""]},
+    {
+        "beam_size": 3,
+        "n_best": 2,
+        "coverage_penalty": 0.3,
+        "no_repeat_ngram_size": 2,
+        "prefixes": ["1", "", "", "2 2", ""],
+    },
 ]
 
 
