@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seq2seq.decoding.contract import NEVER, Hypothesis
+from seq2seq.decoding.ranking import Ranking, RankingOptions
+from seq2seq.decoding.scorers import Ensemble
 from seq2seq.decoding.strategies.beam import Beam, BeamOptions
 from seq2seq.decoding.strategies.diverse_beam import DiverseBeam, DiverseBeamOptions
 from seq2seq.decoding.strategies.exact import Exact, ExactOptions
@@ -205,6 +207,19 @@ def test_groups_share_a_beam_equally() -> None:
         DiverseBeam(DiverseBeamOptions(5, diversity_groups=2)).check(1)
 
 
+# --- ranking ----------------------------------------------------------------------------------------------------------
+def test_a_token_that_nothing_attends_to_leaves_a_score_finite() -> None:
+    ranking = Ranking(RankingOptions(coverage_penalty=1.0))
+    bare, covered = (ranking.score(-1.0, 1, [np.array([1.0, least], np.float32)]) for least in (0.0, 1e-3))
+    assert -100 < bare < covered == pytest.approx(-1.0 + math.log(1e-3))
+
+
+def test_lengths_divide_by_both_forms() -> None:
+    """By hand: log p -3 and 4 tokens; 4^0.5 = 2, and (9 / 6)^2 = 2.25."""
+    assert Ranking(RankingOptions(0.5)).score(-3.0, 4) == -1.5
+    assert Ranking(RankingOptions(2.0, "wu")).score(-3.0, 4) == pytest.approx(-3 / 2.25)
+
+
 # --- exact ------------------------------------------------------------------------------------------------------------
 @given(
     seed=seeds, n_best=st.integers(1, 12), size=st.sampled_from([1, 3]), spread=st.sampled_from([0.3, 1.0, 3.0])
@@ -233,6 +248,22 @@ def test_exact_search_that_gives_up_says_so(table, outputs, asked) -> None:
     best = [one for seed in range(20) for one in (outputs(table(seed, 2.0), source)[0] for source in SOURCES)]
     assert all(one.ids == right.ids for one, right in zip(found, best, strict=True) if one.proven)
     assert not all(one.ids == right.ids for one, right in zip(found, best, strict=True))
+
+
+def test_an_ensemble_is_searched_as_one_model(table, asked) -> None:
+    """Also where a search goes back to earlier states; probabilities and alignments are the means."""
+    models = [table(seed, 2.0) for seed in (1, 2)]
+    both, search = Ensemble(models), asked(3, alignment=True)
+    exact, beam = Exact().find(both, SOURCES, search), Beam(BeamOptions(FULL, 0.0)).find(both, SOURCES, search)
+    assert [[one.ids for one in found] for found in exact] == [[one.ids for one in found] for found in beam]
+    for source, found in zip(SOURCES, exact, strict=True):
+        for one in found:
+            said = [(one.ids[:t], token) for t, token in enumerate([*one.ids, EOS_ID][:4])]
+            tables = [[model.log_probs(tuple(source), ids)[token] for ids, token in said] for model in models]
+            assert one.log_prob == pytest.approx(np.log(np.exp(tables).mean(0)).sum(), rel=1e-5)
+            weights = [[model.weights(tuple(source), ids) for ids, _ in said[: len(one.ids)]] for model in models]
+            expected = np.mean(weights, axis=0) if one.ids else np.zeros((0, len(source)))
+            np.testing.assert_allclose(one.alignment, expected, rtol=1e-6)
 
 
 # --- sampling ---------------------------------------------------------------------------------------------------------
