@@ -215,7 +215,8 @@ class Steps:
         log_probs = self._scorer.step(np.array([[SOS_ID, *row.ids][-1] for row in rows]), parents)
         self._weights = self._scorer.alignment() if self._search.alignment else None
         if self._search.alignment and self._weights is None:
-            raise UserError("alignment: this model's decoder has none; expected one that attends to the source")
+            needing = "alignment, coverage_penalty, replace_unk"
+            raise UserError(f"{needing}: this model's decoder does not attend to the source; expected one that does")
         log_probs[:, NEVER] = -np.inf
         forced = [(r, row.sentence.prefix[len(row.ids)]) for r, row in enumerate(rows) if _forced(row)]
         kept = [log_probs[at] for at in forced]

@@ -222,7 +222,7 @@ def test_an_alignment_adds_up_to_one_and_does_not_depend_on_the_batch(build) -> 
     scorer.start(sources)
     scorer.step(np.full(9, SOS_ID), np.arange(9))
     if scorer.alignment() is None:
-        with pytest.raises(UserError, match="alignment: this model's decoder has none"):
+        with pytest.raises(UserError, match="alignment, coverage_penalty, replace_unk: this"):
             beam(scorer, sources, 3, **search)
         return
     weights = model.decoder.alignment(scorer._state).array

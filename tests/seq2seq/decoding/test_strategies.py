@@ -79,7 +79,7 @@ def test_without_being_asked_hypotheses_carry_no_alignment(table, asked, name: s
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_model_without_attention_has_no_alignment(table, asked, monkeypatch, name: str) -> None:
     monkeypatch.setattr(table, "alignment", lambda self: None)
-    with pytest.raises(UserError, match="alignment: this model's decoder has none; expected one that attends"):
+    with pytest.raises(UserError, match="alignment, coverage_penalty, replace_unk: this"):
         STRATEGIES[name]().find(table(), SOURCES, asked(alignment=True))
 
 
