@@ -135,6 +135,9 @@ class Peer:
         return float(np.take_along_axis(log_probs, words[:, :, None], 2).sum() / len(sources))
 
 
+AttentionPeer = Peer  # which decoder a model has, its task says
+
+
 class Layer(layers.Layer):
     """Ours keeps float32 weights, inputs and gradients in every precision (but "fp64"): its conversions count."""
 
@@ -162,7 +165,7 @@ class Layer(layers.Layer):
 def _model(task: Task, threads: int, device: str) -> Any:
     """With the task's first weights, in float32."""
     sizes: Any = {name: getattr(task, name) for name in ("embedding_size", "hidden_size", "num_layers", "dropout")}
-    model = build_model(*task.vocab_sizes, Config(threads=threads, **sizes))
+    model = build_model(*task.vocab_sizes, Config(threads=threads, **sizes, **task.parts))
     parameters = dict(model.named_parameters())
     for name, array in initial_weights(task):
         parameters[name].array[...] = array

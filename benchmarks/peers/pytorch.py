@@ -78,7 +78,7 @@ class Peer:
         self.task, self.packed, self.compiled, self.step_by_step = task, packed, compiled, step_by_step
         self.bf16, self.tf32, self.device = precision == "bf16", precision == "tf32", device
         if like is None:
-            self.model = Model(task)
+            self.model: Any = self._model(task)
             parameters = dict(self.model.named_parameters())
             with torch.no_grad():
                 for name, array in initial_weights(task):
@@ -94,6 +94,9 @@ class Peer:
             self.graphs = GraphedSteps(self.model, task, self._autocast, device)
         self.head = torch.compile(head_loss, dynamic=True) if compiled else head_loss
         self.searchers: dict[bool, _Searcher] = {}
+
+    def _model(self, task: Task) -> nn.Module:
+        return Model(task)
 
     def step(self, tokens: Tokens, forced: Array | None) -> float:
         """See ``problem.Peer``."""
@@ -213,6 +216,22 @@ def _clip(parameters: Any, max_norm: float) -> None:
     scale = (max_norm / (torch.nn.utils.get_total_norm(values) + 1e-6)).clamp(max=1.0)
     for value in values:
         value.mul_(scale)
+
+
+class AttentionPeer(Peer):
+    """A model with attention, trained where every token is given."""
+
+    def _model(self, task: Any) -> nn.Module:
+        from peers.pytorch_attention import AttentionModel
+
+        return AttentionModel(task, self.compiled)
+
+    def _loss(self, tokens: Tokens, forced: Array | None) -> torch.Tensor:
+        """The sum over real target positions."""
+        src, trg_input, trg_output = (self._moved(a) for a in (tokens.src, tokens.trg_input, tokens.trg_output))
+        outputs = self.model(src, torch.from_numpy(tokens.src_lengths), trg_input, self.packed)
+        real = self._moved(np.flatnonzero(tokens.trg_output != PAD_ID))
+        return self._head(outputs.flatten(0, 1)[real], trg_output.flatten()[real], 0)[0]
 
 
 class Layer(layers.Layer):

@@ -22,11 +22,9 @@ from kernels.cpu.attention import (
 )
 from kernels.cpu.cho_gru import cho_gru_cell, cho_gru_cell_backward, cho_gru_reset, cho_gru_reset_backward
 from kernels.cpu.gemm import Prepacked, multiply, multiplying, prepack_all
-from kernels.cpu.gru import _cell_backward as gru_cell_backward
-from kernels.cpu.gru import gru_cell
+from kernels.cpu.gru import gru_cell, gru_cell_backward
 from kernels.cpu.jit import jit
-from kernels.cpu.lstm import _cell_backward as lstm_cell_backward
-from kernels.cpu.lstm import lstm_cell, num_shares
+from kernels.cpu.lstm import lstm_cell, lstm_cell_backward, num_shares
 from kernels.cpu.product import multiply_rows, workspace
 from kernels.cpu.sums import column_sums, summing
 from kernels.cpu.team import Rows

@@ -59,6 +59,17 @@ def test_training_step(peers, tmp_path) -> None:
         assert race["variants"]["minigrad"]["gflops"] > 0
 
 
+def test_attention(tmp_path) -> None:
+    names = installed("pytorch", "pytorch-packed")
+    races = figures("attention.py", ["minigrad", "minigrad-bf16", *names], tmp_path)["races"]
+    assert set(races) == {"general", "bahdanau", "bahdanau-2"}
+    for race in races.values():
+        for peer in names:
+            check_race(race, "minigrad", peer)
+            assert race["verified_to"][peer] < 1e-3
+        assert 0 < race["verified_to"]["minigrad-bf16"] < 5e-2
+
+
 def test_decoding(tmp_path) -> None:
     names = installed("pytorch", "jax", "onnxruntime")
     races = figures("decoding.py", ["minigrad", *names], tmp_path)["races"]
