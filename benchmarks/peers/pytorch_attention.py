@@ -2,17 +2,20 @@
 
 Without the context in the cell the decoder is one LSTM call, and all its states attend in two batched products. With it
 there is a loop over steps; what does not wait for it (the products with inputs and keys) stands before it, the combined
-features behind it. ``compiled`` puts a step through torch.compile.
+features behind it. ``compiled`` puts a step through torch.compile. In a search keys are made once, and the rows of a
+source share its memory until beams part them.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from peers.attention import AttentionTask
+from peers.problem import SOS_ID, best_words, padded_sources
 
 
 class Attention(nn.Module):
@@ -84,16 +87,20 @@ class AttentionModel(nn.Module):
         self._drop = nn.Dropout(task.dropout)
         self._step = torch.compile(attentive_step, dynamic=True) if compiled else attentive_step
 
-    def forward(self, src: Any, lengths: torch.Tensor, trg_input: Any, packed: bool) -> torch.Tensor:
-        """src (S,N), lengths (N,), trg_input (T,N) -> (T,N,H); ``packed``: no state is of the padding."""
+    def encode(self, src: Any, lengths: torch.Tensor, packed: bool) -> tuple[Any, Any, Any]:
+        """src (S,N), lengths (N,) -> values (N,S,H), the mask of their padding (N,S), and the last h and c."""
         rows = self._drop(self.encoder.embedding(src))
         if packed:
             rows = nn.utils.rnn.pack_padded_sequence(rows, lengths, enforce_sorted=False)
         outputs, state = self.encoder.rnn(rows)
         if packed:
             outputs, _ = nn.utils.rnn.pad_packed_sequence(outputs)
-        values = outputs.transpose(0, 1)
-        past = torch.arange(values.shape[1], device=src.device) >= lengths.to(src.device)[:, None]
+        values = outputs.transpose(0, 1).contiguous()
+        return values, torch.arange(values.shape[1], device=src.device) >= lengths.to(src.device)[:, None], state
+
+    def forward(self, src: Any, lengths: torch.Tensor, trg_input: Any, packed: bool) -> torch.Tensor:
+        """src (S,N), lengths (N,), trg_input (T,N) -> (T,N,H); ``packed``: no state is of the padding."""
+        values, past, state = self.encode(src, lengths, packed)
         embedded = self._drop(self.decoder.embedding(trg_input))
         attend = self._loop if hasattr(self.decoder, "attentive") else self._whole
         top, context = attend(embedded, state, values, past)
@@ -121,3 +128,72 @@ class AttentionModel(nn.Module):
             others = tuple(part[1:].contiguous() for part in state)
             top, _ = self.decoder.rnn(self._drop(torch.cat([top, contexts], 2)), others)
         return top, contexts
+
+    def start(self, values: Any, past: Any, state: Any) -> list[torch.Tensor]:
+        """What a step needs, rows first: h and c (N,L,H), values, mask; where it is fed, the context and the keys."""
+        h, c = (part.transpose(0, 1) for part in state)
+        if not hasattr(self.decoder, "attentive"):
+            return [h, c, values, past]
+        attention = self.decoder.attention
+        keys = attention.key(values)
+        return [h, c, values, past, additive(attention.query(h[:, 0]), attention.v, keys, values, past), keys]
+
+    def step(self, words: torch.Tensor, parts: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The next words (N,) -> log p (N,V), the next parts."""
+        decoder, x = self.decoder, self.decoder.embedding(words)
+        h, c, values, past, *fed = parts
+        states, others = (h.transpose(0, 1).contiguous(), c.transpose(0, 1).contiguous()), []
+        if fed:
+            context, keys = fed
+            top, first = decoder.attentive(torch.cat([x, context], 1), (states[0][0], states[1][0]))
+            others, x = [additive(decoder.attention.query(top), decoder.attention.v, keys, values, past), keys], top
+            bottom, states = (top[None], first[None]), tuple(part[1:].contiguous() for part in states)
+            if decoder.rnn is not None:
+                x, states = decoder.rnn(torch.cat([top, context], 1)[None], states)
+                x = x[0]
+            states = tuple(torch.cat(pair) for pair in zip(bottom, states, strict=True))
+        else:
+            x, states = decoder.rnn(x[None], states)
+            x = x[0]
+            scores = (values @ decoder.attention.query(x)[:, :, None])[:, :, 0].masked_fill(past, -torch.inf)
+            context = (scores.softmax(1)[:, None] @ values)[:, 0]
+        logits = decoder.fc_out(torch.tanh(decoder.combine(torch.cat([context, x], 1))))
+        return logits.float().log_softmax(1), [*(part.transpose(0, 1) for part in states), values, past, *others]
+
+
+def decode(model: AttentionModel, sources: list[list[int]], steps: int, beam_size: int) -> list[list[int]]:
+    """See ``problem.Peer``; all sentences and beams in one step."""
+    with torch.inference_mode():
+        src, lengths = padded_sources(sources)
+        equal = bool((lengths == lengths[0]).all())
+        parts = model.start(*model.encode(torch.from_numpy(src), torch.from_numpy(lengths), not equal))
+        count, width = len(sources), 1
+        words, scores = torch.full((count,), SOS_ID), torch.zeros(count, 1)
+        parents, found, first = [], [], torch.arange(count)[:, None]
+        for _ in range(steps):
+            log_probs, parts = model.step(words, parts)
+            totals = scores[:, :, None] + log_probs.view(count, width, -1)
+            scores, best = totals.flatten(1).topk(beam_size)
+            parents.append(best // totals.shape[2])
+            found.append(best % totals.shape[2])
+            words = found[-1].flatten()
+            if beam_size > 1:
+                rows = (parents[-1] + first * width).flatten()
+                if width == 1:
+                    parts = [part[rows] for part in parts]
+                else:  # a memory is that of the rows beside it
+                    h, c, values, past, *fed = parts
+                    parts = [h[rows], c[rows], values, past, *(part[rows] for part in fed[:1]), *fed[1:]]
+                width = beam_size
+        return best_words(torch.stack(parents).numpy(), torch.stack(found).numpy())
+
+
+def score(model: AttentionModel, sources: list[list[int]], outputs: list[list[int]]) -> float:
+    """The mean over sentences of log p(output); outputs of one length."""
+    with torch.inference_mode():
+        src, lengths = padded_sources(sources)
+        words = np.array(outputs, np.int64).T
+        given = torch.from_numpy(np.concatenate([np.full((1, len(sources)), SOS_ID), words[:-1]]))
+        features = model(torch.from_numpy(src), torch.from_numpy(lengths), given, True)
+        log_probs = model.decoder.fc_out(features).log_softmax(-1)
+        return float(log_probs.gather(2, torch.from_numpy(words)[:, :, None]).sum() / len(sources))

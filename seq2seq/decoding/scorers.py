@@ -43,7 +43,7 @@ class ModelScorer(Scorer):
 
     @no_grad()
     def step(self, tokens: Array, rows: Array) -> Array:
-        decoder, count = self._model.decoder, len(rows)
+        decoder, count = _fastest(self._model.decoder, self._bf16), len(rows)
         tokens, rows = _repeated(tokens), _repeated(rows)
         self._go_on(rows)
         with _evaluating(self._model), autocast(self._model.device.type, enabled=self._bf16):
@@ -131,6 +131,11 @@ def _repeated(values: Array) -> Array:
     return np.pad(values, (0, max(0, LEAST_ROWS - len(values))), mode="edge")
 
 
+def _fastest(decoder: Decoder, bf16: bool) -> Any:
+    """What makes steps: the decoder's prepacked weights, or itself where it has none."""
+    return _kept(decoder, "steps", bf16, lambda: decoder.prepacked(bf16)) or decoder
+
+
 class _evaluating:  # noqa: N801  (used like a function)
     """Inside, a model is in evaluation."""
 
@@ -149,7 +154,7 @@ class _evaluating:  # noqa: N801  (used like a function)
 def encode(model: Seq2Seq, sources: Sources, bf16: bool) -> Memory:
     """The memory of some items, off the tape, by the encoder's prepacked weights where it has them."""
     inputs, lengths = model.source.collate(sources)
-    prepacked = _kept(model.encoder, bf16, lambda: model.encoder.prepacked(bf16))
+    prepacked = _kept(model.encoder, "states", bf16, lambda: model.encoder.prepacked(bf16))
     if prepacked is not None:
         memory: Memory = prepacked.memory(inputs, lengths)
         return memory
@@ -164,21 +169,21 @@ def encode(model: Seq2Seq, sources: Sources, bf16: bool) -> Memory:
 def scorer_of(model: Seq2Seq, bf16: bool | None = None) -> ModelScorer:
     """A scorer of the model; ``bf16`` None is its own precision."""
     bf16 = model.bf16 if bf16 is None else bf16
-    compiled = _kept(model.decoder, bf16, lambda: model.decoder.compiled_search(bf16))
+    compiled = _kept(model.decoder, "search", bf16, lambda: model.decoder.compiled_search(bf16))
     return ModelScorer(model, bf16) if compiled is None else CompiledScorer(model, bf16, compiled)
 
 
 # What encoders and decoders have prepacked, by precision: kept for as long as they live, or until it is released. It
 # follows the weights by itself.
-_prepacked: WeakKeyDictionary[Encoder | Decoder, dict[bool, Any]] = WeakKeyDictionary()
+_prepacked: WeakKeyDictionary[Encoder | Decoder, dict[tuple[str, bool], Any]] = WeakKeyDictionary()
 
 
-def _kept(half: Encoder | Decoder, bf16: bool, make: Callable[[], Any]) -> Any:
-    """What half a model has prepacked in one precision, the same object in every call."""
-    by_precision = _prepacked.setdefault(half, {})
-    if bf16 not in by_precision:
-        by_precision[bf16] = make()
-    return by_precision[bf16]
+def _kept(half: Encoder | Decoder, what: str, bf16: bool, make: Callable[[], Any]) -> Any:
+    """What half a model has prepacked for something in one precision, the same object in every call."""
+    kept = _prepacked.setdefault(half, {})
+    if (what, bf16) not in kept:
+        kept[what, bf16] = make()
+    return kept[what, bf16]
 
 
 def release_prepacked(model: Seq2Seq) -> None:
