@@ -53,11 +53,12 @@ class ModelScorer(Scorer):
         return log_probs[:count]
 
     def _first_state(self, memory: Memory, rows: Array) -> State:
-        """What the decoder makes of the memory, of LEAST_ROWS sources or more."""
+        """What the decoder makes of the memory, of LEAST_ROWS sources or more; a state of the memory's needs no sums."""
         repeated = _repeated(rows)
         with _evaluating(self._model), autocast(self._model.device.type, enabled=self._bf16):
-            if len(repeated) == len(rows):
-                return self._model.start(memory)
+            state = self._model.start(memory)
+            if state is memory.states or len(repeated) == len(rows):
+                return state
             return tuple(select(part, rows) for part in self._model.start(memory.select(repeated)))
 
     def _go_on(self, rows: Array) -> None:
