@@ -58,9 +58,8 @@ RANGES = {
     "seed": Range(0, 2**63 - 1),
     "save_every": _COUNT,
     "threads": Range(1, 4096),
-    "beam_size": Range(1, 1000),
     "n_best": Range(1, 1000),
-    "length_penalty": Range(0.0, 10.0),
+    "max_length_ratio": Range(0.01, 1000.0),
 }
 
 _KINDS: dict[Any, str] = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
@@ -185,11 +184,3 @@ def number(name: str, value: Any) -> Any:
         raise UserError(f"{name} is {shown(value)}; expected {RANGES[name]}") from None
     check_range(name, result)
     return result
-
-
-def check_decoding(beam_size: Any, n_best: Any, length_penalty: Any, batch_size: Any) -> tuple[int, int, float, int]:
-    """The arguments of a search as numbers in their ranges; UserError names the first that is not."""
-    beam_size, n_best = number("beam_size", beam_size), number("n_best", n_best)
-    if n_best > beam_size:
-        raise UserError(f"n_best is {n_best}; expected at most beam_size = {beam_size}")
-    return beam_size, n_best, number("length_penalty", length_penalty), number("batch_size", batch_size)

@@ -35,6 +35,11 @@ class Source:
         """N items -> (S, N) int64 ids or (S, N, F) numbers, padded, and the positions (N,) of each."""
         raise NotImplementedError
 
+    def own(self, positions: np.ndarray) -> np.ndarray:
+        """What there is for each position (..., S) that ``collate`` makes of an item -> for the item's own elements, in
+        their order: without marks."""
+        return positions
+
     def random_items(self, rng: np.random.Generator, lengths: Sequence[int], num_inputs: int) -> Any:
         """Made-up items of these lengths, as a side of an ``EncodedSplit``: for gradient checks and trial steps."""
         raise NotImplementedError
