@@ -74,7 +74,7 @@ class ModelScorer(Scorer):
         self._state, self._memory_rows, self._sources = mark
 
     def _first_state(self, memory: Memory, rows: Array) -> State:
-        """What the decoder makes of the memory, of LEAST_ROWS sources or more; a state of the memory's needs no sums."""
+        """What the decoder makes of the memory, of LEAST_ROWS sources or more; one of its own states needs no sums."""
         repeated = _repeated(rows)
         with evaluating(self._model), autocast(self._model.device.type, enabled=self._bf16):
             state = self._model.start(memory)
