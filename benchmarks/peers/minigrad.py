@@ -104,6 +104,8 @@ class Peer:
         """See ``problem.Peer``."""
         self._choose_precision()
         self._exclude_specials()
+        if self.model.training:
+            self.model.eval()  # as a Translator's is, which decoding would else turn for each call
         bf16 = self.precision == "bf16"
         with switched(step_graphs=False) if self._eager else nullcontext():
             if beam_size == 1:

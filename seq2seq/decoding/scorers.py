@@ -74,11 +74,12 @@ class ModelScorer(Scorer):
         self._state, self._memory_rows, self._sources = mark
 
     def _first_state(self, memory: Memory, rows: Array) -> State:
-        """What the decoder makes of the memory, of LEAST_ROWS sources or more."""
+        """What the decoder makes of the memory, of LEAST_ROWS sources or more; one of its own states needs no sums."""
         repeated = _repeated(rows)
         with evaluating(self._model), autocast(self._model.device.type, enabled=self._bf16):
-            if len(repeated) == len(rows):
-                return self._model.start(memory)
+            state = self._model.start(memory)
+            if state is memory.states or len(repeated) == len(rows):
+                return state
             return tuple(select(part, rows) for part in self._model.start(memory.select(repeated)))
 
     def _go_on(self, rows: Array) -> None:
