@@ -164,6 +164,11 @@ class Decoder(Part):
         """The likeliest token (N,) int64 of features (N, F), off the tape."""
         return F.linear_argmax(features.detach(), self.output.weight, self.output.bias)
 
+    def prepacked(self, bf16: bool) -> Any:
+        """Optional: an object whose ``step`` and ``output`` are the decoder's in evaluation, but faster; its products
+        are in bfloat16 on request. It does not keep the decoder alive."""
+        return None
+
     def compiled_search(self, bf16: bool) -> Any:
         """Optional: whole searches in one call, ``greedy`` and ``beam`` from a ``State``, as
         ``minigrad.decoding.PackedDecoder`` has them. None: the search goes step by step."""
