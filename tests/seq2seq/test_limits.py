@@ -15,7 +15,8 @@ import pytest
 from seq2seq import Translator, evaluate, translate
 from seq2seq.decoding.search import beam_search
 from seq2seq.run import registry, settings
-from seq2seq.run.config import field_types
+from seq2seq.run.companions import BELONGS_TO
+from seq2seq.run.config import Config, field_types
 from seq2seq.run.errors import UserError, UserTypeError
 from seq2seq.run.messages import one_line, shown
 from seq2seq.run.options import RANGES, Range, convert, number
@@ -46,6 +47,17 @@ FAR = ["-1", "-9" + "9" * 30, "9" * 20, "9" * 5000]
 
 def option(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def beside(name: str) -> list[str]:
+    """What must stand beside a setting for it to mean something: another setting's value, or the part that has it."""
+    if name in BELONGS_TO:
+        owner, values = BELONGS_TO[name]
+        return [option(owner), values[0]]
+    if hasattr(Config(), name):
+        return []
+    kind, _, part = next(iter(registry.owners(name))).partition(" ")
+    return [option(kind), part]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +101,7 @@ def test_settings_end_where_their_ranges_end(name, tmp_path) -> None:
     low, high = RANGES[name].low, RANGES[name].high
     beyond = [low - 1, high + 1] if RANGES[name].kind is int else [np.nextafter(low, -1), np.nextafter(high, 1e9 + 1)]
     for value in (low, high):
-        assert getattr(parse([option(name), repr(value)]), name) == value
+        assert getattr(parse([*beside(name), option(name), repr(value)]), name) == value
     for value in beyond:
         with pytest.raises(UserError, match=f"{name} is .*; expected {re.escape(str(RANGES[name]))}"):
             parse([f"{option(name)}={value!r}" if RANGES[name].kind is int else f"{option(name)}={float(value)!r}"])
@@ -224,7 +236,7 @@ def test_a_misspelled_option_or_setting_is_told_the_nearest(tmp_path) -> None:
 def test_help_shows_ranges_defaults_and_presets(capsys) -> None:
     text = " ".join(settings.build_parser().format_help().split())
     for words in (
-        "size of the recurrent states (1 to 65536; default: 512; presets: numbers 256, scan 256, cmudict 512)",
+        "size of the states, of all layers (1 to 65536; default: 512; presets: numbers 256, scan 256, cmudict 512)",
         "feed the source backwards (Sutskever et al., 2014) (default: false; presets: numbers true)",
         "the preset of the data set",
     ):
@@ -321,7 +333,7 @@ def test_a_penalty_that_no_score_survives(tiny_model) -> None:
         ((None,), "run_dir is None; expected the folder"),
         ((b"x",), "run_dir is b'x'; expected the folder"),
         (("",), "run_dir is ''; expected text that is not empty"),
-        (("{run}", "../x"), "name is '../x'; expected best or last"),
+        (("{run}", "../x"), "name is '../x'; expected best, last or average"),
         (("{run}", "best", "int8"), "precision is 'int8'; expected fp32 or bf16"),
         (("{run}", "best", None, "tpu"), "device is 'tpu'; expected cpu or cuda"),
     ],
