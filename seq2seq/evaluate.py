@@ -10,6 +10,7 @@ if __name__ == "__main__":  # before anything large is loaded
     sys.exit(start("evaluate"))
 
 import argparse
+import dataclasses
 import json
 import math
 from collections.abc import Sequence
@@ -19,15 +20,14 @@ from typing import Any
 
 from seq2seq import metrics
 from seq2seq.decoding.translator import Translator
-from seq2seq.run import config_file, folder
+from seq2seq.run import config_file, folder, registry
 from seq2seq.run.cli import limit_threads, run_command
 from seq2seq.run.config import Config
 from seq2seq.run.devices import DEVICES, PRECISIONS
 from seq2seq.run.locking import locked
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import STDOUT, check_output, print_results, write_output
-from seq2seq.sources import Dataset, EncodedSplit, load_dataset, read_pairs
-from seq2seq.text.codec import require_known_words, without_blanks
+from seq2seq.sources import Dataset, EncodedSplit, Source
 from seq2seq.training.validation import is_lowercase, split_losses, target_language
 
 
@@ -70,7 +70,7 @@ def evaluate(arguments: Sequence[str] | None = None) -> int:
     split = options.split or ("test" if "test" in dataset.splits else "valid")
     translator = Translator.load(run_dir, options.checkpoint, options.precision, options.device)
     encoded = translator.codec.encode_pairs(dataset.split(split))
-    require_known_words(translator.codec, encoded.src, options.test or f"split {split}")
+    translator.codec.source.require_known(encoded.src, options.test or f"split {split}")
     decoding = options.beam_size, options.length_penalty, options.batch_size
     result = score(translator, dataset, split, *decoding, encoded)
     if options.precision == "bf16":
@@ -84,14 +84,13 @@ def evaluate(arguments: Sequence[str] | None = None) -> int:
 
 def _dataset(config: Config, options: argparse.Namespace, run_dir: Path) -> Dataset:
     """The data set of the run, or the user's test files; a file that changed since the training is an error."""
+    source: Source = registry.build("source", config)
     if options.test:
         src_language, trg_language = config.src_language or "xx", config.trg_language or "xx"
-        return Dataset(options.test, src_language, trg_language, {"test": read_pairs("test", options.test)})
+        pairs, references = source.read_examples("test", options.test)
+        return Dataset(options.test, src_language, trg_language, {"test": pairs}, {"test": references})
     here = config_file.moved(config, {name: getattr(options, name) for name in ("data", "valid", "data_dir")})
-    dataset = load_dataset(
-        here.data, data_dir=options.data_dir or config.data_dir, src_language=config.src_language,
-        trg_language=config.trg_language, valid=here.valid, test=here.test, seed=config.seed,
-    )  # fmt: skip
+    dataset = source.load(dataclasses.replace(here, data_dir=options.data_dir or config.data_dir))
     with locked(run_dir) if options.accept_changes else nullcontext():
         folder.require_same_data(dataset, run_dir, options.accept_changes)
     return dataset
@@ -111,7 +110,7 @@ def score(
     codec = translator.codec
     encoded = encoded or codec.encode_pairs(dataset.split(split))
     forced, free, num_tokens = split_losses(translator, encoded)
-    sources = without_blanks(encoded.src, [src for src, _ in dataset.split(split)])
+    sources = translator.codec.source.spoken(encoded.src, [src for src, _ in dataset.split(split)])
     found = translator.search_ids(sources, beam_size, length_penalty, 1, batch_size)
     hypotheses = [codec.decode(best[0].ids) for best in found]
     tokens = [" ".join(codec.trg_vocabulary.decode(best[0].ids)) for best in found]
@@ -146,7 +145,7 @@ def _bleu(
     encoded: EncodedSplit,
 ) -> float | None:  # fmt: skip
     """BLEU alone, as in ``score``."""
-    sources = without_blanks(encoded.src, [src for src, _ in dataset.split(split)])
+    sources = translator.codec.source.spoken(encoded.src, [src for src, _ in dataset.split(split)])
     hypotheses = translator.translate_ids(sources, beam_size, length_penalty, batch_size)
     references, lowercase = dataset.references(split), is_lowercase(translator.codec)
     return _finite(metrics.bleu(hypotheses, references, lowercase, language=target_language(translator, dataset)).value)

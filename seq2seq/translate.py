@@ -9,7 +9,6 @@ if __name__ == "__main__":  # before anything large is loaded
 
     sys.exit(start("translate"))
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,12 +16,9 @@ from seq2seq.decoding.translator import Translator
 from seq2seq.run import folder
 from seq2seq.run.cli import limit_threads, run_command
 from seq2seq.run.devices import DEVICES, PRECISIONS
-from seq2seq.run.errors import UserError
 from seq2seq.run.options import check_decoding
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import check_output, write_output
-from seq2seq.sources import decode_lines, read_lines
-from seq2seq.text.codec import require_known_words
 
 
 def build_parser() -> OneLineParser:
@@ -52,28 +48,19 @@ def translate(arguments: Sequence[str] | None = None) -> int:
         folder.accept_changes(run_dir)
     limit_threads(options.threads)
     translator = Translator.load(options.run_dir, options.checkpoint, options.precision, options.device)
-    sentences = _read_input(options.input)
-    sources = translator.codec.encode_sources(sentences)
-    if any(sentence.strip() for sentence in sentences):
-        name = "standard input" if options.input == "-" else options.input
-        require_known_words(translator.codec, sources, name)
+    codec = translator.codec
+    sources = codec.encode_sources(translator.model.source.read(options.input))
+    if sources.lengths.any():
+        codec.source.require_known(sources, "standard input" if options.input == "-" else options.input)
     decoding = options.beam_size, options.length_penalty, options.n_best, options.batch_size
     found = translator.search_ids(sources, *decoding)
     lines = []
     for number, hypotheses in enumerate(found, start=1):
         for hypothesis in hypotheses:
-            sentence = translator.codec.decode(hypothesis.ids)
+            sentence = codec.decode(hypothesis.ids)
             lines.append(sentence if options.n_best == 1 else f"{number}\t{hypothesis.score:.4f}\t{sentence}")
     write_output(options.output, "".join(f"{line}\n" for line in lines))
     return 0
-
-
-def _read_input(path: str) -> list[str]:
-    if path != "-":
-        return read_lines(path, may_be_empty=True)
-    if sys.stdin is None:
-        raise UserError("standard input is closed; name a file with --input")
-    return decode_lines(sys.stdin.buffer, "standard input", may_be_empty=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

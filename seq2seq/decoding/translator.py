@@ -20,7 +20,7 @@ from seq2seq.run.errors import UserError, UserTypeError
 from seq2seq.run.folder import run_of
 from seq2seq.run.messages import shown
 from seq2seq.run.options import check_decoding, check_text
-from seq2seq.sources import Ragged, evaluation_batches
+from seq2seq.sources import Items, evaluation_batches
 from seq2seq.text.codec import TextCodec
 
 
@@ -55,7 +55,7 @@ class Translator:
         settings = replace(config_file.load(run_dir), device=device)
         require(device, precision or "fp32")
         codec = TextCodec.load(run_dir)
-        model = build_model(len(codec.src_vocabulary), len(codec.trg_vocabulary), settings)
+        model = build_model(codec.source.num_inputs, len(codec.trg_vocabulary), settings)
         checkpoint.load(checkpoint.path_of(run_dir, name), model, None, run_of(run_dir, codec))
         model.eval()
         return cls(model, codec, settings, precision)
@@ -86,7 +86,7 @@ class Translator:
         return [self.codec.decode(hypotheses[0].ids) for hypotheses in found]
 
     def translate_ids(
-        self, sources: Ragged, beam_size: int = 1, length_penalty: float = 1.0, batch_size: int = 64
+        self, sources: Items, beam_size: int = 1, length_penalty: float = 1.0, batch_size: int = 64
     ) -> list[str]:
         """As ``translate``, of sentences that are source ids already."""
         found = self.search_ids(sources, beam_size, length_penalty, 1, batch_size)
@@ -109,11 +109,11 @@ class Translator:
             UserTypeError: no sentences, one string instead of several, or an argument that is no number.
         """
         decoding = check_decoding(beam_size, n_best, length_penalty, batch_size)
-        return self._search(self.codec.encode_sources(_checked_sentences(sentences)), *decoding)
+        return self._search(self.codec.encode_sources(self.codec.source.checked(sentences)), *decoding)
 
     def search_ids(
         self,
-        sources: Ragged,
+        sources: Items,
         beam_size: int = 1,
         length_penalty: float = 1.0,
         n_best: int = 1,
@@ -123,19 +123,19 @@ class Translator:
         return self._search(sources, *check_decoding(beam_size, n_best, length_penalty, batch_size))
 
     def _search(
-        self, sources: Ragged, beam_size: int, n_best: int, length_penalty: float, batch_size: int
+        self, sources: Items, beam_size: int, n_best: int, length_penalty: float, batch_size: int
     ) -> list[list[Hypothesis]]:
         results = [[Hypothesis((), 0.0, 0.0)] for _ in range(len(sources))]
         spoken = np.flatnonzero(sources.lengths)
         for positions in evaluation_batches(sources.lengths[spoken], np.zeros_like(spoken), batch_size):
             indices = spoken[positions].tolist()
-            found = self._search_batch([sources[i].tolist() for i in indices], beam_size, length_penalty, n_best)
+            found = self._search_batch([sources[i] for i in indices], beam_size, length_penalty, n_best)
             for index, hypotheses in zip(indices, found, strict=True):
                 results[index] = hypotheses
         return results
 
     def _search_batch(
-        self, sources: Sequence[Sequence[int]], beam_size: int, length_penalty: float, n_best: int
+        self, sources: Sequence[Any], beam_size: int, length_penalty: float, n_best: int
     ) -> list[list[Hypothesis]]:
         allow_tf32(self.precision)
         asked = Search(self.codec.max_output_length, beam_size, length_penalty, n_best)
@@ -154,19 +154,3 @@ def _folder(run_dir: Any) -> Path:
         raise UserTypeError(f"run_dir is {shown(run_dir)}; expected the folder of a training run") from None
     check_text("run_dir", str(path) if run_dir else "")
     return path
-
-
-def _checked_sentences(sentences: Any) -> list[str]:
-    """What a Python program gives to be translated, as a list."""
-    if isinstance(sentences, str | bytes):
-        one = "one string" if isinstance(sentences, str) else "bytes"
-        raise UserTypeError(f"translate: got {one}; expected a list of sentences")
-    if not isinstance(sentences, Iterable):
-        raise UserTypeError(f"translate: got {shown(sentences)}; expected a list of sentences")
-    listed = list(sentences)
-    for number, sentence in enumerate(listed, start=1):
-        if not isinstance(sentence, str):
-            raise UserTypeError(f"translate: sentence {number} is {shown(sentence)}; expected strings")
-        if any("\ud800" <= character <= "\udfff" for character in sentence):
-            raise UserError(f"translate: sentence {number} holds a lone surrogate; expected valid Unicode")
-    return listed

@@ -16,6 +16,7 @@ import minigrad.nn.functional as F
 from minigrad import Tensor, autocast, device, nn, no_grad, random
 from minigrad.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from seq2seq.models.contract import Decoder, Encoder, Memory, State
+from seq2seq.models.inputs import Inputs
 from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.devices import allow_tf32
@@ -61,7 +62,7 @@ class Seq2Seq(nn.Module):
         self.precision = config.precision
         self.source: Source = registry.build("source", config)
         reads = registry.part("decoder", config.decoder).reads
-        self.encoder: Encoder = registry.build("encoder", config, num_inputs, reads)
+        self.encoder: Encoder = registry.build("encoder", config, Inputs(num_inputs, self.source.ids), reads)
         self.decoder: Decoder = registry.build("decoder", config, vocab_size, self.encoder.memory_shape)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -config.init_range, config.init_range)

@@ -99,6 +99,17 @@ def test_a_large_batch_of_few_pairs(monkeypatch: pytest.MonkeyPatch, lengths: li
     assert planned == pytest.approx(taken, rel=0.1)
 
 
+@pytest.mark.parametrize("encoder", registry.names("encoder"))
+def test_a_source_of_numbers(encoder: str) -> None:
+    options = {"hidden_size": 96, "num_layers": 1, "dropout": 0.3, "batch_size": 64}
+    config = Config(source="frames", encoder=encoder, decoder="lstm", **options)
+    rng = np.random.default_rng(0)
+    src = registry.build("source", config).random_items(rng, rng.integers(3, 30, 64).tolist(), 40)
+    trg = Ragged(rng.integers(4, 500, length).tolist() for length in rng.integers(3, 20, 64))
+    planned, taken = planned_and_taken(config, (40, 500), EncodedSplit(src, trg))
+    assert planned == pytest.approx(taken, rel=0.1)
+
+
 def planned_and_taken_of_lengths(lengths: list[int], **options: Any) -> tuple[int, int]:
     """As ``planned_and_taken``, of a small model and a batch with these lengths on both sides."""
     sizes = {"embedding_size": 12, "hidden_size": 16, "dropout": 0.0}

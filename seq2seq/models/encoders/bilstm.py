@@ -11,6 +11,7 @@ from __future__ import annotations
 from minigrad import Tensor, nn, tanh
 from minigrad.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from seq2seq.models.contract import Encoder, Memory, MemoryShape, Reads
+from seq2seq.models.inputs import Inputs
 from seq2seq.models.options import RecurrentOptions
 from seq2seq.run.registry import register
 
@@ -21,10 +22,10 @@ class BidirectionalLSTMEncoder(Encoder):
 
     Options = RecurrentOptions
 
-    def __init__(self, options: RecurrentOptions, num_inputs: int, reads: Reads) -> None:
+    def __init__(self, options: RecurrentOptions, inputs: Inputs, reads: Reads) -> None:
         super().__init__()
         size, layers, dropout = options.hidden_size, options.num_layers, options.dropout
-        self.embedding = nn.Embedding(num_inputs, options.embedding_size, sparse=True)
+        self.embedding = inputs.layer(options.embedding_size)
         between = dropout if layers > 1 else 0.0
         self.rnn = nn.LSTM(options.embedding_size, size, layers, dropout=between, bidirectional=True)
         self.bridges = nn.ModuleList([nn.Linear(2 * size, size) for _ in range(reads.states)])  # of h, of c
@@ -37,8 +38,8 @@ class BidirectionalLSTMEncoder(Encoder):
         return MemoryShape((size,) * len(self.bridges), 2 * self.rnn.hidden_size)
 
     def forward(self, source: PackedSequence) -> Memory:
-        """Packed ids (P,) int64 -> h and c (L, N, H), and the outputs of both directions (S, N, 2H) where they are
-        read."""
+        """Packed ids (P,) int64 or rows (P, F) -> h and c (L, N, H), and the outputs of both directions (S, N, 2H)
+        where they are read."""
         y, last = self.rnn(source._replace(data=self.dropout(self.embedding(source.data))))
         states = tuple(tanh(bridge(_side_by_side(state))) for bridge, state in zip(self.bridges, last, strict=False))
         if not self.reads.outputs:

@@ -11,6 +11,7 @@ from minigrad import nn
 from minigrad.decoding import PackedEncoder
 from minigrad.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from seq2seq.models.contract import Encoder, Memory, MemoryShape, Reads
+from seq2seq.models.inputs import Inputs
 from seq2seq.models.options import RecurrentOptions
 from seq2seq.run.registry import register
 
@@ -24,10 +25,10 @@ class LSTMEncoder(Encoder):
     Options = RecurrentOptions
     capturable = True
 
-    def __init__(self, options: RecurrentOptions, num_inputs: int, reads: Reads) -> None:
+    def __init__(self, options: RecurrentOptions, inputs: Inputs, reads: Reads) -> None:
         super().__init__()
         layers, dropout = options.num_layers, options.dropout
-        self.embedding = nn.Embedding(num_inputs, options.embedding_size, sparse=True)
+        self.embedding = inputs.layer(options.embedding_size)
         self.rnn = nn.LSTM(options.embedding_size, options.hidden_size, layers, dropout=dropout if layers > 1 else 0.0)
         self.dropout = nn.Dropout(dropout)
         self.reads = reads
@@ -38,7 +39,7 @@ class LSTMEncoder(Encoder):
         return MemoryShape((size, size)[: self.reads.states], self.rnn.hidden_size)
 
     def forward(self, source: PackedSequence) -> Memory:
-        """Packed ids (P,) int64 -> h and c (L, N, H), and the outputs (S, N, H) where they are read."""
+        """Packed ids (P,) int64 or rows (P, F) -> h and c (L, N, H), and the outputs (S, N, H) where they are read."""
         y, states = self.rnn(source._replace(data=self.dropout(self.embedding(source.data))))
         states = states[: self.reads.states]
         if not self.reads.outputs:
@@ -47,7 +48,9 @@ class LSTMEncoder(Encoder):
         return Memory(states, outputs, lengths.array)
 
     def prepacked(self, bf16: bool) -> Any:
-        return None if self.reads.outputs else _Prepacked(PackedEncoder(self.embedding, self.rnn, bf16), self.reads)
+        if self.reads.outputs or not isinstance(self.embedding, nn.Embedding):
+            return None
+        return _Prepacked(PackedEncoder(self.embedding, self.rnn, bf16), self.reads)
 
 
 class _Prepacked:
