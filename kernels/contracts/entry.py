@@ -33,7 +33,10 @@ MOST_KNOWN = 512  # calls of an entry that are kept
 
 
 class Fields:
-    """The arrays that a record holds, with their shapes; they are checked as if they were arguments."""
+    """The arrays that a record holds, with their shapes; they are checked as if they were arguments.
+
+    A "?" behind a shape is for a field that may be None.
+    """
 
     def __init__(self, **shapes: str) -> None:
         self.shapes = shapes
@@ -65,14 +68,16 @@ class Argument:
         self.shapes = [item for item in said if isinstance(item, str)]
         self.is_list = getattr(kind, "__name__", "") == "Sequence"
         self._optional = NoneType in get_args(kind)
+        self.given = bool(self.fields) and hasattr(kind, "_replace")  # a record of arrays of the caller's own
 
     def slots(self, count: int) -> list[Slot]:
         """Its arrays; `count` is the length of a list."""
         texts = {f"{self.name}.{field}": text for field, text in self.fields.items()}
         for text in self.shapes:
             texts |= {f"{self.name}[{item}]": text for item in range(count)} if self.is_list else {self.name: text}
-        shapes = {name: None if text == "*" else Shape(text) for name, text in texts.items()}
-        return [Slot(name, shape, self.marks, self._optional) for name, shape in shapes.items()]
+        shapes = {name: None if text == "*" else Shape(text.rstrip("?")) for name, text in texts.items()}
+        optional = {name for name, text in texts.items() if self._optional or text.endswith("?")}
+        return [Slot(name, shape, self.marks, name in optional) for name, shape in shapes.items()]
 
     def getters(self) -> list[tuple[int, Callable[[Any], Any] | None, bool]]:
         """Where its arrays are: the position, what takes them out of what is there, and whether that is a list."""
@@ -89,6 +94,12 @@ class Argument:
         if self.is_list:
             return [*value]
         return [attrgetter(field)(value) for field in self.fields] or [value] * len(self.shapes)
+
+    def in_order(self, value: Any) -> Any:
+        """Its value, with copies of arrays that do not lie in C order."""
+        if self.fields:
+            return value._replace(**{field: contiguous(getattr(value, field)) for field in self.fields})
+        return [*map(contiguous, value)] if self.is_list else contiguous(value)
 
 
 class Known(NamedTuple):
@@ -120,7 +131,8 @@ class Entry:
         self._records_first = sorted(self.arguments, key=lambda each: not each.fields)  # they say what the rest must be
         self._getters = [getter for each in self._records_first for getter in each.getters()]
         self._lists = [each.position for each in self.arguments if each.is_list]
-        self._to_order = [each for each in self.arguments if each.shapes and as_it_lies not in each.marks]
+        arrays = [each for each in self.arguments if each.shapes or each.given]
+        self._to_order = [each for each in arrays if as_it_lies not in each.marks]
         self._plans: dict[tuple[int, ...], Plan] = {}  # by the lengths of lists
         self._known: dict[Any, Known] = {}  # by the looks of arrays
 
@@ -181,7 +193,7 @@ class Entry:
         works, written = [*values], []
         for each in self._to_order:
             value = values[each.position]
-            works[each.position] = [*map(contiguous, value)] if each.is_list else contiguous(value)
+            works[each.position] = each.in_order(value)
             if updated in each.marks:
                 pairs = (value, works[each.position]) if each.is_list else ([value], [works[each.position]])
                 written += [(array, work) for array, work in zip(*pairs, strict=True) if array is not work]

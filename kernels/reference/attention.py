@@ -147,22 +147,23 @@ def attention_backward(
 ) -> tuple[Array, Array, Array, Array | None, Array | None, Array | None]:
     """See `kernels.attention_backward`."""
     query, keys, values, lengths, packing, score, alignment, coverage = cache
-    memory, has_coverage = memory_of(keys, values, lengths), coverage is not None
+    memory = memory_of(keys, values, lengths)
     dcontext = np.zeros((len(query), values.shape[2]), query.dtype, like=query) if dcontext is None else dcontext
     dalignment = np.zeros_like(alignment) if dalignment is None else dalignment
     dquery, dkeys, dvalues = np.empty_like(query), np.zeros_like(keys), np.zeros_like(values)
     dv, dweight = (None if part is None else np.zeros_like(part) for part in (score.v, score.coverage_weight))
     dcovered = np.zeros((packing.batch_size, len(keys)), query.dtype, like=query)
     for t, rows in reversed(list(steps_of(packing, query))):
-        now = coverage[t] if has_coverage else None
+        now = None if coverage is None else coverage[t]
         given = dalignment[t] + dcovered[rows]  # covered[rows] = now + alignment[t]
         dquery[t], dkeys_t, dvalues_t, dv_t, dcoverage, dweight_t = attend_backward(
             dcontext[t], given, query[t], memory.of(rows), score, now, alignment[t]
         )  # context[t], alignment[t] = attend(...)
         dkeys[:, rows] += dkeys_t
         dvalues[:, rows] += dvalues_t
-        dv = None if dv is None else dv + dv_t
-        if has_coverage:
+        if dv is not None:
+            dv += dv_t
+        if dweight is not None:
             dweight += dweight_t
             dcovered[rows] += dcoverage  # now = covered[rows]
-    return dquery, dkeys, dvalues, dv, dcovered if has_coverage else None, dweight
+    return dquery, dkeys, dvalues, dv, None if coverage is None else dcovered, dweight

@@ -8,6 +8,7 @@ What is offered is what ``@op`` names in the files below; a new name there needs
 from typing import TYPE_CHECKING
 
 from minigrad.ops.attention import *
+from minigrad.ops.attentive import *
 from minigrad.ops.choose import *
 from minigrad.ops.compare import *
 from minigrad.ops.contraction import *

@@ -107,11 +107,11 @@ def _zeros(*shape: int) -> Tensor:
 
 def _call(**replaced: Any) -> Any:
     """A call with T = 4, N = 2, S = 5, A = 3, D = 6, some of its arguments replaced."""
-    arguments = {"query": _zeros(4, 2, 3), "keys": _zeros(5, 2, 3), "values": _zeros(5, 2, 6)}
+    arguments: dict[str, Any] = {"query": _zeros(4, 2, 3), "keys": _zeros(5, 2, 3), "values": _zeros(5, 2, 6)}
     return lambda: attention(**arguments | {"memory_lengths": np.array([5, 0])} | replaced)
 
 
-_ERRORS = [
+_ERRORS: list[tuple[dict[str, Any], str]] = [
     ({"keys": _zeros(5, 2, 4)}, r"keys has shape \(5, 2, 4\)"),
     ({"values": _zeros(4, 2, 6)}, r"values has shape \(4, 2, 6\)"),
     ({"query": _zeros(4, 3)}, r"lengths is None; .* x is packed, \(4, 3\)"),
