@@ -5,13 +5,13 @@ from __future__ import annotations
 # Names (of any namespace) -> how to do without. ``torch`` is minigrad, ``x`` a tensor, ``n`` a size.
 _BY_NAMES: dict[str, str] = {
     "RMSNorm rms_norm": "x / (x.square().mean(-1, keepdim=True) + eps).sqrt()",
-    "GELU gelu": "0.5 * x * (1 + torch.tanh(0.7978845608 * (x + 0.044715 * x ** 3)))",
     "SiLU silu": "x * torch.sigmoid(x)",
     "GLU glu": "a * torch.sigmoid(b) with a, b = x.chunk(2, -1)",
     "Hardtanh hardtanh": "torch.clamp(x, -1, 1)",
     "LogSigmoid logsigmoid": "-nn.functional.softplus(-x)",
-    "MultiheadAttention scaled_dot_product_attention multi_head_attention_forward Transformer": (
-        "torch.softmax(q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1]), -1) @ v"
+    "multi_head_attention_forward": "nn.MultiheadAttention(...)(query, key, value)",
+    "Transformer TransformerEncoder TransformerDecoder": (
+        "a loop over nn.TransformerEncoderLayer and nn.TransformerDecoderLayer"
     ),
     "KLDivLoss kl_div": "(target * (target.log() - input)).sum(-1).mean()",
     "SmoothL1Loss smooth_l1_loss HuberLoss huber_loss": (

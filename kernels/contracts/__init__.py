@@ -12,6 +12,7 @@ from kernels.contracts.backend import report_ids
 from kernels.contracts.decoding import *
 from kernels.contracts.embedding import *
 from kernels.contracts.entry import ENTRIES
+from kernels.contracts.gelu import *
 from kernels.contracts.layer_norm import *
 from kernels.contracts.linear import *
 from kernels.contracts.losses import *

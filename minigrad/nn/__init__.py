@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from minigrad.missing import for_module as _for_module
 from minigrad.nn import functional, init, utils
-from minigrad.nn.activations import LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from minigrad.nn.activations import GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from minigrad.nn.attention import MultiheadAttention
 from minigrad.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from minigrad.nn.incremental import IncrementalDropout, IncrementalLSTM
 from minigrad.nn.layers import Dropout, Embedding, Flatten, Identity, LayerNorm, Linear
@@ -12,8 +13,10 @@ from minigrad.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1L
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Parameter
 from minigrad.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from minigrad.nn.transformer import TransformerDecoderLayer, TransformerEncoderLayer
 
 __all__ = [
+    "GELU",
     "GRU",
     "LSTM",
     "RNN",
@@ -37,6 +40,7 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "NLLLoss",
     "Parameter",
     "ParameterDict",
@@ -47,6 +51,8 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "TransformerDecoderLayer",
+    "TransformerEncoderLayer",
     "functional",
     "init",
     "utils",

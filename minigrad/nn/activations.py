@@ -36,6 +36,23 @@ class ReLU(Module):
         return "inplace=True" if self.inplace else ""
 
 
+class GELU(Module):
+    """x times the distribution function of N(0, 1) at x, elementwise; ``approximate`` is "none" or "tanh".
+
+    Source: Hendrycks and Gimpel, "Gaussian error linear units (GELUs)" (2016).
+    """
+
+    def __init__(self, approximate: str = "none") -> None:
+        super().__init__()
+        self.approximate = approximate
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.gelu(input, self.approximate)
+
+    def extra_repr(self) -> str:
+        return f"approximate={self.approximate!r}"
+
+
 class LeakyReLU(Module):
     """x where positive, ``negative_slope`` * x elsewhere."""
 

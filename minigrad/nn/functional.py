@@ -1,7 +1,8 @@
 """Functional forms: everything the layers compute, without their parameters. Usually imported as ``F``.
 
 Contract: PyTorch's names, argument order and defaults; results and gradients are recorded on the tape. Losses live in
-``minigrad.nn.loss_functions`` and are re-exported here, so that ``F.cross_entropy`` is found where users look for it.
+``minigrad.nn.loss_functions``, attention in ``minigrad.nn.attention_functions``; both are re-exported here, where users
+look for them.
 ``inplace=True`` writes the result over the input, on the tape; it saves no memory here.
 
 Arguments are checked here, under the names that users give them, and not once more: the ops are called as the engine
@@ -19,6 +20,7 @@ import kernels
 from minigrad.arguments import Operand, checked
 from minigrad.missing import for_module as _for_module
 from minigrad.naming import described
+from minigrad.nn.attention_functions import scaled_dot_product_attention
 from minigrad.nn.checks import check_int, check_probability
 from minigrad.nn.loss_functions import (
     binary_cross_entropy,
@@ -31,6 +33,7 @@ from minigrad.nn.loss_functions import (
 )
 from minigrad.ops import choose, elementwise, fused, linalg, losses, moments, reduce
 from minigrad.ops.embedding import embedding as _look_up
+from minigrad.ops.gelu import gelu as _gelu
 from minigrad.ops.layer_norm import layer_norm as _layer_norm
 from minigrad.ops.masked_softmax import masked_softmax as _masked_softmax
 from minigrad.tensor import Tensor
@@ -43,6 +46,7 @@ __all__ = [
     "dropout",
     "elu",
     "embedding",
+    "gelu",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
@@ -57,6 +61,7 @@ __all__ = [
     "one_hot",
     "pad",
     "relu",
+    "scaled_dot_product_attention",
     "sigmoid",
     "softmax",
     "softplus",
@@ -97,6 +102,11 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where positive, ``alpha`` * (exp(x) - 1) elsewhere."""
     return _given(input, choose.where(input > 0, input, elementwise.expm1(choose.clamp(input, max=0)) * alpha), inplace)
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """x times the distribution function of N(0, 1) at x, elementwise; "tanh" is a form that differs by 5e-4 at most."""
+    return _gelu(input, approximate)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -248,7 +258,7 @@ def pad(input: Tensor, pad: tuple[int, ...] | list[int], mode: str = "constant",
     return result
 
 
-# What comes from ``loss_functions`` has been checked there.
+# What comes from ``loss_functions`` and ``attention_functions`` has been checked there.
 globals().update({name: checked(globals()[name]) for name in __all__ if not hasattr(globals()[name], "__wrapped__")})
 
 if not TYPE_CHECKING:  # a checker would take every name for known

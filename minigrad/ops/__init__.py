@@ -16,6 +16,7 @@ from minigrad.ops.copies import *
 from minigrad.ops.elementwise import *
 from minigrad.ops.embedding import *
 from minigrad.ops.fused import *
+from minigrad.ops.gelu import *
 from minigrad.ops.index import *
 from minigrad.ops.layer_norm import *
 from minigrad.ops.linalg import *

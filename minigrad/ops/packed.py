@@ -41,6 +41,40 @@ class PlaceRows(Function):
         return dx, None, None
 
 
+class SplitRows(Function):
+    """Of x (R, n F) the n parts of its columns, each y[i] = x[rows[i], part], or 0 where rows[i] < 0; rows None is all
+    of them in order. No row of x is read twice.
+    """
+
+    fresh_grads = True
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, rows: Array | None, num_parts: int) -> tuple[Array, ...]:
+        ctx.shape, ctx.num_rows, ctx.num_parts = x.shape, len(x) if rows is None else rows.size, num_parts
+        if rows is None:
+            ctx.rows = None
+            return tuple([part.copy() for part in np.split(x, num_parts, 1)])
+        filled = np.flatnonzero(rows >= 0)
+        ctx.filled, ctx.rows = kernels.like(filled, x), kernels.like(rows.reshape(-1)[filled], x)
+        parts = []
+        for part in np.split(x, num_parts, 1):
+            y = np.zeros((rows.size, part.shape[1]), x.dtype, like=x)
+            y[ctx.filled] = part[ctx.rows]
+            parts.append(y.reshape(*rows.shape, part.shape[1]))
+        return tuple(parts)
+
+    @staticmethod
+    def backward(ctx: Context, *grad_outputs: Array | None) -> tuple[Array, None, None]:
+        like = next(grad for grad in grad_outputs if grad is not None)
+        dx = np.zeros(ctx.shape, like.dtype, like=like)
+        for part, grad in zip(np.split(dx, ctx.num_parts, 1), grad_outputs, strict=True):
+            if grad is not None:
+                dy = grad.reshape(ctx.num_rows, part.shape[1])
+                # y[filled] = part[rows]; rows are distinct, so assigning is adding
+                part[slice(None) if ctx.rows is None else ctx.rows] = dy if ctx.rows is None else dy[ctx.filled]
+        return dx, None, None
+
+
 def packing_of(op: str, x: Tensor, lengths: Any) -> Packing:
     """The packing of ``x``, padded (T,N,F), or packed (P,F) with ``lengths`` (N,); None where every row has T tokens.
 

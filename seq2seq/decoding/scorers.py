@@ -13,7 +13,7 @@ from minigrad import Tensor, autocast, no_grad
 from minigrad.nn import functional as F
 from minigrad.nn.utils.rnn import pack_padded_sequence
 from seq2seq.decoding.strategies import NEVER, Hypothesis, Scorer, Search, Sources
-from seq2seq.models.contract import Decoder, Encoder, Memory, select
+from seq2seq.models.contract import Decoder, Encoder, Memory, State, select
 from seq2seq.models.model import Seq2Seq
 from seq2seq.text.vocabulary import EOS_ID, SOS_ID
 
@@ -38,8 +38,8 @@ class ModelScorer(Scorer):
     @no_grad()
     def start(self, sources: Sources) -> None:
         self._memory = self._memory_rows = encode(self._model, sources, self._bf16)
-        self._state = self._model.start(self._memory)
         self._sources = np.arange(len(sources))  # the source of each row
+        self._state = self._first_state(self._memory, self._sources)
 
     @no_grad()
     def step(self, tokens: Array, rows: Array) -> Array:
@@ -51,6 +51,14 @@ class ModelScorer(Scorer):
             features, self._state = decoder.step(given, self._state, self._memory_rows)
             log_probs: Array = F.log_softmax(decoder.output(features), -1).cpu().numpy()
         return log_probs[:count]
+
+    def _first_state(self, memory: Memory, rows: Array) -> State:
+        """What the decoder makes of the memory, of LEAST_ROWS sources or more."""
+        repeated = _repeated(rows)
+        with _evaluating(self._model), autocast(self._model.device.type, enabled=self._bf16):
+            if len(repeated) == len(rows):
+                return self._model.start(memory)
+            return tuple(select(part, rows) for part in self._model.start(memory.select(repeated)))
 
     def _go_on(self, rows: Array) -> None:
         """Select the rows that go on; the memory, which may be large, only where other sources do."""

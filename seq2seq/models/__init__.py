@@ -7,7 +7,7 @@ search, ``seq2seq.gradcheck``, the memory plan and checkpoints.
 
 from seq2seq.models.contract import Decoder, Encoder, Memory, MemoryShape, Reads, State, select
 from seq2seq.models.inputs import Inputs
-from seq2seq.models.options import RecurrentOptions
+from seq2seq.models.options import RecurrentOptions, TransformerOptions
 from seq2seq.run.registry import option, register
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Reads",
     "RecurrentOptions",
     "State",
+    "TransformerOptions",
     "option",
     "register",
     "select",

@@ -65,7 +65,20 @@ def rows_of(tokens: PackedSequence) -> Array:
     return np.concatenate([order[:size] for size in sizes])
 
 
-class Encoder(nn.Module):
+class Part(nn.Module):
+    """What an encoder and a decoder have in common."""
+
+    name: ClassVar[str]
+    Options: ClassVar[type] = NoOptions
+    capturable: ClassVar[bool] = False
+
+    def init_weights(self, init_range: float) -> None:
+        """Draw the first weights: by default all of them from U(-init_range, init_range)."""
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -init_range, init_range)
+
+
+class Encoder(Part):
     """Reads sources. A subclass registers with ``register("encoder", NAME)``.
 
     ``__init__`` gets an instance of its ``Options``, the ``Inputs`` that the source gives (ids or rows of numbers, and
@@ -76,10 +89,6 @@ class Encoder(nn.Module):
         memory_shape: what it leaves.
         capturable: whether a training step with it can be a CUDA graph: no decision depends on a number it computes.
     """
-
-    name: ClassVar[str]
-    Options: ClassVar[type] = NoOptions
-    capturable: ClassVar[bool] = False
 
     @property
     def memory_shape(self) -> MemoryShape:
@@ -95,7 +104,7 @@ class Encoder(nn.Module):
         return None
 
 
-class Decoder(nn.Module):
+class Decoder(Part):
     """Writes targets. A subclass registers with ``register("decoder", NAME)``; ``start``, ``step`` and ``output`` are
     all that it needs.
 
@@ -108,10 +117,7 @@ class Decoder(nn.Module):
         capturable: as of an encoder, for steps in which every token is given.
     """
 
-    name: ClassVar[str]
-    Options: ClassVar[type] = NoOptions
     reads: ClassVar[Reads] = Reads()
-    capturable: ClassVar[bool] = False
 
     @property
     def output(self) -> nn.Linear:
@@ -141,6 +147,10 @@ class Decoder(nn.Module):
             feature, state = self.step(self.guess(features[-1]) if own[t] else given[t], state, memory)
             features.append(feature)
         return pack_padded_sequence(ops.stack(features), lengths, enforce_sorted=False).data
+
+    def alignment(self, state: State) -> Tensor | None:
+        """(N, S): how much the last step attended to each source position; None of a decoder that does not attend."""
+        return None
 
     def guess(self, features: Tensor) -> Tensor:
         """The likeliest token (N,) int64 of features (N, F), off the tape."""

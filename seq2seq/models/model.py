@@ -64,8 +64,8 @@ class Seq2Seq(nn.Module):
         reads = registry.part("decoder", config.decoder).reads
         self.encoder: Encoder = registry.build("encoder", config, Inputs(num_inputs, self.source.ids), reads)
         self.decoder: Decoder = registry.build("decoder", config, vocab_size, self.encoder.memory_shape)
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -config.init_range, config.init_range)
+        for part in (self.encoder, self.decoder):
+            part.init_weights(config.init_range)
 
     @property
     def bf16(self) -> bool:

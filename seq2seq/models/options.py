@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from seq2seq.run.registry import option
+
+# Parts share these, so each stands here once.
+_HIDDEN_SIZE: Any = (512, "size of the states, of all layers", 1, 65536)
+_NUM_LAYERS: Any = (2, "layers in the encoder and in the decoder", 1, 64)
+_DROPOUT: Any = (0.5, "probability that an embedding or what a layer gives is zeroed", 0.0, 0.99)
 
 
 @dataclass(frozen=True)
@@ -12,6 +18,31 @@ class RecurrentOptions:
     """Those of an embedding with a stack of recurrent layers on it."""
 
     embedding_size: int = option(256, "size of the embeddings", 1, 65536)
-    hidden_size: int = option(512, "size of the recurrent states", 1, 65536)
-    num_layers: int = option(2, "recurrent layers in the encoder and in the decoder", 1, 64)
-    dropout: float = option(0.5, "probability that an embedding or a state between layers is zeroed", 0.0, 0.99)
+    hidden_size: int = option(*_HIDDEN_SIZE)
+    num_layers: int = option(*_NUM_LAYERS)
+    dropout: float = option(*_DROPOUT)
+
+
+@dataclass(frozen=True)
+class VectorOptions:
+    """Those of a layer on vectors, which is no embedding."""
+
+    hidden_size: int = option(*_HIDDEN_SIZE)
+    num_layers: int = option(*_NUM_LAYERS)
+    dropout: float = option(*_DROPOUT)
+
+
+@dataclass(frozen=True)
+class TransformerOptions:
+    """Those of one half of a Transformer."""
+
+    hidden_size: int = option(*_HIDDEN_SIZE)
+    num_layers: int = option(*_NUM_LAYERS)
+    num_heads: int = option(8, "heads of each attention; a divisor of hidden_size", 1, 1024)
+    ffn_size: int = option(2048, "units of each feed-forward block", 1, 65536)
+    dropout: float = option(*_DROPOUT)
+    attention_dropout: float = option(0.0, "probability that a weight of an attention is zeroed", 0.0, 0.99)
+    ffn_dropout: float = option(0.0, "probability that a unit of a feed-forward block is zeroed", 0.0, 0.99)
+    norm_first: bool = option(True, "normalise what a block reads (pre-norm) instead of the sum with what it gives")
+    activation: str = option("gelu", "of feed-forward blocks: gelu or relu")
+    learned_positions: int = option(0, "positions that get a learned vector each; 0: sines and cosines", 0, 65536)

@@ -58,7 +58,7 @@ class Config:
     encoder: str = "lstm"
     # what writes the target
     decoder: str = "lstm"
-    # weights start in U(-init_range, init_range)
+    # weights start in U(-init_range, init_range), unless a part draws its own
     init_range: float = 0.08
 
     # passes over the training data

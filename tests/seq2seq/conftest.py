@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 
 from minigrad import optim
-from minigrad.shapes_only import shapes_only
 from seq2seq.models.model import Seq2Seq, build_model
+from seq2seq.run import registry
 from seq2seq.run.config import Config
-from seq2seq.run.errors import UserError
 from seq2seq.sources import Batch, EncodedSplit, Ragged, TextSource
+from tests.seq2seq.pairs import options_that_fit
 
 SRC_VOCAB, TRG_VOCAB = 13, 11
-TINY = ["--src-tokenizer", "space", "--trg-tokenizer", "space", "--embedding-size", "8", "--hidden-size", "12"]
+TINY = {"embedding_size": 8, "hidden_size": 12}
 
 
 # A longer search for faults, by hand: so many times the random rounds of every test that has some.
@@ -63,18 +63,16 @@ def tiny_model() -> Callable[..., Seq2Seq]:
 
 
 @pytest.fixture(scope="session")
-def fitting_options() -> Callable[[str, str], dict[str, Any]]:
-    """fitting_options(encoder, decoder): options with which the two fit each other; a skip where none do."""
+def fitting_options() -> Callable[..., dict[str, Any]]:
+    """fitting_options(encoder, decoder, **wanted): options with which the two fit each other, those wanted that they
+    have among them; a skip where none do."""
 
-    def choose(encoder: str, decoder: str) -> dict[str, Any]:
-        for options in ({}, {"num_layers": 1}, {"num_layers": 2}):
-            try:
-                with shapes_only():
-                    Seq2Seq(9, 9, Config(encoder=encoder, decoder=decoder, **options))
-            except UserError:
-                continue
-            return options
-        pytest.skip(f"encoder {encoder} and decoder {decoder} do not fit each other")
+    def choose(encoder: str, decoder: str, **wanted: Any) -> dict[str, Any]:
+        options = options_that_fit(encoder, decoder)
+        if options is None:
+            pytest.skip(f"encoder {encoder} and decoder {decoder} do not fit each other")
+        known = registry.options_of({"encoder": encoder, "decoder": decoder})
+        return options | {name: value for name, value in wanted.items() if name in known}
 
     return choose
 
@@ -140,11 +138,14 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
 
 @pytest.fixture
 def train(run: Callable[..., Result], corpus: Path, tmp_path: Path) -> Callable[..., Path]:
-    """train("name", "--epochs", 1): a tiny run on the corpus, with dropout and mixed teacher forcing; its folder."""
+    """train("name", "--epochs", 1): a tiny run on the corpus, with dropout and mixed teacher forcing; its folder.
 
-    def train(name: str, *arguments: object, code: int = 0) -> Path:
+    ``settings`` are options of its parts, instead of those that are small for LSTMs.
+    """
+
+    def train(name: str, *arguments: object, code: int = 0, settings: dict[str, Any] | None = None) -> Path:
         folder = tmp_path / name
-        result = run("train", *tiny_options(corpus, folder), *arguments)
+        result = run("train", *tiny_options(corpus, folder, settings), *arguments)
         assert result.code == code, result.err
         return folder
 
@@ -169,20 +170,12 @@ def options() -> Callable[[Path, Path], list[str]]:
     return tiny_options
 
 
-def tiny_options(corpus: Path, folder: Path) -> list[str]:
-    return [
-        "--data",
-        str(corpus),
-        "--run-dir",
-        str(folder),
-        "--batch-size",
-        "8",
-        "--lr",
-        "0.01",
-        "--min-freq",
-        "1",
-        *TINY,
-    ]
+def tiny_options(corpus: Path, folder: Path, settings: dict[str, Any] | None = None) -> list[str]:
+    given = {
+        "data": corpus, "run_dir": folder, "batch_size": 8, "lr": 0.01, "min_freq": 1,
+        "src_tokenizer": "space", "trg_tokenizer": "space", **(TINY if settings is None else settings),
+    }  # fmt: skip
+    return [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def snapshot(folder: Path) -> dict[Path, bytes]:

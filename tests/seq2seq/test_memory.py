@@ -19,10 +19,11 @@ from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.sources import EncodedSplit, Ragged
 from seq2seq.training import memory
+from tests.seq2seq.pairs import options_that_fit, representative_pairs
 
 VOCAB_SIZES = 3000, 2000
 SHAPES = {"no padding": (64, 9, 9, 8, 8), "padding": (64, 5, 20, 5, 18), "few": (12, 10, 30, 10, 25)}
-PAIRS = [(encoder, decoder) for encoder in registry.names("encoder") for decoder in registry.names("decoder")]
+each_pair = pytest.mark.parametrize(("encoder", "decoder"), representative_pairs())
 
 
 def random_split(
@@ -71,11 +72,11 @@ def test_a_step_takes_what_the_plan_says(shape: str, precision: Any, forcing: fl
 
 
 @pytest.mark.parametrize("words", [100, 50_000])
-@pytest.mark.parametrize(("encoder", "decoder"), PAIRS)
+@each_pair
 def test_small_and_large_vocabularies(fitting_options, encoder: str, decoder: str, words: int) -> None:
     """With 50,000 words the logits count, with 100 all else; every pair that fits. The batch is large enough for the
     plan to try parts of it alone."""
-    options = {"embedding_size": 24, "hidden_size": 40, **fitting_options(encoder, decoder)}
+    options = fitting_options(encoder, decoder, embedding_size=24, hidden_size=40)
     config = Config(encoder=encoder, decoder=decoder, dropout=0.3, batch_size=96, **options)
     split = random_split((words, words), 96, 30, 50, 30, 45)
     assert (split.src.lengths + split.trg.lengths).sum() > memory.SMALL_BATCH
@@ -83,11 +84,11 @@ def test_small_and_large_vocabularies(fitting_options, encoder: str, decoder: st
     assert planned == pytest.approx(taken, rel=0.1)
 
 
-@pytest.mark.parametrize(("encoder", "decoder"), PAIRS)
+@each_pair
 def test_one_pair_far_longer_than_the_others(fitting_options, monkeypatch, encoder: str, decoder: str) -> None:
     """A layer that works on padding takes as much for each pair as for the longest one."""
     monkeypatch.setattr(memory, "SMALL_BATCH", 100)
-    options = fitting_options(encoder, decoder)
+    options = fitting_options(encoder, decoder, embedding_size=12, hidden_size=16)
     planned, taken = planned_and_taken_of_lengths([8] * 127 + [100], encoder=encoder, decoder=decoder, **options)
     assert planned == pytest.approx(taken, rel=0.1)
 
@@ -99,10 +100,10 @@ def test_a_large_batch_of_few_pairs(monkeypatch: pytest.MonkeyPatch, lengths: li
     assert planned == pytest.approx(taken, rel=0.1)
 
 
-@pytest.mark.parametrize("encoder", registry.names("encoder"))
-def test_a_source_of_numbers(encoder: str) -> None:
-    options = {"hidden_size": 96, "num_layers": 1, "dropout": 0.3, "batch_size": 64}
-    config = Config(source="frames", encoder=encoder, decoder="lstm", **options)
+@pytest.mark.parametrize(("encoder", "decoder"), representative_pairs("frames"))
+def test_a_source_of_numbers(encoder: str, decoder: str) -> None:
+    options = {**(options_that_fit(encoder, decoder, "frames") or {}), "hidden_size": 96, "dropout": 0.3}
+    config = Config(source="frames", encoder=encoder, decoder=decoder, batch_size=64, **options)
     rng = np.random.default_rng(0)
     src = registry.build("source", config).random_items(rng, rng.integers(3, 30, 64).tolist(), 40)
     trg = Ragged(rng.integers(4, 500, length).tolist() for length in rng.integers(3, 20, 64))
@@ -112,8 +113,7 @@ def test_a_source_of_numbers(encoder: str) -> None:
 
 def planned_and_taken_of_lengths(lengths: list[int], **options: Any) -> tuple[int, int]:
     """As ``planned_and_taken``, of a small model and a batch with these lengths on both sides."""
-    sizes = {"embedding_size": 12, "hidden_size": 16, "dropout": 0.0}
-    config = Config(teacher_forcing_ratio=0.0, batch_size=len(lengths), **{**sizes, **options})
+    config = Config(teacher_forcing_ratio=0.0, batch_size=len(lengths), **{"dropout": 0.0, **options})
     ids = np.random.default_rng(1)
     split = EncodedSplit(*(Ragged(ids.integers(4, 50, length).tolist() for length in lengths) for _ in range(2)))
     return planned_and_taken(config, (50, 50), split)

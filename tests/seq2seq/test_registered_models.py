@@ -1,6 +1,6 @@
-"""What the contract promises, for every registered pair that fits: training, gradients, search, resumption, plan.
+"""What the contract promises, for every registered encoder and decoder: training, gradients, search, resumption, plan.
 
-A pair is added to these tests by being registered.
+A part is added to these tests by being registered: each stands in one pair at least.
 """
 
 from __future__ import annotations
@@ -21,19 +21,18 @@ from seq2seq.decoding.search import beam_search, greedy_search
 from seq2seq.decoding.strategies import Search
 from seq2seq.models.contract import Decoder
 from seq2seq.models.model import Seq2Seq, build_model, pack_batch
-from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.sources import Batch
 from seq2seq.text.vocabulary import EOS_ID, PAD_ID, SOS_ID
+from tests.seq2seq.pairs import representative_pairs
 
 Array = np.ndarray
-PAIRS = [(encoder, decoder) for encoder in registry.names("encoder") for decoder in registry.names("decoder")]
 SRC, TRG, MOST = 13, 11, 7
 SIZES = {"embedding_size": 5, "hidden_size": 6}
 WIDE = {"embedding_size": 40, "hidden_size": 48}  # sums long enough to tell orders apart
 ATOL = 1e-6  # seven log p of float32, each a difference of numbers of order 1, rounded to 6e-8
 
-pytestmark = pytest.mark.parametrize(("encoder", "decoder"), PAIRS)
+pytestmark = pytest.mark.parametrize(("encoder", "decoder"), representative_pairs())
 
 
 @pytest.fixture
@@ -41,7 +40,8 @@ def build(encoder: str, decoder: str, fitting_options: Callable) -> Callable[...
     """build(seed=, precision=, ...): a tiny model of the pair, with weights large enough to have opinions."""
 
     def make(num_inputs: int = SRC, vocab_size: int = TRG, **settings: Any) -> Seq2Seq:
-        given = {"dropout": 0.0, "init_range": 0.8, **fitting_options(encoder, decoder), **SIZES, **settings}
+        sizes = {name: settings.pop(name, value) for name, value in SIZES.items()}
+        given = {"dropout": 0.0, "init_range": 0.8, **fitting_options(encoder, decoder, **sizes), **settings}
         return build_model(num_inputs, vocab_size, Config(encoder=encoder, decoder=decoder, **given))
 
     return make
@@ -79,8 +79,8 @@ def test_a_sequence_is_the_loop_over_its_steps(build, draw_batch, monkeypatch, o
 def test_gradients_are_those_of_finite_differences(build, encoder, decoder, fitting_options) -> None:
     from seq2seq.gradcheck import check_model
 
-    options = fitting_options(encoder, decoder)
-    report = check_model(Config(encoder=encoder, decoder=decoder, **SIZES, **options), num_directions=10)
+    options = fitting_options(encoder, decoder, **SIZES)
+    report = check_model(Config(encoder=encoder, decoder=decoder, **options), num_directions=10)
     assert report, str(report)
 
 
@@ -224,15 +224,10 @@ def test_a_run_trains_translates_and_goes_on_exactly(
     train, run, history, encoder, decoder, fitting_options, tmp_path
 ) -> None:
     """Through the commands; a run that is stopped and resumed has the bits of the one that was not."""
-    sizes = {"embedding_size": 8, "hidden_size": 12}
-    options = [
-        word
-        for name, value in {**fitting_options(encoder, decoder), "encoder": encoder, "decoder": decoder}.items()
-        if name not in sizes
-        for word in (f"--{name.replace('_', '-')}", value)
-    ]
-    whole = train("whole", *options, "--epochs", 2)
-    parts = train("parts", *options, "--epochs", 2, "--max-steps", 11)
+    settings = {"encoder": encoder, "decoder": decoder}
+    settings |= fitting_options(encoder, decoder, embedding_size=8, hidden_size=12)
+    whole = train("whole", "--epochs", 2, settings=settings)
+    parts = train("parts", "--epochs", 2, "--max-steps", 11, settings=settings)
     assert run("train", "--run-dir", parts, "--resume", "--max-steps", 18).code == 0
     steps = [[record for record in history(folder) if "loss" in record] for folder in (whole, parts)]
     assert steps[0] == steps[1]

@@ -1,5 +1,6 @@
-"""What the contract promises, for every registered source of numbers: with each encoder that reads them, and for the
-encoder of vectors with each decoder. That of text stands in ``test_registered_models``.
+"""What the contract promises, for every registered source of numbers, with each encoder and each decoder.
+
+What it promises of text stands in ``test_registered_models``.
 
 A source is added to these tests by being registered, and by files for it in ``FILES``.
 """
@@ -16,7 +17,6 @@ import pytest
 
 from minigrad import Tensor, no_grad
 from minigrad.nn.utils.rnn import pack_padded_sequence
-from minigrad.shapes_only import shapes_only
 from seq2seq import Translator
 from seq2seq.decoding.scorers import LEAST_ROWS
 from seq2seq.decoding.search import beam_search, greedy_search
@@ -24,38 +24,25 @@ from seq2seq.gradcheck import check_model
 from seq2seq.models.model import Seq2Seq, build_model
 from seq2seq.run import registry
 from seq2seq.run.config import Config
-from seq2seq.run.errors import UserError
+from tests.seq2seq.pairs import options_that_fit, representative_pairs
 
 SOURCES = [name for name in registry.names("source") if not registry.part("source", name).ids]
-OPTIONS: list[dict[str, Any]] = [{}, {"num_layers": 1}, {"num_layers": 2}]
 SIZES = {"embedding_size": 8, "hidden_size": 10, "dropout": 0.0}
 F, TRG, MOST = 5, 11, 7
 WORDS = ["red", "green", "blue", "grey"]
 
 
-def settings_of(source: str, encoder: str, decoder: str) -> dict[str, Any] | None:
-    """Settings with which the three fit each other; None where none do."""
-    for options in OPTIONS:
-        try:
-            given = {"source": source, "encoder": encoder, "decoder": decoder, **options}
-            known = Config(**given).options
-            given |= {name: value for name, value in SIZES.items() if name in known}
-            with shapes_only():
-                Seq2Seq(F, TRG, Config(**given))
-        except UserError:
-            continue
-        return given
-    return None
-
-
-def fitting_trios() -> list[Any]:
-    """Every encoder with the first decoder that fits, and that of vectors with every decoder."""
-    names = []
-    for source in SOURCES:
-        for encoder in registry.names("encoder"):
-            decoders = [name for name in registry.names("decoder") if settings_of(source, encoder, name)]
-            names += [(source, encoder, name) for name in (decoders if encoder == "vector" else decoders[:1])]
+def trios() -> list[Any]:
+    """Every encoder that reads such a source with one decoder, and every decoder with one encoder."""
+    names = [(source, *pair) for source in SOURCES for pair in representative_pairs(source)]
     return [pytest.param(settings_of(*trio), id="-".join(trio)) for trio in names]
+
+
+def settings_of(source: str, encoder: str, decoder: str) -> dict[str, Any]:
+    parts = {"source": source, "encoder": encoder, "decoder": decoder}
+    known = registry.options_of(parts)
+    sizes = {name: value for name, value in SIZES.items() if name in known}
+    return {**parts, **(options_that_fit(encoder, decoder, source) or {}), **sizes}
 
 
 def write_files(source: str, folder: Path, count: int = 60) -> list[Path]:
@@ -87,7 +74,7 @@ def test_there_are_files_for_every_source() -> None:
     assert {name for name in SOURCES if registry.part("source", name).__module__.startswith("seq2seq.")} == set(FILES)
 
 
-@pytest.mark.parametrize("settings", fitting_trios())
+@pytest.mark.parametrize("settings", trios())
 class TestEveryTrio:
     def build(self, settings: dict[str, Any], **more: Any) -> Seq2Seq:
         return build_model(F, TRG, Config(**{**settings, "init_range": 0.8, **more})).eval()

@@ -32,6 +32,12 @@ class TorchTwin:
     def linear(self, name: str, x: Any) -> Any:
         return torch.nn.functional.linear(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
 
+    def module(self, prefix: str, module: Any) -> Any:
+        """A module of PyTorch's whose weights are those of this prefix: a function of its arguments."""
+        weights = {key.removeprefix(prefix): w for key, w in self._weights.items() if key.startswith(prefix)}
+        own = {key: weights[key] for key, _ in module.named_parameters()}
+        return lambda *arguments, **named: torch.func.functional_call(module, own, arguments, named)
+
     def recurrent(self, kind: Any, name: str, **options: Any) -> Any:
         """A layer of PyTorch's whose weights are these: a function of (x, states)."""
         weights = {key.removeprefix(f"{name}."): w for key, w in self._weights.items() if key.startswith(f"{name}.")}

@@ -7,23 +7,13 @@ several regions, Xu et al., "Show, attend and tell", 2015, section 3.1.2).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from minigrad import Tensor, nn, tanh
 from minigrad.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from seq2seq.models.contract import Encoder, Memory, MemoryShape, Reads
 from seq2seq.models.inputs import Inputs
+from seq2seq.models.options import VectorOptions
 from seq2seq.run.errors import UserError
-from seq2seq.run.registry import option, register
-
-
-@dataclass(frozen=True)
-class VectorOptions:
-    """Those of the other encoders without an embedding."""
-
-    hidden_size: int = option(512, "size of the recurrent states", 1, 65536)
-    num_layers: int = option(2, "recurrent layers in the encoder and in the decoder", 1, 64)
-    dropout: float = option(0.5, "probability that an embedding or a state between layers is zeroed", 0.0, 0.99)
+from seq2seq.run.registry import register
 
 
 @register("encoder", "vector")

@@ -1,0 +1,51 @@
+"""The pairs of an encoder and a decoder that the tests of models go through: each part with one partner."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from minigrad.shapes_only import shapes_only
+from seq2seq.models.model import Seq2Seq
+from seq2seq.run import registry
+from seq2seq.run.config import Config
+from seq2seq.run.errors import UserError
+
+SMALL = {"num_heads": 2, "ffn_size": 7}
+
+
+@cache
+def options_that_fit(encoder: str, decoder: str, source: str = "text") -> dict[str, Any] | None:
+    """Options with which the two fit each other and the source, of few heads and units; None where none do."""
+    known = registry.options_of({"encoder": encoder, "decoder": decoder})
+    small = {name: value for name, value in SMALL.items() if name in known}
+    for tried in ({}, {"num_layers": 1}, {"num_layers": 2}):
+        try:
+            with shapes_only():
+                Seq2Seq(9, 9, Config(source=source, encoder=encoder, decoder=decoder, **small, **tried))
+        except UserError:
+            continue
+        return small | tried
+    return None
+
+
+def representative_pairs(source: str = "text") -> list[tuple[str, str]]:
+    """Every encoder that reads such a source with one decoder that fits, and every decoder with one encoder."""
+    encoders, decoders = registry.names("encoder"), registry.names("decoder")
+    pairs: list[tuple[str, str]] = []
+    for one, partners in (("encoder", decoders), ("decoder", encoders)):
+        for name in encoders if one == "encoder" else decoders:
+            both = [(name, other) if one == "encoder" else (other, name) for other in _first(partners, source)]
+            fitting = [pair for pair in both if options_that_fit(*pair, source) is not None]
+            if not fitting:
+                others = (pair for pair in both for other in registry.names("source") if options_that_fit(*pair, other))
+                assert any(others), f"{one} {name} fits to nothing"
+                continue
+            pairs.append(next((pair for pair in fitting if pair in pairs), fitting[0]))
+    return sorted(set(pairs))
+
+
+def _first(names: tuple[str, ...], source: str) -> list[str]:
+    """The usual partners first."""
+    usual = ("vector", "lstm") if source == "vectors" else ("lstm",)
+    return sorted(names, key=lambda name: name not in usual)
