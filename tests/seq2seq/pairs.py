@@ -47,5 +47,4 @@ def representative_pairs(source: str = "text") -> list[tuple[str, str]]:
 
 def _first(names: tuple[str, ...], source: str) -> list[str]:
     """The usual partners first."""
-    usual = ("vector", "lstm") if source == "vectors" else ("lstm",)
-    return sorted(names, key=lambda name: name not in usual)
+    return sorted(names, key=lambda name: (source != "vectors" or name != "vector", name != "lstm"))
