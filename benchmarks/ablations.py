@@ -1,35 +1,61 @@
-"""What every trick for speed earns: ours against ours without it, equal to the bit first, then timed in turn.
+"""What every trick for speed earns: ours against ours without it, equal first, then timed in turn.
 
-    python benchmarks/ablations.py --json benchmarks/results/ablations.json
-    python benchmarks/ablations.py --only "lazy rows" --precision bf16
+    python benchmarks/ablations.py --json benchmarks/results/ablations.json        at most five minutes
+    python benchmarks/ablations.py --device cuda --json benchmarks/results/ablations.json
 
-How each is switched off stands in `peers/ablated.py`. The tutorials' model trains on batches of 128 with the right word
-always given, and translates one sentence of 15 words: to prepack weights costs the same for one as for many. What a
-trick earns is the time without it over the time with it.
+How each is switched off stands in `peers/ablated.py`. On the processor the tutorials' model trains on batches of 128
+with the right word always given, and translates one sentence of 15 words: to prepack weights costs the same for one as
+for many. What a trick earns is the time without it over the time with it.
 
-What CUDA graphs earn is a question to a device: "minigrad" beside "minigrad-graph" of `training_step.py --device cuda`,
-"minigrad-eager" beside "minigrad" of `decoding.py --device cuda`.
+On a GPU it is a layer's call. A kernel without one of its stages computes nonsense and takes less time: what is missing
+to 1 is what that stage costs where nothing hides it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
+import layers
 import numpy as np
-from peers.ablated import OF_SEARCH, WITHOUT
+from figures import Figures
+from peers.ablated import OF_SEARCH, STAGES, SWITCHES, WITHOUT
+from peers.layers import LayerTask
 from peers.problem import FIRST_WORD, Task
-from peers.worker import VARIANTS, Variant, Worker
-from racing import OURS, Call, machine, open_workers, parser, quartiles, run, write
+from peers.worker import VARIANTS, Variant
+from racing import OURS, Call, arena, parser, quartiles, run
 from workloads import like_multi30k
 
 
-def variant(without: str, precision: str) -> str:
-    """The name of ours without something, made known to the workers."""
-    name = f"{OURS} without {without}"
-    VARIANTS[name] = Variant("ablated", precision, {"without": without})
-    return name
+class Row(NamedTuple):
+    """What is taken away, and of what: a model or a layer, in a precision, in these calls."""
+
+    without: str
+    instead: str
+    task: Any
+    precision: str
+    calls: list[Call]
+
+
+def rows(options: Any) -> dict[str, Row]:
+    """All of a device, by their names in the file."""
+    if options.device == "cpu":
+        task = Task(init_range=0.3)
+        if options.quick:
+            task = dataclasses.replace(task, vocab_sizes=(60, 50), embedding_size=8, hidden_size=16)
+        count = 4 if options.quick else 128
+        return {w: Row(w, text, task, options.precision, calls(task, w, count)) for w, text in WITHOUT.items()}
+    tasks = [LayerTask(1, 64, 3, 4)] if options.quick else [LayerTask(1, H, 128, 100) for H in (512, 1024)]
+    named = [(name, str(switches)) for name, switches in SWITCHES.items()]
+    named += [(name, "nothing") for name in (["products"] if options.quick else STAGES)]
+    return {
+        f"{name}, {layers.title((task, 'bf16', method))}": Row(name, instead, task, "bf16", [Call(method, (), 1, 0)])
+        for task in tasks
+        for method in layers.DIRECTIONS
+        for name, instead in named
+    }
 
 
 def calls(task: Task, without: str, batch_size: int) -> list[Call]:
@@ -41,7 +67,7 @@ def calls(task: Task, without: str, batch_size: int) -> list[Call]:
     return [Call("step", (batch, None), 1) for batch in like_multi30k(4, batch_size, task.vocab_sizes)]
 
 
-def verify(both: Sequence[Worker], asked: Sequence[Call]) -> None:
+def verify(both: Sequence[Any], asked: Sequence[Call]) -> None:
     """AssertionError unless both give the same results, and the same weights, to the bit; of models without dropout."""
     for call in asked:
         results = [worker.call(call.method, *call.arguments)[1] for worker in both]
@@ -51,7 +77,7 @@ def verify(both: Sequence[Worker], asked: Sequence[Call]) -> None:
     assert not differing, f"{both[1].name} has other weights: {', '.join(differing)}"
 
 
-def measure(both: Sequence[Worker], asked: Sequence[Call], rounds: int) -> dict[str, Any]:
+def measure(both: Sequence[Any], asked: Sequence[Call], rounds: int) -> dict[str, Any]:
     """Microseconds of both, and time without over time with, of rounds whose order turns; all is called once before."""
     for worker in both:
         for call in asked:
@@ -65,34 +91,37 @@ def measure(both: Sequence[Worker], asked: Sequence[Call], rounds: int) -> dict[
     return {"rounds": rounds, "with_us": us[0], "without_us": us[1], "earns": quartiles(times[1] / times[0])}
 
 
+def ablate(row: Row, options: Any) -> dict[str, Any]:
+    """Proof and times of a row."""
+    ours = OURS if row.precision == "fp32" else f"{OURS}-{row.precision}"
+    other = f"{OURS} without {row.without}"
+    VARIANTS[other] = Variant("ablated", row.precision, {"without": row.without})
+    of_model = isinstance(row.task, Task)
+    task = dataclasses.replace(row.task, dropout=0.0) if of_model else row.task
+    with arena(options.device).open([ours, other], options.threads, task) as workers:
+        both = list(workers.values())
+        if of_model:
+            verify(both, row.calls)
+            for worker in both:
+                worker.call("build", row.task)
+        elif row.without in SWITCHES:
+            right, found = (worker.call("results")[1] for worker in both)
+            layers.check(ours, layers.worst(found, right))
+        return {"instead": row.instead, **measure(both, row.calls, options.rounds)}
+
+
 def main() -> None:
     """Verify, race, print, write."""
-    options_of = parser(__doc__, 16, "a tiny model, for a test of this script")
+    options_of = parser(__doc__, 16)
     options_of.add_argument("--only", type=lambda text: text.split(","), help=f"some of: {', '.join(WITHOUT)}")
     options_of.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    options_of.set_defaults(seconds=270)
     options = options_of.parse_args()
-    task = Task(init_range=0.3)
-    if options.quick:
-        task = dataclasses.replace(task, vocab_sizes=(60, 50), embedding_size=8, hidden_size=16)
-    ours = OURS if options.precision == "fp32" else f"{OURS}-bf16"
-    result = {**machine(options), "precision": options.precision, "ablations": {}}
-    for without in options.only or WITHOUT:
-        names = [ours, variant(without, options.precision)]
-        asked = calls(task, without, 4 if options.quick else 128)
-        with open_workers(names, options.threads, dataclasses.replace(task, dropout=0.0)) as workers:
-            both = list(workers.values())
-            verify(both, asked)
-            for worker in both:
-                worker.call("build", task)
-            found = measure(both, asked, options.rounds)
-        result["ablations"][without] = {"instead": WITHOUT[without], **found}
-        with_us, without_us, earns = (found[key] for key in ("with_us", "without_us", "earns"))
-        print(
-            f"{without:22} {with_us['median'] / 1e3:9.3f} ms with, {without_us['median'] / 1e3:9.3f} ms without: "
-            f"{earns['median']:.3f} ({earns['low']:.3f} to {earns['high']:.3f})",
-            flush=True,
-        )
-        write(options.json, result)
+    asked = {n: partial(ablate, row, options) for n, row in rows(options).items() if n in (options.only or [n])}
+    with Figures(options, "ablations", precision=options.precision) as figures:
+        for name, found in figures.measure(asked):
+            words = "{median:.3f} ({low:.3f} to {high:.3f})"
+            print(f"{name}: {found.get('error') or words.format(**found['earns'])}", flush=True)
 
 
 if __name__ == "__main__":

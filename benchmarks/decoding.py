@@ -1,45 +1,30 @@
 """Greedy and beam search of the tutorials' model against PyTorch, JAX and ONNX Runtime: equal first, then in turn.
 
-    python benchmarks/decoding.py --json benchmarks/results/decoding.json
-    python benchmarks/decoding.py --device cuda OUT [--seconds 40]
+    python benchmarks/decoding.py --json benchmarks/results/decoding.json [--device cuda]
 
 Sources and outputs of 15 words; <eos> is made impossible so that all take exactly as many steps. In float32 the words
-found must be the same. In bfloat16 a near tie may fall otherwise, so our float32 model scores the words, and must find
-them almost as likely as its own. One sentence is the time that a user waits; 64 sentences are the throughput.
-
-On a GPU PyTorch's float32 model is the judge (without it, ours on the CPU), and nearly all sentences must be found as
-it finds them: sums in another order may decide a near tie. "minigrad-eager" is our search with every step launched
+found must be the same. In bfloat16 a near tie may fall otherwise, so the reference scores the words, and must find them
+almost as likely as its own. One sentence is the time that a user waits; many are the throughput. On a GPU float32 has
+to find nearly all sentences alike: sums in another order may decide a near tie. "minigrad-eager" launches every step
 anew.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from figures import Figures
 from peers.problem import FIRST_WORD, Task
 from peers.worker import VARIANTS
-from racing import (
-    OURS,
-    Call,
-    check_ours,
-    leave_out,
-    machine,
-    open_workers,
-    parser,
-    race,
-    run,
-    show,
-    spared,
-    usable,
-    write,
-)
+from racing import OURS, Call, arena, check_ours, leave_out, parser, race, run, show, spared, usable
+from training import in_precision
 
 DECODERS = ["minigrad", "pytorch", "pytorch-compiled", "jax", "onnxruntime"]
 DECODERS += [f"{name}-bf16" for name in DECODERS[:-1]]
+ON_GPU = (OURS, "minigrad-eager", "pytorch")
 BEAMS = (1, 5)
 
 # Of log p per sentence. bfloat16 rounds a logit by 0.2 to 0.4 %, and a word chosen otherwise at a near tie leads on to
@@ -84,67 +69,65 @@ def verify(
     return proof
 
 
-def contests(options: Any) -> Sequence[tuple[str, int, int]]:
-    """(key in the file, sentences, beam size)."""
-    counts = (1, 3) if options.quick else (1, 64)
-    return [
-        (f"{count} sentence{'s' if count > 1 else ''}, {f'beam {beam}' if beam > 1 else 'greedy'}", count, beam)
-        for count in counts
-        for beam in BEAMS
-    ]
+class Contest(NamedTuple):
+    """Three draws of sentences of so many words, how they are searched, and by whom."""
+
+    draws: list[list[list[int]]]
+    words: int
+    beam_size: int
+    names: list[str]
+
+
+def contests(options: Any, vocab_size: int) -> dict[str, Contest]:
+    """By their names in the file; on a GPU a precision at a time."""
+    words = 4 if options.quick else 15
+    counts = {"cpu": (1, 64), "cuda": (1, 64, 256)}[options.device] if not options.quick else (1, 3)
+    precisions = ("fp32",) if options.quick else ("fp32", "bf16", "tf32")
+    names = {"": DECODERS} if options.device == "cpu" else {f", {p}": in_precision(ON_GPU, p) for p in precisions}
+    found = {}
+    for end, variants in names.items():
+        for count in counts:
+            rng = np.random.default_rng(count)
+            draws = [rng.integers(FIRST_WORD, vocab_size, (count, words)).tolist() for _ in range(3)]
+            for beam in BEAMS:
+                title = f"{count} sentence{'s' if count > 1 else ''}, {f'beam {beam}' if beam > 1 else 'greedy'}"
+                found[f"{title}{end}"] = Contest(draws, words, beam, variants)
+    return found
+
+
+def measure(
+    contest: Contest, workers: dict[str, Any], judge: Any, missing: dict[str, str], options: Any
+) -> dict[str, Any]:
+    """Proof and race of one size; times are of one search over all sentences."""
+    strict, (draws, words, beam, _) = options.device == "cpu", contest
+    able = {name: workers[name] for name in contest.names if name in workers}
+    alike, left_out = verify(able, judge, draws[0], words, beam, strict)
+    times = IN_A_ROW[len(draws[0]) > 1] if strict else 0
+    calls = [Call("decode", (sources, words, beam), 1, times) for sources in draws]
+    found = race({name: workers[name] for name in alike}, calls, options.rounds, strict)
+    leave_out(found, {name: missing[name] for name in contest.names if name in missing} | left_out)
+    return {"sentences": len(draws[0]), "beam_size": beam, **found, "alike": alike}
 
 
 def main() -> None:
     """Verify, race, print, write."""
-    options = parser(__doc__, 15, "a tiny model, for a test of this script").parse_args()
+    options = parser(__doc__, 15).parse_args()
     # Weights from a wider range than in training: else all words are nearly equally likely, and rounding decides.
     task = Task(init_range=0.3)
     if options.quick:
         task = dataclasses.replace(task, vocab_sizes=(60, 50), embedding_size=8, hidden_size=16)
-    words = 4 if options.quick else 15
-    names, missing = usable(DECODERS, options.variants)
-    result: dict[str, Any] = {**machine(options), "words": words, "races": {}}
-    with open_workers(names, options.threads, task) as workers, open_workers([OURS], options.threads, task) as own:
-        for title, count, beam in contests(options):
-            rng = np.random.default_rng(count)
-            draws = [rng.integers(FIRST_WORD, task.vocab_sizes[0], (count, words)).tolist() for _ in range(3)]
-            alike, left_out = verify(workers, own[OURS], draws[0], words, beam)
-            able = {name: workers[name] for name in alike}
-            calls = [Call("decode", (sources, words, beam), 1, IN_A_ROW[count > 1]) for sources in draws]
-            found = race(able, calls, options.rounds)
-            leave_out(found, missing | left_out)
-            result["races"][title] = {"sentences": count, "beam_size": beam, **found}
-            show(title, found, "ms", 1e-3)
-            write(options.json, result)
-
-
-# --- on a GPU ---------------------------------------------------------------------------------------------------------
-def race_on_device(task: Task, precision: str, count: int, beam: int, words: int) -> dict[str, Any]:
-    """Proof and race of one size; times are of one search over all sentences."""
-    from gpu import contestants, timing
-
-    sources = np.random.default_rng(count).integers(FIRST_WORD, task.vocab_sizes[0], (count, words)).tolist()
-    judge = "pytorch" if contestants.arena().reference.startswith("pytorch") else "minigrad-cpu"
-    names = contestants.variants(("minigrad", "minigrad-eager", "pytorch"), precision)
-    with contestants.open_here([*names, judge], 1, task) as workers:
-        alike, left_out = verify({n: workers[n] for n in names}, workers[judge], sources, words, beam, strict=False)
-        found = timing.race({name: workers[name] for name in alike}, [Call("decode", (sources, words, beam), 1)])
-    leave_out(found, left_out)
-    return {**found, "alike": alike}
-
-
-def on_device(figures: Any) -> None:
-    """All sizes, float32 first."""
-    task, words, counts, precisions = Task(init_range=0.3), 15, (1, 64, 256), ("fp32", "bf16", "tf32")
-    if figures.small:
-        task = dataclasses.replace(task, vocab_sizes=(60, 50), embedding_size=8, hidden_size=16)
-        words, counts, precisions = 3, (1, 3), ("fp32",)
-    sizes = [(p, count, beam) for p in precisions for beam in BEAMS for count in counts]
-    for precision, count, beam in figures.each("searches", sizes):
-        row = {"precision": precision, "sentences": count, "beam_size": beam, "words": words}
-        row = figures.attempt(row, partial(race_on_device, task, precision, count, beam, words))
-        figures.tell(f"{count} sentences, beam {beam}, {precision}", row, "ms", 1e-3)
+    made, where = contests(options, task.vocab_sizes[0]), arena(options.device)
+    names, missing = usable([*dict.fromkeys(name for one in made.values() for name in one.names)], options.variants)
+    words = next(iter(made.values())).words
+    with (
+        Figures(options, "races", words=words) as figures,
+        where.open(names, options.threads, task) as workers,
+        where.open([where.reference], options.threads, task) as judge,
+    ):
+        others = workers, judge[where.reference], missing, options
+        for name, found in figures.measure({name: partial(measure, one, *others) for name, one in made.items()}):
+            show(name, found, "ms", 1e-3)
 
 
 if __name__ == "__main__":
-    run(main, __doc__, on_device)
+    run(main)

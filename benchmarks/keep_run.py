@@ -2,9 +2,8 @@
 
     python benchmarks/keep_run.py RUN_DIR benchmarks/results/NAME [SCORES.json ...]
 
-Copies config.json without the paths of this machine, manifest.json, metrics.jsonl, and the files that
-``python -m seq2seq.evaluate RUN_DIR --json SCORES.json`` wrote. Weights and text stay where they are. A folder that
-holds a run of another processor is refused: sums differ in their last digits there, and times altogether.
+Copies config.json without the paths of this machine, manifest.json, metrics.jsonl, and what seq2seq.evaluate wrote. A
+folder that holds a run of another processor is refused: sums differ in their last digits there, and times altogether.
 """
 
 from __future__ import annotations
@@ -40,8 +39,7 @@ def main() -> None:
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("results", type=Path)
     parser.add_argument("scores", type=Path, nargs="*")
-    options = parser.parse_args()
-    keep(options.run_dir, options.results, options.scores)
+    keep(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

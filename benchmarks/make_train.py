@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
+from figures import write
 from peers.worker import best_environment
-from racing import place, processor
 
 ROOT = Path(__file__).parent.parent
 
@@ -49,8 +48,7 @@ def main() -> None:
         seconds.append(round(elapsed, 1))
         print(f"{elapsed:.1f} s, exact match {scores['exact_match']:.1f} %", flush=True)
     if options.json:
-        result = {"processor": processor(), "cores": os.cpu_count(), "seconds": sorted(seconds)}
-        place(options.json, result["processor"]).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write(options.json, {"seconds": sorted(seconds)})
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ from typing import Any
 
 WIDTH, HEIGHT, LEFT, TOP, GAP = 170, 150, 46, 46, 50
 COLOURS = ("#0b6e4f", "#7cb518", "#c8553d", "#f28f3b", "#3d5a80", "#98a6b5")
-LABELS = {
-    "N": "batch size N", "H": "cells H", "T": "steps T", "V": "words V", "threads": "threads",
-}  # fmt: skip
+LABELS = {"N": "batch size N", "H": "cells H", "T": "steps T", "V": "words V", "threads": "threads"}
 NAMES = {"minigrad": "ours", "pytorch": "PyTorch", "jax": "JAX"}
 
 

@@ -1,8 +1,6 @@
 """Training curves of one model in two precisions, over several seeds, from finished runs.
 
-    for seed in 1234 1235 1236; do for p in fp32 bf16; do
-        python -m seq2seq.train --data multi30k --epochs 5 --seed $seed --precision $p --run-dir runs/$p-$seed
-    done; done
+    python -m seq2seq.train --data multi30k --epochs 5 --seed SEED --precision bf16 --run-dir runs/bf16-SEED    (each)
     python benchmarks/precision_curves.py runs/fp32-* runs/bf16-* --json benchmarks/results/precision_curves.json
 
 After every epoch that all runs have: the mean over the seeds of each precision, the spread between the seeds of fp32,

@@ -1,10 +1,11 @@
-"""Write the README's tables and plot from the JSON under benchmarks/results, so that no figure is typed by hand.
+"""Write tables and the plot from the JSON under benchmarks/results, so that no figure is typed by hand.
 
-python benchmarks/report.py            rewrite them in README.md
-python benchmarks/report.py --check    exit code 1 if what stands there is not what the files give
+python benchmarks/report.py                rewrite them in README.md and docs/speed.md
+python benchmarks/report.py --check        exit code 1 if what stands there is not what the files give
+python benchmarks/report.py --of FOLDER    print those of a run of gpu/run.sh, and write them to FOLDER/report.md
 
-A file that is missing leaves its rows out. Figures of other processors, in files like decoding.PROCESSOR.json, have
-rows and tables of their own behind those of the plain names. The tables of speed are made by `speed.py`.
+A file that is missing leaves its rows out. Figures of other processors and GPUs, in files like decoding.PROCESSOR.json,
+have rows and tables of their own behind those of the plain names. The tables of speed are made by `speed.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -37,10 +39,9 @@ def read(name: str) -> Any:
 
 def present(make: Callable[[], Rows]) -> Rows:
     """The rows, or none where a file of theirs is missing."""
-    try:
+    with suppress(FileNotFoundError):
         return make()
-    except FileNotFoundError:
-        return []
+    return []
 
 
 def files(stem: str) -> list[str]:
@@ -64,78 +65,54 @@ def machines() -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def validations(name: str) -> list[dict[str, Any]]:
-    lines = (RESULTS / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [record for record in map(json.loads, lines) if "val_loss" in record]
-
-
 def numbers_rows() -> Rows:
-    test, timings = read("numbers/test.json"), [(name, read(name)) for name in files("make_train")]
-    return [
-        (
-            f"Number words, English to French, {test['sentences']:,} numbers never seen: exact match, greedy",
-            f"{test['exact_match']:.1f} %",
-            "`make train`, then `python -m seq2seq.evaluate runs/numbers-1`",
-        ),
-        *(
-            (
-                f"The same from clone to translations, {timing['cores']} cores, warm package cache{on(timing, name)}",
-                f"{median(timing['seconds']):.0f} s ({min(timing['seconds']):.0f} to {max(timing['seconds']):.0f}, "
-                f"{len(timing['seconds'])} runs)",
-                "`python benchmarks/make_train.py`",
-            )
-            for name, timing in timings
-        ),
-    ]
+    test = read("numbers/test.json")
+    what = f"Number words, English to French, {test['sentences']:,} numbers never seen: exact match, greedy"
+    rows = [(what, f"{test['exact_match']:.1f} %", "`make train`, then `python -m seq2seq.evaluate runs/numbers-1`")]
+    for name in files("make_train"):
+        timing = read(name)
+        what = f"The same from clone to translations, {timing['cores']} cores, warm package cache{on(timing, name)}"
+        least, most, count = min(timing["seconds"]), max(timing["seconds"]), len(timing["seconds"])
+        figure = f"{median(timing['seconds']):.0f} s ({least:.0f} to {most:.0f}, {count} runs)"
+        rows.append((what, figure, "`python benchmarks/make_train.py`"))
+    return rows
 
 
 def multi30k_rows() -> Rows:
     greedy, beam, manifest = (read(f"multi30k/{n}.json") for n in ("test", "test-beam5", "manifest"))
-    best = min(validations("multi30k"), key=lambda record: record["val_loss"])
+    records = map(json.loads, (RESULTS / "multi30k" / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    best = min((record for record in records if "val_loss" in record), key=lambda record: record["val_loss"])
     evaluate = "`python -m seq2seq.evaluate runs/multi30k-1`"
+    model = (
+        f"Multi30k de-en, the tutorials' LSTM model ({manifest['num_parameters']:,} parameters, 10 epochs, trained at "
+        f"commit {manifest['git_commit'][:7]}): test_2016 BLEU, greedy, their tokens (they: {PUBLISHED_BLEU})"
+    )
+    fed_back = "test_2016 perplexity with the model's own words fed back (they: {}) / with the right words"
+    validated = f"validation perplexity, right words given, best epoch ({best['epoch'] + 1})"
     return [
-        (
-            f"Multi30k de-en, the tutorials' LSTM model ({manifest['num_parameters']:,} parameters, 10 epochs, "
-            f"trained at commit {manifest['git_commit'][:7]}): test_2016 BLEU, greedy, their tokens "
-            f"(they: {PUBLISHED_BLEU})",
-            f"{greedy['bleu_tokens']:.2f}",
-            f"`{MULTI30K}`, then {evaluate}",
-        ),
+        (model, f"{greedy['bleu_tokens']:.2f}", f"`{MULTI30K}`, then {evaluate}"),
         ("the same, sacreBLEU 13a of detokenised text, lower-cased", f"{greedy['bleu']:.2f}", evaluate),
         ("the same, beam 5, their tokens", f"{beam['bleu_tokens']:.2f}", f"{evaluate[:-1]} --beam-size 5`"),
-        (
-            f"test_2016 perplexity with the model's own words fed back (they: {PUBLISHED_PPL}) / with the right words",
-            f"{greedy['ppl_free']:.2f} / {greedy['ppl_forced']:.2f}",
-            evaluate,
-        ),
-        (
-            f"validation perplexity, right words given, best epoch ({best['epoch'] + 1})",
-            f"{best['ppl_forced']:.2f}",
-            f"`{MULTI30K}`",
-        ),
+        (fed_back.format(PUBLISHED_PPL), f"{greedy['ppl_free']:.2f} / {greedy['ppl_forced']:.2f}", evaluate),
+        (validated, f"{best['ppl_forced']:.2f}", f"`{MULTI30K}`"),
     ]
 
 
 def precision_rows() -> Rows:
     """The last epoch of the curves in both precisions."""
-    found = read("precision_curves.json")
+    found, command = read("precision_curves.json"), "`python benchmarks/precision_curves.py`"
     last, seeds = found["epochs"][-1], len(found["runs"]["bf16"])
     worst = max(abs(epoch["val_loss"]["difference_in_errors"]) for epoch in found["epochs"])
+    what = (
+        f"Multi30k, the same model, fp32 / bf16 after {last['epoch']} epochs, means of {seeds} seeds: validation loss; "
+        f"over all epochs at most {worst:.1f} standard errors apart"
+    )
 
     def both(name: str, digits: int) -> str:
-        figures = last[name]
-        means = f"{figures['fp32']:.{digits}f} / {figures['bf16']:.{digits}f}"
-        return f"{means} (seeds differ by {figures['spread']:.{digits}f})"
+        means = " / ".join(f"{last[name][precision]:.{digits}f}" for precision in ("fp32", "bf16"))
+        return f"{means} (seeds differ by {last[name]['spread']:.{digits}f})"
 
-    return [
-        (
-            f"Multi30k, the same model, fp32 / bf16 after {last['epoch']} epochs, means of {seeds} seeds: validation "
-            f"loss; over all epochs at most {worst:.1f} standard errors apart",
-            both("val_loss", 3),
-            "`python benchmarks/precision_curves.py`",
-        ),
-        ("the same, validation BLEU, greedy", both("bleu", 2), "`python benchmarks/precision_curves.py`"),
-    ]
+    return [(what, both("val_loss", 3), command), ("the same, validation BLEU, greedy", both("bleu", 2), command)]
 
 
 def startup_rows() -> Rows:
@@ -151,9 +128,60 @@ def startup_rows() -> Rows:
     ]
 
 
-def as_table(head: tuple[str, ...], rows: Rows) -> str:
+def as_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("|" + "|".join(f" {cell} " if cell != "---" else cell for cell in line) + "|" for line in lines)
+
+
+def ablation_tables() -> str:
+    """One for every processor."""
+    parts = []
+    for result in map(read, files("ablations")):
+        ours = f"{result['precision']}, {result.get('threads', 1)} threads, {result['processor']['name']}"
+        keys = ("instead", "with_us", "without_us", "earns")
+        rows = [(name, *cells(row, keys)) for name, row in result["ablations"].items()]
+        parts.append(as_table((f"without ({ours})", "instead", "us with it", "us without it", "it earns"), rows))
+    return "\n\n".join(parts)
+
+
+def rows_table(rows: dict[str, dict[str, Any]]) -> str:
+    """Whatever a part of gpu/run.sh has found, a column for everything that it tells."""
+    keys = list(dict.fromkeys(key for row in rows.values() for key, value in row.items()))
+    return as_table(("what", *keys), [(name, *cells(row, keys)) for name, row in rows.items()])
+
+
+def cells(row: dict[str, Any], keys: Sequence[str]) -> list[str]:
+    """Values as text: a median with its middle half, a number, or what it is."""
+
+    def text(value: Any) -> str:
+        if isinstance(value, dict) and "median" in value:
+            return f"{value['median']:.4g} ({value['low']:.4g} to {value['high']:.4g})"
+        return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "/")
+
+    return [text(row[key]) if key in row else "" for key in keys]
+
+
+def of_run(folder: Path) -> Iterator[str]:
+    """The parts of a run on a GPU: the tables of races, then those of all other questions."""
+    results = {path.stem: read(str(path)) for path in sorted(folder.glob("*.json"))}
+    if any(result["processor"]["name"] == "simulator" for result in results.values()):
+        yield "**No GPU: the kernels ran in the simulator. Times mean nothing.**"
+    for part in speed.sections(results):
+        yield part if isinstance(part, str) else as_table(part[0], part[1:])
+    for name, result in results.items():
+        yield f"## {name}"
+        yield "\n".join([f"- {result['status']}", *(f"- {note}" for note in result["notes"])])
+        if "races" not in result:
+            yield rows_table(result.get("rows", result.get("ablations")))
+            continue
+        races = result["races"]
+        failed = {name: row for name, row in races.items() if "error" in row}
+        longest = {
+            f"{name}, {who}": {"kernels": ", ".join("{name:.70} x{launches} {us:.0f} us".format(**k) for k in kernels)}
+            for name, row in races.items()
+            for who, kernels in row.get("kernels", {}).items()
+        }
+        yield from (rows_table(rows) for rows in (failed, longest) if rows)
 
 
 def figures() -> str:
@@ -172,16 +200,24 @@ def plot() -> str | None:
     return plots.scaling(read("scaling.json")) if (RESULTS / "scaling.json").exists() else None
 
 
-def with_figures(text: str) -> str:
+def with_figures(text: str, figures: str) -> str:
+    """A page with what is between its markers made anew."""
     head, rest = text.split(BEGIN)
-    return f"{head}{BEGIN}\n{figures()}\n{END}{rest.split(END)[1]}"
+    return f"{head}{BEGIN}\n{figures}\n{END}{rest.split(END)[1]}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing; say whether the figures are current")
+    parser.add_argument("--of", type=Path, help="a folder with the figures of a run on a GPU")
     options = parser.parse_args()
-    files = {ROOT / "README.md": with_figures((ROOT / "README.md").read_text(encoding="utf-8"))}
+    if options.of:
+        text = "\n\n".join(of_run(options.of)) + "\n"
+        (options.of / "report.md").write_text(text, encoding="utf-8")
+        print(text)
+        return 0
+    pages = {ROOT / "README.md": figures, ROOT / "docs" / "speed.md": ablation_tables}
+    files = {path: with_figures(path.read_text(encoding="utf-8"), make()) for path, make in pages.items()}
     if (drawing := plot()) is not None:
         files[RESULTS / PLOT] = drawing
     if options.check:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
+from figures import Figures
 from peers.problem import Task
 from peers.worker import Worker
-from racing import leave_out, machine, open_workers, parser, run, spared, usable, write
+from racing import PROCESSES, leave_out, open_workers, parser, run, spared, usable
 from training import Case, measure, verify
 from workloads import fixed
 
@@ -32,47 +33,39 @@ class Point(NamedTuple):
         return Task(vocab_sizes=(self.V, self.V), embedding_size=self.H, hidden_size=self.H, num_layers=1, dropout=0.0)
 
 
-SWEEPS: dict[str, list[int]] = {
-    "N": [1, 4, 16, 64, 256],
-    "H": [64, 128, 256, 512, 1024],
-    "T": [4, 8, 16, 32, 64],
-    "V": [250, 1000, 4000, 16000],
+SWEEPS = {
+    "N": [1, 4, 16, 64, 256], "H": [64, 128, 256, 512, 1024], "T": [4, 8, 16, 32, 64], "V": [250, 1000, 4000, 16000],
     "threads": [1, 2],
-}
+}  # fmt: skip
 QUICK = {"N": [1, 4], "V": [20, 50]}
 PEERS = ["minigrad", "minigrad-bf16", "pytorch", "pytorch-bf16"]
 
 
-def sweeps(options: Any) -> dict[str, list[Point]]:
+def sweeps(options: Any, middle: Point) -> dict[str, list[Point]]:
     """What is varied -> its settings."""
-    middle = middle_of(options)
-    made = {name: [middle._replace(**{name: value}) for value in values] for name, values in SWEEPS.items()}
-    if options.quick:
-        made = {name: [middle._replace(**{name: value}) for value in values] for name, values in QUICK.items()}
+    values = QUICK if options.quick else SWEEPS
+    made = {name: [middle._replace(**{name: value}) for value in each] for name, each in values.items()}
     return {name: [point for point in points if point.threads <= options.threads] for name, points in made.items()}
-
-
-def middle_of(options: Any) -> Point:
-    """The setting from which one thing at a time is varied."""
-    return Point(4, 16, 5, 50, options.threads) if options.quick else Point(threads=options.threads)
 
 
 def main() -> None:
     """Verify in the middle, race at every point, print, write."""
-    options = parser(__doc__, 7, "few tiny points, for a test of this script").parse_args()
+    options = parser(__doc__).parse_args()
     names, missing = usable(PEERS, options.variants)
-    middle, made = middle_of(options), sweeps(options)
+    middle = Point(4, 16, 5, 50, options.threads) if options.quick else Point(threads=options.threads)
+    made = sweeps(options, middle)
     small = dataclasses.replace(middle.task(), vocab_sizes=(200, 150))
-    (verified,) = verify([Case(names, small, 1.0)], options.threads)
-    result: dict[str, Any] = {**machine(options), "verified_to": verified.to, "middle": middle._asdict()}
-    result["left_out"] = missing | verified.left_out
-    result["sweeps"] = {name: [] for name in made}
-    for threads in range(1, options.threads + 1):
-        with open_workers(list(verified.to), threads, None) as workers:
-            for name, point in ((name, point) for name, points in made.items() for point in points):
-                if point.threads == threads:
-                    result["sweeps"][name].append(race_at(workers, name, point, options.rounds, result))
-                    write(options.json, result)
+    (verified,) = verify([Case(names, small, 1.0)], options.threads, PROCESSES)
+    more: dict[str, Any] = {"verified_to": verified.to, "middle": middle._asdict()}
+    more["left_out"] = missing | verified.left_out
+    with Figures(options, "sweeps", matmul_gflops={}, **more) as figures:
+        figures.rows |= {name: [] for name in made}
+        for threads in range(1, options.threads + 1):
+            with open_workers(list(verified.to), threads, None) as workers:
+                for name, point in ((name, point) for name, points in made.items() for point in points):
+                    if point.threads == threads:
+                        figures.rows[name].append(race_at(workers, name, point, options.rounds, figures.result))
+                        figures.save()
 
 
 def race_at(workers: dict[str, Worker], name: str, point: Point, rounds: int, result: dict[str, Any]) -> dict[str, Any]:

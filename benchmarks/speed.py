@@ -11,9 +11,9 @@ from typing import Any
 
 Rows = list[tuple[str, ...]]
 
-FILES = ("training_step", "decoding", "paper_scale")
+FILES = ("training_step", "decoding", "paper_scale", "layers")
 FRAMEWORKS = {"pytorch": ("PyTorch", "torch"), "jax": ("JAX", "jax"), "onnxruntime": ("ONNX Runtime", "onnxruntime")}
-PRECISIONS = {"minigrad": "float32", "minigrad-bf16": "bfloat16"}
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "tf32": "tf32"}
 TRAINING = {
     "forcing 1.0": "Training step, the tutorials' model on Multi30k, right word always given",
     "forcing 0.5": "The tutorials' loop, right word given to half of the steps",
@@ -23,7 +23,8 @@ TRAINING = {
 
 def sections(found: dict[str, Any]) -> Iterator[str | Rows]:
     """Text and tables (head first) from the files that are there and have races."""
-    found = {name: result for name, result in found.items() if result.get("races")}
+    raced = {name: _measured(result) for name, result in found.items() if name in FILES}
+    found = {name: result for name, result in raced.items() if result["races"]}
     if not found:
         return
     rows = [row for name, make in _MAKERS.items() if name in found for row in make(found[name])]
@@ -33,6 +34,24 @@ def sections(found: dict[str, Any]) -> Iterator[str | Rows]:
     if memory := [row for name in ("training_step", "paper_scale") if name in found for row in _memory(found[name])]:
         yield "Peak memory of the process after these steps, and seconds of its first calls (compiling, warming up):"
         yield [("", "ours", *(name for name, _ in FRAMEWORKS.values() if name != "ONNX Runtime")), *memory]
+
+
+def _measured(result: dict[str, Any]) -> dict[str, Any]:
+    """A file with those of its races that have times, each of which says what the file says of all."""
+    races = {name: {**result, **race} for name, race in result.get("races", {}).items() if "ratios" in race}
+    return {**result, "races": races}
+
+
+def _way(ours: str, race: dict[str, Any]) -> str:
+    """ "minigrad-graph-bf16" -> "bfloat16, graph"."""
+    precision = race["variants"][ours]["precision"]
+    way = ours.removeprefix("minigrad").removesuffix(f"-{precision}").strip("-")
+    return f"{PRECISIONS[precision]}{f', {way}' if way else ''}"
+
+
+def _training(name: str) -> str:
+    """What the rows of a race begin with: on a GPU its name ends in a precision, which they say anyway."""
+    return TRAINING.get(name.partition(",")[0], name)
 
 
 def _left_out(found: dict[str, Any]) -> Iterator[str]:
@@ -49,16 +68,18 @@ def _left_out(found: dict[str, Any]) -> Iterator[str]:
 
 def _introduction(found: dict[str, Any]) -> str:
     machine = next(iter(found.values()))
-    processor = machine["processor"]
+    processor, threads = machine["processor"], machine.get("threads")
+    where = processor["name"]
+    if threads:
+        where = f"{threads} threads ({where}, {', '.join(processor.get('has', []))})"
     peaks = " and ".join(
         f"{peak} GFLOP/s in {'float32' if name == 'fp32' else 'bfloat16'}"
-        for name, peak in machine["matmul_gflops"].items()
+        for name, peak in machine.get("matmul_gflops", {}).items()
     )
+    reached = f" Our best kernel reaches {peaks} on one large product; percentages are the arithmetic of real tokens"
     return (
-        f"Time of each framework's best variant over ours in one interleaved run, median and middle half, on "
-        f"{machine['threads']} threads ({processor['name']}, {', '.join(processor.get('has', []))}). Above 1 we are "
-        f"faster. Our best kernel reaches {peaks} on one large product; percentages are the arithmetic of real tokens "
-        f"against that."
+        f"Time of each framework's best variant over ours in one interleaved run, median and middle half, on {where}. "
+        f"Above 1 we are faster.{f'{reached} against that.' if peaks else ''}"
     )
 
 
@@ -97,7 +118,8 @@ def _ratio(ratio: dict[str, float], variant: str, framework: str) -> str:
 
 def _ours(result: dict[str, Any], race: dict[str, Any], ours: str) -> str:
     figures = race["variants"][ours]
-    share = f", {figures['gflops'] / result['matmul_gflops'][figures['precision']]:.0%}" if "gflops" in figures else ""
+    peak = result.get("matmul_gflops", {}).get(figures["precision"])
+    share = f", {figures['gflops'] / peak:.0%}" if peak and "gflops" in figures else ""
     return f"{figures['us']['median']:.3g} us per token{share}"
 
 
@@ -105,7 +127,7 @@ def _training_rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     command = "`python benchmarks/training_step.py --data-dir DIR`"
     for name, race in result["races"].items():
         for ours in race["ratios"]:
-            text = f"{TRAINING.get(name, name)}, {PRECISIONS[ours]}"
+            text = f"{_training(name)}, {_way(ours, race)}"
             yield (text, _ours(result, race, ours), *_ratios(race, ours), command)
             if any(variant.startswith("pytorch-loop") for variant in race["ratios"][ours]):
                 cells = _ratios(race, ours, "pytorch-loop")
@@ -115,7 +137,7 @@ def _training_rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 def _decoding_rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     for name, race in result["races"].items():
         for ours in race["ratios"]:
-            text = f"Decoding {name}, {result['words']} words in and out, {PRECISIONS[ours]}"
+            text = f"Decoding {name}, {result['words']} words in and out, {_way(ours, race)}"
             time = f"{race['variants'][ours]['us']['median'] / 1000:.3g} ms"
             yield (text, time, *_ratios(race, ours), "`python benchmarks/decoding.py`")
 
@@ -126,23 +148,36 @@ def _paper_rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
             speed = f"{1e6 / race['variants'][ours]['us']['median']:.0f} tokens per second"
             text = f"Training step at the size of Sutskever et al. (2014), {result['num_parameters']:,} parameters"
             cells = _ratios(race, ours)
-            yield (f"{text}, {PRECISIONS[ours]}", speed, *cells, "`python benchmarks/paper_scale.py`")
+            yield (f"{text}, {_way(ours, race)}", speed, *cells, "`python benchmarks/paper_scale.py`")
+
+
+def _layer_rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    for name, race in result["races"].items():
+        for ours in race["ratios"]:
+            time = f"{race['variants'][ours]['us']['median']:.4g} us"
+            yield (
+                f"`nn.LSTM`, {name}: ours in {_way(ours, race)}",
+                time,
+                *_ratios(race, ours),
+                "`python benchmarks/layers.py`",
+            )
 
 
 def _memory(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     """Of the variants that the rows of ratios quote."""
     for name, race in result["races"].items():
         for ours in race["ratios"]:
-            title = TRAINING.get(name, f"Size of Sutskever et al. (2014), batch of {race.get('batch_size')}")
+            size = f"Size of Sutskever et al. (2014), batch of {race.get('batch_size')}"
+            title = TRAINING.get(name.partition(",")[0], size)
             cells = [_cost(race["variants"][ours])]
             for framework in ("pytorch", "jax"):
                 able = [race["variants"][n] for n in race["ratios"][ours] if n.startswith(framework)]
                 cells.append(_cost(min(able, key=lambda figures: figures["us"]["median"])) if able else "-")
-            yield (f"{title}, {PRECISIONS[ours]}", *cells)
+            yield (f"{title}, {_way(ours, race)}", *cells)
 
 
 def _cost(figures: dict[str, Any]) -> str:
     return f"{figures['peak_memory_mb']:,} MB, {figures['first_calls_s']:.1f} s"
 
 
-_MAKERS = {"training_step": _training_rows, "decoding": _decoding_rows, "paper_scale": _paper_rows}
+_MAKERS = dict(zip(FILES, (_training_rows, _decoding_rows, _paper_rows, _layer_rows), strict=True))

@@ -9,40 +9,27 @@ step is the tutorials' model on 128 sentences, and its loss is checked before a 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from statistics import median
 
+from figures import write
 from peers.worker import best_environment
-from racing import place, processor
 
 IMPORT = "import time; t = time.perf_counter(); import minigrad; print(time.perf_counter() - t)"
 STEP = """
 import math, time
-import numpy as np
-from minigrad import nn, optim
-from seq2seq.run.config import Config
-from seq2seq.sources import EncodedSplit, Ragged, TextSource
-from seq2seq.models.model import build_model
-rng = np.random.default_rng(0)
-sides = [Ragged(rng.integers(4, v, rng.integers(8, 16)).tolist() for _ in range(128)) for v in (7853, 5893)]
-batch = TextSource().batch(EncodedSplit(*sides), range(128))
-model = build_model(7853, 5893, Config())
-optimizer = optim.Adam(model.parameters())
-times = []
+from peers.minigrad import Peer
+from peers.problem import Task
+from workloads import like_multi30k
+peer, (batch,), times = Peer(Task(), "fp32", 1), like_multi30k(1, 128, Task().vocab_sizes), []
 for _ in range(3):
     start = time.perf_counter()
-    loss = model.loss(batch) / batch.num_trg_tokens
-    optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
+    loss = peer.step(batch, None)
     times.append(time.perf_counter() - start)
-    assert abs(loss.item() - math.log(5893)) < 0.5, loss
+    assert abs(loss - math.log(5893)) < 0.5, loss
 print(times[0] - min(times))
 """
 
@@ -50,8 +37,8 @@ print(times[0] - min(times))
 def seconds(code: str, cache: str | None = None) -> float:
     """What the program printed, run in a fresh interpreter, with the kernel cache in ``cache`` if given."""
     environment = dict(best_environment(), **({"NUMBA_CACHE_DIR": cache} if cache else {}))
-    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    return float(result.stdout)
+    command, here = [sys.executable, "-c", code], Path(__file__).parent
+    return float(subprocess.check_output(command, env=environment, cwd=here, text=True))
 
 
 def measure(runs: int) -> dict[str, list[float]]:
@@ -78,8 +65,7 @@ def main() -> None:
         )
     if options.json:
         seconds_of = {name: sorted(values) for name, values in samples.items()}
-        result = {"processor": processor(), "python": platform.python_version(), "seconds": seconds_of}
-        place(options.json, result["processor"]).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write(options.json, {"seconds": seconds_of})
 
 
 if __name__ == "__main__":

@@ -26,11 +26,12 @@ Contract
 Importing this package compiles nothing and does not import Numba; the first call does.
 """
 
-from kernels.adam_scalars import AdamScalars, adam_scalars
+from kernels.adam_scalars import adam_scalars
 from kernels.arrays import add_at, as_array, device_of, is_array, like, on_device, to_device, to_host, zeros_on_device
 from kernels.attentive import AttentiveState, AttentiveWeights
 from kernels.compiled import compiled_marker
 from kernels.contracts import *
+from kernels.scalars import AdamScalars, RMSpropScalars, SGDScalars
 from kernels.switches import allow_tf32, tf32_allowed
 from kernels.threads import ProcessLock, get_num_threads, set_num_threads
 

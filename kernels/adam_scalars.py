@@ -1,28 +1,7 @@
-"""The numbers of one Adam step, computed once in float64 and shared by all elements and all backends."""
-
-from typing import NamedTuple
-
-import numpy as np
+"""How the numbers of a step of Adam follow from its options, computed once in float64."""
 
 from kernels.contracts.checks import BELOW_ONE, check_range
-
-
-class AdamScalars(NamedTuple):
-    """What one step of Adam does with every element, see `kernels.reference.adam`. Made by `adam_scalars`."""
-
-    shrink: float  # 1 - lr weight_decay if the decay is decoupled, else 1
-    l2: float  # the weight decay if it enters the gradient, else 0
-    beta1: float
-    rest1: float  # 1 - beta1
-    beta2: float
-    rest2: float  # 1 - beta2
-    step_size: float  # lr / (1 - beta1^step)
-    root_correction: float  # (1 - beta2^step)^(-1/2)
-    eps: float
-
-    def rounded(self, dtype: np.dtype) -> "AdamScalars":
-        """In the dtype of a parameter."""
-        return AdamScalars(*map(dtype.type, self))
+from kernels.scalars import AdamScalars
 
 
 def adam_scalars(

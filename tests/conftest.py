@@ -7,6 +7,7 @@ falls short, so that the promise cannot erode unnoticed.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 import os
@@ -69,6 +70,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     simulated = os.environ.get("MINIGRAD_GPU_TESTS") == "simulator"  # to try the tests themselves, at small sizes
     if item.get_closest_marker("gpu") is not None and not (simulated or _on_a_gpu()):
         pytest.skip("needs a GPU, and CuPy to see it")
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """full_disk(): from now on nothing can be brought to the disk, as the system tells where one asks it to (fsync).
+
+    A file system of its own, which a test could fill, takes root.
+    """
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    return lambda: monkeypatch.setattr(os, "fsync", refuse)
 
 
 STANDIN = Path(__file__).parent / "cuda_sim" / "standin"

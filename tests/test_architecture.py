@@ -23,6 +23,21 @@ PACKAGES = ("kernels", "minigrad", "seq2seq")
 SOURCES = sorted(path for room in (*PACKAGES, "tests", "benchmarks") for path in (ROOT / room).rglob("*.py"))
 PACKAGE_SOURCES = [path for path in SOURCES if path.relative_to(ROOT).parts[0] in PACKAGES]
 MAX_FILE, MAX_FUNCTION = 400, 60
+MAX_ARGUMENTS = 8  # of a kernel; what belongs together is a record or a view
+# What takes more, and why.
+MANY_ARGUMENTS = {
+    **dict.fromkeys(
+        ["beam_decode", "linear_cross_entropy_forward", "attention_forward", "attentive_forward"],
+        "an entry whose options have defaults and are given by name",
+    ),
+    **dict.fromkeys(["coverage_complete", "parts_fit"], "a check, which is given what its entry is"),
+    **dict.fromkeys(
+        ["pack_b", "pack_rows", "pack_columns", "_pack_edges", "multiply_panels", "_edge_columns", "multiply_block",
+         "_call", "tile", "tile_of_rows", "tile_in_numpy"],
+        "within a product: Numba counts the users of a view in atomic steps, and takes microseconds to tell a record",
+    ),
+    **dict.fromkeys(["attend_backward", "_additive_backward", "_backward_rows"], "attention's gradient, row by row"),
+}  # fmt: skip
 
 # numpy / numba / cupy <- kernels <- minigrad <- seq2seq; what a room may import beside itself and the standard library.
 MAY_IMPORT = {
@@ -115,6 +130,13 @@ def too_long(tree: ast.Module, num_lines: int) -> list[str]:
     return found
 
 
+def many_arguments(tree: ast.AST) -> list[str]:
+    """The functions with more arguments than a kernel may have."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, Functions)]
+    counts = {node.name: len([*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]) for node in functions}
+    return [name for name, count in counts.items() if count > MAX_ARGUMENTS]
+
+
 def has_reason(node: ast.Module | Functions) -> bool:
     lines = (ast.get_docstring(node) or "").splitlines()
     return any(line.strip().startswith("Long because") for line in lines)
@@ -191,6 +213,12 @@ def test_files_and_functions_are_short() -> None:
     assert {name: problems for name, problems in found.items() if problems} == {}
 
 
+def test_kernels_have_few_arguments() -> None:
+    found = {name_of(path): many_arguments(parse(path)) for path in (ROOT / "kernels").rglob("*.py")}
+    assert {name for names in found.values() for name in names} == {*MANY_ARGUMENTS}
+    assert {name: names for name, names in found.items() if {*names} - {*MANY_ARGUMENTS}} == {}
+
+
 def test_no_banned_calls() -> None:
     found = {name_of(path): banned(parse(path)) for path in [*PACKAGE_SOURCES, *(ROOT / "benchmarks").rglob("*.py")]}
     assert {name: problems for name, problems in found.items() if problems} == {}
@@ -233,6 +261,11 @@ def test_importing_loads_neither_numba_nor_what_is_optional(module) -> None:
         (lambda tree: forbidden_imports(tree, "minigrad"), "import numpy", "import torch"),
         (lambda tree: too_long(tree, 400), "def f():\n" + " x()\n" * 59, "def f():\n" + " x()\n" * 60),
         (lambda tree: too_long(tree, 401), '"""Head.\n\nLong because it is a table.\n"""', '"""Head."""'),
+        (
+            many_arguments,
+            "def f(a, b, c, d, e, f, g, h): pass",
+            "class Many:\n def f(a, b, c, d, /, e, f, g, *, h, i): pass",
+        ),
         (banned, "model.eval()", "eval('1')"),
         (banned, "re.compile('a')", "exec(text)"),
         (banned, "import json", "from pickle import loads"),

@@ -1,31 +1,8 @@
-// Kernels with next to no work: what a launch, a barrier between blocks and an exchange of h cost by themselves.
+// Kernels with next to no work: what a launch and an exchange of h between blocks cost by themselves.
 #include "runtime/device.cuh"
 
 KERNEL(nothing, 32, 1, u32* error) {
   if (!error) return;  // a kernel has to mention its arguments
-}
-
-// out = in, `n` vectors of 16 bytes. Grid ceil(n / 1024), 256 threads: four vectors each.
-KERNEL(copy_vectors, 256, 1, const uint4* in, uint4* out, u32 n) {
-#pragma unroll
-  for (u32 k = 0; k < 4; k++) {
-    const u32 i = blockIdx.x * 1024 + k * 256 + threadIdx.x;
-    if (i < n) out[i] = in[i];
-  }
-}
-
-// `rounds` barriers among the blocks of a group, as in lstm_forward. Grid (blocks, groups), cooperative; flag holds
-// `groups` counters `stride` words apart, zero at launch.
-KERNEL(flag_barriers, 256, 1, u32* flag, u32* error, int rounds, int stride) {
-  u32* mine = flag + blockIdx.y * stride;
-  for (int t = 1; t <= rounds; t++) {
-    __syncthreads();
-    if (threadIdx.x == 0) {
-      red_release(mine, 1);
-      spin_acquire(mine, gridDim.x * t, error);
-    }
-    __syncthreads();
-  }
 }
 
 // `rounds` steps of a recurrence without arithmetic, for 16 rows and 32 units per block: read h of the group, publish

@@ -1,88 +1,48 @@
-"""What the device can do at best, and what launches, barriers and exchanges between blocks cost by themselves.
+"""What the device can do at best, and what launches and exchanges between blocks cost by themselves.
 
-    python -m gpu.ceilings OUT
+    python -m gpu.ceilings --device cuda --json OUT/ceilings.json
 
 Every exchange is checked for its values before it is timed. "per" in a row says what its microseconds are divided by.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cupy
 import numpy as np
+from figures import Figures
+from peers.device import synchronize, typical_us
+from racing import parser
 
 import kernels
-from gpu import device, part, sources, timing
-from gpu.clusters import active_clusters
-from kernels.cuda.runtime import arrays, cublas, geometry, launcher
+from kernels.cuda.runtime import arrays, cublas, launcher
 from kernels.cuda.runtime.geometry import Launch
 
-STEP_PRODUCTS = [(128, 512), (8, 512), (128, 1024)]  # N, H of one time step: (N, H) x (H, 4H)
 UNITS, ROWS = 32, 16  # of a block in the exchange, as in lstm_forward
+SOURCE = Path(__file__).with_name("ceilings.cu")
+
+Asked = dict[str, Callable[[], dict[str, Any]]]
 
 
-def copies(size: int) -> dict[str, Callable[[], dict[str, Any]]]:
-    """Device to device: the driver's copy, and the plainest kernel."""
+def copies(size: int) -> Asked:
+    """Device to device, of bytes that are not all alike."""
 
-    def rate(us: dict[str, Any]) -> dict[str, Any]:
-        return {**us, "bytes": 2 * size, "tb_per_s": 2 * size / us["us"]["median"] / 1e6}
+    def measure() -> dict[str, Any]:
+        tile = np.random.default_rng(0).integers(0, 256, 1 << 16, np.uint8)
+        source, target = cupy.empty(size, np.uint8), cupy.empty(size, np.uint8)
+        source.reshape(-1, len(tile))[:] = cupy.asarray(tile)
+        us = typical_us(lambda: cupy.copyto(target, source))
+        return {"us": us, "tb_per_s": 2 * size / us / 1e6}
 
-    def by_driver() -> dict[str, Any]:
-        source, target = noise(size), cupy.empty(size, np.uint8)
-        return rate(timing.median(lambda: cupy.copyto(target, source)))
-
-    def by_kernel() -> dict[str, Any]:
-        source, target = noise(size), cupy.empty(size, np.uint8)
-        kernel = own("ceilings.cu").copy_vectors
-        launch = Launch((-(-size // 16 // 1024),), (256,))
-        call = partial(kernel, launch, (source, target, np.uint32(size // 16)))
-        call()
-        if cupy.asnumpy(target[-4096:]).tobytes() != cupy.asnumpy(source[-4096:]).tobytes():
-            raise ArithmeticError("copy_vectors has not copied")
-        return rate(timing.median(call))
-
-    return {"copy, driver": by_driver, "copy, kernel": by_kernel}
+    return {"copy": measure}
 
 
-def noise(size: int) -> Any:
-    """(size,) bytes on the device that are not all alike."""
-    made, filled = cupy.empty(size, np.uint8), min(size, 1 << 20)
-    made[:filled] = cupy.asarray(np.random.default_rng(0).integers(0, 256, filled, np.uint8))
-    while filled < size:
-        more = min(filled, size - filled)
-        made[filled : filled + more] = made[:more]
-        filled += more
-    return made
-
-
-def products(size: int) -> dict[str, Callable[[], dict[str, Any]]]:
-    """Matrix products by PyTorch's cuBLAS: one large one per precision, and those of single time steps."""
-    torch = device.torch()
-    if torch is None:
-        return {}
-
-    def measure(precision: str, M: int, K: int, N: int) -> dict[str, Any]:
-        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
-        a, b = (torch.randn(*shape, device=device.TORCH_DEVICE).to(dtype) for shape in ((M, K), (N, K)))
-        found = timing.median(lambda: torch.mm(a, b.T), "pytorch")
-        return {**found, "shape": [M, K, N], "tflops": 2 * M * K * N / found["us"]["median"] / 1e6}
-
-    made: dict[str, Callable[[], dict[str, Any]]] = {}
-    for name in ("bf16", "tf32", "fp32"):
-        made[f"product, {name}"] = partial(measure, name, size, size, size)
-    for N, H in STEP_PRODUCTS if size > 1000 else []:
-        for name in ("bf16", "tf32", "fp32"):
-            made[f"product of a step, N={N} H={H}, {name}"] = partial(measure, name, N, H, 4 * H)
-    return made
-
-
-def own_products(size: int) -> dict[str, Callable[[], dict[str, Any]]]:
-    """The same large products, and that of a step, by our binding of cuBLAS."""
+def products(size: int) -> Asked:
+    """By cuBLAS: a large one per precision, and those of single time steps, (N, H) x (H, 4H)."""
 
     def measure(precision: str, M: int, K: int, N: int) -> dict[str, Any]:
         rng = np.random.default_rng(0)
@@ -91,83 +51,43 @@ def own_products(size: int) -> dict[str, Callable[[], dict[str, Any]]]:
             a, b = arrays.bf16(a), arrays.bf16(b)
         out = cupy.empty((M, N), np.float32)
         kernels.allow_tf32(precision == "tf32")
-        found = timing.median(lambda: cublas.gemm(a, b, out, transpose_b=True))
+        us = typical_us(lambda: cublas.gemm(a, b, out, transpose_b=True))
         kernels.allow_tf32(False)
-        return {**found, "tflops": 2 * M * K * N / found["us"]["median"] / 1e6}
+        return {"us": us, "tflops": 2 * M * K * N / us / 1e6}
 
-    made: dict[str, Callable[[], dict[str, Any]]] = {}
-    for name in ("bf16", "tf32", "fp32"):
-        made[f"our binding: product, {name}"] = partial(measure, name, size, size, size)
-        if size > 1000:
-            made[f"our binding: product of a step, N=128 H=512, {name}"] = partial(measure, name, 128, 512, 2048)
-    return made
+    shapes = {"product": (size, size, size)}
+    if size > 1000:
+        shapes |= {f"product of a step, N={N} H={H}": (N, H, 4 * H) for N, H in ((128, 512), (8, 512), (128, 1024))}
+    return {
+        f"{name}, {precision}": partial(measure, precision, *shape)
+        for name, shape in shapes.items() for precision in ("bf16", "tf32", "fp32")
+    }  # fmt: skip
 
 
-def launches(count: int) -> dict[str, Callable[[], dict[str, Any]]]:
+def launches(count: int) -> Asked:
     """An empty kernel: one after the other, and as nodes of a graph."""
     word, launch = cupy.zeros(1, np.uint32), Launch((1,), (32,))
 
     def burst() -> None:
-        kernel = own("ceilings.cu").nothing
         for _ in range(count):
-            kernel(launch, (word,))
-
-    def eager() -> dict[str, Any]:
-        return per(timing.median(burst), count, "launch")
+            own().nothing(launch, (word,))
 
     def graphed() -> dict[str, Any]:
-        return captured(burst, count, "node of a graph")
+        synchronize()  # what the burst reads was written on another stream
+        stream = cupy.cuda.Stream(non_blocking=True)
+        with stream:
+            burst()
+            stream.synchronize()
+            stream.begin_capture()
+            burst()
+            graph = stream.end_capture()
+            return {"us": typical_us(lambda: graph.launch(stream)) / count, "per": "node of a graph"}
 
-    return {"launch": eager, "launch in a graph": graphed}
-
-
-def captured(call: Callable[[], None], count: int, unit: str) -> dict[str, Any]:
-    """Time of a graph of a call, divided by ``count``."""
-    device.synchronize()  # what the call reads was written on another stream
-    stream = cupy.cuda.Stream(non_blocking=True)
-    with stream:
-        call()
-        stream.synchronize()
-        stream.begin_capture()
-        call()
-        graph = stream.end_capture()
-        graph.launch(stream)
-        stream.synchronize()
-        return per(timing.median(lambda: graph.launch(stream)), count, unit)
+    return {"launch": lambda: {"us": typical_us(burst) / count, "per": "launch"}, "launch in a graph": graphed}
 
 
-def barriers(rounds: int) -> dict[str, Callable[[], dict[str, Any]]]:
-    """By flag among the blocks of a group, and of the whole grid."""
-    groups = [(16, 8), (16, 1), (64, 2)] if rounds > 3 else [(3, 2)]
-
-    def by_flag(blocks: int, count: int, stride: int) -> dict[str, Any]:
-        flag, error = cupy.zeros(count * stride, np.uint32), cupy.zeros(1, np.uint32)
-        launch, kernel = Launch((blocks, count), (256,), 0, True), own("ceilings.cu").flag_barriers
-
-        def call() -> None:
-            flag.fill(0)
-            kernel(launch, (flag, error, np.int32(rounds), np.int32(stride)))
-
-        call()
-        expect(cupy.asnumpy(flag)[::stride], np.full(count, rounds * blocks), error)
-        return per(timing.median(call), rounds, "barrier")
-
-    def of_grid() -> dict[str, Any]:
-        launch = Launch((16, 8) if rounds > 3 else (3, 2), (256,), 0, True)
-        word, kernel = cupy.zeros(1, np.uint32), own("grid_barriers.cu").grid_barriers
-        return per(timing.median(lambda: kernel(launch, (word, np.int32(rounds)))), rounds, "barrier")
-
-    made: dict[str, Callable[[], dict[str, Any]]] = {}
-    for blocks, count in groups:
-        for stride in (1, 32):
-            title = f"barrier by flag, {count} groups of {blocks} blocks, flags {4 * stride} bytes apart"
-            made[title] = partial(by_flag, blocks, count, stride)
-    return {**made, "barrier of the grid, 128 blocks": of_grid}
-
-
-def exchanges(rounds: int) -> dict[str, Callable[[], dict[str, Any]]]:
+def exchanges(rounds: int) -> Asked:
     """h of a step, 16 rows per group, through L2: published by a flag, or polled until it is there."""
-    shapes = [(16, 8), (16, 1), (8, 8)] if rounds > 3 else [(3, 2)]
 
     def measure(blocks: int, groups: int, marked: bool) -> dict[str, Any]:
         first = np.random.default_rng(0).integers(0, 30_000, (groups, ROWS, blocks, UNITS), np.uint16)
@@ -175,7 +95,6 @@ def exchanges(rounds: int) -> dict[str, Callable[[], dict[str, Any]]]:
         y[0] = cupy.asarray(first)
         flag, error = cupy.zeros(groups, np.uint32), cupy.zeros(1, np.uint32)
         launch = Launch((blocks, groups), (256,), ROWS * UNITS * blocks * 2, True)
-        kernels = own("ceilings.cu")
 
         def prepare() -> None:
             y[1:].fill(0xFFFF)
@@ -184,36 +103,21 @@ def exchanges(rounds: int) -> dict[str, Callable[[], dict[str, Any]]]:
         def call() -> None:
             prepare()
             if marked:
-                kernels.exchange_marked(launch, (y, error, np.int32(rounds)))
+                own().exchange_marked(launch, (y, error, np.int32(rounds)))
             else:
-                kernels.exchange_by_flag(launch, (y, flag, error, np.int32(rounds)))
+                own().exchange_by_flag(launch, (y, flag, error, np.int32(rounds)))
 
         call()
         expect(cupy.asnumpy(y[rounds]), np.roll(first, -rounds, axis=2) + np.uint16(rounds), error)
-        found, idle = timing.median(call), timing.median(prepare)
-        found["us"] = {key: found["us"][key] - idle["us"]["median"] for key in found["us"]}
-        return per(found, rounds, "step")
-
-    made: dict[str, Callable[[], dict[str, Any]]] = {}
-    for blocks, groups in shapes:
-        for marked in (False, True):
-            title = f"exchange of h, {groups} groups of {blocks} blocks, {'marked' if marked else 'by flag'}"
-            made[title] = partial(measure, blocks, groups, marked)
-    return made
-
-
-def clusters(sizes: Sequence[int]) -> dict[str, Callable[[], dict[str, Any]]]:
-    """How many clusters of so many blocks of the persistent kernels run at once."""
-
-    def measure(name: str, size: int) -> dict[str, Any]:
-        launch = getattr(geometry, name)(128, 512)
-        kernel = getattr(launcher.module(f"recurrent/{name}"), f"{name}_bf16_512")
-        return {"clusters": active_clusters(kernel, launch, size)}
+        return {"us": (typical_us(call) - typical_us(prepare)) / rounds, "per": "step"}
 
     return {
-        f"clusters of {size} blocks at once, {name} bf16 H=512": partial(measure, name, size)
-        for name in ("lstm_forward", "lstm_backward") for size in sizes
-    }  # fmt: skip
+        f"exchange of h, {groups} groups of {blocks} blocks, {'marked' if marked else 'by flag'}": partial(
+            measure, blocks, groups, marked
+        )
+        for blocks, groups in ([(16, 8), (16, 1), (8, 8)] if rounds > 3 else [(3, 2)])
+        for marked in (False, True)
+    }
 
 
 def expect(found: np.ndarray, right: np.ndarray, error: Any) -> None:
@@ -224,34 +128,25 @@ def expect(found: np.ndarray, right: np.ndarray, error: Any) -> None:
         raise ArithmeticError(f"{int((found != right).sum())} of {right.size} values are wrong")
 
 
-def per(found: dict[str, Any], count: int, unit: str) -> dict[str, Any]:
-    """Times of ``count`` things -> of one."""
-    return {**found, "us": {name: value / count for name, value in found["us"].items()}, "per": unit}
+def own() -> Any:
+    """The kernels of ceilings.cu."""
+    return launcher.module(SOURCE)
 
 
-def own(name: str) -> Any:
-    """The kernels of a file of this folder."""
-    return sources.load(sources.HERE / name)
-
-
-def main(figures: part.Part) -> None:
+def main() -> None:
     """All of them, the ones that teach most first."""
-    rounds = 3 if figures.small else 1000
-    measurements = {
-        **exchanges(min(rounds, 200)),  # as long as y stays in L2
-        **barriers(rounds),
-        **launches(4 if figures.small else 200),
-        **clusters(() if device.SIMULATED else (2, 4, 8, 16)),
-        **copies(1 << 16 if figures.small else 1 << 32),
-        **products(32 if figures.small else 8192),
-        **own_products(32 if figures.small else 8192),
+    options = parser(__doc__).parse_args()
+    asked = {
+        **exchanges(3 if options.quick else 200),  # as long as y stays in L2
+        **launches(4 if options.quick else 200),
+        **copies(1 << 16 if options.quick else 1 << 32),
+        **products(32 if options.quick else 8192),
     }
-    for what, measure in figures.each("measurements", list(measurements.items())):
-        row = figures.attempt({"what": what}, measure)
-        found = f"{row['us']['median']:10.3f} us" if "us" in row else row.get("error") or str(row["clusters"])
-        print(f"{what:64} {found}", flush=True)
-    launcher.check()
+    with Figures(options) as figures:
+        for what, row in figures.measure(asked):
+            print(f"{what:64} {', '.join(f'{key} {value}' for key, value in row.items())}", flush=True)
+        launcher.check()
 
 
 if __name__ == "__main__":
-    sys.exit(part.run("ceilings", __doc__, main))
+    main()

@@ -1,34 +1,56 @@
 """The tests that have the fixture `cuda`, or are marked `gpu`, on the device.
 
-    python -m gpu.device_tests OUT
+    python -m gpu.device_tests --device cuda --json OUT/device_tests.json
 
-``OUT/device_tests.jsonl`` gets a line per test as soon as it has ended; the part's own file sums them up. What pytest
-says itself is in ``OUT/device_tests.pytest.txt``: the part's log is open elsewhere.
+A line per test is printed as soon as it has ended; the file of the figures gets counts, and a row per test that failed.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
+import re
 import subprocess
 import sys
-from collections import Counter
+import time
 from pathlib import Path
 from typing import Any
 
-from gpu import part, sources
+import pytest
+from figures import Figures
+from racing import parser
 
+ROOT = Path(__file__).parents[2]
 FOLDERS = ("tests/kernels", "tests/cuda_sim", "tests/minigrad", "tests/seq2seq")
-SMALL = ("tests/kernels/cuda/test_launcher.py",)
+QUICK = ("tests/kernels/cuda/test_launcher.py",)
+FIRST = ("cuda_sim", "kernels")  # folders whose tests run before the others, after those marked `gpu`
+STARTED = time.monotonic()
 LIMIT = 60  # seconds of one test: a hung kernel should not take the time of the others
 
 
-def command(results: Path, seconds: float, folders: tuple[str, ...]) -> list[str]:
+# --- a plugin of pytest ----------------------------------------------------------------------------------------------
+def pytest_addoption(parser: Any) -> None:
+    parser.addoption("--device-seconds", type=float, default=90.0, help="start no test after so many (default: 90)")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
+    marked = {item: item.get_closest_marker("gpu") is not None for item in items}
+    chosen = [item for item in items if marked[item] or "cuda" in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = sorted(chosen, key=lambda item: (not marked[item], not set(FIRST) & set(item.path.parts)))
+
+
+def pytest_runtest_setup(item: Any) -> None:
+    if time.monotonic() > STARTED + item.config.getoption("--device-seconds"):
+        pytest.skip("time is up")
+
+
+# --- the part --------------------------------------------------------------------------------------------------------
+def command(seconds: float, folders: tuple[str, ...]) -> list[str]:
     """Of pytest; without its settings for a plugin that may not be installed, and with warnings as warnings."""
-    made = [sys.executable, "-m", "pytest", "-q", "-p", "gpu.only_cuda", "-W", "default", "--tb=short"]
-    made += ["--continue-on-collection-errors", "-p", "no:cacheprovider"]
-    made += ["--device-results", str(results), "--device-seconds", f"{seconds:.0f}"]
+    made = [sys.executable, "-m", "pytest", "-v", "-rfE", "-p", "gpu.device_tests", "-W", "default", "--tb=short"]
+    made += ["--continue-on-collection-errors", "-p", "no:cacheprovider", "--device-seconds", f"{seconds:.0f}"]
     if importlib.util.find_spec("pytest_timeout") is None:
         made += ["-o", "addopts=--strict-markers --import-mode=importlib"]
     else:
@@ -44,44 +66,30 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(f for f in folders if Path(f).name != "standin")}
 
 
-def summary(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """Counts per outcome, reasons of skips, the slowest tests."""
-    tests = [line for line in lines if "test" in line]
-    slowest = sorted(tests, key=lambda line: -line.get("seconds", 0.0))[:8]
-    return {
-        "tests": max([line["collected"] for line in lines if "collected" in line] + [len(tests)]),
-        "outcomes": dict(Counter(line["outcome"] for line in tests)),
-        "skipped because": dict(Counter(line["reason"] for line in tests if "reason" in line)),
-        "slowest": [[line["test"], line.get("seconds", 0.0)] for line in slowest],
-    }
+def note(line: str, rows: dict[str, dict[str, Any]]) -> None:
+    """Count a line of pytest that says how a test ended; keep one of its summary that says why it failed."""
+    if summary := re.match(r"(?:FAILED|ERROR) (\S+) - (.*)", line):
+        rows[f"failed: {summary[1]}"] = {"error": summary[2]}
+    elif ended := re.search(
+        r"^\S+::.* (PASSED|FAILED|ERROR|SKIPPED)|^\[gw\d+\] .*%\] (PASSED|FAILED|ERROR|SKIPPED) ", line
+    ):
+        outcome = (ended[1] or ended[2]).lower()
+        rows["tests"][outcome] = rows["tests"].get(outcome, 0) + 1
 
 
-def main(figures: part.Part) -> None:
-    """Runs pytest in a process of its own; a row per test that failed."""
-    if importlib.util.find_spec("pytest") is None:
-        figures.note("pytest is not installed")
-        return
-    results = figures.out / "device_tests.jsonl"
-    results.unlink(missing_ok=True)
-    seconds = figures.seconds_left()
-    folders = SMALL if figures.small else FOLDERS
-    try:
-        with (figures.out / "device_tests.pytest.txt").open("wb") as output:
-            ended = subprocess.run(
-                command(results.resolve(), seconds, folders), cwd=sources.HERE.parents[1], timeout=seconds + 10,
-                stdout=output, stderr=subprocess.STDOUT, env=environment(),
-            )  # fmt: skip
-        figures.result["exit code"] = ended.returncode
-    except subprocess.TimeoutExpired:
-        figures.note("pytest hung, and was ended")
-    text = results.read_text(encoding="utf-8") if results.exists() else ""
-    lines = [json.loads(line) for line in text.splitlines() if line.endswith("}")]
-    figures.result["summary"] = summary(lines)
-    figures.result["rows"] = [line for line in lines if line.get("outcome") == "failed"]
-    print(json.dumps(figures.result["summary"]["outcomes"]), flush=True)
-    for line in figures.result["rows"][:20]:
-        print(f"failed: {line['test']}: {line.get('error', '')}", flush=True)
+def main() -> None:
+    """Runs pytest in a process of its own, which ends by itself when time is up."""
+    options = parser(__doc__).parse_args()
+    asked = command(min(options.seconds, 3600.0), QUICK if options.quick else FOLDERS)
+    with Figures(options) as figures:
+        figures.rows["tests"] = {}
+        pipe: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        with subprocess.Popen(asked, cwd=ROOT, env=environment(), **pipe) as process:
+            for line in process.stdout or ():
+                print(line, end="", flush=True)
+                note(line, figures.rows)
+        figures.result["exit code"] = process.returncode
 
 
 if __name__ == "__main__":
-    sys.exit(part.run("device_tests", __doc__, main))
+    main()

@@ -1,24 +1,25 @@
 """What the kernels believe of the hardware: fragments of the tensor cores, shuffles, flags, rounding, functions.
 
-    python -m gpu.layout OUT
+    python -m gpu.layout --device cuda --json OUT/layout.json
 
-The small kernels of tests/cuda_sim/selftest.cu, which the simulator passes, asked of the device. Where the layout of a
-fragment is not the one that was believed, the row says where the elements that came out belong.
+The small kernels of tests/cuda_sim/selftest.cu, which the simulator passes, but for its barrier of the whole grid.
+Where the layout of a fragment is not as believed, the row says where the elements that came out belong.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import cupy
 import numpy as np
+from figures import Figures
+from racing import parser
 
-from gpu import part, sources
 from kernels.cuda.recurrent import pack
 from kernels.cuda.recurrent.pack import bf16_bits
 from kernels.cuda.runtime import launcher
@@ -29,14 +30,15 @@ TILES: dict[str, tuple[int, Any, Any]] = {  # columns of a tile of weights, roun
     "tf32": (8, pack.tf32_values, np.asarray),
 }
 WARP, BLOCKS = Launch((1,), (32,)), 7
-GRID_TOTAL = re.compile(r"// sum\[b\] =.*?\n}\n", re.DOTALL)  # the kernel that needs a CUDA toolkit's headers
+SELF_TEST = Path(__file__).parents[2] / "tests" / "cuda_sim" / "selftest.cu"
+OF_GRID = re.compile(r"#define USE_GRID_SYNC\n|// sum\[b\] =.*?\n}\n", re.DOTALL)
 
 
 class Checks:
     """Each method launches one kernel and returns what is wrong, "" if nothing."""
 
-    def __init__(self, kernels: Any, grid: bool) -> None:
-        self.kernels, self.grid = kernels, grid
+    def __init__(self, kernels: Any) -> None:
+        self.kernels = kernels
         self.rng = np.random.default_rng(0)
 
     def tensor_core_bf16(self) -> str:
@@ -96,14 +98,6 @@ class Checks:
         found = cupy.asnumpy(data)[:, 0]
         return "" if np.array_equal(found, 100 + np.arange(BLOCKS)) else f"the ring is {found.tolist()}"
 
-    def barrier_of_the_grid(self) -> str:
-        if not self.grid:
-            return "not asked: NVRTC found no cooperative_groups.h"
-        values = np.arange(BLOCKS, dtype=np.int32) ** 2
-        scratch, total = cupy.empty(BLOCKS, np.int32), cupy.empty(BLOCKS, np.int32)
-        self.kernels.grid_total(Launch((BLOCKS,), (32,), 0, True), (cupy.asarray(values), scratch, total))
-        return "" if (cupy.asnumpy(total) == values.sum()).all() else f"totals {cupy.asnumpy(total).tolist()}"
-
     def rounding_and_functions(self) -> str:
         """bf16 to nearest even; sigmoid, tanh and exp with the hardware's approximations."""
         special = [0, -0.0, 1, np.inf, -np.inf, np.nan, 3.4e38, 1.00390625, 1.01171875, 100, -100, 80, -80]
@@ -122,34 +116,24 @@ class Checks:
         return "; ".join(wrong)
 
 
-def checks(folder: Path) -> Checks:
-    """With the whole self-test, or without the barrier of the grid where that does not compile."""
-    source = sources.SIMULATOR_FOLDER / "selftest.cu"
-    try:
-        kernels = sources.load(source)
-        kernels.load(False)
-        return Checks(kernels, True)
-    except Exception as error:
-        print(f"the self-test without grid_total: {part.one_line(error)}", flush=True)
-    text = sources.GRID_SYNC.sub("", GRID_TOTAL.sub("", source.read_text(encoding="utf-8")))
-    copy = folder / "selftest.cu"
-    copy.write_text(text, encoding="utf-8")
-    return Checks(sources.load(copy), False)
+def answered(check: Callable[[Checks], str], checks: Checks) -> dict[str, str]:
+    return {"wrong": check(checks)}
 
 
-def answered(check: Callable[[], str]) -> dict[str, str]:
-    return {"wrong": check()}
-
-
-def main(figures: part.Part) -> None:
-    """One row per check."""
-    asked = checks(figures.out)
-    for name in (name for name in vars(Checks) if not name.startswith("_")):
-        check: Callable[[], str] = getattr(asked, name)
-        row = figures.attempt({"what": name.replace("_", " ")}, partial(answered, check))
-        print(f"{row['what']:30} {row.get('error') or row['wrong'] or 'as believed'}", flush=True)
-    launcher.check()
+def main() -> None:
+    """One row per check: "wrong" is empty where all is as believed."""
+    options = parser(__doc__).parse_args()
+    options.seconds = 1e9  # what follows rests on all of them
+    with TemporaryDirectory() as folder, Figures(options) as figures:
+        source = Path(folder) / "selftest.cu"
+        source.write_text(OF_GRID.sub("", SELF_TEST.read_text(encoding="utf-8")), encoding="utf-8")
+        checks = Checks(launcher.module(source))
+        named = {name: check for name, check in vars(Checks).items() if not name.startswith("_")}
+        asked = {name.replace("_", " "): partial(answered, check, checks) for name, check in named.items()}
+        for what, row in figures.measure(asked):
+            print(f"{what:30} {row.get('error') or row['wrong'] or 'as believed'}", flush=True)
+        launcher.check()
 
 
 if __name__ == "__main__":
-    sys.exit(part.run("layout", __doc__, main))
+    main()

@@ -41,7 +41,7 @@ class Peer:
         self.cast: Params | None = None
 
     def step(self, tokens: Tokens, forced: Array | None) -> float:
-        """See ``problem.Trainer``."""
+        """See ``problem.Peer``."""
         self.steps += 1
         key = jax.random.key(self.steps, impl="rbg")
         batch = _padded(tokens, forced)
@@ -49,11 +49,11 @@ class Peer:
         return float(loss)
 
     def weights(self) -> dict[str, Array]:
-        """See ``problem.Trainer``."""
+        """See ``problem.Peer``."""
         return {name: np.asarray(array) for name, array in self.params.items()}
 
     def decode(self, sources: list[list[int]], steps: int, beam_size: int) -> list[list[int]]:
-        """See ``problem.Searcher``; the whole search is one compiled call."""
+        """See ``problem.Peer``; the whole search is one compiled call."""
         if self.cast is None:
             self.cast = {name: array.astype(self.dtype) for name, array in self.params.items()}
         return search_words(self.search, self.cast, sources, steps, beam_size)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from peers.jax_layers import Drop, Params, embed, head, recurrent, step_all
-from peers.problem import EOS_ID, IMPOSSIBLE, PAD_ID, SOS_ID
+from peers.problem import IMPOSSIBLE, SOS_ID, SPECIALS
 
 
 def search(num_layers: int, params: Params, src: Any, lengths: Any, steps: int, beam_size: int) -> tuple[Any, Any]:
@@ -20,7 +20,7 @@ def search(num_layers: int, params: Params, src: Any, lengths: Any, steps: int, 
     going = (jnp.arange(len(src))[:, None] < lengths)[:, :, None]
     drop = Drop(None, 0.0)
     _, h, c = recurrent(params, "encoder", embed(params, "encoder", src), (zeros, zeros), going, drop)
-    banned = jnp.zeros(params["decoder.fc_out.bias"].shape).at[jnp.array([PAD_ID, SOS_ID, EOS_ID])].set(IMPOSSIBLE)
+    banned = jnp.zeros(params["decoder.fc_out.bias"].shape).at[jnp.array(SPECIALS)].set(IMPOSSIBLE)
 
     def advance(words: Any, scores: Any, h: Any, c: Any) -> Any:
         width = scores.shape[1]

@@ -12,17 +12,7 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from peers.problem import (
-    EOS_ID,
-    IMPOSSIBLE,
-    PAD_ID,
-    SOS_ID,
-    Array,
-    Task,
-    best_words,
-    initial_weights,
-    padded_sources,
-)
+from peers.problem import IMPOSSIBLE, SOS_ID, SPECIALS, Array, Task, best_words, initial_weights, padded_sources
 
 _OPSET = 17
 
@@ -32,13 +22,13 @@ class Peer:
 
     def __init__(self, task: Task, precision: str, threads: int) -> None:
         weights = dict(initial_weights(task))
-        weights["decoder.fc_out.bias"][[PAD_ID, SOS_ID, EOS_ID]] = IMPOSSIBLE
+        weights["decoder.fc_out.bias"][SPECIALS] = IMPOSSIBLE
         self.encoder = _session(_encoder(task, weights), threads)
         self.task, self.weights, self.threads = task, weights, threads
         self.steps: dict[int, onnxruntime.InferenceSession] = {}
 
     def decode(self, sources: list[list[int]], steps: int, beam_size: int) -> list[list[int]]:
-        """See ``problem.Searcher``."""
+        """See ``problem.Peer``."""
         src, lengths = padded_sources(sources)
         h, c = self.encoder.run(None, {"src": src, "lengths": lengths.astype(np.int32)})
         step = self._step(beam_size)

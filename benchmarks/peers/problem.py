@@ -9,13 +9,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
 Array = np.ndarray
 
 PAD_ID, SOS_ID, EOS_ID, FIRST_WORD = 1, 2, 3, 4
+SPECIALS = [PAD_ID, SOS_ID, EOS_ID]
 IMPOSSIBLE = -1e9  # a logit that no word can follow from
 
 
@@ -28,6 +29,8 @@ class Task:
         optimizer: "adam", or "sgd": without momentum, and with embedding gradients kept as rows where a peer can.
         clip_norm: gradients are clipped to this global norm.
     """
+
+    kind: ClassVar = "Peer"  # the class of a peer's module
 
     vocab_sizes: tuple[int, int] = (7853, 5893)
     embedding_size: int = 256
@@ -63,23 +66,17 @@ class Tokens(NamedTuple):
         return int(self.src_lengths.sum()), int(self.trg_lengths.sum())
 
 
-class Trainer(Protocol):
-    """A peer that trains; it is built from (task, precision, threads) and the options of its variant."""
+class Peer(Protocol):
+    """It is built from (task, precision, threads) and the options of its variant. Some only train, some only decode."""
 
     def step(self, tokens: Tokens, forced: Array | None) -> float:
         """One update; the loss per target token before it.
 
-        Args:
-            tokens: the batch.
-            forced: (T,) bool, whether the right word is the input of a step, else the model's own; None is always.
+        ``forced`` (T,) bool says whether the right word is the input of a step, else the model's own; None is always.
         """
 
     def weights(self) -> dict[str, Array]:
         """All parameters by PyTorch's names."""
-
-
-class Searcher(Protocol):
-    """A peer that decodes."""
 
     def decode(self, sources: list[list[int]], steps: int, beam_size: int) -> list[list[int]]:
         """The best hypothesis of each source after exactly ``steps`` words; <eos> is impossible. Equal lengths."""

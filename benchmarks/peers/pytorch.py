@@ -1,34 +1,32 @@
 """PyTorch at its best: on a CPU as measured on two cores of an AVX-512 processor; on a GPU no step waits for it.
 
-- Padded batches: the LSTM of oneDNN takes only those, and is a quarter faster in float32 than packed sequences. It runs
-  over the padding, as the tutorials' first model does, so its encoder's last state is that of the sentence only where a
-  batch has sources of one length; ``packed=True`` gives the exact function.
-- Runs: consecutive steps that are given the right word go through one LSTM call. ``step_by_step=True`` is the
-  tutorials' loop instead: one call per step.
-- Where the whole target is given, the output layer sees real positions only.
-- Adam is the fused one.
-- ``compiled=True`` puts the output layer with its loss through torch.compile with dynamic shapes, and in decoding the
-  whole step. (Compiling the module as a whole breaks at nn.LSTM and was slower than eager; compiling embedding and
-  dropout as well gained nothing.)
+- Padded batches: oneDNN's LSTM takes only those, and is a quarter faster in float32 than packed sequences. It runs over
+  the padding, as the tutorials' first model does; ``packed=True`` gives the exact function.
+- Consecutive steps that are given the right word go through one LSTM call; ``step_by_step=True`` is the tutorials'.
+- Where the whole target is given, the output layer sees real positions only. Adam is the fused one.
+- ``compiled=True`` puts the output layer with its loss through torch.compile, and in decoding the whole step. (The
+  module as a whole breaks at nn.LSTM and was slower than eager; embedding and dropout gained nothing.)
 - bf16: autocast in training; in decoding a copy of the model in bfloat16, so that nothing is cast in each step.
+- On a GPU ``graphed=True`` is the whole step as CUDA graphs, and variants share the model that they are ``like``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from peers import layers
 from peers.problem import (
-    EOS_ID,
     IMPOSSIBLE,
     PAD_ID,
     SOS_ID,
+    SPECIALS,
     Array,
     Task,
     Tokens,
@@ -48,8 +46,7 @@ class Side(nn.Module):
 
     def __init__(self, vocab_size: int, task: Task) -> None:
         super().__init__()
-        sparse = task.optimizer == "sgd"
-        self.embedding = nn.Embedding(vocab_size, task.embedding_size, sparse=sparse)
+        self.embedding = nn.Embedding(vocab_size, task.embedding_size)
         between = task.dropout if task.num_layers > 1 else 0.0
         self.rnn = nn.LSTM(task.embedding_size, task.hidden_size, task.num_layers, dropout=between)
         self.dropout = nn.Dropout(task.dropout)
@@ -75,27 +72,45 @@ class Peer:
 
     def __init__(
         self, task: Task, precision: str, threads: int, packed: bool = False, compiled: bool = False,
-        step_by_step: bool = False, device: str = "cpu",
+        step_by_step: bool = False, graphed: bool = False, device: str = "cpu", like: Peer | None = None,
     ) -> None:  # fmt: skip
         torch.set_num_threads(threads)
         self.task, self.packed, self.compiled, self.step_by_step = task, packed, compiled, step_by_step
-        self.bf16, self.device = precision == "bf16", device
-        self.model = Model(task)
-        parameters = dict(self.model.named_parameters())
-        with torch.no_grad():
-            for name, array in initial_weights(task):
-                parameters[name].copy_(torch.from_numpy(array))
-        self.model.to(device)
-        self.optimizer = _optimizer(task, self.model)
-        self.head = torch.compile(_head, dynamic=True) if compiled else _head
+        self.bf16, self.tf32, self.device = precision == "bf16", precision == "tf32", device
+        if like is None:
+            self.model = Model(task)
+            parameters = dict(self.model.named_parameters())
+            with torch.no_grad():
+                for name, array in initial_weights(task):
+                    parameters[name].copy_(torch.from_numpy(array))
+            self.model.to(device)
+            self.optimizer = _optimizer(task, self.model)
+        else:
+            self.model, self.optimizer = like.model, like.optimizer
+        self.graphs: Any = None
+        if graphed:
+            from peers.pytorch_graphs import GraphedSteps
+
+            self.graphs = GraphedSteps(self.model, task, self._autocast, device)
+        self.head = torch.compile(head_loss, dynamic=True) if compiled else head_loss
         self.searchers: dict[bool, _Searcher] = {}
 
     def step(self, tokens: Tokens, forced: Array | None) -> float:
-        """See ``problem.Trainer``."""
+        """See ``problem.Peer``."""
         return float(self.begin(tokens, forced).item())
+
+    def train(self, batches: Sequence[Tokens], forced: Sequence[Array | None]) -> None:
+        """An update for each batch; nothing waits for the device."""
+        for tokens, given in zip(batches, forced, strict=True):
+            self.begin(tokens, given)
 
     def begin(self, tokens: Tokens, forced: Array | None) -> torch.Tensor:
         """One update; the loss per target token before it, which nobody has waited for."""
+        allow_tf32(self.tf32)
+        if self.graphs is not None:
+            return self.graphs.step(tokens)
+        for side in (self.model.encoder, self.model.decoder):
+            side.embedding.sparse = self.task.optimizer == "sgd"
         self.optimizer.zero_grad()
         with self._autocast():
             loss = self._loss(tokens, forced) / tokens.num_tokens[1]
@@ -139,15 +154,17 @@ class Peer:
         return self.head(rows, output.weight, output.bias, targets, last)
 
     def weights(self) -> dict[str, Array]:
-        """See ``problem.Trainer``."""
+        """See ``problem.Peer``."""
         return {name: tensor.cpu().numpy() for name, tensor in self.model.state_dict().items()}
 
     def decode(self, sources: list[list[int]], steps: int, beam_size: int) -> list[list[int]]:
-        """See ``problem.Searcher``."""
+        """See ``problem.Peer``."""
+        allow_tf32(self.tf32)
         return self._searcher(self.bf16).decode(sources, steps, beam_size)
 
     def score(self, sources: list[list[int]], outputs: list[list[int]]) -> float:
         """The mean over sentences of log p(output) in float32, <eos> being impossible; outputs of one length."""
+        allow_tf32(False)
         model = self._searcher(False).model
         with torch.inference_mode():
             src, lengths = padded_sources(sources)
@@ -164,7 +181,12 @@ class Peer:
         return self.searchers[bf16]
 
 
-def _head(
+def allow_tf32(allowed: bool) -> None:
+    """Whether products in float32 may round their operands, on a GPU."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
+
+
+def head_loss(
     rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, targets: torch.Tensor, last: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Output layer and summed loss of rows (P,H), and the likeliest words of the last so many rows."""
@@ -186,19 +208,32 @@ def _clip(parameters: Any, max_norm: float) -> None:
         nn.utils.clip_grad_norm_(params, max_norm)
         return
     for param in params:
-        if param.grad.is_sparse:
-            param.grad = param.grad.coalesce()
+        param.grad = param.grad.coalesce() if param.grad.is_sparse else param.grad
     values = [param.grad.values() if param.grad.is_sparse else param.grad for param in params]
-    norm = torch.nn.utils.get_total_norm(values)
-    holders: Any = [_Holder(value) for value in values]
-    torch.nn.utils.clip_grads_with_norm_(holders, max_norm, norm)
+    scale = (max_norm / (torch.nn.utils.get_total_norm(values) + 1e-6)).clamp(max=1.0)
+    for value in values:
+        value.mul_(scale)
 
 
-class _Holder:
-    """Something with a gradient, for PyTorch's clipping."""
+class Layer(layers.Layer):
+    """Weights, inputs and gradients are of the precision's type."""
 
-    def __init__(self, grad: torch.Tensor) -> None:
-        self.grad = grad
+    library = torch
+
+    def __init__(self, task: layers.LayerTask, precision: str, threads: int, **options: Any) -> None:
+        torch.set_num_threads(threads)
+        kinds = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}
+        self.dtype = kinds.get(precision, torch.float32)
+        super().__init__(task, precision, threads, **options)
+
+    def _within(self) -> Any:
+        allow_tf32(self.precision == "tf32")
+        return contextlib.nullcontext()
+
+    def _captured(self, function: Callable[[], Any]) -> Callable[[], Any]:
+        from peers.pytorch_graphs import captured
+
+        return captured(function, self.device)
 
 
 class _Searcher:
@@ -208,12 +243,12 @@ class _Searcher:
         self.device = device
         model = copy.deepcopy(model).eval()
         with torch.no_grad():
-            model.decoder.fc_out.bias[[PAD_ID, SOS_ID, EOS_ID]] = IMPOSSIBLE
+            model.decoder.fc_out.bias[SPECIALS] = IMPOSSIBLE
         self.model = model.bfloat16() if bf16 else model
         self.step = torch.compile(self._cells, dynamic=False) if compiled else self._layers
 
     def decode(self, sources: list[list[int]], steps: int, beam_size: int) -> list[list[int]]:
-        """See ``problem.Searcher``; sources of one length need no packing."""
+        """See ``problem.Peer``; sources of one length need no packing."""
         with torch.inference_mode():
             src, lengths = padded_sources(sources)
             equal = bool((lengths == lengths[0]).all())

@@ -1,8 +1,7 @@
 """A process of its own for every peer: thread pools of two libraries in one process slow each other down.
 
-A worker waits on a pipe while another computes, so a race is fair on a machine that is otherwise idle. Its process
-starts with the environment that its libraries do best in: no BLAS forced to older kernels, and threads on as many cores
-as are asked for. One that dies, of an instruction that the processor lacks, say, takes no race with it. POSIX only.
+A worker waits on a pipe while another computes. Its process starts with the environment that its libraries do best in:
+no BLAS forced to older kernels, and threads on as many cores as are asked for. One that dies takes no race with it.
 """
 
 from __future__ import annotations
@@ -17,8 +16,6 @@ import time
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from peers.problem import Task
 
 
 class Variant(NamedTuple):
@@ -36,14 +33,18 @@ _WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "pytorch-compiled": ("pytorch", {"compiled": True}),
     "pytorch-loop": ("pytorch", {"step_by_step": True}),
     "jax": ("jax", {}),
-    **{f"{peer}-graph": (peer, {}) for peer in ("minigrad", "pytorch")},  # these on a device only
-    "minigrad-eager": ("minigrad", {}),
+    "minigrad-graph": ("minigrad", {"graphed": True}),  # these on a GPU only
+    "pytorch-graph": ("pytorch", {"graphed": True}),
+    "minigrad-eager": ("minigrad", {"eager": True}),
 }
 VARIANTS = {
-    f"{name}{suffix}": Variant(peer, precision, options)
-    for precision, suffix in (("fp32", ""), ("bf16", "-bf16"), ("tf32", "-tf32"))
-    for name, (peer, options) in _WAYS.items()
-} | {"onnxruntime": Variant("onnxruntime", "fp32", {})}
+    way if precision == "fp32" else f"{way}-{precision}": Variant(peer, precision, options)
+    for precision in ("fp32", "bf16", "tf32", "fp16", "fp64")
+    for way, (peer, options) in _WAYS.items()
+} | {
+    "onnxruntime": Variant("onnxruntime", "fp32", {}),
+    "minigrad-cpu": Variant("minigrad", "fp32", {"device": "cpu"}),  # beside a GPU
+}
 
 # What may stand in the environment and would hold a peer back: a BLAS forced to older kernels, threads put to sleep.
 _UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OMP_WAIT_POLICY", "MKL_ENABLE_INSTRUCTIONS", "XLA_FLAGS")
@@ -55,24 +56,11 @@ _QUIET = {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 def missing(name: str) -> str | None:
     """Why a variant cannot run here, or None."""
-    variant = VARIANTS[name]
-    package = {"pytorch": "torch"}.get(variant.peer, variant.peer)
-    needed = [package, "onnx"] if package == "onnxruntime" else [package]
+    needed = {"pytorch": ["torch"], "onnxruntime": ["onnxruntime", "onnx"]}.get(
+        VARIANTS[name].peer, [VARIANTS[name].peer]
+    )
     absent = [module for module in needed if importlib.util.find_spec(module) is None]
-    if absent:
-        return f"{absent[0]} is not installed"
-    if package == "minigrad" and variant.precision not in our_precisions():
-        return f"this version has no {variant.precision}"
-    return None
-
-
-def our_precisions() -> tuple[str, ...]:
-    """What the toolkit's setting ``precision`` accepts."""
-    import typing
-
-    from seq2seq.run.config import Config
-
-    return typing.get_args(typing.get_type_hints(Config)["precision"])
+    return f"{absent[0]} is not installed" if absent else None
 
 
 def best_environment() -> dict[str, str]:
@@ -84,10 +72,10 @@ class Worker:
     """A peer's process; every call is answered with (seconds, result).
 
     It is stopped between calls: threads of a peer that go on spinning after their work would take a core from the next.
-    A process that has died is started again by the next call; one that has hung is not.
+    A process that has died is started again by the next call; one that has hung is not. POSIX only.
     """
 
-    def __init__(self, name: str, threads: int, task: Task | None = None) -> None:
+    def __init__(self, name: str, threads: int, task: Any = None) -> None:
         self.name, self._threads, self._task = name, threads, task
         self._hung = ""
         self._start()
@@ -180,7 +168,7 @@ def serve() -> None:
             elif method in _FUNCTIONS:
                 result = _FUNCTIONS[method](*arguments)
             else:
-                peer = peer or _build(variant, threads, task)
+                peer = peer or build(variant, threads, task)
                 start = time.perf_counter()
                 for _ in range(times):
                     result = getattr(peer, method)(*arguments)
@@ -189,9 +177,10 @@ def serve() -> None:
         pipe.send(((time.perf_counter() - start) / times, result, error))
 
 
-def _build(variant: Variant, threads: int, task: Task) -> Any:
+def build(variant: Variant, threads: int, task: Any) -> Any:
+    """The peer of a task's kind: of a model (`problem.Task`), or of a layer (`layers.LayerTask`)."""
     module = importlib.import_module(f"peers.{variant.peer}")
-    return module.Peer(task, variant.precision, threads, **variant.options)
+    return getattr(module, task.kind)(task, variant.precision, threads, **variant.options)
 
 
 def peak_memory() -> float:
@@ -209,13 +198,6 @@ def peak_memory() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def blas() -> list[str]:
-    """The BLAS kernels that run in this process, as far as they can be asked."""
-    from threadpoolctl import threadpool_info
-
-    return [f"{pool['internal_api']} {pool['architecture']}" for pool in threadpool_info() if pool.get("architecture")]
-
-
 def matmul_rate(bf16: bool, repeats: int) -> float:
     """GFLOP/s of this package's best kernel on one large product (1024x512 by 512x2048)."""
     from peers.minigrad import matmul_rate as rate
@@ -223,4 +205,4 @@ def matmul_rate(bf16: bool, repeats: int) -> float:
     return rate(bf16, repeats)
 
 
-_FUNCTIONS: dict[str, Any] = {"peak_memory": peak_memory, "blas": blas, "matmul_rate": matmul_rate}
+_FUNCTIONS: dict[str, Any] = {"peak_memory": peak_memory, "matmul_rate": matmul_rate}

@@ -5,22 +5,14 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from kernels.contracts.checks import check_range, check_shape
+from kernels.contracts.checks import check_range, check_shape, made_as
 from kernels.contracts.entry import Array, entry
 from kernels.contracts.optimisers import Rows
 from kernels.contracts.plan import integers, on_host, updated
-from kernels.contracts.shapes import Sizes
+from kernels.scalars import AdamScalars
 
 Arrays = Sequence[Array]
-
-
-def made_of_scalars(function: str, name: str, value: Any, sizes: Sizes) -> None:
-    """It has the numbers of a step by name. Raises TypeError."""
-    if not hasattr(value, "root_correction"):
-        raise TypeError(f"{function}: {name} is a {type(value).__name__}; expected AdamScalars")
-
-
-Scalars = Annotated[Any, made_of_scalars]
+Scalars = Annotated[AdamScalars, made_as(AdamScalars)]
 
 
 def alike(function: str, params: Arrays, grads: Arrays, m: Arrays, v: Arrays, *others: Any) -> None:
@@ -43,33 +35,6 @@ def first_is_in_history(
             check_range(function, "first", extreme, 0, len(history))
 
 
-@entry()
-def adam_step(
-    param: Annotated[Array, "*S", updated],
-    grad: Annotated[Array, "*S"],
-    m: Annotated[Array, "*S", updated],
-    v: Annotated[Array, "*S", updated],
-    scalars: Scalars,
-    grad_scale: Any = 1.0,
-) -> None:
-    """One update of param, m and v in place, by Adam or AdamW.
-
-    Args:
-        param: array of any shape, updated.
-        grad: same shape and dtype, the gradient with respect to param.
-        m: same shape and dtype, running mean of the gradient, updated; zeros before step 1.
-        v: same shape and dtype, running mean of its square, updated; zeros before step 1.
-        scalars: of `adam_scalars`, rounded to param's dtype.
-        grad_scale: what grad is multiplied with where it is read, rounded as a multiplication of its own. On a GPU also
-            a 0-d array there, of any floating dtype, rounded to that of param; if it is a NaN, nothing is updated.
-
-    Every operation is rounded on its own, in the order of `kernels.reference.adam`.
-
-    Raises:
-        TypeError, ValueError: a dtype or a shape.
-    """
-
-
 @entry(alike)
 def adam_step_all(
     params: Annotated[Arrays, "*", updated],
@@ -79,11 +44,18 @@ def adam_step_all(
     scalars: Scalars,
     grad_scale: Any = 1.0,
 ) -> None:
-    """`adam_step` of many arrays, to the same bits; what a call costs beside the arithmetic is paid once for all.
+    """One update of params, m and v in place, by Adam or AdamW; what a call costs beside arithmetic is paid once.
 
     Args:
-        params, grads, m, v: lists of equal length; item by item as in `adam_step`, all of one dtype.
-        others: as in `adam_step`.
+        params: arrays of any shapes, all of one dtype, updated.
+        grads: as many; item by item of the same shape and dtype, the gradient with respect to it.
+        m: likewise, running mean of the gradient, updated; zeros before step 1.
+        v: likewise, running mean of its square, updated; zeros before step 1.
+        scalars: of `adam_scalars`, rounded to the dtype.
+        grad_scale: what grads are multiplied with where they are read, rounded as a multiplication of its own. On a GPU
+            also a 0-d array there, of any floating dtype, rounded to that of params; if a NaN, nothing is updated.
+
+    Every operation is rounded on its own, in the order of `kernels.reference.adam`.
 
     Raises:
         TypeError, ValueError: a dtype, a shape, or lists of unequal lengths.
@@ -100,7 +72,7 @@ def adam_rows_step(
     scalars: Scalars,
     grad_scale: Any = 1.0,
 ) -> None:
-    """`adam_step` of some rows of param, m and v in place, to the same bits; the others are not touched.
+    """`adam_step_all` of some rows of param, m and v in place, to the same bits; the others are not touched.
 
     Args:
         param: (V, E), updated.
@@ -109,7 +81,7 @@ def adam_rows_step(
         m: (V, E) running mean of the gradient, updated.
         v: (V, E) running mean of its square, updated.
         scalars: of `adam_scalars`, rounded to param's dtype.
-        grad_scale: what values are multiplied with where they are read; otherwise as in `adam_step`.
+        grad_scale: what values are multiplied with where they are read; otherwise as in `adam_step_all`.
 
     Raises:
         TypeError, ValueError, IndexError: a dtype, a shape, or rows that are not as above.
@@ -125,7 +97,7 @@ def adam_replay(
     first: Annotated[Array, "R", integers],
     history: Annotated[Array, "S 9", on_host],
 ) -> None:
-    """The steps without a gradient that some rows have missed, to the bits of `adam_step` with zeros as gradient.
+    """The steps without a gradient that some rows have missed, to the bits of `adam_step_all` with zeros as gradient.
 
     Args:
         param: (V, E), updated.

@@ -25,6 +25,16 @@ class between:  # noqa: N801, it reads as the marks do
         self.low, self.high = low, high
 
 
+def made_as(record: type) -> Check:
+    """A record of this class, field by field. Raises TypeError."""
+
+    def check(function: str, name: str, value: Any, sizes: Sizes) -> None:
+        if type(value) is not record:
+            raise TypeError(f"{function}: {name} is a {type(value).__name__}; expected {record.__name__}")
+
+    return check
+
+
 def check_range(function: str, name: str, value: float, low: float, high: float = math.inf) -> None:
     """low <= value <= high; a NaN fails. Raises ValueError."""
     if not low <= value <= high:

@@ -13,7 +13,7 @@ def lengths_in_rows(function: str, name: str, lengths: Any, sizes: dict[str, int
         raise ValueError(f"{function}: {name} holds {worst}; expected values in 0..S = 0..{sizes['S']} from x")
 
 
-@entry(by_reference=True)
+@entry()
 def masked_softmax_forward(
     x: Annotated[Array, "M S"],
     lengths: Annotated[Array, "M", integers, on_host, lengths_in_rows],
@@ -31,7 +31,7 @@ def masked_softmax_forward(
         cache: for `masked_softmax_backward`; it refers to y, which must stay unchanged until then.
 
     Raises:
-        TypeError, ValueError: a dtype, a shape, or a length out of 0..S.
+        TypeError, ValueError: a dtype, a shape, or a length out of 0..S. CaptureError: a CUDA graph is being captured.
     """
 
 

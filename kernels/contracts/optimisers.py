@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from kernels.contracts.checks import ascending, ids_below
+from kernels.contracts.checks import ascending, ids_below, made_as
 from kernels.contracts.entry import Array, entry
 from kernels.contracts.plan import int64, mixed, updated
+from kernels.scalars import RMSpropScalars, SGDScalars
 
 Rows = Annotated[Array, "R", int64, ascending, ids_below("V")]  # of a table, distinct
 
@@ -16,11 +17,7 @@ def sgd_step(
     grad: Annotated[Array, "*S"],
     velocity: Annotated[Array | None, "*S", updated],
     first: bool,
-    lr: float,
-    momentum: float,
-    dampening: float,
-    nesterov: bool,
-    weight_decay: float,
+    scalars: Annotated[SGDScalars, made_as(SGDScalars)],
     grad_scale: Any = 1.0,
 ) -> None:
     """One step of gradient descent, param and velocity in place.
@@ -30,12 +27,8 @@ def sgd_step(
         grad: same shape and dtype, the gradient with respect to param.
         velocity: same shape and dtype, updated; None: no momentum, the gradient itself is the velocity.
         first: whether velocity is still to be set, to the gradient.
-        lr: learning rate.
-        momentum: share of the velocity that is kept.
-        dampening: share of the gradient that stays out of the velocity, save for the first.
-        nesterov: whether the step is grad + momentum * velocity instead of velocity.
-        weight_decay: what param is multiplied with and added to the gradient.
-        grad_scale: as in `adam_step`.
+        scalars: the options; rounded to param's dtype.
+        grad_scale: as in `adam_step_all`.
 
     Raises:
         TypeError, ValueError: a dtype or a shape.
@@ -57,7 +50,7 @@ def sgd_rows_step(
         rows: (R,) int64, distinct and ascending, each in 0..V-1.
         values: (R, E), the gradient with respect to these rows.
         lr: learning rate.
-        grad_scale: as in `adam_step`.
+        grad_scale: as in `adam_step_all`.
 
     Raises:
         TypeError, ValueError, IndexError: a dtype, a shape, or rows that are not as above.
@@ -71,11 +64,7 @@ def rmsprop_step(
     square: Annotated[Array, "*S", updated],
     mean: Annotated[Array | None, "*S", updated],
     velocity: Annotated[Array | None, "*S", updated],
-    lr: float,
-    alpha: float,
-    eps: float,
-    weight_decay: float,
-    momentum: float,
+    scalars: Annotated[RMSpropScalars, made_as(RMSpropScalars)],
     grad_scale: Any = 1.0,
 ) -> None:
     """One step of RMSprop; param, square, mean and velocity in place.
@@ -86,12 +75,8 @@ def rmsprop_step(
         square: same shape and dtype, running mean of the gradient's square, updated; zeros at first.
         mean: the same of the gradient, for the centred form that divides by the deviation; or None.
         velocity: same shape and dtype, updated; zeros at first; None: no momentum.
-        lr: learning rate.
-        alpha: decay of the running means.
-        eps: added to the root.
-        weight_decay: what param is multiplied with and added to the gradient.
-        momentum: share of the velocity that is kept.
-        grad_scale: as in `adam_step`.
+        scalars: the options; rounded to param's dtype.
+        grad_scale: as in `adam_step_all`.
 
     Raises:
         TypeError, ValueError: a dtype or a shape.

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels.adam_scalars import AdamScalars
 from kernels.cpu.chunks import CHUNK, rows_per_chunk, run_chunks
 from kernels.cpu.gemm import Task
 from kernels.cpu.jit import jit_exact
+from kernels.scalars import AdamScalars
 from kernels.threads import chunks, run_all
 
 COLUMN = {name: column for column, name in enumerate(AdamScalars._fields)}  # of a history
@@ -57,18 +57,6 @@ def _update_chunk(table: Table, grad: np.ndarray, scalars: AdamScalars, scale: f
     """`_update` of a piece of arrays (S,)."""
     param, m, v = table
     _update(Table(param[start:stop], m[start:stop], v[start:stop]), grad[start:stop], scalars, scale)
-
-
-def adam_step(
-    param: np.ndarray,
-    grad: np.ndarray,
-    m: np.ndarray,
-    v: np.ndarray,
-    scalars: AdamScalars,
-    grad_scale: float = 1.0,
-) -> None:
-    """See `kernels.adam_step`."""
-    adam_step_all([param], [grad], [m], [v], scalars, grad_scale)
 
 
 def adam_step_all(

@@ -5,7 +5,7 @@ and bias columns, so that each of their sums runs from the first row to the last
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def layer_norm_forward(
     mean, rstd = np.empty(M, x.dtype), np.empty(M, x.dtype)
     scale = np.ones(H, x.dtype) if weight is None else weight
     shift = np.zeros(H, x.dtype) if bias is None else bias
-    run_chunks(_normalise, M, rows_per_chunk(H), x, scale, shift, x.dtype.type(eps), y, mean, rstd)
+    run_chunks(_normalise, M, rows_per_chunk(H), x, scale, shift, x.dtype.type(eps), y, (mean, rstd))
     return y, LayerNormCache(x, mean, rstd, weight, bias is not None)
 
 
@@ -53,10 +53,10 @@ def layer_norm_backward(
 
 @jit
 def _normalise(
-    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float, y: np.ndarray, mean: np.ndarray,
-    rstd: np.ndarray, start: int, stop: int,
-) -> None:  # fmt: skip
-    """Rows start .. stop - 1 of y, mean and rstd; eps has the dtype of x."""
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float, y: np.ndarray, found: Any, start: int, stop: int
+) -> None:
+    """Rows start .. stop - 1 of y and of found, mean and rstd; eps has the dtype of x."""
+    mean, rstd = found
     one, size = x.dtype.type(1), x.dtype.type(max(x.shape[1], 1))
     for m in range(start, stop):
         row, out = x[m], y[m]

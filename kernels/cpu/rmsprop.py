@@ -6,6 +6,7 @@ import numpy as np
 
 from kernels.cpu.chunks import CHUNK, run_chunks
 from kernels.cpu.jit import jit_exact
+from kernels.scalars import RMSpropScalars
 
 
 class Arrays(NamedTuple):
@@ -19,10 +20,10 @@ class Arrays(NamedTuple):
 
 
 @jit_exact
-def _step(arrays: Arrays, scalars: np.ndarray, centered: bool, moving: bool, start: int, stop: int) -> None:
+def _step(arrays: Arrays, numbers: np.ndarray, centered: bool, moving: bool, start: int, stop: int) -> None:
     """mean and velocity are read only if centered and moving."""
-    scale, lr, alpha, rest = scalars[0], scalars[1], scalars[2], scalars[3]
-    eps, weight_decay, momentum = scalars[4], scalars[5], scalars[6]
+    scale, lr, alpha, rest = numbers[0], numbers[1], numbers[2], numbers[3]
+    eps, weight_decay, momentum = numbers[4], numbers[5], numbers[6]
     param, grad, square = arrays.param[start:stop], arrays.grad[start:stop], arrays.square[start:stop]
     mean, velocity = arrays.mean[start:stop], arrays.velocity[start:stop]
     for k in range(param.shape[0]):
@@ -42,19 +43,11 @@ def _step(arrays: Arrays, scalars: np.ndarray, centered: bool, moving: bool, sta
 
 
 def rmsprop_step(
-    param: np.ndarray,
-    grad: np.ndarray,
-    square: np.ndarray,
-    mean: np.ndarray | None,
-    velocity: np.ndarray | None,
-    lr: float,
-    alpha: float,
-    eps: float,
-    weight_decay: float,
-    momentum: float,
-    grad_scale: float = 1.0,
-) -> None:
+    param: np.ndarray, grad: np.ndarray, square: np.ndarray, mean: np.ndarray | None, velocity: np.ndarray | None,
+    scalars: RMSpropScalars, grad_scale: float = 1.0,
+) -> None:  # fmt: skip
     """See `kernels.rmsprop_step`."""
-    scalars = np.array([grad_scale, lr, alpha, 1 - alpha, eps, weight_decay, momentum], param.dtype)
+    lr, alpha, eps, weight_decay, momentum = scalars
+    numbers = np.array([grad_scale, lr, alpha, 1 - alpha, eps, weight_decay, momentum], param.dtype)
     flat = [(square if array is None else array).reshape(-1) for array in (param, grad, square, mean, velocity)]
-    run_chunks(_step, param.size, CHUNK, Arrays(*flat), scalars, mean is not None, velocity is not None)
+    run_chunks(_step, param.size, CHUNK, Arrays(*flat), numbers, mean is not None, velocity is not None)

@@ -4,11 +4,12 @@ import numpy as np
 
 from kernels.cpu.chunks import CHUNK, rows_per_chunk, run_chunks
 from kernels.cpu.jit import jit_exact
+from kernels.scalars import SGDScalars
 
 
 @jit_exact
-def _plain(param: np.ndarray, grad: np.ndarray, scalars: np.ndarray, start: int, stop: int) -> None:
-    scale, lr, weight_decay = scalars[0], scalars[1], scalars[2]
+def _plain(param: np.ndarray, grad: np.ndarray, numbers: np.ndarray, start: int, stop: int) -> None:
+    scale, lr, weight_decay = numbers[0], numbers[1], numbers[2]
     param, grad = param[start:stop], grad[start:stop]
     for k in range(param.shape[0]):
         g = scale * grad[k]
@@ -19,16 +20,10 @@ def _plain(param: np.ndarray, grad: np.ndarray, scalars: np.ndarray, start: int,
 
 @jit_exact
 def _with_momentum(
-    param: np.ndarray,
-    grad: np.ndarray,
-    velocity: np.ndarray,
-    scalars: np.ndarray,
-    first: bool,
-    nesterov: bool,
-    start: int,
-    stop: int,
-) -> None:
-    scale, lr, weight_decay, momentum, taken = scalars[0], scalars[1], scalars[2], scalars[3], scalars[4]
+    param: np.ndarray, grad: np.ndarray, velocity: np.ndarray, numbers: np.ndarray, first: bool, nesterov: bool,
+    start: int, stop: int,
+) -> None:  # fmt: skip
+    scale, lr, weight_decay, momentum, taken = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
     param, grad, velocity = param[start:stop], grad[start:stop], velocity[start:stop]
     for k in range(param.shape[0]):
         g = scale * grad[k]
@@ -39,24 +34,17 @@ def _with_momentum(
 
 
 def sgd_step(
-    param: np.ndarray,
-    grad: np.ndarray,
-    velocity: np.ndarray | None,
-    first: bool,
-    lr: float,
-    momentum: float,
-    dampening: float,
-    nesterov: bool,
-    weight_decay: float,
+    param: np.ndarray, grad: np.ndarray, velocity: np.ndarray | None, first: bool, scalars: SGDScalars,
     grad_scale: float = 1.0,
-) -> None:
+) -> None:  # fmt: skip
     """See `kernels.sgd_step`."""
-    scalars = np.array([grad_scale, lr, weight_decay, momentum, 1 - dampening], param.dtype)
+    lr, momentum, dampening, nesterov, weight_decay = scalars
+    numbers = np.array([grad_scale, lr, weight_decay, momentum, 1 - dampening], param.dtype)
     flat = param.reshape(-1), grad.reshape(-1)
     if velocity is None:
-        run_chunks(_plain, param.size, CHUNK, *flat, scalars)
+        run_chunks(_plain, param.size, CHUNK, *flat, numbers)
     else:
-        run_chunks(_with_momentum, param.size, CHUNK, *flat, velocity.reshape(-1), scalars, first, nesterov)
+        run_chunks(_with_momentum, param.size, CHUNK, *flat, velocity.reshape(-1), numbers, first, nesterov)
 
 
 @jit_exact

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from kernels.adam_scalars import AdamScalars
 from kernels.arrays import to_host
 from kernels.reference.precision import factor, write
+from kernels.scalars import AdamScalars
 
 
 def _update(
@@ -29,18 +29,6 @@ def _update(
     write(param, shrink * param - step_size * m / (np.sqrt(v) * root_correction + eps), grad_scale)
 
 
-def adam_step(
-    param: np.ndarray,
-    grad: np.ndarray,
-    m: np.ndarray,
-    v: np.ndarray,
-    scalars: AdamScalars,
-    grad_scale: Any = 1.0,
-) -> None:
-    """See `kernels.adam_step`."""
-    _update(param, grad, m, v, scalars, grad_scale)
-
-
 def adam_step_all(
     params: Sequence[np.ndarray],
     grads: Sequence[np.ndarray],
@@ -51,7 +39,7 @@ def adam_step_all(
 ) -> None:
     """See `kernels.adam_step_all`."""
     for arrays in zip(params, grads, m, v, strict=True):
-        adam_step(*arrays, scalars, grad_scale)
+        _update(*arrays, scalars, grad_scale)
 
 
 def adam_rows_step(

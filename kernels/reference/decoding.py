@@ -80,13 +80,7 @@ def decoder_step(
 
 
 def greedy_decode(
-    decoder: DecoderWeights,
-    h0: np.ndarray,
-    c0: np.ndarray,
-    start: int,
-    end: int,
-    excluded: np.ndarray,
-    max_length: int,
+    decoder: DecoderWeights, h0: np.ndarray, c0: np.ndarray, start: int, end: int, excluded: np.ndarray, max_length: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """See `kernels.greedy_decode`."""
     decoder, h0, c0 = _on_host(decoder), to_host(h0), to_host(c0)

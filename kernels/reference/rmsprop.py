@@ -9,22 +9,15 @@ from typing import Any
 import numpy as np
 
 from kernels.reference.precision import factor, write
+from kernels.scalars import RMSpropScalars
 
 
 def rmsprop_step(
-    param: np.ndarray,
-    grad: np.ndarray,
-    square: np.ndarray,
-    mean: np.ndarray | None,
-    velocity: np.ndarray | None,
-    lr: float,
-    alpha: float,
-    eps: float,
-    weight_decay: float,
-    momentum: float,
-    grad_scale: Any = 1.0,
-) -> None:
+    param: np.ndarray, grad: np.ndarray, square: np.ndarray, mean: np.ndarray | None, velocity: np.ndarray | None,
+    scalars: RMSpropScalars, grad_scale: Any = 1.0,
+) -> None:  # fmt: skip
     """See `kernels.rmsprop_step`."""
+    lr, alpha, eps, weight_decay, momentum = scalars
     g = grad * factor(grad_scale, param.dtype)
     if weight_decay:
         g = g + weight_decay * param

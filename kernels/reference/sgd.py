@@ -9,21 +9,15 @@ from typing import Any
 import numpy as np
 
 from kernels.reference.precision import factor, write
+from kernels.scalars import SGDScalars
 
 
 def sgd_step(
-    param: np.ndarray,
-    grad: np.ndarray,
-    velocity: np.ndarray | None,
-    first: bool,
-    lr: float,
-    momentum: float,
-    dampening: float,
-    nesterov: bool,
-    weight_decay: float,
+    param: np.ndarray, grad: np.ndarray, velocity: np.ndarray | None, first: bool, scalars: SGDScalars,
     grad_scale: Any = 1.0,
-) -> None:
+) -> None:  # fmt: skip
     """See `kernels.sgd_step`."""
+    lr, momentum, dampening, nesterov, weight_decay = scalars
     g = grad * factor(grad_scale, param.dtype)
     if weight_decay:
         g = g + weight_decay * param

@@ -6,6 +6,7 @@ from minigrad.missing import for_module as _for_module
 from minigrad.nn import functional, init, utils
 from minigrad.nn.activations import GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from minigrad.nn.attention import MultiheadAttention
+from minigrad.nn.cho_gru import ChoGRU
 from minigrad.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from minigrad.nn.incremental import IncrementalDropout, IncrementalLSTM
 from minigrad.nn.layers import Dropout, Embedding, Flatten, Identity, LayerNorm, Linear
@@ -22,6 +23,7 @@ __all__ = [
     "RNN",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "ChoGRU",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",

@@ -58,7 +58,8 @@ def masked_softmax(x: Tensor, lengths: Operand) -> Tensor:
 
     ``x`` (..., S). ``lengths``: integers in 0..S, of the shape of the leading dimensions of ``x``, or of some of them
     from the left: with ``x`` (N, T, S) one for each sentence, (N,), or one for each row, (N, T). What lies past a
-    length is never used, so how far a batch is padded changes no bit; a row of length 0 is all zeros.
+    length is never used, so how far a batch is padded changes no bit; a row of length 0 is all zeros. A CUDA graph
+    cannot hold it: its lengths are the host's.
     """
     x, counts = floating(x), kernels.to_host(tensor_of(lengths).array)
     if not x.ndim:

@@ -1,4 +1,4 @@
-"""Adam and AdamW; the arithmetic is ``kernels.adam_step``.
+"""Adam and AdamW; the arithmetic is ``kernels.adam_step_all``.
 
 A row-wise gradient (of ``nn.Embedding(..., sparse=True)``) gives the same weights as the dense one, to the bit, but a
 step costs only the rows it touches: see ``row_moments``. PyTorch has SparseAdam for such gradients, whose weights are

@@ -60,5 +60,5 @@ class RMSprop(Optimizer):
         square = add_slot(state, "square_avg", param)
         mean = add_slot(state, "grad_avg", param) if group["centered"] else None
         velocity = add_slot(state, "momentum_buffer", param) if group["momentum"] else None
-        hyperparameters = group["lr"], group["alpha"], group["eps"], group["weight_decay"], group["momentum"]
-        kernels.rmsprop_step(param, grad, square, mean, velocity, *hyperparameters, grad_scale)
+        scalars = kernels.RMSpropScalars(*[group[name] for name in kernels.RMSpropScalars._fields])
+        kernels.rmsprop_step(param, grad, square, mean, velocity, scalars, grad_scale)

@@ -9,8 +9,8 @@ nothing, ever.
 Which step each row has made is known to the host, also where the table lies on a GPU: there the host waits to learn
 which rows are used.
 
-Contract: parameters and moments are at every moment anybody reads them those of ``kernels.adam_step`` with zeros for
-the missing gradients, to the bit, for any learning rates and options of the steps.
+Contract: parameters and moments are at every moment anybody reads them those of ``kernels.adam_step_all`` with zeros
+for the missing gradients, to the bit, for any learning rates and options of the steps.
 """
 
 from __future__ import annotations

@@ -62,8 +62,8 @@ class SGD(Optimizer):
     ) -> None:
         first = state.get("momentum_buffer") is None
         velocity = add_slot(state, "momentum_buffer", param) if group["momentum"] else None
-        hyperparameters = group["lr"], group["momentum"], group["dampening"], group["nesterov"], group["weight_decay"]
-        kernels.sgd_step(param, grad, velocity, first, *hyperparameters, grad_scale)
+        scalars = kernels.SGDScalars(*[group[name] for name in kernels.SGDScalars._fields])
+        kernels.sgd_step(param, grad, velocity, first, scalars, grad_scale)
 
     def _update_rows(
         self, param: Tensor, grad: RowGradient, state: dict[str, Any], group: dict[str, Any], grad_scale: Any

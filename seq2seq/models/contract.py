@@ -119,6 +119,11 @@ class Decoder(Part):
 
     reads: ClassVar[Reads] = Reads()
 
+    @classmethod
+    def reads_of(cls, options: Any) -> Reads:
+        """What a decoder with these options needs of a memory, where that depends on them."""
+        return cls.reads
+
     @property
     def output(self) -> nn.Linear:
         """The layer that makes logits (., V) of features (., F)."""

@@ -61,7 +61,8 @@ class Seq2Seq(nn.Module):
         super().__init__()
         self.precision = config.precision
         self.source: Source = registry.build("source", config)
-        reads = registry.part("decoder", config.decoder).reads
+        options = registry.chosen_options("decoder", config.decoder, config)
+        reads = registry.part("decoder", config.decoder).reads_of(options)
         self.encoder: Encoder = registry.build("encoder", config, Inputs(num_inputs, self.source.ids), reads)
         self.decoder: Decoder = registry.build("decoder", config, vocab_size, self.encoder.memory_shape)
         for part in (self.encoder, self.decoder):

@@ -18,11 +18,9 @@ if FOLDER not in sys.path:
 
 @pytest.fixture
 def gpu(cuda: ModuleType) -> Iterator[Any]:
-    """Imports modules of benchmarks/gpu beside the device, or the stand-in."""
-
-    def load(name: str) -> Any:
-        return importlib.import_module(f"gpu.{name}")
-
-    yield load
-    for name in [name for name in sys.modules if name.split(".")[0] == "gpu"]:
+    """Imports modules of the benchmarks beside the device, or the stand-in."""
+    yield importlib.import_module
+    for name in [name for name in sys.modules if name.split(".")[0] == "gpu" or name == "peers.device"]:
         del sys.modules[name]
+        if name == "peers.device":
+            delattr(sys.modules["peers"], "device")

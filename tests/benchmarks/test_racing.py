@@ -113,7 +113,7 @@ def verify(names: list[str], change: Any, strict: bool = True) -> training.Verif
 def test_wrong_losses_are_found(name, factor) -> None:
     found = verify(["minigrad", name], lambda losses, weights: (losses * [1, 1, factor], weights))
     assert found.left_out[name].startswith("wrong result: " + name + " is")
-    assert found.able(training.Case(["minigrad", name], Task(), 1.0)).names == ["minigrad"]
+    assert list(found.to) == ["minigrad"]
 
 
 @pytest.mark.parametrize("value", [0.51, math.nan])
@@ -248,20 +248,6 @@ def test_a_failure_of_ours_ends_a_race(calls: int) -> None:
         racing.race(workers, [racing.Call("step", (), 2.0)], 3)
 
 
-def test_figures_of_another_processor_stay(tmp_path, monkeypatch) -> None:
-    path, here, there = tmp_path / "decoding.json", {"name": "A (R) 1", "has": ["avx2"]}, {"name": "B", "has": []}
-    racing.write(path, {"processor": here, "x": 1})
-    racing.write(path, {"processor": here, "x": 2})
-    racing.write(path, {"processor": there, "x": 3})
-    racing.write(path, {"processor": here | {"has": ["avx2", "fma"]}, "x": 4})
-    racing.write(tmp_path / "decoding.b.json", {"processor": there, "x": 5})
-    found = {file.name: json.loads(file.read_text())["x"] for file in tmp_path.iterdir()}
-    assert found == {"decoding.json": 2, "decoding.b.json": 5, "decoding.a-r-1-avx2-fma.json": 4}
-    unknown = tmp_path / "startup.json"
-    unknown.write_text('{"seconds": 1}')
-    assert racing.place(unknown, there).name == "startup.b.json"
-
-
 def test_a_run_of_another_processor_stays(tmp_path) -> None:
     for name in ("A", "B"):
         (tmp_path / name).mkdir()
@@ -291,7 +277,7 @@ def test_workers_start_without_what_holds_a_library_back(monkeypatch) -> None:
 def test_a_workers_error_is_told_and_its_memory_its_own() -> None:
     ballast = np.ones(60_000_000)  # 480 MB here must not count there
     with racing.open_workers(["minigrad"], 1, None) as workers:
-        with pytest.raises(RuntimeError, match=r"minigrad: blas: TypeError: .*takes 0 positional"):
-            workers["minigrad"].call("blas", 1)
+        with pytest.raises(RuntimeError, match=r"minigrad: peak_memory: TypeError: .*takes 0 positional"):
+            workers["minigrad"].call("peak_memory", 1)
         assert 5 < workers["minigrad"].call("peak_memory")[1] < 400
     assert ballast[0] == 1

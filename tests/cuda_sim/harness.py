@@ -79,18 +79,39 @@ def sources() -> dict[str, str]:
 
 
 def build(source: Path, folder: Path = SOURCE_FOLDER) -> Path:
-    """Compile a .cu file to a shared library, once per content of what it can include from the rooms of a folder."""
-    headers = [*sorted(SIMULATOR_FOLDER.glob("*.hpp")), *sorted(folder.rglob("*.cuh"))]
-    texts = [path.read_bytes() for path in (source, *headers)]
+    """Compile a .cu file to a shared library, once per content of what it can include from the rooms of a folder.
+
+    A library of other sources than the product's lies beside them, and goes with them. It is run once or twice, so
+    that to compile it quickly counts more than what the optimiser gains.
+    """
+    headers = [*sorted(SIMULATOR_FOLDER.glob("*.[hc]pp")), *sorted(folder.rglob("*.cuh"))]
+    place, options = (cache_folder(), []) if folder == SOURCE_FOLDER else (folder, ["-O0"])
+    return _compiled([source, *headers], command(source, folder, options), place, f"{source.stem}-{{}}.so")
+
+
+def command(source: Path, folder: Path, options: Sequence[str]) -> list[str]:
+    """How g++ is called to make a shared library of a .cu file, which includes what lies in a folder."""
+    folders = [f"-I{place}" for place in (folder, SIMULATOR_FOLDER)]
+    return ["g++", *FLAGS, *EXTRA_FLAGS, *options, *folders, "-x", "c++", str(source), "-x", "none", str(scheduler())]
+
+
+def scheduler() -> Path:
+    """The object file of simulator.cpp: the same in every library, it is compiled once."""
+    source = SIMULATOR_FOLDER / "simulator.cpp"
+    words = ["g++", *FLAGS, *EXTRA_FLAGS, "-O2", "-fvisibility=hidden", "-c", str(source)]
+    return _compiled([source, SIMULATOR_FOLDER / "simulator.hpp"], words, cache_folder(), "simulator-{}.o")
+
+
+def _compiled(sources: Sequence[Path], words: Sequence[str], folder: Path, name: str) -> Path:
+    """What a command makes of sources, which is told to it with -o, made once per content."""
+    texts = [path.read_bytes() for path in sources]
     digest = hashlib.sha256(b"\0".join(texts) + repr((FLAGS, EXTRA_FLAGS)).encode()).hexdigest()[:16]
-    library = cache_folder() / f"{source.stem}-{digest}.so"
-    if not library.exists():
-        partial = library.with_suffix(f".{os.getpid()}")  # two processes may build the same one
-        folders = [f"-I{place}" for place in (folder, SIMULATOR_FOLDER)]
-        command = ["g++", *FLAGS, *EXTRA_FLAGS, *folders, "-x", "c++", str(source), "-o", str(partial)]
-        subprocess.run(command, check=True)
-        partial.replace(library)
-    return library
+    result = folder / name.format(digest)
+    if not result.exists():
+        partial = result.with_suffix(f".{os.getpid()}")  # two processes may make the same one
+        subprocess.run([*words, "-o", str(partial)], check=True)
+        partial.replace(result)
+    return result
 
 
 class Module:
@@ -208,3 +229,8 @@ def assert_close(got: Any, want: Any, tolerance: float, what: str = "") -> None:
     assert np.isfinite(got).all(), f"{what}: not finite"
     error = np.linalg.norm(got - want) / max(float(np.linalg.norm(want)), 1e-30)
     assert error <= tolerance, f"{what}: relative error {error:.2e} > {tolerance:.0e}"
+
+
+if __name__ == "__main__":  # for tests to come
+    for kernels_of_a_source in sorted(SOURCE_FOLDER.rglob("*.cu")):
+        build(kernels_of_a_source)

@@ -11,7 +11,6 @@ notices is a hole in the tests, or a barrier that nobody needs.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import re
 import sys
 import tempfile
@@ -268,7 +267,6 @@ def received(letters: Any) -> str:
 
 
 def child(folder: str, check: str, until_noticed: bool, told: Any) -> None:
-    os.environ["XDG_CACHE_HOME"] = folder
     try:
         for schedule in SCHEDULES:
             letter = noticed(Path(folder), check, schedule)

@@ -158,18 +158,6 @@ def test_adam_replay(rig: Rig, V: int, E: int, decoupled: bool) -> None:
         np.testing.assert_array_equal(got, want)
 
 
-@pytest.mark.parametrize("size", [1, 255, 1025])
-def test_adam_step_of_one_array(rig: Rig, size: int) -> None:
-    param, grad, m, v = (np.random.default_rng(size).standard_normal((4, size)) ** 2).astype(np.float32)
-    scalars, scale = scalars_of(3, False), np.float32(0.7)
-    arrays = device(param), device(grad), device(m), device(v)
-    arguments = *arrays, device(scalars), device([scale]), np.uint64(size)
-    rig.module("updates/adam.cu").adam_step(geometry.elements(size), arguments)
-    reference.adam_step(param, grad, m, v, kernels.AdamScalars(*scalars), scale)
-    for got, want in zip(arrays, (param, grad, m, v), strict=True):
-        np.testing.assert_array_equal(got, want)
-
-
 @pytest.mark.parametrize("size", [1, 8192, 8193, 20000])
 def test_sum_of_squares_of_one_array(rig: Rig, size: int) -> None:
     """As through a table, to the bit."""
@@ -207,7 +195,8 @@ def check_sgd(rig: Rig, case: Any, size: int) -> None:
         arguments = on_device, device(grad), moving, device([scale]), np.uint64(size), *flags, *numbers
         rig.module("updates/sgd.cu").sgd_step(geometry.elements(size), arguments)
         kept = None if momentum is None else velocity
-        reference.sgd_step(param, grad, kept, step == 0, lr, momentum or 0, dampening, nesterov, decay, scale)
+        scalars = kernels.SGDScalars(lr, momentum or 0, dampening, nesterov, decay)
+        reference.sgd_step(param, grad, kept, step == 0, scalars, scale)
         np.testing.assert_array_equal(on_device, param)
         if moving is not None:
             np.testing.assert_array_equal(moving, velocity)
@@ -270,7 +259,8 @@ def check_rmsprop(rig: Rig, case: tuple[int, int, float], size: int) -> None:
         numbers = [np.float32(x) for x in (lr, alpha, 1 - alpha, eps, decay, momentum)]
         arguments = arrays[0], device(grad), *arrays[1:], device([scale]), np.uint64(size), *numbers
         rig.module("updates/rmsprop.cu").rmsprop_step(geometry.elements(size), arguments)
-        reference.rmsprop_step(param, grad, *states, lr, alpha, eps, decay, momentum, scale)
+        scalars = kernels.RMSpropScalars(lr, alpha, eps, decay, momentum)
+        reference.rmsprop_step(param, grad, *states, scalars, scale)
         for got, want in zip(arrays, (param, *states), strict=True):
             if want is not None and got is not None:
                 np.testing.assert_array_equal(got, want)

@@ -119,6 +119,7 @@ def test_a_mistake_is_reported(selftest: Module, name: str, schedule: int) -> No
     arguments, shared_bytes, message = MISTAKES[name]
     with pytest.raises(SimulationError, match=message):
         getattr(selftest, name)(Launch((1,), (64,), shared_bytes), arguments(), schedule)
+    test_blocks_that_wait_for_each_other(selftest, schedule)  # threads that hang in a kernel do not go on in the next
 
 
 def test_a_race_shows_in_some_schedule(selftest: Module) -> None:

@@ -24,7 +24,7 @@ def test_equals_torch(backend, rng, dtype, decoupled):
     optimiser = kind([twin], s["lr"], (s["beta1"], s["beta2"]), s["eps"], s["weight_decay"])
     for step in range(1, 6):
         grad = rng.standard_normal((7, 5)).astype(dtype)
-        backend.adam_step(param, grad, m, v, kernels.adam_scalars(step, **SETTINGS, decoupled=decoupled))
+        backend.adam_step_all([param], [grad], [m], [v], kernels.adam_scalars(step, **SETTINGS, decoupled=decoupled))
         twin.grad = torch.from_numpy(grad)
         optimiser.step()
     tolerance = 1e-6 if dtype is np.float32 else 1e-13
@@ -41,7 +41,7 @@ def test_first_step_by_hand(backend):
     """With zero moments the corrections cancel: the step is lr * sign(grad), up to eps."""
     param, grad = np.array([1.0, 2.0]), np.array([0.5, -4.0])
     m, v = np.zeros(2), np.zeros(2)
-    backend.adam_step(param, grad, m, v, kernels.adam_scalars(1, 0.1, 0.9, 0.999, 0.0, 0.0, False))
+    backend.adam_step_all([param], [grad], [m], [v], kernels.adam_scalars(1, 0.1, 0.9, 0.999, 0.0, 0.0, False))
     np.testing.assert_allclose(param, [0.9, 2.1])
     np.testing.assert_allclose(m, [0.05, -0.4])
     np.testing.assert_allclose(v, [0.00025, 0.016])
@@ -55,8 +55,8 @@ def test_adam_cpu_equals_reference(dtype, tolerance, size, step, seed, decoupled
     start[3] **= 2
     found, expected = ([array.copy() for array in start] for _ in range(2))
     scalars = kernels.adam_scalars(step, **SETTINGS, decoupled=decoupled)
-    kernels.adam_step(*found, scalars)
-    reference.adam_step(*expected, scalars)
+    kernels.adam_step_all(*([array] for array in found), scalars)
+    reference.adam_step_all(*([array] for array in expected), scalars)
     np.testing.assert_array_equal(found[1], start[1])
     for array, twin in zip(found, expected, strict=True):
         assert array.dtype == dtype
@@ -68,15 +68,16 @@ def test_adam_updates_non_contiguous_arrays_in_place(rng):
     expected = [array.copy() for array in arrays]
     views = [np.asfortranarray(array) for array in arrays]
     scalars = kernels.adam_scalars(3, **SETTINGS, decoupled=False)
-    kernels.adam_step(*views, scalars)
-    reference.adam_step(*expected, scalars)
+    kernels.adam_step_all(*([view] for view in views), scalars)
+    reference.adam_step_all(*([array] for array in expected), scalars)
     for view, twin in zip(views, expected, strict=True):
         np.testing.assert_allclose(view, twin, atol=1e-14)
 
 
 def test_adam_keeps_a_nan_where_it_is(backend):
     param, m, v = np.ones(3), np.zeros(3), np.zeros(3)
-    backend.adam_step(param, np.array([0, np.nan, 1.0]), m, v, kernels.adam_scalars(1, **SETTINGS, decoupled=True))
+    scalars = kernels.adam_scalars(1, **SETTINGS, decoupled=True)
+    backend.adam_step_all([param], [np.array([0, np.nan, 1.0])], [m], [v], scalars)
     np.testing.assert_array_equal(np.isnan(param), [False, True, False])
 
 

@@ -59,7 +59,8 @@ def test_adam_equals_the_oracle_to_the_bit(dtype, size, step, seed, option, scal
     found[3] **= 2
     expected = [array.copy() for array in found]
     for backend, arrays in ((kernels, found), (reference, expected)):
-        backend.adam_step(*arrays, kernels.adam_scalars(step, 0.02, 0.9, 0.999, 1e-8, *option), scale)
+        scalars = kernels.adam_scalars(step, 0.02, 0.9, 0.999, 1e-8, *option)
+        backend.adam_step_all(*([array] for array in arrays), scalars, scale)
     assert_same_bits(found, expected)
 
 
@@ -68,14 +69,14 @@ def test_chunks_and_threads_change_no_bit(rng, count):
     arrays = [rng.standard_normal(150_001).astype(np.float32) ** 2 for _ in range(4)]
     expected = [array.copy() for array in arrays]
     scalars = kernels.adam_scalars(3, 0.02, 0.9, 0.999, 1e-8, 0.1, False)
-    reference.adam_step(*expected, scalars, 0.7)
+    reference.adam_step_all(*([array] for array in expected), scalars, 0.7)
     pieces = [arrays[0][start : start + 65_536] for start in range(0, 150_001, 65_536)]
     total = sum(kernels.sum_of_squares(piece) for piece in pieces)
     before = threads.get_num_threads()
     threads.set_num_threads(count)
     try:
         assert kernels.sum_of_squares(arrays[0]) == total
-        kernels.adam_step(*arrays, scalars, 0.7)
+        kernels.adam_step_all(*([array] for array in arrays), scalars, 0.7)
     finally:
         threads.set_num_threads(before)
     assert_same_bits(arrays, expected)
@@ -93,7 +94,7 @@ def test_all_at_once_equal_one_after_the_other(backend, rng, dtype, option):
     numbers = kernels.adam_scalars(5, 0.02, 0.9, 0.999, 1e-8, *option), 0.3
     (backend if backend is reference else kernels).adam_step_all(*found, *numbers)  # C order is the entry's business
     for arrays in zip(*expected, strict=True):
-        reference.adam_step(*arrays, *numbers)
+        reference.adam_step_all(*([array] for array in arrays), *numbers)
     for some, others in zip(found, expected, strict=True):
         assert_same_bits(some, others)
 
@@ -113,7 +114,7 @@ def test_rows_equal_the_whole_table(backend, rng, dtype, option):
     for array in table:
         array[[1, 3, 4]] = np.nan
     scalars = kernels.adam_scalars(7, 0.02, 0.9, 0.999, 1e-8, *option)
-    backend.adam_step(expected[0], values, *expected[1:], scalars, 0.3)
+    backend.adam_step_all(*([array] for array in (expected[0], values, *expected[1:])), scalars, 0.3)
     backend.adam_rows_step(table[0], rows, values, *table[1:], scalars, 0.3)
     assert_same_bits([array[rows] for array in table], expected)
     assert all(np.isnan(array[[1, 3, 4]]).all() for array in table)
@@ -218,7 +219,8 @@ def test_sgd_equals_the_oracle_to_the_bit(dtype, size, seed, momentum, first, ne
         found[2] = None
     expected = [None if array is None else array.copy() for array in found]
     for backend, arrays in ((kernels, found), (reference, expected)):
-        backend.sgd_step(*arrays, first, 0.1, 0.9, 0.0 if nesterov else 0.3, nesterov, weight_decay, scale)
+        scalars = kernels.SGDScalars(0.1, 0.9, 0.0 if nesterov else 0.3, nesterov, weight_decay)
+        backend.sgd_step(*arrays, first, scalars, scale)
     assert_same_bits(found[: 2 + momentum], expected[: 2 + momentum])
 
 
@@ -227,7 +229,7 @@ def test_sgd_rows(backend, rng):
     expected, rows, values = param.copy(), np.array([1, 4]), rng.standard_normal((2, 3)).astype(np.float32)
     grad = np.zeros_like(param)
     grad[rows] = values
-    reference.sgd_step(expected, grad, None, False, 0.1, 0.0, 0.0, False, 0.0, 0.3)
+    reference.sgd_step(expected, grad, None, False, kernels.SGDScalars(0.1), 0.3)
     backend.sgd_rows_step(param, rows, values, 0.1, 0.3)
     assert_same_bits([param], [expected])
 
@@ -249,7 +251,8 @@ def test_rmsprop_equals_the_oracle_to_the_bit(dtype, size, seed, centered, momen
     expected = [None if array is None else array.copy() for array in found]
     for _ in range(2):
         for backend, arrays in ((kernels, found), (reference, expected)):
-            backend.rmsprop_step(*arrays, 0.01, 0.9, 1e-3, weight_decay, momentum, scale)
+            scalars = kernels.RMSpropScalars(0.01, 0.9, 1e-3, weight_decay, momentum)
+            backend.rmsprop_step(*arrays, scalars, scale)
     pairs = [(a, b) for a, b in zip(found, expected, strict=True) if a is not None]
     assert_same_bits(*zip(*pairs, strict=True))
 
@@ -258,8 +261,8 @@ def test_non_contiguous_arrays_are_updated_in_place(rng):
     arrays = [rng.standard_normal((4, 6)) ** 2 for _ in range(5)]
     expected, views = [array.copy() for array in arrays], [np.asfortranarray(array) for array in arrays]
     for backend, (param, grad, *slots) in ((kernels, views), (reference, expected)):
-        backend.sgd_step(param, grad, slots[0], False, 0.1, 0.9, 0.0, False, 0.0)
-        backend.rmsprop_step(param, grad, slots[1], None, None, 0.1, 0.9, 1.0, 0, 0)
+        backend.sgd_step(param, grad, slots[0], False, kernels.SGDScalars(0.1, 0.9))
+        backend.rmsprop_step(param, grad, slots[1], None, None, kernels.RMSpropScalars(0.1, 0.9, 1.0))
         backend.adam_rows_step(
             param, np.array([1, 2]), grad[1:3], *slots[:2], kernels.adam_scalars(1, 0.1, 0.9, 0.9, 1.0, 0.0, False)
         )
@@ -313,12 +316,22 @@ BAD = [
         "values has dtype float32; expected float64",
     ),
     (
-        lambda: kernels.sgd_step(TABLE, VALUES, None, True, 0.1, 0, 0, False, 0),
+        lambda: kernels.sgd_step(TABLE, VALUES, None, True, kernels.SGDScalars(0.1)),
         ValueError,
         r"sgd_step: grad has shape \(2, 2\)",
     ),
     (
-        lambda: kernels.rmsprop_step(TABLE, TABLE, TABLE, VALUES, None, 0.1, 0.9, 0, 0, 0),
+        lambda: kernels.sgd_step(TABLE, TABLE, None, True, 0.1),
+        TypeError,
+        r"sgd_step: scalars is a float; expected SGDScalars",
+    ),
+    (
+        lambda: kernels.rmsprop_step(TABLE, TABLE, TABLE, None, None, SCALARS),
+        TypeError,
+        r"rmsprop_step: scalars is a AdamScalars; expected RMSpropScalars",
+    ),
+    (
+        lambda: kernels.rmsprop_step(TABLE, TABLE, TABLE, VALUES, None, kernels.RMSpropScalars(0.1, 0.9, 0.0)),
         ValueError,
         r"rmsprop_step: mean has shape \(2, 2\)",
     ),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from minigrad import Tensor, autocast, backends, cuda, nn, no_grad, optim, random
+from minigrad.nn import functional as F
 from minigrad.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 pytestmark = pytest.mark.usefixtures("cuda")
@@ -203,6 +204,9 @@ def test_what_cannot_be_captured_says_so() -> None:
         step.weights + 1
     with pytest.raises(cuda.CaptureError, match="a value that the host asks for"), cuda.graph(graph):
         step.weights.sum().item()
+    refused = r"^graph: masked_softmax, whose lengths lie on the host, cannot be captured$"
+    with pytest.raises(cuda.CaptureError, match=refused), cuda.graph(graph):
+        F.masked_softmax(step.weights.reshape(2, -1), [3, 1])
     step.eager(0, BATCHES[0])  # all is as before
     assert np.isfinite(step.replay(step.capture(), 1, BATCHES[0])[0])
 

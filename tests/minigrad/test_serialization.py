@@ -136,14 +136,10 @@ def test_what_cannot_be_stored_is_named(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, full_disk):
     path = tmp_path / "file"
     minigrad.save({"w": minigrad.ones(2)}, path)
-
-    def full_disk(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full_disk)
+    full_disk()
     with pytest.raises(OSError, match="No space left"):
         minigrad.save({"w": minigrad.zeros(2)}, path)
     assert minigrad.load(path)["w"].tolist() == [1.0, 1.0]

@@ -178,13 +178,9 @@ def goes_on(folder: Path) -> str:
     return f"the last checkpoint stands; to go on: {command}"
 
 
-def test_a_full_disk_during_a_save_keeps_the_last_checkpoint(run, folder, monkeypatch) -> None:
+def test_a_full_disk_during_a_save_keeps_the_last_checkpoint(run, folder, full_disk) -> None:
     before = {name: checkpoint.path_of(folder, name).read_bytes() for name in ("best", "last")}
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
+    full_disk()
     result = run("train", "--run-dir", folder, "--resume", "--epochs", 3)
     assert result.code == 2
     # The first file written is the manifest, which keeps the later end.

@@ -225,13 +225,9 @@ def test_accept_changes_needs_a_run(refused, options, corpus, tmp_path) -> None:
         refused(f"{tmp_path}/config.json: No such file or directory", *words, "--accept-changes")
 
 
-def test_a_manifest_that_cannot_be_written_accepts_nothing(run, folder, corpus, monkeypatch) -> None:
+def test_a_manifest_that_cannot_be_written_accepts_nothing(run, folder, corpus, full_disk) -> None:
     (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
-
-    def full(*arguments: object) -> None:
-        raise OSError(28, "No space left on device", str(folder / "manifest.json"))
-
-    monkeypatch.setattr("seq2seq.run.manifest.replace_run_file", full)
+    full_disk()
     result = run("translate", folder, "--input", corpus, "--accept-changes")
     assert (result.code, result.err) == (2, f"error: {folder / 'manifest.json'}: No space left on device\n")
 

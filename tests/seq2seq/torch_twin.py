@@ -26,11 +26,15 @@ class TorchTwin:
         }
         self.trg_input = torch.tensor(batch.trg_input)
 
+    def weight(self, name: str) -> Any:
+        """A parameter by its name in our model."""
+        return self._weights[name]
+
     def embed(self, half: str, ids: Any) -> Any:
         return torch.nn.functional.embedding(ids, self._weights[f"{half}.embedding.weight"])
 
     def linear(self, name: str, x: Any) -> Any:
-        return torch.nn.functional.linear(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
+        return torch.nn.functional.linear(x, self._weights[f"{name}.weight"], self._weights.get(f"{name}.bias"))
 
     def module(self, prefix: str, module: Any) -> Any:
         """A module of PyTorch's whose weights are those of this prefix: a function of its arguments."""

@@ -33,14 +33,7 @@ class GRUCache(NamedTuple):
 
 
 def gru_forward(
-    x: Any,
-    h0: Any,
-    weight_ih: Any,
-    weight_hh: Any,
-    bias_ih: Any,
-    bias_hh: Any,
-    packing: Packing,
-    bf16: bool = False,
+    x: Any, h0: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any, bias_hh: Any, packing: Packing, bf16: bool = False
 ) -> tuple[Any, Any, Any]:
     """See `kernels.gru_forward`."""
     (N, H), P, tokens = h0.shape, packing.num_tokens, x

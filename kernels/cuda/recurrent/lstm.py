@@ -52,14 +52,7 @@ def _whole(x: Any, h0: Any, c0: Any, weights: LSTMWeights, packing: Packing, nee
 
 
 def lstm_forward(
-    x: Any,
-    h0: Any,
-    c0: Any,
-    weight_ih: Any,
-    weight_hh: Any,
-    bias: Any,
-    packing: Packing,
-    bf16: bool = False,
+    x: Any, h0: Any, c0: Any, weight_ih: Any, weight_hh: Any, bias: Any, packing: Packing, bf16: bool = False
 ) -> tuple[Any, Any, Any, Any]:
     """See `kernels.lstm_forward`."""
     return _whole(x, h0, c0, LSTMWeights(weight_ih, weight_hh, bias, bool(bf16)), packing).finish()

@@ -30,17 +30,10 @@ def float32(x: Any) -> Any:
     return out
 
 
-_GATHERS = {
-    (np.dtype(np.float32), np.dtype(np.float32)): "gather_rows_f32",
-    (np.dtype(np.uint16), np.dtype(np.uint16)): "gather_rows_bf16",
-    (np.dtype(np.uint16), np.dtype(np.float32)): "gather_rows_bf16_f32",
-}
-
-
-def gather(x: Any, index: Any, dtype: Any = None) -> Any:
-    """Rows of x (., C) by index (R,) int64 on the device, -1 for a row of zeros -> (R, C); uint16 holds bfloat16."""
-    out = np.empty((len(index), x.shape[1]), x.dtype if dtype is None else dtype, like=x)
-    kernel = getattr(module("runtime/convert"), _GATHERS[x.dtype, out.dtype])
+def gather(x: Any, index: Any) -> Any:
+    """Rows of x (., C), float32 or bfloat16 in uint16, by index (R,) int64 on the device, -1 for a row of zeros."""
+    out, kernels = np.empty((len(index), x.shape[1]), x.dtype, like=x), module("runtime/convert")
+    kernel = kernels.gather_rows_f32 if x.dtype == np.float32 else kernels.gather_rows_bf16
     kernel(geometry.row_blocks(*out.shape), (x, index, out, *map(np.int32, out.shape)))
     return out
 

@@ -5,9 +5,9 @@
 // fill_rows:                  row [C] -> out [R,C], every row of it: a bias to which a product is added
 // scale_by:                   x [size] in place, times *factor
 //
-// The suffix of gather_rows says the types of x and out, one of them where they are the same. No index is checked: they
-// are made by the host. A block covers 1024 elements, 256 threads, no barrier: grid ceil(elements / 1024), and where
-// there are rows (R, ceil(C / 1024)), for to divide by C is dearer than to move a number.
+// The suffix of gather_rows says the type of x and out. No index is checked: they are made by the host. A block covers
+// 1024 elements, 256 threads, no barrier: grid ceil(elements / 1024), and where there are rows (R, ceil(C / 1024)), for
+// to divide by C is dearer than to move a number.
 #include "runtime/device.cuh"
 
 constexpr int EACH = 4;  // elements of a thread, a block's width apart
@@ -49,18 +49,18 @@ KERNEL(fill_rows, 256, 8, const float* row, float* out, int R, int C) {
   for_columns(R, C, [=](u64 r, int c) { out[r * C + c] = row[c]; });
 }
 
-template <class In, class Out>
-DEVICE void gather_rows(const In* x, const i64* index, Out* out, int R, int C) {
+template <class Number>
+DEVICE void gather_rows(const Number* x, const i64* index, Number* out, int R, int C) {
   for_columns(R, C, [=](u64 r, int c) {
     const i64 row = index[r];
     put(out + r * C + c, row < 0 ? 0.0f : to_float(x[row * C + c]));
   });
 }
 
-#define GATHER_ROWS(suffix, In, Out)                                                                      \
-  KERNEL(gather_rows_##suffix, 256, 8, const In* x, const i64* index, Out* out, int R, int C) {           \
-    gather_rows<In, Out>(x, index, out, R, C);                                                            \
-  }
-GATHER_ROWS(f32, float, float)
-GATHER_ROWS(bf16, u16, u16)
-GATHER_ROWS(bf16_f32, u16, float)
+KERNEL(gather_rows_f32, 256, 8, const float* x, const i64* index, float* out, int R, int C) {
+  gather_rows(x, index, out, R, C);
+}
+
+KERNEL(gather_rows_bf16, 256, 8, const u16* x, const i64* index, u16* out, int R, int C) {
+  gather_rows(x, index, out, R, C);
+}

@@ -22,7 +22,7 @@ class Switches:
     Attributes:
         persistent: one launch takes a layer through all steps, where there is a kernel for it; else a step at a time.
         marked: its blocks poll the data itself instead of a flag, where a kernel does (lstm_forward.cu). No GPU has yet
-            said which is faster; benchmarks/gpu/ablations.py asks.
+            said which is faster; benchmarks/ablations.py asks.
         step_graphs: loops over time steps are captured, and launched as one when they come again.
         sources: the folder whose .cu files are compiled.
     """

@@ -1,7 +1,6 @@
 // Adam and AdamW, in place: of all parameters of a model, of some rows of a table, and of rows that missed steps.
 //
 //   adam_step_all    grid g, 256 threads    all tensors of the table (tensors.cuh)
-//   adam_step        grid ceil(size / 1024), 256 threads    the same of one param, m, v [size]
 //   adam_rows_step   grid R, 128 threads    row rows[k] of param, m, v [V,E] from values [R,E]
 //   adam_replay      grid R, 128 threads    steps first[k]..S-1 of history [S] without a gradient, on row rows[k]
 //
@@ -18,8 +17,6 @@
 //
 // Source: Kingma and Ba (2015), algorithm 1; Loshchilov and Hutter (2019) for the decoupled weight decay.
 #include "updates/tensors.cuh"
-
-constexpr int EACH = 4;  // elements of a thread of adam_step, a block's width apart
 
 struct Scalars {
   float shrink, l2, beta1, rest1, beta2, rest2, step_size, root_correction, eps;
@@ -45,21 +42,6 @@ KERNEL(adam_step_all, 256, 4, const Tensor* tensors, const Chunk* chunks, const 
     float param = tensor.param[i], m = tensor.m[i], v = tensor.v[i];
     update(param, times(tensor.grad[i], scale), m, v, s);
     tensor.param[i] = param, tensor.m[i] = m, tensor.v[i] = v;
-  }
-}
-
-KERNEL(adam_step, 256, 4, float* param, const float* grad, float* m, float* v, const Scalars* scalars,
-       const float* grad_scale, u64 size) {
-  const Scalars s = *scalars;
-  const float scale = *grad_scale;
-  if (scale != scale) return;
-#pragma unroll
-  for (int k = 0; k < EACH; k++) {
-    const u64 i = ((u64)blockIdx.x * EACH + k) * blockDim.x + threadIdx.x;
-    if (i >= size) continue;
-    float p = param[i], mean = m[i], square = v[i];
-    update(p, times(grad[i], scale), mean, square, s);
-    param[i] = p, m[i] = mean, v[i] = square;
   }
 }
 

@@ -8,25 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from kernels.adam_scalars import AdamScalars
 from kernels.cuda.runtime import geometry
 from kernels.cuda.runtime.arrays import int64, number
 from kernels.cuda.runtime.capture import on_device, varying
 from kernels.cuda.runtime.launcher import error_word, module
 from kernels.cuda.updates.tensors import table
-
-
-def adam_step(
-    param: Any,
-    grad: Any,
-    m: Any,
-    v: Any,
-    scalars: AdamScalars,
-    grad_scale: Any = 1.0,
-) -> None:
-    """See `kernels.adam_step`."""
-    numbers = varying(np.array(scalars, np.float32)), number(grad_scale), np.uint64(param.size)
-    module("updates/adam").adam_step(geometry.elements(param.size), (param, grad, m, v, *numbers))
+from kernels.scalars import AdamScalars
 
 
 def adam_step_all(

@@ -7,21 +7,12 @@ import numpy as np
 from kernels.cuda.runtime import geometry
 from kernels.cuda.runtime.arrays import int64, number
 from kernels.cuda.runtime.launcher import error_word, module
+from kernels.scalars import SGDScalars
 
 
-def sgd_step(
-    param: Any,
-    grad: Any,
-    velocity: Any,
-    first: bool,
-    lr: float,
-    momentum: float,
-    dampening: float,
-    nesterov: bool,
-    weight_decay: float,
-    grad_scale: Any = 1.0,
-) -> None:
+def sgd_step(param: Any, grad: Any, velocity: Any, first: bool, scalars: SGDScalars, grad_scale: Any = 1.0) -> None:
     """See `kernels.sgd_step`."""
+    lr, momentum, dampening, nesterov, weight_decay = scalars
     switches, decimals = (first, nesterov), (lr, momentum, 1 - dampening, weight_decay)
     arguments = param, grad, velocity, number(grad_scale), np.uint64(param.size)
     module("updates/sgd").sgd_step(

@@ -183,6 +183,16 @@ def reverse_sequence(x: Tensor, lengths: np.ndarray | None) -> Tensor:
     return PlaceRows.apply(x.reshape(T * B, F), source * B + np.arange(B), 0)
 
 
+def delay_sequence(sequence: PackedSequence, first: Tensor) -> PackedSequence:
+    """Each token in the place of the next, the last one dropped; ``first`` (B, F) stands where a sequence begins."""
+    batch_sizes, order = sequence.batch_sizes.array, sequence.sorted_indices
+    if order is not None:
+        first = ops.index_select(first, 0, order.to(first.device))
+    starts = np.cumsum([0, len(first), *batch_sizes])  # of the tokens before each step, behind those of ``first``
+    rows = np.concatenate([start + np.arange(size) for start, size in zip(starts, batch_sizes, strict=False)])
+    return sequence._replace(data=PlaceRows.apply(ops.cat([first, sequence.data]), rows, 0))
+
+
 def repack_like(x: Tensor, sequence: PackedSequence, lengths: np.ndarray) -> PackedSequence:
     """Pack ``x`` (T, B, *), in the original order, exactly as ``sequence`` is packed."""
     order = None if sequence.sorted_indices is None else sequence.sorted_indices.array

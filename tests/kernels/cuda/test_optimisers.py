@@ -43,7 +43,7 @@ def test_adam(bench: Any, scalars: kernels.AdamScalars, dtype: Any, where: str) 
     factor = scale_of(bench, where, 0.3, dtype)
     kernels.adam_step_all(*device, scalars, factor)
     for arrays in zip(*single, strict=True):
-        kernels.adam_step(*arrays, scalars, factor)
+        kernels.adam_step_all(*([array] for array in arrays), scalars, factor)
     backend.adam_step_all(*host, scalars, 0.3)
     for got in (device, single):
         equal([a for part in bench.back(got) for a in part], [a for part in host for a in part])
@@ -73,7 +73,7 @@ def test_sgd(bench: Any, first: bool, nesterov: bool, momentum: float | None, wh
     for shape in SHAPES:
         param, grad = bench.normal(*shape), bench.normal(*shape)
         velocity = None if momentum is None else bench.normal(*shape)
-        numbers = first, 0.1, momentum or 0.0, 0.2, nesterov, 0.01
+        numbers = first, kernels.SGDScalars(0.1, momentum or 0.0, 0.2, nesterov, 0.01)
         device = bench.to([param, grad, velocity])
         kernels.sgd_step(*device, *numbers, scale_of(bench, where, 0.3))
         reference.sgd_step(param, grad, velocity, *numbers, 0.3)
@@ -96,7 +96,7 @@ def test_rmsprop(bench: Any, momentum: float | None, centred: bool) -> None:
         param, grad, square = bench.normal(*shape), bench.normal(*shape), bench.normal(*shape) ** 2 + 1
         mean = 0.1 * bench.normal(*shape) if centred else None
         velocity = None if momentum is None else bench.normal(*shape)
-        numbers = 0.01, 0.9, 1e-6, 0.02, momentum or 0.0, 0.3
+        numbers = kernels.RMSpropScalars(0.01, 0.9, 1e-6, 0.02, momentum or 0.0), 0.3
         host = [param, grad, square, mean, velocity]
         device = bench.to(host)
         kernels.rmsprop_step(*device, *numbers)
@@ -129,9 +129,10 @@ def test_a_scale_that_is_nan_updates_nothing(bench: Any) -> None:
     host = lists(bench)
     device, nan = bench.to(host), bench.to(np.array(np.nan, np.float32))
     kernels.adam_step_all(*device, SCALARS["adam"], nan)
-    kernels.adam_step(device[0][0], device[1][0], device[2][0], device[3][0], SCALARS["adam"], nan)
-    kernels.sgd_step(device[0][0], device[1][0], device[2][0], False, 0.1, 0.9, 0.0, False, 0.0, nan)
-    kernels.rmsprop_step(device[0][0], device[1][0], device[3][0], None, None, 0.1, 0.9, 1e-8, 0.0, 0.0, nan)
+    kernels.sgd_step(device[0][0], device[1][0], device[2][0], False, kernels.SGDScalars(0.1, 0.9), nan)
+    kernels.rmsprop_step(
+        device[0][0], device[1][0], device[3][0], None, None, kernels.RMSpropScalars(0.1, 0.9, 1e-8), nan
+    )
     equal([a for part in bench.back(device) for a in part], [a for part in host for a in part])
 
 

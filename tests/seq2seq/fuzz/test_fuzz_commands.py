@@ -9,7 +9,7 @@ from bounded import run_here
 from rounds import draw
 from verdict import faults_of_files, faults_of_text
 
-SEEDS = 320  # of a round each; some 30 seconds
+SEEDS = 160  # of a round each; some 20 seconds
 pytestmark = pytest.mark.timeout(300, method="thread")  # the alarm is the rounds' own
 
 

@@ -9,7 +9,7 @@ import pooch
 import pytest
 
 from seq2seq.run.errors import UserError
-from seq2seq.sources import BatchSampler, TextSource, encode_split, load_dataset
+from seq2seq.sources import BatchSampler, EncodedSplit, Ragged, TextSource, load_dataset, tokenize_pairs
 from seq2seq.sources.fetch import RemoteFile, local_path
 from seq2seq.sources.named import NAMED_SETS, parse_commands, parse_pronunciations
 from seq2seq.text.tokenizers import WordTokenizer
@@ -182,10 +182,10 @@ class TestCorpora:
         pytest.importorskip("spacy")
         pairs = load_dataset("multi30k", data_dir=DATA_DIR).splits["train"]
         german, english = WordTokenizer("de", "spacy", lower=True), WordTokenizer("en", "spacy", lower=True)
-        src_vocabulary = Vocabulary.build((german.tokenize(src) for src, _ in pairs), min_freq=2)
-        trg_vocabulary = Vocabulary.build((english.tokenize(trg) for _, trg in pairs), min_freq=2)
-        assert (len(src_vocabulary), len(trg_vocabulary)) == (7_853, 5_893)
-        split = encode_split(pairs, german, english, src_vocabulary, trg_vocabulary)
+        sides = [list(tokens) for tokens in tokenize_pairs(pairs, german, english)]
+        vocabularies = [Vocabulary.build(tokens, min_freq=2) for tokens in sides]
+        assert [len(vocabulary) for vocabulary in vocabularies] == [7_853, 5_893]
+        split = EncodedSplit(*(Ragged(map(v.encode, side)) for v, side in zip(vocabularies, sides, strict=True)))
         batches = BatchSampler(split.src.lengths, split.trg.lengths, batch_size=128, seed=1).batches(0)
         real = padded = 0
         for batch in (TextSource().batch(split, indices) for indices in batches):

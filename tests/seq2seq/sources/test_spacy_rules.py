@@ -51,7 +51,7 @@ def python(program: str) -> list[str]:
     return [sys.executable, "-c", program]
 
 
-@pytest.mark.parametrize("language", ["de", "en", "fr"])
+@pytest.mark.parametrize("language", ["de", "fr"])
 def test_a_child_finds_the_tokens_of_this_process(language: str) -> None:
     rules = SpacyRules(language)
     found = list(rules.split_in_child(ODD))
@@ -61,9 +61,15 @@ def test_a_child_finds_the_tokens_of_this_process(language: str) -> None:
     assert any(len(tokens) > 5 for tokens in found)
 
 
-@settings(max_examples=3, deadline=None)  # each starts a process
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=200))
-def test_any_text_comes_through(sentences: list[str]) -> None:
+def test_any_text_comes_through() -> None:
+    sentences = []
+
+    @settings(max_examples=400)
+    @given(st.text(st.characters(exclude_categories=["Cs"])))
+    def draw(sentence: str) -> None:
+        sentences.append(sentence)
+
+    draw()
     rules = SpacyRules("xx")
     assert list(rules.split_in_child(sentences)) == [rules.split(sentence) for sentence in sentences]
 
@@ -98,9 +104,9 @@ def test_the_child_answers_for_the_examples(
 
 def test_two_children_with_more_than_pipes_hold() -> None:
     """Read one after the other while the second one's answer waits: neither blocks the other for ever."""
-    sentences = [f"Das ist Satz {number}, nicht wahr?" for number in range(6000)]
+    sentences = [f"Das ist Satz {number}, nicht wahr?" for number in range(3000)]
     first, second = (SpacyRules(language).split_in_child(sentences) for language in ("de", "en"))
-    assert len(list(first)) == len(list(second)) == 6000
+    assert len(list(first)) == len(list(second)) == 3000
 
 
 FAULTS: dict[str, tuple[str, str]] = {

@@ -46,7 +46,7 @@ def harness() -> ModuleType:
 
 def getVersion() -> tuple[int, int]:
     """Another one whenever the simulator or the way to build with it changes."""
-    texts = [path.read_bytes() for path in sorted(SIMULATOR_FOLDER.glob("*.hpp"))]
+    texts = [path.read_bytes() for path in sorted(SIMULATOR_FOLDER.glob("*.[hc]pp"))]
     flags = repr((harness().FLAGS, harness().EXTRA_FLAGS)).encode()
     return 0, int(hashlib.sha256(b"\0".join([*texts, flags])).hexdigest()[:8], 16)
 
@@ -85,9 +85,8 @@ def _build(program: _Program, defines: list[str]) -> Path:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(text)
     library = folder / "program.so"
-    flags = [*harness().FLAGS, *harness().EXTRA_FLAGS, *defines, f"-I{folder}", f"-I{SIMULATOR_FOLDER}"]
-    command = ["g++", *flags, "-x", "c++", str(folder / program.name), "-o", str(library)]
-    result = subprocess.run(command, capture_output=True, text=True)
+    command = harness().command(folder / program.name, folder, defines)
+    result = subprocess.run([*command, "-o", str(library)], capture_output=True, text=True)
     program.log = result.stderr
     if result.returncode:
         raise NVRTCError("NVRTC_ERROR_COMPILATION (6)")

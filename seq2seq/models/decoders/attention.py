@@ -1,0 +1,195 @@
+"""Decoders that attend to the encoder's outputs, with any score and cell (Luong et al., "Effective approaches to
+attention-based neural machine translation", 2015; Bahdanau et al., "Neural machine translation by jointly learning to
+align and translate", 2015).
+
+    features = tanh(W_c [context; h] + b),  context = sum of the outputs with the weights of the alignment
+
+Without input feeding the recurrent layers do not know what was attended to, and all states ask at once. With it the
+first layer reads the context of the step before, and those above it that of the step itself (Wu et al., 2016). The
+decoder ``bahdanau`` attends with the state before: its context is an input of the step that it is read for. A sequence
+whose tokens are given needs no step in Python in any of them.
+
+E embedding size, H state size, D size of an encoder's outputs, N sources, S positions, P packed rows, L layers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from minigrad import Tensor, cat, nn, tanh, zeros
+from minigrad.nn.utils.rnn import PackedSequence, delay_sequence, lengths_of
+from seq2seq.models.attention import CELLS, Attended, Attention, AttentiveRNN
+from seq2seq.models.contract import Decoder, Memory, MemoryShape, Reads, State, require_states
+from seq2seq.models.options import RecurrentOptions
+from seq2seq.run.errors import UserError
+from seq2seq.run.messages import shown
+from seq2seq.run.registry import option, register
+
+Array = np.ndarray
+Named = dict[str, Tensor]  # parts of a state by name
+
+
+@dataclass(frozen=True)
+class BahdanauOptions(RecurrentOptions):
+    """Those of every decoder with attention and a choice of cells."""
+
+    cell: str = option("lstm", "of the decoder: lstm, gru, or cho-gru, whose reset gate acts before the product")
+    coverage: bool = option(False, "let what was attended to before enter the score, an additive one")
+
+
+@dataclass(frozen=True)
+class AttentionOptions(BahdanauOptions):
+    """All that can be chosen."""
+
+    attention: str = option("general", "how a state is compared with a position: dot, scaled, general, or additive")
+    input_feeding: bool = option(False, "let the next step read what this one attended to")
+
+
+@register("decoder", "attention")
+class AttentionDecoder(Decoder):
+    """Embedding, recurrent layers, attention and output layer.
+
+    Its state is h (L, N, H) and, of an LSTM, c; with input feeding the context (N, D) that the next step reads; the
+    last alignment (N, S), and the next one where that is known; with coverage that too (N, S); and the keys (S, N, H)
+    where the score is additive.
+
+    Attributes:
+        attends_before: whether a step reads what the state before it attends to.
+    """
+
+    Options: ClassVar[type] = AttentionOptions
+    attends_before: ClassVar[bool] = False
+
+    def __init__(self, options: Any, vocab_size: int, memory: MemoryShape) -> None:
+        super().__init__()
+        chosen, depth = self.chosen(options), memory.output_size
+        size, cell, layers, width = chosen.hidden_size, chosen.cell, chosen.num_layers, chosen.embedding_size
+        require_states(self.name, memory, ((layers, size),) * self.reads_of(options).states)
+        self.attention = Attention(chosen.attention, size, depth, chosen.coverage)
+        self.embedding = nn.Embedding(vocab_size, width, sparse=True)
+        self.attentive = AttentiveRNN(cell, width, depth, size) if chosen.input_feeding else None
+        if chosen.input_feeding:
+            layers, width = layers - 1, size + depth
+        between = chosen.dropout if layers > 1 else 0.0
+        self.rnn = CELLS[cell](width, size, layers, dropout=between) if layers else None
+        self.combine = nn.Linear(depth + size, size)
+        self.fc_out = nn.Linear(size, vocab_size)
+        self.dropout = nn.Dropout(chosen.dropout)
+        kept = {"h": True, "c": cell == "lstm", "context": chosen.input_feeding, "next": self.attends_before}
+        kept |= {"alignment": True, "coverage": chosen.coverage, "keys": self.attention.key is not None}
+        self._parts = tuple(name for name, is_kept in kept.items() if is_kept)
+
+    @classmethod
+    def chosen(cls, options: Any) -> AttentionOptions:
+        """All choices; some decoders have made some of them."""
+        return options
+
+    @classmethod
+    def reads_of(cls, options: Any) -> Reads:
+        cell = cls.chosen(options).cell
+        if cell not in CELLS:
+            raise UserError(f"cell is {shown(cell)}; expected {', '.join(CELLS)}")
+        return Reads(states=2 if cell == "lstm" else 1, outputs=True)
+
+    @property
+    def output(self) -> nn.Linear:
+        return self.fc_out
+
+    def start(self, memory: Memory) -> State:
+        values = memory.outputs
+        assert values is not None  # they are read, and so they are there
+        S, N, D = values.shape
+        nothing = zeros(N, S, dtype=values.dtype, device=values.device)
+        state = dict(zip(("h", "c"), memory.states, strict=False)) | {"alignment": nothing, "coverage": nothing}
+        state |= {"context": zeros(N, D, dtype=values.dtype, device=values.device)}
+        state |= {"keys": self.attention.keys(values)}
+        if self.attends_before:
+            first = state["coverage"] if "coverage" in self._parts else None
+            read = self.attention(state["h"][0], _attended(state, memory), first, np.ones(N, np.int64))
+            state |= {"context": read[0], "next": read[1], "coverage": read[1]}
+        return tuple(state[name] for name in self._parts)
+
+    def alignment(self, state: State) -> Tensor:
+        return state[self._parts.index("alignment")]
+
+    def step(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
+        """tokens (N,) int64 -> features (N, H), the next state."""
+        now = dict(zip(self._parts, state, strict=True))
+        one = PackedSequence(tokens, Tensor(np.array([len(tokens)])))
+        features, alignment, after = self._run(one, now, memory)
+        after |= {"alignment": now["next"], "next": alignment} if self.attends_before else {"alignment": alignment}
+        if "coverage" in now:
+            after["coverage"] = now["coverage"] + alignment
+        return features, tuple((now | after).values())
+
+    def sequence(self, tokens: PackedSequence, state: State, memory: Memory, own: Array) -> Tensor:
+        """All steps in one call where every token is given."""
+        if own.any():
+            return super().sequence(tokens, state, memory, own)
+        return self._run(tokens, dict(zip(self._parts, state, strict=True)), memory)[0]
+
+    def _run(self, tokens: PackedSequence, state: Named, memory: Memory) -> tuple[Tensor, Tensor, Named]:
+        """Packed tokens (P,) -> features (P, H), alignments (P, S), the last h, c and context."""
+        x, attended = tokens._replace(data=self.dropout(self.embedding(tokens.data))), _attended(state, memory)
+        if self.attentive is None:
+            top, after = self._stack(x, state)
+            context, alignment = self.attention(top, attended, state.get("coverage"), lengths_of(tokens))
+        else:
+            context, alignment, top, after = self._feed_back(self.attentive, x, state, attended)
+        return tanh(self.combine(cat([context, top], 1))), alignment, after
+
+    def _feed_back(
+        self, layer: AttentiveRNN, x: PackedSequence, state: Named, attended: Attended
+    ) -> tuple[Tensor, Tensor, Tensor, Named]:
+        """Rows (P, E) through all layers: contexts (P, D) and alignments (P, S), the last layer's h (P, H), the last
+        states and context."""
+        hidden = [name for name in ("h", "c") if name in state]
+        first = state | {name: state[name][0] for name in hidden}
+        top, context, alignment, after = layer(x.data, first, self.attention, attended, lengths_of(x))
+        last = {name: after[name].unsqueeze(0) for name in hidden}
+        if self.attends_before:
+            context = delay_sequence(x._replace(data=context), state["context"]).data
+        if self.rnn is not None:
+            both = x._replace(data=self.dropout(cat([top, context], 1)))
+            top, others = self._stack(both, {name: state[name][1:] for name in hidden})
+            last = {name: cat([last[name], others[name]]) for name in hidden}
+        return context, alignment, top, last | {"context": after["context"]}
+
+    def _stack(self, x: PackedSequence, state: Named) -> tuple[Tensor, Named]:
+        """The ordinary layers: rows (P, .) -> the last one's h (P, H), the last h and c (L, N, H)."""
+        assert self.rnn is not None  # without input feeding all layers are ordinary ones
+        states = state["h"], state.get("c")
+        y, last = self.rnn(x, states[0] if states[1] is None else states)
+        return y.data, {"h": last} if states[1] is None else dict(zip(("h", "c"), last, strict=True))
+
+
+def _attended(state: Named, memory: Memory) -> Attended:
+    assert memory.outputs is not None  # they are read, and so they are there
+    assert memory.lengths is not None
+    return Attended(state.get("keys", memory.outputs), memory.outputs, memory.lengths)
+
+
+@register("decoder", "dot-attention")
+class DotAttentionDecoder(AttentionDecoder):
+    """``attention`` with an LSTM and products, and nothing to choose."""
+
+    Options = RecurrentOptions
+
+    @classmethod
+    def chosen(cls, options: Any) -> AttentionOptions:
+        return AttentionOptions(**asdict(options), attention="dot")
+
+
+@register("decoder", "bahdanau")
+class BahdanauDecoder(AttentionDecoder):
+    """The additive score of the state before a step, whose context the first layer reads in that step."""
+
+    Options = BahdanauOptions
+    attends_before = True
+
+    @classmethod
+    def chosen(cls, options: Any) -> AttentionOptions:
+        return AttentionOptions(**asdict(options), attention="additive", input_feeding=True)
