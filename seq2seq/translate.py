@@ -11,25 +11,28 @@ if __name__ == "__main__":  # before anything large is loaded
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from seq2seq.decoding import settings
+from seq2seq.decoding.contract import Hypothesis
 from seq2seq.decoding.translator import Translator
 from seq2seq.run import folder
 from seq2seq.run.cli import limit_threads, run_command
 from seq2seq.run.devices import DEVICES, PRECISIONS
-from seq2seq.run.options import check_decoding
+from seq2seq.run.errors import UserError
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import check_output, write_output
 
 
 def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="python -m seq2seq.translate", description="Translate sentences, one a line.")
-    parser.add_text("run_dir", "folder of a training run")
+    parser.add_text("run_dir", "folder of a training run; of several, they translate together", several=True)
     parser.add_text("--input", "text file, plain or .gz; - reads standard input (default)", "-")
     parser.add_text("--output", "file to write; - is standard output (default)", "-")
-    parser.add_number("--beam-size", "hypotheses kept at each step; 1 is greedy", 1)
     parser.add_number("--n-best", "translations of each line, with scores if more than 1", 1)
-    parser.add_number("--length-penalty", "scores are divided by length to this power", 1.0)
-    parser.add_number("--batch-size", "sentences decoded together", 64)
+    parser.add_text("--prefix", "text file: what the translation of each line starts with; an empty line is nothing")
+    parser.add_argument("--replace-unk", action="store_true", help="<unk> becomes the source token most looked at")
+    settings.add_options(parser)
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     parser.add_argument("--precision", choices=PRECISIONS, help="of the matrix products; by default as in training")
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to compute (default: cpu)")
@@ -41,26 +44,44 @@ def build_parser() -> OneLineParser:
 def translate(arguments: Sequence[str] | None = None) -> int:
     """Translate as the command line says."""
     options = build_parser().parse_args(arguments)
-    check_decoding(options.beam_size, options.n_best, options.length_penalty, options.batch_size)
-    run_dir = Path(options.run_dir)
-    check_output(options.output, "output", folder.files_of(run_dir))
+    asked = settings.asked(options)
+    settings.decoding(**asked)
+    run_dirs = [Path(run_dir) for run_dir in options.run_dir]
+    check_output(options.output, "output", [file for run_dir in run_dirs for file in folder.files_of(run_dir)])
     if options.accept_changes:
-        folder.accept_changes(run_dir)
+        for run_dir in run_dirs:
+            folder.accept_changes(run_dir)
     limit_threads(options.threads)
-    translator = Translator.load(options.run_dir, options.checkpoint, options.precision, options.device)
+    translator = Translator.load_all(options.run_dir, options.checkpoint, options.precision, options.device)
+    raw = translator.model.source.read(options.input)
+    write_output(options.output, "".join(f"{line}\n" for line in _translated(translator, raw, options, asked)))
+    return 0
+
+
+def _translated(translator: Translator, raw: list[Any], options: Any, asked: dict[str, Any]) -> list[str]:
+    """The lines of the output."""
     codec = translator.codec
-    sources = codec.encode_sources(translator.model.source.read(options.input))
+    sources = codec.encode_sources(raw)
     if sources.lengths.any():
         codec.source.require_known(sources, "standard input" if options.input == "-" else options.input)
-    decoding = options.beam_size, options.length_penalty, options.n_best, options.batch_size
-    found = translator.search_ids(sources, *decoding)
-    lines = []
-    for number, hypotheses in enumerate(found, start=1):
-        for hypothesis in hypotheses:
-            sentence = codec.decode(hypothesis.ids)
-            lines.append(sentence if options.n_best == 1 else f"{number}\t{hypothesis.score:.4f}\t{sentence}")
-    write_output(options.output, "".join(f"{line}\n" for line in lines))
-    return 0
+    prefixes = _read_prefixes(options.prefix, len(raw))
+    found = translator.search_ids(sources, **asked, prefixes=prefixes, alignment=options.replace_unk)
+
+    def line(number: int, hypothesis: Hypothesis) -> str:
+        text = translator.text_of(hypothesis, raw[number - 1] if options.replace_unk else None)
+        return text if options.n_best == 1 else f"{number}\t{hypothesis.score:.4f}\t{text}"
+
+    return [line(number, one) for number, hypotheses in enumerate(found, start=1) for one in hypotheses]
+
+
+def _read_prefixes(path: str | None, count: int) -> list[str] | None:
+    """The lines of a file of prefixes, if there is one."""
+    if path is None:
+        return None
+    lines = read_lines(path, may_be_empty=True)
+    if len(lines) != count:
+        raise UserError(f"prefix {path}: has {len(lines)} lines; expected {count}, as the input has")
+    return lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -24,13 +24,14 @@ import pytest
 
 import minigrad as torch
 from minigrad import nn, optim, random
-from seq2seq import evaluate, train, translate
+from seq2seq import evaluate, score, train, translate
 from seq2seq.run import config, config_file, registry
 from seq2seq.run.options import RANGES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "README.md"]
 TOOLKIT = (ROOT / "docs" / "toolkit.md").read_text(encoding="utf-8")
+DECODING = (ROOT / "docs" / "decoding.md").read_text(encoding="utf-8")
 LSTM = (ROOT / "docs" / "lstm.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```python run\n(?P<code>.*?)^```\n(?:^```output\n(?P<output>.*?)^```)?", re.MULTILINE | re.DOTALL)
 RUNNABLE = [
@@ -167,9 +168,9 @@ def test_the_numbers_of_the_lstm_example() -> None:
 
 
 # --- the toolkit ------------------------------------------------------------------------------------------------------
-def documented_options(marker: str) -> dict[str, str | None]:
+def documented_options(marker: str, page: str = TOOLKIT) -> dict[str, str | None]:
     """Option -> default as text, None where the page says there is none."""
-    return {code_in(option)[0]: (code_in(default) or [None])[0] for option, default, _ in rows_after(TOOLKIT, marker)}
+    return {code_in(option)[0]: (code_in(default) or [None])[0] for option, default, _ in rows_after(page, marker)}
 
 
 def as_text(default: Any) -> str | None:
@@ -190,6 +191,7 @@ OPTIONS = {
     "gradcheck": config_options(),
     "translate": parser_options(translate.build_parser()),
     "evaluate": parser_options(evaluate.build_parser()),
+    "score": parser_options(score.build_parser()),
 }
 
 
@@ -199,7 +201,13 @@ OPTIONS = {
     ids=["train", "translate", "evaluate"],
 )
 def test_options_are_documented_with_their_defaults(command: str, marker: str) -> None:
-    assert documented_options(marker) == OPTIONS[command]
+    of_search = {} if command == "train" else documented_options("## Options\n", DECODING)
+    assert documented_options(marker) | of_search == OPTIONS[command]
+    assert not set(documented_options(marker)) & set(of_search)
+
+
+def test_options_of_scoring_are_documented_with_their_defaults() -> None:
+    assert documented_options("## Scoring given translations", DECODING) == OPTIONS["score"]
 
 
 def test_presets() -> None:
@@ -314,13 +322,16 @@ def test_what_is_said_to_be_refused_is_refused(name: str) -> None:
 
 
 # --- the parts of a model ---------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("kind", registry.PACKAGES)
+HEADS = {"strategy": "## Strategies\n"}
+
+
+@pytest.mark.parametrize("kind", [*registry.PACKAGES, *registry.SEARCH_PACKAGES])
 def test_every_part_is_documented(kind: str) -> None:
     """Its name, its options and its file; parts that other tests registered stand in no file of ours."""
-    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / ("models.md" if kind in registry.PACKAGES else "decoding.md")).read_text(encoding="utf-8")
     documented = {
         code_in(name)[0]: (code_in(options), code_in(file))
-        for name, _, options, file in rows_after(page, f"## {kind.capitalize()}s\n")
+        for name, _, options, file in rows_after(page, HEADS.get(kind, f"## {kind.capitalize()}s\n"))
     }
     parts = {name: registry.part(kind, name) for name in registry.names(kind)}
     assert documented == {

@@ -1,8 +1,7 @@
-"""The scorers that there are: a model step by step, a model with a compiled search, and several at once."""
+"""The scorers that there are: a model, and several at once."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,12 +11,9 @@ import numpy as np
 from minigrad import Tensor, autocast, no_grad
 from minigrad.nn import functional as F
 from minigrad.nn.utils.rnn import pack_padded_sequence
-from seq2seq.decoding.strategies import NEVER, Hypothesis, Scorer, Search, Sources
+from seq2seq.decoding.contract import Array, Scorer, Sources
 from seq2seq.models.contract import Decoder, Encoder, Memory, State, select
 from seq2seq.models.model import Seq2Seq
-from seq2seq.text.vocabulary import EOS_ID, SOS_ID
-
-Array = np.ndarray
 
 # A linear layer adds up the products of fewer rows in another order, so that a source's numbers would depend on how
 # many are searched beside it. Where there are fewer, the last is repeated.
@@ -30,32 +26,57 @@ class ModelScorer(Scorer):
     Args:
         model: in whatever mode; it is used in evaluation.
         bf16: products in bfloat16, sums and states in float32.
+        compiled: of ``Decoder.compiled_search``, where searches may use it.
     """
 
-    def __init__(self, model: Seq2Seq, bf16: bool) -> None:
-        self._model, self._bf16 = model, bf16
+    def __init__(self, model: Seq2Seq, bf16: bool, compiled: Any = None) -> None:
+        self._model, self._bf16, self._compiled = model, bf16, compiled
 
     @no_grad()
     def start(self, sources: Sources) -> None:
         self._memory = self._memory_rows = encode(self._model, sources, self._bf16)
         self._sources = np.arange(len(sources))  # the source of each row
         self._state = self._first_state(self._memory, self._sources)
+        self._positions = np.array([len(source) for source in sources]) + self._model.source.marks
+
+    def compiled(self, sources: Sources) -> tuple[Any, State] | None:
+        if self._compiled is None:
+            return None
+        self.start(sources)
+        return self._compiled, self._state
 
     @no_grad()
     def step(self, tokens: Array, rows: Array) -> Array:
         decoder, count = self._model.decoder, len(rows)
         tokens, rows = _repeated(tokens), _repeated(rows)
         self._go_on(rows)
-        with _evaluating(self._model), autocast(self._model.device.type, enabled=self._bf16):
+        with evaluating(self._model), autocast(self._model.device.type, enabled=self._bf16):
             given = Tensor(tokens).to(self._model.device)
             features, self._state = decoder.step(given, self._state, self._memory_rows)
             log_probs: Array = F.log_softmax(decoder.output(features), -1).cpu().numpy()
+        self._count = count
         return log_probs[:count]
+
+    def alignment(self) -> list[Array] | None:
+        weights = self._model.decoder.alignment(self._state)
+        if weights is None:
+            return None
+        rows, lengths = weights.cpu().numpy()[: self._count], self._memory_rows.lengths
+        assert lengths is not None  # what is attended to is there
+        ends = zip(rows, lengths, self._positions[self._sources], strict=False)
+        # An encoder may leave another number of positions than it reads; then nobody knows whose they are.
+        return [self._model.source.own(row[:end]) if end == read else row[:end] for row, end, read in ends]
+
+    def mark(self) -> Any:
+        return self._state, self._memory_rows, self._sources
+
+    def return_to(self, mark: Any) -> None:
+        self._state, self._memory_rows, self._sources = mark
 
     def _first_state(self, memory: Memory, rows: Array) -> State:
         """What the decoder makes of the memory, of LEAST_ROWS sources or more."""
         repeated = _repeated(rows)
-        with _evaluating(self._model), autocast(self._model.device.type, enabled=self._bf16):
+        with evaluating(self._model), autocast(self._model.device.type, enabled=self._bf16):
             if len(repeated) == len(rows):
                 return self._model.start(memory)
             return tuple(select(part, rows) for part in self._model.start(memory.select(repeated)))
@@ -70,46 +91,6 @@ class ModelScorer(Scorer):
         self._sources = sources
 
 
-class CompiledScorer(ModelScorer):
-    """A model whose decoder can also search as a whole, without a step in Python; with constraints it goes by steps.
-
-    Args:
-        compiled: of ``Decoder.compiled_search``: ``greedy`` and ``beam`` from a state.
-    """
-
-    def __init__(self, model: Seq2Seq, bf16: bool, compiled: Any) -> None:
-        super().__init__(model, bf16)
-        self._compiled = compiled
-
-    def greedy(self, sources: Sources, search: Search) -> list[Hypothesis]:
-        if search.constraints:
-            return super().greedy(sources, search)
-        self.start(sources)
-        ids, lengths, log_probs = self._compiled.greedy(self._state, SOS_ID, EOS_ID, NEVER, search.max_length)
-        return [
-            Hypothesis(tuple(row[:length].tolist()), log_prob, log_prob)
-            for row, length, log_prob in zip(ids, lengths, log_probs.tolist(), strict=True)
-        ]
-
-    def beam(self, sources: Sources, search: Search) -> list[list[Hypothesis]]:
-        if search.constraints:
-            return super().beam(sources, search)
-        self.start(sources)
-        found = self._compiled.beam(
-            self._state, SOS_ID, EOS_ID, NEVER, search.max_length, search.beam_size, search.length_penalty,
-            search.n_best,
-        )  # fmt: skip
-        return [_hypotheses(*one) for one in zip(*found, strict=True)]
-
-
-def _hypotheses(ids: Array, lengths: Array, log_probs: Array, scores: Array, count: Any) -> list[Hypothesis]:
-    """Those of one source; where a NaN left none, an empty one that says so."""
-    if count == 0:
-        return [Hypothesis((), math.nan, math.nan)]
-    rows = [tuple(row[:length].tolist()) for row, length in zip(ids, lengths, strict=True)]
-    return [Hypothesis(*one) for one in zip(rows, log_probs.tolist(), scores.tolist(), strict=True)][:count]
-
-
 class Ensemble(Scorer):
     """Several scorers over one target vocabulary; the probability of a token is the mean of theirs."""
 
@@ -122,8 +103,25 @@ class Ensemble(Scorer):
 
     def step(self, tokens: Array, rows: Array) -> Array:
         each = np.stack([scorer.step(tokens, rows) for scorer in self._scorers])
-        mean: Array = np.logaddexp.reduce(each, axis=0) - np.asarray(np.log(len(each)), each.dtype)
-        return mean
+        return mean_log_prob(each)
+
+    def alignment(self) -> list[Array] | None:
+        """The mean of those that the scorers have."""
+        found = [one for scorer in self._scorers if (one := scorer.alignment()) is not None]
+        return [np.mean(rows, axis=0) for rows in zip(*found, strict=True)] if found else None
+
+    def mark(self) -> Any:
+        return [scorer.mark() for scorer in self._scorers]
+
+    def return_to(self, mark: Any) -> None:
+        for scorer, own in zip(self._scorers, mark, strict=True):
+            scorer.return_to(own)
+
+
+def mean_log_prob(each: Array) -> Array:
+    """log of the mean of the probabilities whose logarithms are ``each`` (K, ...)."""
+    mean: Array = np.logaddexp.reduce(each, axis=0) - np.asarray(np.log(len(each)), each.dtype)
+    return mean
 
 
 def _repeated(values: Array) -> Array:
@@ -131,7 +129,7 @@ def _repeated(values: Array) -> Array:
     return np.pad(values, (0, max(0, LEAST_ROWS - len(values))), mode="edge")
 
 
-class _evaluating:  # noqa: N801  (used like a function)
+class evaluating:  # noqa: N801  (used like a function)
     """Inside, a model is in evaluation."""
 
     def __init__(self, model: Seq2Seq) -> None:
@@ -156,7 +154,7 @@ def encode(model: Seq2Seq, sources: Sources, bf16: bool) -> Memory:
     rows = np.arange(len(sources))
     columns = _repeated(rows)
     packed = pack_padded_sequence(Tensor(inputs[:, columns]), lengths[columns], enforce_sorted=False)
-    with no_grad(), _evaluating(model), autocast(model.device.type, enabled=bf16):
+    with no_grad(), evaluating(model), autocast(model.device.type, enabled=bf16):
         memory = model.encoder(packed.to(model.device))
         return memory.select(rows) if len(rows) < len(columns) else memory
 
@@ -164,8 +162,7 @@ def encode(model: Seq2Seq, sources: Sources, bf16: bool) -> Memory:
 def scorer_of(model: Seq2Seq, bf16: bool | None = None) -> ModelScorer:
     """A scorer of the model; ``bf16`` None is its own precision."""
     bf16 = model.bf16 if bf16 is None else bf16
-    compiled = _kept(model.decoder, bf16, lambda: model.decoder.compiled_search(bf16))
-    return ModelScorer(model, bf16) if compiled is None else CompiledScorer(model, bf16, compiled)
+    return ModelScorer(model, bf16, _kept(model.decoder, bf16, lambda: model.decoder.compiled_search(bf16)))
 
 
 # What encoders and decoders have prepacked, by precision: kept for as long as they live, or until it is released. It

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from seq2seq.decoding.constraints.words import NotThese
+from seq2seq.decoding.contract import Constrain, Hypothesis, Scorer, Search
+from seq2seq.decoding.pairs import PairScore, token_log_probs
 from seq2seq.decoding.scorers import Ensemble, scorer_of
-from seq2seq.decoding.search import search
-from seq2seq.decoding.strategies import Hypothesis, Scorer, Search
+from seq2seq.decoding.settings import Decoding, decoding
+from seq2seq.decoding.unknown import replace_unknown
 from seq2seq.models.model import Seq2Seq, build_model
 from seq2seq.run import checkpoint, config_file
 from seq2seq.run.config import Config
@@ -19,9 +23,10 @@ from seq2seq.run.devices import Device, allow_tf32, decoding_precision, require
 from seq2seq.run.errors import UserError, UserTypeError
 from seq2seq.run.folder import run_of
 from seq2seq.run.messages import shown
-from seq2seq.run.options import check_decoding, check_text
-from seq2seq.sources import Items, evaluation_batches
+from seq2seq.run.options import check_text, number, texts
+from seq2seq.sources import EncodedSplit, Items, evaluation_batches
 from seq2seq.text.codec import TextCodec
+from seq2seq.text.vocabulary import EOS_ID, UNK_ID
 
 
 class Translator:
@@ -33,12 +38,15 @@ class Translator:
         settings: the run's Config.
         precision: of the products while decoding, "fp32", "bf16" or on cuda "tf32"; by default as in training, and a
             run in fp64 has no other (UserError).
+
+    Attributes:
+        models: those that translate together: the one, or all of an ensemble.
     """
 
     def __init__(self, model: Seq2Seq, codec: TextCodec, settings: Config, precision: str | None = None) -> None:
         self.model, self.codec, self.settings = model, codec, settings
         self.precision = decoding_precision(settings.precision, precision, model.device)
-        self._models: tuple[Seq2Seq, ...] = (model,)
+        self.models: tuple[Seq2Seq, ...] = (model,)
 
     @classmethod
     def load(
@@ -61,6 +69,14 @@ class Translator:
         return cls(model, codec, settings, precision)
 
     @classmethod
+    def load_all(
+        cls, run_dirs: Sequence[str | Path], name: str = "best", precision: str | None = None, device: Device = "cpu"
+    ) -> Translator:
+        """The translator of a run, or of several together; errors as of ``load`` and ``ensemble``."""
+        loaded = [cls.load(run_dir, name, precision, device) for run_dir in run_dirs]
+        return loaded[0] if len(loaded) == 1 else cls.ensemble(loaded)
+
+    @classmethod
     def ensemble(cls, translators: Sequence[Translator]) -> Translator:
         """One translator of several runs, which gives a token the mean of the probabilities that they give it.
 
@@ -70,79 +86,149 @@ class Translator:
         if not translators:
             raise UserError("ensemble: got no translators; expected one or more")
         first, *others = translators
-        for number, other in enumerate(others, start=2):
+        for place, other in enumerate(others, start=2):
             if (other.codec.to_dict(), other.precision) != (first.codec.to_dict(), first.precision):
                 what = "precision" if other.precision != first.precision else "tokenizers or vocabularies"
-                raise UserError(f"ensemble: translator {number} has other {what} than the first; expected the same")
-        together = cls(first.model, first.codec, first.settings, first.precision)
-        together._models = tuple(model for one in translators for model in one._models)
+                raise UserError(f"ensemble: translator {place} has other {what} than the first; expected the same")
+        together = first.in_precision(first.precision)
+        together.models = tuple(model for one in translators for model in one.models)
         return together
 
+    def in_precision(self, precision: str) -> Translator:
+        """The same models with products in another precision."""
+        other = Translator(self.model, self.codec, self.settings, precision)
+        other.models = self.models
+        return other
+
     def translate(
-        self, sentences: Iterable[str], beam_size: int = 1, length_penalty: float = 1.0, batch_size: int = 64
-    ) -> list[str]:
-        """Translations, detokenised, in the order of ``sentences``; beam_size 1 is greedy. Errors as of ``search``."""
-        found = self.search(sentences, beam_size, length_penalty, 1, batch_size)
-        return [self.codec.decode(hypotheses[0].ids) for hypotheses in found]
+        self, sentences: Iterable[Any], beam_size: int = 1, length_penalty: float = 1.0, batch_size: int = 64,
+        replace_unk: bool = False, **options: Any,
+    ) -> list[str]:  # fmt: skip
+        """Translations, detokenised, in the order of ``sentences``; beam_size 1 is greedy.
+
+        Args:
+            replace_unk: for each <unk> the token of the sentence that was most looked at (Luong et al., 2015, section
+                4.1); of models with attention.
+            options: as of ``search``, and so are the errors.
+        """
+        listed = self.codec.source.checked(sentences, "translate", "sentence")
+        found = self.search(
+            listed, beam_size, length_penalty, 1, batch_size,
+            **options | ({"alignment": True} if replace_unk else {}),
+        )  # fmt: skip
+        sources: Sequence[Any] = listed if replace_unk else [None] * len(listed)
+        return [self.text_of(best[0], source) for best, source in zip(found, sources, strict=True)]
 
     def translate_ids(
-        self, sources: Items, beam_size: int = 1, length_penalty: float = 1.0, batch_size: int = 64
+        self, sources: Items, beam_size: int = 1, length_penalty: float = 1.0, batch_size: int = 64, **options: Any
     ) -> list[str]:
         """As ``translate``, of sentences that are source ids already."""
-        found = self.search_ids(sources, beam_size, length_penalty, 1, batch_size)
-        return [self.codec.decode(hypotheses[0].ids) for hypotheses in found]
+        found = self.search_ids(sources, beam_size, length_penalty, 1, batch_size, **options)
+        return [self.text_of(best[0]) for best in found]
+
+    def text_of(self, hypothesis: Hypothesis, source: Any = None) -> str:
+        """The sentence of a hypothesis, detokenised; with the sentence that it translates, and its alignment, tokens of
+        that in place of <unk>."""
+        tokens = self.codec.trg_vocabulary.decode(hypothesis.ids)
+        if source is not None and UNK_ID in hypothesis.ids:
+            tokens = replace_unknown(tokens, hypothesis, self.codec.source.tokens(source))
+        return self.codec.trg_tokenizer.detokenize(tokens)
 
     def search(
-        self,
-        sentences: Iterable[str],
-        beam_size: int = 1,
-        length_penalty: float = 1.0,
-        n_best: int = 1,
-        batch_size: int = 64,
-    ) -> list[list[Hypothesis]]:
+        self, sentences: Iterable[Any], beam_size: int = 1, length_penalty: float = 1.0, n_best: int = 1,
+        batch_size: int = 64, **options: Any,
+    ) -> list[list[Hypothesis]]:  # fmt: skip
         """The ``n_best`` hypotheses for each sentence, best first; for an empty or blank sentence one, the empty one.
 
         Sentences of like length are decoded together, ``batch_size`` at a time; that changes the speed alone.
 
+        Args:
+            options: ``strategy`` by name, the options of strategies and constraints (docs/decoding.md), and those of
+                ``seq2seq.decoding.settings.Decoding``, such as ``alignment=True`` or ``prefixes=[...]``.
+
         Raises:
-            UserError: a number out of its range (``seq2seq.run.options``), or a sentence that is no valid Unicode.
-            UserTypeError: no sentences, one string instead of several, or an argument that is no number.
+            UserError: a number out of its range (``seq2seq.run.options``), an option that the strategy does not have,
+                or a sentence that is no valid Unicode.
+            UserTypeError: no sentences, one string instead of several, or an argument of another type.
         """
-        decoding = check_decoding(beam_size, n_best, length_penalty, batch_size)
-        return self._search(self.codec.encode_sources(self.codec.source.checked(sentences)), *decoding)
+        asked = decoding(
+            beam_size=beam_size, length_penalty=length_penalty, n_best=n_best, batch_size=batch_size, **options
+        )
+        return self._search(
+            self.codec.encode_sources(self.codec.source.checked(sentences, "translate", "sentence")), asked
+        )
 
     def search_ids(
-        self,
-        sources: Items,
-        beam_size: int = 1,
-        length_penalty: float = 1.0,
-        n_best: int = 1,
-        batch_size: int = 64,
-    ) -> list[list[Hypothesis]]:
+        self, sources: Items, beam_size: int = 1, length_penalty: float = 1.0, n_best: int = 1, batch_size: int = 64,
+        **options: Any,
+    ) -> list[list[Hypothesis]]:  # fmt: skip
         """As ``search``, of sentences that are source ids already; one without ids is an empty sentence."""
-        return self._search(sources, *check_decoding(beam_size, n_best, length_penalty, batch_size))
+        asked = decoding(
+            beam_size=beam_size, length_penalty=length_penalty, n_best=n_best, batch_size=batch_size, **options
+        )
+        return self._search(sources, asked)
 
-    def _search(
-        self, sources: Items, beam_size: int, n_best: int, length_penalty: float, batch_size: int
-    ) -> list[list[Hypothesis]]:
+    def score(self, sources: Iterable[Any], targets: Iterable[str], batch_size: int = 64) -> list[PairScore]:
+        """How likely each target is, given its source; errors as of ``search``, or where one side has more."""
+        pairs = self.codec.source.checked(sources, "score", "source"), texts("score", targets, "target")
+        if len(pairs[0]) != len(pairs[1]):
+            raise UserError(f"score: got {len(pairs[0])} sources and {len(pairs[1])} targets; expected equal numbers")
+        return self.score_pairs(self.codec.encode_pairs(list(zip(*pairs, strict=True))), batch_size)
+
+    def score_pairs(self, encoded: EncodedSplit, batch_size: int = 64) -> list[PairScore]:
+        """As ``score``, of pairs that are ids already."""
+        allow_tf32(self.precision)
+        batch_size = number("batch_size", batch_size)
+        found = token_log_probs(self.models, encoded, batch_size, self.precision == "bf16")
+        known = self.codec.trg_vocabulary.tokens
+        return [
+            PairScore((*(known[token] for token in ids), known[EOS_ID]), tuple(log_probs.tolist()))
+            for ids, log_probs in zip(encoded.trg, found, strict=True)
+        ]
+
+    def _search(self, sources: Items, asked: Decoding) -> list[list[Hypothesis]]:
         results = [[Hypothesis((), 0.0, 0.0)] for _ in range(len(sources))]
         spoken = np.flatnonzero(sources.lengths)
-        for positions in evaluation_batches(sources.lengths[spoken], np.zeros_like(spoken), batch_size):
+        whole = self._in_ids(asked, len(sources))
+        for positions in evaluation_batches(sources.lengths[spoken], np.zeros_like(spoken), asked.batch_size):
             indices = spoken[positions].tolist()
-            found = self._search_batch([sources[i] for i in indices], beam_size, length_penalty, n_best)
+            part = replace(whole, prefixes=tuple(whole.prefixes[i] for i in indices) if whole.prefixes else ())
+            allow_tf32(self.precision)
+            found = asked.strategy.find(self._scorer(), [sources[i] for i in indices], part)
             for index, hypotheses in zip(indices, found, strict=True):
                 results[index] = hypotheses
         return results
 
-    def _search_batch(
-        self, sources: Sequence[Any], beam_size: int, length_penalty: float, n_best: int
-    ) -> list[list[Hypothesis]]:
-        allow_tf32(self.precision)
-        asked = Search(self.codec.max_output_length, beam_size, length_penalty, n_best)
-        return search(self._scorer(), sources, asked)
+    def _in_ids(self, asked: Decoding, count: int) -> Search:
+        """The search of ``count`` sentences that is asked for, with the ids of what it is asked for in words."""
+        most = asked.max_output_length or self.codec.max_output_length
+        constraints: tuple[Constrain, ...] = asked.constraints
+        for constraint in asked.constraints:
+            constraint.check(most)
+        if asked.forbidden_words:
+            constraints = (*constraints, NotThese([self._known_ids(word) for word in asked.forbidden_words]))
+        ratio = asked.max_length_ratio or math.inf
+        prefixes = tuple(tuple(self._trg_ids(text)) for text in asked.prefixes or ())
+        if prefixes and len(prefixes) != count:
+            raise UserError(f"prefixes: there are {len(prefixes)}; expected {count}, one for each sentence")
+        for place, prefix in enumerate(prefixes, start=1):
+            if len(prefix) >= most:
+                expected = f"fewer than max_output_length = {most}"
+                raise UserError(f"prefixes: text {place} has {len(prefix)} tokens; expected {expected}")
+        return Search(most, asked.n_best, constraints, prefixes, ratio, asked.alignment, asked.seed)
+
+    def _trg_ids(self, text: str) -> list[int]:
+        return self.codec.trg_vocabulary.encode(self.codec.target_tokens(text))
+
+    def _known_ids(self, word: str) -> list[int]:
+        """Of a word that can be produced; UserError for another."""
+        ids = self._trg_ids(word)
+        if not ids or UNK_ID in ids:
+            raise UserError(f"forbidden_words: {shown(word)} is not in the target vocabulary; expected words of it")
+        return ids
 
     def _scorer(self) -> Scorer:
-        scorers: list[Scorer] = [scorer_of(model, self.precision == "bf16") for model in self._models]
+        scorers: list[Scorer] = [scorer_of(model, self.precision == "bf16") for model in self.models]
         return scorers[0] if len(scorers) == 1 else Ensemble(scorers)
 
 

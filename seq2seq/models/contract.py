@@ -154,7 +154,8 @@ class Decoder(Part):
         return pack_padded_sequence(ops.stack(features), lengths, enforce_sorted=False).data
 
     def alignment(self, state: State) -> Tensor | None:
-        """(N, S): how much the last step attended to each source position; None of a decoder that does not attend."""
+        """Optional: (N, S), how the step that led to ``state`` attended over the memory: weights from 0 to 1, zero past
+        the lengths. A decoder with attention keeps them in its state."""
         return None
 
     def guess(self, features: Tensor) -> Tensor:

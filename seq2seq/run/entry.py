@@ -52,6 +52,11 @@ def evaluate() -> int:
     return start("evaluate")
 
 
+def score() -> int:
+    """The console script."""
+    return start("score")
+
+
 def _interrupted(number: int, frame: FrameType | None) -> None:
     """End at once: an exception might be lost or dressed as another one in the midst of an import."""
     try:

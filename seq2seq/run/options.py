@@ -11,7 +11,7 @@ import operator
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any
@@ -58,9 +58,8 @@ RANGES = {
     "seed": Range(0, 2**63 - 1),
     "save_every": _COUNT,
     "threads": Range(1, 4096),
-    "beam_size": Range(1, 1000),
     "n_best": Range(1, 1000),
-    "length_penalty": Range(0.0, 10.0),
+    "max_length_ratio": Range(0.01, 1000.0),
 }
 
 _KINDS: dict[Any, str] = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
@@ -187,9 +186,22 @@ def number(name: str, value: Any) -> Any:
     return result
 
 
-def check_decoding(beam_size: Any, n_best: Any, length_penalty: Any, batch_size: Any) -> tuple[int, int, float, int]:
-    """The arguments of a search as numbers in their ranges; UserError names the first that is not."""
-    beam_size, n_best = number("beam_size", beam_size), number("n_best", n_best)
-    if n_best > beam_size:
-        raise UserError(f"n_best is {n_best}; expected at most beam_size = {beam_size}")
-    return beam_size, n_best, number("length_penalty", length_penalty), number("batch_size", batch_size)
+def texts(name: str, value: Any, noun: str) -> tuple[str, ...]:
+    """Strings that a Python program gives; ``noun`` says what one is.
+
+    Raises:
+        UserError: one that is no valid Unicode.
+        UserTypeError: one string instead of several, or something else.
+    """
+    if isinstance(value, str | bytes):
+        one = "one string" if isinstance(value, str) else "bytes"
+        raise UserTypeError(f"{name}: got {one}; expected a list of {noun}s")
+    if not isinstance(value, Iterable):
+        raise UserTypeError(f"{name}: got {shown(value)}; expected a list of {noun}s")
+    listed = tuple(value)
+    for place, text in enumerate(listed, start=1):
+        if not isinstance(text, str):
+            raise UserTypeError(f"{name}: {noun} {place} is {shown(text)}; expected strings")
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise UserError(f"{name}: {noun} {place} holds a lone surrogate; expected valid Unicode")
+    return listed

@@ -41,10 +41,11 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(message)
 
-    def add_text(self, option: str, meaning: str, default: str | None = None) -> None:
-        """An argument or option that takes text, which may not be empty."""
+    def add_text(self, option: str, meaning: str, default: str | None = None, several: bool = False) -> None:
+        """An argument or option that takes text, which may not be empty; ``several`` of one or more texts."""
         kind = functools.partial(convert, _name_of(option), kinds=(str,))
-        self.add_argument(option, type=kind, default=default, help=meaning)
+        number: dict[str, Any] = {"nargs": "+"} if several else {}
+        self.add_argument(option, type=kind, default=default, help=meaning, **number)
 
     def add_number(self, option: str, meaning: str, default: float | None = None) -> None:
         """An option that takes a number in its range, which the help shows."""

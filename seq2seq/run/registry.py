@@ -1,7 +1,9 @@
-"""The parts that a model is put together from: sources, encoders, decoders, each registered under a name.
+"""The parts that a model and a search are put together from, each registered under a name: sources, encoders and
+decoders; strategies and constraints.
 
-A part is a class with ``Options``, a frozen dataclass whose fields are ``option(...)``. They become settings of a run:
-keys of config.json, options of the command line with range and help, arguments of ``Config``. Parts may share an
+A part is a class with ``Options``, a frozen dataclass whose fields are ``option(...)``. Those of a model become
+settings of a run: keys of config.json, options of the command line with range and help, arguments of ``Config``. Those
+of a search become options of the commands that search, and arguments of ``Translator.search``. Parts may share an
 option, which then means the same for all of them. The parts that come along stand in the packages below, and register
 when one is first asked for.
 """
@@ -11,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache
 from typing import Any, TypeVar
 
@@ -22,8 +24,11 @@ from seq2seq.run.parser import suggestion
 
 # Each kind of part, which is also a setting, and where its parts are that come along.
 PACKAGES = {"source": "seq2seq.sources", "encoder": "seq2seq.models.encoders", "decoder": "seq2seq.models.decoders"}
+# The same for the parts of a search: it has one strategy, and all constraints whose options ask for something.
+SEARCH_PACKAGES = {"strategy": "seq2seq.decoding.strategies", "constraint": "seq2seq.decoding.constraints"}
+_ALL = PACKAGES | SEARCH_PACKAGES
 
-_parts: dict[str, dict[str, type[Any]]] = {kind: {} for kind in PACKAGES}
+_parts: dict[str, dict[str, type[Any]]] = {kind: {} for kind in _ALL}
 _reserved = {"accept_changes", "config", "help", *RANGES}  # means something on a command line already
 
 Part = TypeVar("Part", bound=type[Any])
@@ -57,7 +62,7 @@ class NoOptions:
 
 
 def register(kind: str, name: str) -> Callable[[Part], Part]:
-    """Make a class known as the ``kind`` ("source", "encoder" or "decoder") of this name.
+    """Make a class known as the ``kind`` ("source", "encoder", "decoder", "strategy", "constraint") of this name.
 
     A class that is defined anew, as in a notebook, takes the place of the former one.
 
@@ -65,8 +70,8 @@ def register(kind: str, name: str) -> Callable[[Part], Part]:
         ValueError: there is no such kind, another class has the name, or an option is not made by ``option``, has a
             name that means something already, or is another than another part's of this name.
     """
-    if kind not in PACKAGES:
-        raise ValueError(f"register: kind is {shown(kind)}; expected {', '.join(PACKAGES)}")
+    if kind not in _ALL:
+        raise ValueError(f"register: kind is {shown(kind)}; expected {', '.join(_ALL)}")
 
     def put(part: Part) -> Part:
         if not comes_along(part):
@@ -75,8 +80,9 @@ def register(kind: str, name: str) -> Callable[[Part], Part]:
         if known is not None and (known.__module__, known.__qualname__) != (part.__module__, part.__qualname__):
             raise ValueError(f"register: there is a {kind} {name} already, {known.__module__}.{known.__qualname__}")
         others = _options_but(known)
+        foreign = _options_but(None, PACKAGES if kind in SEARCH_PACKAGES else SEARCH_PACKAGES)
         for field in dataclasses.fields(part.Options):
-            _require_own_meaning(f"{kind} {name}", field, others.get(field.name))
+            _require_own_meaning(f"{kind} {name}", field, others.get(field.name), foreign)
         for field in dataclasses.fields(part.Options):
             RANGES.pop(field.name, None)
             if field.metadata["range"] is not None:
@@ -88,9 +94,12 @@ def register(kind: str, name: str) -> Callable[[Part], Part]:
     return put
 
 
-def _require_own_meaning(owner: str, field: dataclasses.Field[Any], other: dataclasses.Field[Any] | None) -> None:
-    """ValueError unless a part can have this option, beside that of the same name which other parts have."""
-    if field.name in _reserved:
+def _require_own_meaning(
+    owner: str, field: dataclasses.Field[Any], other: dataclasses.Field[Any] | None, foreign: Collection[str] = ()
+) -> None:
+    """ValueError unless a part can have this option, beside that of the same name which other parts have; none of the
+    ``foreign`` ones, of parts of a search where this is one of a model, or the other way round."""
+    if field.name in _reserved or field.name in foreign:
         raise ValueError(f"register: {owner} has an option {field.name}; that name means something else already")
     if "help" not in field.metadata:
         raise ValueError(f"register: {owner} has {field.name} without a default or a help; expected option(...)")
@@ -119,7 +128,7 @@ def all_come_along(settings: Any) -> bool:
 @cache
 def _load() -> None:
     """Let the parts that come along register: those in any module of the packages, which may hold other things too."""
-    for package in PACKAGES.values():
+    for package in _ALL.values():
         for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
             importlib.import_module(module.name)
 
@@ -138,15 +147,15 @@ def part(kind: str, name: str) -> type[Any]:
     return _parts[kind][name]
 
 
-def options() -> dict[str, dataclasses.Field[Any]]:
-    """The options of all parts, by name."""
+def options(kinds: Iterable[str] = PACKAGES) -> dict[str, dataclasses.Field[Any]]:
+    """The options of all parts of some kinds, by default those of a model, by name."""
     _load()
-    return _options_but(None)
+    return _options_but(None, kinds)
 
 
-def _options_but(left_out: type[Any] | None) -> dict[str, dataclasses.Field[Any]]:
-    """The options of all parts that are registered by now, but for one of them."""
-    parts = (part for kind in _parts.values() for part in kind.values() if part is not left_out)
+def _options_but(left_out: type[Any] | None, kinds: Iterable[str] = _ALL) -> dict[str, dataclasses.Field[Any]]:
+    """The options of all parts of some kinds that are registered by now, but for one of them."""
+    parts = (part for kind in kinds for part in _parts[kind].values() if part is not left_out)
     return {field.name: field for part in parts for field in dataclasses.fields(part.Options)}
 
 
@@ -158,7 +167,7 @@ def options_of(chosen: dict[str, str]) -> dict[str, Any]:
 
 def owners(option: str) -> Iterator[str]:
     """The parts that have an option, as "decoder lstm"."""
-    for kind in PACKAGES:
+    for kind in _ALL:
         for name in names(kind):
             if any(field.name == option for field in dataclasses.fields(_parts[kind][name].Options)):
                 yield f"{kind} {name}"

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from seq2seq.run.config import Config
+from seq2seq.run.errors import UserError
 from seq2seq.run.registry import NoOptions
 from seq2seq.sources.batches import Batch, EncodedSplit, IntArray, Items, target_arrays
 from seq2seq.sources.dataset import Dataset, Pair
@@ -36,14 +37,18 @@ class SourceSide:
         """The items of raw sources; UserError for one that does not fit the run."""
         raise NotImplementedError
 
-    def checked(self, raw: Iterable[Any]) -> list[Any]:
-        """What a Python program gives to be translated, as a list of raw sources.
+    def checked(self, raw: Iterable[Any], name: str, noun: str) -> list[Any]:
+        """What a Python program gives to ``name``, as a list of raw sources; ``noun`` says what one is.
 
         Raises:
             UserTypeError: it holds something else.
             UserError: a source with a fault.
         """
         raise NotImplementedError
+
+    def tokens(self, raw: Any) -> list[str]:
+        """What stands at each position of a raw source, in words; UserError where there are none."""
+        raise UserError("replace_unk: this source has no words to put in place of <unk>; expected one of text")
 
     def spoken(self, items: Items, raw: Sequence[Any]) -> Items:
         """The items of raw sources that are to be translated; one without positions is answered with nothing."""
@@ -130,6 +135,11 @@ class Source:
     def collate(self, items: Sequence[Any]) -> tuple[np.ndarray, IntArray]:
         """N items -> (S, N) int64 ids or (S, N, F) numbers, padded, and the positions (N,) of each."""
         raise NotImplementedError
+
+    def own(self, positions: np.ndarray) -> np.ndarray:
+        """What there is for each position (..., S) that ``collate`` makes of an item -> for the item's own elements, in
+        their order: without marks."""
+        return positions
 
     def random_items(self, rng: np.random.Generator, lengths: Sequence[int], num_inputs: int) -> Items:
         """Made-up items of these lengths: for gradient checks and trial steps."""

@@ -81,10 +81,10 @@ class RowSide(SourceSide):
                 raise UserError(f"{found}; expected {self.num_inputs:,}, as in training")
         return RowItems(raw, self)
 
-    def checked(self, raw: Iterable[Any]) -> list[Rows]:
+    def checked(self, raw: Iterable[Any], name: str, noun: str) -> list[Rows]:
         if isinstance(raw, str | bytes) or not isinstance(raw, Iterable):
-            raise UserTypeError(f"translate: got {shown(raw)}; expected arrays of float32, one for each example")
-        return [_checked_example(f"translate: example {number}", rows) for number, rows in enumerate(raw, start=1)]
+            raise UserTypeError(f"{name}: got {shown(raw)}; expected arrays of float32, one for each example")
+        return [_checked_example(f"{name}: example {number}", rows) for number, rows in enumerate(raw, start=1)]
 
     def stored(self) -> dict[str, Any]:
         return {"mean": self.mean.tolist(), "scale": self.scale.tolist()}

@@ -71,5 +71,9 @@ class TextSource(Source):
         step = -1 if self.options.reverse_source else 1
         return padded([[SOS_ID, *np.asarray(ids, np.int64)[::step].tolist(), EOS_ID] for ids in items])
 
+    def own(self, positions: np.ndarray) -> np.ndarray:
+        tokens = positions[..., 1:-1]
+        return tokens[..., ::-1] if self.options.reverse_source else tokens
+
     def random_items(self, rng: np.random.Generator, lengths: Sequence[int], num_inputs: int) -> Ragged:
         return Ragged(rng.integers(len(SPECIALS), num_inputs, length).tolist() for length in lengths)

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from seq2seq.run.config import Config
-from seq2seq.run.errors import UserError, UserTypeError
-from seq2seq.run.messages import shown
+from seq2seq.run.errors import UserError
+from seq2seq.run.options import texts
 from seq2seq.sources.batches import IntArray, NumberedTokens, Ragged
 from seq2seq.sources.contract import Learner, SourceSide
 from seq2seq.sources.dataset import Dataset
@@ -39,8 +39,11 @@ class TextSide(SourceSide):
         """The ids of tokenised sentences."""
         return Ragged(map(self.vocabulary.encode, token_lists))
 
-    def checked(self, raw: Iterable[Any]) -> list[str]:
-        return checked_sentences(raw)
+    def checked(self, raw: Iterable[Any], name: str, noun: str) -> list[str]:
+        return list(texts(name, raw, noun))
+
+    def tokens(self, raw: str) -> list[str]:
+        return self.tokenizer.tokenize(raw)
 
     def spoken(self, items: Ragged, raw: Sequence[str]) -> Ragged:  # type: ignore[override]
         """``items``, the ids of sentences; none for a blank sentence, which has nothing to translate."""
@@ -127,24 +130,3 @@ def _vocabulary(side: str, counts: Mapping[str, int], min_freq: int, max_size: i
             f"or --{side}-tokenizer char or sentencepiece"
         )
     return vocabulary
-
-
-def checked_sentences(sentences: Any) -> list[str]:
-    """What a Python program gives to be translated, as a list.
-
-    Raises:
-        UserTypeError: no sentences, or one string instead of several.
-        UserError: a sentence that is no valid Unicode.
-    """
-    if isinstance(sentences, str | bytes):
-        one = "one string" if isinstance(sentences, str) else "bytes"
-        raise UserTypeError(f"translate: got {one}; expected a list of sentences")
-    if not isinstance(sentences, Iterable):
-        raise UserTypeError(f"translate: got {shown(sentences)}; expected a list of sentences")
-    listed = list(sentences)
-    for number, sentence in enumerate(listed, start=1):
-        if not isinstance(sentence, str):
-            raise UserTypeError(f"translate: sentence {number} is {shown(sentence)}; expected strings")
-        if any("\ud800" <= character <= "\udfff" for character in sentence):
-            raise UserError(f"translate: sentence {number} holds a lone surrogate; expected valid Unicode")
-    return listed

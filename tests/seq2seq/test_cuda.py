@@ -12,6 +12,7 @@ from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from minigrad import cuda as minigrad_cuda
@@ -63,6 +64,37 @@ def test_a_run_goes_on_elsewhere(train, run, losses, first: str, second: str) ->
     moved = train("moved", "--max-steps", 3, "--device", first)
     assert run("train", "--run-dir", moved, "--resume", "--device", second, "--max-steps", 7).code == 0
     assert losses(moved) == pytest.approx(losses(whole), rel=1e-4)
+
+
+STEP_BY_STEP = [
+    {"strategy": "sample", "n_best": 2, "top_p": 0.9},
+    {"strategy": "diverse-beam", "beam_size": 4, "n_best": 3},
+    {"strategy": "exact", "max_output_length": 3},
+    {
+        "beam_size": 3,
+        "n_best": 2,
+        "coverage_penalty": 0.3,
+        "no_repeat_ngram_size": 2,
+        "prefixes": ["1", "", "", "2 2", ""],
+    },
+]
+
+
+def test_every_search_finds_there_what_it_finds_here(train) -> None:
+    """With its alignments, by a decoder with attention; and the log p of given pairs."""
+    folder = train("run", "--max-steps", 9, "--decoder", "dot-attention", "--device", "cuda")
+    here, there = (Translator.load(folder, device=device) for device in ("cpu", "cuda"))
+    for options in STEP_BY_STEP:
+        expected, found = (list(chain(*t.search(SENTENCES, alignment=True, **options))) for t in (here, there))
+        assert [h.ids for h in found] == [h.ids for h in expected]
+        for one, other in zip(found, expected, strict=True):
+            assert one.log_prob == pytest.approx(other.log_prob, rel=1e-5)
+            assert (one.alignment is None) == (other.alignment is None)
+            if one.alignment is not None:
+                np.testing.assert_allclose(one.alignment, other.alignment, rtol=0, atol=1e-5)
+    pairs = (t.score(SENTENCES, SENTENCES[::-1]) for t in (here, there))
+    for one, other in zip(*pairs, strict=True):
+        np.testing.assert_allclose(one.log_probs, other.log_probs, rtol=1e-5, atol=1e-6)
 
 
 def test_translations_are_those_of_the_cpu(train, run, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from seq2seq import Translator, evaluate, translate
 from seq2seq.decoding.search import beam_search
-from seq2seq.run import settings
+from seq2seq.run import registry, settings
 from seq2seq.run.config import field_types
 from seq2seq.run.errors import UserError, UserTypeError
 from seq2seq.run.messages import one_line, shown
@@ -23,7 +23,8 @@ from seq2seq.run.settings import parse
 
 TYPES = field_types()
 TRAINING = [name for name in RANGES if name in TYPES]
-DECODING = ["beam_size", "n_best", "length_penalty", "batch_size", "threads"]
+_BASE = ["n_best", "batch_size", "threads", "max_output_length", "max_length_ratio", "seed"]
+DECODING = [*_BASE, *(name for name in registry.options(registry.SEARCH_PACKAGES) if name in RANGES)]
 NO_NUMBERS = [
     "",
     " ",
@@ -78,7 +79,9 @@ def refusal(capsys: pytest.CaptureFixture[str], main, *arguments: str) -> str:
 def test_every_numeric_setting_has_a_range() -> None:
     numeric = {name for name, hint in TYPES.items() if hint in (int, float, int | None, float | None)}
     assert numeric == set(TRAINING)
-    assert set(RANGES) - numeric == {"beam_size", "n_best", "length_penalty"}
+    of_search = registry.options(registry.SEARCH_PACKAGES)
+    numeric_of_search = {name for name, field in of_search.items() if registry.type_of(field) in (int, float)}
+    assert set(RANGES) - numeric == {"n_best", "max_length_ratio"} | numeric_of_search
 
 
 @pytest.mark.parametrize("name", TRAINING)

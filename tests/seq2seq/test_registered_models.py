@@ -15,14 +15,20 @@ import pytest
 from minigrad import Tensor, cat, no_grad, random
 from minigrad.nn import functional as F
 from minigrad.nn.utils.rnn import pack_padded_sequence
-from seq2seq.decoding import strategies
+from seq2seq.decoding.contract import Hypothesis, Scorer, Search
+from seq2seq.decoding.pairs import token_log_probs
 from seq2seq.decoding.scorers import LEAST_ROWS, Ensemble, ModelScorer, scorer_of
 from seq2seq.decoding.search import beam_search, greedy_search
-from seq2seq.decoding.strategies import Search
+from seq2seq.decoding.strategies.beam import Beam, BeamOptions
+from seq2seq.decoding.strategies.diverse_beam import DiverseBeam, DiverseBeamOptions
+from seq2seq.decoding.strategies.exact import Exact, ExactOptions
+from seq2seq.decoding.strategies.greedy import Greedy
+from seq2seq.decoding.strategies.sample import Sample, SampleOptions
 from seq2seq.models.contract import Decoder
 from seq2seq.models.model import Seq2Seq, build_model, pack_batch
 from seq2seq.run.config import Config
-from seq2seq.sources import Batch
+from seq2seq.run.errors import UserError
+from seq2seq.sources import Batch, EncodedSplit, Ragged
 from seq2seq.text.vocabulary import EOS_ID, PAD_ID, SOS_ID
 from tests.seq2seq.pairs import representative_pairs
 
@@ -45,6 +51,17 @@ def build(encoder: str, decoder: str, fitting_options: Callable) -> Callable[...
         return build_model(num_inputs, vocab_size, Config(encoder=encoder, decoder=decoder, **given))
 
     return make
+
+
+def greedy(scorer: Scorer, sources: list[list[int]], **asked: Any) -> list[Hypothesis]:
+    return [found for (found,) in Greedy().find(scorer, sources, Search(MOST, **asked))]
+
+
+def beam(
+    scorer: Scorer, sources: list[list[int]], size: int, penalty: float = 1.0, n_best: int = 1, **asked: Any
+) -> list:
+    options = BeamOptions(beam_size=size, length_penalty=penalty)
+    return Beam(options).find(scorer, sources, Search(asked.pop("most", MOST), n_best, **asked))
 
 
 def draw_sources(seed: int, count: int) -> list[list[int]]:
@@ -118,25 +135,29 @@ def test_the_compiled_search_finds_what_the_generic_one_finds(build, seed: int) 
     """Word for word; where a decoder has no compiled search, the two are one."""
     model, sources = build(seed=seed), draw_sources(seed, 25)
     plain = ModelScorer(model, False)
-    greedy = greedy_search(model, sources, MOST)
-    expected = strategies.greedy(plain, sources, Search(MOST))
-    assert [h.ids for h in greedy] == [h.ids for h in expected]
-    np.testing.assert_allclose([h.log_prob for h in greedy], [h.log_prob for h in expected], rtol=1e-5, atol=ATOL)
+    compiled = greedy_search(model, sources, MOST)
+    expected = greedy(plain, sources)
+    assert [h.ids for h in compiled] == [h.ids for h in expected]
+    np.testing.assert_allclose([h.log_prob for h in compiled], [h.log_prob for h in expected], rtol=1e-5, atol=ATOL)
     for beam_size, n_best, penalty in ((1, 1, 1.0), (4, 2, 1.0), (9, 9, 0.0)):
         beams = beam_search(model, sources, MOST, beam_size, penalty, n_best)
-        others = strategies.beam(plain, sources, Search(MOST, beam_size, penalty, n_best))
+        others = beam(plain, sources, beam_size, penalty, n_best)
         assert [[h.ids for h in one] for one in beams] == [[h.ids for h in one] for one in others]
         scores = [[h.score for one in found for h in one] for found in (beams, others)]
         np.testing.assert_allclose(*scores, rtol=1e-5, atol=ATOL)
 
 
-def test_a_full_beam_is_brute_force(build) -> None:
+def test_a_full_beam_and_exact_search_are_brute_force(build) -> None:
     model = build(vocab_size=6)
     for source in draw_sources(2, 3):
-        found = strategies.beam(ModelScorer(model, False), [source], Search(4, 150, 0.7, 8))[0]
-        expected = all_hypotheses(model, source, 4, 0.7)[:8]
-        assert [h.ids for h in found] == [ids for _, ids in expected]
-        np.testing.assert_allclose([h.score for h in found], [score for score, _ in expected], rtol=1e-5)
+        everything = all_hypotheses(model, source, 4)
+        (found,) = beam(ModelScorer(model, False), [source], 150, 0.7, 8, most=4)
+        (exact,) = Exact().find(ModelScorer(model, False), [source], Search(4, 8))
+        for hypotheses, penalty in ((found, 0.7), (exact, 0.0)):
+            expected = sorted(((total / length**penalty, ids) for total, length, ids in everything), reverse=True)[:8]
+            assert [h.ids for h in hypotheses] == [ids for _, ids in expected]
+            np.testing.assert_allclose([h.score for h in hypotheses], [score for score, _ in expected], rtol=1e-5)
+        assert all(h.proven for h in exact)
 
 
 @no_grad()
@@ -153,8 +174,8 @@ def log_probs_of(model: Seq2Seq, source: list[int], ids: tuple[int, ...]) -> Arr
     return log_probs
 
 
-def all_hypotheses(model: Seq2Seq, source: list[int], most: int, penalty: float) -> list[tuple[float, tuple]]:
-    """Every output there is with its score, best first."""
+def all_hypotheses(model: Seq2Seq, source: list[int], most: int) -> list[tuple[float, int, tuple]]:
+    """Every output there is: log p, length with <eos>, ids."""
     tokens = [token for token in range(6) if token not in (PAD_ID, SOS_ID, EOS_ID)]
     found = []
     for length in range(most + 1):
@@ -162,8 +183,8 @@ def all_hypotheses(model: Seq2Seq, source: list[int], most: int, penalty: float)
             said = [*ids, EOS_ID][:most]
             table = log_probs_of(model, source, ids)
             total = sum(table[t, token] for t, token in enumerate(said))
-            found.append((total / len(said) ** penalty, ids))
-    return sorted(found, reverse=True)
+            found.append((total, len(said), ids))
+    return found
 
 
 def test_a_sentence_is_searched_alone_as_beside_others(build) -> None:
@@ -171,21 +192,76 @@ def test_a_sentence_is_searched_alone_as_beside_others(build) -> None:
 
     def search(batch: list[list[int]]) -> list[tuple]:
         scorer = ModelScorer(model, False)
-        greedy = strategies.greedy(scorer, batch, Search(MOST))
-        return list(zip(greedy, map(tuple, strategies.beam(scorer, batch, Search(MOST, 3, 1.0, 2))), strict=True))
+        return list(zip(greedy(scorer, batch), map(tuple, beam(scorer, batch, 3, 1.0, 2)), strict=True))
 
     together = search(sources)
     for source, found in zip(sources, together, strict=True):
         assert search([source]) == [found], "to the bit"
 
 
+STEP_BY_STEP = {
+    "diverse-beam": lambda: DiverseBeam(DiverseBeamOptions(beam_size=4, diversity_groups=2)),
+    "sample": lambda: Sample(SampleOptions(temperature=0.8, top_k=6)),
+    "exact": lambda: Exact(ExactOptions(3, exact_steps=40)),
+}
+
+
+@pytest.mark.parametrize("name", STEP_BY_STEP)
+def test_so_it_is_by_every_other_strategy(build, name: str) -> None:
+    strategy, scorer, sources = STEP_BY_STEP[name](), scorer_of(build(seed=5, **WIDE)), draw_sources(6, 7)
+    together = strategy.find(scorer, sources, Search(4, 2))
+    for source, found in zip(sources, together, strict=True):
+        assert strategy.find(scorer, [source], Search(4, 2)) == [found], "to the bit"
+    assert len({h.ids for found in together for h in found}) > 3
+
+
+def test_an_alignment_adds_up_to_one_and_does_not_depend_on_the_batch(build) -> None:
+    """Where the decoder has one: over the positions of the source, zero past its end."""
+    model, sources = build(seed=4, **WIDE), draw_sources(4, 9)
+    scorer, search = scorer_of(model), {"alignment": True, "n_best": 2}
+    scorer.start(sources)
+    scorer.step(np.full(9, SOS_ID), np.arange(9))
+    if scorer.alignment() is None:
+        with pytest.raises(UserError, match="alignment, coverage_penalty, replace_unk: this"):
+            beam(scorer, sources, 3, **search)
+        return
+    weights = model.decoder.alignment(scorer._state).array
+    np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-5)
+    for row, source, own in zip(weights, sources, scorer.alignment(), strict=True):
+        assert (row >= 0).all()
+        assert not row[len(source) + 2 :].any()
+        np.testing.assert_array_equal(own, row[1 : len(source) + 1])
+    together = beam(scorer, sources, 3, **search)
+    for source, found in zip(sources, together, strict=True):
+        for one, alone in zip(found, beam(scorer, [source], 3, **search)[0], strict=True):
+            assert one == alone
+            assert one.alignment.shape == (len(one.ids), len(source))
+            np.testing.assert_array_equal(one.alignment, alone.alignment)
+
+
+def test_given_pairs_have_the_log_p_of_their_tokens_to_the_bit_in_any_batch(build) -> None:
+    """Of one model, and of two the mean of the probabilities."""
+    one, other = build(seed=1, **WIDE), build(seed=2, **WIDE)
+    sources, targets = draw_sources(3, 9), [[4, 5, 6], [7], [], [8, 9, 10, 4], [5], [4, 4], [9], [10, 8], [6, 6, 6]]
+    encoded = EncodedSplit(Ragged(sources), Ragged(targets))
+    found, both = (token_log_probs(models, encoded, 4, False) for models in ([one], [one, other]))
+    for source, target, log_probs, mean in zip(sources, targets, found, both, strict=True):
+        said = np.arange(len(target) + 1), [*target, EOS_ID]
+        tables = [log_probs_of(model, source, tuple(target))[said] for model in (one, other)]
+        np.testing.assert_allclose(log_probs, tables[0], rtol=1e-4, atol=ATOL)
+        np.testing.assert_allclose(mean, np.log(np.exp(tables).mean(0)), rtol=1e-4, atol=ATOL)
+    for batch_size in (1, 3, 100):
+        for again, log_probs in zip(token_log_probs([one], encoded, batch_size, False), found, strict=True):
+            np.testing.assert_array_equal(again, log_probs)
+
+
 def test_an_ensemble_of_twins_is_one_of_them_and_of_two_is_their_mean(build) -> None:
     one, other, sources = build(seed=1), build(seed=2), draw_sources(1, 10)
-    alone = strategies.beam(scorer_of(one), sources, Search(MOST, 3))
-    twins = strategies.beam(Ensemble([scorer_of(one), scorer_of(one)]), sources, Search(MOST, 3))
+    alone = beam(scorer_of(one), sources, 3)
+    twins = beam(Ensemble([scorer_of(one), scorer_of(one)]), sources, 3)
     assert [[h.ids for h in found] for found in twins] == [[h.ids for h in found] for found in alone]
     both = Ensemble([scorer_of(one), scorer_of(other)])
-    for source, hypothesis in zip(sources, strategies.greedy(both, sources, Search(MOST)), strict=True):
+    for source, hypothesis in zip(sources, greedy(both, sources), strict=True):
         said = [*hypothesis.ids, EOS_ID][:MOST]
         tables = [np.exp(log_probs_of(model, source, hypothesis.ids)) for model in (one, other)]
         mean = [np.log((tables[0][t, token] + tables[1][t, token]) / 2) for t, token in enumerate(said)]
@@ -209,13 +285,13 @@ def test_a_constraint_is_kept_by_every_search(build) -> None:
     """Here: no token twice in a row."""
     model, sources = build(seed=3), draw_sources(3, 15)
 
-    def no_repetition(log_probs: Array, hypotheses: Any) -> None:
-        for row, ids in zip(log_probs, hypotheses, strict=True):
-            row[list(ids[-1:])] = -np.inf
+    def no_repetition(log_probs: Array, rows: Any) -> None:
+        for log_prob, row in zip(log_probs, rows, strict=True):
+            log_prob[list(row.ids[-1:])] = -np.inf
 
-    search = Search(MOST, 3, 1.0, 2, (no_repetition,))
-    found = [h for one in strategies.beam(scorer_of(model), sources, search) for h in one]
-    found += strategies.greedy(scorer_of(model), sources, Search(MOST, constraints=(no_repetition,)))
+    kept = {"constraints": (no_repetition,)}
+    found = [h for one in beam(scorer_of(model), sources, 3, n_best=2, **kept) for h in one]
+    found += greedy(scorer_of(model), sources, **kept)
     assert all(a != b for h in found for a, b in itertools.pairwise(h.ids))
     assert max(len(h.ids) for h in found) > 2
 

@@ -13,9 +13,9 @@ import pytest
 from minigrad import Tensor, no_grad
 from minigrad.nn import functional as F
 from minigrad.nn.utils.rnn import pack_padded_sequence
+from seq2seq.decoding.contract import Hypothesis
 from seq2seq.decoding.scorers import _prepacked, release_prepacked
 from seq2seq.decoding.search import beam_search, greedy_search
-from seq2seq.decoding.strategies import Hypothesis
 from seq2seq.models.model import Seq2Seq
 from seq2seq.text.vocabulary import EOS_ID, PAD_ID, SOS_ID
 

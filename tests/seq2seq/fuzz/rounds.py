@@ -12,6 +12,7 @@ from damage import damage
 from sandbox import TINY, Sandbox
 from settings_text import settings_text
 
+from seq2seq.run import registry
 from seq2seq.run.config import Config
 
 
@@ -33,17 +34,21 @@ def draw(sandbox: Sandbox, rng: random.Random) -> Round:
 _NUMERIC = {
     field.name for field in dataclasses.fields(Config) if "int" in str(field.type) or "float" in str(field.type)
 }
-_PATHS = {"data", "data_dir", "valid", "test", "run_dir", "config", "input", "output", "json"}
+_PATHS = {
+    "data", "data_dir", "valid", "test", "run_dir", "config", "input", "output", "json", "prefix", "src", "trg",
+}  # fmt: skip
 _TRAIN = [field.name for field in dataclasses.fields(Config)] + ["config", "accept_changes"]
-_TRANSLATE = (
-    "input", "output", "beam_size", "n_best", "length_penalty", "batch_size", "checkpoint", "precision", "device",
-    "threads", "accept_changes",
+_OF_SEARCH = registry.options(registry.SEARCH_PACKAGES)
+_SEARCH = (
+    *_OF_SEARCH, "strategy", "batch_size", "max_output_length", "max_length_ratio", "forbidden_words", "seed",
+    "replace_unk",
 )  # fmt: skip
-_EVALUATE = (
-    "split", "data_dir", "data", "valid", "test", "beam_size", "length_penalty", "batch_size", "checkpoint",
-    "precision", "device", "json", "threads", "accept_changes",
-)  # fmt: skip
-_DECODING = {"beam_size", "n_best", "length_penalty", "batch_size", "threads"}
+_MODEL = ("checkpoint", "precision", "device", "threads", "accept_changes")
+_TRANSLATE = ("input", "output", "n_best", "prefix", *_SEARCH, *_MODEL)
+_EVALUATE = ("split", "data_dir", "data", "valid", "test", "json", *_SEARCH, *_MODEL)
+_SCORE = ("data", "src", "trg", "output", "tokens", "json", "batch_size", *_MODEL)
+_DECODING = {"n_best", "batch_size", "threads", "max_output_length", "max_length_ratio", "seed"}
+_DECODING |= {name for name, field in _OF_SEARCH.items() if registry.type_of(field) in (int, float)}
 _GOOD_EXTRAS: tuple[tuple[str, ...], ...] = (
     ("--precision", "fp32"), ("--precision", "fp64"), ("--dropout", "0.3"), ("--reverse-source",), ("--lower", "true"),
     ("--src-tokenizer", "char"), ("--trg-tokenizer", "word"), ("--label-smoothing", "0.1"), ("--max-length", "4"),
@@ -149,7 +154,11 @@ def _translate_text(sandbox: Sandbox, rng: random.Random) -> Round:
     """Odd text for a good run, decoded in some good way."""
     text = hostile.text(rng)
     (sandbox.work / "drawn.txt").write_bytes(text)
-    decoding = rng.choice(([], ["--beam-size", "3"], ["--beam-size", "3", "--n-best", "2"], ["--batch-size", "1"]))
+    decoding = rng.choice((
+        [], ["--beam-size", "3"], ["--beam-size", "3", "--n-best", "2"], ["--batch-size", "1"],
+        ["--strategy", "sample", "--top-k", "3"], ["--strategy", "diverse-beam", "--beam-size", "2"],
+        ["--strategy", "exact", "--exact-steps", "9"], ["--no-unk", "--min-output-length", "2"],
+    ))  # fmt: skip
     source = rng.choice(([], ["--input", "-"], ["--input", "drawn.txt"]))
     output = rng.choice(([], ["--output", "drawn.out"], ["--output", "/dev/null"]))
     return Round("translate", ["run", *decoding, *source, *output], text)
@@ -158,6 +167,12 @@ def _translate_text(sandbox: Sandbox, rng: random.Random) -> Round:
 def _evaluate(sandbox: Sandbox, rng: random.Random) -> Round:
     words = [rng.choice(("run", "run", "link", hostile.path(rng)))]
     return Round("evaluate", [*words, *_hostile(_EVALUATE, rng)])
+
+
+def _score(sandbox: Sandbox, rng: random.Random) -> Round:
+    words = [rng.choice(("run", "run", "link", hostile.path(rng)))]
+    pairs = rng.choice((["--data", "digits.tsv"], ["--src", "digits.src", "--trg", "digits.trg"], []))
+    return Round("score", [*words, *pairs, *_hostile(_SCORE, rng, (0, 1, 1, 2))])
 
 
 def _damaged(sandbox: Sandbox, rng: random.Random) -> Round:
@@ -179,5 +194,5 @@ def _resume(sandbox: Sandbox, rng: random.Random) -> Round:
 
 _KINDS: tuple[Callable[[Sandbox, random.Random], Round], ...] = (
     *[_train] * 6, *[_train_on_text] * 2, *[_train_by_file] * 3, *[_gradcheck] * 2, _gradcheck_by_file,
-    *[_translate] * 3, *[_translate_text] * 3, *[_evaluate] * 3, *[_damaged] * 7, *[_resume] * 2,
+    *[_translate] * 3, *[_translate_text] * 3, *[_evaluate] * 3, _score, *[_damaged] * 7, *[_resume] * 2,
 )  # fmt: skip

@@ -252,7 +252,7 @@ def test_counts_and_sizes_must_agree(write_rows) -> None:
 
 def test_what_a_program_gives_is_checked() -> None:
     side, _ = RowLearner(_dataset(draw(3)), True).learn(np.ones(3, bool))
-    (found,) = side.checked([np.ones(3, np.float32)])
+    (found,) = side.checked([np.ones(3, np.float32)], "translate", "sentence")
     assert found.shape == (1, 3)
     for given, message in (
         ("text", "expected arrays of float32"),
@@ -263,9 +263,9 @@ def test_what_a_program_gives_is_checked() -> None:
         ([np.full(3, np.nan, np.float32)], "row 1 holds"),
     ):
         with pytest.raises(UserError, match=message):
-            side.checked(given)
+            side.checked(given, "translate", "sentence")
     with pytest.raises(UserError, match="example 2 has 4 numbers in a row; expected 3"):
-        side.encode(side.checked([np.ones(3, np.float32), np.ones(4, np.float32)]))
+        side.encode(side.checked([np.ones(3, np.float32), np.ones(4, np.float32)], "translate", "sentence"))
 
 
 @pytest.mark.parametrize(

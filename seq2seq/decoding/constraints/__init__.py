@@ -1,0 +1,1 @@
+"""The constraints that come along, a file each."""
