@@ -22,6 +22,7 @@ from seq2seq.run.devices import DEVICES, PRECISIONS
 from seq2seq.run.errors import UserError
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import check_output, write_output
+from seq2seq.sources import read_lines
 
 
 def build_parser() -> OneLineParser:
