@@ -1,12 +1,13 @@
 """Greedy and beam search of the tutorials' model against PyTorch, JAX and ONNX Runtime: equal first, then in turn.
 
     python benchmarks/decoding.py --json benchmarks/results/decoding.json [--device cuda]
+    python benchmarks/decoding.py --model bahdanau --json benchmarks/results/decoding_bahdanau.json
 
 Sources and outputs of 15 words; <eos> is made impossible so that all take exactly as many steps. In float32 the words
 found must be the same. In bfloat16 a near tie may fall otherwise, so the reference scores the words, and must find them
 almost as likely as its own. One sentence is the time that a user waits; many are the throughput. On a GPU float32 has
 to find nearly all sentences alike: sums in another order may decide a near tie. "minigrad-eager" launches every step
-anew.
+anew. The models with attention are those of `attention.py`, and race against PyTorch alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from figures import Figures
+from peers.attention import AttentionTask
 from peers.problem import FIRST_WORD, Task
 from peers.worker import VARIANTS
 from racing import OURS, Call, arena, check_ours, leave_out, parser, race, run, show, spared, usable
@@ -25,6 +27,7 @@ from training import in_precision
 DECODERS = ["minigrad", "pytorch", "pytorch-compiled", "jax", "onnxruntime"]
 DECODERS += [f"{name}-bf16" for name in DECODERS[:-1]]
 ON_GPU = (OURS, "minigrad-eager", "pytorch")
+WITH_ATTENTION = ["minigrad", "pytorch", "minigrad-bf16", "pytorch-bf16"]
 BEAMS = (1, 5)
 
 # Of log p per sentence. bfloat16 rounds a logit by 0.2 to 0.4 %, and a word chosen otherwise at a near tie leads on to
@@ -83,7 +86,8 @@ def contests(options: Any, vocab_size: int) -> dict[str, Contest]:
     words = 4 if options.quick else 15
     counts = {"cpu": (1, 64), "cuda": (1, 64, 256)}[options.device] if not options.quick else (1, 3)
     precisions = ("fp32",) if options.quick else ("fp32", "bf16", "tf32")
-    names = {"": DECODERS} if options.device == "cpu" else {f", {p}": in_precision(ON_GPU, p) for p in precisions}
+    able = DECODERS if options.model == "lstm" else WITH_ATTENTION
+    names = {"": able} if options.device == "cpu" else {f", {p}": in_precision(ON_GPU, p) for p in precisions}
     found = {}
     for end, variants in names.items():
         for count in counts:
@@ -111,9 +115,11 @@ def measure(
 
 def main() -> None:
     """Verify, race, print, write."""
-    options = parser(__doc__, 15).parse_args()
+    options_of = parser(__doc__, 15)
+    options_of.add_argument("--model", default="lstm", choices=("lstm", "attention", "bahdanau"), help="default: lstm")
+    options = options_of.parse_args()
     # Weights from a wider range than in training: else all words are nearly equally likely, and rounding decides.
-    task = Task(init_range=0.3)
+    task = Task(init_range=0.3) if options.model == "lstm" else AttentionTask(init_range=0.3, decoder=options.model)
     if options.quick:
         task = dataclasses.replace(task, vocab_sizes=(60, 50), embedding_size=8, hidden_size=16)
     made, where = contests(options, task.vocab_sizes[0]), arena(options.device)

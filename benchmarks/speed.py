@@ -11,13 +11,16 @@ from typing import Any
 
 Rows = list[tuple[str, ...]]
 
-FILES = ("training_step", "decoding", "paper_scale", "layers")
+FILES = ("training_step", "attention", "decoding", "paper_scale", "layers")
 FRAMEWORKS = {"pytorch": ("PyTorch", "torch"), "jax": ("JAX", "jax"), "onnxruntime": ("ONNX Runtime", "onnxruntime")}
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "tf32": "tf32"}
 TRAINING = {
     "forcing 1.0": "Training step, the tutorials' model on Multi30k, right word always given",
     "forcing 0.5": "The tutorials' loop, right word given to half of the steps",
     "small model": "Training step, 1 layer of 128, 100 words, batch of 32, 15 steps",
+    "general": "Training step, attention by a general score (Luong et al.) on Multi30k",
+    "bahdanau": "Training step, additive attention at every step (Bahdanau et al.) on Multi30k, 1 layer",
+    "bahdanau-2": "The same with an LSTM layer above",
 }
 
 
@@ -123,8 +126,8 @@ def _ours(result: dict[str, Any], race: dict[str, Any], ours: str) -> str:
     return f"{figures['us']['median']:.3g} us per token{share}"
 
 
-def _training_rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    command = "`python benchmarks/training_step.py --data-dir DIR`"
+def _training_rows(result: dict[str, Any], script: str = "training_step") -> Iterator[tuple[str, ...]]:
+    command = f"`python benchmarks/{script}.py --data-dir DIR`"
     for name, race in result["races"].items():
         for ours in race["ratios"]:
             text = f"{_training(name)}, {_way(ours, race)}"
@@ -132,6 +135,10 @@ def _training_rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
             if any(variant.startswith("pytorch-loop") for variant in race["ratios"][ours]):
                 cells = _ratios(race, ours, "pytorch-loop")
                 yield ("the same, against one call per step as the tutorials write it", "", *cells, command)
+
+
+def _attention_rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    return _training_rows(result, "attention")
 
 
 def _decoding_rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -180,4 +187,4 @@ def _cost(figures: dict[str, Any]) -> str:
     return f"{figures['peak_memory_mb']:,} MB, {figures['first_calls_s']:.1f} s"
 
 
-_MAKERS = dict(zip(FILES, (_training_rows, _decoding_rows, _paper_rows, _layer_rows), strict=True))
+_MAKERS = dict(zip(FILES, (_training_rows, _attention_rows, _decoding_rows, _paper_rows, _layer_rows), strict=True))

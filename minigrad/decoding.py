@@ -10,12 +10,13 @@ memory asked for before, goes unnoticed, as it does for the tape. No parameter's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 import kernels
+from kernels import AttentiveState, AttentiveWeights
 from kernels.packing import equal_lengths, pack_lengths
 from minigrad.grad_mode import no_grad
 from minigrad.nn.layers import Embedding, Linear
@@ -140,6 +141,92 @@ class PackedDecoder(_Packed):
         return kernels.prepack_decoder(
             embedding, weights_ih, weights_hh, biases, output_weight, output_bias, self._bf16
         )  # fmt: skip
+
+
+class PackedLinear(_Packed):
+    """A linear layer for search. A row has the same bits whatever rows are beside it, few or many.
+
+    Args:
+        linear: whose weights are packed.
+        bf16: as for ``PackedDecoder``.
+    """
+
+    def __init__(self, linear: Linear, bf16: bool = False) -> None:
+        super().__init__(linear)
+        self._linear, self._bf16 = linear, bf16
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, in) -> (N, out)."""
+        return Tensor(kernels.linear_prepacked(x.array, self._weights()))
+
+    def _pack(self) -> Any:
+        bias = self._linear.bias
+        return kernels.prepack_linear(self._linear.weight.array, None if bias is None else bias.array, self._bf16)
+
+
+class PackedLSTM(_Packed):
+    """The layers of an LSTM, a step at a time.
+
+    Args:
+        rnn: unidirectional; its dropout is left out.
+        bf16: as for ``PackedDecoder``.
+    """
+
+    def __init__(self, rnn: LSTM, bf16: bool = False) -> None:
+        super().__init__(rnn)
+        self._rnn, self._bf16 = rnn, bf16
+
+    def __call__(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """x (N, I), h and c (L, N, H) -> h of the last layer (N, H), the next h and c."""
+        y, finals, packing = x.array, [], equal_lengths(1, len(x))
+        for layer, weights in enumerate(self._weights()):
+            y, *final = kernels.lstm_states(y, state[0].array[layer], state[1].array[layer], weights, packing)
+            finals.append(final)
+        h, c = (Tensor(np.stack(part)) for part in zip(*finals, strict=True))
+        return Tensor(y), (h, c)
+
+    def _pack(self) -> list[Any]:
+        return [
+            kernels.prepack_lstm(*_matrices(self._rnn, layer), _bias(self._rnn, layer), self._bf16)
+            for layer in range(self._rnn.num_layers)
+        ]
+
+
+class PackedAttentive(_Packed):
+    """The layer of ``minigrad.attentive_layer``, a step at a time.
+
+    Args:
+        modules: that hold its parameters.
+        weights: gives them: weight_ih (G, I+D), weight_hh, both biases, and those of the score or None:
+            weight_query, v, coverage_weight.
+        cell, scale: as of the layer.
+        input_size: I.
+        bf16: as for ``PackedDecoder``.
+    """
+
+    def __init__(
+        self, modules: Sequence[Module], weights: Callable[[], Sequence[Tensor | None]], cell: str, scale: float,
+        input_size: int, bf16: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(*modules)
+        self._arrays, self._cell, self._scale, self._size, self._bf16 = weights, cell, scale, input_size, bf16
+
+    def __call__(
+        self, x: Tensor, state: AttentiveState, keys: Tensor, values: Tensor, lengths: Array
+    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        """x (N, I), the state's Tensors -> y (N, H), context (N, D), alignment (N, S), and the parts of the next state
+        that there are."""
+        given = AttentiveState(*(None if part is None else part.array for part in state))
+        y, context, alignment, last = kernels.attentive_states(
+            x.array, given, self._weights(), keys.array, values.array, lengths, equal_lengths(1, len(x)), self._scale
+        )
+        return Tensor(y), Tensor(context), Tensor(alignment), [Tensor(part) for part in last if part is not None]
+
+    def _pack(self) -> Any:
+        weight_ih, *others = (None if part is None else part.array for part in self._arrays())
+        assert weight_ih is not None
+        parts: Any = weight_ih[:, : self._size], weight_ih[:, self._size :], *others
+        return kernels.prepack_attentive(AttentiveWeights(*parts), self._cell, self._bf16)
 
 
 def _check_fit(name: str, embedding: Embedding, rnn: LSTM, output: Linear | None = None) -> None:

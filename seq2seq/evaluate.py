@@ -25,7 +25,7 @@ from seq2seq.decoding import settings
 from seq2seq.decoding.contract import Hypothesis
 from seq2seq.decoding.search_errors import search_report
 from seq2seq.decoding.translator import Translator
-from seq2seq.run import config_file, folder, registry
+from seq2seq.run import checkpoint, config_file, folder, registry
 from seq2seq.run.cli import limit_threads, run_command
 from seq2seq.run.config import Config
 from seq2seq.run.devices import DEVICES, PRECISIONS
@@ -46,7 +46,7 @@ def build_parser() -> OneLineParser:
     parser.add_text("--test", "other files to score: CORPUS.tsv[.gz], or SRC,TRG (plain or .gz)")
     parser.add_argument("--replace-unk", action="store_true", help="<unk> becomes the source token most looked at")
     settings.add_options(parser)
-    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument("--checkpoint", choices=checkpoint.NAMES, default="best")
     parser.add_argument(
         "--precision", choices=PRECISIONS,
         help="of the matrix products that translate; by default as in training. bf16: also say how it changes BLEU",

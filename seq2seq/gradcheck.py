@@ -37,9 +37,13 @@ _SENTENCE_LENGTHS = (5, 1, 3, 4)
 def random_batch(config: Config) -> Batch:
     """Pairs of unequal lengths and random tokens, a function of the seed."""
     rng, source = np.random.default_rng(config.seed), registry.build("source", config)
-    src = source.random_items(rng, rng.permutation(_SENTENCE_LENGTHS).tolist(), _SRC_WORDS)
+    src = source.random_items(rng, rng.permutation(_SENTENCE_LENGTHS).tolist(), _vocab_sizes(config)[0])
     trg = TextSource().random_items(rng, rng.permutation(_SENTENCE_LENGTHS).tolist(), _TRG_WORDS)
     return source.batch(EncodedSplit(src, trg), range(len(_SENTENCE_LENGTHS)))
+
+
+def _vocab_sizes(config: Config) -> tuple[int, int]:
+    return (_TRG_WORDS if config.share_vocab else _SRC_WORDS), _TRG_WORDS
 
 
 def check_model(config: Config, num_directions: int = 50) -> GradcheckReport:
@@ -48,8 +52,8 @@ def check_model(config: Config, num_directions: int = 50) -> GradcheckReport:
     UserError where the machine has not got the memory for such a model.
     """
     config = dataclasses.replace(config, precision="fp64")
-    memory.require_fit(memory.before_steps(config, (_SRC_WORDS, _TRG_WORDS)), len(_SENTENCE_LENGTHS))
-    model = build_model(_SRC_WORDS, _TRG_WORDS, config)
+    memory.require_fit(memory.before_steps(config, _vocab_sizes(config)), len(_SENTENCE_LENGTHS))
+    model = build_model(*_vocab_sizes(config), config)
     batch = random_batch(config)
 
     def loss() -> Tensor:

@@ -18,7 +18,7 @@ from typing import Any
 from seq2seq.decoding.pairs import PairScore
 from seq2seq.decoding.translator import Translator
 from seq2seq.metrics import perplexity
-from seq2seq.run import folder
+from seq2seq.run import checkpoint, folder
 from seq2seq.run.cli import limit_threads, run_command
 from seq2seq.run.devices import DEVICES, PRECISIONS
 from seq2seq.run.errors import UserError
@@ -36,7 +36,7 @@ def build_parser() -> OneLineParser:
     parser.add_argument("--tokens", action="store_true", help="a line for each token instead, with its log p")
     parser.add_text("--json", "write the figures of all pairs together to this file")
     parser.add_number("--batch-size", "pairs scored together", 64)
-    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument("--checkpoint", choices=checkpoint.NAMES, default="best")
     parser.add_argument("--precision", choices=PRECISIONS, help="of the matrix products; by default as in training")
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to compute (default: cpu)")
     parser.add_number("--threads", "processor threads; by default all")

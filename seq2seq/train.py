@@ -22,7 +22,7 @@ from seq2seq.run.devices import require
 from seq2seq.run.streams import say
 from seq2seq.sources import Dataset, Source, drop_long
 from seq2seq.text.codec import TextCodec
-from seq2seq.training import memory
+from seq2seq.training import batching, figures, memory, schedules
 from seq2seq.training.advice import advice
 from seq2seq.training.trainer import Trainer
 from seq2seq.training.warm_up import compile_kernels
@@ -36,6 +36,8 @@ def train(arguments: Sequence[str] | None = None) -> int:
     if accept:
         folder.accept_changes(Path(given.get("run_dir") or ""))
     config = settings.resolved(given)
+    for part in (schedules, batching, figures):
+        part.check(config)
     require(config.device, config.precision)
     limit_threads(config.threads)
     keep_freed_memory()
@@ -55,11 +57,15 @@ def _run(trainer: Trainer) -> int:
     """Train to the end, or to an interruption; the exit code."""
     if trainer.config.resume:
         say(f"{trainer.run_dir}: going on after step {trainer.progress.step} of {trainer.total_steps}")
-        if trainer.progress.step >= trainer.total_steps:
-            say("nothing is left to do; raise --epochs or --max-steps to train on")
+        if trainer.is_done:
+            more = "--patience" if trainer.gets_no_better else "--epochs or --max-steps"
+            say(f"nothing is left to do; raise {more} to train on")
     if not trainer.run():
         say(f"interrupted after step {trainer.progress.step}, saved; to go on:\n  {trainer.resume_command()}")
         return 130
+    if trainer.gets_no_better:
+        metric, patience = trainer.config.best_metric, trainer.config.patience
+        say(f"ends early: {metric} was no better for {patience} validations in a row")
     _show_samples(trainer)
     return 0
 
@@ -77,15 +83,16 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
     for name, split in encoded.items():
         codec.source.require_known(split.src, f"split {name}")
     if not config.resume:
+        figures.require_meaning(config, dataset)
         _tell(advice(dataset, codec, encoded))
     sizes = codec.source.num_inputs, len(codec.trg_vocabulary)
     compile_kernels(config)  # mistakes in the input are told by now
     plan = memory.before_steps(config, sizes)
-    memory.require_fit(plan, config.batch_size)
+    memory.require_fit(plan, config.batch_size, config.batch_tokens)
     held_out = {name: pairs for name, pairs in dataset.splits.items() if name != "train"}
     trainer = Trainer(config, dataclasses.replace(dataset, splits=held_out), codec, encoded, run_dir)
     plan = memory.with_steps(plan, trainer.model, config, encoded["train"])
-    memory.require_fit(plan, config.batch_size)
+    memory.require_fit(plan, config.batch_size, config.batch_tokens)
     num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     _put_in_place(trainer, dataset, {"num_parameters": num_parameters, "memory_plan": dataclasses.asdict(plan)})
     say(

@@ -16,7 +16,7 @@ from typing import Any
 from seq2seq.decoding import settings
 from seq2seq.decoding.contract import Hypothesis
 from seq2seq.decoding.translator import Translator
-from seq2seq.run import folder
+from seq2seq.run import checkpoint, folder
 from seq2seq.run.cli import limit_threads, run_command
 from seq2seq.run.devices import DEVICES, PRECISIONS
 from seq2seq.run.errors import UserError
@@ -34,7 +34,7 @@ def build_parser() -> OneLineParser:
     parser.add_text("--prefix", "text file: what the translation of each line starts with; an empty line is nothing")
     parser.add_argument("--replace-unk", action="store_true", help="<unk> becomes the source token most looked at")
     settings.add_options(parser)
-    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument("--checkpoint", choices=checkpoint.NAMES, default="best")
     parser.add_argument("--precision", choices=PRECISIONS, help="of the matrix products; by default as in training")
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to compute (default: cpu)")
     parser.add_number("--threads", "processor threads; by default all")

@@ -36,7 +36,7 @@ MANY_ARGUMENTS = {
          "_call", "tile", "tile_of_rows", "tile_in_numpy"],
         "within a product: Numba counts the users of a view in atomic steps, and takes microseconds to tell a record",
     ),
-    **dict.fromkeys(["attend_backward", "_additive_backward", "_backward_rows"], "attention's gradient, row by row"),
+    **dict.fromkeys(["attend_backward", "_additive_backward", "backward_rows"], "attention's gradient, row by row"),
 }  # fmt: skip
 
 # numpy / numba / cupy <- kernels <- minigrad <- seq2seq; what a room may import beside itself and the standard library.

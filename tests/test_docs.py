@@ -24,7 +24,7 @@ import pytest
 
 import minigrad as torch
 from minigrad import nn, optim, random
-from seq2seq import evaluate, score, train, translate
+from seq2seq import average, evaluate, score, seeds, train, translate
 from seq2seq.run import config, config_file, registry
 from seq2seq.run.options import RANGES
 
@@ -189,6 +189,8 @@ def config_options() -> dict[str, str | None]:
 OPTIONS = {
     "train": config_options(),
     "gradcheck": config_options(),
+    "seeds": {**config_options(), **parser_options(seeds.build_parser())},
+    "average": parser_options(average.build_parser()),
     "translate": parser_options(translate.build_parser()),
     "evaluate": parser_options(evaluate.build_parser()),
     "score": parser_options(score.build_parser()),

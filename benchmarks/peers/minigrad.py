@@ -104,6 +104,8 @@ class Peer:
         """See ``problem.Peer``."""
         self._choose_precision()
         self._exclude_specials()
+        if self.model.training:
+            self.model.eval()  # as a Translator's is, which decoding would else turn for each call
         bf16 = self.precision == "bf16"
         with switched(step_graphs=False) if self._eager else nullcontext():
             if beam_size == 1:
@@ -135,6 +137,9 @@ class Peer:
         return float(np.take_along_axis(log_probs, words[:, :, None], 2).sum() / len(sources))
 
 
+AttentionPeer = Peer  # which decoder a model has, its task says
+
+
 class Layer(layers.Layer):
     """Ours keeps float32 weights, inputs and gradients in every precision (but "fp64"): its conversions count."""
 
@@ -162,7 +167,7 @@ class Layer(layers.Layer):
 def _model(task: Task, threads: int, device: str) -> Any:
     """With the task's first weights, in float32."""
     sizes: Any = {name: getattr(task, name) for name in ("embedding_size", "hidden_size", "num_layers", "dropout")}
-    model = build_model(*task.vocab_sizes, Config(threads=threads, **sizes))
+    model = build_model(*task.vocab_sizes, Config(threads=threads, **sizes, **task.parts))
     parameters = dict(model.named_parameters())
     for name, array in initial_weights(task):
         parameters[name].array[...] = array

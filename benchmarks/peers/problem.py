@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -42,6 +42,15 @@ class Task:
     optimizer: str = "adam"
     lr: float = 1e-3
     clip_norm: float = 1.0
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """Which encoder and decoder of ours it is, with their options beside the sizes."""
+        return {}
+
+    def with_own(self, shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """The shapes of the plain model's parameters, changed into those of this one."""
+        return shapes
 
     def flops(self, src_tokens: int, trg_tokens: int) -> float:
         """Of one training step: forward and two products backward, a multiply-add being two; lookups are free."""
@@ -94,7 +103,7 @@ def shapes(task: Task) -> dict[str, tuple[int, ...]]:
             found[f"{side}.rnn.bias_ih_l{layer}"] = found[f"{side}.rnn.bias_hh_l{layer}"] = (4 * H,)
     found["decoder.fc_out.weight"] = (task.vocab_sizes[1], H)
     found["decoder.fc_out.bias"] = (task.vocab_sizes[1],)
-    return found
+    return task.with_own(found)
 
 
 def initial_weights(task: Task) -> Iterator[tuple[str, Array]]:

@@ -78,7 +78,7 @@ class Peer:
         self.task, self.packed, self.compiled, self.step_by_step = task, packed, compiled, step_by_step
         self.bf16, self.tf32, self.device = precision == "bf16", precision == "tf32", device
         if like is None:
-            self.model = Model(task)
+            self.model: Any = self._model(task)
             parameters = dict(self.model.named_parameters())
             with torch.no_grad():
                 for name, array in initial_weights(task):
@@ -93,7 +93,10 @@ class Peer:
 
             self.graphs = GraphedSteps(self.model, task, self._autocast, device)
         self.head = torch.compile(head_loss, dynamic=True) if compiled else head_loss
-        self.searchers: dict[bool, _Searcher] = {}
+        self.searchers: dict[bool, Any] = {}
+
+    def _model(self, task: Task) -> nn.Module:
+        return Model(task)
 
     def step(self, tokens: Tokens, forced: Array | None) -> float:
         """See ``problem.Peer``."""
@@ -213,6 +216,43 @@ def _clip(parameters: Any, max_norm: float) -> None:
     scale = (max_norm / (torch.nn.utils.get_total_norm(values) + 1e-6)).clamp(max=1.0)
     for value in values:
         value.mul_(scale)
+
+
+class AttentionPeer(Peer):
+    """A model with attention; it is trained where every token is given."""
+
+    def _model(self, task: Any) -> nn.Module:
+        from peers.pytorch_attention import AttentionModel
+
+        return AttentionModel(task, self.compiled)
+
+    def _loss(self, tokens: Tokens, forced: Array | None) -> torch.Tensor:
+        """The sum over real target positions."""
+        src, trg_input, trg_output = (self._moved(a) for a in (tokens.src, tokens.trg_input, tokens.trg_output))
+        outputs = self.model(src, torch.from_numpy(tokens.src_lengths), trg_input, self.packed)
+        real = self._moved(np.flatnonzero(tokens.trg_output != PAD_ID))
+        return self._head(outputs.flatten(0, 1)[real], trg_output.flatten()[real], 0)[0]
+
+    def decode(self, sources: list[list[int]], steps: int, beam_size: int) -> list[list[int]]:
+        """See ``problem.Peer``."""
+        from peers.pytorch_attention import decode
+
+        return decode(self._search_model(self.bf16), sources, steps, beam_size)
+
+    def score(self, sources: list[list[int]], outputs: list[list[int]]) -> float:
+        """As of ``Peer``."""
+        from peers.pytorch_attention import score
+
+        return score(self._search_model(False), sources, outputs)
+
+    def _search_model(self, bf16: bool) -> Any:
+        """A copy for search, in which what no word can be is impossible."""
+        if bf16 not in self.searchers:
+            model = copy.deepcopy(self.model).eval()
+            with torch.no_grad():
+                model.decoder.fc_out.bias[SPECIALS] = IMPOSSIBLE
+            self.searchers[bf16] = model.bfloat16() if bf16 else model
+        return self.searchers[bf16]
 
 
 class Layer(layers.Layer):

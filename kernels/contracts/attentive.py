@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from kernels.attentive import GATES, AttentiveState, AttentiveWeights
 from kernels.contracts.attention import lengths_within
-from kernels.contracts.entry import Array, Fields, entry
+from kernels.contracts.entry import Array, Counts, Fields, entry
 from kernels.contracts.plan import integers, on_host
 from kernels.contracts.recurrent import TokenPacking
 
@@ -16,6 +16,15 @@ Weights = Annotated[
 ]  # fmt: skip
 State = Annotated[AttentiveState, Fields(h="N H", context="N D", c="N H?", coverage="N S?")]
 StateGradient = Annotated[AttentiveState, Fields(h="N H?", context="N D?", c="N H?", coverage="N S?")]
+WeightsAlone = Annotated[
+    AttentiveWeights,
+    Fields(
+        input="G I", context="G D", hidden="G H", bias_ih="G?", bias_hh="G?", query="*?", v="*?", coverage="*?"
+    ),
+]  # fmt: skip
+Prepacked = Annotated[
+    Any, Fields(bias="G"), Counts(I="input_size", H="hidden_size", D="context_size", A="key_size")
+]  # fmt: skip
 Cache = Annotated[Any, Fields(x="P I", keys="S N A", values="S N D", hidden="G H")]
 
 
@@ -43,6 +52,22 @@ def parts_fit(
     if given["weights.coverage"] and not given["weights.v"]:
         raise ValueError(f"{function}: weights.v is None but weights.coverage is not; expected v, since coverage "
                          "enters that score")  # fmt: skip
+
+
+def weights_fit(function: str, weights: Any, cell: Any, *others: Any) -> None:
+    """The weights are those of such a cell, and of a score with one size of keys. Raises ValueError."""
+    rows, size = weights.hidden.shape
+    if cell not in GATES or rows != GATES[cell] * size:
+        raise ValueError(
+            f"{function}: cell is {cell!r}, weights.hidden has shape {(rows, size)}; expected a cell of "
+            f"{', '.join(f'{name} ({gates}H, H)' for name, gates in GATES.items())}"
+        )
+    key_size = size if weights.query is None else len(weights.query)
+    wanted = {"query": (key_size, size), "v": (key_size,), "coverage": (key_size,)}
+    for name, shape in wanted.items():
+        part = getattr(weights, name)
+        if part is not None and part.shape != shape:
+            raise ValueError(f"{function}: weights.{name} has shape {part.shape}; expected {shape}")
 
 
 def _require_alike(function: str, given: dict[str, bool], one: str, other: str) -> None:
@@ -90,6 +115,45 @@ def attentive_forward(
 
     Raises:
         TypeError, ValueError: an argument of another dtype or shape, or one that does not go with the cell.
+    """
+
+
+@entry(weights_fit, by_reference=True)
+def prepack_attentive(weights: WeightsAlone, cell: str, bf16: bool = False) -> Any:
+    """A layer's weights in the order in which `attentive_states` reads them; a copy, made once for many calls.
+
+    Args:
+        weights: as in `attentive_forward`; they fit the cell.
+        cell: likewise.
+        bf16: keep the matrices in bfloat16 and round what they are multiplied with; float64 ignores it.
+
+    Returns:
+        a named tuple that belongs to the backend, with `bias` (G,) and the sizes I, H, D and A by name.
+
+    Raises:
+        TypeError, ValueError: a dtype or a shape.
+    """
+
+
+@entry(by_reference=True)
+def attentive_states(
+    x: Annotated[Array, "P I"],
+    state: State,
+    weights: Prepacked,
+    keys: Annotated[Array, "S N A"],
+    values: Annotated[Array, "S N D"],
+    lengths: Annotated[Array, "N", integers, on_host, lengths_within("S", "keys")],
+    packing: TokenPacking,
+    scale: float = 1.0,
+) -> tuple[Annotated[Array, "P H"], Annotated[Array, "P D"], Annotated[Array, "P S"], AttentiveState]:
+    """`attentive_forward` with prepacked weights and without a backward: the same to the bit.
+
+    Args:
+        weights: of `prepack_attentive`.
+        others: as in `attentive_forward`, dtype of the weights.
+
+    Raises:
+        TypeError, ValueError: an argument of another dtype or shape.
     """
 
 

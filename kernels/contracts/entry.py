@@ -75,8 +75,9 @@ class Argument:
         texts = {f"{self.name}.{field}": text for field, text in self.fields.items()}
         for text in self.shapes:
             texts |= {f"{self.name}[{item}]": text for item in range(count)} if self.is_list else {self.name: text}
-        shapes = {name: None if text == "*" else Shape(text.rstrip("?")) for name, text in texts.items()}
         optional = {name for name, text in texts.items() if self._optional or text.endswith("?")}
+        bare = {name: text.rstrip("?") for name, text in texts.items()}
+        shapes = {name: None if text == "*" else Shape(text) for name, text in bare.items()}
         return [Slot(name, shape, self.marks, name in optional) for name, shape in shapes.items()]
 
     def getters(self) -> list[tuple[int, Callable[[Any], Any] | None, bool]]:

@@ -1,8 +1,8 @@
 """Matrix products and the linear layer."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from kernels.contracts.entry import Array, entry
+from kernels.contracts.entry import Array, Counts, Fields, entry
 from kernels.contracts.plan import as_it_lies, gradient
 
 
@@ -64,6 +64,41 @@ def linear_forward(
         weight: (O, I), dtype of x.
         bias: (O,), likewise, or None for no bias.
         bf16: the product of bfloat16-rounded operands, summed in float32; float64 ignores it.
+
+    Returns:
+        (M, O), dtype of x.
+
+    Raises:
+        TypeError, ValueError: a dtype or shape.
+    """
+
+
+@entry(by_reference=True)
+def prepack_linear(weight: Annotated[Array, "O I"], bias: Annotated[Array | None, "O"], bf16: bool = False) -> Any:
+    """A layer's weight in the order in which `linear_prepacked` reads it; a copy, made once for many calls.
+
+    Args:
+        weight: (O, I) float32 or float64.
+        bias: (O,), dtype of weight, or None for no bias.
+        bf16: keep the weight in bfloat16 and round what it is multiplied with; float64 ignores it.
+
+    Returns:
+        a named tuple that belongs to the backend, with `bias` (O,) and `input_size`.
+
+    Raises:
+        TypeError, ValueError: a dtype or a shape.
+    """
+
+
+@entry(by_reference=True)
+def linear_prepacked(
+    x: Annotated[Array, "M I"], weights: Annotated[Any, Fields(bias="O"), Counts(I="input_size")]
+) -> Annotated[Array, "M O"]:
+    """`linear_forward` with a prepacked weight; a row has the same bits whatever rows are beside it, few or many.
+
+    Args:
+        x: (M, I), dtype of the weights.
+        weights: of `prepack_linear`.
 
     Returns:
         (M, O), dtype of x.

@@ -1,11 +1,10 @@
 """One recurrent layer that attends to a memory at every step. See `kernels.reference.attentive` for the equations.
 
-Forward: one product for the input part of all tokens; then each thread takes its share of the batch through all steps:
-the products with the context and the state before, the cell, the query, and what it reads. Backward likewise, then one
-closing product over all tokens for each matrix. As every row is worked on alone, its bits depend on nothing beside it.
+Forward: one product for the input part of all tokens; then the steps (`kernels.cpu.attentive_steps`). Backward
+likewise, then one closing product over all tokens for each matrix. The steps' matrices are prepacked once for all.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,91 +12,62 @@ from kernels.attentive import AttentiveState, AttentiveWeights
 from kernels.cpu.attention import (
     Memory,
     MemoryGradients,
-    attend,
-    attend_backward,
     coverage_buffer,
     make_memory,
     sorted_order,
     zero_gradients,
 )
-from kernels.cpu.cho_gru import cho_gru_cell, cho_gru_cell_backward, cho_gru_reset, cho_gru_reset_backward
+from kernels.cpu.attentive_steps import (
+    CHO_GRU,
+    GRU,
+    LSTM,
+    Cells,
+    CellsBack,
+    Matrices,
+    Reading,
+    ReadingBack,
+    backward_rows,
+    forward_rows,
+)
 from kernels.cpu.gemm import Prepacked, multiply, multiplying, prepack_all
-from kernels.cpu.gru import _cell_backward as gru_cell_backward
-from kernels.cpu.gru import gru_cell
-from kernels.cpu.jit import jit
-from kernels.cpu.lstm import _cell_backward as lstm_cell_backward
-from kernels.cpu.lstm import lstm_cell, num_shares
-from kernels.cpu.product import multiply_rows, workspace
+from kernels.cpu.lstm import num_shares
 from kernels.cpu.sums import column_sums, summing
-from kernels.cpu.team import Rows
 from kernels.packing import Packing
 from kernels.threads import run, run_all
 
-LSTM, GRU, CHO_GRU = range(3)
 KINDS = {"lstm": LSTM, "gru": GRU, "cho-gru": CHO_GRU}
 
 
-class Matrices(NamedTuple):
-    """The matrices of a step's products, in panels: those of the forward, or transposed for the backward."""
-
-    context: Prepacked  # D and G
-    hidden: Prepacked  # H and G, of Cho's GRU r and z alone
-    reset: Prepacked  # H and H, the block n of Cho's GRU; empty otherwise
-    query: Prepacked  # H and A; empty where the state itself is the query
-
-
-class Cells(NamedTuple):
-    """The cells of all tokens."""
+class PrepackedAttentive(NamedTuple):
+    """The weights of a layer, the matrices in panels."""
 
     kind: int
-    gates: np.ndarray  # (P, G) the input part, and then the activated gates
-    bias_ih: np.ndarray  # (G,) of an LSTM and of Cho's GRU the sum of both biases
-    bias_hh: np.ndarray  # (G,)
-    h: np.ndarray  # (N + P, H) state buffer
-    c: np.ndarray  # (N + P, H) state buffer of an LSTM; else (0, H)
-    kept: np.ndarray  # (P, H) the recurrent part of n of a GRU, r h of one of Cho's; else (0, H)
+    input_part: Prepacked
+    matrices: Matrices
+    biases: tuple[np.ndarray, np.ndarray]  # (G,) each, see `_biases`
+    v: np.ndarray | None  # (A,)
+    coverage: np.ndarray | None  # (A,)
+    bf16: bool
 
+    @property
+    def input_size(self) -> int:
+        return self.input_part.depth
 
-class CellsBack(NamedTuple):
-    """The gradients of cells."""
+    @property
+    def hidden_size(self) -> int:
+        return self.matrices.hidden.depth
 
-    dh: np.ndarray  # (N, H) in sorted order
-    dc: np.ndarray  # (N, H) of an LSTM; else (0, H)
-    dinput: np.ndarray  # (P, G) of the input part
-    dhidden: np.ndarray  # (P, G) of the recurrent part: of an LSTM and of Cho's GRU the same array
+    @property
+    def context_size(self) -> int:
+        return self.matrices.context.depth
 
+    @property
+    def key_size(self) -> int:
+        return self.matrices.query.columns or self.hidden_size
 
-class Reading(NamedTuple):
-    """What the steps ask and read."""
-
-    steps: np.ndarray  # (T, 3), of a `Packing`
-    order: np.ndarray  # (N,) the sequence at each sorted position
-    context: np.ndarray  # (N + P, D) state buffer
-    coverage: np.ndarray  # (N + P, S) state buffer, or (N + P, 0)
-    query: np.ndarray  # (P, A); where the state itself is the query, a view of it
-    alignment: np.ndarray  # (P, S)
-
-
-class ReadingBack(NamedTuple):
-    """The gradients that come in, and those of the states and queries."""
-
-    dy: np.ndarray  # (P, H), or (0, H) for zero; so are the next two
-    dread: np.ndarray  # (P, D)
-    dalignment: np.ndarray  # (P, S)
-    dcontext: np.ndarray  # (N, D) in sorted order
-    dcoverage: np.ndarray  # (N, S) likewise; also without coverage, as work space
-    dquery: np.ndarray  # (P, A)
-
-
-class Span(NamedTuple):
-    """The rows of a share at a step, every `stride`-th one: where the first lies, and how many they are."""
-
-    before: int  # in state buffers (N + P, .)
-    after: int
-    token: int  # in arrays (P, .)
-    position: int  # in arrays (N, .) in sorted order
-    stride: int
-    size: int
+    @property
+    def bias(self) -> np.ndarray:
+        return self.biases[0]
 
 
 class AttentiveCache(NamedTuple):
@@ -115,155 +85,6 @@ class AttentiveCache(NamedTuple):
     bf16: bool
 
 
-@jit
-def _multiply(
-    source: np.ndarray, rows: Rows, matrix: Any, work: np.ndarray, out: np.ndarray, to: Rows, more: bool
-) -> None:
-    """to (+)= rows of the source times a prepacked matrix; source and out are flat."""
-    multiply_rows(
-        source, False, rows.at, rows.stride, rows.size, work, matrix.panels, matrix.depth, matrix.columns, 0,
-        matrix.columns, out, to.at, to.stride, more,
-    )  # fmt: skip
-
-
-@jit
-def _rows(first: int, span: Span, width: int) -> Rows:
-    """The rows of a span in an array of this width, from row `first` on."""
-    return Rows(first * width, span.stride * width, span.size)
-
-
-@jit
-def _span(steps: np.ndarray, t: int, share: int, shares: int, batch_size: int) -> Span:
-    """The rows share, share + shares, ... of step t."""
-    before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
-    return Span(before, after, after - batch_size, share, shares, (alive + shares - 1) // shares)
-
-
-@jit
-def _cells_forward(cells: Any, span: Span, matrices: Any, recurrent: np.ndarray, work: np.ndarray) -> None:
-    """h after the step, for the rows of a span; gates holds the parts of input and context. recurrent (., 3H)."""
-    gates, h, kept, columns = cells.gates, cells.h, cells.kept, cells.gates.shape[1]
-    size = h.shape[1]
-    states, into = _rows(span.before, span, size), _rows(span.token, span, columns)
-    aside = cells.kind == GRU
-    to = Rows(np.int64(0), columns, span.size) if aside else into
-    out = recurrent.reshape(-1) if aside else gates.reshape(-1)
-    _multiply(h.reshape(-1), states, matrices.hidden, work, out, to, not aside)
-    if cells.kind == CHO_GRU:
-        for k in range(span.size):
-            at, before = span.token + k * span.stride, span.before + k * span.stride
-            cho_gru_reset(gates[at], cells.bias_ih, h[before], kept[at])
-        to = Rows(span.token * columns + 2 * size, span.stride * columns, span.size)
-        _multiply(kept.reshape(-1), _rows(span.token, span, size), matrices.reset, work, gates.reshape(-1), to, True)
-    for k in range(span.size):
-        at, before, after = span.token + k * span.stride, span.before + k * span.stride, span.after + k * span.stride
-        if cells.kind == LSTM:
-            lstm_cell(gates[at], cells.bias_ih, cells.c[before], cells.c[after], h[after])
-        elif cells.kind == GRU:
-            gru_cell(gates[at], recurrent[k], cells.bias_ih, cells.bias_hh, kept[at], h[before], h[after])
-        else:
-            cho_gru_cell(gates[at], cells.bias_ih, h[before], h[after])
-
-
-@jit
-def _cells_backward(cells: Any, back: Any, span: Span, matrices: Any, dreset: np.ndarray, work: np.ndarray) -> None:
-    """Gradient of `_cells_forward`: dinput and dhidden are written, dh and dc of h and c become those before.
-
-    The c after the step in cells.c becomes h. dreset (., H): work space.
-    """
-    gates, h, kept, dh, dinput = cells.gates, cells.h, cells.kept, back.dh, back.dinput
-    size, columns = h.shape[1], gates.shape[1]
-    for k in range(span.size):
-        at, before, row = span.token + k * span.stride, span.before + k * span.stride, span.position + k * span.stride
-        if cells.kind == LSTM:
-            after = span.after + k * span.stride
-            lstm_cell_backward(dh[row], back.dc[row], gates[at], cells.c[before], cells.c[after], dinput[at])
-        elif cells.kind == GRU:
-            gru_cell_backward(dh[row], gates[at], kept[at], h[before], dinput[at], back.dhidden[at])
-        else:
-            cho_gru_cell_backward(dh[row], gates[at], h[before], dinput[at])
-    if cells.kind == CHO_GRU:
-        of_n = Rows(span.token * columns + 2 * size, span.stride * columns, span.size)
-        to = Rows(np.int64(0), size, span.size)
-        _multiply(dinput.reshape(-1), of_n, matrices.reset, work, dreset.reshape(-1), to, False)
-        for k in range(span.size):
-            at, before = span.token + k * span.stride, span.before + k * span.stride
-            cho_gru_reset_backward(dh[span.position + k * span.stride], dreset[k], gates[at], h[before], dinput[at])
-    rows, states = _rows(span.token, span, columns), _rows(span.position, span, size)
-    _multiply(back.dhidden.reshape(-1), rows, matrices.hidden, work, dh.reshape(-1), states, cells.kind != LSTM)
-
-
-@jit
-def _forward_rows(share: int, shares: int, cells: Any, reading: Any, memory: Any, matrices: Any, depth: int) -> None:
-    """All steps of the sorted rows share, share + shares, ...; depth: the most numbers that a product's row has."""
-    steps, order, context, coverage, query, alignment = reading
-    batch_size, columns = order.shape[0], cells.gates.shape[1]
-    most = (batch_size + shares - 1) // shares
-    work = np.empty(workspace(most, depth), matrices.hidden.panels.dtype)
-    recurrent, scratch = np.empty((most, columns), query.dtype), np.empty(query.shape[1], query.dtype)
-    flat_gates, flat_query = cells.gates.reshape(-1), query.reshape(-1)
-    for t in range(steps.shape[0]):
-        span = _span(steps, t, share, shares, batch_size)
-        read, into = _rows(span.before, span, context.shape[1]), _rows(span.token, span, columns)
-        _multiply(context.reshape(-1), read, matrices.context, work, flat_gates, into, True)
-        _cells_forward(cells, span, matrices, recurrent, work)
-        if matrices.query.panels.shape[0] > 0:
-            states, asked = _rows(span.after, span, cells.h.shape[1]), _rows(span.token, span, query.shape[1])
-            _multiply(cells.h.reshape(-1), states, matrices.query, work, flat_query, asked, False)
-        for k in range(span.size):
-            at, before, after = span.token + k * shares, span.before + k * shares, span.after + k * shares
-            n = order[span.position + k * shares]
-            attend(memory, n, query[at], coverage[before], scratch, alignment[at], context[after])
-            for s in range(coverage.shape[1]):
-                coverage[after, s] = coverage[before, s] + alignment[at, s]
-
-
-@jit
-def _backward_rows(
-    share: int, shares: int, cells: Any, reading: Any, back: Any, cells_back: Any, memory: Any, grads: Any,
-    matrices: Any, depth: int,
-) -> None:  # fmt: skip
-    """All steps, last first, of the rows of `_forward_rows`: the states' gradients end as those of the first ones.
-
-    A row not yet alive keeps there what comes to its last state until the loop comes to its last token.
-    """
-    steps, order, context, coverage, query, alignment = reading
-    batch_size, (size, columns) = order.shape[0], (cells.h.shape[1], cells.gates.shape[1])
-    most, dh, dcontext = (batch_size + shares - 1) // shares, cells_back.dh, back.dcontext
-    work = np.empty(workspace(most, depth), matrices.hidden.panels.dtype)
-    dreset, scratch = np.empty((most, size), query.dtype), np.empty(query.shape[1], query.dtype)
-    dscores, read = np.empty(alignment.shape[1], query.dtype), np.empty(context.shape[1], query.dtype)
-    for t in range(steps.shape[0] - 1, -1, -1):
-        span = _span(steps, t, share, shares, batch_size)
-        for k in range(span.size):
-            at, row = span.token + k * shares, span.position + k * shares
-            _add_row(back.dy, at, dh[row])
-            _add_row(back.dread, at, dcontext[row])
-            dscores[:] = back.dcoverage[row]  # after = before + alignment
-            _add_row(back.dalignment, at, dscores)
-            attend_backward(
-                memory, order[row], query[at], coverage[span.before + k * shares], alignment[at], dcontext[row],
-                scratch, read, dscores, grads, back.dquery[at], back.dcoverage[row],
-            )  # fmt: skip
-            if matrices.query.panels.shape[0] == 0:
-                _add_row(back.dquery, at, dh[row])  # query = h
-        if matrices.query.panels.shape[0] > 0:
-            asked, states = _rows(span.token, span, query.shape[1]), _rows(span.position, span, size)
-            _multiply(back.dquery.reshape(-1), asked, matrices.query, work, dh.reshape(-1), states, True)
-        _cells_backward(cells, cells_back, span, matrices, dreset, work)
-        rows, before = _rows(span.token, span, columns), _rows(span.position, span, context.shape[1])
-        _multiply(cells_back.dinput.reshape(-1), rows, matrices.context, work, dcontext.reshape(-1), before, False)
-
-
-@jit
-def _add_row(matrix: np.ndarray, row: int, total: np.ndarray) -> None:
-    """total += a row of a matrix, which has none where it stands for zero."""
-    if matrix.shape[0] > 0:
-        values = matrix[row]
-        for k in range(total.shape[0]):
-            total[k] += values[k]
-
-
 def _matrices(weights: AttentiveWeights, kind: int, backward: bool, bf16: bool) -> Matrices:
     """Those of the forward, B = W^T, or of the backward, B = W."""
     size, hidden = weights.hidden.shape[1], weights.hidden
@@ -274,19 +95,75 @@ def _matrices(weights: AttentiveWeights, kind: int, backward: bool, bf16: bool) 
 
 
 def _biases(weights: AttentiveWeights, kind: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both (G,); their sum and nothing where they act alike."""
+    """Both (G,); twice their sum where they act alike, of which one is read."""
     if weights.bias_ih is None or weights.bias_hh is None:
         none = np.zeros(len(weights.hidden), weights.hidden.dtype)
         return none, none
     if kind == GRU:
-        return weights.bias_ih, weights.bias_hh
-    return weights.bias_ih + weights.bias_hh, weights.bias_hh
+        return weights.bias_ih.copy(), weights.bias_hh.copy()
+    both = weights.bias_ih + weights.bias_hh
+    return both, both
 
 
 def _shares(cells: Cells, reading: Reading, packing: Packing) -> int:
     """Shares that the batch is cut into."""
     numbers = cells.gates.shape[1] * (cells.h.shape[1] + reading.context.shape[1])
     return num_shares(packing, packing.num_tokens * numbers)
+
+
+def prepack_attentive(weights: AttentiveWeights, cell: str, bf16: bool = False) -> PrepackedAttentive:
+    """See `kernels.prepack_attentive`."""
+    kind, (input_part,) = KINDS[cell], prepack_all((weights.input, True), bf16=bf16)
+    matrices = _matrices(weights, kind, False, bf16)
+    v, coverage = (None if part is None else part.copy() for part in (weights.v, weights.coverage))
+    return PrepackedAttentive(kind, input_part, matrices, _biases(weights, kind), v, coverage, bf16)
+
+
+class _Run(NamedTuple):
+    """A layer whose steps are done."""
+
+    cells: Cells
+    reading: Reading
+    memory: Memory
+    last: AttentiveState
+
+
+def _run_steps(
+    x: np.ndarray, state: AttentiveState, weights: PrepackedAttentive, keys: np.ndarray, values: np.ndarray,
+    lengths: np.ndarray, packing: Packing, scale: float,
+) -> _Run:  # fmt: skip
+    kind, P, N, dtype = weights.kind, len(x), packing.batch_size, x.dtype
+    h, context = packing.state_buffer(state.h), packing.state_buffer(state.context)
+    gates, size = np.empty((P, weights.input_part.columns), dtype), h.shape[1]
+    multiply(x, False, weights.input_part, gates)
+    c = np.empty((0, size), dtype) if state.c is None else packing.state_buffer(state.c)
+    kept = np.empty((0 if kind == LSTM else P, size), dtype)
+    cells = Cells(kind, gates, *weights.biases, h, c, kept)
+    asks_itself = weights.matrices.query.columns == 0
+    query = h[N:] if asks_itself else np.empty((P, keys.shape[2]), dtype)
+    coverage, alignment = coverage_buffer(state.coverage, packing, dtype), np.empty((P, len(keys)), dtype)
+    reading = Reading(packing.steps, sorted_order(packing), context, coverage, query, alignment)
+    memory = make_memory(keys, values, lengths, weights.v, weights.coverage, scale, weights.bf16)
+    shares, depth = _shares(cells, reading, packing), max(size, context.shape[1])
+    run(lambda share: forward_rows(share, shares, cells, reading, memory, weights.matrices, depth), shares)
+    buffers = h, context, None if state.c is None else c, None if state.coverage is None else coverage
+    last = AttentiveState(*(None if buffer is None else packing.last_states(buffer) for buffer in buffers))
+    return _Run(cells, reading, memory, last)
+
+
+def attentive_states(
+    x: np.ndarray,
+    state: AttentiveState,
+    weights: PrepackedAttentive,
+    keys: np.ndarray,
+    values: np.ndarray,
+    lengths: np.ndarray,
+    packing: Packing,
+    scale: float = 1.0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, AttentiveState]:
+    """See `kernels.attentive_states`."""
+    (cells, reading, _, last), N = _run_steps(x, state, weights, keys, values, lengths, packing, scale), len(state.h)
+    return cells.h[N:], reading.context[N:], reading.alignment, last
 
 
 def attentive_forward(
@@ -302,24 +179,10 @@ def attentive_forward(
     bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, AttentiveState, AttentiveCache]:
     """See `kernels.attentive_forward`."""
-    kind, (columns, size), (P, N), dtype = KINDS[cell], weights.hidden.shape, (len(x), packing.batch_size), x.dtype
-    gates, (given,) = np.empty((P, columns), dtype), prepack_all((weights.input, True), bf16=bf16)
-    multiply(x, False, given, gates)
-    h, context = packing.state_buffer(state.h), packing.state_buffer(state.context)
-    c = np.empty((0, size), dtype) if state.c is None else packing.state_buffer(state.c)
-    kept = np.empty((0 if kind == LSTM else P, size), dtype)
-    cells = Cells(kind, gates, *_biases(weights, kind), h, c, kept)
-    query = h[N:] if weights.query is None else np.empty((P, keys.shape[2]), dtype)
-    coverage, alignment = coverage_buffer(state.coverage, packing, dtype), np.empty((P, len(keys)), dtype)
-    reading = Reading(packing.steps, sorted_order(packing), context, coverage, query, alignment)
-    memory = make_memory(keys, values, lengths, weights.v, weights.coverage, scale, bf16)
-    matrices, depth = _matrices(weights, kind, False, bf16), max(size, context.shape[1])
-    shares = _shares(cells, reading, packing)
-    run(lambda share: _forward_rows(share, shares, cells, reading, memory, matrices, depth), shares)
-    buffers = h, context, None if state.c is None else c, None if state.coverage is None else coverage
-    last = AttentiveState(*(None if buffer is None else packing.last_states(buffer) for buffer in buffers))
+    prepacked, N = prepack_attentive(weights, cell, bf16), packing.batch_size
+    cells, reading, memory, last = _run_steps(x, state, prepacked, keys, values, lengths, packing, scale)
     cache = AttentiveCache(x, keys, values, weights.hidden, weights, packing, memory, cells, reading, memory.bf16)
-    return h[N:], context[N:], alignment, last, cache
+    return cells.h[N:], reading.context[N:], reading.alignment, last, cache
 
 
 def attentive_backward(
@@ -351,7 +214,7 @@ def attentive_backward(
     depth, shares = max(depth, back.dquery.shape[1]), _shares(cells, reading, packing)
     undone = cells._replace(c=cells.c.copy())  # they become h
     run(
-        lambda share: _backward_rows(share, shares, undone, reading, back, cells_back, memory, grads, matrices, depth),
+        lambda share: backward_rows(share, shares, undone, reading, back, cells_back, memory, grads, matrices, depth),
         shares,
     )
     first = AttentiveState(

@@ -83,7 +83,7 @@ def gru_cell(
 
 
 @jit
-def _cell_backward(
+def gru_cell_backward(
     dh: np.ndarray, gates: np.ndarray, hidden_n: np.ndarray, h_prev: np.ndarray, dinput: np.ndarray,
     dhidden: np.ndarray,
 ) -> None:  # fmt: skip
@@ -146,7 +146,7 @@ def _backward_rows(share: int, shares: int, team: Any, layer: StepsBack) -> None
             at, dh_row, dy_row = token + row, dh[share + row], dy[token + row]
             for k in range(size):
                 dh_row[k] += dy_row[k]
-            _cell_backward(dh_row, gates[at], hidden_n[at], h[before + row], dinput[at], dhidden[at])
+            gru_cell_backward(dh_row, gates[at], hidden_n[at], h[before + row], dinput[at], dhidden[at])
         rows = (alive + shares - 1) // shares
         tokens, products = Rows(token * 3 * size, shares * 3 * size, rows), Rows(share * size, shares * size, rows)
         multiply_together(team, tokens, matrix, products, True)

@@ -4,7 +4,7 @@ No product here wakes the threads of a BLAS, which would spin next to those of t
 bound by reading the weight once; packing it would take several times as long, so there each element is a dot product.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,6 +50,31 @@ def linear_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, b
     y = _dot_products(x, weight, rounded) if few else product(x, False, prepack(weight, True, bf16))
     if bias is not None:
         y += bias
+    return y
+
+
+class LinearWeights(NamedTuple):
+    """A layer's weights, the matrix in panels."""
+
+    matrix: Prepacked
+    bias: np.ndarray  # (O,)
+
+    @property
+    def input_size(self) -> int:
+        return self.matrix.depth
+
+
+def prepack_linear(weight: np.ndarray, bias: np.ndarray | None, bf16: bool = False) -> LinearWeights:
+    """See `kernels.prepack_linear`."""
+    return LinearWeights(
+        prepack(weight, True, bf16), np.zeros(len(weight), weight.dtype) if bias is None else bias.copy()
+    )
+
+
+def linear_prepacked(x: np.ndarray, weights: LinearWeights) -> np.ndarray:
+    """See `kernels.linear_prepacked`."""
+    y = product(x, False, weights.matrix)
+    y += weights.bias
     return y
 
 

@@ -116,7 +116,7 @@ def _add_tanh(a: np.ndarray, bias: np.ndarray) -> None:
 
 
 @jit
-def _cell_backward(
+def lstm_cell_backward(
     dh: np.ndarray, dc: np.ndarray, gates: np.ndarray, c_prev: np.ndarray, c: np.ndarray, dgates: np.ndarray
 ) -> None:
     """Gradient of `lstm_cell`: from dh and dc (H,) of its results, dgates (4H,) is written, dc becomes that of c_prev,
@@ -183,7 +183,7 @@ def _backward_rows(share: int, shares: int, team: Any, layer: StepsBack) -> None
             gates_row = gates[token + row]
             for k in range(4 * size):  # a slice assignment would take a second to compile
                 activated[k] = gates_row[k]
-            _cell_backward(dh_row, dc[share + row], activated, c[before + row], c[after + row], dgates[token + row])
+            lstm_cell_backward(dh_row, dc[share + row], activated, c[before + row], c[after + row], dgates[token + row])
         rows = (alive + shares - 1) // shares
         tokens, products = Rows(token * 4 * size, shares * 4 * size, rows), Rows(share * size, shares * size, rows)
         multiply_together(team, tokens, recurrent, products, False)

@@ -117,6 +117,55 @@ def attentive_forward(
     return y, context, alignment, state, cache
 
 
+class PrepackedAttentive(NamedTuple):
+    """The arguments of `prepack_attentive`."""
+
+    weights: AttentiveWeights
+    cell: str
+    bf16: bool
+
+    @property
+    def input_size(self) -> int:
+        return self.weights.input.shape[1]
+
+    @property
+    def hidden_size(self) -> int:
+        return self.weights.hidden.shape[1]
+
+    @property
+    def context_size(self) -> int:
+        return self.weights.context.shape[1]
+
+    @property
+    def key_size(self) -> int:
+        return self.hidden_size if self.weights.query is None else len(self.weights.query)
+
+    @property
+    def bias(self) -> Array:
+        return self.weights.hidden[:, 0].copy()  # of the size of a bias, which there need not be
+
+
+def prepack_attentive(weights: AttentiveWeights, cell: str, bf16: bool = False) -> PrepackedAttentive:
+    """See `kernels.prepack_attentive`."""
+    copies = (None if part is None else part.copy() for part in weights)
+    return PrepackedAttentive(AttentiveWeights._make(copies), cell, bf16)
+
+
+def attentive_states(
+    x: Array,
+    state: AttentiveState,
+    weights: PrepackedAttentive,
+    keys: Array,
+    values: Array,
+    lengths: Array,
+    packing: Packing,
+    scale: float = 1.0,
+) -> tuple[Array, Array, Array, AttentiveState]:
+    """See `kernels.attentive_states`."""
+    given, cell, bf16 = weights
+    return attentive_forward(x, state, given, keys, values, lengths, packing, cell, scale, bf16)[:4]
+
+
 def attentive_backward(
     dy: Array | None, dcontext: Array | None, dalignment: Array | None, dstate: AttentiveState, cache: AttentiveCache
 ) -> tuple[Array, AttentiveState, AttentiveWeights, Array, Array]:

@@ -3,6 +3,8 @@
 y = x W^T + b,   dx = dy W,   dW = dy^T x,   db = the sum of the rows of dy
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from kernels.reference.precision import product
@@ -22,6 +24,29 @@ def linear_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, b
     """See `kernels.linear_forward`."""
     y = product(x, weight.T, bf16)
     return y if bias is None else y + bias
+
+
+class LinearWeights(NamedTuple):
+    """The arguments of `prepack_linear`; no bias is one of zeros."""
+
+    weight: np.ndarray  # (O, I)
+    bias: np.ndarray  # (O,)
+    bf16: bool
+
+    @property
+    def input_size(self) -> int:
+        return self.weight.shape[1]
+
+
+def prepack_linear(weight: np.ndarray, bias: np.ndarray | None, bf16: bool = False) -> LinearWeights:
+    """See `kernels.prepack_linear`."""
+    zeros = np.zeros(len(weight), weight.dtype, like=weight)
+    return LinearWeights(weight.copy(), zeros if bias is None else bias.copy(), bf16)
+
+
+def linear_prepacked(x: np.ndarray, weights: LinearWeights) -> np.ndarray:
+    """See `kernels.linear_prepacked`."""
+    return linear_forward(x, *weights)
 
 
 def linear_backward(

@@ -47,7 +47,7 @@ class ModelScorer(Scorer):
 
     @no_grad()
     def step(self, tokens: Array, rows: Array) -> Array:
-        decoder, count = self._model.decoder, len(rows)
+        decoder, count = _fastest(self._model.decoder, self._bf16), len(rows)
         tokens, rows = _repeated(tokens), _repeated(rows)
         self._go_on(rows)
         with evaluating(self._model), autocast(self._model.device.type, enabled=self._bf16):
@@ -74,11 +74,12 @@ class ModelScorer(Scorer):
         self._state, self._memory_rows, self._sources = mark
 
     def _first_state(self, memory: Memory, rows: Array) -> State:
-        """What the decoder makes of the memory, of LEAST_ROWS sources or more."""
+        """What the decoder makes of the memory, of LEAST_ROWS sources or more; one of its own states needs no sums."""
         repeated = _repeated(rows)
         with evaluating(self._model), autocast(self._model.device.type, enabled=self._bf16):
-            if len(repeated) == len(rows):
-                return self._model.start(memory)
+            state = self._model.start(memory)
+            if state is memory.states or len(repeated) == len(rows):
+                return state
             return tuple(select(part, rows) for part in self._model.start(memory.select(repeated)))
 
     def _go_on(self, rows: Array) -> None:
@@ -129,6 +130,11 @@ def _repeated(values: Array) -> Array:
     return np.pad(values, (0, max(0, LEAST_ROWS - len(values))), mode="edge")
 
 
+def _fastest(decoder: Decoder, bf16: bool) -> Any:
+    """What makes steps: the decoder's prepacked weights, or itself where it has none."""
+    return _kept(decoder, "steps", bf16, lambda: decoder.prepacked(bf16)) or decoder
+
+
 class evaluating:  # noqa: N801  (used like a function)
     """Inside, a model is in evaluation."""
 
@@ -147,7 +153,7 @@ class evaluating:  # noqa: N801  (used like a function)
 def encode(model: Seq2Seq, sources: Sources, bf16: bool) -> Memory:
     """The memory of some items, off the tape, by the encoder's prepacked weights where it has them."""
     inputs, lengths = model.source.collate(sources)
-    prepacked = _kept(model.encoder, bf16, lambda: model.encoder.prepacked(bf16))
+    prepacked = _kept(model.encoder, "states", bf16, lambda: model.encoder.prepacked(bf16))
     if prepacked is not None:
         memory: Memory = prepacked.memory(inputs, lengths)
         return memory
@@ -162,20 +168,20 @@ def encode(model: Seq2Seq, sources: Sources, bf16: bool) -> Memory:
 def scorer_of(model: Seq2Seq, bf16: bool | None = None) -> ModelScorer:
     """A scorer of the model; ``bf16`` None is its own precision."""
     bf16 = model.bf16 if bf16 is None else bf16
-    return ModelScorer(model, bf16, _kept(model.decoder, bf16, lambda: model.decoder.compiled_search(bf16)))
+    return ModelScorer(model, bf16, _kept(model.decoder, "search", bf16, lambda: model.decoder.compiled_search(bf16)))
 
 
 # What encoders and decoders have prepacked, by precision: kept for as long as they live, or until it is released. It
 # follows the weights by itself.
-_prepacked: WeakKeyDictionary[Encoder | Decoder, dict[bool, Any]] = WeakKeyDictionary()
+_prepacked: WeakKeyDictionary[Encoder | Decoder, dict[tuple[str, bool], Any]] = WeakKeyDictionary()
 
 
-def _kept(half: Encoder | Decoder, bf16: bool, make: Callable[[], Any]) -> Any:
-    """What half a model has prepacked in one precision, the same object in every call."""
-    by_precision = _prepacked.setdefault(half, {})
-    if bf16 not in by_precision:
-        by_precision[bf16] = make()
-    return by_precision[bf16]
+def _kept(half: Encoder | Decoder, what: str, bf16: bool, make: Callable[[], Any]) -> Any:
+    """What half a model has prepacked for something in one precision, the same object in every call."""
+    kept = _prepacked.setdefault(half, {})
+    if (what, bf16) not in kept:
+        kept[what, bf16] = make()
+    return kept[what, bf16]
 
 
 def release_prepacked(model: Seq2Seq) -> None:

@@ -52,14 +52,15 @@ class Translator:
     def load(
         cls, run_dir: str | Path, name: str = "best", precision: str | None = None, device: Device = "cpu"
     ) -> Translator:
-        """The translator of a run's checkpoint ``name`` ("best" or "last"), on any device wherever it was trained.
+        """The translator of a run's checkpoint ``name`` ("best", "last" or "average"), on any device, wherever it was
+        trained.
 
         Raises:
             UserError: the folder is no whole run, or there is no such checkpoint or device.
         """
         run_dir = _folder(run_dir)
-        if name not in ("best", "last"):
-            raise UserError(f"name is {shown(name)}; expected best or last")
+        if name not in checkpoint.NAMES:
+            raise UserError(f"name is {shown(name)}; expected best, last or average")
         settings = replace(config_file.load(run_dir), device=device)
         require(device, precision or "fp32")
         codec = TextCodec.load(run_dir)

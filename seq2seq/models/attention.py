@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad import Tensor, empty, nn, ops
+from minigrad.decoding import AttentiveState, PackedAttentive
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import shown
 
@@ -96,7 +97,7 @@ class AttentiveRNN(nn.Module):
     def __init__(self, cell: str, input_size: int, context_size: int, hidden_size: int) -> None:
         super().__init__()
         gates = CELLS[cell].gates * hidden_size
-        self.cell = cell
+        self.cell, self.context_size = cell, context_size
         self.weight_ih = nn.Parameter(empty(gates, input_size + context_size))
         self.weight_hh = nn.Parameter(empty(gates, hidden_size))
         self.bias_ih, self.bias_hh = (nn.Parameter(empty(gates)) for _ in range(2))
@@ -113,11 +114,42 @@ class AttentiveRNN(nn.Module):
             y (P, H), contexts (P, D) and alignments (P, S) after each step, and these parts of the last state.
         """
         given = {"c": "c0", "coverage": "coverage0"}
-        weight_query = None if attention.query is None else attention.query.weight
         y, context, alignment, *last = ops.attentive_layer(
-            x, state["h"], state["context"], *attended, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh,
-            weight_query, attention.v, attention.coverage, cell=self.cell, scale=attention.scale, lengths=lengths,
-            **{given[name]: part for name, part in state.items() if name in given},
+            x, state["h"], state["context"], *attended, *self.weights(attention), cell=self.cell, scale=attention.scale,
+            lengths=lengths, **{given[name]: part for name, part in state.items() if name in given},
         )  # fmt: skip
-        names = [name for name in ("h", "context", "c", "coverage") if name in state]
-        return y, context, alignment, dict(zip(names, last, strict=True))
+        return y, context, alignment, dict(zip(_parts(state), last, strict=True))
+
+    def weights(self, attention: Attention) -> tuple[Any, ...]:
+        """Those of the cell and of the score, in the order of ``ops.attentive_layer``."""
+        query = None if attention.query is None else attention.query.weight
+        own = self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
+        return *own, query, attention.v, attention.coverage
+
+
+def _parts(state: dict[str, Tensor]) -> list[str]:
+    """Those that go through the layer, in its order."""
+    return [name for name in ("h", "context", "c", "coverage") if name in state]
+
+
+class PrepackedAttentiveRNN:
+    """An ``AttentiveRNN`` with its weights packed, for one step without a backward.
+
+    Args:
+        rnn, attention: whose weights they are.
+        bf16: products in bfloat16.
+    """
+
+    def __init__(self, rnn: AttentiveRNN, attention: Attention, bf16: bool) -> None:
+        size = rnn.weight_ih.shape[1] - rnn.context_size
+        self._step = PackedAttentive(
+            (rnn, attention), lambda: rnn.weights(attention), rnn.cell, attention.scale, size, bf16
+        )
+
+    def __call__(
+        self, x: Tensor, state: dict[str, Tensor], attention: Attention, attended: Attended, lengths: Array
+    ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        """As ``AttentiveRNN.forward``, of one step: every length is 1."""
+        given = AttentiveState(*(state.get(name) for name in AttentiveState._fields))
+        y, context, alignment, last = self._step(x, given, *attended)
+        return y, context, alignment, dict(zip(_parts(state), last, strict=True))

@@ -115,6 +115,8 @@ class Decoder(Part):
         Options: dataclass of its settings.
         reads: what it needs of a memory.
         capturable: as of an encoder, for steps in which every token is given.
+        embedding: optional, the ``nn.Embedding`` of the tokens; ``tie_weights`` lets it share the weights of
+            ``output``, and that of an encoder likewise.
     """
 
     reads: ClassVar[Reads] = Reads()
@@ -161,6 +163,11 @@ class Decoder(Part):
     def guess(self, features: Tensor) -> Tensor:
         """The likeliest token (N,) int64 of features (N, F), off the tape."""
         return F.linear_argmax(features.detach(), self.output.weight, self.output.bias)
+
+    def prepacked(self, bf16: bool) -> Any:
+        """Optional: an object whose ``step`` and ``output`` are the decoder's in evaluation, but faster; its products
+        are in bfloat16 on request. It does not keep the decoder alive."""
+        return None
 
     def compiled_search(self, bf16: bool) -> Any:
         """Optional: whole searches in one call, ``greedy`` and ``beam`` from a ``State``, as

@@ -17,6 +17,7 @@ from minigrad import Tensor, autocast, device, nn, no_grad, random
 from minigrad.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from seq2seq.models.contract import Decoder, Encoder, Memory, State
 from seq2seq.models.inputs import Inputs
+from seq2seq.models.tying import tie
 from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.devices import allow_tf32
@@ -65,6 +66,8 @@ class Seq2Seq(nn.Module):
         reads = registry.part("decoder", config.decoder).reads_of(options)
         self.encoder: Encoder = registry.build("encoder", config, Inputs(num_inputs, self.source.ids), reads)
         self.decoder: Decoder = registry.build("decoder", config, vocab_size, self.encoder.memory_shape)
+        self.output_dropout = nn.Dropout(config.output_dropout)
+        tie(self.encoder, self.decoder, config)
         for part in (self.encoder, self.decoder):
             part.init_weights(config.init_range)
 
@@ -123,7 +126,7 @@ class Seq2Seq(nn.Module):
             memory = self.encoder(batch.src)
             state = self.start(memory)
             own = draw_own(num_steps, teacher_forcing_ratio) if own is None else _checked_own(own, num_steps)
-            features = self.decoder.sequence(batch.given, state, memory, own)
+            features = self.output_dropout(self.decoder.sequence(batch.given, state, memory, own))
             layer = self.decoder.output
             return F.linear_cross_entropy(
                 features, layer.weight, layer.bias, batch.targets, reduction="sum", label_smoothing=label_smoothing

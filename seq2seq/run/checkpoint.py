@@ -6,7 +6,8 @@ the bytes that were saved, the exact set of tensors, shapes and dtypes that the 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from minigrad.serialization import from_bytes, has_digest, to_chunks
 from seq2seq.run.errors import UserError
 from seq2seq.run.writing import naming, read_run_file, replace_run_file
 
+NAMES = ("best", "last", "average")  # those that may be translated with
 FORMAT = "minigrad-seq2seq checkpoint 2"
 _WITHOUT_DIGEST = "minigrad-seq2seq checkpoint 1"  # of version 0.1
 
@@ -30,25 +32,37 @@ class Progress:
         step: finished optimisation steps.
         epoch: the epoch under way, from 0.
         batch: batches of it that are done.
-        best: lowest validation loss so far (nats per token), None before the first validation.
+        best: the best validation so far, by the figure that counts (``best_metric``); None before the first.
+        figures: that figure of the validation after each epoch.
     """
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
     best: float | None = None
+    figures: tuple[float, ...] = ()
 
 
 def path_of(run_dir: Path, name: str) -> Path:
-    """The file of checkpoint ``name``, "last" or "best"."""
+    """The file of checkpoint ``name``: one of NAMES, or "epoch-3"."""
     return run_dir / "checkpoints" / f"{name}.safetensors"
 
 
-def save(path: Path, model: nn.Module, optimizer: Optimizer | None, progress: Progress, fingerprint: str) -> None:
+def epochs_kept(run_dir: Path) -> list[int]:
+    """The epochs, from 1, of which a run keeps the weights."""
+    names = (path.stem.removeprefix("epoch-") for path in (run_dir / "checkpoints").glob("epoch-*.safetensors"))
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+
+
+def save(
+    path: Path, model: nn.Module, optimizer: Optimizer | None, progress: Progress, fingerprint: str,
+    average: Mapping[str, Tensor] | None = None,
+) -> None:  # fmt: skip
     """Replace the checkpoint at ``path``; without an optimiser it serves translation only. OSError keeps the old.
 
     Args:
         fingerprint: the name of the run for itself; loading asks for the same.
+        average: the mean of the weights, of a run that keeps one.
     """
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,22 +70,33 @@ def save(path: Path, model: nn.Module, optimizer: Optimizer | None, progress: Pr
         "format": FORMAT,
         "fingerprint": fingerprint,
         "progress": asdict(progress),
-        "model": dict(model.state_dict()),
+        "model": weights_of(model),
         "optimizer": optimizer.state_dict() if optimizer else None,
+        **({} if average is None else {"average": dict(average)}),
     }
     replace_run_file(path, to_chunks(content))
 
 
-def load(path: Path, model: nn.Module, optimizer: Optimizer | None, fingerprint: str) -> Progress:
-    """Put the checkpoint's weights (and optimiser state) in place; UserError where it does not fit, nothing changed."""
+def load(
+    path: Path, model: nn.Module, optimizer: Optimizer | None, fingerprint: str,
+    average: dict[str, Tensor] | None = None,
+) -> Progress:  # fmt: skip
+    """Put the checkpoint's weights (and optimiser state) in place; UserError where it does not fit, nothing changed.
+
+    ``average`` gets the stored mean of the weights, of a run that keeps one.
+    """
     content = _read(path)
     if content["fingerprint"] != fingerprint:
         raise UserError(f"{path}: belongs to another run than the other files of this folder")
     _check_weights(path, content["model"], model)
+    mean = None if average is None else _average(path, content, model)
     progress = _progress(path, content["progress"])
     if optimizer is not None:
         _load_optimizer(path, optimizer, content["optimizer"])
-    model.load_state_dict(content["model"])
+    model.load_state_dict(content["model"], strict=False)  # a shared tensor is there once
+    if average is not None and mean is not None:
+        average.clear()
+        average.update({name: tensor.to(next(model.parameters()).device) for name, tensor in mean.items()})
     return progress
 
 
@@ -87,7 +112,7 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{path}: broken or foreign checkpoint: {error}") from None
     keys = {"format", "fingerprint", "progress", "model", "optimizer"}
-    if not isinstance(content, dict) or set(content) != keys or content["format"] != _format_of(data):
+    if not isinstance(content, dict) or set(content) - {"average"} != keys or content["format"] != _format_of(data):
         raise UserError(f"{path}: foreign checkpoint; expected one written by seq2seq.train")
     return content
 
@@ -96,8 +121,16 @@ def _format_of(data: bytes) -> str:
     return FORMAT if has_digest(data) else _WITHOUT_DIGEST
 
 
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """The state dict of a model, with a tensor that layers share under its first name alone."""
+    named: dict[int, tuple[str, Tensor]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        named.setdefault(id(tensor), (name, tensor.detach()))
+    return dict(named.values())
+
+
 def _check_weights(path: Path, stored: Any, model: nn.Module) -> None:
-    expected = model.state_dict()
+    expected = weights_of(model)
     if not isinstance(stored, dict) or set(stored) != set(expected):
         raise UserError(f"{path}: holds other parameters than the model of config.json beside it")
     for name, parameter in expected.items():
@@ -109,14 +142,28 @@ def _check_weights(path: Path, stored: Any, model: nn.Module) -> None:
             raise UserError(f"{path}: {name} holds NaN or infinity")
 
 
+def _average(path: Path, content: dict[str, Any], model: nn.Module) -> dict[str, Tensor]:
+    """The stored mean of the weights; none before the first update."""
+    mean: dict[str, Tensor] | None = content.get("average")
+    if mean is None:
+        raise UserError(f"{path}: holds no mean of the weights; expected the run's last checkpoint")
+    if mean:
+        _check_weights(path, mean, model)
+    return mean
+
+
 def _progress(path: Path, stored: Any) -> Progress:
     counts = ("step", "epoch", "batch")
-    whole = isinstance(stored, dict) and set(stored) == {*counts, "best"}
+    known = {field.name for field in fields(Progress)}
+    whole = isinstance(stored, dict) and known - {"figures"} <= set(stored) <= known
     if not whole or not all(type(stored[name]) is int and stored[name] >= 0 for name in counts):
         raise UserError(f"{path}: foreign checkpoint; expected its progress as {', '.join(counts)} and best")
     if stored["best"] is not None and type(stored["best"]) is not float:
-        raise UserError(f"{path}: foreign checkpoint; its best validation loss is no number")
-    return Progress(**stored)
+        raise UserError(f"{path}: foreign checkpoint; its best validation is no number")
+    figures = stored.get("figures", [])  # which former versions did not keep
+    if not isinstance(figures, list) or not all(type(figure) is float for figure in figures):
+        raise UserError(f"{path}: foreign checkpoint; the figures of its validations are no numbers")
+    return Progress(**{**stored, "figures": tuple(figures)})
 
 
 def _load_optimizer(path: Path, optimizer: Optimizer, stored: Any) -> None:

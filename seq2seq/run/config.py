@@ -49,6 +49,8 @@ class Config:
     min_freq: int | None = None
     # keep at most this many words (for sentencepiece: its vocabulary size)
     max_vocab_size: int | None = None
+    # one vocabulary for both sides, and with sentencepiece one model
+    share_vocab: bool = False
     # leave out training pairs with more tokens than this on one side
     max_length: int | None = None
 
@@ -58,6 +60,8 @@ class Config:
     encoder: str = "lstm"
     # what writes the target
     decoder: str = "lstm"
+    # layers that share their weights: none, decoder (its embedding and output layer), or all (the source's too)
+    tie_weights: Literal["none", "decoder", "all"] = "none"
     # weights start in U(-init_range, init_range), unless a part draws its own
     init_range: float = 0.08
 
@@ -67,14 +71,58 @@ class Config:
     max_steps: int | None = None
     # sentences in a batch
     batch_size: int = 128
-    # learning rate of Adam
+    # instead: positions in a training batch, those of padding, <sos> and <eos> on both sides counted
+    batch_tokens: int | None = None
+    # batches whose gradients add up to one update
+    accumulate: int = 1
+    # what makes updates of gradients: adam, adamw (whose weight decay is apart from the gradient), or sgd
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    # learning rate; with a warm-up or a schedule the highest one
     lr: float = 1e-3
+    # the rate after its warm-up: constant, cosine, inverse-sqrt, or plateau (lower when validations get no better)
+    lr_schedule: Literal["constant", "cosine", "inverse-sqrt", "plateau"] = "constant"
+    # first updates, over which the rate rises in a straight line
+    warmup_steps: int = 0
+    # updates after which a cosine is down; by default all of the run as it is started
+    lr_steps: int | None = None
+    # a cosine ends at this rate, and plateaus go no lower
+    min_lr: float = 0.0
+    # the rate is multiplied by this at a plateau
+    lr_factor: float = 0.5
+    # validations in a row that may be no better before that is a plateau
+    lr_patience: int = 0
+    # share of the former update that is kept in the next one, for sgd
+    momentum: float = 0.0
+    # decay of the second moment, for adam and adamw
+    adam_beta2: float = 0.999
+    # every update also shrinks the weights: for adam and sgd as an L2 penalty, for adamw apart from the gradient
+    weight_decay: float = 0.0
     # gradients are clipped to this global norm
     clip_norm: float = 1.0
-    # probability, step by step, that the decoder is given the right word instead of its own
+    # probability, step by step, that the decoder is given the right word instead of its own; with a decay the first one
     teacher_forcing_ratio: float = 0.5
+    # how that probability falls from update to update: constant, linear, exponential or inverse-sigmoid
+    forcing_decay: Literal["constant", "linear", "exponential", "inverse-sigmoid"] = "constant"
+    # it falls no lower
+    forcing_end: float = 0.0
+    # updates that decide how fast it falls
+    forcing_steps: int | None = None
+    # probability that a source word is read as <unk> in training
+    src_word_dropout: float = 0.0
+    # the same for a word of the target that the decoder is given
+    trg_word_dropout: float = 0.0
+    # probability that a number is zeroed of those that the output layer reads
+    output_dropout: float = 0.0
     # share of the target probability that is spread over all words (Szegedy et al., 2016)
     label_smoothing: float = 0.0
+    # share of the former mean in a mean of the weights over the updates, which is validated and kept; 0 keeps none
+    ema_decay: float = 0.0
+    # figure of a validation that chooses the best checkpoint: val_loss, ppl_forced, ppl_free, or a metric such as bleu
+    best_metric: str = "val_loss"
+    # end after so many validations in a row that were no better
+    patience: int | None = None
+    # keep the weights of so many of the best epochs, for python -m seq2seq.average
+    keep_best: int = 1
     # translations end after this many tokens; by default the longest training target plus a half
     max_output_length: int | None = None
 

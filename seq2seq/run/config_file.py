@@ -25,7 +25,7 @@ VERSION = 2
 FORMER_DEFAULTS: tuple[tuple[int, str, Any], ...] = ()
 
 # What may differ between a run and its continuation without making it another run.
-CHANGEABLE = ("epochs", "max_steps", "threads", "data_dir", "run_dir", "resume", "save_every", "device")
+CHANGEABLE = ("epochs", "max_steps", "patience", "threads", "data_dir", "run_dir", "resume", "save_every", "device")
 # Files of data may have moved: their digests must be those of the training.
 PATHS = ("data", "valid", "test")
 
@@ -58,6 +58,8 @@ def continued(config: Config, run_dir: Path) -> dict[str, Any]:
         kept["epochs"] = config.epochs
     if stored.max_steps is not None and (config.max_steps is None or config.max_steps > stored.max_steps):
         kept["max_steps"] = config.max_steps
+    if config.patience != stored.patience:
+        kept["patience"] = config.patience
     now = _with_whole_paths(config)
     return kept | {name: getattr(now, name) for name in PATHS if getattr(now, name) != getattr(stored, name)}
 

@@ -57,7 +57,9 @@ def steps_in_graphs(config: Config) -> bool:
     """Whether the training steps of such a run can be CUDA graphs: see ``seq2seq.training.graphed``."""
     products = config.precision in ("bf16", "tf32")  # of layers that go through all steps in one launch
     capturable = all(registry.part(kind, getattr(config, kind)).capturable for kind in registry.PACKAGES)
-    return config.device == "cuda" and config.teacher_forcing_ratio == 1.0 and products and capturable
+    given = config.teacher_forcing_ratio == 1.0 and config.forcing_decay == "constant"  # every right word
+    updates = config.optimizer != "sgd" and config.accumulate == 1
+    return config.device == "cuda" and products and capturable and given and updates
 
 
 def allow_tf32(precision: str) -> None:

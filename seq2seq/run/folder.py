@@ -1,4 +1,5 @@
-"""The folder of a run: config.json, manifest.json, text.json, metrics.jsonl, checkpoints/{last,best}.safetensors.
+"""The folder of a run: config.json, manifest.json, text.json, metrics.jsonl, checkpoints/{last,best}.safetensors, and
+where they are asked for checkpoints/{average,epoch-N}.safetensors.
 
 Contract: a folder that holds anything but the run itself is refused before anything is written. While a run is trained
 it holds one more file, ``lock``. It is whole from its first moment: ``last.safetensors`` stands before the first step.
@@ -106,7 +107,8 @@ def _may_be_replaced(path: Path) -> bool:
 def files_of(run_dir: Path) -> list[Path]:
     """Every file that a run is made of."""
     names = (*manifest.COVERED, manifest.NAME, manifest.METRICS)
-    return [*(run_dir / name for name in names), *(checkpoint.path_of(run_dir, name) for name in ("last", "best"))]
+    kept = *checkpoint.NAMES, *(f"epoch-{epoch}" for epoch in checkpoint.epochs_kept(run_dir))
+    return [*(run_dir / name for name in names), *(checkpoint.path_of(run_dir, name) for name in kept)]
 
 
 def begin(

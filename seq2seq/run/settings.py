@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seq2seq.run import registry
+from seq2seq.run import companions, registry
 from seq2seq.run.config import BASE, PRESETS, Config, field_types, setting
 from seq2seq.run.config_file import CHANGEABLE, PATHS, load, moved
 from seq2seq.run.errors import UserError
@@ -53,7 +53,9 @@ def resolved(given: dict[str, Any]) -> Config:
     preset = PRESETS.get(given.get("data", Config.data).partition(":")[0], {})
     options = Config(**{kind: given[kind] for kind in registry.PACKAGES if kind in given}).options
     fits = {name: value for name, value in preset.items() if name in options or name in Config.__dataclass_fields__}
-    return Config(**{**fits, **given})
+    config = Config(**{**fits, **given})
+    companions.check(config)
+    return config
 
 
 def _resumed(given: dict[str, Any]) -> Config:

@@ -79,6 +79,10 @@ class Learner:
 
     lengths: IntArray
 
+    def share(self, other: Learner) -> None:
+        """Learn one vocabulary together with the other side; UserError where this side has none."""
+        raise UserError("share_vocab is true; expected a source of text, which has a vocabulary")
+
     def learn(self, kept: np.ndarray) -> tuple[SourceSide, Items]:
         """What is learnt from those that ``kept`` (number of pairs,) bool names, and the items of all."""
         raise NotImplementedError

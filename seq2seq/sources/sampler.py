@@ -17,22 +17,22 @@ class BatchSampler:
 
     Args:
         src_lengths, trg_lengths: (number of pairs,) tokens of each side.
-        batch_size: the most pairs of a batch.
+        batch_size: the most pairs of a batch; None where ``max_tokens`` alone limits it.
         seed: with the epoch, the only source of randomness; not negative.
         pool: size of a pool in batches; 1 gives plain random batches, larger pools give less padding.
         max_tokens: if given, the most padded positions of a batch, <sos> and <eos> of both sides counted; a pair that
             alone exceeds it forms its own batch.
 
     Raises:
-        UserError: batch_size, pool or max_tokens is no integer or below 1, or the seed below 0; the lengths are no two
-            equally long lists of integers, or one is negative.
+        UserError: batch_size, pool or max_tokens is no integer or below 1, or both limits are None, or the seed is
+            below 0; the lengths are no two equally long lists of integers, or one is negative.
     """
 
     def __init__(
         self,
         src_lengths: npt.ArrayLike,
         trg_lengths: npt.ArrayLike,
-        batch_size: int,
+        batch_size: int | None,
         seed: int,
         pool: int = 100,
         max_tokens: int | None = None,
@@ -42,7 +42,7 @@ class BatchSampler:
         self._lengths = _both_lengths(src_lengths, trg_lengths)
         self._limits = _checked_limits(batch_size, max_tokens)
         self._seed = seed
-        self._pool_size = pool * batch_size
+        self._pool_size = pool * (batch_size or _usual_pairs(self._lengths, max_tokens or 1))
 
     def batches(self, epoch: int) -> list[IntArray]:
         """The batches of one epoch: arrays of pair numbers, every pair in exactly one of them.
@@ -56,6 +56,11 @@ class BatchSampler:
         pools = [order[start : start + self._pool_size] for start in range(0, len(order), self._pool_size)]
         cut = [batch for pool in pools for batch in _cut(_by_length(pool, self._lengths), self._lengths, *self._limits)]
         return [cut[i] for i in _permutation(stream, len(cut))]
+
+
+def _usual_pairs(lengths: IntArray, max_tokens: int) -> int:
+    """How many pairs of mean length a batch of so many positions holds."""
+    return max(1, max_tokens * lengths.shape[1] // max(1, int(lengths.sum())))
 
 
 def evaluation_batches(
@@ -84,11 +89,13 @@ def _lengths(name: str, values: npt.ArrayLike) -> IntArray:
     return lengths.astype(np.int64)
 
 
-def _checked_limits(batch_size: int, max_tokens: int | None) -> tuple[int, int | None]:
-    require_integer("batch_size", batch_size, 1)
+def _checked_limits(batch_size: int | None, max_tokens: int | None) -> tuple[int, int | None]:
     if max_tokens is not None:
         require_integer("max_tokens", max_tokens, 1)
-    return batch_size, max_tokens
+    if batch_size is None and max_tokens is not None:
+        return max_tokens, max_tokens  # a pair has more positions than one
+    require_integer("batch_size", batch_size, 1)
+    return batch_size or 1, max_tokens
 
 
 def _permutation(stream: np.random.PCG64, count: int) -> IntArray:
@@ -106,12 +113,12 @@ def _cut(indices: IntArray, lengths: IntArray, batch_size: int, max_tokens: int 
     if max_tokens is None:
         return [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
     pieces: list[list[int]] = []
-    longest = np.zeros(2, dtype=np.int64)
-    for index in indices:
-        longest = np.maximum(longest, lengths[:, index])
+    longest_src = longest_trg = 0
+    for index, src, trg in zip(indices.tolist(), *lengths[:, indices].tolist(), strict=True):
+        longest_src, longest_trg = max(longest_src, src), max(longest_trg, trg)
         size = len(pieces[-1]) + 1 if pieces else 1
-        if not pieces or size > batch_size or size * longest.sum() > max_tokens:
+        if not pieces or size > batch_size or size * (longest_src + longest_trg) > max_tokens:
             pieces.append([])
-            longest = lengths[:, index]
+            longest_src, longest_trg = src, trg
         pieces[-1].append(index)
     return [np.array(piece, dtype=np.int64) for piece in pieces]

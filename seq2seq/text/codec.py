@@ -56,6 +56,8 @@ class TextCodec:
         is_train = _is_train(dataset)
         src: Learner = registry.build("source", config).learner(dataset, config)
         trg = TextLearner("trg", dataset, config)
+        if config.share_vocab:
+            src.share(trg)
         most = config.max_length or np.inf
         kept = is_train & (np.maximum(src.lengths, trg.lengths) <= most)
         if not kept.any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -84,6 +85,7 @@ class TextLearner(Learner):
 
     def __init__(self, side: str, dataset: Dataset, config: Config) -> None:
         self._side, self._config = side, config
+        self._other: TextLearner | None = None
         self._min_freq = setting(dataset, config, "min_freq") or 1
         self.tokenizer = _new_tokenizer(side, dataset, config)
         number = ("src", "trg").index(side)
@@ -98,9 +100,17 @@ class TextLearner(Learner):
     def lengths(self) -> IntArray:  # type: ignore[override]
         return self._numbered.numbers.lengths
 
+    def share(self, other: Learner) -> None:
+        if isinstance(other, TextLearner):
+            self._other, other._other = other, self
+
+    def _counts(self, kept: np.ndarray) -> Counter[str]:
+        """How often each token occurs among those that are kept."""
+        return Counter(self._numbered.counts(kept))
+
     def learn(self, kept: np.ndarray) -> tuple[TextSide, Ragged]:
-        """A vocabulary of the sentences that are kept, and the ids of all."""
-        counts = self._numbered.counts(kept)
+        """A vocabulary of the sentences that are kept, on both sides where it is shared, and the ids of all."""
+        counts = self._counts(kept) if self._other is None else self._counts(kept) + self._other._counts(kept)
         vocabulary = _vocabulary(self._side, counts, self._min_freq, self._config.max_vocab_size)
         return TextSide(self.tokenizer, vocabulary), self._numbered.encode(vocabulary)
 
@@ -112,9 +122,11 @@ def setting(dataset: Dataset, config: Config, name: str) -> Any:
 
 
 def _new_tokenizer(side: str, dataset: Dataset, config: Config) -> Tokenizer:
-    name = setting(dataset, config, f"{side}_tokenizer") or "word"
+    """For one side; where both share a vocabulary, and it is of subwords, they are learnt of both."""
+    names = [setting(dataset, config, f"{which}_tokenizer") or "word" for which in ("src", "trg")]
     language, number = (dataset.src_language, 0) if side == "src" else (dataset.trg_language, 1)
-    sentences = [pair[number] for pair in dataset.split("train")]
+    name, joint = names[number], config.share_vocab and names == ["sentencepiece"] * 2
+    sentences = [pair[which] for which in ((0, 1) if joint else (number,)) for pair in dataset.split("train")]
     lower = bool(setting(dataset, config, "lower"))
     return build_tokenizer(name, language, sentences, lower=lower, vocab_size=config.max_vocab_size)
 

@@ -2,8 +2,9 @@
 
 A graph is made for a number of pairs and of tokens; a batch with fewer tokens runs in it too. So numbers of tokens are
 rounded up to multiples of a bucket, and each bucket gets a graph. What a graph cannot hold is done launch by launch:
-own tokens fed back to the decoder, layers that take a step at a time, a batch of one sentence, and the first step of
-all, which makes the optimiser's moments. Which batches these are does not depend on where a run was resumed.
+own tokens fed back to the decoder, layers that take a step at a time, SGD, several batches for one update, a batch of
+one sentence, and the first step of all, which makes the optimiser's moments. Which batches these are does not depend on
+where a run was resumed.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class GraphedTraining:
         train: what it is trained on; no batch may have a longer sentence.
     """
 
-    def __init__(self, model: Seq2Seq, optimizer: optim.Adam, config: Config, train: EncodedSplit) -> None:
+    def __init__(self, model: Seq2Seq, optimizer: optim.Optimizer, config: Config, train: EncodedSplit) -> None:
         self._model, self._optimizer, self._config = model, optimizer, config
         longest = (int(side.lengths.max(initial=0)) for side in (train.src, train.trg))
         # <eos> of a target. And one more on both sides, so that a graph's rows are never all equally long.
@@ -93,7 +94,7 @@ class _CapturedStep:
     """One graph, and the tensors on which it works."""
 
     def __init__(
-        self, model: Seq2Seq, optimizer: optim.Adam, config: Config, bucket: Bucket, longest: tuple[int, ...],
+        self, model: Seq2Seq, optimizer: optim.Optimizer, config: Config, bucket: Bucket, longest: tuple[int, ...],
         beside: cuda.CUDAGraph | None,
     ) -> None:  # fmt: skip
         src = lengths_for(bucket.pairs, bucket.src_tokens, longest[0])

@@ -26,12 +26,14 @@ from seq2seq.run.config import Config
 from seq2seq.run.devices import steps_in_graphs
 from seq2seq.run.entry import address_space
 from seq2seq.run.errors import UserError
-from seq2seq.sources import Batch, BatchSampler, EncodedSplit
+from seq2seq.sources import Batch, EncodedSplit
 from seq2seq.sources.batches import IntArray
+from seq2seq.training.batching import training_sampler
+from seq2seq.training.optimizers import numbers_kept
+from seq2seq.training.schedules import least_forcing
 
 COMPILED = 60 << 20  # bytes: compiled kernels with what LLVM keeps, and the allocator's slack; measured
 WORKSPACES = 3 * 32 << 20  # bytes: of cuBLAS, for each stream that computes
-MOMENTS = 2  # numbers that Adam keeps for each weight
 SMALL_BATCH = 6144  # tokens: such a batch is tried as it is; a quarter of a larger one fills every work space
 FEW_PAIRS = 4  # are tried as they are too: half of them may be as few as a quarter
 
@@ -43,7 +45,7 @@ class MemoryPlan:
     Attributes:
         process: the interpreter, the data and the kernels; on a GPU the work space of its libraries.
         weights: parameters.
-        optimizer: Adam's two moments.
+        optimizer: what it keeps of each weight, such as Adam's two moments, and the mean of the weights.
         step: activations, gradients and work space together, at the worst moment of a step; 0 where it is unknown.
         device: "cpu" or "cuda".
     """
@@ -75,7 +77,8 @@ def before_steps(config: Config, vocab_sizes: tuple[int, int]) -> MemoryPlan:
     size = 8 if config.precision == "fp64" else 4
     weights = sum(parameter.numel() for parameter in model.parameters()) * size
     process = occupied_bytes() + COMPILED if config.device == "cpu" else WORKSPACES
-    return MemoryPlan(process, weights, MOMENTS * weights, 0, config.device)
+    kept = numbers_kept(config) + (1 if config.ema_decay else 0)
+    return MemoryPlan(process, weights, kept * weights, 0, config.device)
 
 
 def with_steps(plan: MemoryPlan, model: Seq2Seq, config: Config, train: EncodedSplit) -> MemoryPlan:
@@ -112,9 +115,10 @@ def _try_step(model: Seq2Seq, config: Config, batch: Batch) -> tuple[int, int]:
     random.seed_step(config.seed, 0)
     model.train()
     with _most_taken(config.device) as most:
-        loss = model.loss(batch, config.teacher_forcing_ratio, config.label_smoothing) / batch.num_trg_tokens
-        loss.backward()
-        del loss
+        for _ in range(min(config.accumulate, 2)):  # where they add up, gradients are there from the second batch on
+            loss = model.loss(batch, least_forcing(config), config.label_smoothing) / batch.num_trg_tokens
+            loss.backward()
+            del loss
     for parameter in model.parameters():
         parameter.grad = None
     return _tokens(batch), most()
@@ -144,8 +148,7 @@ def _most_taken(where: str) -> Iterator[Callable[[], int]]:
 
 def largest_batch(train: EncodedSplit, config: Config, most_epochs: int = 5) -> IntArray:
     """The pairs of the batch of the first epochs that has most tokens on both sides."""
-    src, trg = train.src.lengths, train.trg.lengths
-    sampler = BatchSampler(src, trg, config.batch_size, config.seed)
+    src, trg, sampler = train.src.lengths, train.trg.lengths, training_sampler(train, config)
     batches = (batch for epoch in range(min(config.epochs, most_epochs)) for batch in sampler.batches(epoch))
     return max(batches, key=lambda batch: int((src[batch] + trg[batch]).sum()))
 
@@ -193,14 +196,15 @@ def _free_of_address_space() -> int | None:
     return None if limit is None else max(0, limit - pages * os.sysconf("SC_PAGE_SIZE"))
 
 
-def require_fit(needed: MemoryPlan, batch_size: int) -> None:
+def require_fit(needed: MemoryPlan, batch_size: int, batch_tokens: int | None = None) -> None:
     """UserError with advice if the machine has not got what the plan says."""
     on_gpu = needed.device == "cuda"
     free = cuda.mem_get_info()[0] if on_gpu else available_bytes()
     more = needed.peak if on_gpu else needed.peak - occupied_bytes()
     if free is not None and more > free:
+        option = f"--batch-size (now {batch_size})" if batch_tokens is None else f"--batch-tokens (now {batch_tokens})"
         raise UserError(
-            f"{needed}, but only {_megabytes(free)} are free beside what is in use; try a smaller --batch-size "
-            f"(now {batch_size}), a --max-length that leaves out the longest pairs, a smaller --max-vocab-size or "
+            f"{needed}, but only {_megabytes(free)} are free beside what is in use; try a smaller "
+            f"{option}, a --max-length that leaves out the longest pairs, a smaller --max-vocab-size or "
             "--hidden-size, or --precision bf16"
         )

@@ -14,7 +14,7 @@ class ProgressDisplay:
     """Shows loss, tokens per second and time left.
 
     Args:
-        total_steps: steps of the whole run.
+        total_steps: steps of the whole run, or about so many.
         step: steps done before.
         interval: seconds between two plain lines.
     """
@@ -43,7 +43,7 @@ class ProgressDisplay:
                 self._bar.update(1)
                 self._bar.set_postfix_str(f"loss {self._mean_loss():.3f}, {self._speed():,.0f} tok/s", refresh=False)
         elif time.monotonic() - self._shown >= self.interval:
-            left = (self.total_steps - self._step) * self._elapsed() / (self._step - self._first_step)
+            left = max(self.total_steps - self._step, 0) * self._elapsed() / (self._step - self._first_step)
             speed = f"{self._speed():,.0f} tokens/s"
             self.say(
                 f"step {self._step}/{self.total_steps}  loss {self._mean_loss():.3f}  {speed}  {_duration(left)} left"

@@ -1,22 +1,20 @@
-"""The training loop: Adam on batches, a validation after each epoch, checkpoints, exact continuation.
+"""The training loop: updates, a validation after each epoch, checkpoints, exact continuation.
 
-Everything that varies is a function of (seed, epoch) or (seed, step), so a Trainer put at a step does what the
-uninterrupted run did from there, to the bit.
+Everything that varies is a function of (seed, epoch), of (seed, step), or of the validations so far, so a Trainer put
+at a step does what the uninterrupted run did from there, to the bit.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from minigrad import optim, random
+from minigrad import random
 from seq2seq.decoding.scorers import release_prepacked
 from seq2seq.decoding.translator import Translator
 from seq2seq.metrics import shown
@@ -26,11 +24,15 @@ from seq2seq.run.checkpoint import Progress
 from seq2seq.run.cli import command_for
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
-from seq2seq.sources import Batch, BatchSampler, Dataset, EncodedSplit
+from seq2seq.sources import Batch, Dataset, EncodedSplit
 from seq2seq.text.codec import TextCodec
-from seq2seq.training.graphed import GraphedTraining
+from seq2seq.training import schedules
+from seq2seq.training.batching import training_sampler
+from seq2seq.training.figures import is_better, ranked, waited
+from seq2seq.training.interruption import StopSignals
 from seq2seq.training.metrics_log import MetricsLog
 from seq2seq.training.progress import ProgressDisplay
+from seq2seq.training.update import Updates
 from seq2seq.training.validation import evaluate_split
 
 _MOST_SKIPPED = 5
@@ -58,24 +60,38 @@ class Trainer:
         self.config, self.dataset, self.codec, self.encoded, self.run_dir = config, dataset, codec, encoded, run_dir
         self.train = train = encoded["train"]
         self.model = build_model(codec.source.num_inputs, len(codec.trg_vocabulary), config)
-        self.optimizer = optim.Adam(self.model.parameters(), lr=config.lr)
-        self.sampler = BatchSampler(train.src.lengths, train.trg.lengths, config.batch_size, config.seed)
-        on_gpu = config.device == "cuda"
-        self._graphs = GraphedTraining(self.model, self.optimizer, config, train) if on_gpu else None
+        self.sampler = training_sampler(train, config)
+        self.updates = Updates(self.model, config, train)
         self.progress = Progress()
         self.interrupted = False
         self._skipped = 0
-        self._steps_per_epoch = len(self.sampler.batches(0))
+        if config.lr_schedule == "cosine" and config.lr_steps is None:  # a continuation finds it in the stored config
+            self.config = dataclasses.replace(config, lr_steps=self.total_steps)
+
+    @functools.cached_property
+    def total_steps(self) -> int:
+        """Updates of the whole run; about, where epochs have unequal numbers of batches."""
+        steps = self.config.epochs * -(-len(self.sampler.batches(0)) // self.config.accumulate)
+        return steps if self.config.max_steps is None else min(steps, self.config.max_steps)
 
     @property
-    def total_steps(self) -> int:
-        steps = self.config.epochs * self._steps_per_epoch
-        return steps if self.config.max_steps is None else min(steps, self.config.max_steps)
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        progress, most = self.progress, self.config.max_steps
+        over = progress.epoch >= self.config.epochs or (most is not None and progress.step >= most)
+        return over or self.gets_no_better
+
+    @property
+    def gets_no_better(self) -> bool:
+        """Whether the run ends early: too many validations in a row were no better than the best one."""
+        patience = self.config.patience
+        return patience is not None and waited(self.config.best_metric, self.progress.figures) >= patience
 
     def resume(self) -> None:
         """Go to where the run's last checkpoint stands."""
         path = checkpoint.path_of(self.run_dir, "last")
-        self.progress = checkpoint.load(path, self.model, self.optimizer, self.fingerprint)
+        updates = self.updates
+        self.progress = checkpoint.load(path, self.model, updates.optimizer, self.fingerprint, updates.mean)
 
     def run(self) -> bool:
         """Train to the end; False if Ctrl-C (or a termination signal) stopped it, which is saved all the same."""
@@ -90,8 +106,8 @@ class Trainer:
         log = MetricsLog(self.run_dir, self.progress.step)
         display = ProgressDisplay(self.total_steps, self.progress.step)
         try:
-            with _stop_signals(self._interrupt):
-                while self.progress.step < self.total_steps and not self.interrupted:
+            with StopSignals(self._interrupt):
+                while not self.is_done and not self.interrupted:
                     self._train_epoch(log, display)
         finally:
             display.close()
@@ -114,44 +130,39 @@ class Trainer:
 
     def _train_epoch(self, log: MetricsLog, display: ProgressDisplay) -> None:
         """The rest of the epoch under way, and the validation after it."""
-        batches = self.sampler.batches(self.progress.epoch)
-        while self.progress.batch < len(batches) and self.progress.step < self.total_steps:
-            batch = self.model.source.batch(self.train, batches[self.progress.batch])
-            record = self._train_step(batch)
+        order = self.sampler.batches(self.progress.epoch)
+        while self.progress.batch < len(order) and not self.is_done:
+            done = self.progress.batch + len(order[self.progress.batch :][: self.config.accumulate])
+            batches = [self.model.source.batch(self.train, pairs) for pairs in order[self.progress.batch : done]]
+            record = self._train_step(batches)
             log.write(record)
             display.update(record)
-            self.progress = dataclasses.replace(self.progress, step=record["step"], batch=self.progress.batch + 1)
+            self.progress = dataclasses.replace(self.progress, step=record["step"], batch=done)
             if self.interrupted:
                 return self._save_last(log)
             due = self.config.save_every and self.progress.step % self.config.save_every == 0
-            if due and self.progress.batch < len(batches):  # an epoch's end is saved with its validation
+            if due and self.progress.batch < len(order):  # an epoch's end is saved with its validation
                 self._save_last(log)
-        self._finish_epoch(log, display)
+        self._finish_epoch(log, display, self.progress.batch >= len(order))
 
-    def _train_step(self, batch: Batch) -> dict[str, Any]:
+    def _train_step(self, batches: Sequence[Batch]) -> dict[str, Any]:
         """One update; a gradient that is not finite changes nothing, and after five in a row the run stops."""
-        start, config, step = time.monotonic(), self.config, self.progress.step
-        random.seed_step(config.seed, step)
+        start, step = time.monotonic(), self.progress.step
+        lr = schedules.learning_rate(self.config, step, self.progress.figures)
+        random.seed_step(self.config.seed, step)
         self.model.train()
-        loss, norm = self._update(batch)
+        loss, norm = self._update(batches, lr)
         self._count_skipped(norm, step)
         return {
-            "step": step + 1, "epoch": self.progress.epoch, "loss": loss, "src_tokens": batch.num_src_tokens,
-            "trg_tokens": batch.num_trg_tokens, "seconds": round(time.monotonic() - start, 6), "grad_norm": norm,
-            "lr": config.lr,
+            "step": step + 1, "epoch": self.progress.epoch, "loss": loss,
+            "src_tokens": sum(batch.num_src_tokens for batch in batches),
+            "trg_tokens": sum(batch.num_trg_tokens for batch in batches),
+            "seconds": round(time.monotonic() - start, 6), "grad_norm": norm, "lr": lr,
         }  # fmt: skip
 
-    def _update(self, batch: Batch) -> tuple[float, float]:
+    def _update(self, batches: Sequence[Batch], lr: float) -> tuple[float, float]:
         """The loss per target token, and the norm of the gradients by which the weights were changed."""
-        results = None if self._graphs is None else self._graphs.step(batch)
-        if results is None:
-            config = self.config
-            self.optimizer.zero_grad()
-            loss = self.model.loss(batch, config.teacher_forcing_ratio, config.label_smoothing) / batch.num_trg_tokens
-            loss.backward()
-            results = loss, self.optimizer.step_clipped(config.clip_norm)
-        loss, norm = results
-        return float(loss.item()), float(norm.item())
+        return self.updates.apply(batches, lr, schedules.teacher_forcing_ratio(self.config, self.progress.step))
 
     def _count_skipped(self, norm: float, step: int) -> None:
         self._skipped = 0 if math.isfinite(norm) else self._skipped + 1
@@ -161,23 +172,43 @@ class Trainer:
                 f"(the weights are unchanged since step {step - _MOST_SKIPPED + 1}; the last checkpoint stands)"
             )
 
-    def _finish_epoch(self, log: MetricsLog, display: ProgressDisplay) -> None:
+    def _finish_epoch(self, log: MetricsLog, display: ProgressDisplay, is_whole: bool) -> None:
         """Validate, keep the best weights, save; the epoch counts as done only if all its batches were."""
-        result = self.validate()
-        log.write({"step": self.progress.step, "epoch": self.progress.epoch, **result})
-        display.say(
-            f"epoch {self.progress.epoch + 1}  step {self.progress.step}  val_loss {result['val_loss']:.3f}  "
-            f"ppl_forced {result['ppl_forced']:.2f}  ppl_free {result['ppl_free']:.2f}  "
-            f"bleu {shown(result['bleu'], 2)}  exact {result['exact_match']:.1f}%"
-        )
-        best = self.progress.best
-        improved = best is None or result["val_loss"] < best
-        if self.progress.batch >= self._steps_per_epoch:  # more, where the data have become fewer
-            self.progress = dataclasses.replace(self.progress, epoch=self.progress.epoch + 1, batch=0)
-        if improved:
-            self.progress = dataclasses.replace(self.progress, best=result["val_loss"])
-            self._save("best")
+        with self.updates.averaged():
+            result = self.validate()
+            log.write({"step": self.progress.step, "epoch": self.progress.epoch, **result})
+            display.say(
+                f"epoch {self.progress.epoch + 1}  step {self.progress.step}  val_loss {result['val_loss']:.3f}  "
+                f"ppl_forced {result['ppl_forced']:.2f}  ppl_free {result['ppl_free']:.2f}  "
+                f"bleu {shown(result['bleu'], 2)}  exact {result['exact_match']:.1f}%"
+            )
+            self._keep(float(result[self.config.best_metric]), is_whole)
         self._save_last(log)
+        self._drop_epochs()
+
+    def _keep(self, figure: float, is_whole: bool) -> None:
+        """Count the epoch if it is whole, and save the weights if they are among the best."""
+        improved = is_better(self.config.best_metric, figure, self.progress.best)
+        if is_whole:
+            figures = *self.progress.figures, figure
+            self.progress = dataclasses.replace(self.progress, epoch=self.progress.epoch + 1, batch=0, figures=figures)
+        if improved:
+            self.progress = dataclasses.replace(self.progress, best=figure)
+            self._save("best")
+        if is_whole and self.progress.epoch in self._best_epochs():
+            self._save(f"epoch-{self.progress.epoch}")
+
+    def _best_epochs(self) -> list[int]:
+        """The numbers, from 1, of the epochs whose weights are kept."""
+        if self.config.keep_best == 1:  # best.safetensors is enough
+            return []
+        best = ranked(self.config.best_metric, self.progress.figures)[: self.config.keep_best]
+        return [number + 1 for number in best]
+
+    def _drop_epochs(self) -> None:
+        """Remove the weights of epochs that are no longer among the best."""
+        for epoch in set(checkpoint.epochs_kept(self.run_dir)) - {*self._best_epochs()}:
+            checkpoint.path_of(self.run_dir, f"epoch-{epoch}").unlink(missing_ok=True)
 
     def validate(self, split: str = "valid") -> dict[str, float]:
         """Losses and scores on a split; see ``evaluate_split``. The weights prepacked for it are not kept."""
@@ -189,7 +220,7 @@ class Trainer:
 
     def best_translator(self) -> Translator:
         """The run's best weights, loaded into this trainer's model: training is over then."""
-        self.optimizer.zero_grad()
+        self.updates.optimizer.zero_grad()
         checkpoint.load(checkpoint.path_of(self.run_dir, "best"), self.model, None, self.fingerprint)
         return Translator(self.model, self.codec, self.config)
 
@@ -203,34 +234,7 @@ class Trainer:
         self._save("last")
 
     def _save(self, name: str) -> None:
-        optimizer = self.optimizer if name == "last" else None
-        path = checkpoint.path_of(self.run_dir, name)
-        checkpoint.save(path, self.model, optimizer, self.progress, self.fingerprint)
-
-
-class _stop_signals:  # noqa: N801  (used like a function)
-    """Inside, Ctrl-C, a termination signal and the end of the terminal call ``stop``; a second Ctrl-C interrupts.
-
-    The end of the terminal changes nothing for a process that was started to ignore it, as ``nohup`` does.
-    """
-
-    def __init__(self, stop: Callable[[], None]) -> None:
-        self.stop = stop
-        self.former: dict[int, Any] = {}
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            numbers.append(signal.SIGHUP)
-        for number in numbers:
-            self.former[number] = signal.signal(number, self._handle)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        self.stop()
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self.former.items():
-            signal.signal(number, handler)
+        path, updates = checkpoint.path_of(self.run_dir, name), self.updates
+        if name != "last":
+            return checkpoint.save(path, self.model, None, self.progress, self.fingerprint)
+        checkpoint.save(path, self.model, updates.optimizer, self.progress, self.fingerprint, updates.mean)

@@ -28,10 +28,10 @@ def evaluate_split(
         encoded: the split in ids, where it has been encoded already.
 
     Returns:
-        val_loss: mean -log p per target token, the right words given. The choice between models is made by it.
+        val_loss: mean -log p per target token, the right words given.
         ppl_forced, ppl_free: perplexities with the right words given, and with the model's own; sums over tokens.
         bleu, exact_match: percent, of detokenised text (without case if the model was trained so); bleu is NaN where
-            it means nothing.
+            it means nothing. And ``best_metric`` of the run, by which models are chosen, where it is another one.
     """
     pairs = dataset.split(split)
     encoded = encoded or translator.codec.encode_pairs(pairs)
@@ -40,13 +40,17 @@ def evaluate_split(
     hypotheses = translator.translate_ids(sources, batch_size=translator.settings.batch_size)
     references = dataset.references(split)
     lowercase = is_lowercase(translator.codec)
-    return {
+    figures = {
         "val_loss": forced / max(num_tokens, 1),
         "ppl_forced": metrics.perplexity(forced, num_tokens),
         "ppl_free": metrics.perplexity(free, num_tokens),
         "bleu": metrics.bleu(hypotheses, references, lowercase, language=target_language(translator, dataset)).value,
         "exact_match": metrics.exact_match(hypotheses, references, lowercase),
     }
+    chosen = translator.settings.best_metric
+    if chosen not in figures:
+        figures[chosen] = metrics.METRICS[chosen](lowercase).score(hypotheses, references).value
+    return figures
 
 
 def target_language(translator: Translator, dataset: Dataset) -> str:

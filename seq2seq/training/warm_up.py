@@ -46,7 +46,7 @@ def compile_kernels(config: Config) -> None:
 
 
 def small_settings(config: Config) -> dict[str, Any]:
-    """What decides which kernels a run calls: its precision, its parts, and their options, numbers cut to a few.
+    """What decides which kernels a run calls: precision, optimiser, parts, and their options, numbers cut to a few.
 
     A small model of one layer or of two calls the kernels of a large one; numbers that are no sizes decide nothing.
     """
@@ -55,18 +55,19 @@ def small_settings(config: Config) -> dict[str, Any]:
         for name, value in config.options.items()
         if type(value) is not float
     }
-    return {"precision": config.precision, **{kind: getattr(config, kind) for kind in registry.PACKAGES}, **options}
+    chosen = {name: getattr(config, name) for name in ("precision", "optimizer", "momentum", *registry.PACKAGES)}
+    return {**chosen, **options}
 
 
 def _train_a_little(config: Config) -> None:
     """Every kernel that training, validation and translation call, on a model of a few numbers."""
-    from minigrad import optim
     from seq2seq.decoding.search import beam_search, greedy_search
     from seq2seq.models.model import build_model, sequence_losses
     from seq2seq.sources import EncodedSplit, TextSource
+    from seq2seq.training.optimizers import build_optimizer
 
     model = build_model(_TOKENS, _TOKENS, config)
-    optimizer = optim.Adam(model.parameters())
+    optimizer = build_optimizer(config, model.parameters())
     rng = np.random.default_rng(0)
     for lengths in ([3, 2, 1], [3, 3, 3]):
         src = model.source.random_items(rng, lengths, _TOKENS)

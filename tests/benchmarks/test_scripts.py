@@ -25,10 +25,21 @@ def installed(*variants: str) -> list[str]:
     return found
 
 
-def figures(script: str, variants: list[str], folder: Path) -> dict[str, Any]:
+def figures(script: str, variants: list[str], folder: Path, *more: str) -> dict[str, Any]:
     """What a quick run of a script writes."""
     path = folder / "figures.json"
-    options = ["--quick", "--rounds", "2", "--threads", "1", "--variants", ",".join(variants), "--json", str(path)]
+    options = [
+        *more,
+        "--quick",
+        "--rounds",
+        "2",
+        "--threads",
+        "1",
+        "--variants",
+        ",".join(variants),
+        "--json",
+        str(path),
+    ]
     command = [sys.executable, str(ROOT / "benchmarks" / script), *options]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -59,10 +70,29 @@ def test_training_step(peers, tmp_path) -> None:
         assert race["variants"]["minigrad"]["gflops"] > 0
 
 
+def test_attention(tmp_path) -> None:
+    names = installed("pytorch", "pytorch-packed")
+    races = figures("attention.py", ["minigrad", "minigrad-bf16", *names], tmp_path)["races"]
+    assert set(races) == {"general", "bahdanau", "bahdanau-2"}
+    for race in races.values():
+        for peer in names:
+            check_race(race, "minigrad", peer)
+            assert race["verified_to"][peer] < 1e-3
+        assert 0 < race["verified_to"]["minigrad-bf16"] < 5e-2
+
+
 def test_decoding(tmp_path) -> None:
     names = installed("pytorch", "jax", "onnxruntime")
     races = figures("decoding.py", ["minigrad", *names], tmp_path)["races"]
     assert [(race["sentences"], race["beam_size"]) for race in races.values()] == [(1, 1), (1, 5), (3, 1), (3, 5)]
+    for race, peer in itertools.product(races.values(), names):
+        check_race(race, "minigrad", peer)
+
+
+@pytest.mark.parametrize("model", ["attention", "bahdanau"])
+def test_decoding_with_attention(model, tmp_path) -> None:
+    names = installed("pytorch")
+    races = figures("decoding.py", ["minigrad", *names], tmp_path, "--model", model)["races"]
     for race, peer in itertools.product(races.values(), names):
         check_race(race, "minigrad", peer)
 

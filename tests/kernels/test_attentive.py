@@ -210,6 +210,26 @@ def test_bits_depend_on_nothing_beside(rng, monkeypatch, cell, score):
             assert array[cut].tobytes() == alone(bare, want[name], 0).tobytes(), name
 
 
+@pytest.mark.parametrize("score", SCORES)
+@pytest.mark.parametrize("cell", GATES)
+def test_prepacked_weights_give_the_same(backend, rng, cell, score):
+    """To the bit, also where a record holds no bias, and after the weights have changed."""
+    inputs, _ = draw(rng, cell, score, dtype=np.float32)
+    inputs = {name: array for name, array in inputs.items() if score != "general" or "bias" not in name}
+    for bf16 in (False, True):
+        want, _ = forward(backend, inputs, cell, bf16=bf16)
+        weights = {name: array.copy() for name, array in inputs.items()}
+        prepacked = backend.prepack_attentive(record(AttentiveWeights, "weights", weights), cell, bf16)
+        for array in weights.values():
+            array[...] = np.nan
+        state, memory = record(AttentiveState, "state", inputs), (inputs["keys"], inputs["values"], SOURCES)
+        *found, last = backend.attentive_states(inputs["x"], state, prepacked, *memory, pack_lengths(TARGETS), 0.7)
+        named_outputs = dict(zip(("y", "context", "alignment"), found, strict=True)) | named("state", last)
+        assert named_outputs.keys() == want.keys()
+        for name, array in named_outputs.items():
+            np.testing.assert_array_equal(array, want[name], err_msg=name)
+
+
 def test_views_are_taken_as_they_are(rng):
     """Weights cut out of larger ones, and transposed memories."""
     inputs, _ = draw(rng, "lstm", "general")
@@ -257,3 +277,21 @@ def test_arguments(change, error, text):
     rest = given["keys"], given["values"], given["lengths"], equal_lengths(3, 2), given["cell"]
     with pytest.raises(error, match=re.escape(f"attentive_forward: {text}")):
         kernels.attentive_forward(given["x"], *arrays, *rest)
+
+
+def test_arguments_of_prepacked_weights():
+    good = AttentiveWeights(zeros(20, I), zeros(20, D), zeros(20, H), query=zeros(A, H), v=zeros(A))
+    wrong = [
+        (good, "gru", "cell is 'gru', weights.hidden has shape (20, 5); expected a cell of lstm (4H, H)"),
+        (good._replace(v=zeros(A + 1)), "lstm", "weights.v has shape (8,); expected (7,)"),
+        (good._replace(query=zeros(A, D)), "lstm", "weights.query has shape (7, 6); expected (7, 5)"),
+        (good._replace(context=zeros(15, D)), "lstm", "weights.context has shape (15, 6); expected (G, D) = (20, 6)"),
+    ]
+    for weights, cell, text in wrong:
+        with pytest.raises(ValueError, match=re.escape(f"prepack_attentive: {text}")):
+            kernels.prepack_attentive(weights, cell)
+    state = AttentiveState(zeros(N, H), zeros(N, D), zeros(N, H))
+    prepacked = kernels.prepack_attentive(good, "lstm")
+    arguments = prepacked, zeros(S, N, A + 1), zeros(S, N, D), np.array([3, 0]), equal_lengths(3, 2)
+    with pytest.raises(ValueError, match=re.escape("keys has shape (3, 2, 8); expected (S, N, A) = (3, 2, 7)")):
+        kernels.attentive_states(zeros(6, I), state, *arguments)

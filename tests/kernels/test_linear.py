@@ -33,6 +33,22 @@ def test_known_values(backend):
     np.testing.assert_array_equal(dbias, [2, 2])
 
 
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_prepacked_layer(backend, bf16):
+    """A copy; the same to the bit for many rows, and for few as among many."""
+    x, weight, bias = draw(5, (9, 40), (50, 40), (50,), dtype=np.float32)
+    for some_bias in (bias, None):
+        want, kept = backend.linear_forward(x, weight, some_bias, bf16), weight.copy()
+        prepacked = backend.prepack_linear(weight, some_bias, bf16)
+        weight[...] = np.nan
+        np.testing.assert_array_equal(backend.linear_prepacked(x, prepacked), want)
+        if backend is kernels:
+            np.testing.assert_array_equal(backend.linear_prepacked(x[:2], prepacked), want[:2])
+        weight[...] = kept
+    with pytest.raises(ValueError, match=re.escape("x has shape (9, 39); expected (M, I) = (9, 40)")):
+        kernels.linear_prepacked(x[:, :39], kernels.prepack_linear(weight, bias))
+
+
 @pytest.mark.parametrize("rows", [2, 5])
 def test_gradient(backend, check_gradients, rows):
     x, weight, bias, dy = draw(0, (rows, 3), (4, 3), (4,), (rows, 4))

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minigrad import optim
 from seq2seq.models.model import build_model
 from seq2seq.run.config import Config
 from seq2seq.sources import Batch, EncodedSplit, Ragged, TextSource
-from seq2seq.training import graphed, trainer
+from seq2seq.training import graphed, update
 from seq2seq.training.graphed import GraphedTraining, lengths_for
+from seq2seq.training.optimizers import build_optimizer
 
 pytestmark = pytest.mark.usefixtures("cuda")
 
@@ -36,7 +36,7 @@ def training(split: EncodedSplit, **settings: object) -> GraphedTraining:
     sizes = {"embedding_size": 6, "hidden_size": 9, "num_layers": 1, "teacher_forcing_ratio": 1.0, "precision": "bf16"}
     config = Config(device="cuda", **{**sizes, **settings})  # type: ignore[arg-type]
     model = build_model(WORDS, WORDS, config)
-    optimizer = optim.Adam(model.parameters())
+    optimizer = build_optimizer(config, model.parameters())
     steps = GraphedTraining(model, optimizer, config, split)
     assert steps.step(TextSource().batch(split, range(6))) is None
     model.loss(TextSource().batch(split, range(6))).backward()
@@ -59,7 +59,33 @@ def test_a_run_in_graphs_is_the_run_without(
     )
     with_graphs = train("graphs", *arguments)
     assert len(replayed) == 6  # all but the first step
-    monkeypatch.setattr(trainer.GraphedTraining, "step", lambda self, batch: None)
+    monkeypatch.setattr(update.GraphedTraining, "step", lambda self, batch: None)
+    without = train("without", *arguments)
+    for one, other in zip(history(with_graphs), history(without), strict=True):
+        for name in ("loss", "grad_norm", "val_loss"):
+            if name in one:
+                assert one[name] == pytest.approx(other[name], rel=1e-5)
+
+
+@pytest.mark.parametrize("options", [
+    ["--tie-weights", "decoder", "--embedding-size", 12, "--ema-decay", 0.5, "--optimizer", "adamw",
+     "--weight-decay", 1],
+    ["--src-word-dropout", 0.3, "--trg-word-dropout", 0.2, "--output-dropout", 0.3, "--lr-schedule", "inverse-sqrt",
+     "--warmup-steps", 3, "--batch-tokens", 90, "--dropout", 0.2],
+], ids=["tied", "drawn"])  # fmt: skip
+def test_what_shapes_updates_is_the_same_in_graphs(
+    train: Callable[..., Path], history: Callable[[Path], list[dict]], monkeypatch: pytest.MonkeyPatch, options: list
+) -> None:
+    """Shared weights and their mean; what is drawn before a step and in it; rates that change."""
+    arguments = ("--device", "cuda", "--precision", "bf16", "--teacher-forcing-ratio", 1, "--max-steps", 6, *options)
+    replayed: list[Batch] = []
+    original = graphed._CapturedStep.replay
+    monkeypatch.setattr(
+        graphed._CapturedStep, "replay", lambda self, batch: replayed.append(batch) or original(self, batch)
+    )
+    with_graphs = train("graphs", *arguments)
+    assert len(replayed) == 5
+    monkeypatch.setattr(update.GraphedTraining, "step", lambda self, batch: None)
     without = train("without", *arguments)
     for one, other in zip(history(with_graphs), history(without), strict=True):
         for name in ("loss", "grad_norm", "val_loss"):
@@ -81,6 +107,9 @@ def test_what_goes_without(split: EncodedSplit) -> None:
     batch = TextSource().batch(split, range(6))
     assert training(split, precision="fp32").step(batch) is None
     assert training(split, teacher_forcing_ratio=0.5).step(batch) is None
+    assert training(split, forcing_decay="linear", forcing_steps=9).step(batch) is None
+    assert training(split, optimizer="sgd").step(batch) is None
+    assert training(split, accumulate=2).step(batch) is None
     steps = training(split)
     assert steps.step(TextSource().batch(split, range(1))) is None
     longest = int(np.argmax(split.src.lengths))
@@ -110,7 +139,7 @@ def test_a_graph_in_vain_draws_no_random_numbers(
     monkeypatch.setattr(sys.modules["minigrad.ops.embedding"], "ROWS_ON_GPU", 1)
     arguments = ("--device", "cuda", "--precision", "bf16", "--teacher-forcing-ratio", 1, "--dropout", 0.3)
     tried = train("tried", *arguments, "--max-steps", 3)
-    monkeypatch.setattr(trainer.GraphedTraining, "step", lambda self, batch: None)
+    monkeypatch.setattr(update.GraphedTraining, "step", lambda self, batch: None)
     assert history(tried) == history(train("never", *arguments, "--max-steps", 3))
 
 

@@ -9,40 +9,19 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import seq2seq.training.trainer as trainer_module
-from minigrad import Tensor
-from minigrad.serialization import from_bytes
 from seq2seq.run import checkpoint
 from seq2seq.run.cli import command_line
 from seq2seq.run.config_file import load as load_settings
-from seq2seq.sources import Batch
+from tests.seq2seq.checkpoints import assert_same_checkpoint, stored
 
 STEPS_PER_EPOCH, EPOCHS = 9, 3
-
-
-def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Every number, text and array in nested containers, by its path."""
-    if isinstance(value, dict | list):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from leaves(item, f"{name}.{key}")
-    else:
-        yield name, value.array if isinstance(value, Tensor) else value
-
-
-def assert_same_checkpoint(one: Path, two: Path, name: str, *keys: str) -> None:
-    """Weights, moments and progress are equal to the bit."""
-    contents = [from_bytes(checkpoint.path_of(folder, name).read_bytes()) for folder in (one, two)]
-    first, second = (dict(leaves({key: content[key] for key in keys} if keys else content)) for content in contents)
-    assert first.keys() == second.keys()
-    for path, value in first.items():
-        np.testing.assert_array_equal(value, second[path], err_msg=path)
 
 
 def assert_same_run(one: Path, two: Path, history: Callable[[Path], list]) -> None:
@@ -64,12 +43,12 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def interrupt(action: Callable[[], Any], *steps: int) -> None:
         update, count = trainer_module.Trainer._update, -1
 
-        def counted(trainer: trainer_module.Trainer, batch: Batch) -> tuple[float, float]:
+        def counted(trainer: trainer_module.Trainer, *arguments: Any) -> tuple[float, float]:
             nonlocal count
             count += 1
             if count in steps:
                 action()
-            return update(trainer, batch)
+            return update(trainer, *arguments)
 
         monkeypatch.setattr(trainer_module.Trainer, "_update", counted)
 
@@ -178,7 +157,7 @@ def test_ctrl_c_says_how_to_resume(spawn, options, corpus, tmp_path, run, train,
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)
     assert (child.returncode, err) == (130, "")
-    step = from_bytes(checkpoint.path_of(folder, "last").read_bytes())["progress"]["step"]
+    step = stored(folder, "last")["progress"]["step"]
     assert out.endswith(
         f"interrupted after step {step}, saved; to go on:\n"
         f"  {command_line('seq2seq.train', '--run-dir', folder, '--resume')}\n"

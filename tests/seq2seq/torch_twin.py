@@ -21,8 +21,10 @@ class TorchTwin:
 
     def __init__(self, model: Seq2Seq, batch: Batch) -> None:
         self._model, self._batch = model, batch
+        shared: dict[int, Any] = {}  # layers of ours that share a tensor share it there too
         self._weights = {
-            name: torch.tensor(parameter.array, requires_grad=True) for name, parameter in model.named_parameters()
+            name: shared.setdefault(id(tensor), torch.tensor(tensor.array, requires_grad=True))
+            for name, tensor in model.state_dict(keep_vars=True).items()
         }
         self.trg_input = torch.tensor(batch.trg_input)
 

@@ -29,7 +29,7 @@ def cross_entropy_forward(
 ) -> tuple[Any, Any]:
     """See `kernels.cross_entropy_forward`."""
     targets, scale = int64(targets), on_device(np.ones(1, np.float32))
-    losses, lse = softmax(logits, None, targets, scale, ignore_index, label_smoothing, False)
+    losses, lse = softmax(logits, None, targets, scale, logits.shape[1], ignore_index, label_smoothing, False)
     return losses, CrossEntropyCache(logits, targets, lse, ignore_index, label_smoothing)
 
 
@@ -38,17 +38,18 @@ def softmax(
     bias: Any,
     targets: Any,
     scale: Any,
+    V: int,
     ignore_index: int,
     label_smoothing: float,
     gradient: bool,
     losses: Any = None,
 ) -> tuple[Any, Any]:
-    """(M,) losses, an array that may be given, and (M,) logarithms of the sums of logits (M, V), whose rows may lie
-    further apart.
+    """(M,) losses, an array that may be given, and (M,) logarithms of the sums of logits (M, stride), whose first V
+    columns count.
 
     bias (V,) or None is added where logits are read; with `gradient` they become that of scale * the sum of losses.
     """
-    (M, V), stride = logits.shape, logits.strides[0] // logits.itemsize
+    M, stride = logits.shape
     losses = np.empty(M, np.float32, like=logits) if losses is None else losses
     lse = np.empty(M, np.float32, like=logits)
     if M:

@@ -89,7 +89,7 @@ def _compute(cache: LinearCrossEntropyCache, gradient: bool) -> tuple[Any, Gradi
         part = chunk[:, : len(weight)]
         gemm(left[rows], weight, part, transpose_b=True)
         how = cache.ignore_index, cache.label_smoothing, gradient, losses[rows]
-        softmax(part, bias, targets[rows], factor, *how)
+        softmax(chunk, bias, targets[rows], factor, len(weight), *how)
         if found is not None:
             dx, dweight, dbias = found
             gemm(part, weight, dx[rows])

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
+from weakref import proxy
 
 import numpy as np
 
 from minigrad import Tensor, cat, nn, tanh, zeros
+from minigrad.decoding import PackedLinear, PackedLSTM
 from minigrad.nn.utils.rnn import PackedSequence, delay_sequence, lengths_of
-from seq2seq.models.attention import CELLS, Attended, Attention, AttentiveRNN
+from seq2seq.models.attention import CELLS, Attended, Attention, AttentiveRNN, PrepackedAttentiveRNN
 from seq2seq.models.contract import Decoder, Memory, MemoryShape, Reads, State, require_states
 from seq2seq.models.options import RecurrentOptions
 from seq2seq.run.errors import UserError
@@ -115,11 +117,11 @@ class AttentionDecoder(Decoder):
     def alignment(self, state: State) -> Tensor:
         return state[self._parts.index("alignment")]
 
-    def step(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
-        """tokens (N,) int64 -> features (N, H), the next state."""
+    def step(self, tokens: Tensor, state: State, memory: Memory, layers: Any = None) -> tuple[Tensor, State]:
+        """tokens (N,) int64 -> features (N, H), the next state; ``layers``: other ones than the decoder's own."""
         now = dict(zip(self._parts, state, strict=True))
         one = PackedSequence(tokens, Tensor(np.array([len(tokens)])))
-        features, alignment, after = self._run(one, now, memory)
+        features, alignment, after = self._run(one, now, memory, layers or self)
         after |= {"alignment": now["next"], "next": alignment} if self.attends_before else {"alignment": alignment}
         if "coverage" in now:
             after["coverage"] = now["coverage"] + alignment
@@ -129,47 +131,71 @@ class AttentionDecoder(Decoder):
         """All steps in one call where every token is given."""
         if own.any():
             return super().sequence(tokens, state, memory, own)
-        return self._run(tokens, dict(zip(self._parts, state, strict=True)), memory)[0]
+        return self._run(tokens, dict(zip(self._parts, state, strict=True)), memory, self)[0]
 
-    def _run(self, tokens: PackedSequence, state: Named, memory: Memory) -> tuple[Tensor, Tensor, Named]:
+    def prepacked(self, bf16: bool) -> PrepackedDecoder:
+        return PrepackedDecoder(self, bf16)
+
+    def _run(self, tokens: PackedSequence, state: Named, memory: Memory, layers: Any) -> tuple[Tensor, Tensor, Named]:
         """Packed tokens (P,) -> features (P, H), alignments (P, S), the last h, c and context."""
         x, attended = tokens._replace(data=self.dropout(self.embedding(tokens.data))), _attended(state, memory)
-        if self.attentive is None:
-            top, after = self._stack(x, state)
+        if layers.attentive is None:
+            top, after = _stack(layers.rnn, x, state)
             context, alignment = self.attention(top, attended, state.get("coverage"), lengths_of(tokens))
         else:
-            context, alignment, top, after = self._feed_back(self.attentive, x, state, attended)
-        return tanh(self.combine(cat([context, top], 1))), alignment, after
+            context, alignment, top, after = self._feed_back(layers, x, state, attended)
+        return tanh(layers.combine(cat([context, top], 1))), alignment, after
 
     def _feed_back(
-        self, layer: AttentiveRNN, x: PackedSequence, state: Named, attended: Attended
+        self, layers: Any, x: PackedSequence, state: Named, attended: Attended
     ) -> tuple[Tensor, Tensor, Tensor, Named]:
         """Rows (P, E) through all layers: contexts (P, D) and alignments (P, S), the last layer's h (P, H), the last
         states and context."""
         hidden = [name for name in ("h", "c") if name in state]
         first = state | {name: state[name][0] for name in hidden}
-        top, context, alignment, after = layer(x.data, first, self.attention, attended, lengths_of(x))
+        top, context, alignment, after = layers.attentive(x.data, first, self.attention, attended, lengths_of(x))
         last = {name: after[name].unsqueeze(0) for name in hidden}
         if self.attends_before:
             context = delay_sequence(x._replace(data=context), state["context"]).data
-        if self.rnn is not None:
+        if layers.rnn is not None:
             both = x._replace(data=self.dropout(cat([top, context], 1)))
-            top, others = self._stack(both, {name: state[name][1:] for name in hidden})
+            top, others = _stack(layers.rnn, both, {name: state[name][1:] for name in hidden})
             last = {name: cat([last[name], others[name]]) for name in hidden}
         return context, alignment, top, last | {"context": after["context"]}
 
-    def _stack(self, x: PackedSequence, state: Named) -> tuple[Tensor, Named]:
-        """The ordinary layers: rows (P, .) -> the last one's h (P, H), the last h and c (L, N, H)."""
-        assert self.rnn is not None  # without input feeding all layers are ordinary ones
-        states = state["h"], state.get("c")
-        y, last = self.rnn(x, states[0] if states[1] is None else states)
-        return y.data, {"h": last} if states[1] is None else dict(zip(("h", "c"), last, strict=True))
+
+def _stack(rnn: Any, x: PackedSequence, state: Named) -> tuple[Tensor, Named]:
+    """Ordinary layers: rows (P, .) -> the last one's h (P, H), the last h and c (L, N, H)."""
+    states = state["h"], state.get("c")
+    y, last = rnn(x, states[0] if states[1] is None else states)
+    return y.data, {"h": last} if states[1] is None else dict(zip(("h", "c"), last, strict=True))
 
 
 def _attended(state: Named, memory: Memory) -> Attended:
     assert memory.outputs is not None  # they are read, and so they are there
     assert memory.lengths is not None
     return Attended(state.get("keys", memory.outputs), memory.outputs, memory.lengths)
+
+
+class PrepackedDecoder:
+    """A decoder with its weights packed for steps without a backward: it calls these layers instead of its own."""
+
+    def __init__(self, decoder: AttentionDecoder, bf16: bool) -> None:
+        self._decoder, attentive, rnn = proxy(decoder), decoder.attentive, decoder.rnn
+        self.attentive = None if attentive is None else PrepackedAttentiveRNN(attentive, decoder.attention, bf16)
+        self._lstm = PackedLSTM(rnn, bf16) if isinstance(rnn, nn.LSTM) else None
+        self.rnn = rnn if self._lstm is None else self._step_of_stack
+        self.combine, self.output = PackedLinear(decoder.combine, bf16), PackedLinear(decoder.fc_out, bf16)
+
+    def step(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
+        """As of the decoder in evaluation."""
+        stepped: tuple[Tensor, State] = self._decoder.step(tokens, state, memory, self)
+        return stepped
+
+    def _step_of_stack(self, x: PackedSequence, states: Any) -> tuple[PackedSequence, Any]:
+        assert self._lstm is not None
+        y, last = self._lstm(x.data, states)
+        return x._replace(data=y), last
 
 
 @register("decoder", "dot-attention")

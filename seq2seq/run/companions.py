@@ -1,0 +1,28 @@
+"""Settings that mean something only beside certain values of another one: given beside others they are a mistake."""
+
+from __future__ import annotations
+
+from seq2seq.run.config import BASE, Config
+from seq2seq.run.errors import UserError
+
+# The setting, the one it belongs to, and with which values of that.
+BELONGS_TO = {
+    "momentum": ("optimizer", ("sgd",)),
+    "adam_beta2": ("optimizer", ("adam", "adamw")),
+    "lr_steps": ("lr_schedule", ("cosine",)),
+    "lr_factor": ("lr_schedule", ("plateau",)),
+    "lr_patience": ("lr_schedule", ("plateau",)),
+    "min_lr": ("lr_schedule", ("cosine", "plateau")),
+    "forcing_end": ("forcing_decay", ("linear", "exponential", "inverse-sigmoid")),
+    "forcing_steps": ("forcing_decay", ("linear", "exponential", "inverse-sigmoid")),
+}
+
+
+def check(config: Config) -> None:
+    """UserError for a setting that would do nothing, since it belongs to another choice."""
+    defaults = {field.name: field.default for field in BASE}
+    for name, (owner, values) in BELONGS_TO.items():
+        if getattr(config, name) != defaults[name] and getattr(config, owner) not in values:
+            raise UserError(
+                f"{name} belongs to {owner} {' or '.join(values)}; this run has {owner} {getattr(config, owner)}"
+            )

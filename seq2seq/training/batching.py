@@ -1,0 +1,46 @@
+"""The batches of a training run: which pairs share one, and what becomes of their words.
+
+Contract: the order is a function of the lengths and of (seed, epoch), the words that are dropped one of (seed, step).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from minigrad import random
+from seq2seq.run import registry
+from seq2seq.run.config import Config
+from seq2seq.run.errors import UserError
+from seq2seq.sources import Batch, BatchSampler, EncodedSplit
+from seq2seq.text.vocabulary import SPECIALS, UNK_ID
+
+
+def training_sampler(train: EncodedSplit, config: Config) -> BatchSampler:
+    """What cuts the training pairs into batches of ``batch_size`` pairs, or of ``batch_tokens`` padded positions."""
+    size = config.batch_size if config.batch_tokens is None else None
+    return BatchSampler(train.src.lengths, train.trg.lengths, size, config.seed, max_tokens=config.batch_tokens)
+
+
+def check(config: Config) -> None:
+    """UserError where words shall be dropped of a source that has none."""
+    if config.src_word_dropout and not registry.part("source", config.source).capturable:
+        raise UserError(f"src_word_dropout is {config.src_word_dropout}; source {config.source} has no words to drop")
+
+
+def with_words_dropped(batch: Batch, config: Config) -> Batch:
+    """A batch in which words that are read, not those that are to be written, are <unk> with a probability each.
+
+    Sources: Iyyer et al., "Deep unordered composition rivals syntactic methods for text classification" (2015), for the
+    source; Bowman et al., "Generating sentences from a continuous space" (2016), section 3.1, for the target.
+    """
+    src = _dropped(batch.src, config.src_word_dropout)
+    return dataclasses.replace(batch, src=src, trg_input=_dropped(batch.trg_input, config.trg_word_dropout))
+
+
+def _dropped(ids: np.ndarray, probability: float) -> np.ndarray:
+    if probability == 0:
+        return ids
+    chosen = random.generator().random(ids.shape) < probability
+    return np.where(chosen & (ids >= len(SPECIALS)), UNK_ID, ids)

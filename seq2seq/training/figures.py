@@ -1,0 +1,72 @@
+"""The figures of validations, and which is the better one: what chooses the best weights, and ends a run early.
+
+``best_metric`` names the figure that counts: a loss, or a metric of ``seq2seq.metrics``. One that is not a number is
+worse than every other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from seq2seq.metrics import METRICS, Score, bleu
+from seq2seq.run.config import Config
+from seq2seq.run.errors import UserError
+from seq2seq.run.messages import shown
+from seq2seq.run.parser import suggestion
+from seq2seq.sources import Dataset
+
+LOSSES = ("val_loss", "ppl_forced", "ppl_free")
+HIGHER_IS_BETTER = dict.fromkeys(LOSSES, False) | {name: kind.higher_is_better for name, kind in METRICS.items()}
+
+
+def check(config: Config) -> None:
+    """UserError where ``best_metric`` is no figure of a validation."""
+    if config.best_metric not in HIGHER_IS_BETTER:
+        near = suggestion(config.best_metric, HIGHER_IS_BETTER) or f"expected {', '.join(HIGHER_IS_BETTER)}"
+        raise UserError(f"best_metric is {shown(config.best_metric)}; {near}")
+
+
+def require_meaning(config: Config, dataset: Dataset) -> None:
+    """UserError where ``best_metric`` means nothing on the targets of the validation, so that nothing were best."""
+    if config.best_metric not in METRICS:
+        return
+    references = dataset.references("valid")
+    copied = [accepted[0] for accepted in references]
+    if config.best_metric == "bleu":
+        score = bleu(copied, references, lowercase=False, language=dataset.trg_language)
+    else:
+        score = METRICS[config.best_metric]().score(copied, references)
+    if math.isnan(score.value):
+        raise UserError(
+            f"best_metric is {config.best_metric!r}, which means nothing for the targets of valid{_why(score)}"
+        )
+
+
+def _why(score: Score) -> str:
+    return f": {score.note}" if score.note else ""
+
+
+def is_better(metric: str, figure: float, than: float | None) -> bool:
+    """Whether ``figure`` is better than the best one so far, which is None before the first."""
+    if than is None or math.isnan(than):
+        return True
+    return figure > than if HIGHER_IS_BETTER[metric] else figure < than
+
+
+def ranked(metric: str, figures: Sequence[float]) -> list[int]:
+    """The numbers of the validations, the best first; of equal ones the earlier."""
+    worst = -math.inf if HIGHER_IS_BETTER[metric] else math.inf
+    known = [worst if math.isnan(figure) else figure for figure in figures]
+    return sorted(range(len(known)), key=lambda number: -known[number] if HIGHER_IS_BETTER[metric] else known[number])
+
+
+def waited(metric: str, figures: Sequence[float]) -> int:
+    """How many validations there were since the best one."""
+    best, count = None, 0
+    for figure in figures:
+        if is_better(metric, figure, best):
+            best, count = figure, 0
+        else:
+            count += 1
+    return count
