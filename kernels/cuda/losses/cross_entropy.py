@@ -29,20 +29,20 @@ def cross_entropy_forward(
 ) -> tuple[Any, Any]:
     """See `kernels.cross_entropy_forward`."""
     targets, scale = int64(targets), on_device(np.ones(1, np.float32))
-    losses, lse = softmax(logits, None, targets, scale, logits.shape[1], ignore_index, label_smoothing, False)
+    losses, lse = softmax(logits, logits.shape[1], None, Targets(targets, ignore_index, label_smoothing), scale, False)
     return losses, CrossEntropyCache(logits, targets, lse, ignore_index, label_smoothing)
 
 
+class Targets(NamedTuple):
+    """What a softmax is held against."""
+
+    ids: Any  # (M,) int64
+    ignore_index: int
+    label_smoothing: float
+
+
 def softmax(
-    logits: Any,
-    bias: Any,
-    targets: Any,
-    scale: Any,
-    V: int,
-    ignore_index: int,
-    label_smoothing: float,
-    gradient: bool,
-    losses: Any = None,
+    logits: Any, V: int, bias: Any, targets: Targets, scale: Any, gradient: bool, losses: Any = None
 ) -> tuple[Any, Any]:
     """(M,) losses, an array that may be given, and (M,) logarithms of the sums of logits (M, stride), whose first V
     columns count.
@@ -55,8 +55,9 @@ def softmax(
     if M:
         kernels = module("losses/softmax_cross_entropy")
         kernel = kernels.softmax_cross_entropy_f32 if logits.dtype == np.float32 else kernels.softmax_cross_entropy_bf16
-        sizes = np.int32(V), np.int32(stride), np.int64(ignore_index), np.float32(label_smoothing), np.int32(gradient)
-        arguments = logits, bias, targets, scale, losses, lse, *sizes, error_word()
+        sizes = np.int32(V), np.int32(stride)
+        counting = np.int64(targets.ignore_index), np.float32(targets.label_smoothing), np.int32(gradient)
+        arguments = logits, bias, targets.ids, scale, losses, lse, *sizes, *counting, error_word()
         kernel(geometry.softmax_cross_entropy(M), arguments)
     return losses, lse
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.cuda.losses.cross_entropy import softmax
+from kernels.cuda.losses.cross_entropy import Targets, softmax
 from kernels.cuda.runtime import geometry
 from kernels.cuda.runtime.arrays import bf16 as to_bf16
 from kernels.cuda.runtime.arrays import column_sums, int64, scale
@@ -88,8 +88,8 @@ def _compute(cache: LinearCrossEntropyCache, gradient: bool) -> tuple[Any, Gradi
         chunk = logits[: len(left[rows])]
         part = chunk[:, : len(weight)]
         gemm(left[rows], weight, part, transpose_b=True)
-        how = cache.ignore_index, cache.label_smoothing, gradient, losses[rows]
-        softmax(chunk, bias, targets[rows], factor, len(weight), *how)
+        held = Targets(targets[rows], cache.ignore_index, cache.label_smoothing)
+        softmax(chunk, len(weight), bias, held, factor, gradient, losses[rows])
         if found is not None:
             dx, dweight, dbias = found
             gemm(part, weight, dx[rows])
