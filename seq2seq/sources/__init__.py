@@ -5,7 +5,16 @@ frames are a file each. ``load_dataset`` is the entry to sentence pairs; what it
 (``Dataset``). ``sampler`` says which pairs share a batch.
 """
 
-from seq2seq.sources.batches import Batch, EncodedSplit, Items, NumberedTokens, Ragged, drop_long, encode_split
+from seq2seq.sources.batches import (
+    Batch,
+    EncodedSplit,
+    Items,
+    NumberedTokens,
+    Ragged,
+    drop_long,
+    encode_split,
+    tokenize_pairs,
+)
 from seq2seq.sources.contract import Examples, Learner, Source, SourceSide
 from seq2seq.sources.corpus import read_pairs, split_spec
 from seq2seq.sources.dataset import Dataset, Pair, hold_out
@@ -40,4 +49,5 @@ __all__ = [
     "read_pairs",
     "read_parallel",
     "split_spec",
+    "tokenize_pairs",
 ]

@@ -182,10 +182,16 @@ def encode_split(
     trg_vocabulary: Vocabulary,
 ) -> EncodedSplit:
     """Tokenize raw sentence pairs and look their tokens up."""
-    pairs = list(pairs)
-    src = src_tokenizer.tokenize_all([src for src, _ in pairs])  # both sides' work starts before one is read
-    trg = trg_tokenizer.tokenize_all([trg for _, trg in pairs])
+    src, trg = tokenize_pairs(list(pairs), src_tokenizer, trg_tokenizer)
     return EncodedSplit(Ragged(map(src_vocabulary.encode, src)), Ragged(map(trg_vocabulary.encode, trg)))
+
+
+def tokenize_pairs(
+    pairs: Sequence[tuple[str, str]], src_tokenizer: Tokenizer, trg_tokenizer: Tokenizer
+) -> tuple[Iterable[list[str]], Iterable[list[str]]]:
+    """The tokens of the sources and of the targets, to be read once; both sides' work starts now."""
+    src = src_tokenizer.tokenize_all([src for src, _ in pairs])
+    return src, trg_tokenizer.tokenize_all([trg for _, trg in pairs])
 
 
 def drop_long(split: EncodedSplit, max_length: int) -> tuple[EncodedSplit, int]:
