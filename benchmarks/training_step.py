@@ -3,9 +3,9 @@
     python benchmarks/training_step.py --data-dir DIR --json benchmarks/results/training_step.json [--device cuda]
 
 The tutorials' model on batches of Multi30k from --data-dir (or random words with like lengths) with the right word
-always given; with the tutorials' loop, which gives it to half of the steps; a small model. First all take three steps
-with dropout off from the same weights, and losses and weights must agree. A peer's batches are compiled for beforehand,
-which is reported as the time of the first calls; its memory includes that.
+always given; with the tutorials' loop, which gives it to half of the steps; a small model; a Transformer. First all
+take three steps with dropout off from the same weights, and losses and weights must agree. A peer's batches are
+compiled for beforehand, which is reported as the time of the first calls; its memory includes that.
 
 On a GPU a precision races at a time, with and without CUDA graphs. A step is what a user runs: ids from the host,
 forward, loss, backward, clipping, update; nothing is read back. Memory is what a library's pool grew to.
@@ -13,10 +13,13 @@ forward, loss, backward, clipping, update; nothing is read back. Memory is what 
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from figures import Figures
-from peers.problem import Task
+from peers.problem import Task, Tokens
+from peers.transformer import TransformerTask
 from racing import parser, run
 from training import FORCED, LOOP, ON_DEVICE, Case, Race, in_precision, on_gpu, run_races
 from workloads import fixed, like_multi30k, multi30k
@@ -43,11 +46,22 @@ def races(options: Any) -> dict[str, Race]:
             for precision in (("tf32",) if options.quick else ("bf16", "tf32", "fp32"))
         }
     small = Task(vocab_sizes=(100, 100), embedding_size=64, hidden_size=128, num_layers=1, dropout=0.0)
-    steps = Race(Case(FORCED, small, 1.0), small, fixed(2, 32, 15, small.vocab_sizes), 20, 3)
+    others = {
+        "small model": Race(Case(FORCED, small, 1.0), small, fixed(2, 32, 15, small.vocab_sizes), 20, 3),
+        "Transformer": transformer(task.vocab_sizes, batches),
+    }
     return {
         "forcing 1.0": Race(Case(in_precision(FORCED, "fp32", "bf16"), task, 1.0), task, batches),
         "forcing 0.5": Race(Case(in_precision(LOOP, "fp32", "bf16"), task, 0.5), task, batches),
-    } | ({} if options.quick else {"small model": steps})
+    } | ({} if options.quick else others)
+
+
+def transformer(vocab_sizes: tuple[int, int], batches: Sequence[Tokens]) -> Race:
+    """Adam would move the biases of keys, whose gradients are 0 but for rounding, so the proof is of SGD."""
+    task = TransformerTask(vocab_sizes=vocab_sizes)
+    proof = dataclasses.replace(task, num_layers=1, optimizer="sgd", lr=0.1)
+    names = in_precision(("minigrad", "pytorch", "pytorch-compiled"), "fp32", "bf16")
+    return Race(Case(names, proof, 1.0, 0.1), task, batches)
 
 
 def main() -> None:

@@ -137,7 +137,7 @@ class Peer:
         return float(np.take_along_axis(log_probs, words[:, :, None], 2).sum() / len(sources))
 
 
-AttentionPeer = Peer  # which decoder a model has, its task says
+AttentionPeer = Transformer = Peer  # which parts a model has, its task says
 
 
 class Layer(layers.Layer):
@@ -166,8 +166,7 @@ class Layer(layers.Layer):
 
 def _model(task: Task, threads: int, device: str) -> Any:
     """With the task's first weights, in float32."""
-    sizes: Any = {name: getattr(task, name) for name in ("embedding_size", "hidden_size", "num_layers", "dropout")}
-    model = build_model(*task.vocab_sizes, Config(threads=threads, **sizes, **task.parts))
+    model = build_model(*task.vocab_sizes, Config(threads=threads, **task.settings))
     parameters = dict(model.named_parameters())
     for name, array in initial_weights(task):
         parameters[name].array[...] = array

@@ -48,6 +48,12 @@ class Task:
         """Which encoder and decoder of ours it is, with their options beside the sizes."""
         return {}
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of `seq2seq.run.config` for ours."""
+        names = "embedding_size", "hidden_size", "num_layers", "dropout"
+        return {name: getattr(self, name) for name in names} | self.parts
+
     def with_own(self, shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
         """The shapes of the plain model's parameters, changed into those of this one."""
         return shapes
@@ -107,11 +113,14 @@ def shapes(task: Task) -> dict[str, tuple[int, ...]]:
 
 
 def initial_weights(task: Task) -> Iterator[tuple[str, Array]]:
-    """(name, float32 array) one by one, U(-init_range, init_range): the same in every process."""
+    """(name, float32 array) one by one, U(-init_range, init_range), around 1 for the scales of normalisations: the same
+    in every process."""
     for number, (name, shape) in enumerate(shapes(task).items()):
         array = np.random.default_rng([task.seed, number]).random(shape, np.float32)
         array -= 0.5
         array *= 2 * task.init_range
+        if ".norm" in name and name.endswith("weight"):
+            array += 1
         yield name, array
 
 

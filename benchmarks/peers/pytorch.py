@@ -255,6 +255,30 @@ class AttentionPeer(Peer):
         return self.searchers[bf16]
 
 
+class Transformer(Peer):
+    """PyTorch's own layers, batch first; sentences of one length get no mask. ``compiled=True`` compiles all of it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.run = torch.compile(self.model, dynamic=True) if self.compiled else self.model
+
+    def _model(self, task: Any) -> nn.Module:
+        from peers.pytorch_transformer import TransformerModel
+
+        return TransformerModel(task)
+
+    def _loss(self, tokens: Tokens, forced: Array | None) -> torch.Tensor:
+        """The sum over real target positions."""
+        src, trg_input, trg_output = (
+            self._moved(np.ascontiguousarray(a.T)) for a in (tokens.src, tokens.trg_input, tokens.trg_output)
+        )
+        past = np.arange(src.shape[1]) >= tokens.src_lengths[:, None]
+        causal = nn.Transformer.generate_square_subsequent_mask(trg_input.shape[1], device=src.device)
+        outputs = self.run(src, trg_input, self._moved(past) if past.any() else None, causal)
+        real = self._moved(np.flatnonzero(tokens.trg_output.T != PAD_ID))
+        return self._head(outputs.flatten(0, 1)[real], trg_output.flatten()[real], 0)[0]
+
+
 class Layer(layers.Layer):
     """Weights, inputs and gradients are of the precision's type."""
 

@@ -2,11 +2,22 @@
 
 from typing import Annotated, Any
 
+import numpy as np
+
+from kernels.arrays import on_device
 from kernels.contracts.checks import check_range
 from kernels.contracts.entry import Array, Counts, Fields, entry
 from kernels.packing import Packing
 
-TokenPacking = Annotated[Packing, Counts(P="num_tokens", N="batch_size")]
+
+def forwards(function: str, name: str, packing: Packing, sizes: dict[str, int]) -> None:
+    """The packing is walked as time goes. Raises ValueError."""
+    if packing.is_reverse:
+        raise ValueError(f"{function}: {name} is walked backwards; expected one that goes forwards")
+
+
+EitherPacking = Annotated[Packing, Counts(P="num_tokens", N="batch_size")]
+TokenPacking = Annotated[Packing, Counts(P="num_tokens", N="batch_size"), forwards]
 Weights = Annotated[Any, Fields(bias="4H"), Counts(I="input_size")]
 Run = Annotated[Any, Fields(**{"cache.weight_hh": "4H H"})]
 LSTMCache = Annotated[Any, Fields(weight_hh="4H H"), Counts(P="packing.num_tokens", N="packing.batch_size")]
@@ -23,6 +34,13 @@ def whole_steps(function: str, x: Array, start: int, run: Any) -> None:
         raise ValueError(f"{function}: x has shape {x.shape}; expected whole steps from {start} to {packing.num_steps}")
 
 
+def forwards_on_device(function: str, x: Array, *arguments: Any) -> None:
+    """On a GPU, save for the oracle in float64, the packing is walked as time goes. Raises NotImplementedError."""
+    packing = next(each for each in arguments if isinstance(each, Packing))
+    if packing.is_reverse and on_device(x) and x.dtype != np.float64:
+        raise NotImplementedError(f"{function}: packing is walked backwards; expected one that goes forwards on a GPU")
+
+
 def both_biases(
     function: str, x: Array, h0: Array, weight_ih: Array, weight_hh: Array, bias_ih: Any, bias_hh: Any, *others: Any
 ) -> None:
@@ -32,7 +50,7 @@ def both_biases(
         raise ValueError(f"{function}: {missing} is None but the other bias is not; expected both arrays or both None")
 
 
-@entry()
+@entry(forwards_on_device)
 def lstm_forward(
     x: Annotated[Array, "P I"],
     h0: Annotated[Array, "N H"],
@@ -40,7 +58,7 @@ def lstm_forward(
     weight_ih: Annotated[Array, "4H I"],
     weight_hh: Annotated[Array, "4H H"],
     bias: Annotated[Array | None, "4H"],
-    packing: TokenPacking,
+    packing: EitherPacking,
     bf16: bool = False,
 ) -> tuple[Annotated[Array, "P H"], Annotated[Array, "N H"], Annotated[Array, "N H"], Any]:
     """One LSTM layer over a batch of sequences. Equations: `kernels.reference.lstm`.
@@ -52,7 +70,8 @@ def lstm_forward(
         weight_ih: (4H, I), blocks i, f, g, o, dtype of x.
         weight_hh: (4H, H), likewise.
         bias: (4H,), likewise, or None for no bias.
-        packing: of the sequences' lengths, on the host.
+        packing: of the sequences' lengths, on the host. With one that is walked backwards each sequence starts at its
+            last token; h_n is the state after its first. A GPU has that for float64 alone.
         bf16: products of bfloat16-rounded operands, summed in float32, here and in the backward; float64 ignores it.
 
     Returns:
@@ -141,13 +160,13 @@ def prepack_lstm(
     """
 
 
-@entry()
+@entry(forwards_on_device)
 def lstm_states(
     x: Annotated[Array, "P I"],
     h0: Annotated[Array, "N H"],
     c0: Annotated[Array, "N H"],
     weights: Weights,
-    packing: TokenPacking,
+    packing: EitherPacking,
 ) -> tuple[Annotated[Array, "P H"], Annotated[Array, "N H"], Annotated[Array, "N H"]]:
     """`lstm_forward` with prepacked weights and without a backward: y, h_n and c_n, the same to the bit.
 
@@ -186,7 +205,7 @@ def lstm_backward(
     """
 
 
-@entry(both_biases)
+@entry(both_biases, forwards_on_device)
 def gru_forward(
     x: Annotated[Array, "P I"],
     h0: Annotated[Array, "N H"],
@@ -194,7 +213,7 @@ def gru_forward(
     weight_hh: Annotated[Array, "3H H"],
     bias_ih: Annotated[Array | None, "3H"],
     bias_hh: Annotated[Array | None, "3H"],
-    packing: TokenPacking,
+    packing: EitherPacking,
     bf16: bool = False,
 ) -> tuple[Annotated[Array, "P H"], Annotated[Array, "N H"], Any]:
     """One GRU layer over a batch of sequences. Equations: `kernels.reference.gru`.
@@ -206,7 +225,8 @@ def gru_forward(
         weight_hh: (3H, H), likewise.
         bias_ih: (3H,), likewise, or None together with bias_hh.
         bias_hh: (3H,), likewise; its n block lies inside the reset gate's product.
-        packing: of the sequences' lengths, on the host.
+        packing: of the sequences' lengths, on the host. With one that is walked backwards each sequence starts at its
+            last token; h_n is the state after its first. A GPU has that for float64 alone.
         bf16: products of bfloat16-rounded operands, summed in float32, here and in the backward; float64 ignores it.
 
     Returns:

@@ -81,7 +81,7 @@ def _exp64(x: Any) -> Any:
 
 
 def _erfc32(x: Any) -> Any:
-    z = -x if x < ZERO else x
+    z = abs(x)
     t = ONE / (ONE + ERFC_SCALE * z)
     tail = t * (R1 + t * (R2 + t * (R3 + t * (R4 + t * (R5 + t * (R6 + t * (R7 + t * R8)))))))
     above = tail * exp(-z * z)

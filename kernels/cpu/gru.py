@@ -25,7 +25,7 @@ class GRUCache(NamedTuple):
     x: np.ndarray  # (P, I), the input itself
     gates: np.ndarray  # (P, 3H) packed, activated, blocks r z n
     hidden_n: np.ndarray  # (P, H) packed, the recurrent part of n before the reset gate
-    h: np.ndarray  # (N + P, H) state buffer; y shares it
+    h: np.ndarray  # (N + P, H) state buffer; y shares it where steps go forwards
     packing: Packing
     weight_ih: np.ndarray  # (3H, I)
     weight_hh: np.ndarray  # (3H, H)
@@ -37,18 +37,19 @@ class Steps(NamedTuple):
     """What the forward of a recurrence goes through: see `_forward_rows`."""
 
     steps: np.ndarray  # (T, 3), as in `lstm.Steps`
+    tokens: np.ndarray  # (T,)
     gates: np.ndarray  # (P, 3H) the input part, and then the activated gates
     hidden_n: np.ndarray  # (P, H)
     h: np.ndarray  # (N + P, H) state buffer
     bias_ih: np.ndarray  # (3H,)
     bias_hh: np.ndarray  # (3H,)
-    batch_size: int
 
 
 class StepsBack(NamedTuple):
     """What the backward of a recurrence goes through: see `_backward_rows`."""
 
     steps: np.ndarray  # (T, 3)
+    tokens: np.ndarray  # (T,)
     dy: np.ndarray  # (P, H)
     dh: np.ndarray  # (N, H)
     gates: np.ndarray  # (P, 3H), activated
@@ -56,7 +57,6 @@ class StepsBack(NamedTuple):
     h: np.ndarray  # (N + P, H) state buffer
     dinput: np.ndarray  # (P, 3H) of the input part
     dhidden: np.ndarray  # (P, 3H) of the recurrent part
-    batch_size: int
 
 
 @jit
@@ -117,12 +117,12 @@ def _forward_rows(share: int, shares: int, team: Any, layer: Steps) -> None:
 
     The team's products are those of h with the recurrent matrix, row after row.
     """
-    steps, gates, hidden_n, h, bias_ih, bias_hh, batch_size = layer
+    steps, tokens, gates, hidden_n, h, bias_ih, bias_hh = layer
     size = h.shape[1]
     matrix = Matrix(np.int64(0), len(team.panels), size, 3 * size)
     for t in range(steps.shape[0]):
         before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
-        token = after - batch_size
+        token = tokens[t] + share
         rows = (alive + shares - 1) // shares
         states, products = Rows(before * size, shares * size, rows), Rows(np.int64(0), 3 * size, rows)
         multiply_together(team, states, matrix, products, False)
@@ -136,12 +136,11 @@ def _forward_rows(share: int, shares: int, team: Any, layer: Steps) -> None:
 @jit
 def _backward_rows(share: int, shares: int, team: Any, layer: StepsBack) -> None:
     """All steps, last first, of these rows; dh (N, H) ends as the gradient of h0, see `lstm._backward_rows`."""
-    steps, dy, dh, gates, hidden_n, h, dinput, dhidden, batch_size = layer
+    steps, first_tokens, dy, dh, gates, hidden_n, h, dinput, dhidden = layer
     size = h.shape[1]
     matrix = Matrix(np.int64(0), len(team.panels), 3 * size, size)
     for t in range(steps.shape[0] - 1, -1, -1):
-        before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
-        token = after - batch_size
+        before, token, alive = steps[t, 0] + share, first_tokens[t] + share, steps[t, 2] - share
         for row in range(0, alive, shares):
             at, dh_row, dy_row = token + row, dh[share + row], dy[token + row]
             for k in range(size):
@@ -170,14 +169,14 @@ def gru_forward(
     hidden_n = np.empty_like(h[batch_size:])
     no_bias = np.zeros(gates.shape[1], gates.dtype)
     b_ih, b_hh = (no_bias if bias is None else bias for bias in (bias_ih, bias_hh))
-    layer = Steps(packing.steps, gates, hidden_n, h, b_ih, b_hh, batch_size)
+    layer = Steps(packing.steps, packing.tokens, gates, hidden_n, h, b_ih, b_hh)
     recurrent, work = prepack(weight_hh, True, bf16), gates.size * h.shape[1]
     shares = num_shares(packing, work)
     products = [np.empty((-(-batch_size // shares), gates.shape[1]), h.dtype) for _ in range(shares)]
     teams = make_teams(h, recurrent, products, packing, work)
     run_teams(lambda share, team: _forward_rows(share, shares, team, layer), teams)
     cache = GRUCache(x, gates, hidden_n, h, packing, weight_ih, weight_hh, bias_ih is not None, bf16)
-    return h[batch_size:], packing.last_states(h), cache
+    return packing.next_states(h), packing.last_states(h), cache
 
 
 def gru_backward(
@@ -186,10 +185,10 @@ def gru_backward(
     """See `kernels.gru_backward`."""
     x, gates, hidden_n, h, packing, weight_ih, weight_hh, has_bias, bf16 = cache
     batch_size = packing.batch_size
-    dy = np.zeros_like(h[batch_size:]) if dy is None else dy  # y = h[batch_size:]
+    dy = np.zeros_like(h[batch_size:]) if dy is None else dy  # y = next_states(h)
     dh = np.zeros_like(h[:batch_size]) if dh_n is None else packing.sort(dh_n)  # h_n = last_states(h)
     dinput, dhidden = np.empty_like(gates), np.empty_like(gates)
-    layer = StepsBack(packing.steps, dy, dh, gates, hidden_n, h, dinput, dhidden, batch_size)
+    layer = StepsBack(packing.steps, packing.tokens, dy, dh, gates, hidden_n, h, dinput, dhidden)
     recurrent, work = prepack(weight_hh, False, bf16), gates.size * h.shape[1]
     shares = num_shares(packing, work)
     teams = make_teams(dhidden, recurrent, [dh] * shares, packing, work)

@@ -62,24 +62,24 @@ class Steps(NamedTuple):
     """What the forward of a recurrence goes through: see `_forward_rows`."""
 
     steps: np.ndarray  # (T, 3) first row of the states before and after the step in h and c, and rows alive
+    tokens: np.ndarray  # (T,) the first token of each step
     gates: np.ndarray  # (P, 4H) the input part, and then the activated gates
     h: np.ndarray  # (N + P, H) state buffer
     c: np.ndarray  # (N + P, H) state buffer
     bias: np.ndarray  # (4H,)
-    batch_size: int
 
 
 class StepsBack(NamedTuple):
     """What the backward of a recurrence goes through: see `_backward_rows`."""
 
     steps: np.ndarray  # (T, 3)
+    tokens: np.ndarray  # (T,)
     dy: np.ndarray  # (P, H)
     dh: np.ndarray  # (N, H)
     dc: np.ndarray  # (N, H)
     gates: np.ndarray  # (P, 4H), activated
     c: np.ndarray  # (N + P, H) state buffer
     dgates: np.ndarray  # (P, 4H); may be the gates
-    batch_size: int
 
 
 @jit
@@ -149,12 +149,12 @@ def _forward_rows(share: int, shares: int, team: Any, layer: Steps) -> None:
 
     The team's products are those of h with the recurrent matrix, added to gates.
     """
-    steps, gates, h, c, bias, batch_size = layer
+    steps, tokens, gates, h, c, bias = layer
     size = h.shape[1]
     recurrent = Matrix(np.int64(0), len(team.panels), size, 4 * size)
     for t in range(steps.shape[0]):
         before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
-        token = after - batch_size
+        token = tokens[t] + share
         rows = (alive + shares - 1) // shares
         states, products = Rows(before * size, shares * size, rows), Rows(token * 4 * size, shares * 4 * size, rows)
         multiply_together(team, states, recurrent, products, True)
@@ -169,13 +169,13 @@ def _backward_rows(share: int, shares: int, team: Any, layer: StepsBack) -> None
     A row not yet alive keeps dh_n and dc_n there until the loop comes to its last token. dy, dgates (P, .) by tokens;
     dgates may be gates. The states after each token in c (N + P, H) become those of h.
     """
-    steps, dy, dh, dc, gates, c, dgates, batch_size = layer
+    steps, first_tokens, dy, dh, dc, gates, c, dgates = layer
     size = c.shape[1]
     recurrent = Matrix(np.int64(0), len(team.panels), 4 * size, size)
     activated = np.empty(4 * size, gates.dtype)
     for t in range(steps.shape[0] - 1, -1, -1):
         before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
-        token = after - batch_size
+        token = first_tokens[t] + share
         for row in range(0, alive, shares):
             dh_row, dy_row = dh[share + row], dy[token + row]
             for k in range(size):
@@ -227,7 +227,7 @@ def _start(
     gates, owns_x = np.empty((packing.num_tokens, len(weight_hh)), h0.dtype), tokens is None
     tokens = np.empty((packing.num_tokens, weight_ih.shape[1]), h0.dtype) if tokens is None else tokens
     c, h = packing.state_buffer(c0), packing.state_buffer(h0)
-    initial = h[: packing.batch_size].copy()  # h itself need not outlive the forward
+    initial = packing.sort(h0)  # h itself need not outlive the forward
     cache = LSTMCache(tokens, gates, initial, c, packing, weight_ih, weight_hh, bias is not None, bf16, owns_x)
     return LSTMRun(cache, h, prepack_lstm(weight_ih, weight_hh, bias, bf16))
 
@@ -239,7 +239,7 @@ def _advance(
     """Steps start .. stop - 1, whose tokens (P, I) are there; gates (P, 4H), h and c (N + P, H) are filled."""
     first, last = packing.tokens_before(start), packing.tokens_before(stop)
     multiply(tokens[first:last], False, weights.input_part, gates[first:last])
-    layer = Steps(packing.steps[start:stop], gates, h, c, weights.bias, packing.batch_size)
+    layer = Steps(packing.steps[start:stop], packing.tokens[start:stop], gates, h, c, weights.bias)
     work = (last - first) * gates.shape[1] * h.shape[1]
     shares = num_shares(packing, work)
     teams = make_teams(h, weights.recurrent, [gates] * shares, packing, work)
@@ -272,7 +272,7 @@ def incremental_lstm_step(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray
 def incremental_lstm_finish(run: LSTMRun) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
     """See `kernels.incremental_lstm_finish`."""
     cache, packing = run.cache, run.cache.packing
-    return run.h[packing.batch_size :], packing.last_states(run.h), packing.last_states(cache.c), cache
+    return packing.next_states(run.h), packing.last_states(run.h), packing.last_states(cache.c), cache
 
 
 def lstm_forward(
@@ -298,7 +298,7 @@ def lstm_states(
     gates = np.empty((packing.num_tokens, len(weights.bias)), x.dtype)
     h, c = packing.state_buffer(h0), packing.state_buffer(c0)
     _advance(x, gates, h, c, packing, weights, 0, packing.num_steps)
-    return h[packing.batch_size :], packing.last_states(h), packing.last_states(c)
+    return packing.next_states(h), packing.last_states(h), packing.last_states(c)
 
 
 def _recurrence_backward(
@@ -307,12 +307,12 @@ def _recurrence_backward(
     """dgates (P, 4H), which may be the cache's gates, from dy (P, H); dh and dc (N, H) are updated, and c (N + P, H)
     becomes h."""
     packing, work = cache.packing, dgates.size * dh.shape[1]
-    dy = np.zeros_like(c[packing.batch_size :]) if dy is None else dy  # y = h[batch_size:]
+    dy = np.zeros_like(c[packing.batch_size :]) if dy is None else dy  # y = next_states(h)
     recurrent, shares = prepack(cache.weight_hh, False, cache.bf16), num_shares(packing, work)
-    layer = StepsBack(packing.steps, dy, dh, dc, cache.gates, c, dgates, packing.batch_size)
+    layer = StepsBack(packing.steps, packing.tokens, dy, dh, dc, cache.gates, c, dgates)
     teams = make_teams(dgates, recurrent, [dh] * shares, packing, work)
     run_teams(lambda share, team: _backward_rows(share, shares, team, layer), teams)
-    c[: packing.batch_size] = cache.h0
+    packing.put_initial(c, cache.h0)
 
 
 def lstm_backward(

@@ -41,8 +41,7 @@ def sigmoid(a: np.ndarray) -> np.ndarray:
 def steps_of(packing: Packing, x: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """For each step its tokens, and the batch row of each, where x lies."""
     order = np.arange(packing.batch_size) if packing.order is None else packing.order
-    for _, after, alive in packing.steps:
-        first = after - packing.batch_size
+    for first, alive in zip(packing.tokens, packing.steps[:, 2], strict=True):
         yield slice(first, first + alive), like(order[:alive], x)
 
 

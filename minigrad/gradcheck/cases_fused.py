@@ -54,7 +54,8 @@ def recurrent(num_states: int, num_gates: int) -> Any:
         weights = [normal(rng, (num_gates * H, H + 1)), normal(rng, (num_gates * H, H))]
         biases = [normal(rng, (num_gates * H,)) for _ in range(2)] if rng.integers(4) else []
         lengths = rng.integers(0, T + 1, N) if rng.integers(3) else None
-        return Sample((normal(rng, (T, N, H + 1)), *states, *weights, *biases), {"lengths": lengths})
+        options = {"lengths": lengths, "reverse": bool(rng.integers(2))}
+        return Sample((normal(rng, (T, N, H + 1)), *states, *weights, *biases), options)
 
     return sample
 
@@ -75,9 +76,9 @@ def _linear_oracle(x: Array, weight: Array, bias: Array | None = None) -> Array:
 
 
 def _recurrent_op(op: Any, num_states: int) -> Any:
-    def call(*tensors: Tensor, lengths: Array | None) -> Any:
+    def call(*tensors: Tensor, **options: Any) -> Any:
         biases = tensors[num_states + 3 :] or (None, None)
-        return op(*tensors[: num_states + 3], *biases, lengths=lengths)
+        return op(*tensors[: num_states + 3], *biases, **options)
 
     return call
 
@@ -105,13 +106,14 @@ def _gru_cell(x: Array, states: list[Array], weights: tuple[Array, Array], biase
 
 
 def _recurrent_oracle(cell: Any, num_states: int) -> Any:
-    """The cell step by step over all rows; a row keeps its state, and gives zero, from its length on."""
+    """The cell step by step over all rows, in either direction; a row keeps its state, and gives zero, from its length
+    on."""
 
-    def oracle(x: Array, *arrays: Array, lengths: Array | None) -> tuple[Array, ...]:
+    def oracle(x: Array, *arrays: Array, lengths: Array | None, reverse: bool) -> tuple[Array, ...]:
         states = list(arrays[:num_states])
         weights, biases = arrays[num_states : num_states + 2], arrays[num_states + 2 :]
         y = np.zeros((*x.shape[:2], states[0].shape[1]), x.dtype)
-        for t in range(len(x)):
+        for t in range(len(x))[:: -1 if reverse else 1]:
             alive = np.ones((x.shape[1], 1), bool) if lengths is None else (lengths > t)[:, None]
             new = cell(x[t], states, weights, biases)
             states = [np.where(alive, n, s) for n, s in zip(new, states, strict=True)]

@@ -156,9 +156,9 @@ class MultiheadAttention(Module):
             (T, N, E), and the weights (N, heads, T, S) after their dropout.
         """
         (T, N, E), S = query.shape, key.shape[0]
-        heads = [self._split(x) for x in (query, key, value)]
+        q, k, v = (self._split(x) for x in (query, key, value))
         counts = None if lengths is None else np.repeat(lengths, self.num_heads)
-        context, weights = attend(*heads, mask, counts, is_causal, self.dropout if self.training else 0.0)
+        context, weights = attend(q, k, v, mask, counts, is_causal, self.dropout if self.training else 0.0)
         return context.transpose(0, 1).reshape(T, N, E), weights.reshape(N, self.num_heads, T, S)
 
     def project(self, x: Tensor) -> Tensor:

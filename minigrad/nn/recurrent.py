@@ -1,8 +1,8 @@
 """LSTM, GRU, RNN and their cells: stacks and directions built from one layer op.
 
 Contract: PyTorch's parameters (names, shapes, order, default U(-1/sqrt(H), 1/sqrt(H))), argument positions and results.
-No equation stands here: gates and their gradients are in ``kernels``. A direction is the same op on the reversed
-sequence, a cell the same op with T = 1. Gate blocks are i, f, g, o (LSTM) and r, z, n (GRU).
+No equation stands here: gates and their gradients are in ``kernels``. A direction is the same op walking
+backwards, a cell the same op with T = 1. Gate blocks are i, f, g, o (LSTM) and r, z, n (GRU).
 T time, N batch, I input, H hidden, L layers, D directions.
 Sources: Hochreiter & Schmidhuber, "Long short-term memory" (1997); Cho et al. 2014 (GRU);
 Schuster & Paliwal, "Bidirectional recurrent neural networks" (1997).
@@ -38,6 +38,7 @@ from minigrad.tensor import Tensor
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 States = tuple[Tensor, ...]  # (h,) of a GRU or RNN, (h, c) of an LSTM
+Lengths = np.ndarray | None  # (N,) real steps of each sequence; None for all
 
 
 class Gated(Module):
@@ -45,6 +46,7 @@ class Gated(Module):
 
     layer_op: ClassVar[Callable[..., tuple[Tensor, ...]]]
     takes_packed: ClassVar[bool] = True  # whether the op's x may be the data of a PackedSequence
+    walks_back: ClassVar[bool] = False  # whether the op reads sequences from their ends by itself
     gates: ClassVar[int]
     state_names: ClassVar[tuple[str, ...]]
 
@@ -75,9 +77,9 @@ class Gated(Module):
         for param in self.parameters():
             init.uniform_(param, -bound, bound)
 
-    def _step(self, x: Tensor, states: States, suffix: str, lengths: np.ndarray | None) -> tuple[Tensor, ...]:
+    def _step(self, x: Tensor, states: States, suffix: str, lengths: Lengths, *direction: bool) -> tuple[Tensor, ...]:
         """One layer in one direction: (y (T, N, H), final states (N, H)...)."""
-        return self.layer_op(x, *states, *(self._weight(name + suffix) for name in WEIGHTS), lengths)
+        return self.layer_op(x, *states, *(self._weight(name + suffix) for name in WEIGHTS), lengths, *direction)
 
     def _weight(self, name: str) -> Tensor | None:
         """A parameter, or what a program has put in its place; None without biases."""
@@ -219,15 +221,13 @@ class Recurrent(Gated):
         """As it is where the layer op can take it, else by way of a padded sequence."""
         lengths, x = lengths_of(sequence), sequence.data
         states = self._initial_states(x, hx, True, len(lengths))
-        native = self.takes_packed and x.dim() == 2 and not self.bidirectional
-        if native and is_stably_sorted(sequence, lengths):
-            self._check_input(x, (2, 3))
-            y, finals = self._run(x, states, lengths)
-            return sequence._replace(data=y), self._from_states(finals)
-        x, _ = pad_packed_sequence(sequence)
+        native = self.takes_packed and x.dim() == 2 and (self.walks_back or not self.bidirectional)
+        native = native and is_stably_sorted(sequence, lengths)
+        x = x if native else pad_packed_sequence(sequence)[0]
         self._check_input(x, (2, 3))
         y, finals = self._run(x, states, lengths)
-        return repack_like(y, sequence, lengths), self._from_states(finals)
+        packed = sequence._replace(data=y) if native else repack_like(y, sequence, lengths)
+        return packed, self._from_states(finals)
 
     def _initial_states(self, x: Tensor, hx: Any, batched: bool, N: int) -> list[States]:
         """For each layer and direction h0 (and c0), each (N, H), of the dtype of ``x``."""
@@ -243,7 +243,7 @@ class Recurrent(Gated):
             states = tuple(state.unsqueeze(1) for state in states)
         return [tuple(state[row] for state in states) for row in range(rows)]
 
-    def _run(self, x: Tensor, states: list[States], lengths: np.ndarray | None) -> tuple[Tensor, States]:
+    def _run(self, x: Tensor, states: list[States], lengths: Lengths) -> tuple[Tensor, States]:
         """The stack on ``x`` (T, N, I), or packed (P, I): y, in the same form, and the final states (L*D, N, H)."""
         finals: list[States] = []
         for layer in range(self.num_layers):
@@ -255,17 +255,15 @@ class Recurrent(Gated):
                 y, *final = self._direction(x, states[row], suffix, lengths, reverse=direction == 1)
                 outputs.append(y)
                 finals.append(tuple(final))
-            x = ops.cat(outputs, 2) if len(outputs) > 1 else outputs[0]
+            x = ops.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
         if len(finals) == 1:  # a view will do
             return x, tuple(final.unsqueeze(0) for final in finals[0])
         return x, tuple(ops.stack(list(rows), 0) for rows in zip(*finals, strict=True))
 
-    def _direction(
-        self, x: Tensor, states: States, suffix: str, lengths: np.ndarray | None, reverse: bool
-    ) -> tuple[Tensor, ...]:
-        """One layer forward in time, or backward: reverse each sequence, run, reverse the outputs."""
-        if not reverse:
-            return self._step(x, states, suffix, lengths)
+    def _direction(self, x: Tensor, states: States, suffix: str, lengths: Lengths, reverse: bool) -> tuple[Tensor, ...]:
+        """One layer forward in time, or backward; an op that cannot is given reversed sequences."""
+        if self.walks_back or not reverse:
+            return self._step(x, states, suffix, lengths, *[reverse] * self.walks_back)
         y, *finals = self._step(reverse_sequence(x, lengths), states, suffix, lengths)
         return reverse_sequence(y, lengths), *finals
 
@@ -283,12 +281,14 @@ class Recurrent(Gated):
 
 class _LSTMGates(Gated):
     layer_op = staticmethod(ops.lstm_layer)
+    walks_back = True
     gates = 4
     state_names = ("h0", "c0")
 
 
 class _GRUGates(Gated):
     layer_op = staticmethod(ops.gru_layer)
+    walks_back = True
     gates = 3
     state_names = ("h0",)
 

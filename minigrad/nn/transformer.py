@@ -74,7 +74,7 @@ class _TransformerLayer(Module):
         """The layer around given attentions, each a function of (..., E) that ends in its ``out_proj``: x (..., E) ->
         (..., E)."""
         for number, block in zip(self._block_names, (*attentions, self._feed_forward), strict=True):
-            norm, dropout = self._modules[f"norm{number}"], self._modules[f"dropout{number}"]
+            norm, dropout = getattr(self, f"norm{number}"), getattr(self, f"dropout{number}")
             x = x + dropout(block(norm(x))) if self.norm_first else norm(x + dropout(block(x)))
         return x
 

@@ -15,7 +15,7 @@ from minigrad import random
 from minigrad.autocast import bf16_enabled
 from minigrad.function import Context, Function
 from minigrad.ops.op import op
-from minigrad.ops.packed import packed, packing_of, padded
+from minigrad.ops.packed import packed, packing_of, padded, turned
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -87,30 +87,39 @@ class Dropout(Function):
 @op(is_method=False)
 def lstm_layer(
     x: Tensor, h0: Tensor, c0: Tensor, weight_ih: Tensor, weight_hh: Tensor,
-    bias_ih: Tensor | None = None, bias_hh: Tensor | None = None, lengths: Any = None,
+    bias_ih: Tensor | None = None, bias_hh: Tensor | None = None, lengths: Any = None, reverse: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """One LSTM layer: x (T,N,I), h0 c0 (N,H), weights (4H,I) (4H,H), biases (4H,) -> y (T,N,H), h_n, c_n (N,H).
 
     ``lengths`` (N,) integers: rows past their length cost nothing, y is zero there, h_n and c_n are the last real ones.
-    With them x may be packed (P,I), the data of a PackedSequence; so is y then, (P,H).
+    With them x may be packed (P,I), the data of a PackedSequence; so is y then, (P,H). With ``reverse`` each sequence
+    is read from its last real step to its first, while y stays in the order of x.
     """
-    packing = packing_of("lstm_layer", x, lengths)
-    y, *states = LSTMLayer.apply(packed(x, packing), h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, packing)
-    return padded(y, packing, x), *states
+    arguments = h0, c0, weight_ih, weight_hh, bias_ih, bias_hh
+    y, h_n, c_n = _run("lstm_layer", LSTMLayer, x, arguments, lengths, reverse)
+    return y, h_n, c_n
 
 
 @op(is_method=False)
 def gru_layer(
     x: Tensor, h0: Tensor, weight_ih: Tensor, weight_hh: Tensor,
-    bias_ih: Tensor | None = None, bias_hh: Tensor | None = None, lengths: Any = None,
+    bias_ih: Tensor | None = None, bias_hh: Tensor | None = None, lengths: Any = None, reverse: bool = False,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """One GRU layer: x (T,N,I), h0 (N,H), weights (3H,I) (3H,H), biases (3H,) -> y (T,N,H), h_n (N,H).
 
-    ``lengths`` as in ``lstm_layer``.
+    ``lengths`` and ``reverse`` as in ``lstm_layer``.
     """
-    packing = packing_of("gru_layer", x, lengths)
-    y, h_n = GRULayer.apply(packed(x, packing), h0, weight_ih, weight_hh, bias_ih, bias_hh, packing)
-    return padded(y, packing, x), h_n
+    y, h_n = _run("gru_layer", GRULayer, x, (h0, weight_ih, weight_hh, bias_ih, bias_hh), lengths, reverse)
+    return y, h_n
+
+
+def _run(op: str, layer: type[Function], x: Tensor, arguments: tuple, lengths: Any, reverse: bool) -> tuple:
+    """A layer over ``x``, padded or packed, in either direction: y like x, and the last states."""
+    by_copy = reverse and x.is_cuda  # the kernels there walk forwards alone
+    packing = packing_of(op, x, lengths, reverse and not by_copy)
+    rows = packed(x, packing)
+    y, *states = layer.apply(turned(rows, packing) if by_copy else rows, *arguments, packing)
+    return padded(turned(y, packing) if by_copy else y, packing, x), *states
 
 
 @op(is_method=False)

@@ -75,8 +75,10 @@ class SplitRows(Function):
         return dx, None, None
 
 
-def packing_of(op: str, x: Tensor, lengths: Any) -> Packing:
+def packing_of(op: str, x: Tensor, lengths: Any, reverse: bool = False) -> Packing:
     """The packing of ``x``, padded (T,N,F), or packed (P,F) with ``lengths`` (N,); None where every row has T tokens.
+
+    With ``reverse`` it is one that is walked from the last token of each sequence to its first.
 
     Raises:
         TypeError, ValueError: lengths of another dtype or shape, or out of 0..T; none for an ``x`` that is packed.
@@ -85,10 +87,11 @@ def packing_of(op: str, x: Tensor, lengths: Any) -> Packing:
         raise ValueError(f"{op}: x has shape {x.shape}; expected (T, N, I), or packed (P, I)")
     if lengths is not None:
         most, batch_size = (x.shape[0], x.shape[1]) if x.dim() == 3 else (len(x), None)
-        return pack_lengths(checked_lengths(op, kernels.to_host(tensor_of(lengths).array), most, batch_size))
+        return pack_lengths(checked_lengths(op, kernels.to_host(tensor_of(lengths).array), most, batch_size), reverse)
     if x.dim() == 2:
         raise ValueError(f"{op}: lengths is None; expected (N,) integers, since x is packed, {x.shape}")
-    return equal_lengths(x.shape[0], x.shape[1])
+    T, N, _ = x.shape
+    return pack_lengths(np.full(N, T), reverse) if reverse else equal_lengths(T, N)
 
 
 def checked_lengths(op: str, lengths: Array, most: int, batch_size: int | None) -> Array:
@@ -123,6 +126,15 @@ def padded(y: Tensor, packing: Packing, x: Tensor) -> Tensor:
         places[_rows(packing)] = np.arange(packing.num_tokens)
         y = PlaceRows.apply(y, places, 0)
     return reshape(y, (T, N, y.shape[1]))
+
+
+def turned(x: Tensor, packing: Packing) -> Tensor:
+    """(P,F) with the tokens of each sequence in reverse, packed likewise; its own inverse."""
+    sizes, first = packing.steps[:, 2], packing.tokens
+    time = np.repeat(np.arange(packing.num_steps), sizes)
+    position = np.arange(packing.num_tokens) - first[time]
+    lengths = np.bincount(position, minlength=packing.batch_size)
+    return PlaceRows.apply(x, first[lengths[position] - 1 - time] + position, 0)
 
 
 def _rows(packing: Packing) -> Array:

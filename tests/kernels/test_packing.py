@@ -40,3 +40,26 @@ def test_batches_without_tokens(lengths):
     states = packing.state_buffer(np.ones((len(lengths), 2)))
     assert packing.num_tokens == 0
     np.testing.assert_array_equal(packing.last_states(states), np.ones((len(lengths), 2)))
+
+
+def test_walking_back():
+    """As many tokens as ever, and states in the order of the walk; rows that start at a step have initial states."""
+    packing = pack_lengths(np.array([2, 0, 3]), reverse=True)
+    states = packing.state_buffer(np.array([[10.0], [11], [12]]))
+    assert packing.tokens.tolist() == [4, 2, 0]
+    assert [packing.tokens_before(step) for step in range(4)] == [0, 1, 3, 5]
+    for number, (token, (before, after, alive)) in enumerate(zip(packing.tokens, packing.steps, strict=True)):
+        if number == 1:  # the second sequence in sorted order starts here
+            assert states[before : before + alive, 0].tolist() == [4, 10]
+        states[after : after + alive, 0] = np.arange(token, token + alive)
+    assert packing.previous_states(states).ravel().tolist() == [2, 3, 4, 10, 12]
+    assert packing.next_states(states).ravel().tolist() == [0, 1, 2, 3, 4]
+    assert packing.last_states(states).ravel().tolist() == [1, 11, 0]
+
+
+@pytest.mark.parametrize("lengths", [[], [0, 0]])
+def test_walking_back_without_tokens(lengths):
+    packing = pack_lengths(np.array(lengths, np.int64), reverse=True)
+    states = packing.state_buffer(np.ones((len(lengths), 2)))
+    assert packing.num_tokens == 0
+    np.testing.assert_array_equal(packing.last_states(states), np.ones((len(lengths), 2)))

@@ -52,14 +52,14 @@ class TorchTwin:
         layer = kind(weights["weight_ih_l0"].shape[1], hidden_size, layers, **options).double()
         return lambda *arguments: torch.func.functional_call(layer, weights, arguments)
 
-    def encode(self, **options: Any) -> Any:
-        """The LSTM over the source: its last states (h, c)."""
-        lstm = self.recurrent(torch.nn.LSTM, "encoder.rnn", **options)
+    def encode(self, kind: Any = torch.nn.LSTM, **options: Any) -> Any:
+        """The layers over the source: their last states, (h, c) of an LSTM."""
+        rnn = self.recurrent(kind, "encoder.rnn", **options)
         embedded = self.embed("encoder", torch.tensor(self._batch.src))
         packed = torch.nn.utils.rnn.pack_padded_sequence(
             embedded, torch.tensor(self._batch.src_lengths), enforce_sorted=False
         )
-        y, states = lstm(packed)
+        y, states = rnn(packed)
         self.outputs, _ = torch.nn.utils.rnn.pad_packed_sequence(y)
         return states
 

@@ -1,0 +1,138 @@
+"""Embedding and recurrent layers over the source: LSTM or GRU, in one direction or in both.
+
+In one direction the last states are what a decoder starts from (Sutskever et al., "Sequence to sequence learning with
+neural networks", 2014). In both (Schuster and Paliwal, "Bidirectional recurrent neural networks", 1997) each has
+hidden_size units, and of a layer's two last states a bridge makes one of that size (as in Bahdanau et al., "Neural
+machine translation by jointly learning to align and translate", 2015, appendix A.2.2, for both directions), h and c
+each by a matrix of its own that all layers share: tanh(W [forward; backward] + b). Decoders with attention read the
+outputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from minigrad import Tensor, nn, tanh
+from minigrad.decoding import PackedEncoder
+from minigrad.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from seq2seq.models.contract import Encoder, Memory, MemoryShape, Reads
+from seq2seq.models.inputs import Inputs
+from seq2seq.models.options import RecurrentOptions
+from seq2seq.models.stack import Stack
+from seq2seq.run.errors import UserError
+from seq2seq.run.registry import option, register
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Options(RecurrentOptions):
+    """Those of a stack, and what may be between its layers."""
+
+    residual: bool = option(False, "add to what an encoder's layer gives what it reads (Wu et al., 2016)")
+    layer_norm: bool = option(False, "normalise what an encoder's layer gives (Ba et al., 2016)")
+    pyramid: int = option(0, "upper layers of the encoder that each halve the time (Chan et al., 2016)", 0, 63)
+
+
+class RecurrentEncoder(Encoder):
+    """Embedding, layers and, of two directions, a bridge."""
+
+    Options = Options
+    cell: ClassVar[Any]  # nn.LSTM or nn.GRU
+    bidirectional: ClassVar[bool] = False
+
+    def __init__(self, options: Options, inputs: Inputs, reads: Reads) -> None:
+        super().__init__()
+        self.size, self.num_layers, self.reads = options.hidden_size, options.num_layers, reads
+        self.num_states = min(reads.states, len(self.cell.state_names))  # h, or h and c
+        self.embedding = inputs.layer(options.embedding_size)
+        self.rnn = _layers(self.cell, self.bidirectional, options)
+        if self.bidirectional:
+            bridges = [nn.Linear(2 * self.size, self.size) for _ in range(self.num_states)]
+            self.bridges = nn.ModuleList(bridges)
+        self.dropout = nn.Dropout(options.dropout)
+
+    @property
+    def memory_shape(self) -> MemoryShape:
+        states = ((self.num_layers, self.size),) * self.num_states
+        return MemoryShape(states, 2 * self.size if self.bidirectional else self.size)
+
+    def forward(self, source: PackedSequence) -> Memory:
+        """Packed ids (P,) int64 -> final states (L, N, H), and where they are read the outputs (S, N, D), of both
+        directions side by side."""
+        y, last = self.rnn(source._replace(data=self.dropout(self.embedding(source.data))))
+        states = (last if isinstance(last, tuple) else (last,))[: self.num_states]
+        if self.bidirectional:
+            states = tuple(tanh(bridge(_side_by_side(h))) for bridge, h in zip(self.bridges, states, strict=True))
+        if not self.reads.outputs:
+            return Memory(states)
+        outputs, lengths = pad_packed_sequence(y)
+        return Memory(states, outputs, lengths.array)
+
+
+def _layers(cell: Any, bidirectional: bool, options: Options) -> Any:
+    """A cell's own layers, or a ``Stack`` of them where something is to be between them."""
+    if options.pyramid >= options.num_layers:
+        raise UserError(f"pyramid is {options.pyramid}; expected less than num_layers = {options.num_layers}")
+    sizes = options.embedding_size, options.hidden_size, options.num_layers
+    dropout = options.dropout if options.num_layers > 1 else 0.0
+    between = {"residual": options.residual, "layer_norm": options.layer_norm, "pyramid": options.pyramid}
+    if any(between.values()):
+        return Stack(cell, *sizes, dropout=dropout, bidirectional=bidirectional, **between)
+    return cell(*sizes, dropout=dropout, bidirectional=bidirectional)
+
+
+def _side_by_side(state: Tensor) -> Tensor:
+    """The last states (L*2, N, H), forward before backward in each layer -> (L, N, 2H)."""
+    layers, (_, batch_size, size) = state.shape[0] // 2, state.shape
+    return state.reshape(layers, 2, batch_size, size).transpose(1, 2).reshape(layers, batch_size, 2 * size)
+
+
+@register("encoder", "lstm")
+class LSTMEncoder(RecurrentEncoder):
+    """Of LSTM layers."""
+
+    cell = nn.LSTM
+    capturable = True
+
+    def prepacked(self, bf16: bool) -> Any:
+        if self.reads.outputs or isinstance(self.rnn, Stack) or not isinstance(self.embedding, nn.Embedding):
+            return None
+        return _Prepacked(PackedEncoder(self.embedding, self.rnn, bf16), self.reads)
+
+
+class _Prepacked:
+    """The encoder with its weights packed for states without a backward."""
+
+    def __init__(self, encoder: PackedEncoder, reads: Reads) -> None:
+        self._encoder, self._reads = encoder, reads
+
+    def memory(self, ids: Array, lengths: Array) -> Memory:
+        """As of the encoder in evaluation."""
+        return Memory(self._encoder.states(ids, lengths)[: self._reads.states])
+
+
+@register("encoder", "bilstm")
+class BidirectionalLSTMEncoder(RecurrentEncoder):
+    """Of LSTM layers in both directions."""
+
+    cell = nn.LSTM
+    bidirectional = True
+
+
+@register("encoder", "gru")
+class GRUEncoder(RecurrentEncoder):
+    """Of GRU layers."""
+
+    cell = nn.GRU
+
+
+@register("encoder", "bigru")
+class BidirectionalGRUEncoder(RecurrentEncoder):
+    """Of GRU layers in both directions."""
+
+    cell = nn.GRU
+    bidirectional = True

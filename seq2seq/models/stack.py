@@ -1,0 +1,80 @@
+"""Recurrent layers with something between them: residual connections, normalisation, a pyramid.
+
+Sources: Wu et al., "Google's neural machine translation system" (2016), section 3.1: residual connections; Chan et al.,
+"Listen, attend and spell" (2016), section 3.1: a pyramid, whose layers read the states below in pairs; Ba, Kiros and
+Hinton, "Layer normalization" (2016).
+P packed rows, F features, N batch, H units, L layers, D directions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad import Tensor, cat, nn
+from minigrad.nn.utils.rnn import PackedSequence, lengths_of
+from minigrad.ops.packed import PlaceRows
+
+
+class Stack(nn.Module):
+    """Recurrent layers; called as ``nn.LSTM`` and ``nn.GRU`` are, with packed sequences alone.
+
+    Args:
+        cell: ``nn.LSTM`` or ``nn.GRU``.
+        input_size, hidden_size, num_layers, dropout, bidirectional: as theirs.
+        residual: whether a layer's outputs have its inputs added to them, where both have one size.
+        layer_norm: whether a layer's outputs are normalised, before that.
+        pyramid: so many upper layers read pairs of neighbouring outputs, so that each halves the time.
+    """
+
+    def __init__(
+        self,
+        cell: Any,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        residual: bool = False,
+        layer_norm: bool = False,
+        pyramid: int = 0,
+    ) -> None:
+        super().__init__()
+        self.num_layers, self.hidden_size, self.residual, self.pyramid = num_layers, hidden_size, residual, pyramid
+        width = 2 * hidden_size if bidirectional else hidden_size
+        inputs = [input_size, *[width] * (num_layers - 1)]
+        sizes = [2 * size if self._reads_pairs(number) else size for number, size in enumerate(inputs)]
+        self.layers = nn.ModuleList([cell(size, hidden_size, bidirectional=bidirectional) for size in sizes])
+        self.norms = nn.ModuleList([nn.LayerNorm(width) if layer_norm else nn.Identity() for _ in sizes])
+        self.dropout = nn.Dropout(dropout)
+
+    def _reads_pairs(self, number: int) -> bool:
+        return number >= self.num_layers - self.pyramid
+
+    def forward(self, x: PackedSequence) -> tuple[PackedSequence, tuple[Tensor, ...]]:
+        """Packed rows (P, F) -> packed outputs of the last layer (., D*H), and the final states (L*D, N, H)."""
+        finals = []
+        for number, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
+            x = x._replace(data=self.dropout(x.data)) if number else x
+            x = pairs_of(x) if self._reads_pairs(number) else x
+            y, states = layer(x)
+            rows = norm(y.data)
+            x = y._replace(data=rows + x.data if self.residual and rows.shape == x.data.shape else rows)
+            finals.append(states if isinstance(states, tuple) else (states,))
+        return x, tuple(cat(list(layers)) for layers in zip(*finals, strict=True))
+
+
+def pairs_of(x: PackedSequence) -> PackedSequence:
+    """Positions 2t and 2t + 1 side by side, (P, F) -> (., 2F): half as many, and the odd one out beside zeros."""
+    lengths, sizes = lengths_of(x), x.batch_sizes.array
+    place = np.arange(len(lengths)) if x.unsorted_indices is None else x.unsorted_indices.array
+    halves = (lengths + 1) // 2
+    order = np.argsort(-halves, kind="stable")
+    going_on = np.arange(halves.max(initial=0))[:, None] < halves[order]
+    steps, columns = np.nonzero(going_on)
+    sequences, both = order[columns][:, None], 2 * steps[:, None] + np.arange(2)
+    first = np.concatenate([np.cumsum(sizes) - sizes, [0]])  # the last is that of no step
+    rows = np.where(both < lengths[sequences], first[both] + place[sequences], -1)
+    data = PlaceRows.apply(x.data, rows, 0.0).reshape(len(rows), 2 * x.data.shape[1])
+    return PackedSequence(data, Tensor(going_on.sum(1)), Tensor(order), Tensor(np.argsort(order)))
