@@ -18,7 +18,7 @@ def multi30k(data_dir: str, count: int, batch_size: int) -> tuple[list[Tokens], 
     order = BatchSampler(split.src.lengths, split.trg.lengths, batch_size, seed=1234).batches(0)
     batches = [TextSource().batch(split, indices) for indices in order[:count]]
     tokens = [Tokens(b.src, b.src_lengths, b.trg_input, b.trg_output, b.trg_lengths) for b in batches]
-    return tokens, (len(codec.src_vocabulary), len(codec.trg_vocabulary))
+    return tokens, (codec.source.num_inputs, len(codec.trg_vocabulary))
 
 
 def like_multi30k(count: int, batch_size: int, vocab_sizes: tuple[int, int]) -> list[Tokens]:

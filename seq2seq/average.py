@@ -45,7 +45,7 @@ def average(arguments: Sequence[str] | None = None) -> int:
             raise UserError(
                 f"{run_dir}: keeps {len(epochs)} epochs; expected two or more to average, as by --keep-best 5"
             )
-        model = build_model(len(codec.src_vocabulary), len(codec.trg_vocabulary), config)
+        model = build_model(codec.source.num_inputs, len(codec.trg_vocabulary), config)
         path, fingerprint = checkpoint.path_of(run_dir, "average"), run_of(run_dir, codec)
         states = _states(run_dir, epochs, model, fingerprint)
         model.load_state_dict(mean_of(states), strict=False)  # a shared tensor is there once

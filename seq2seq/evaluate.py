@@ -10,6 +10,7 @@ if __name__ == "__main__":  # before anything large is loaded
     sys.exit(start("evaluate"))
 
 import argparse
+import dataclasses
 import json
 import math
 from collections.abc import Sequence
@@ -24,15 +25,14 @@ from seq2seq.decoding import settings
 from seq2seq.decoding.contract import Hypothesis
 from seq2seq.decoding.search_errors import search_report
 from seq2seq.decoding.translator import Translator
-from seq2seq.run import checkpoint, config_file, folder
+from seq2seq.run import checkpoint, config_file, folder, registry
 from seq2seq.run.cli import limit_threads, run_command
 from seq2seq.run.config import Config
 from seq2seq.run.devices import DEVICES, PRECISIONS
 from seq2seq.run.locking import locked
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import STDOUT, check_output, print_results, write_output
-from seq2seq.sources import Dataset, EncodedSplit, Ragged, load_dataset, read_pairs
-from seq2seq.text.codec import require_known_words, without_blanks
+from seq2seq.sources import Dataset, EncodedSplit, Items, Source
 from seq2seq.training.validation import is_lowercase, split_losses, target_language
 
 
@@ -77,7 +77,7 @@ def evaluate(arguments: Sequence[str] | None = None) -> int:
     split = options.split or ("test" if "test" in dataset.splits else "valid")
     translator = Translator.load_all(options.run_dir, options.checkpoint, options.precision, options.device)
     encoded = translator.codec.encode_pairs(dataset.split(split))
-    require_known_words(translator.codec, encoded.src, options.test or f"split {split}")
+    translator.codec.source.require_known(encoded.src, options.test or f"split {split}")
     result = score(translator, dataset, split, **asked, encoded=encoded)
     if options.precision == "bf16":
         exact = translator.in_precision("fp32")
@@ -90,14 +90,13 @@ def evaluate(arguments: Sequence[str] | None = None) -> int:
 
 def _dataset(config: Config, options: argparse.Namespace, run_dir: Path) -> Dataset:
     """The data set of the run, or the user's test files; a file that changed since the training is an error."""
+    source: Source = registry.build("source", config)
     if options.test:
         src_language, trg_language = config.src_language or "xx", config.trg_language or "xx"
-        return Dataset(options.test, src_language, trg_language, {"test": read_pairs("test", options.test)})
+        pairs, references = source.read_examples("test", options.test)
+        return Dataset(options.test, src_language, trg_language, {"test": pairs}, {"test": references})
     here = config_file.moved(config, {name: getattr(options, name) for name in ("data", "valid", "data_dir")})
-    dataset = load_dataset(
-        here.data, data_dir=options.data_dir or config.data_dir, src_language=config.src_language,
-        trg_language=config.trg_language, valid=here.valid, test=here.test, seed=config.seed,
-    )  # fmt: skip
+    dataset = source.load(dataclasses.replace(here, data_dir=options.data_dir or config.data_dir))
     with locked(run_dir) if options.accept_changes else nullcontext():
         folder.require_same_data(dataset, run_dir, options.accept_changes)
     return dataset
@@ -122,7 +121,7 @@ def score(
     encoded = encoded or codec.encode_pairs(dataset.split(split))
     forced, free, num_tokens = _losses(translator, encoded)
     texts = [src for src, _ in dataset.split(split)]
-    sources = without_blanks(encoded.src, texts)
+    sources = translator.codec.source.spoken(encoded.src, texts)
     asked = {"beam_size": beam_size, "length_penalty": length_penalty, "batch_size": batch_size, **options}
     found, hypotheses = _translated(translator, sources, texts, asked, replace_unk)
     tokens = [" ".join(codec.trg_vocabulary.decode(best.ids)) for best in found]
@@ -155,7 +154,7 @@ def _losses(translator: Translator, encoded: EncodedSplit) -> tuple[float, float
 
 
 def _translated(
-    translator: Translator, sources: Ragged, texts: Sequence[str], asked: dict[str, Any], replace_unk: bool
+    translator: Translator, sources: Items, texts: Sequence[str], asked: dict[str, Any], replace_unk: bool
 ) -> tuple[list[Hypothesis], list[str]]:
     """The best hypothesis of each source, and its text."""
     found = [best for best, *_ in translator.search_ids(sources, **asked, alignment=replace_unk)]
@@ -177,7 +176,7 @@ def _searched(asked: dict[str, Any], replace_unk: bool) -> dict[str, Any]:
 
 
 def _exact_report(
-    translator: Translator, sources: Ragged, found: Sequence[Hypothesis], references: Sequence[Sequence[str]],
+    translator: Translator, sources: Items, found: Sequence[Hypothesis], references: Sequence[Sequence[str]],
     asked: dict[str, Any],
 ) -> dict[str, Any] | None:  # fmt: skip
     """Of exact search, what beam search with the same options errs in; None of another."""
@@ -202,7 +201,7 @@ def _bleu(
 ) -> float | None:  # fmt: skip
     """BLEU alone, as in ``score``."""
     texts = [src for src, _ in dataset.split(split)]
-    sources = without_blanks(encoded.src, texts)
+    sources = translator.codec.source.spoken(encoded.src, texts)
     asked = {"beam_size": beam_size, "length_penalty": length_penalty, "batch_size": batch_size, **options}
     _, hypotheses = _translated(translator, sources, texts, asked, replace_unk)
     references, lowercase = dataset.references(split), is_lowercase(translator.codec)

@@ -24,7 +24,6 @@ from seq2seq.run.devices import DEVICES, PRECISIONS
 from seq2seq.run.errors import UserError
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import check_output, write_output
-from seq2seq.sources import Pair, read_pairs, read_parallel
 
 
 def build_parser() -> OneLineParser:
@@ -57,8 +56,9 @@ def score(arguments: Sequence[str] | None = None) -> int:
         for run_dir in run_dirs:
             folder.accept_changes(run_dir)
     limit_threads(options.threads)
-    pairs = _pairs(options)
+    form = _form(options)
     translator = Translator.load_all(options.run_dir, options.checkpoint, options.precision, options.device)
+    pairs = translator.model.source.read_examples(*form).pairs
     scores = translator.score_pairs(translator.codec.encode_pairs(pairs), options.batch_size)
     lines = _token_lines(scores) if options.tokens else map(_line, scores)
     write_output(options.output, "".join(f"{line}\n" for line in lines))
@@ -67,12 +67,12 @@ def score(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _pairs(options: Any) -> list[Pair]:
-    """The pairs to score, from --data or from --src and --trg."""
+def _form(options: Any) -> tuple[str, str]:
+    """What says which pairs to score, --data or --src and --trg, and what it says."""
     if options.data is not None and options.src is None and options.trg is None:
-        return read_pairs("--data", options.data)
+        return "--data", options.data
     if options.data is None and options.src is not None and options.trg is not None:
-        return read_parallel(options.src, options.trg)
+        return "--src, --trg", f"{options.src},{options.trg}"
     raise UserError("data, src, trg: expected --data CORPUS.tsv, or --src FILE and --trg FILE")
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from minigrad import keep_freed_memory
-from seq2seq.run import folder, settings
+from seq2seq.run import folder, registry, settings
 from seq2seq.run.cli import command_for, limit_threads, run_command
 from seq2seq.run.config import Config
 from seq2seq.run.devices import require
 from seq2seq.run.streams import say
-from seq2seq.sources import Dataset, drop_long, load_dataset
-from seq2seq.text.codec import TextCodec, require_known_words, without_blanks
+from seq2seq.sources import Dataset, Source, drop_long
+from seq2seq.text.codec import TextCodec
 from seq2seq.training import batching, figures, memory, schedules
 from seq2seq.training.advice import advice
 from seq2seq.training.trainer import Trainer
@@ -41,10 +41,8 @@ def train(arguments: Sequence[str] | None = None) -> int:
     require(config.device, config.precision)
     limit_threads(config.threads)
     keep_freed_memory()
-    dataset = load_dataset(
-        config.data, data_dir=config.data_dir, src_language=config.src_language, trg_language=config.trg_language,
-        valid=config.valid, test=config.test, seed=config.seed,
-    )  # fmt: skip
+    source: Source = registry.build("source", config)
+    dataset = source.load(config)
     if not config.resume:
         _tell(dataset.notes)
     with folder.prepared(config) as run_dir:
@@ -83,13 +81,13 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
         encoded["train"], dropped = drop_long(encoded["train"], config.max_length)
         say(f"left out {dropped} training pairs with more than {config.max_length} tokens on one side")
     for name, split in encoded.items():
-        require_known_words(codec, split.src, f"split {name}")
+        codec.source.require_known(split.src, f"split {name}")
     if not config.resume:
         figures.require_meaning(config, dataset)
         _tell(advice(dataset, codec, encoded))
-    vocab_sizes = len(codec.src_vocabulary), len(codec.trg_vocabulary)
+    sizes = codec.source.num_inputs, len(codec.trg_vocabulary)
     compile_kernels(config)  # mistakes in the input are told by now
-    plan = memory.before_steps(config, vocab_sizes)
+    plan = memory.before_steps(config, sizes)
     memory.require_fit(plan, config.batch_size, config.batch_tokens)
     held_out = {name: pairs for name, pairs in dataset.splits.items() if name != "train"}
     trainer = Trainer(config, dataclasses.replace(dataset, splits=held_out), codec, encoded, run_dir)
@@ -99,7 +97,7 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
     _put_in_place(trainer, dataset, {"num_parameters": num_parameters, "memory_plan": dataclasses.asdict(plan)})
     say(
         f"{dataset.name} {dataset.src_language}-{dataset.trg_language}: {len(encoded['train']):,} training pairs, "
-        f"vocabularies of {len(codec.src_vocabulary):,} and {len(codec.trg_vocabulary):,}; "
+        f"{codec.source}, a target vocabulary of {len(codec.trg_vocabulary):,}; "
         f"{num_parameters:,} parameters; run in {run_dir}"
     )
     say(str(plan))
@@ -134,10 +132,11 @@ def _show_samples(trainer: Trainer) -> None:
         return
     split = "test" if "test" in dataset.splits else "valid"
     pairs = dataset.split(split)[:_SAMPLES]
-    sources = without_blanks(trainer.encoded[split].src.part(0, len(pairs)), [src for src, _ in pairs])
+    part, label = trainer.encoded[split].src.part(0, len(pairs)), trainer.model.source.label
+    sources = trainer.codec.source.spoken(part, [src for src, _ in pairs])
     say(f"\nSentences it never saw ({split}):")
     for (src, trg), hypothesis in zip(pairs, trainer.best_translator().translate_ids(sources), strict=True):
-        say(f"  {src}\n    = {hypothesis}" + ("" if hypothesis == trg else f"\n    (reference: {trg})"))
+        say(f"  {label(src)}\n    = {hypothesis}" + ("" if hypothesis == trg else f"\n    (reference: {trg})"))
     say(f"\nScores:    {command_for(trainer.config, 'seq2seq.evaluate', run_dir)}")
     say(f"Translate: {command_for(trainer.config, 'seq2seq.translate', run_dir)}")
 

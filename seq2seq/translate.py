@@ -9,7 +9,6 @@ if __name__ == "__main__":  # before anything large is loaded
 
     sys.exit(start("translate"))
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,7 @@ from seq2seq.run.devices import DEVICES, PRECISIONS
 from seq2seq.run.errors import UserError
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import check_output, write_output
-from seq2seq.sources import decode_lines, read_lines
-from seq2seq.text.codec import require_known_words
+from seq2seq.sources import read_lines
 
 
 def build_parser() -> OneLineParser:
@@ -56,33 +54,25 @@ def translate(arguments: Sequence[str] | None = None) -> int:
             folder.accept_changes(run_dir)
     limit_threads(options.threads)
     translator = Translator.load_all(options.run_dir, options.checkpoint, options.precision, options.device)
-    sentences = _read_input(options.input)
-    write_output(options.output, "".join(f"{line}\n" for line in _translated(translator, sentences, options, asked)))
+    raw = translator.model.source.read(options.input)
+    write_output(options.output, "".join(f"{line}\n" for line in _translated(translator, raw, options, asked)))
     return 0
 
 
-def _translated(translator: Translator, sentences: list[str], options: Any, asked: dict[str, Any]) -> list[str]:
+def _translated(translator: Translator, raw: list[Any], options: Any, asked: dict[str, Any]) -> list[str]:
     """The lines of the output."""
-    sources = translator.codec.encode_sources(sentences)
-    if any(sentence.strip() for sentence in sentences):
-        name = "standard input" if options.input == "-" else options.input
-        require_known_words(translator.codec, sources, name)
-    prefixes = _read_prefixes(options.prefix, len(sentences))
+    codec = translator.codec
+    sources = codec.encode_sources(raw)
+    if sources.lengths.any():
+        codec.source.require_known(sources, "standard input" if options.input == "-" else options.input)
+    prefixes = _read_prefixes(options.prefix, len(raw))
     found = translator.search_ids(sources, **asked, prefixes=prefixes, alignment=options.replace_unk)
 
     def line(number: int, hypothesis: Hypothesis) -> str:
-        text = translator.text_of(hypothesis, sentences[number - 1] if options.replace_unk else None)
+        text = translator.text_of(hypothesis, raw[number - 1] if options.replace_unk else None)
         return text if options.n_best == 1 else f"{number}\t{hypothesis.score:.4f}\t{text}"
 
     return [line(number, one) for number, hypotheses in enumerate(found, start=1) for one in hypotheses]
-
-
-def _read_input(path: str) -> list[str]:
-    if path != "-":
-        return read_lines(path, may_be_empty=True)
-    if sys.stdin is None:
-        raise UserError("standard input is closed; name a file with --input")
-    return decode_lines(sys.stdin.buffer, "standard input", may_be_empty=True)
 
 
 def _read_prefixes(path: str | None, count: int) -> list[str] | None:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable
 from typing import Any
 
 from seq2seq.decoding.contract import Constraint, Strategy
 from seq2seq.run import registry
 from seq2seq.run.errors import UserError, UserTypeError
 from seq2seq.run.messages import shown
-from seq2seq.run.options import RANGES, check_text, convert, number
+from seq2seq.run.options import RANGES, check_text, convert, number, texts
 from seq2seq.run.parser import OneLineParser, suggestion
 
 
@@ -114,27 +113,6 @@ def _is(name: str, value: Any, kind: type) -> Any:
         expected = {bool: "True or False", str: "text"}[kind]
         raise UserTypeError(f"{name} is {shown(value)}; expected {expected}")
     return value
-
-
-def texts(name: str, value: Any, noun: str) -> tuple[str, ...]:
-    """Strings that a Python program gives; ``noun`` says what one is.
-
-    Raises:
-        UserError: one that is no valid Unicode.
-        UserTypeError: one string instead of several, or something else.
-    """
-    if isinstance(value, str | bytes):
-        one = "one string" if isinstance(value, str) else "bytes"
-        raise UserTypeError(f"{name}: got {one}; expected a list of {noun}s")
-    if not isinstance(value, Iterable):
-        raise UserTypeError(f"{name}: got {shown(value)}; expected a list of {noun}s")
-    listed = tuple(value)
-    for place, text in enumerate(listed, start=1):
-        if not isinstance(text, str):
-            raise UserTypeError(f"{name}: {noun} {place} is {shown(text)}; expected strings")
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            raise UserError(f"{name}: {noun} {place} holds a lone surrogate; expected valid Unicode")
-    return listed
 
 
 # --- the command line -------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from seq2seq.decoding.constraints.words import NotThese
 from seq2seq.decoding.contract import Constrain, Hypothesis, Scorer, Search
 from seq2seq.decoding.pairs import PairScore, token_log_probs
 from seq2seq.decoding.scorers import Ensemble, scorer_of
-from seq2seq.decoding.settings import Decoding, decoding, texts
+from seq2seq.decoding.settings import Decoding, decoding
 from seq2seq.decoding.unknown import replace_unknown
 from seq2seq.models.model import Seq2Seq, build_model
 from seq2seq.run import checkpoint, config_file
@@ -23,8 +23,8 @@ from seq2seq.run.devices import Device, allow_tf32, decoding_precision, require
 from seq2seq.run.errors import UserError, UserTypeError
 from seq2seq.run.folder import run_of
 from seq2seq.run.messages import shown
-from seq2seq.run.options import check_text, number
-from seq2seq.sources import EncodedSplit, Ragged, evaluation_batches
+from seq2seq.run.options import check_text, number, texts
+from seq2seq.sources import EncodedSplit, Items, evaluation_batches
 from seq2seq.text.codec import TextCodec
 from seq2seq.text.vocabulary import EOS_ID, UNK_ID
 
@@ -64,7 +64,7 @@ class Translator:
         settings = replace(config_file.load(run_dir), device=device)
         require(device, precision or "fp32")
         codec = TextCodec.load(run_dir)
-        model = build_model(len(codec.src_vocabulary), len(codec.trg_vocabulary), settings)
+        model = build_model(codec.source.num_inputs, len(codec.trg_vocabulary), settings)
         checkpoint.load(checkpoint.path_of(run_dir, name), model, None, run_of(run_dir, codec))
         model.eval()
         return cls(model, codec, settings, precision)
@@ -102,7 +102,7 @@ class Translator:
         return other
 
     def translate(
-        self, sentences: Iterable[str], beam_size: int = 1, length_penalty: float = 1.0, batch_size: int = 64,
+        self, sentences: Iterable[Any], beam_size: int = 1, length_penalty: float = 1.0, batch_size: int = 64,
         replace_unk: bool = False, **options: Any,
     ) -> list[str]:  # fmt: skip
         """Translations, detokenised, in the order of ``sentences``; beam_size 1 is greedy.
@@ -112,31 +112,31 @@ class Translator:
                 4.1); of models with attention.
             options: as of ``search``, and so are the errors.
         """
-        listed = texts("translate", sentences, "sentence")
+        listed = self.codec.source.checked(sentences, "translate", "sentence")
         found = self.search(
             listed, beam_size, length_penalty, 1, batch_size,
             **options | ({"alignment": True} if replace_unk else {}),
         )  # fmt: skip
-        sources: Sequence[str | None] = listed if replace_unk else [None] * len(listed)
+        sources: Sequence[Any] = listed if replace_unk else [None] * len(listed)
         return [self.text_of(best[0], source) for best, source in zip(found, sources, strict=True)]
 
     def translate_ids(
-        self, sources: Ragged, beam_size: int = 1, length_penalty: float = 1.0, batch_size: int = 64, **options: Any
+        self, sources: Items, beam_size: int = 1, length_penalty: float = 1.0, batch_size: int = 64, **options: Any
     ) -> list[str]:
         """As ``translate``, of sentences that are source ids already."""
         found = self.search_ids(sources, beam_size, length_penalty, 1, batch_size, **options)
         return [self.text_of(best[0]) for best in found]
 
-    def text_of(self, hypothesis: Hypothesis, source: str | None = None) -> str:
+    def text_of(self, hypothesis: Hypothesis, source: Any = None) -> str:
         """The sentence of a hypothesis, detokenised; with the sentence that it translates, and its alignment, tokens of
         that in place of <unk>."""
         tokens = self.codec.trg_vocabulary.decode(hypothesis.ids)
         if source is not None and UNK_ID in hypothesis.ids:
-            tokens = replace_unknown(tokens, hypothesis, self.codec.src_tokenizer.tokenize(source))
+            tokens = replace_unknown(tokens, hypothesis, self.codec.source.tokens(source))
         return self.codec.trg_tokenizer.detokenize(tokens)
 
     def search(
-        self, sentences: Iterable[str], beam_size: int = 1, length_penalty: float = 1.0, n_best: int = 1,
+        self, sentences: Iterable[Any], beam_size: int = 1, length_penalty: float = 1.0, n_best: int = 1,
         batch_size: int = 64, **options: Any,
     ) -> list[list[Hypothesis]]:  # fmt: skip
         """The ``n_best`` hypotheses for each sentence, best first; for an empty or blank sentence one, the empty one.
@@ -155,10 +155,12 @@ class Translator:
         asked = decoding(
             beam_size=beam_size, length_penalty=length_penalty, n_best=n_best, batch_size=batch_size, **options
         )
-        return self._search(self.codec.encode_sources(texts("translate", sentences, "sentence")), asked)
+        return self._search(
+            self.codec.encode_sources(self.codec.source.checked(sentences, "translate", "sentence")), asked
+        )
 
     def search_ids(
-        self, sources: Ragged, beam_size: int = 1, length_penalty: float = 1.0, n_best: int = 1, batch_size: int = 64,
+        self, sources: Items, beam_size: int = 1, length_penalty: float = 1.0, n_best: int = 1, batch_size: int = 64,
         **options: Any,
     ) -> list[list[Hypothesis]]:  # fmt: skip
         """As ``search``, of sentences that are source ids already; one without ids is an empty sentence."""
@@ -167,9 +169,9 @@ class Translator:
         )
         return self._search(sources, asked)
 
-    def score(self, sources: Iterable[str], targets: Iterable[str], batch_size: int = 64) -> list[PairScore]:
+    def score(self, sources: Iterable[Any], targets: Iterable[str], batch_size: int = 64) -> list[PairScore]:
         """How likely each target is, given its source; errors as of ``search``, or where one side has more."""
-        pairs = texts("score", sources, "source"), texts("score", targets, "target")
+        pairs = self.codec.source.checked(sources, "score", "source"), texts("score", targets, "target")
         if len(pairs[0]) != len(pairs[1]):
             raise UserError(f"score: got {len(pairs[0])} sources and {len(pairs[1])} targets; expected equal numbers")
         return self.score_pairs(self.codec.encode_pairs(list(zip(*pairs, strict=True))), batch_size)
@@ -185,7 +187,7 @@ class Translator:
             for ids, log_probs in zip(encoded.trg, found, strict=True)
         ]
 
-    def _search(self, sources: Ragged, asked: Decoding) -> list[list[Hypothesis]]:
+    def _search(self, sources: Items, asked: Decoding) -> list[list[Hypothesis]]:
         results = [[Hypothesis((), 0.0, 0.0)] for _ in range(len(sources))]
         spoken = np.flatnonzero(sources.lengths)
         whole = self._in_ids(asked, len(sources))
@@ -193,7 +195,7 @@ class Translator:
             indices = spoken[positions].tolist()
             part = replace(whole, prefixes=tuple(whole.prefixes[i] for i in indices) if whole.prefixes else ())
             allow_tf32(self.precision)
-            found = asked.strategy.find(self._scorer(), [sources[i].tolist() for i in indices], part)
+            found = asked.strategy.find(self._scorer(), [sources[i] for i in indices], part)
             for index, hypotheses in zip(indices, found, strict=True):
                 results[index] = hypotheses
         return results

@@ -6,12 +6,14 @@ search, ``seq2seq.gradcheck``, the memory plan and checkpoints.
 """
 
 from seq2seq.models.contract import Decoder, Encoder, Memory, MemoryShape, Reads, State, select
+from seq2seq.models.inputs import Inputs
 from seq2seq.models.options import RecurrentOptions, TransformerOptions
 from seq2seq.run.registry import option, register
 
 __all__ = [
     "Decoder",
     "Encoder",
+    "Inputs",
     "Memory",
     "MemoryShape",
     "Reads",

@@ -81,8 +81,8 @@ class Part(nn.Module):
 class Encoder(Part):
     """Reads sources. A subclass registers with ``register("encoder", NAME)``.
 
-    ``__init__`` gets an instance of its ``Options``, the number of inputs (of a source of ids its vocabulary, else its
-    features), and what the decoder ``Reads``.
+    ``__init__`` gets an instance of its ``Options``, the ``Inputs`` that the source gives (ids or rows of numbers, and
+    how many), and what the decoder ``Reads``.
 
     Attributes:
         Options: dataclass of its settings.

@@ -16,6 +16,7 @@ import minigrad.nn.functional as F
 from minigrad import Tensor, autocast, device, nn, no_grad, random
 from minigrad.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from seq2seq.models.contract import Decoder, Encoder, Memory, State
+from seq2seq.models.inputs import Inputs
 from seq2seq.models.tying import tie
 from seq2seq.run import registry
 from seq2seq.run.config import Config
@@ -63,7 +64,7 @@ class Seq2Seq(nn.Module):
         self.source: Source = registry.build("source", config)
         options = registry.chosen_options("decoder", config.decoder, config)
         reads = registry.part("decoder", config.decoder).reads_of(options)
-        self.encoder: Encoder = registry.build("encoder", config, num_inputs, reads)
+        self.encoder: Encoder = registry.build("encoder", config, Inputs(num_inputs, self.source.ids), reads)
         self.decoder: Decoder = registry.build("decoder", config, vocab_size, self.encoder.memory_shape)
         self.output_dropout = nn.Dropout(config.output_dropout)
         tie(self.encoder, self.decoder, config)

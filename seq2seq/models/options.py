@@ -24,6 +24,15 @@ class RecurrentOptions:
 
 
 @dataclass(frozen=True)
+class VectorOptions:
+    """Those of a layer on vectors, which is no embedding."""
+
+    hidden_size: int = option(*_HIDDEN_SIZE)
+    num_layers: int = option(*_NUM_LAYERS)
+    dropout: float = option(*_DROPOUT)
+
+
+@dataclass(frozen=True)
 class TransformerOptions:
     """Those of one half of a Transformer."""
 

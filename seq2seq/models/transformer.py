@@ -15,6 +15,7 @@ import numpy as np
 from minigrad import Tensor, nn
 from minigrad.nn.utils.rnn import PackedSequence
 from seq2seq.models.contract import Part
+from seq2seq.models.inputs import Inputs
 from seq2seq.models.options import TransformerOptions
 from seq2seq.run.errors import UserError
 
@@ -28,7 +29,7 @@ class TransformerHalf(Part):
     Args:
         layer: ``nn.TransformerEncoderLayer`` or ``nn.TransformerDecoderLayer``.
         options: its settings.
-        vocab_size: of the tokens that it reads.
+        inputs: what it reads, of a target always tokens.
 
     Raises:
         UserError: heads that do not divide the features, or an activation of another name.
@@ -36,7 +37,7 @@ class TransformerHalf(Part):
 
     Options = TransformerOptions
 
-    def __init__(self, layer: Any, options: TransformerOptions, vocab_size: int) -> None:
+    def __init__(self, layer: Any, options: TransformerOptions, inputs: Inputs) -> None:
         super().__init__()
         size, heads = options.hidden_size, options.num_heads
         if size % heads:
@@ -44,7 +45,8 @@ class TransformerHalf(Part):
         if options.activation not in ACTIVATIONS:
             raise UserError(f"activation is {options.activation}; expected {' or '.join(ACTIVATIONS)}")
         self.size = size
-        self.embedding = nn.Embedding(vocab_size, size, sparse=True)
+        self.embedding = inputs.layer(size)
+        self.scale = math.sqrt(size) if inputs.ids else 1.0
         self.positions = Positions(options.learned_positions, size)
         self.dropout = nn.Dropout(options.dropout)
         settings = {"dropout": options.dropout, "activation": options.activation, "norm_first": options.norm_first}
@@ -69,8 +71,8 @@ class TransformerHalf(Part):
                 nn.init.normal_(module.weight, 0.0, self.size**-0.5)
 
     def embed(self, tokens: Tensor, steps: Array) -> Tensor:
-        """Tokens (R,) int64 at the steps (R,), or (1,) for all -> (R, E)."""
-        scaled = self.embedding(tokens) * math.sqrt(self.size)
+        """Tokens (R,) int64, or rows (R, F), at the steps (R,), or (1,) for all -> (R, E)."""
+        scaled = self.embedding(tokens) * self.scale
         return self.dropout(scaled + self.positions(steps, scaled))
 
 

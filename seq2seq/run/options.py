@@ -11,7 +11,7 @@ import operator
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any
@@ -202,3 +202,24 @@ def number(name: str, value: Any) -> Any:
         raise UserError(f"{name} is {shown(value)}; expected {RANGES[name]}") from None
     check_range(name, result)
     return result
+
+
+def texts(name: str, value: Any, noun: str) -> tuple[str, ...]:
+    """Strings that a Python program gives; ``noun`` says what one is.
+
+    Raises:
+        UserError: one that is no valid Unicode.
+        UserTypeError: one string instead of several, or something else.
+    """
+    if isinstance(value, str | bytes):
+        one = "one string" if isinstance(value, str) else "bytes"
+        raise UserTypeError(f"{name}: got {one}; expected a list of {noun}s")
+    if not isinstance(value, Iterable):
+        raise UserTypeError(f"{name}: got {shown(value)}; expected a list of {noun}s")
+    listed = tuple(value)
+    for place, text in enumerate(listed, start=1):
+        if not isinstance(text, str):
+            raise UserTypeError(f"{name}: {noun} {place} is {shown(text)}; expected strings")
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise UserError(f"{name}: {noun} {place} holds a lone surrogate; expected valid Unicode")
+    return listed

@@ -1,44 +1,49 @@
-"""Where sentence pairs come from: a public data set, a generated one, or the user's files.
+"""Where examples come from: a public data set, a generated one, or the user's files; of text, of numbers.
 
-Contract: `load_dataset` is the one entry; what it gives is raw text in splits (`Dataset`). `sampler` says which pairs
-share a batch; a `Source`, of which text is one, turns encoded pairs into what an encoder reads.
+Contract: a ``Source`` owns its side of a run: what it reads, learns, keeps, and gives an encoder. Text, vectors and
+frames are a file each. ``load_dataset`` is the entry to sentence pairs; what it gives is raw text in splits
+(``Dataset``). ``sampler`` says which pairs share a batch.
 """
 
-from pathlib import Path
-
-from seq2seq.run.errors import UserError
 from seq2seq.sources.batches import (
     Batch,
     EncodedSplit,
+    Items,
     NumberedTokens,
     Ragged,
     drop_long,
     encode_split,
     tokenize_pairs,
 )
-from seq2seq.sources.contract import Source
-from seq2seq.sources.corpus import load_files, read_pairs, split_spec
+from seq2seq.sources.contract import Examples, Learner, Source, SourceSide
+from seq2seq.sources.corpus import read_pairs, split_spec
 from seq2seq.sources.dataset import Dataset, Pair, hold_out
 from seq2seq.sources.files import decode_lines, read_lines, read_parallel
-from seq2seq.sources.named import NAMED_SETS, load_named
-from seq2seq.sources.numbers import load_numbers
+from seq2seq.sources.load import load_dataset
+from seq2seq.sources.named import NAMED_SETS
 from seq2seq.sources.sampler import BatchSampler, evaluation_batches
 from seq2seq.sources.text import TextSource
 
 __all__ = [
+    "NAMED_SETS",
     "Batch",
     "BatchSampler",
     "Dataset",
     "EncodedSplit",
+    "Examples",
+    "Items",
+    "Learner",
     "NumberedTokens",
     "Pair",
     "Ragged",
     "Source",
+    "SourceSide",
     "TextSource",
     "decode_lines",
     "drop_long",
     "encode_split",
     "evaluation_batches",
+    "hold_out",
     "load_dataset",
     "read_lines",
     "read_pairs",
@@ -46,42 +51,3 @@ __all__ = [
     "split_spec",
     "tokenize_pairs",
 ]
-
-
-def load_dataset(
-    data: str,
-    *,
-    data_dir: str | Path | None = None,
-    src_language: str | None = None,
-    trg_language: str | None = None,
-    valid: str | None = None,
-    test: str | None = None,
-    seed: int = 1234,
-) -> Dataset:
-    """Sentence pairs by the name of a set or from files.
-
-    Args:
-        data: "numbers", "multi30k", "spa-eng", "scan", "scan:length", "scan:addprim", "cmudict" or "cmudict:stress"; or
-            files: `CORPUS.tsv`, `CORPUS.tsv.gz`, or two parallel files as `SRC,TRG`, each plain or .gz. Training pairs
-            without text on both sides are left out.
-        data_dir: for the public sets, a folder that already holds them; None downloads them once.
-        src_language, trg_language: language codes; None takes the set's usual ones, or for files the two-letter suffix
-            as in train.de, else "xx" (any language).
-        valid, test: for files only, further files of the same form. Without `valid`, 2 % of the train sources, at most
-            1,000 and chosen by a hash, are held out; without `test` there is no such split.
-        seed: for "numbers", chooses the numbers.
-
-    Raises:
-        UserError: the name is unknown, an argument does not apply, or a file is at fault.
-    """
-    name = data.partition(":")[0]
-    if name not in NAMED_SETS and name != "numbers":
-        return load_files(data, src_language, trg_language, valid, test)
-    for argument, value in (("valid", valid), ("test", test)):
-        if value is not None:
-            raise UserError(f"{argument} is {value!r}; expected none: {data} has its own splits")
-    if name != "numbers":
-        return load_named(data, src_language, trg_language, data_dir)
-    if data != name:
-        raise UserError(f"data is {data!r}; expected numbers without a variant")
-    return load_numbers(src_language or "en", trg_language or "fr", seed)

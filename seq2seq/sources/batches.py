@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,26 @@ from seq2seq.text.tokenizers import Tokenizer
 from seq2seq.text.vocabulary import EOS_ID, PAD_ID, SOS_ID, Vocabulary
 
 IntArray = npt.NDArray[np.int64]
+
+
+class Items(Protocol):
+    """One side of encoded pairs: lists of ids (``Ragged``), or whatever else a source keeps its examples as.
+
+    Attributes:
+        lengths: (number of items,) int64 positions of each.
+    """
+
+    lengths: IntArray
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Any: ...
+
+    def part(self, start: int, stop: int) -> "Items":
+        """Items `start` to `stop` - 1."""
+
+    def take(self, indices: Sequence[int]) -> "Items":
+        """The items of these numbers, in this order."""
 
 
 class Ragged:
@@ -66,6 +87,10 @@ class Ragged:
         begin, end = int(self.lengths[:start].sum()), int(self.lengths[:stop].sum())
         return Ragged.from_flat(self.flat[begin:end].copy(), self.lengths[start:stop].copy())
 
+    def take(self, indices: Sequence[int]) -> "Ragged":
+        """The lists of these numbers, in this order, with ids of their own."""
+        return Ragged(self[index].tolist() for index in indices)
+
     def renumbered(self, new_ids: npt.ArrayLike) -> "Ragged":
         """The lists with `new_ids[i]` in place of each id i."""
         return Ragged.from_flat(np.asarray(new_ids, dtype=np.int32)[self.flat], self.lengths)
@@ -99,13 +124,14 @@ class NumberedTokens:
 
 @dataclass(frozen=True)
 class EncodedSplit:
-    """Sentence pairs as ids, without <sos>, <eos> and padding.
+    """Pairs of an item and target ids, without <sos>, <eos> and padding.
 
     Attributes:
-        src, trg: the id lists; `src.lengths` and `trg.lengths` are int64 (number of pairs,).
+        src: the source's items, of text lists of ids.
+        trg: the id lists; `src.lengths` and `trg.lengths` are int64 (number of pairs,).
     """
 
-    src: Ragged
+    src: Items
     trg: Ragged
 
     def __len__(self) -> int:
@@ -173,7 +199,7 @@ def drop_long(split: EncodedSplit, max_length: int) -> tuple[EncodedSplit, int]:
 
     Args:
         split: the pairs.
-        max_length: the most tokens a side may have, <sos> and <eos> not counted.
+        max_length: the most tokens (of a source that is no text, positions) a side may have, marks not counted.
 
     Returns:
         The pairs that are left, in their order, and the number of those dropped.
@@ -185,8 +211,7 @@ def drop_long(split: EncodedSplit, max_length: int) -> tuple[EncodedSplit, int]:
     kept = np.flatnonzero(np.maximum(split.src.lengths, split.trg.lengths) <= max_length).tolist()
     if len(kept) == len(split):
         return split, 0
-    left = EncodedSplit(Ragged(split.src[i].tolist() for i in kept), Ragged(split.trg[i].tolist() for i in kept))
-    return left, len(split) - len(kept)
+    return EncodedSplit(split.src.take(kept), split.trg.take(kept)), len(split) - len(kept)
 
 
 def target_arrays(targets: Sequence[Sequence[int]]) -> tuple[IntArray, IntArray, IntArray]:

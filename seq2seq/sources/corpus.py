@@ -13,7 +13,7 @@ from seq2seq.sources import report
 from seq2seq.sources.dataset import Dataset, Pair, hold_out
 from seq2seq.sources.files import is_gzip, read_lines, read_parallel, sha256_of, split_columns, unchanged
 
-_HELD_OUT_SHARE, _HELD_OUT_LIMIT = 0.02, 1000
+HELD_OUT_SHARE, HELD_OUT_LIMIT = 0.02, 1000
 # What two parallel files cannot be, by their names.
 _NO_TEXT = (".tsv", ".tab", ".csv", ".json", ".jsonl", ".zip", ".xls", ".xlsx", ".ods", ".parquet", ".docx", ".pdf")
 
@@ -34,7 +34,7 @@ def load_files(
     whole = [pair for pair in splits["train"] if pair[0].strip() and pair[1].strip()]
     left_out, splits["train"] = len(splits["train"]) - len(whole), whole
     if valid is None:
-        splits["valid"], splits["train"] = hold_out(splits["train"], (_HELD_OUT_SHARE,), _HELD_OUT_LIMIT)
+        splits["valid"], splits["train"] = hold_out(splits["train"], (HELD_OUT_SHARE,), HELD_OUT_LIMIT)
     if not splits["train"]:
         raise UserError(f"{data}: {_shortage(splits)}; expected more, or a valid file beside it")
     return Dataset(

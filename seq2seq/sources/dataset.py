@@ -1,8 +1,9 @@
 """What a data set is, and how a part of one is held out without leaks.
 
-Contract: sentences are raw text, exactly as in the files; tokenizers and vocabularies come later. Held-out parts
-depend on the source sentences alone: neither the order of the file nor a seed moves a sentence from one part to
-another, and two pairs with the same source are always in the same part.
+Contract: sentences are raw text, exactly as in the files; tokenizers and vocabularies come later. A source may be
+something else than a sentence: what, is its kind's affair (``seq2seq.sources.contract``). Held-out parts depend on the
+sources alone: neither the order of the file nor a seed moves one from one part to another, and two pairs with the same
+source are always in the same part.
 """
 
 import hashlib
@@ -14,19 +15,19 @@ from typing import Any
 
 from seq2seq.run.errors import UserError, require_integer
 
-Pair = tuple[str, str]
+Pair = tuple[Any, str]  # a source, of text a sentence, and a target sentence
 
 DEFAULTS: dict[str, Any] = {"src_tokenizer": "word", "trg_tokenizer": "word", "lower": False, "min_freq": 2}
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Sentence pairs in named splits.
+    """Pairs of a source and a target sentence, in named splits.
 
     Attributes:
         name: the set's name, or the file specification.
         src_language, trg_language: language codes, for the word tokenizers.
-        splits: "train", "valid" and mostly "test", each a list of (source, target) raw sentences.
+        splits: "train", "valid" and mostly "test", each a list of (source, target), raw.
         alternatives: for splits where a target is not the only right one: per pair every accepted target.
         defaults: settings that suit this set: src_tokenizer, trg_tokenizer, lower, min_freq.
         checksums: sha256 (hex) of every file read, by its name, or of every generated split.
@@ -84,14 +85,21 @@ def hold_out(pairs: Sequence[Pair], shares: Sequence[float], limit: int | None =
     if limit is not None:
         require_integer("limit", limit, 1)
     _require_pairs(pairs)
-    sources = sorted({src for src, _ in pairs}, key=_source_hash)
-    part_of: dict[str, int] = {}
+    digests = {src: _source_hash(src) for src, _ in pairs}
+    numbers = held_out([digests[src] for src, _ in pairs], shares, limit)
+    return [[pairs[number] for number in part] for part in numbers]
+
+
+def held_out(digests: Sequence[bytes], shares: Sequence[float], limit: int | None) -> list[list[int]]:
+    """The numbers of the pairs of each part, by the sha256 of the source of each pair; as ``hold_out``."""
+    sources = sorted(set(digests))
+    part_of: dict[bytes, int] = {}
     for part, share in enumerate(shares):
         size = min(math.ceil(share * len(sources)), limit or len(sources))
         part_of.update(dict.fromkeys(sources[len(part_of) : len(part_of) + size], part))
-    parts: list[list[Pair]] = [[] for _ in range(len(shares) + 1)]
-    for pair in pairs:
-        parts[part_of.get(pair[0], len(shares))].append(pair)
+    parts: list[list[int]] = [[] for _ in range(len(shares) + 1)]
+    for number, digest in enumerate(digests):
+        parts[part_of.get(digest, len(shares))].append(number)
     return parts
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from seq2seq.run.config import Config
+from seq2seq.run.errors import UserError
 from seq2seq.run.registry import option, register
 from seq2seq.sources.batches import IntArray, Ragged, padded
-from seq2seq.sources.contract import Source
+from seq2seq.sources.contract import Examples, Source
+from seq2seq.sources.corpus import read_pairs
+from seq2seq.sources.dataset import Dataset
+from seq2seq.sources.files import decode_lines, read_lines
+from seq2seq.sources.load import load_dataset
+from seq2seq.text.side import TextLearner, TextSide
 from seq2seq.text.vocabulary import EOS_ID, SOS_ID, SPECIALS
 
 
@@ -25,8 +34,37 @@ class TextSource(Source):
     """Ids of tokens; with ``reverse_source`` the tokens are reversed (Sutskever et al. 2014, section 3.3)."""
 
     Options = TextOptions
+    keys = TextSide.keys
+    ids = True
     marks = 2
     capturable = True
+
+    def load(self, config: Config) -> Dataset:
+        return load_dataset(
+            config.data, data_dir=config.data_dir, src_language=config.src_language, trg_language=config.trg_language,
+            valid=config.valid, test=config.test, seed=config.seed,
+        )  # fmt: skip
+
+    def read_examples(self, argument: str, spec: str) -> Examples:
+        pairs = read_pairs(argument, spec)
+        return Examples(pairs, [(trg,) for _, trg in pairs])
+
+    def read(self, path: str) -> list[str]:
+        """The lines of a file, which may be none."""
+        if path != "-":
+            return read_lines(path, may_be_empty=True)
+        if sys.stdin is None:
+            raise UserError("standard input is closed; name a file with --input")
+        return decode_lines(sys.stdin.buffer, "standard input", may_be_empty=True)
+
+    def label(self, raw: str) -> str:
+        return raw
+
+    def learner(self, dataset: Dataset, config: Config) -> TextLearner:
+        return TextLearner("src", dataset, config)
+
+    def restored(self, stored: dict[str, Any]) -> TextSide:
+        return TextSide.restored(stored, "src")
 
     def collate(self, items: Sequence[Sequence[int]]) -> tuple[IntArray, IntArray]:
         """N lists of ids -> <sos> tokens <eos> in columns (S, N) int64, and their lengths (N,)."""

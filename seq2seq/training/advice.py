@@ -6,6 +6,7 @@ Contract: nothing is changed here; each note is a line that names the figure and
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from seq2seq.metrics import bleu_caveat, bleu_tokenizer
 from seq2seq.sources import Dataset, EncodedSplit, Ragged
 from seq2seq.text.codec import TextCodec
 from seq2seq.text.languages import script_without_blanks
+from seq2seq.text.side import TextSide
 from seq2seq.text.spacy_rules import INSTALL_SPACY
 from seq2seq.text.tokenizers import CharTokenizer, SentencePieceTokenizer, SpaceTokenizer, Tokenizer, WordTokenizer
 from seq2seq.text.vocabulary import UNK_ID
@@ -27,14 +29,16 @@ def advice(dataset: Dataset, codec: TextCodec, encoded: dict[str, EncodedSplit])
     """The notes on a run.
 
     Args:
-        dataset: the raw sentences.
-        codec: the tokenizers and vocabularies made of them.
-        encoded: the splits in ids; of "train" what is left to train on.
+        dataset: the raw pairs.
+        codec: what was learnt of them.
+        encoded: the splits, encoded; of "train" what is left to train on.
     """
-    sides = (("src", codec.src_tokenizer, encoded["valid"].src), ("trg", codec.trg_tokenizer, encoded["valid"].trg))
-    notes = _rules([codec.src_tokenizer, codec.trg_tokenizer])
-    for number, (side, tokenizer, ids) in enumerate(sides):
-        notes += _unknown(side, tokenizer, [pair[number] for pair in dataset.split("valid")], ids)
+    sides = (("src", codec.source, encoded["valid"].src), ("trg", codec.target, encoded["valid"].trg))
+    texts = [(n, name, side.tokenizer, ids) for n, (name, side, ids) in enumerate(sides) if isinstance(side, TextSide)]
+    notes = _rules([tokenizer for _, _, tokenizer, _ in texts])
+    for number, name, tokenizer, ids in texts:
+        sentences = [pair[number] for pair in dataset.split("valid")]
+        notes += _unknown(name, tokenizer, sentences, cast(Ragged, ids))
     return [*notes, *_long(encoded["train"]), *_scores(dataset)]
 
 

@@ -43,9 +43,9 @@ class Trainer:
 
     Args:
         config: resolved settings.
-        dataset: raw sentence pairs; "valid" is used after each epoch, "train" not at all.
-        codec: tokenizers and vocabularies.
-        encoded: the splits in ids.
+        dataset: raw pairs; "valid" is used after each epoch, "train" not at all.
+        codec: what the run knows of its two sides.
+        encoded: the splits as items and ids.
         run_dir: where everything is written; this process holds its lock.
 
     Attributes:
@@ -59,7 +59,7 @@ class Trainer:
     ) -> None:
         self.config, self.dataset, self.codec, self.encoded, self.run_dir = config, dataset, codec, encoded, run_dir
         self.train = train = encoded["train"]
-        self.model = build_model(len(codec.src_vocabulary), len(codec.trg_vocabulary), config)
+        self.model = build_model(codec.source.num_inputs, len(codec.trg_vocabulary), config)
         self.sampler = training_sampler(train, config)
         self.updates = Updates(self.model, config, train)
         self.progress = Progress()

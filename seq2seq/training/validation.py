@@ -7,7 +7,7 @@ from seq2seq.decoding.translator import Translator
 from seq2seq.models.model import sequence_losses
 from seq2seq.sources import Dataset, EncodedSplit, evaluation_batches
 from seq2seq.sources.corpus import suffix_language
-from seq2seq.text.codec import TextCodec, without_blanks
+from seq2seq.text.codec import TextCodec
 
 
 def split_losses(translator: Translator, encoded: EncodedSplit) -> tuple[float, float, int]:
@@ -36,7 +36,7 @@ def evaluate_split(
     pairs = dataset.split(split)
     encoded = encoded or translator.codec.encode_pairs(pairs)
     forced, free, num_tokens = split_losses(translator, encoded)
-    sources = without_blanks(encoded.src, [src for src, _ in pairs])
+    sources = translator.codec.source.spoken(encoded.src, [src for src, _ in pairs])
     hypotheses = translator.translate_ids(sources, batch_size=translator.settings.batch_size)
     references = dataset.references(split)
     lowercase = is_lowercase(translator.codec)

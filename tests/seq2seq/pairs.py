@@ -15,32 +15,36 @@ SMALL = {"num_heads": 2, "ffn_size": 7}
 
 
 @cache
-def options_that_fit(encoder: str, decoder: str) -> dict[str, Any] | None:
-    """Options with which the two fit each other, of few heads and units; None where none do."""
+def options_that_fit(encoder: str, decoder: str, source: str = "text") -> dict[str, Any] | None:
+    """Options with which the two fit each other and the source, of few heads and units; None where none do."""
     known = registry.options_of({"encoder": encoder, "decoder": decoder})
     small = {name: value for name, value in SMALL.items() if name in known}
     for tried in ({}, {"num_layers": 1}, {"num_layers": 2}):
         try:
             with shapes_only():
-                Seq2Seq(9, 9, Config(encoder=encoder, decoder=decoder, **small, **tried))
+                Seq2Seq(9, 9, Config(source=source, encoder=encoder, decoder=decoder, **small, **tried))
         except UserError:
             continue
         return small | tried
     return None
 
 
-def representative_pairs() -> list[tuple[str, str]]:
-    """Every encoder that is registered with one decoder that fits, and every decoder with one encoder."""
+def representative_pairs(source: str = "text") -> list[tuple[str, str]]:
+    """Every encoder that reads such a source with one decoder that fits, and every decoder with one encoder."""
     encoders, decoders = registry.names("encoder"), registry.names("decoder")
     pairs: list[tuple[str, str]] = []
     for one, partners in (("encoder", decoders), ("decoder", encoders)):
         for name in encoders if one == "encoder" else decoders:
-            both = [(name, other) if one == "encoder" else (other, name) for other in _lstm_first(partners)]
-            fitting = [pair for pair in both if options_that_fit(*pair) is not None]
-            assert fitting, f"{one} {name} fits to nothing"
+            both = [(name, other) if one == "encoder" else (other, name) for other in _first(partners, source)]
+            fitting = [pair for pair in both if options_that_fit(*pair, source) is not None]
+            if not fitting:
+                others = (pair for pair in both for other in registry.names("source") if options_that_fit(*pair, other))
+                assert any(others), f"{one} {name} fits to nothing"
+                continue
             pairs.append(next((pair for pair in fitting if pair in pairs), fitting[0]))
     return sorted(set(pairs))
 
 
-def _lstm_first(names: tuple[str, ...]) -> list[str]:
-    return sorted(names, key=lambda name: name != "lstm")
+def _first(names: tuple[str, ...], source: str) -> list[str]:
+    """The usual partners first."""
+    return sorted(names, key=lambda name: (source != "vectors" or name != "vector", name != "lstm"))

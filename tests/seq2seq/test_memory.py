@@ -14,11 +14,12 @@ import pytest
 
 from minigrad import optim, random
 from seq2seq.models.model import build_model
+from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.sources import EncodedSplit, Ragged
 from seq2seq.training import memory
-from tests.seq2seq.pairs import representative_pairs
+from tests.seq2seq.pairs import options_that_fit, representative_pairs
 
 VOCAB_SIZES = 3000, 2000
 SHAPES = {"no padding": (64, 9, 9, 8, 8), "padding": (64, 5, 20, 5, 18), "few": (12, 10, 30, 10, 25)}
@@ -96,6 +97,17 @@ def test_one_pair_far_longer_than_the_others(fitting_options, monkeypatch, encod
 def test_a_large_batch_of_few_pairs(monkeypatch: pytest.MonkeyPatch, lengths: list[int]) -> None:
     monkeypatch.setattr(memory, "SMALL_BATCH", 100)
     planned, taken = planned_and_taken_of_lengths(lengths, embedding_size=48, hidden_size=64)
+    assert planned == pytest.approx(taken, rel=0.1)
+
+
+@pytest.mark.parametrize(("encoder", "decoder"), representative_pairs("frames"))
+def test_a_source_of_numbers(encoder: str, decoder: str) -> None:
+    options = {**(options_that_fit(encoder, decoder, "frames") or {}), "hidden_size": 96, "dropout": 0.3}
+    config = Config(source="frames", encoder=encoder, decoder=decoder, batch_size=64, **options)
+    rng = np.random.default_rng(0)
+    src = registry.build("source", config).random_items(rng, rng.integers(3, 30, 64).tolist(), 40)
+    trg = Ragged(rng.integers(4, 500, length).tolist() for length in rng.integers(3, 20, 64))
+    planned, taken = planned_and_taken(config, (40, 500), EncodedSplit(src, trg))
     assert planned == pytest.approx(taken, rel=0.1)
 
 

@@ -228,7 +228,7 @@ def toy(reversed_digits) -> tuple[Translator, Dataset]:
     dataset = Dataset("toy", "xx", "xx", {"train": pairs, "valid": pairs}, defaults=defaults)
     config = dataclasses.replace(Config(), hidden_size=8, embedding_size=6, init_range=0.7, batch_size=5)
     codec = TextCodec.build(dataset, config)
-    model = build_model(len(codec.src_vocabulary), len(codec.trg_vocabulary), config)
+    model = build_model(codec.source.num_inputs, len(codec.trg_vocabulary), config)
     return Translator(model, codec, config), dataset
 
 

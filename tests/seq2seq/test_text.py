@@ -11,7 +11,8 @@ from seq2seq.models.model import build_model
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.sources import Dataset, EncodedSplit, Pair, Ragged, load_dataset
-from seq2seq.text.codec import TextCodec, require_known_words, without_blanks
+from seq2seq.text.codec import TextCodec
+from seq2seq.text.side import TextSide
 from seq2seq.text.tokenizers import CharTokenizer, SpaceTokenizer
 from seq2seq.text.vocabulary import Vocabulary
 
@@ -43,8 +44,8 @@ def test_the_ids_of_every_split(dataset: Dataset, max_length: int | None, words:
     kept = [pair for pair in tokenized["train"] if max(map(len, pair)) <= (max_length or 99)]
     src_vocabulary = Vocabulary.build([src for src, _ in kept], min_freq=2)
     trg_vocabulary = Vocabulary.build([trg for _, trg in kept], min_freq=2)
-    assert codec.src_vocabulary.tokens == src_vocabulary.tokens
-    assert codec.src_vocabulary.tokens[4:] == words
+    assert codec.source.vocabulary.tokens == src_vocabulary.tokens
+    assert codec.source.vocabulary.tokens[4:] == words
     assert codec.trg_vocabulary.tokens == trg_vocabulary.tokens
     assert list(encoded) == list(SPLITS)
     for name, pairs in tokenized.items():
@@ -62,18 +63,19 @@ def test_build_alone_gives_the_same_codec(dataset: Dataset) -> None:
 
 
 def test_sources_without_blanks(dataset: Dataset) -> None:
-    codec = dataclasses.replace(TextCodec.build(dataset, Config()), src_tokenizer=CharTokenizer())
+    codec = TextCodec.build(dataset, Config())
+    codec = dataclasses.replace(codec, source=TextSide(CharTokenizer(), codec.source.vocabulary))
     sentences = ["a", "", " \t", "b "]
     assert [ids.tolist() for ids in codec.encode_sources(sentences)] == [[4], [], [], [5, 0]]
     sources = Ragged([[4], [], [7, 8], [5]])
-    assert [ids.tolist() for ids in without_blanks(sources, sentences)] == [[4], [], [], [5]]
-    assert without_blanks(sources, ["a", "b", "c", "d"]) is sources
+    assert [ids.tolist() for ids in codec.source.spoken(sources, sentences)] == [[4], [], [], [5]]
+    assert codec.source.spoken(sources, ["a", "b", "c", "d"]) is sources
 
 
 def test_ids_are_translated_as_their_sentences(dataset: Dataset) -> None:
     config = dataclasses.replace(Config(), hidden_size=8, embedding_size=6, init_range=0.9, max_output_length=5)
     codec = TextCodec.build(dataset, config)
-    model = build_model(len(codec.src_vocabulary), len(codec.trg_vocabulary), config)
+    model = build_model(codec.source.num_inputs, len(codec.trg_vocabulary), config)
     translator = Translator(model, codec, config)
     sentences = ["a b", "", "c", "a a a c", "  "]
     sources = codec.encode_sources(sentences)
@@ -87,10 +89,10 @@ def test_ids_are_translated_as_their_sentences(dataset: Dataset) -> None:
 
 def test_known_words_are_required(dataset: Dataset) -> None:
     codec = TextCodec.build(dataset, Config())
-    require_known_words(codec, codec.encode_sources(["u v", "u a"]), "this")
+    codec.source.require_known(codec.encode_sources(["u v", "u a"]), "this")
     for sentences, number in ((["u v", "<pad>"], 3), ([""], 0), ([], 0)):
         with pytest.raises(UserError, match=f"this: none of its {number} words is in the source vocabulary"):
-            require_known_words(codec, codec.encode_sources(sentences), "this")
+            codec.source.require_known(codec.encode_sources(sentences), "this")
 
 
 @pytest.mark.parametrize("options", [(), ("--max-length", 4)])

@@ -249,7 +249,7 @@ def test_settings_reach_the_model(train, corpus) -> None:
 def test_what_a_run_prints(run, corpus, tmp_path, options) -> None:
     result = run("train", *options(corpus, tmp_path / "run"), "--epochs", 2)
     assert result.err == ""
-    assert "68 training pairs, vocabularies of 14 and 14;" in result.out
+    assert "68 training pairs, a source vocabulary of 14, a target vocabulary of 14;" in result.out
     assert result.out.count("\nepoch ") == 2
     assert "Sentences it never saw (valid):" in result.out
     assert f"Translate: {command_line('seq2seq.translate', tmp_path / 'run')}\n" in result.out
@@ -299,5 +299,5 @@ def test_it_learns_to_reverse_digits(run, tmp_path, reversed_digits) -> None:
 def test_subwords_of_a_small_text_need_no_size(train) -> None:
     """The usual 8,000 pieces are more than 70 short lines can yield."""
     codec = TextCodec.load(train("run", "--epochs", 1, "--src-tokenizer", "sentencepiece"))
-    assert set("0123456789") <= set("".join(codec.src_vocabulary.tokens))
-    assert codec.src_tokenizer.detokenize(codec.src_tokenizer.tokenize("3 1 4")) == "3 1 4"
+    assert set("0123456789") <= set("".join(codec.source.vocabulary.tokens))
+    assert codec.source.tokenizer.detokenize(codec.source.tokenizer.tokenize("3 1 4")) == "3 1 4"

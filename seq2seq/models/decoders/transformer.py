@@ -16,6 +16,7 @@ from minigrad import Tensor, cat, nn, zeros
 from minigrad.nn.layout import Layout
 from minigrad.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from seq2seq.models.contract import Decoder, Memory, MemoryShape, Reads, State
+from seq2seq.models.inputs import Inputs
 from seq2seq.models.options import TransformerOptions
 from seq2seq.models.transformer import TransformerHalf, steps_of
 from seq2seq.run.registry import register
@@ -42,7 +43,7 @@ class TransformerDecoder(TransformerHalf, Decoder):
     reads = Reads(states=0, outputs=True)
 
     def __init__(self, options: TransformerOptions, vocab_size: int, memory: MemoryShape) -> None:
-        super().__init__(nn.TransformerDecoderLayer, options, vocab_size)
+        super().__init__(nn.TransformerDecoderLayer, options, Inputs(vocab_size))
         fits = memory.output_size == self.size
         self.bridge: nn.Module = nn.Identity() if fits else nn.Linear(memory.output_size, self.size)
         self.fc_out = nn.Linear(self.size, vocab_size)

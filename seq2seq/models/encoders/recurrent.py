@@ -19,6 +19,7 @@ from minigrad import Tensor, nn, tanh
 from minigrad.decoding import PackedEncoder
 from minigrad.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from seq2seq.models.contract import Encoder, Memory, MemoryShape, Reads
+from seq2seq.models.inputs import Inputs
 from seq2seq.models.options import RecurrentOptions
 from seq2seq.models.stack import Stack
 from seq2seq.run.errors import UserError
@@ -43,11 +44,11 @@ class RecurrentEncoder(Encoder):
     cell: ClassVar[Any]  # nn.LSTM or nn.GRU
     bidirectional: ClassVar[bool] = False
 
-    def __init__(self, options: Options, num_inputs: int, reads: Reads) -> None:
+    def __init__(self, options: Options, inputs: Inputs, reads: Reads) -> None:
         super().__init__()
         self.size, self.num_layers, self.reads = options.hidden_size, options.num_layers, reads
         self.num_states = min(reads.states, len(self.cell.state_names))  # h, or h and c
-        self.embedding = nn.Embedding(num_inputs, options.embedding_size, sparse=True)
+        self.embedding = inputs.layer(options.embedding_size)
         self.rnn = _layers(self.cell, self.bidirectional, options)
         if self.bidirectional:
             bridges = [nn.Linear(2 * self.size, self.size) for _ in range(self.num_states)]
@@ -98,7 +99,7 @@ class LSTMEncoder(RecurrentEncoder):
     capturable = True
 
     def prepacked(self, bf16: bool) -> Any:
-        if self.reads.outputs or isinstance(self.rnn, Stack):
+        if self.reads.outputs or isinstance(self.rnn, Stack) or not isinstance(self.embedding, nn.Embedding):
             return None
         return _Prepacked(PackedEncoder(self.embedding, self.rnn, bf16), self.reads)
 

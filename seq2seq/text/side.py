@@ -1,0 +1,144 @@
+"""One side of sentence pairs, source or target: its tokenizer and vocabulary, and how both are learnt."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from seq2seq.run.config import Config
+from seq2seq.run.errors import UserError
+from seq2seq.run.options import texts
+from seq2seq.sources.batches import IntArray, NumberedTokens, Ragged
+from seq2seq.sources.contract import Learner, SourceSide
+from seq2seq.sources.dataset import Dataset
+from seq2seq.text.tokenizers import Tokenizer, build_tokenizer, tokenizer_from_config
+from seq2seq.text.vocabulary import SPECIALS, UNK_ID, Vocabulary
+
+
+@dataclass(frozen=True)
+class TextSide(SourceSide):
+    """Sentences to ids: of the source, or of the target."""
+
+    keys: ClassVar[tuple[str, ...]] = ("tokenizer", "vocabulary")
+    tokenizer: Tokenizer
+    vocabulary: Vocabulary
+
+    @property
+    def num_inputs(self) -> int:
+        return len(self.vocabulary)
+
+    def encode(self, raw: Sequence[str]) -> Ragged:
+        return self.ids_of(self.tokenizer.tokenize_all(raw))
+
+    def ids_of(self, token_lists: Iterable[Sequence[str]]) -> Ragged:
+        """The ids of tokenised sentences."""
+        return Ragged(map(self.vocabulary.encode, token_lists))
+
+    def checked(self, raw: Iterable[Any], name: str, noun: str) -> list[str]:
+        return list(texts(name, raw, noun))
+
+    def tokens(self, raw: str) -> list[str]:
+        return self.tokenizer.tokenize(raw)
+
+    def spoken(self, items: Ragged, raw: Sequence[str]) -> Ragged:  # type: ignore[override]
+        """``items``, the ids of sentences; none for a blank sentence, which has nothing to translate."""
+        if all(sentence.strip() for sentence in raw):
+            return items
+        return Ragged(ids.tolist() if sentence.strip() else [] for ids, sentence in zip(items, raw, strict=True))
+
+    def require_known(self, items: Ragged, name: str) -> None:  # type: ignore[override]
+        """UserError where not one word of the items is known: no text, another language or tokenisation."""
+        if (items.flat == UNK_ID).all():
+            raise UserError(
+                f"{name}: none of its {len(items.flat):,} words is in the source vocabulary "
+                f"(expected text like {' '.join(self.vocabulary.tokens[4:10])} ...)"
+            )
+
+    def stored(self) -> dict[str, Any]:
+        return {"tokenizer": self.tokenizer.to_config(), "vocabulary": json.loads(self.vocabulary.to_json())}
+
+    @classmethod
+    def restored(cls, stored: dict[str, Any], side: str) -> TextSide:
+        """What ``stored`` told of the side "src" or "trg"; it is not trusted (UserError)."""
+        vocabulary = Vocabulary.from_json(json.dumps(stored["vocabulary"]), f"{side}_vocabulary")
+        return cls(tokenizer_from_config(stored["tokenizer"]), vocabulary)
+
+    def fingerprint(self) -> str:
+        return self.vocabulary.fingerprint()
+
+    def __str__(self) -> str:
+        return f"a source vocabulary of {len(self.vocabulary):,}"
+
+
+class TextLearner(Learner):
+    """The sentences of one side, tokenised by a new tokenizer; the work starts at once.
+
+    Args:
+        side: "src" or "trg".
+    """
+
+    def __init__(self, side: str, dataset: Dataset, config: Config) -> None:
+        self._side, self._config = side, config
+        self._other: TextLearner | None = None
+        self._min_freq = setting(dataset, config, "min_freq") or 1
+        self.tokenizer = _new_tokenizer(side, dataset, config)
+        number = ("src", "trg").index(side)
+        sentences = [pair[number] for pairs in dataset.splits.values() for pair in pairs]
+        self._tokens: Iterable[list[str]] = self.tokenizer.tokenize_all(sentences)
+
+    @cached_property
+    def _numbered(self) -> NumberedTokens:
+        return NumberedTokens(self._tokens)
+
+    @property
+    def lengths(self) -> IntArray:  # type: ignore[override]
+        return self._numbered.numbers.lengths
+
+    def share(self, other: Learner) -> None:
+        if isinstance(other, TextLearner):
+            self._other, other._other = other, self
+
+    def _counts(self, kept: np.ndarray) -> Counter[str]:
+        """How often each token occurs among those that are kept."""
+        return Counter(self._numbered.counts(kept))
+
+    def learn(self, kept: np.ndarray) -> tuple[TextSide, Ragged]:
+        """A vocabulary of the sentences that are kept, on both sides where it is shared, and the ids of all."""
+        counts = self._counts(kept) if self._other is None else self._counts(kept) + self._other._counts(kept)
+        vocabulary = _vocabulary(self._side, counts, self._min_freq, self._config.max_vocab_size)
+        return TextSide(self.tokenizer, vocabulary), self._numbered.encode(vocabulary)
+
+
+def setting(dataset: Dataset, config: Config, name: str) -> Any:
+    """A setting; where it was left open, what suits the data set."""
+    value = getattr(config, name)
+    return dataset.defaults.get(name) if value is None else value
+
+
+def _new_tokenizer(side: str, dataset: Dataset, config: Config) -> Tokenizer:
+    """For one side; where both share a vocabulary, and it is of subwords, they are learnt of both."""
+    names = [setting(dataset, config, f"{which}_tokenizer") or "word" for which in ("src", "trg")]
+    language, number = (dataset.src_language, 0) if side == "src" else (dataset.trg_language, 1)
+    name, joint = names[number], config.share_vocab and names == ["sentencepiece"] * 2
+    sentences = [pair[which] for which in ((0, 1) if joint else (number,)) for pair in dataset.split("train")]
+    lower = bool(setting(dataset, config, "lower"))
+    return build_tokenizer(name, language, sentences, lower=lower, vocab_size=config.max_vocab_size)
+
+
+def _vocabulary(side: str, counts: Mapping[str, int], min_freq: int, max_size: int | None) -> Vocabulary:
+    """The vocabulary of one side; UserError where not one word is frequent enough, since nothing could be learned."""
+    vocabulary = Vocabulary.from_counts(counts, min_freq, max_size)
+    if len(vocabulary) == len(SPECIALS):
+        most = max((count for token, count in counts.items() if token not in SPECIALS), default=0)
+        raise UserError(
+            f"{side} vocabulary: empty, since min_freq is {min_freq} and the most frequent word of the training text "
+            f"occurs {most} times; expected more text, a smaller --min-freq, "
+            f"or --{side}-tokenizer char or sentencepiece"
+        )
+    return vocabulary
