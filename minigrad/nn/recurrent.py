@@ -287,7 +287,7 @@ class _LSTMGates(Gated):
 
 
 class _GRUGates(Gated):
-    layer_op = staticmethod(ops.gru_layer)
+    layer_op: ClassVar[Callable[..., tuple[Tensor, ...]]] = staticmethod(ops.gru_layer)
     walks_back = True
     gates = 3
     state_names = ("h0",)

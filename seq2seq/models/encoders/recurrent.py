@@ -29,7 +29,7 @@ Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class Options(RecurrentOptions):
+class RecurrentEncoderOptions(RecurrentOptions):
     """Those of a stack, and what may be between its layers."""
 
     residual: bool = option(False, "add to what an encoder's layer gives what it reads (Wu et al., 2016)")
@@ -40,11 +40,11 @@ class Options(RecurrentOptions):
 class RecurrentEncoder(Encoder):
     """Embedding, layers and, of two directions, a bridge."""
 
-    Options = Options
+    Options = RecurrentEncoderOptions
     cell: ClassVar[Any]  # nn.LSTM or nn.GRU
     bidirectional: ClassVar[bool] = False
 
-    def __init__(self, options: Options, inputs: Inputs, reads: Reads) -> None:
+    def __init__(self, options: RecurrentEncoderOptions, inputs: Inputs, reads: Reads) -> None:
         super().__init__()
         self.size, self.num_layers, self.reads = options.hidden_size, options.num_layers, reads
         self.num_states = min(reads.states, len(self.cell.state_names))  # h, or h and c
@@ -73,13 +73,13 @@ class RecurrentEncoder(Encoder):
         return Memory(states, outputs, lengths.array)
 
 
-def _layers(cell: Any, bidirectional: bool, options: Options) -> Any:
+def _layers(cell: Any, bidirectional: bool, options: RecurrentEncoderOptions) -> Any:
     """A cell's own layers, or a ``Stack`` of them where something is to be between them."""
     if options.pyramid >= options.num_layers:
         raise UserError(f"pyramid is {options.pyramid}; expected less than num_layers = {options.num_layers}")
     sizes = options.embedding_size, options.hidden_size, options.num_layers
     dropout = options.dropout if options.num_layers > 1 else 0.0
-    between = {"residual": options.residual, "layer_norm": options.layer_norm, "pyramid": options.pyramid}
+    between = {name: getattr(options, name) for name in ("residual", "layer_norm", "pyramid")}
     if any(between.values()):
         return Stack(cell, *sizes, dropout=dropout, bidirectional=bidirectional, **between)
     return cell(*sizes, dropout=dropout, bidirectional=bidirectional)
