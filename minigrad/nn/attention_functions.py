@@ -56,6 +56,11 @@ def scaled_dot_product_attention(
         RuntimeError: shapes that do not fit, or a mask beside ``is_causal``. ValueError: no probability.
     """
     check_probability("scaled_dot_product_attention", "dropout_p", dropout_p)
+    for name, x in (("query", query), ("key", key), ("value", value)):
+        if x.ndim < 2 or query.shape[-1] == 0:
+            raise RuntimeError(
+                f"scaled_dot_product_attention: {name} has shape {x.shape}; expected (..., S, E), E at least 1"
+            )
     if attn_mask is not None and is_causal:
         raise RuntimeError("scaled_dot_product_attention: got attn_mask and is_causal=True; expected one of them")
     if enable_gqa and key.ndim > 2:

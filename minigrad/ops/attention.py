@@ -43,7 +43,8 @@ class Attention(Function):
 @op(is_method=False)
 def attention(
     query: Tensor, keys: Tensor, values: Tensor, memory_lengths: Operand, v: Tensor | None = None,
-    coverage: Tensor | None = None, coverage_weight: Tensor | None = None, *, scale: float = 1.0, lengths: Any = None,
+    coverage: Tensor | None = None, coverage_weight: Tensor | None = None, *, scale: float = 1.0,
+    lengths: Operand | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """What queries read of a memory: query (T,N,A), keys (S,N,A), values (S,N,D) -> context (T,N,D), alignment (T,N,S).
 
