@@ -27,7 +27,9 @@ from seq2seq.run.config import Config
 from tests.seq2seq.pairs import options_that_fit, representative_pairs
 
 SOURCES = [name for name in registry.names("source") if not registry.part("source", name).ids]
-SIZES = {"embedding_size": 8, "hidden_size": 10, "dropout": 0.0}
+# With 10 the Transformer's derivative along one drawn direction all but cancels (0.002 of 0.09), and the truncation of
+# finite differences is 2e-6 of it, while every parameter by itself is within 1e-7.
+SIZES = {"embedding_size": 8, "hidden_size": 12, "dropout": 0.0}
 F, TRG, MOST = 5, 11, 7
 WORDS = ["red", "green", "blue", "grey"]
 
