@@ -9,12 +9,12 @@ steps, eager or compiled. What is verified, and how, stands in `training.py`.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
-from figures import Figures
 from peers.attention import AttentionTask
-from racing import parser, run
-from training import Case, Race, in_precision, run_races
+from racing import run
+from training import Case, Race, in_precision, main
 from workloads import like_multi30k, multi30k
 
 VARIANTS = ("minigrad", "pytorch", "pytorch-packed", "pytorch-compiled")
@@ -37,19 +37,5 @@ def races(options: Any) -> dict[str, Race]:
     return {name: Race(Case(names, task, 1.0), task, batches) for name, task in tasks.items()}
 
 
-def main() -> None:
-    """Verify, race, print, write."""
-    options_of = parser(__doc__, 12)
-    options_of.add_argument("--data-dir", help="folder with multi30k/; random words without it")
-    options_of.add_argument("--batches", type=int, default=4, help="different batches (default: 4)")
-    options_of.add_argument("--batch-size", type=int, default=128)
-    options_of.add_argument("--races", type=lambda text: text.split(","), help="only these, for example general")
-    options = options_of.parse_args()
-    asked = {name: race for name, race in races(options).items() if options.races is None or name in options.races}
-    data = "multi30k" if options.data_dir else "random"
-    with Figures(options, "races", data=data, matmul_gflops={}) as figures:
-        run_races(asked, options, figures)
-
-
 if __name__ == "__main__":
-    run(main)
+    run(functools.partial(main, __doc__, races))

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from figures import Figures
 from peers.problem import Array, Task, Tokens
 from peers.worker import VARIANTS
-from racing import OURS, Arena, Call, arena, check_ours, leave_out, quartiles, race, raise_peaks, show, spared, usable
+from racing import (
+    OURS,
+    Arena,
+    Call,
+    arena,
+    check_ours,
+    leave_out,
+    parser,
+    quartiles,
+    race,
+    raise_peaks,
+    show,
+    spared,
+    usable,
+)  # fmt: skip
 from workloads import coins, random_batch
 
 FORCED = ("minigrad", "pytorch", "pytorch-packed", "pytorch-compiled", "jax")
@@ -132,6 +147,20 @@ def _small_batch(rng: np.random.Generator, case: Case, equal: bool) -> Tokens:
 
 def forced(batch: Tokens, forcing: float, seed: int) -> Array | None:
     return None if forcing == 1 else coins(len(batch.trg_input), seed)
+
+
+def main(documentation: str | None, races: Callable[[Any], dict[str, Race]]) -> None:
+    """A script's: verify, race, print, write. ``races`` makes them of the options."""
+    options_of = parser(documentation, 12)
+    options_of.add_argument("--data-dir", help="folder with multi30k/; random words without it")
+    options_of.add_argument("--batches", type=int, default=4, help="different batches (default: 4)")
+    options_of.add_argument("--batch-size", type=int, default=128)
+    options_of.add_argument("--races", type=lambda text: text.split(","), help="only these, by their names in the file")
+    options = options_of.parse_args()
+    asked = {name: race for name, race in races(options).items() if options.races is None or name in options.races}
+    data = "multi30k" if options.data_dir else "random"
+    with Figures(options, "races", data=data, matmul_gflops={}) as figures:
+        run_races(asked, options, figures)
 
 
 def run_races(races: dict[str, Race], options: Any, figures: Any) -> None:

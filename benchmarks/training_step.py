@@ -14,14 +14,14 @@ forward, loss, backward, clipping, update; nothing is read back. Memory is what 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
-from figures import Figures
 from peers.problem import Task, Tokens
 from peers.transformer import TransformerTask
-from racing import parser, run
-from training import FORCED, LOOP, ON_DEVICE, Case, Race, in_precision, on_gpu, run_races
+from racing import run
+from training import FORCED, LOOP, ON_DEVICE, Case, Race, in_precision, main, on_gpu
 from workloads import fixed, like_multi30k, multi30k
 
 
@@ -64,19 +64,5 @@ def transformer(vocab_sizes: tuple[int, int], batches: Sequence[Tokens]) -> Race
     return Race(Case(names, proof, 1.0, 0.1), task, batches)
 
 
-def main() -> None:
-    """Verify, race, print, write."""
-    options_of = parser(__doc__, 12)
-    options_of.add_argument("--data-dir", help="folder with multi30k/; random words without it")
-    options_of.add_argument("--batches", type=int, default=4, help="different batches (default: 4)")
-    options_of.add_argument("--batch-size", type=int, default=128)
-    options_of.add_argument("--races", type=lambda text: text.split(","), help="only these, for example 'small model'")
-    options = options_of.parse_args()
-    asked = {name: race for name, race in races(options).items() if options.races is None or name in options.races}
-    data = "multi30k" if options.data_dir else "random"
-    with Figures(options, "races", data=data, matmul_gflops={}) as figures:
-        run_races(asked, options, figures)
-
-
 if __name__ == "__main__":
-    run(main)
+    run(functools.partial(main, __doc__, races))
