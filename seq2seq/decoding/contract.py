@@ -14,12 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from seq2seq.run.errors import UserError
-from seq2seq.run.registry import NoOptions
+from seq2seq.run.registry import Configured
 from seq2seq.text.vocabulary import EOS_ID, PAD_ID, SOS_ID
 
 Array = np.ndarray
@@ -152,18 +152,8 @@ class Scorer:
         return None
 
 
-class Strategy:
-    """A way to look for hypotheses. A subclass registers with ``register("strategy", NAME)``; ``find`` is all it needs.
-
-    Attributes:
-        Options: dataclass of its settings, of which an instance is its ``options``.
-    """
-
-    name: ClassVar[str]
-    Options: ClassVar[type] = NoOptions
-
-    def __init__(self, options: Any = None) -> None:
-        self.options = self.Options() if options is None else options
+class Strategy(Configured):
+    """A way to look for hypotheses. A subclass registers with ``register("strategy", NAME)``, and has ``find``."""
 
     def check(self, n_best: int) -> None:
         """UserError where its options do not go together, or with so many hypotheses."""
@@ -173,19 +163,10 @@ class Strategy:
         raise NotImplementedError
 
 
-class Constraint:
+class Constraint(Configured):
     """A ``Constrain`` with options. A subclass registers with ``register("constraint", NAME)``; it constrains every
     search in which one of its options has another value than its default.
-
-    Attributes:
-        Options: dataclass of its settings, of which an instance is its ``options``.
     """
-
-    name: ClassVar[str]
-    Options: ClassVar[type] = NoOptions
-
-    def __init__(self, options: Any = None) -> None:
-        self.options = self.Options() if options is None else options
 
     def check(self, max_length: int) -> None:
         """UserError where no hypothesis of so many ids could keep it."""

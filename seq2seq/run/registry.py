@@ -15,7 +15,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import shown
@@ -59,6 +59,20 @@ def option(default: Any, help: str, low: float | None = None, high: float | None
 @dataclasses.dataclass(frozen=True)
 class NoOptions:
     """The Options of a part that has none."""
+
+
+class Configured:
+    """A part that is made of its options alone.
+
+    Attributes:
+        Options: dataclass of its settings, of which an instance is its ``options``.
+    """
+
+    name: ClassVar[str]
+    Options: ClassVar[type] = NoOptions
+
+    def __init__(self, options: Any = None) -> None:
+        self.options = self.Options() if options is None else options
 
 
 def register(kind: str, name: str) -> Callable[[Part], Part]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
-from seq2seq.run.registry import NoOptions
+from seq2seq.run.registry import Configured
 from seq2seq.sources.batches import Batch, EncodedSplit, IntArray, Items, target_arrays
 from seq2seq.sources.dataset import Dataset, Pair
 
@@ -88,29 +88,23 @@ class Learner:
         raise NotImplementedError
 
 
-class Source:
+class Source(Configured):
     """A kind of source, registered with ``register("source", NAME)``; an instance has the ``options`` of one run.
 
     Raw sources are what is in the files: sentences, or rows of numbers. An item is what one example is kept as: ids, or
     rows. Of N items ``collate`` makes what the encoder is given, packed.
 
     Attributes:
-        Options: dataclass of its settings.
         keys: of what its side stores; text.json has them with "src_" before each.
         ids: whether items are ids, else rows of numbers.
         marks: positions that ``collate`` adds to each item.
         capturable: whether a training step can be a CUDA graph; for ids alone.
     """
 
-    name: ClassVar[str]
-    Options: ClassVar[type] = NoOptions
     keys: ClassVar[tuple[str, ...]]
     ids: ClassVar[bool] = False
     marks: ClassVar[int] = 0
     capturable: ClassVar[bool] = False
-
-    def __init__(self, options: Any = None) -> None:
-        self.options = self.Options() if options is None else options
 
     def load(self, config: Config) -> Dataset:
         """The data set that ``config`` names; UserError where it names none, or a file is at fault."""
