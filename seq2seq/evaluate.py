@@ -21,14 +21,13 @@ from typing import Any
 import numpy as np
 
 from seq2seq import metrics
-from seq2seq.decoding import settings
+from seq2seq.decoding import runs, settings
 from seq2seq.decoding.contract import Hypothesis
 from seq2seq.decoding.search_errors import search_report
 from seq2seq.decoding.translator import Translator
-from seq2seq.run import checkpoint, config_file, folder, registry
-from seq2seq.run.cli import limit_threads, run_command
+from seq2seq.run import config_file, folder, registry
+from seq2seq.run.cli import run_command
 from seq2seq.run.config import Config
-from seq2seq.run.devices import DEVICES, PRECISIONS
 from seq2seq.run.locking import locked
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import STDOUT, check_output, print_results, write_output
@@ -38,7 +37,6 @@ from seq2seq.training.validation import is_lowercase, split_losses, target_langu
 
 def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="python -m seq2seq.evaluate", description="Score a trained run.")
-    parser.add_text("run_dir", "folder of a training run; of several, they translate together", several=True)
     parser.add_text("--split", "train, valid or test; by default test where there is one, else valid")
     parser.add_text("--data-dir", "folder that holds the data sets, or your files; by default as in training")
     parser.add_text("--data", "where the training files lie now; by default as in training")
@@ -46,15 +44,11 @@ def build_parser() -> OneLineParser:
     parser.add_text("--test", "other files to score: CORPUS.tsv[.gz], or SRC,TRG (plain or .gz)")
     parser.add_argument("--replace-unk", action="store_true", help="<unk> becomes the source token most looked at")
     settings.add_options(parser)
-    parser.add_argument("--checkpoint", choices=checkpoint.NAMES, default="best")
-    parser.add_argument(
-        "--precision", choices=PRECISIONS,
-        help="of the matrix products that translate; by default as in training. bf16: also say how it changes BLEU",
-    )  # fmt: skip
-    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to compute (default: cpu)")
     parser.add_text("--json", "write the figures to this file as well")
-    parser.add_number("--threads", "processor threads; by default all")
-    parser.add_argument("--accept-changes", action="store_true", help=folder.ACCEPT_HELP)
+    runs.add_options(
+        parser, "they translate together",
+        "of the matrix products that translate; by default as in training. bf16: also say how it changes BLEU",
+    )  # fmt: skip
     return parser
 
 
@@ -63,19 +57,15 @@ def evaluate(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     asked = settings.asked(options) | {"replace_unk": options.replace_unk}
     settings.decoding(**settings.asked(options))
-    run_dirs = [Path(run_dir) for run_dir in options.run_dir]
     if options.json is None:
         check_output(STDOUT, "json")
     else:
-        check_output(options.json, "json", [file for run_dir in run_dirs for file in folder.files_of(run_dir)])
-    limit_threads(options.threads)
-    if options.accept_changes:
-        for run_dir in run_dirs:
-            folder.accept_changes(run_dir)
-    run_dir, config = run_dirs[0], config_file.load(run_dirs[0])
-    dataset = _dataset(config, options, run_dir)
+        check_output(options.json, "json", runs.files(options))
+    runs.begin(options)
+    first = Path(options.run_dir[0])
+    dataset = _dataset(config_file.load(first), options, first)
     split = options.split or ("test" if "test" in dataset.splits else "valid")
-    translator = Translator.load_all(options.run_dir, options.checkpoint, options.precision, options.device)
+    translator = runs.translator(options)
     encoded = translator.codec.encode_pairs(dataset.split(split))
     translator.codec.source.require_known(encoded.src, options.test or f"split {split}")
     result = score(translator, dataset, split, **asked, encoded=encoded)

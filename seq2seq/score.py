@@ -12,15 +12,12 @@ if __name__ == "__main__":  # before anything large is loaded
 import json
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
+from seq2seq.decoding import runs
 from seq2seq.decoding.pairs import PairScore
-from seq2seq.decoding.translator import Translator
 from seq2seq.metrics import perplexity
-from seq2seq.run import checkpoint, folder
-from seq2seq.run.cli import limit_threads, run_command
-from seq2seq.run.devices import DEVICES, PRECISIONS
+from seq2seq.run.cli import run_command
 from seq2seq.run.errors import UserError
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import check_output, write_output
@@ -28,7 +25,6 @@ from seq2seq.run.streams import check_output, write_output
 
 def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="python -m seq2seq.score", description="Say how likely given translations are.")
-    parser.add_text("run_dir", "folder of a training run; of several, the mean of their probabilities", several=True)
     parser.add_text("--data", "the pairs: CORPUS.tsv[.gz], or SRC,TRG (plain or .gz)")
     parser.add_text("--src", "text file of the sources, instead of --data")
     parser.add_text("--trg", "text file of their translations")
@@ -36,28 +32,19 @@ def build_parser() -> OneLineParser:
     parser.add_argument("--tokens", action="store_true", help="a line for each token instead, with its log p")
     parser.add_text("--json", "write the figures of all pairs together to this file")
     parser.add_number("--batch-size", "pairs scored together", 64)
-    parser.add_argument("--checkpoint", choices=checkpoint.NAMES, default="best")
-    parser.add_argument("--precision", choices=PRECISIONS, help="of the matrix products; by default as in training")
-    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to compute (default: cpu)")
-    parser.add_number("--threads", "processor threads; by default all")
-    parser.add_argument("--accept-changes", action="store_true", help=folder.ACCEPT_HELP)
+    runs.add_options(parser, "the mean of their probabilities")
     return parser
 
 
 def score(arguments: Sequence[str] | None = None) -> int:
     """Score as the command line says."""
     options = build_parser().parse_args(arguments)
-    run_dirs = [Path(run_dir) for run_dir in options.run_dir]
-    kept = [file for run_dir in run_dirs for file in folder.files_of(run_dir)]
-    check_output(options.output, "output", kept)
+    check_output(options.output, "output", runs.files(options))
     if options.json is not None:
-        check_output(options.json, "json", kept)
-    if options.accept_changes:
-        for run_dir in run_dirs:
-            folder.accept_changes(run_dir)
-    limit_threads(options.threads)
+        check_output(options.json, "json", runs.files(options))
+    runs.begin(options)
     form = _form(options)
-    translator = Translator.load_all(options.run_dir, options.checkpoint, options.precision, options.device)
+    translator = runs.translator(options)
     pairs = translator.model.source.read_examples(*form).pairs
     scores = translator.score_pairs(translator.codec.encode_pairs(pairs), options.batch_size)
     lines = _token_lines(scores) if options.tokens else map(_line, scores)

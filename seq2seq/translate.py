@@ -10,15 +10,12 @@ if __name__ == "__main__":  # before anything large is loaded
     sys.exit(start("translate"))
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from seq2seq.decoding import settings
+from seq2seq.decoding import runs, settings
 from seq2seq.decoding.contract import Hypothesis
 from seq2seq.decoding.translator import Translator
-from seq2seq.run import checkpoint, folder
-from seq2seq.run.cli import limit_threads, run_command
-from seq2seq.run.devices import DEVICES, PRECISIONS
+from seq2seq.run.cli import run_command
 from seq2seq.run.errors import UserError
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import check_output, write_output
@@ -27,18 +24,13 @@ from seq2seq.sources import read_lines
 
 def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="python -m seq2seq.translate", description="Translate sentences, one a line.")
-    parser.add_text("run_dir", "folder of a training run; of several, they translate together", several=True)
     parser.add_text("--input", "text file, plain or .gz; - reads standard input (default)", "-")
     parser.add_text("--output", "file to write; - is standard output (default)", "-")
     parser.add_number("--n-best", "translations of each line, with scores if more than 1", 1)
     parser.add_text("--prefix", "text file: what the translation of each line starts with; an empty line is nothing")
     parser.add_argument("--replace-unk", action="store_true", help="<unk> becomes the source token most looked at")
     settings.add_options(parser)
-    parser.add_argument("--checkpoint", choices=checkpoint.NAMES, default="best")
-    parser.add_argument("--precision", choices=PRECISIONS, help="of the matrix products; by default as in training")
-    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to compute (default: cpu)")
-    parser.add_number("--threads", "processor threads; by default all")
-    parser.add_argument("--accept-changes", action="store_true", help=folder.ACCEPT_HELP)
+    runs.add_options(parser, "they translate together")
     return parser
 
 
@@ -47,13 +39,9 @@ def translate(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     asked = settings.asked(options)
     settings.decoding(**asked)
-    run_dirs = [Path(run_dir) for run_dir in options.run_dir]
-    check_output(options.output, "output", [file for run_dir in run_dirs for file in folder.files_of(run_dir)])
-    if options.accept_changes:
-        for run_dir in run_dirs:
-            folder.accept_changes(run_dir)
-    limit_threads(options.threads)
-    translator = Translator.load_all(options.run_dir, options.checkpoint, options.precision, options.device)
+    check_output(options.output, "output", runs.files(options))
+    runs.begin(options)
+    translator = runs.translator(options)
     raw = translator.model.source.read(options.input)
     write_output(options.output, "".join(f"{line}\n" for line in _translated(translator, raw, options, asked)))
     return 0
