@@ -61,5 +61,12 @@ def memory_pool() -> Any:
     return _cupy().get_default_memory_pool()
 
 
+def work_spaces() -> int:
+    """Bytes of the pool in which cuBLAS works, some for each stream that multiplies."""
+    from kernels.cuda.runtime import cublas
+
+    return cublas.work_spaces()
+
+
 def _cupy() -> ModuleType:
     return importlib.import_module("cupy")

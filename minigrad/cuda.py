@@ -61,6 +61,11 @@ def memory_reserved(device: Any = None) -> int:
     return int(devices.memory_pool().total_bytes()) if use.index is not None else 0
 
 
+def work_spaces_reserved(device: Any = None) -> int:
+    """Bytes of them in which cuBLAS works: 32 MiB for each stream, taken when it first multiplies there."""
+    return devices.work_spaces() if use.index is not None else 0
+
+
 # CuPy keeps what arrays give back and takes more only where that does not do: unless ``empty_cache`` is called, what
 # it has taken is the most that it ever needed.
 max_memory_reserved = memory_reserved

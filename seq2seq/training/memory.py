@@ -34,6 +34,7 @@ from seq2seq.training.schedules import least_forcing
 
 COMPILED = 60 << 20  # bytes: compiled kernels with what LLVM keeps, and the allocator's slack; measured
 WORKSPACES = 3 * 32 << 20  # bytes: of cuBLAS, for each stream that computes
+POOL_BLOCK = 512  # bytes: what CuPy's pool rounds every array up to
 SMALL_BATCH = 6144  # tokens: such a batch is tried as it is; a quarter of a larger one fills every work space
 FEW_PAIRS = 4  # are tried as they are too: half of them may be as few as a quarter
 
@@ -75,10 +76,15 @@ def before_steps(config: Config, vocab_sizes: tuple[int, int]) -> MemoryPlan:
     with shapes_only():
         model = Seq2Seq(*vocab_sizes, config)
     size = 8 if config.precision == "fp64" else 4
-    weights = sum(parameter.numel() for parameter in model.parameters()) * size
+    weights = sum(_taken(parameter.numel() * size, config.device) for parameter in model.parameters())
     process = occupied_bytes() + COMPILED if config.device == "cpu" else WORKSPACES
     kept = numbers_kept(config) + (1 if config.ema_decay else 0)
     return MemoryPlan(process, weights, kept * weights, 0, config.device)
+
+
+def _taken(size: int, where: str) -> int:
+    """The bytes that an array of so many takes: a GPU's pool gives out whole blocks."""
+    return -(-size // POOL_BLOCK) * POOL_BLOCK if where == "cuda" else size
 
 
 def with_steps(plan: MemoryPlan, model: Seq2Seq, config: Config, train: EncodedSplit) -> MemoryPlan:
@@ -134,8 +140,8 @@ def _most_taken(where: str) -> Iterator[Callable[[], int]]:
     gc.collect()  # what is freed inside would be taken again unseen
     if where == "cuda":
         cuda.empty_cache()
-        before = cuda.memory_reserved()
-        yield lambda: cuda.max_memory_reserved() - before
+        before = _reserved_for_arrays()
+        yield lambda: _reserved_for_arrays() - before
         return
     found = 0
     tracemalloc.start()
@@ -144,6 +150,11 @@ def _most_taken(where: str) -> Iterator[Callable[[], int]]:
         found = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+def _reserved_for_arrays() -> int:
+    """Bytes of a GPU's pool without the work spaces, which the plan counts apart: any step may be the first of one."""
+    return cuda.max_memory_reserved() - cuda.work_spaces_reserved()
 
 
 def largest_batch(train: EncodedSplit, config: Config, most_epochs: int = 5) -> IntArray:

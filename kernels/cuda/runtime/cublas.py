@@ -109,6 +109,11 @@ def handle() -> _Handle:
     return found
 
 
+def work_spaces() -> int:
+    """Bytes of the work spaces of all handles."""
+    return len(_handles) * WORKSPACE_BYTES
+
+
 def gemm(
     a: Any, b: Any, out: Any, transpose_a: bool = False, transpose_b: bool = False, accumulate: bool = False
 ) -> None:
