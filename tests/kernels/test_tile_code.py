@@ -94,6 +94,7 @@ def processor(request, monkeypatch):
     processor = PROCESSORS[request.param]
     binding.initialize_all_targets()
     binding.initialize_all_asmprinters()
+    binding.initialize_native_asmparser()  # which `tiles` does where the processor itself has the one instruction
     try:
         binding.Target.from_triple(processor.triple)
     except RuntimeError as error:
