@@ -184,6 +184,28 @@ def test_the_seed_fixes_the_report():
     assert errors[0] == errors[1] != errors[2]
 
 
+def test_a_kink_within_the_step_is_stepped_around():
+    """At 3e-6 on one side of it, the quotient over 1e-5 is the mean of two slopes; a wrong slope stays wrong."""
+
+    def bent(slope):
+        class Bent(Function):
+            @staticmethod
+            def forward(ctx, x):
+                ctx.right = x > 1.0
+                return np.where(ctx.right, 3.0, 1.0) * (x - 1.0)
+
+            @staticmethod
+            def backward(ctx, grad):
+                return grad * np.where(ctx.right, slope, 1.0)
+
+        return Bent.apply
+
+    near = Tensor(np.array([1.000003]), requires_grad=True)
+    assert gradcheck(bent(3.0), near)
+    with pytest.raises(GradcheckError):
+        gradcheck(bent(2.0), near)  # the mean of both slopes
+
+
 def test_a_step_of_ten_fails():
     """The last control: with a useless step even a right gradient disagrees with the difference quotient."""
     with pytest.raises(GradcheckError):
