@@ -1,15 +1,28 @@
-"""What the commands that use trained runs share: which runs, which of their weights, and where to compute."""
+"""What the commands that use trained runs share: which runs, which of their weights, where to compute; and what those
+that score them share: the data, the search, the metrics."""
 
 from __future__ import annotations
 
+import dataclasses
 from argparse import Namespace
+from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
+from seq2seq.decoding import settings
+from seq2seq.decoding.contract import Hypothesis
 from seq2seq.decoding.translator import Translator
-from seq2seq.run import checkpoint, folder
+from seq2seq.metrics import METRICS
+from seq2seq.run import checkpoint, config_file, folder, registry
 from seq2seq.run.cli import limit_threads
 from seq2seq.run.devices import DEVICES, PRECISIONS
-from seq2seq.run.parser import OneLineParser
+from seq2seq.run.errors import UserError
+from seq2seq.run.locking import locked
+from seq2seq.run.messages import shown
+from seq2seq.run.options import texts
+from seq2seq.run.parser import OneLineParser, suggestion
+from seq2seq.sources import Dataset, Items, Source
 
 
 def add_options(
@@ -17,6 +30,11 @@ def add_options(
 ) -> None:
     """The folders of runs, and the options below; ``several`` says what several runs do together."""
     parser.add_text("run_dir", f"folder of a training run; of several, {several}", several=True)
+    add_computing(parser, precision)
+
+
+def add_computing(parser: OneLineParser, precision: str) -> None:
+    """Which weights of a run, and where and how to compute."""
     parser.add_argument("--checkpoint", choices=checkpoint.NAMES, default="best")
     parser.add_argument("--precision", choices=PRECISIONS, help=precision)
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to compute (default: cpu)")
@@ -40,3 +58,95 @@ def begin(options: Namespace) -> None:
 def translator(options: Namespace) -> Translator:
     """That of the runs together."""
     return Translator.load_all(options.run_dir, options.checkpoint, options.precision, options.device)
+
+
+# --- scoring ----------------------------------------------------------------------------------------------------------
+def add_scoring(parser: OneLineParser) -> None:
+    """What is translated, and how."""
+    parser.add_text("--split", "train, valid or test; by default test where there is one, else valid")
+    parser.add_text("--data-dir", "folder that holds the data sets, or your files; by default as in training")
+    parser.add_text("--data", "where the training files lie now; by default as in training")
+    parser.add_text("--valid", "where the validation files lie now; by default as in training")
+    parser.add_text("--test", "other files to score: CORPUS.tsv[.gz], or SRC,TRG (plain or .gz)")
+    parser.add_argument("--replace-unk", action="store_true", help="<unk> becomes the source token most looked at")
+    settings.add_options(parser)
+
+
+def asked(options: Namespace) -> dict[str, Any]:
+    """The arguments of ``translated``, checked."""
+    settings.decoding(**settings.asked(options))
+    return settings.asked(options) | {"replace_unk": options.replace_unk}
+
+
+def dataset(options: Namespace) -> Dataset:
+    """The data set of the first run, or the user's test files; a file that changed since the training is an error."""
+    run_dir = Path(options.run_dir[0])
+    config = config_file.load(run_dir)
+    source: Source = registry.build("source", config)
+    if options.test:
+        src_language, trg_language = config.src_language or "xx", config.trg_language or "xx"
+        pairs, references = source.read_examples("test", options.test)
+        return Dataset(options.test, src_language, trg_language, {"test": pairs}, {"test": references})
+    here = config_file.moved(config, {name: getattr(options, name) for name in ("data", "valid", "data_dir")})
+    found = source.load(dataclasses.replace(here, data_dir=options.data_dir or config.data_dir))
+    with locked(run_dir) if options.accept_changes else nullcontext():
+        folder.require_same_data(found, run_dir, options.accept_changes)
+    return found
+
+
+def split_of(options: Namespace, found: Dataset) -> str:
+    """The split that is asked for, by default "test" where there is one."""
+    return options.split or ("test" if "test" in found.splits else "valid")
+
+
+def translated(
+    translator: Translator, items: Items, raw: Sequence[Any], replace_unk: bool = False, **asked: Any
+) -> tuple[list[Hypothesis], list[str]]:
+    """The best hypothesis of each source, and its text.
+
+    Args:
+        items: what the ``raw`` sources are for the model.
+        asked: as of ``Translator.search``; replace_unk as of ``Translator.translate``.
+    """
+    sources = translator.codec.source.spoken(items, raw)
+    found = [best for best, *_ in translator.search_ids(sources, **asked, alignment=replace_unk)]
+    given: Sequence[Any] = raw if replace_unk else [None] * len(raw)
+    return found, [translator.text_of(best, source) for best, source in zip(found, given, strict=True)]
+
+
+def searched(replace_unk: bool = False, **asked: Any) -> dict[str, Any]:
+    """How translations were found, for a file: the strategy, the beam, and what else is not as by default."""
+    strategy = settings.decoding(**asked).strategy
+    changed = settings.changed(asked) | ({"replace_unk": True} if replace_unk else {})
+    beam_size = changed.pop("beam_size", 1)
+    has_penalty = hasattr(strategy.options, "length_penalty")
+    changed.pop("length_penalty", None)
+    return {
+        "strategy": strategy.name, "beam_size": beam_size,
+        "length_penalty": asked["length_penalty"] if has_penalty else None, "search_options": changed,
+    }  # fmt: skip
+
+
+def how(result: dict[str, Any]) -> str:
+    """The same for people, of a result that holds what ``searched`` gave."""
+    words = [result["strategy"] + (f" {result['beam_size']}" if result["beam_size"] > 1 else "")]
+    return ", ".join(words + [f"{name} {value}" for name, value in result["search_options"].items()])
+
+
+def metric_names(given: str | Sequence[str], known: Collection[str] = METRICS) -> tuple[str, ...]:
+    """The metrics that are asked for, in order.
+
+    Args:
+        given: their names, or one text with commas between them.
+
+    Raises:
+        UserError: an unknown one, one twice, or none.
+    """
+    names = texts("metrics", [word.strip() for word in given.split(",")] if isinstance(given, str) else given, "name")
+    for name in names:
+        if name not in known:
+            near = suggestion(name, known) or f"expected some of {', '.join(known)}, with commas between them"
+            raise UserError(f"metrics: there is no {shown(name)}; {near}")
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"metrics is {shown(given)}; expected " + ("each once" if names else "one or more"))
+    return names

@@ -43,6 +43,11 @@ class Metric:
     def __init__(self, lowercase: bool = False) -> None:
         self.lowercase = lowercase
 
+    @classmethod
+    def suited(cls, lowercase: bool, language: str) -> Metric:
+        """The metric as it suits a target side: without case where that is lower-cased, and its language's code."""
+        return cls(lowercase)
+
     def statistics(self, hypotheses: Sentences, references: References) -> Array:
         """(N, K) float64: what is added up over the sentences."""
         raise NotImplementedError

@@ -93,6 +93,10 @@ class BLEU(_SacreBLEU):
         super().__init__(lowercase)
         self._tokenize, self._language, self._choice = tokenize, language, ""
 
+    @classmethod
+    def suited(cls, lowercase: bool, language: str) -> BLEU:
+        return cls(lowercase, None, language)
+
     def make_tool(self, sacre: Any) -> Any:
         # `force` only silences the advice to detokenise, which is meant for tokenize="13a".
         return sacre.BLEU(lowercase=self.lowercase, tokenize=self._tokenize, force=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from seq2seq.metrics import METRICS, Score, bleu
+from seq2seq.metrics import METRICS, Score
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import shown
@@ -33,10 +33,7 @@ def require_meaning(config: Config, dataset: Dataset) -> None:
         return
     references = dataset.references("valid")
     copied = [accepted[0] for accepted in references]
-    if config.best_metric == "bleu":
-        score = bleu(copied, references, lowercase=False, language=dataset.trg_language)
-    else:
-        score = METRICS[config.best_metric]().score(copied, references)
+    score = METRICS[config.best_metric].suited(False, dataset.trg_language).score(copied, references)
     if math.isnan(score.value):
         raise UserError(
             f"best_metric is {config.best_metric!r}, which means nothing for the targets of valid{_why(score)}"

@@ -39,17 +39,17 @@ def evaluate_split(
     sources = translator.codec.source.spoken(encoded.src, [src for src, _ in pairs])
     hypotheses = translator.translate_ids(sources, batch_size=translator.settings.batch_size)
     references = dataset.references(split)
-    lowercase = is_lowercase(translator.codec)
+    lowercase, language = is_lowercase(translator.codec), target_language(translator, dataset)
     figures = {
         "val_loss": forced / max(num_tokens, 1),
         "ppl_forced": metrics.perplexity(forced, num_tokens),
         "ppl_free": metrics.perplexity(free, num_tokens),
-        "bleu": metrics.bleu(hypotheses, references, lowercase, language=target_language(translator, dataset)).value,
+        "bleu": metrics.bleu(hypotheses, references, lowercase, language=language).value,
         "exact_match": metrics.exact_match(hypotheses, references, lowercase),
     }
     chosen = translator.settings.best_metric
     if chosen not in figures:
-        figures[chosen] = metrics.METRICS[chosen](lowercase).score(hypotheses, references).value
+        figures[chosen] = metrics.METRICS[chosen].suited(lowercase, language).score(hypotheses, references).value
     return figures
 
 

@@ -160,6 +160,39 @@ def test_evaluate_prints_scores_with_signatures_and_writes_json(run, folder, tmp
     assert scores["chrf"] == pytest.approx(metrics.chrf(translations, [(trg,) for _, trg in pairs], False).value)
 
 
+def test_evaluate_prints_the_metrics_that_are_asked_for(run, folder, tmp_path) -> None:
+    path, names = tmp_path / "scores.json", ("wer", "exact_match", "rougeL", "bleu_tokens", "bleu")
+    result = run("evaluate", folder, "--json", path, "--metrics", ", ".join(names))
+    scores = json.loads(path.read_text())
+    assert tuple(scores["signatures"]) == names
+    assert "chrf" not in scores
+    lines = [line.split() for line in result.out.splitlines() if "case:" in line]
+    assert lines == [[name, f"{scores[name]:.3f}", scores["signatures"][name]] for name in names]
+    references = [
+        (trg,) for _, trg in load_dataset(json.loads((folder / "config.json").read_text())["data"]).split("valid")
+    ]
+    run("evaluate", folder, "--json", path)
+    before = json.loads(path.read_text())
+    assert [scores[name] for name in names[1::2]] == [before[name] for name in names[1::2]]
+    texts = Translator.load(folder).translate([trg[::-1] for (trg,) in references])
+    assert scores["wer"] == pytest.approx(metrics.WordErrorRate().score(texts, references).value)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("bleu,rogue1", "metrics: there is no 'rogue1'; did you mean rouge1?"),
+        ("meaning", "metrics: there is no 'meaning'; expected some of bleu, chrf, ter, exact_match, wer, cer"),
+        ("ter,ter", "metrics is 'ter,ter'; expected each once"),
+        ("bleu,", "metrics: there is no ''; expected some of bleu, chrf"),
+    ],
+)
+def test_a_metric_that_there_is_not(run, folder, names, message) -> None:
+    result = run("evaluate", folder, "--metrics", names)
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert result.err.startswith(f"error: {message}")
+
+
 def test_evaluate_scores_other_files_and_splits(run, folder, tmp_path) -> None:
     src, trg, path = tmp_path / "a.xx", tmp_path / "b.xx", tmp_path / "scores.json"
     translations = Translator.load(folder).translate(["1 2 3", "4 5 6"])

@@ -300,4 +300,4 @@ def test_one_word_targets_have_no_bleu(toy) -> None:
     place = next(number for number, line in enumerate(lines) if line.startswith("  bleu "))
     assert lines[place].split()[:2] == ["bleu", "n/a"]
     assert "no reference has 4 tokens" in lines[place + 1]
-    assert _bleu(translator, dataset, "valid", 1, 1.0, 4, translator.codec.encode_pairs(dataset.split("valid"))) is None
+    assert _bleu(translator, dataset, "valid", translator.codec.encode_pairs(dataset.split("valid"))) is None
