@@ -24,7 +24,7 @@ import pytest
 
 import minigrad as torch
 from minigrad import nn, optim, random
-from seq2seq import average, evaluate, score, seeds, train, translate
+from seq2seq import average, compare, evaluate, score, seeds, train, translate
 from seq2seq.run import config, config_file, registry
 from seq2seq.run.options import RANGES
 
@@ -193,14 +193,20 @@ OPTIONS = {
     "average": parser_options(average.build_parser()),
     "translate": parser_options(translate.build_parser()),
     "evaluate": parser_options(evaluate.build_parser()),
+    "compare": parser_options(compare.build_parser()),
     "score": parser_options(score.build_parser()),
 }
 
 
 @pytest.mark.parametrize(
     ("command", "marker"),
-    [("train", 'Where the\ndefault is "-"'), ("translate", "A line in, a line out."), ("evaluate", "## Scoring")],
-    ids=["train", "translate", "evaluate"],
+    [
+        ("train", 'Where the\ndefault is "-"'),
+        ("translate", "A line in, a line out."),
+        ("evaluate", "## Scoring"),
+        ("compare", "## Comparing"),
+    ],
+    ids=["train", "translate", "evaluate", "compare"],
 )
 def test_options_are_documented_with_their_defaults(command: str, marker: str) -> None:
     of_search = {} if command == "train" else documented_options("## Options\n", DECODING)

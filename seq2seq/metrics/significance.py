@@ -14,7 +14,7 @@ SEED = 12345  # sacreBLEU's
 
 
 class Comparison(NamedTuple):
-    """Two systems' figures, and how sure their difference is."""
+    """Two systems' figures, and how sure their difference is; what means nothing is NaN."""
 
     first: float
     second: float
@@ -45,6 +45,8 @@ def paired_bootstrap(
     drawn = list(_resampled(len(references), resamples, seed))
     values = np.array([[metric.value(counts @ one) for counts in drawn] for one in statistics])
     differences = values[1] - values[0]
+    if not np.isfinite(differences).all():
+        return Comparison(*figures, np.nan, np.nan, np.nan)
     sizes = np.abs(differences)
     as_large = int(np.sum(sizes - sizes.mean() >= abs(figures[1] - figures[0])))
     low, high = np.quantile(differences, (0.025, 0.975)).tolist()

@@ -78,6 +78,7 @@ RANGES = {
     "threads": Range(1, 4096),
     "n_best": Range(1, 1000),
     "max_length_ratio": Range(0.01, 1000.0),
+    "resamples": Range(1, 1_000_000),
 }
 
 _KINDS: dict[Any, str] = {int: "an integer", float: "a number", bool: "true or false", str: "text"}

@@ -128,10 +128,10 @@ class RowSource(Source):
             raise UserError(
                 f"{paths[0]} has {len(rows):,} examples, {paths[1]} has {len(lines):,} lines; expected equal numbers"
             )
-        return [Example(one, _targets(line)) for one, line in zip(rows, lines, strict=True)]
+        return [Example(one, targets_of(line)) for one, line in zip(rows, lines, strict=True)]
 
 
-def _targets(line: str) -> tuple[str, ...]:
+def targets_of(line: str) -> tuple[str, ...]:
     """What stands between the tabs of a line; of a blank line one empty target."""
     return tuple(filter(str.strip, line.split("\t"))) or ("",)
 
