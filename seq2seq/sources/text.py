@@ -27,6 +27,7 @@ class TextOptions:
     """How text is read."""
 
     reverse_source: bool = option(False, "feed the source backwards (Sutskever et al., 2014)")
+    truncate_source: int = option(0, "read so many first tokens of a source, and no more; 0 reads all", 0, 1_000_000)
 
 
 @register("source", "text")
@@ -61,10 +62,10 @@ class TextSource(Source):
         return raw
 
     def learner(self, dataset: Dataset, config: Config) -> TextLearner:
-        return TextLearner("src", dataset, config)
+        return TextLearner("src", dataset, config, self.options.truncate_source)
 
     def restored(self, stored: dict[str, Any]) -> TextSide:
-        return TextSide.restored(stored, "src")
+        return TextSide.restored(stored, "src", self.options.truncate_source)
 
     def collate(self, items: Sequence[Sequence[int]]) -> tuple[IntArray, IntArray]:
         """N lists of ids -> <sos> tokens <eos> in columns (S, N) int64, and their lengths (N,)."""

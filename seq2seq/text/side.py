@@ -23,18 +23,19 @@ from seq2seq.text.vocabulary import SPECIALS, UNK_ID, Vocabulary
 
 @dataclass(frozen=True)
 class TextSide(SourceSide):
-    """Sentences to ids: of the source, or of the target."""
+    """Sentences to ids: of the source, or of the target; of each the ``first`` tokens, where that is not 0."""
 
     keys: ClassVar[tuple[str, ...]] = ("tokenizer", "vocabulary")
     tokenizer: Tokenizer
     vocabulary: Vocabulary
+    first: int = 0
 
     @property
     def num_inputs(self) -> int:
         return len(self.vocabulary)
 
     def encode(self, raw: Sequence[str]) -> Ragged:
-        return self.ids_of(self.tokenizer.tokenize_all(raw))
+        return self.ids_of(_cut(self.tokenizer.tokenize_all(raw), self.first))
 
     def ids_of(self, token_lists: Iterable[Sequence[str]]) -> Ragged:
         """The ids of tokenised sentences."""
@@ -44,7 +45,7 @@ class TextSide(SourceSide):
         return list(texts(name, raw, noun))
 
     def tokens(self, raw: str) -> list[str]:
-        return self.tokenizer.tokenize(raw)
+        return self.tokenizer.tokenize(raw)[: self.first or None]
 
     def spoken(self, items: Ragged, raw: Sequence[str]) -> Ragged:  # type: ignore[override]
         """``items``, the ids of sentences; none for a blank sentence, which has nothing to translate."""
@@ -64,10 +65,10 @@ class TextSide(SourceSide):
         return {"tokenizer": self.tokenizer.to_config(), "vocabulary": json.loads(self.vocabulary.to_json())}
 
     @classmethod
-    def restored(cls, stored: dict[str, Any], side: str) -> TextSide:
+    def restored(cls, stored: dict[str, Any], side: str, first: int = 0) -> TextSide:
         """What ``stored`` told of the side "src" or "trg"; it is not trusted (UserError)."""
         vocabulary = Vocabulary.from_json(json.dumps(stored["vocabulary"]), f"{side}_vocabulary")
-        return cls(tokenizer_from_config(stored["tokenizer"]), vocabulary)
+        return cls(tokenizer_from_config(stored["tokenizer"]), vocabulary, first)
 
     def fingerprint(self) -> str:
         return self.vocabulary.fingerprint()
@@ -81,16 +82,17 @@ class TextLearner(Learner):
 
     Args:
         side: "src" or "trg".
+        first: tokens of each sentence that are kept; 0 is all.
     """
 
-    def __init__(self, side: str, dataset: Dataset, config: Config) -> None:
-        self._side, self._config = side, config
+    def __init__(self, side: str, dataset: Dataset, config: Config, first: int = 0) -> None:
+        self._side, self._config, self._first = side, config, first
         self._other: TextLearner | None = None
         self._min_freq = setting(dataset, config, "min_freq") or 1
         self.tokenizer = _new_tokenizer(side, dataset, config)
         number = ("src", "trg").index(side)
         sentences = [pair[number] for pairs in dataset.splits.values() for pair in pairs]
-        self._tokens: Iterable[list[str]] = self.tokenizer.tokenize_all(sentences)
+        self._tokens = _cut(self.tokenizer.tokenize_all(sentences), first)
 
     @cached_property
     def _numbered(self) -> NumberedTokens:
@@ -112,7 +114,12 @@ class TextLearner(Learner):
         """A vocabulary of the sentences that are kept, on both sides where it is shared, and the ids of all."""
         counts = self._counts(kept) if self._other is None else self._counts(kept) + self._other._counts(kept)
         vocabulary = _vocabulary(self._side, counts, self._min_freq, self._config.max_vocab_size)
-        return TextSide(self.tokenizer, vocabulary), self._numbered.encode(vocabulary)
+        return TextSide(self.tokenizer, vocabulary, self._first), self._numbered.encode(vocabulary)
+
+
+def _cut(token_lists: Iterable[list[str]], first: int) -> Iterable[list[str]]:
+    """The first tokens of each sentence; with 0 all."""
+    return (tokens[:first] for tokens in token_lists) if first else token_lists
 
 
 def setting(dataset: Dataset, config: Config, name: str) -> Any:

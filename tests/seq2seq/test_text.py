@@ -57,6 +57,26 @@ def test_the_ids_of_every_split(dataset: Dataset, max_length: int | None, words:
     assert codec.max_output_length == longest + longest // 2 + 1
 
 
+def test_truncated_sources_are_sources_cut_by_hand(dataset: Dataset) -> None:
+    whole = dataclasses.replace(Config(), max_length=4)  # which counts what is left
+    config = dataclasses.replace(whole, truncate_source=2)
+    cut = {name: [(" ".join(src.split()[:2]), trg) for src, trg in pairs] for name, pairs in SPLITS.items()}
+    codec, encoded = TextCodec.build_encoded(dataset, config)
+    expected, by_hand = TextCodec.build_encoded(dataclasses.replace(dataset, splits=cut), whole)
+    assert codec.to_dict() == expected.to_dict()
+    assert {name: lists(split) for name, split in encoded.items()} == {k: lists(v) for k, v in by_hand.items()}
+    assert lists(codec.encode_pairs(SPLITS["train"])) == lists(by_hand["train"])
+
+
+def test_a_run_goes_on_truncating(train, run, corpus: Path) -> None:
+    long, short = ["1 2 3 4 5", "7 8 9 9"], ["1 2", "7 8"]
+    folder = train("run", "--truncate-source", 2, "--decoder", "dot-attention", "--epochs", 1)
+    translator = Translator.load(folder)
+    assert translator.translate(long, replace_unk=True) == translator.translate(short, replace_unk=True)
+    assert translator.search(long, alignment=True)[0][0].alignment.shape[1] == 2
+    assert run("evaluate", folder, "--replace-unk").code == 0
+
+
 def test_build_alone_gives_the_same_codec(dataset: Dataset) -> None:
     codec = TextCodec.build(dataset, Config())
     assert codec.fingerprint() == TextCodec.build_encoded(dataset, Config())[0].fingerprint()
