@@ -31,14 +31,17 @@ from seq2seq.sources import Batch, EncodedSplit, TextSource
 from seq2seq.training import memory
 
 _SRC_WORDS, _TRG_WORDS = 29, 31
+_UNKNOWN_WORDS = 20  # that a decoder may only copy
 _SENTENCE_LENGTHS = (5, 1, 3, 4)
 
 
 def random_batch(config: Config) -> Batch:
     """Pairs of unequal lengths and random tokens, a function of the seed."""
     rng, source = np.random.default_rng(config.seed), registry.build("source", config)
-    src = source.random_items(rng, rng.permutation(_SENTENCE_LENGTHS).tolist(), _vocab_sizes(config)[0])
-    trg = TextSource().random_items(rng, rng.permutation(_SENTENCE_LENGTHS).tolist(), _TRG_WORDS)
+    unknown = _UNKNOWN_WORDS if registry.reads(config).copies else 0
+    src_words, trg_words = (words + unknown for words in _vocab_sizes(config))
+    src = source.random_items(rng, rng.permutation(_SENTENCE_LENGTHS).tolist(), src_words)
+    trg = TextSource().random_items(rng, rng.permutation(_SENTENCE_LENGTHS).tolist(), trg_words)
     return source.batch(EncodedSplit(src, trg), range(len(_SENTENCE_LENGTHS)))
 
 

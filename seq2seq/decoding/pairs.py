@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigrad import Tensor, autocast, no_grad
-from minigrad.nn import functional as F
 from seq2seq.decoding.contract import Array
 from seq2seq.decoding.scorers import LEAST_ROWS, evaluating, mean_log_prob
 from seq2seq.metrics import perplexity
 from seq2seq.models.contract import rows_of
-from seq2seq.models.model import Seq2Seq, pack_batch
+from seq2seq.models.model import PackedBatch, Seq2Seq
 from seq2seq.sources import EncodedSplit, evaluation_batches
 
 _TOGETHER = 1024  # tokens whose probabilities over the whole vocabulary are there at a time
@@ -57,21 +56,22 @@ def token_log_probs(models: Sequence[Seq2Seq], encoded: EncodedSplit, batch_size
 def _of_batch(model: Seq2Seq, encoded: EncodedSplit, indices: list[int], bf16: bool) -> list[Array]:
     """Of some pairs, all at once."""
     repeated = indices + indices[-1:] * max(0, LEAST_ROWS - len(indices))
-    batch = pack_batch(model.source.batch(encoded, repeated)).to(model.device)
+    batch = model.pack(model.source.batch(encoded, repeated))
+    rows = rows_of(batch.given)
     with evaluating(model), autocast(model.device.type, enabled=bf16):
-        memory = model.encoder(batch.src)
+        memory = model.remember(batch)
         given = np.zeros(len(batch.given.batch_sizes), bool)  # never the model's own guess
         features = model.decoder.sequence(batch.given, model.start(memory), memory, given)
         parts = np.array_split(np.arange(len(features)), math.ceil(len(features) / _TOGETHER))
         log_probs = np.concatenate(
-            [_chosen(model, features[part[0] : part[-1] + 1], batch.targets, part) for part in parts]
+            [_chosen(model, features[part[0] : part[-1] + 1], batch, rows[part], part) for part in parts]
         )
-    rows = rows_of(batch.given)
     return [log_probs[rows == number] for number in range(len(indices))]
 
 
-def _chosen(model: Seq2Seq, features: Tensor, targets: Tensor, part: Array) -> Array:
-    """log p (R,) of the targets ``part`` (R,) of them, by their features (R, F)."""
-    log_probs = F.log_softmax(model.decoder.output(features), -1).cpu().numpy()
-    chosen: Array = log_probs[np.arange(len(part)), targets.cpu().numpy()[part]].astype(np.float64)
+def _chosen(model: Seq2Seq, features: Tensor, batch: PackedBatch, rows: Array, part: Array) -> Array:
+    """log p (R,) of the targets ``part`` (R,) of the batch, which belong to the pairs ``rows``, by their features."""
+    copies = None if batch.copies is None else batch.copies[:, rows]
+    log_probs = model.decoder.log_probs(features, copies).cpu().numpy()
+    chosen: Array = log_probs[np.arange(len(part)), batch.targets.cpu().numpy()[part]].astype(np.float64)
     return chosen

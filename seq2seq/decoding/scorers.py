@@ -9,9 +9,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from minigrad import Tensor, autocast, no_grad
-from minigrad.nn import functional as F
 from minigrad.nn.utils.rnn import pack_padded_sequence
 from seq2seq.decoding.contract import Array, Scorer, Sources
+from seq2seq.models import copying
 from seq2seq.models.contract import Decoder, Encoder, Memory, State, select
 from seq2seq.models.model import Seq2Seq
 
@@ -53,7 +53,8 @@ class ModelScorer(Scorer):
         with evaluating(self._model), autocast(self._model.device.type, enabled=self._bf16):
             given = Tensor(tokens).to(self._model.device)
             features, self._state = decoder.step(given, self._state, self._memory_rows)
-            log_probs: Array = F.log_softmax(decoder.output(features), -1).cpu().numpy()
+            copies = self._memory_rows.copies
+            log_probs: Array = self._model.decoder.log_probs(features, copies, decoder.output).cpu().numpy()
         self._count = count
         return log_probs[:count]
 
@@ -153,11 +154,20 @@ class evaluating:  # noqa: N801  (used like a function)
 def encode(model: Seq2Seq, sources: Sources, bf16: bool) -> Memory:
     """The memory of some items, off the tape, by the encoder's prepacked weights where it has them."""
     inputs, lengths = model.source.collate(sources)
+    copies = None
+    if model.copies:
+        inputs, copies = copying.known(inputs, model.vocab_size), copying.copy_ids(inputs, model.vocab_size)
+    memory = _encoded(model, inputs, lengths, bf16)
+    return memory._replace(copies=copies)
+
+
+def _encoded(model: Seq2Seq, inputs: Array, lengths: Array, bf16: bool) -> Memory:
+    """As ``encode``, of what the encoder reads."""
     prepacked = _kept(model.encoder, "states", bf16, lambda: model.encoder.prepacked(bf16))
     if prepacked is not None:
         memory: Memory = prepacked.memory(inputs, lengths)
         return memory
-    rows = np.arange(len(sources))
+    rows = np.arange(len(lengths))
     columns = _repeated(rows)
     packed = pack_padded_sequence(Tensor(inputs[:, columns]), lengths[columns], enforce_sorted=False)
     with no_grad(), evaluating(model), autocast(model.device.type, enabled=bf16):

@@ -16,6 +16,7 @@ from seq2seq.decoding.pairs import PairScore, token_log_probs
 from seq2seq.decoding.scorers import Ensemble, scorer_of
 from seq2seq.decoding.settings import Decoding, decoding
 from seq2seq.decoding.unknown import replace_unknown
+from seq2seq.models import copying
 from seq2seq.models.model import Seq2Seq, build_model
 from seq2seq.run import checkpoint, config_file
 from seq2seq.run.config import Config
@@ -91,6 +92,8 @@ class Translator:
             if (other.codec.to_dict(), other.precision) != (first.codec.to_dict(), first.precision):
                 what = "precision" if other.precision != first.precision else "tokenizers or vocabularies"
                 raise UserError(f"ensemble: translator {place} has other {what} than the first; expected the same")
+            if other.model.copies != first.model.copies:
+                raise UserError(f"ensemble: of translator {place} and the first one copies words; expected all or none")
         together = first.in_precision(first.precision)
         together.models = tuple(model for one in translators for model in one.models)
         return together
@@ -181,9 +184,9 @@ class Translator:
         allow_tf32(self.precision)
         batch_size = number("batch_size", batch_size)
         found = token_log_probs(self.models, encoded, batch_size, self.precision == "bf16")
-        known = self.codec.trg_vocabulary.tokens
+        vocabulary = self.codec.trg_vocabulary
         return [
-            PairScore((*(known[token] for token in ids), known[EOS_ID]), tuple(log_probs.tolist()))
+            PairScore((*vocabulary.decode(ids), vocabulary.tokens[EOS_ID]), tuple(log_probs.tolist()))
             for ids, log_probs in zip(encoded.trg, found, strict=True)
         ]
 
@@ -193,12 +196,27 @@ class Translator:
         whole = self._in_ids(asked, len(sources))
         for positions in evaluation_batches(sources.lengths[spoken], np.zeros_like(spoken), asked.batch_size):
             indices = spoken[positions].tolist()
-            part = replace(whole, prefixes=tuple(whole.prefixes[i] for i in indices) if whole.prefixes else ())
+            prefixes = tuple(self._within_pair(whole.prefixes[i], sources[i]) for i in indices if whole.prefixes)
+            part = replace(whole, prefixes=prefixes)
             allow_tf32(self.precision)
             found = asked.strategy.find(self._scorer(), [sources[i] for i in indices], part)
             for index, hypotheses in zip(indices, found, strict=True):
-                results[index] = hypotheses
+                results[index] = self._of_run(hypotheses, sources[index])
         return results
+
+    def _within_pair(self, ids: tuple[int, ...], item: Any) -> tuple[int, ...]:
+        """Ids of the run as the model has them beside this source."""
+        if not self.model.copies:
+            return ids
+        source = self.model.source.collate([item])[0][:, 0]
+        return tuple(copying.within_pair(index, source, self.model.vocab_size) for index in ids)
+
+    def _of_run(self, hypotheses: list[Hypothesis], item: Any) -> list[Hypothesis]:
+        """Hypotheses with the ids that copied words have in the run, whichever source they come from."""
+        if not self.model.copies:
+            return hypotheses
+        source = self.model.source.collate([item])[0][:, 0]
+        return [replace(one, ids=copying.of_run(one.ids, source, self.model.vocab_size)) for one in hypotheses]
 
     def _in_ids(self, asked: Decoding, count: int) -> Search:
         """The search of ``count`` sentences that is asked for, with the ids of what it is asked for in words."""
@@ -224,7 +242,7 @@ class Translator:
     def _known_ids(self, word: str) -> list[int]:
         """Of a word that can be produced; UserError for another."""
         ids = self._trg_ids(word)
-        if not ids or UNK_ID in ids:
+        if not ids or UNK_ID in ids or max(ids) >= len(self.codec.trg_vocabulary):
             raise UserError(f"forbidden_words: {shown(word)} is not in the target vocabulary; expected words of it")
         return ids
 

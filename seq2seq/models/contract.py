@@ -10,6 +10,7 @@ F feature size, V target vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -30,6 +31,7 @@ class Reads(NamedTuple):
 
     states: int = 2  # how many final states, from the first on: h and c, or h alone
     outputs: bool = False  # whether ``Memory.outputs``, with the lengths
+    copies: bool = False  # whether ``Memory.copies``: it copies words, so that both sides share a vocabulary
 
 
 class MemoryShape(NamedTuple):
@@ -45,12 +47,16 @@ class Memory(NamedTuple):
     states: State  # (L, N, H) each, after the last position of each source
     outputs: Tensor | None = None  # (S, N, D), zero past the lengths; None where the decoder does not read them
     lengths: Array | None = None  # (N,) int64, positions of each source, where there are outputs
+    copies: Array | None = (
+        None  # (S, N) int64, each position as a target (``seq2seq.models.copying``), where it is read
+    )
 
     def select(self, rows: Array) -> Memory:
         """The memory of the sources ``rows`` (R,), in this order and as often as they stand there."""
         outputs = None if self.outputs is None else select(self.outputs, rows)
         lengths = None if self.lengths is None else self.lengths[rows]
-        return Memory(tuple(select(state, rows) for state in self.states), outputs, lengths)
+        copies = None if self.copies is None else self.copies[:, rows]
+        return Memory(tuple(select(state, rows) for state in self.states), outputs, lengths, copies)
 
 
 def select(x: Tensor, rows: Array) -> Tensor:
@@ -151,7 +157,8 @@ class Decoder(Part):
         given, lengths = pad_packed_sequence(tokens)
         features: list[Tensor] = []
         for t in range(len(given)):
-            feature, state = self.step(self.guess(features[-1]) if own[t] else given[t], state, memory)
+            token = self.guess(features[-1], memory.copies) if own[t] else given[t]
+            feature, state = self.step(token, state, memory)
             features.append(feature)
         return pack_padded_sequence(ops.stack(features), lengths, enforce_sorted=False).data
 
@@ -160,8 +167,29 @@ class Decoder(Part):
         the lengths. A decoder with attention keeps them in its state."""
         return None
 
-    def guess(self, features: Tensor) -> Tensor:
-        """The likeliest token (N,) int64 of features (N, F), off the tape."""
+    def log_probs(
+        self, features: Tensor, copies: Array | None, output: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """log p (R, V) of the next tokens of features (R, F), off the tape.
+
+        Args:
+            copies: (S, R) int64, ``Memory.copies`` of each row; with them log p may go on (R, V + S), for those ids.
+            output: what takes the place of the layer ``output``.
+        """
+        return F.log_softmax((output or self.output)(features), -1)
+
+    def loss(
+        self, features: Tensor, targets: PackedSequence, memory: Memory, label_smoothing: float, dropout: nn.Module
+    ) -> Tensor:
+        """The sum of -log p over packed targets (P,) of features (P, F), a 0-d Tensor; ``dropout`` is for what the
+        output layer reads."""
+        layer = self.output
+        return F.linear_cross_entropy(
+            dropout(features), layer.weight, layer.bias, targets.data, reduction="sum", label_smoothing=label_smoothing
+        )
+
+    def guess(self, features: Tensor, copies: Array | None = None) -> Tensor:
+        """The likeliest token (N,) int64 of features (N, F), off the tape; ``copies`` (S, N) as of ``log_probs``."""
         return F.linear_argmax(features.detach(), self.output.weight, self.output.bias)
 
     def prepacked(self, bf16: bool) -> Any:

@@ -12,15 +12,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-import minigrad.nn.functional as F
 from minigrad import Tensor, autocast, device, nn, no_grad, random
 from minigrad.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from seq2seq.models import copying
 from seq2seq.models.contract import Decoder, Encoder, Memory, State
 from seq2seq.models.inputs import Inputs
 from seq2seq.models.tying import tie
 from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.devices import allow_tf32
+from seq2seq.run.errors import UserError
 from seq2seq.sources import Batch, Source
 
 Array = np.ndarray
@@ -32,9 +33,10 @@ class PackedBatch(NamedTuple):
     src: PackedSequence  # data (P,) int64 ids, or (P, F) rows of numbers
     given: PackedSequence  # the target's <sos> and tokens
     targets: Tensor  # what is to follow each of them, its tokens and <eos>
+    copies: Array | None = None  # of ``Memory``
 
     def to(self, where: device) -> PackedBatch:
-        return PackedBatch(self.src.to(where), self.given.to(where), self.targets.to(where))
+        return PackedBatch(self.src.to(where), self.given.to(where), self.targets.to(where), self.copies)
 
 
 def pack_batch(batch: Batch) -> PackedBatch:
@@ -62,8 +64,10 @@ class Seq2Seq(nn.Module):
         super().__init__()
         self.precision = config.precision
         self.source: Source = registry.build("source", config)
-        options = registry.chosen_options("decoder", config.decoder, config)
-        reads = registry.part("decoder", config.decoder).reads_of(options)
+        reads = registry.reads(config)
+        self.copies: bool = reads.copies
+        if self.copies and not self.source.ids:
+            raise UserError(f"decoder {config.decoder} copies words of the source; expected a source of text")
         self.encoder: Encoder = registry.build("encoder", config, Inputs(num_inputs, self.source.ids), reads)
         self.decoder: Decoder = registry.build("decoder", config, vocab_size, self.encoder.memory_shape)
         self.output_dropout = nn.Dropout(config.output_dropout)
@@ -75,6 +79,11 @@ class Seq2Seq(nn.Module):
     def bf16(self) -> bool:
         """Whether products are in bfloat16."""
         return self.precision == "bf16"
+
+    @property
+    def vocab_size(self) -> int:
+        """V, words of the target that the model has numbers for."""
+        return self.decoder.output.weight.shape[0]
 
     @property
     def device(self) -> device:
@@ -110,7 +119,19 @@ class Seq2Seq(nn.Module):
         Raises:
             ValueError: ``own`` is shorter than the longest target.
         """
-        return self.loss_of(pack_batch(batch).to(self.device), teacher_forcing_ratio, label_smoothing, own)
+        return self.loss_of(self.pack(batch), teacher_forcing_ratio, label_smoothing, own)
+
+    def pack(self, batch: Batch) -> PackedBatch:
+        """A batch without its padding, in the ids that the model has numbers for, where the weights are."""
+        if not self.copies:
+            return pack_batch(batch).to(self.device)
+        batch, copies = copying.within_pairs(batch, self.vocab_size)
+        return pack_batch(batch)._replace(copies=copies).to(self.device)
+
+    def remember(self, batch: PackedBatch) -> Memory:
+        """The memory of a batch's sources."""
+        memory: Memory = self.encoder(batch.src)
+        return memory._replace(copies=batch.copies)
 
     def loss_of(
         self,
@@ -123,14 +144,12 @@ class Seq2Seq(nn.Module):
         allow_tf32(self.precision)  # in the backward too
         num_steps = len(batch.given.batch_sizes)
         with autocast(self.device.type, enabled=self.bf16):
-            memory = self.encoder(batch.src)
+            memory = self.remember(batch)
             state = self.start(memory)
             own = draw_own(num_steps, teacher_forcing_ratio) if own is None else _checked_own(own, num_steps)
-            features = self.output_dropout(self.decoder.sequence(batch.given, state, memory, own))
-            layer = self.decoder.output
-            return F.linear_cross_entropy(
-                features, layer.weight, layer.bias, batch.targets, reduction="sum", label_smoothing=label_smoothing
-            )
+            features = self.decoder.sequence(batch.given, state, memory, own)
+            targets = batch.given._replace(data=batch.targets)
+            return self.decoder.loss(features, targets, memory, label_smoothing, self.output_dropout)
 
 
 def draw_own(num_steps: int, teacher_forcing_ratio: float) -> Array:

@@ -198,6 +198,21 @@ def chosen_options(kind: str, name: str, settings: Any) -> Any:
     return options(**{field.name: getattr(settings, field.name) for field in dataclasses.fields(options)})
 
 
+def reads(settings: Any) -> Any:
+    """What the decoder that ``settings``, a Config, names reads of a memory (``seq2seq.models.contract.Reads``).
+
+    Raises:
+        UserError: it copies words, and the two sides share no vocabulary.
+    """
+    name = settings.decoder
+    found = part("decoder", name).reads_of(chosen_options("decoder", name, settings))
+    if found.copies and not settings.share_vocab:
+        raise UserError(
+            f"decoder {name} copies words of the source; expected --share-vocab, so that both sides know them"
+        )
+    return found
+
+
 def build(kind: str, settings: Any, *arguments: Any) -> Any:
     """The part that ``settings``, a Config, names, with its options before the other arguments."""
     name = getattr(settings, kind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from seq2seq.run.errors import UserError
 from seq2seq.run.options import RANGES, convert
 from seq2seq.run.writing import replace_run_file
 from seq2seq.sources import Dataset, EncodedSplit, Items, Learner, Pair, Source, SourceSide
-from seq2seq.text.side import TextLearner, TextSide
+from seq2seq.text.side import TextLearner, TextSide, opened
 from seq2seq.text.tokenizers import Tokenizer
 from seq2seq.text.vocabulary import Vocabulary
 
@@ -105,7 +105,8 @@ class TextCodec:
         """The codec of a run; UserError if it is missing, malformed, or not the one that the training wrote."""
         path = run_dir / "text.json"
         data = manifest.read_covered(run_dir, path.name)
-        kind: Source = registry.build("source", config_file.load(run_dir))
+        config = config_file.load(run_dir)
+        kind: Source = registry.build("source", config)
         stored = _parsed(data, path, kind.keys)
         try:
             source = kind.restored({key: stored[f"src_{key}"] for key in kind.keys})
@@ -113,7 +114,16 @@ class TextCodec:
             limit = convert("max_output_length", stored["max_output_length"], (int,))
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
+        if registry.reads(config).copies:
+            source, target = _open(source, target)
         return cls(source, target, limit)
+
+
+def _open(source: SourceSide, target: TextSide) -> tuple[SourceSide, TextSide]:
+    """The two sides of a run that copies words, with one vocabulary, which is open."""
+    assert isinstance(source, TextSide)  # or they could not share one
+    vocabulary = opened(target.vocabulary)
+    return replace(source, vocabulary=vocabulary), replace(target, vocabulary=vocabulary)
 
 
 def _parsed(data: bytes, path: Path, src_keys: Sequence[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.run.options import texts
@@ -18,7 +19,7 @@ from seq2seq.sources.batches import IntArray, NumberedTokens, Ragged
 from seq2seq.sources.contract import Learner, SourceSide
 from seq2seq.sources.dataset import Dataset
 from seq2seq.text.tokenizers import Tokenizer, build_tokenizer, tokenizer_from_config
-from seq2seq.text.vocabulary import SPECIALS, UNK_ID, Vocabulary
+from seq2seq.text.vocabulary import SPECIALS, UNK_ID, OpenVocabulary, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class TextSide(SourceSide):
 
     def require_known(self, items: Ragged, name: str) -> None:  # type: ignore[override]
         """UserError where not one word of the items is known: no text, another language or tokenisation."""
-        if (items.flat == UNK_ID).all():
+        if ((items.flat == UNK_ID) | (items.flat >= self.num_inputs)).all():
             raise UserError(
                 f"{name}: none of its {len(items.flat):,} words is in the source vocabulary "
                 f"(expected text like {' '.join(self.vocabulary.tokens[4:10])} ...)"
@@ -88,6 +89,7 @@ class TextLearner(Learner):
     def __init__(self, side: str, dataset: Dataset, config: Config, first: int = 0) -> None:
         self._side, self._config, self._first = side, config, first
         self._other: TextLearner | None = None
+        self._vocabulary: Vocabulary | None = None
         self._min_freq = setting(dataset, config, "min_freq") or 1
         self.tokenizer = _new_tokenizer(side, dataset, config)
         number = ("src", "trg").index(side)
@@ -112,9 +114,19 @@ class TextLearner(Learner):
 
     def learn(self, kept: np.ndarray) -> tuple[TextSide, Ragged]:
         """A vocabulary of the sentences that are kept, on both sides where it is shared, and the ids of all."""
-        counts = self._counts(kept) if self._other is None else self._counts(kept) + self._other._counts(kept)
-        vocabulary = _vocabulary(self._side, counts, self._min_freq, self._config.max_vocab_size)
-        return TextSide(self.tokenizer, vocabulary, self._first), self._numbered.encode(vocabulary)
+        if self._vocabulary is None:
+            counts = self._counts(kept) if self._other is None else self._counts(kept) + self._other._counts(kept)
+            self._vocabulary = _vocabulary(self._side, counts, self._min_freq, self._config.max_vocab_size)
+            if registry.reads(self._config).copies:
+                self._vocabulary = opened(self._vocabulary)
+            if self._other is not None:
+                self._other._vocabulary = self._vocabulary
+        return TextSide(self.tokenizer, self._vocabulary, self._first), self._numbered.encode(self._vocabulary)
+
+
+def opened(vocabulary: Vocabulary) -> OpenVocabulary:
+    """The vocabulary for a run whose decoder copies words that it does not know."""
+    return OpenVocabulary(vocabulary.tokens[len(SPECIALS) :])
 
 
 def _cut(token_lists: Iterable[list[str]], first: int) -> Iterable[list[str]]:

@@ -9,6 +9,7 @@ import json
 import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from threading import Lock
 
 from seq2seq.run.errors import UserError, require_integer
 
@@ -93,13 +94,18 @@ class Vocabulary:
         """
         tokens = []
         for index in map(_integer, ids):
-            if not 0 <= index < len(self):
-                raise IndexError(f"Vocabulary.decode: id {index}; expected 0 <= id < {len(self)}")
+            token = self.token(index)
             if index == EOS_ID:
                 break
             if index not in (PAD_ID, SOS_ID):
-                tokens.append(self.tokens[index])
+                tokens.append(token)
         return tokens
+
+    def token(self, index: int) -> str:
+        """What an id stands for; IndexError where it is negative or not below len(self)."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"Vocabulary.decode: id {index}; expected 0 <= id < {len(self)}")
+        return self.tokens[index]
 
     def unk_rate(self, tokens: Sequence[str]) -> float:
         """The share, 0 to 1, of `tokens` the vocabulary does not know; 0 for no tokens."""
@@ -131,6 +137,32 @@ class Vocabulary:
         if not isinstance(content, dict) or set(content) != {"tokens"} or not isinstance(content["tokens"], list):
             raise UserError(f'{name}: expected {{"tokens": [...]}}')
         return cls(_checked_words(content["tokens"], name))
+
+
+class OpenVocabulary(Vocabulary):
+    """A vocabulary that gives unknown words ids too, from len(self) on, in the order in which they are first met.
+
+    Those ids hold in this process: a file has the known words alone.
+    """
+
+    def __init__(self, tokens: Iterable[str]) -> None:
+        super().__init__(tokens)
+        self._others: list[str] = []
+        self._other_ids: dict[str, int] = {}
+        self._lock = Lock()  # ids are given in several threads
+
+    def encode(self, tokens: Iterable[str]) -> list[int]:
+        return [self._ids.get(token) or self._other_id(token) for token in _tokens(tokens)]
+
+    def token(self, index: int) -> str:
+        return self._others[index - len(self)] if index >= len(self) else super().token(index)
+
+    def _other_id(self, token: str) -> int:
+        with self._lock:
+            if token not in self._other_ids:
+                self._other_ids[token] = len(self) + len(self._others)
+                self._others.append(token)
+            return self._other_ids[token]
 
 
 def _tokens(tokens: Iterable[str]) -> Iterable[str]:

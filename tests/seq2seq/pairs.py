@@ -11,6 +11,7 @@ from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 
+TRIED: tuple[dict[str, Any], ...] = ({}, {"num_layers": 1}, {"num_layers": 2}, {"share_vocab": True})
 SMALL = {"num_heads": 2, "ffn_size": 7}
 
 
@@ -19,7 +20,7 @@ def options_that_fit(encoder: str, decoder: str, source: str = "text") -> dict[s
     """Options with which the two fit each other and the source, of few heads and units; None where none do."""
     known = registry.options_of({"encoder": encoder, "decoder": decoder})
     small = {name: value for name, value in SMALL.items() if name in known}
-    for tried in ({}, {"num_layers": 1}, {"num_layers": 2}):
+    for tried in TRIED:
         try:
             with shapes_only():
                 Seq2Seq(9, 9, Config(source=source, encoder=encoder, decoder=decoder, **small, **tried))

@@ -144,7 +144,12 @@ class AttentionDecoder(Decoder):
             context, alignment = self.attention(top, attended, state.get("coverage"), lengths_of(tokens))
         else:
             context, alignment, top, after = self._feed_back(layers, x, state, attended)
-        return tanh(layers.combine(cat([context, top], 1))), alignment, after
+        return self.features(layers, context, top, x.data, alignment), alignment, after
+
+    def features(self, layers: Any, context: Tensor, top: Tensor, embedded: Tensor, alignment: Tensor) -> Tensor:
+        """What a step has for the output layer: of contexts (P, D), the last layer's h (P, H), what the step read
+        (P, E), and alignments (P, S)."""
+        return tanh(layers.combine(cat([context, top], 1)))
 
     def _feed_back(
         self, layers: Any, x: PackedSequence, state: Named, attended: Attended
