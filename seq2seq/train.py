@@ -87,6 +87,7 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
         _tell(advice(dataset, codec, encoded))
     sizes = codec.source.num_inputs, len(codec.trg_vocabulary)
     compile_kernels(config)  # mistakes in the input are told by now
+    encoded["train"] = codec.for_training(encoded["train"], config)
     plan = memory.before_steps(config, sizes)
     memory.require_fit(plan, config.batch_size, config.batch_tokens)
     held_out = {name: pairs for name, pairs in dataset.splits.items() if name != "train"}

@@ -78,7 +78,7 @@ def _joined(name: str, spec: str, change: Callable[[str], str]) -> str:
     """The files of a specification, each with its path changed."""
     from seq2seq.sources import split_spec
 
-    return ",".join(map(change, split_spec(name, spec)))
+    return ",".join(map(change, split_spec(name, spec, one_sided=True)))
 
 
 def _is_files(data: str) -> bool:

@@ -40,8 +40,12 @@ class Items(Protocol):
     def take(self, indices: Sequence[int]) -> "Items":
         """The items of these numbers, in this order."""
 
+    def of_epoch(self, epoch: int) -> "Items":
+        """The items as an epoch of training reads them, a function of its number; by default always the same."""
+        return self
 
-class Ragged:
+
+class Ragged(Items):
     """Lists of ids of unequal length in one flat int32 array.
 
     Args:
@@ -81,6 +85,9 @@ class Ragged:
 
     def __iter__(self) -> Iterator[npt.NDArray[np.int32]]:
         return (self[index] for index in range(len(self)))
+
+    def of_epoch(self, epoch: int) -> "Ragged":
+        return self
 
     def part(self, start: int, stop: int) -> "Ragged":
         """Lists `start` to `stop` - 1, with ids of their own."""
@@ -136,6 +143,10 @@ class EncodedSplit:
 
     def __len__(self) -> int:
         return len(self.src)
+
+    def of_epoch(self, epoch: int) -> "EncodedSplit":
+        """The pairs as an epoch of training reads them."""
+        return EncodedSplit(self.src.of_epoch(epoch), self.trg.of_epoch(epoch))
 
     def cut(self, sizes: Iterable[int]) -> "list[EncodedSplit]":
         """Consecutive parts of `sizes` pairs."""

@@ -139,6 +139,12 @@ class Source(Configured):
         their order: without marks."""
         return positions
 
+    def for_training(self, items: Any, side: Any, seed: int) -> Items:
+        """Of the items of the training data those of which an epoch may read something else (``Items.of_epoch``), by
+        numbers drawn from the seed. ``side`` is the source's own. By default every epoch reads the same."""
+        trained: Items = items
+        return trained
+
     def random_items(self, rng: np.random.Generator, lengths: Sequence[int], num_inputs: int) -> Items:
         """Made-up items of these lengths: for gradient checks and trial steps."""
         raise NotImplementedError

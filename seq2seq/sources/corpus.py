@@ -1,4 +1,4 @@
-"""The user's own files as a data set: CORPUS.tsv, or two parallel files SRC,TRG.
+"""The user's own files as a data set: CORPUS.tsv, two parallel files SRC,TRG, or a text that is its own target.
 
 Contract: a training pair without text on both sides is left out and counted, since it would teach silence or noise; the
 other splits keep every line. What else looks wrong is counted by ``report`` and trained on as it is.
@@ -19,11 +19,12 @@ _NO_TEXT = (".tsv", ".tab", ".csv", ".json", ".jsonl", ".zip", ".xls", ".xlsx", 
 
 
 def load_files(
-    data: str, src_language: str | None, trg_language: str | None, valid: str | None, test: str | None
-) -> Dataset:
+    data: str, src_language: str | None, trg_language: str | None, valid: str | None, test: str | None,
+    one_sided: bool = False,
+) -> Dataset:  # fmt: skip
     """A data set of files; arguments and errors as ``load_dataset``."""
     given = {name: spec for name, spec in (("train", data), ("valid", valid), ("test", test)) if spec is not None}
-    files = {name: split_spec("data" if name == "train" else name, spec) for name, spec in given.items()}
+    files = {name: split_spec("data" if name == "train" else name, spec, one_sided) for name, spec in given.items()}
     paths = [path for both in files.values() for path in both]
     splits, notes = {}, []
     with unchanged(paths):
@@ -55,8 +56,18 @@ def read_pairs(argument: str, spec: str) -> list[Pair]:
         return _read(paths, training=False)[0]
 
 
-def split_spec(argument: str, spec: str) -> list[str]:
-    """The paths in a specification: that of a table, or those of the source and the target.
+def read_copies(argument: str, spec: str) -> list[Pair]:
+    """The lines of a text, each as a pair of itself; arguments as of `read_pairs`."""
+    paths = split_spec(argument, spec, one_sided=True)
+    if len(paths) > 1 or _has_suffix(paths[0], _NO_TEXT):
+        raise UserError(f"{argument} is {spec!r}; expected one text, which the run is to reconstruct, plain or .gz")
+    with unchanged(paths):
+        return _read(paths, training=False)[0]
+
+
+def split_spec(argument: str, spec: str, one_sided: bool = False) -> list[str]:
+    """The paths in a specification: that of a table, those of the source and the target, or where it may be
+    ``one_sided`` that of a text.
 
     A comma may also be part of a name, where files of these names are there.
 
@@ -67,11 +78,14 @@ def split_spec(argument: str, spec: str) -> list[str]:
     pairs = [(_trimmed(spec[:cut]), _trimmed(spec[cut + 1 :])) for cut in cuts]
     if _has_suffix(spec, (".tsv",)) and (not pairs or os.path.isfile(spec)):
         return [spec]
+    if one_sided and (not pairs or os.path.isfile(spec)):
+        return [spec]
     if len(pairs) > 1:
         pairs = [pair for pair in pairs if all(map(os.path.exists, pair))]
     if len(pairs) == 1 and all(pairs[0]):
         return list(pairs[0])
-    raise UserError(f"{argument} is {spec!r}; expected {_named_sets(argument)}files as CORPUS.tsv[.gz] or SRC,TRG")
+    forms = "CORPUS.tsv[.gz], SRC,TRG or TEXT" if one_sided else "CORPUS.tsv[.gz] or SRC,TRG"
+    raise UserError(f"{argument} is {spec!r}; expected {_named_sets(argument)}files as {forms}")
 
 
 def suffix_language(path: str) -> str:
@@ -97,8 +111,10 @@ def _has_suffix(path: str, suffixes: tuple[str, ...]) -> bool:
 
 
 def _read(paths: Sequence[str], training: bool) -> tuple[list[Pair], list[str]]:
-    """The pairs of one or two files, and what is to be told about them."""
-    if len(paths) == 1:
+    """The pairs of a table, of two files, or of one text whose lines are their own targets; what is to be told of
+    them."""
+    one_sided = len(paths) == 1 and not _has_suffix(paths[0], (".tsv",))
+    if len(paths) == 1 and not one_sided:
         lines, name = read_lines(paths[0]), str(paths[0])
         pairs = split_columns(lines, name)
         return pairs, [*report.extra_columns(lines, name), *report.report(pairs, name, training)]
@@ -108,10 +124,10 @@ def _read(paths: Sequence[str], training: bool) -> tuple[list[Pair], list[str]]:
                 f"{path}: a table or an archive by its name; expected SRC,TRG as two text files of one sentence "
                 "a line, or one CORPUS.tsv alone"
             )
-    pairs, name = read_parallel(*paths), ",".join(map(str, paths))
+    pairs, name = read_parallel(paths[0], paths[-1]), ",".join(map(str, paths))
     for side, path in enumerate(paths):
         _require_no_table([pair[side] for pair in pairs], path)
-    return pairs, [*report.tabs(pairs, name), *report.report(pairs, name, training)]
+    return pairs, [*report.tabs(pairs, name), *report.report(pairs, name, training, one_sided)]
 
 
 def _require_no_table(lines: Sequence[str], path: str) -> None:

@@ -20,6 +20,7 @@ def load_dataset(
     valid: str | None = None,
     test: str | None = None,
     seed: int = 1234,
+    one_sided: bool = False,
 ) -> Dataset:
     """Sentence pairs by the name of a set or from files.
 
@@ -33,13 +34,14 @@ def load_dataset(
         valid, test: for files only, further files of the same form. Without `valid`, 2 % of the train sources, at most
             1,000 and chosen by a hash, are held out; without `test` there is no such split.
         seed: for "numbers", chooses the numbers.
+        one_sided: files may also be one text, whose lines are their own targets.
 
     Raises:
         UserError: the name is unknown, an argument does not apply, or a file is at fault.
     """
     name = data.partition(":")[0]
     if name not in NAMED_SETS and name != "numbers":
-        return load_files(data, src_language, trg_language, valid, test)
+        return load_files(data, src_language, trg_language, valid, test, one_sided)
     for argument, value in (("valid", valid), ("test", test)):
         if value is not None:
             raise UserError(f"{argument} is {value!r}; expected none: {data} has its own splits")

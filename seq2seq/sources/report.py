@@ -30,15 +30,18 @@ _HEADING = re.compile(
 )
 
 
-def report(pairs: Sequence[Pair], name: str, training: bool) -> list[str]:
-    """The notes on sentence pairs, pair k of line k of ``name``; a ``training`` leaves out those with an empty side."""
+def report(pairs: Sequence[Pair], name: str, training: bool, one_sided: bool = False) -> list[str]:
+    """The notes on sentence pairs, pair k of line k of ``name``; a ``training`` leaves out those with an empty side.
+
+    In ``one_sided`` text every pair is meant to be a copy.
+    """
     left_out = "; left out" if training else ""
     empty = [number for number, (src, trg) in enumerate(pairs, start=1) if not (src.strip() and trg.strip())]
     found: list[tuple[list[int], str]] = [
         ([k for k in empty if "".join(pairs[k - 1]).strip()], f"have text on one side only{left_out}"),
         ([k for k in empty if not "".join(pairs[k - 1]).strip()], f"are empty on both sides{left_out}"),
         (_repeated(pairs), "repeat an earlier pair"),
-        (_copies(pairs), "have a target equal to the source"),
+        ([] if one_sided else _copies(pairs), "have a target equal to the source"),
         (_quoted(pairs), "have a field in quotes, as CSV has; the quotes count as text"),
         *_odd_characters(pairs),
     ]

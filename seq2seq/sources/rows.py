@@ -19,14 +19,14 @@ import numpy.typing as npt
 from seq2seq.run.errors import UserError, UserTypeError
 from seq2seq.run.messages import shown
 from seq2seq.sources.arrays import require_numbers
-from seq2seq.sources.batches import IntArray
+from seq2seq.sources.batches import IntArray, Items
 from seq2seq.sources.contract import Learner, SourceSide
 from seq2seq.sources.dataset import Dataset
 
 Rows = npt.NDArray[np.float32]  # (P, F), of one example
 
 
-class RowItems:
+class RowItems(Items):
     """Examples of rows, as a model is given them: ``Items`` of a source of numbers.
 
     Args:

@@ -1,10 +1,10 @@
-"""Text as a source: the ids of its tokens between <sos> and <eos>."""
+"""Text as a source: the ids of its tokens between <sos> and <eos>, to be translated, or to be reconstructed."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,15 @@ from seq2seq.run.errors import UserError
 from seq2seq.run.registry import option, register
 from seq2seq.sources.batches import IntArray, Ragged, padded
 from seq2seq.sources.contract import Examples, Source
-from seq2seq.sources.corpus import read_pairs
+from seq2seq.sources.corpus import read_copies, read_pairs
 from seq2seq.sources.dataset import Dataset
 from seq2seq.sources.files import decode_lines, read_lines
 from seq2seq.sources.load import load_dataset
+from seq2seq.sources.noise import Noise, NoisySentences
 from seq2seq.text.side import TextLearner, TextSide
 from seq2seq.text.vocabulary import EOS_ID, SOS_ID, SPECIALS
+
+TASKS = "translate", "autoencode"
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,18 @@ class TextOptions:
 
     reverse_source: bool = option(False, "feed the source backwards (Sutskever et al., 2014)")
     truncate_source: int = option(0, "read so many first tokens of a source, and no more; 0 reads all", 0, 1_000_000)
+    task: str = option("translate", "translate, or autoencode: the target is the source itself")
+    noise_drop: float = option(0.0, "probability that training leaves a word of the source out", 0.0, 0.99)
+    noise_shuffle: int = option(0, "places that training may move a word of the source by", 0, 1000)
 
 
 @register("source", "text")
 class TextSource(Source):
-    """Ids of tokens; with ``reverse_source`` the tokens are reversed (Sutskever et al. 2014, section 3.3)."""
+    """Ids of tokens; with ``reverse_source`` the tokens are reversed (Sutskever et al. 2014, section 3.3).
+
+    With task "autoencode" the target of every source is that source (Hinton and Salakhutdinov, "Reducing the
+    dimensionality of data with neural networks", 2006), without the noise of training.
+    """
 
     Options = TextOptions
     keys = TextSide.keys
@@ -40,14 +50,21 @@ class TextSource(Source):
     marks = 2
     capturable = True
 
+    def __init__(self, options: TextOptions | None = None) -> None:
+        super().__init__(options)
+        if self.options.task not in TASKS:
+            raise UserError(f"task is {self.options.task!r}; expected {' or '.join(TASKS)}")
+        self._reconstructs = self.options.task == "autoencode"
+
     def load(self, config: Config) -> Dataset:
-        return load_dataset(
+        dataset = load_dataset(
             config.data, data_dir=config.data_dir, src_language=config.src_language, trg_language=config.trg_language,
-            valid=config.valid, test=config.test, seed=config.seed,
+            valid=config.valid, test=config.test, seed=config.seed, one_sided=self._reconstructs,
         )  # fmt: skip
+        return _reconstructing(dataset, config.src_tokenizer) if self._reconstructs else dataset
 
     def read_examples(self, argument: str, spec: str) -> Examples:
-        pairs = read_pairs(argument, spec)
+        pairs = read_copies(argument, spec) if self._reconstructs else read_pairs(argument, spec)
         return Examples(pairs, [(trg,) for _, trg in pairs])
 
     def read(self, path: str) -> list[str]:
@@ -76,5 +93,21 @@ class TextSource(Source):
         tokens = positions[..., 1:-1]
         return tokens[..., ::-1] if self.options.reverse_source else tokens
 
+    def for_training(self, items: Ragged, side: TextSide, seed: int) -> Ragged:
+        drop, shuffle = self.options.noise_drop, self.options.noise_shuffle
+        if not (drop or shuffle):
+            return items
+        return NoisySentences(items, Noise(drop, shuffle, side.begins_word(items), seed))
+
     def random_items(self, rng: np.random.Generator, lengths: Sequence[int], num_inputs: int) -> Ragged:
         return Ragged(rng.integers(len(SPECIALS), num_inputs, length).tolist() for length in lengths)
+
+
+def _reconstructing(dataset: Dataset, src_tokenizer: str | None) -> Dataset:
+    """The data set with every source as its own target, split into the same tokens."""
+    splits = {name: [(src, src) for src, _ in pairs] for name, pairs in dataset.splits.items()}
+    tokenizer = {"trg_tokenizer": src_tokenizer or dataset.defaults["src_tokenizer"]}
+    return replace(
+        dataset, trg_language=dataset.src_language, splits=splits, alternatives={},
+        defaults=dataset.defaults | tokenizer,
+    )  # fmt: skip

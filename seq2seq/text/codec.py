@@ -72,6 +72,11 @@ class TextCodec:
         """Every split, encoded."""
         return _cut(dataset, self.encode_pairs([pair for pairs in dataset.splits.values() for pair in pairs]))
 
+    def for_training(self, train: EncodedSplit, config: Config) -> EncodedSplit:
+        """The training pairs, of which each epoch may read something else."""
+        source: Source = registry.build("source", config)
+        return EncodedSplit(source.for_training(train.src, self.source, config.seed), train.trg)
+
     def encode_pairs(self, pairs: Sequence[Pair]) -> EncodedSplit:
         tokens = self.trg_tokenizer.tokenize_all([trg for _, trg in pairs])  # this work starts before the other is done
         return EncodedSplit(self.source.encode([src for src, _ in pairs]), self.target.ids_of(tokens))

@@ -48,6 +48,11 @@ class TextSide(SourceSide):
     def tokens(self, raw: str) -> list[str]:
         return self.tokenizer.tokenize(raw)[: self.first or None]
 
+    def begins_word(self, items: Ragged) -> np.ndarray:
+        """(V,) bool, or as many as ids occur in ``items``: those with which a word begins."""
+        count = max(self.num_inputs, int(items.flat.max(initial=0)) + 1)
+        return np.array([self.tokenizer.begins_word(self.vocabulary.token(index)) for index in range(count)])
+
     def spoken(self, items: Ragged, raw: Sequence[str]) -> Ragged:  # type: ignore[override]
         """``items``, the ids of sentences; none for a blank sentence, which has nothing to translate."""
         if all(sentence.strip() for sentence in raw):

@@ -43,6 +43,10 @@ class Tokenizer(Protocol):
     def detokenize(self, tokens: Sequence[str]) -> str:
         """The sentence the tokens stand for, as a reader expects it."""
 
+    def begins_word(self, token: str) -> bool:
+        """Whether a word begins with the token: with every one but those that go on with a word, as subwords may."""
+        return True
+
     def to_config(self) -> dict[str, Any]:
         """A dictionary for JSON that `tokenizer_from_config` turns back into this tokenizer."""
 
@@ -182,6 +186,9 @@ class SentencePieceTokenizer(Tokenizer):
     def detokenize(self, tokens: Sequence[str]) -> str:
         sentence: str = self._processor.decode_pieces(list(tokens))
         return sentence
+
+    def begins_word(self, token: str) -> bool:
+        return token.startswith(_BLANK)
 
     def to_config(self) -> dict[str, Any]:
         return {"name": "sentencepiece", "lower": self.lower, "model": base64.b64encode(self._model).decode("ascii")}

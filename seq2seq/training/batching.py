@@ -1,6 +1,7 @@
 """The batches of a training run: which pairs share one, and what becomes of their words.
 
-Contract: the order is a function of the lengths and of (seed, epoch), the words that are dropped one of (seed, step).
+Contract: what an epoch reads and in which order is a function of (seed, epoch), the words that are dropped one of
+(seed, step).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.sources import Batch, BatchSampler, EncodedSplit
+from seq2seq.sources.batches import IntArray
 from seq2seq.text.vocabulary import SPECIALS, UNK_ID
 
 
@@ -21,6 +23,12 @@ def training_sampler(train: EncodedSplit, config: Config) -> BatchSampler:
     """What cuts the training pairs into batches of ``batch_size`` pairs, or of ``batch_tokens`` padded positions."""
     size = config.batch_size if config.batch_tokens is None else None
     return BatchSampler(train.src.lengths, train.trg.lengths, size, config.seed, max_tokens=config.batch_tokens)
+
+
+def epoch_batches(train: EncodedSplit, config: Config, epoch: int) -> tuple[EncodedSplit, list[IntArray]]:
+    """The training pairs as an epoch reads them, and the numbers of those that share a batch."""
+    read = train.of_epoch(epoch)
+    return read, training_sampler(read, config).batches(epoch)
 
 
 def check(config: Config) -> None:

@@ -28,7 +28,7 @@ from seq2seq.run.entry import address_space
 from seq2seq.run.errors import UserError
 from seq2seq.sources import Batch, EncodedSplit
 from seq2seq.sources.batches import IntArray
-from seq2seq.training.batching import training_sampler
+from seq2seq.training.batching import epoch_batches
 from seq2seq.training.optimizers import numbers_kept
 from seq2seq.training.schedules import least_forcing
 
@@ -94,7 +94,7 @@ def with_steps(plan: MemoryPlan, model: Seq2Seq, config: Config, train: EncodedS
     is drawn on in a straight line: what a step keeps grows with its tokens, or where a layer works on padding too, with
     its pairs.
     """
-    largest = largest_batch(train, config)
+    train, largest = largest_batch(train, config)
     tokens = _tokens(model.source.batch(train, largest))
     small = tokens < SMALL_BATCH or len(largest) <= FEW_PAIRS
     parts = [largest] if small else [_every(4, largest, train), _every(2, largest, train)]
@@ -157,11 +157,15 @@ def _reserved_for_arrays() -> int:
     return cuda.max_memory_reserved() - cuda.work_spaces_reserved()
 
 
-def largest_batch(train: EncodedSplit, config: Config, most_epochs: int = 5) -> IntArray:
-    """The pairs of the batch of the first epochs that has most tokens on both sides."""
-    src, trg, sampler = train.src.lengths, train.trg.lengths, training_sampler(train, config)
-    batches = (batch for epoch in range(min(config.epochs, most_epochs)) for batch in sampler.batches(epoch))
-    return max(batches, key=lambda batch: int((src[batch] + trg[batch]).sum()))
+def largest_batch(train: EncodedSplit, config: Config, most_epochs: int = 5) -> tuple[EncodedSplit, IntArray]:
+    """The batch of the first epochs that has most tokens on both sides: what its epoch reads, and its pairs of that."""
+    largest, most = (train, np.arange(0)), -1
+    for epoch in range(min(config.epochs, most_epochs)):
+        read, batches = epoch_batches(train, config, epoch)
+        tokens = [int((read.src.lengths + read.trg.lengths)[batch].sum()) for batch in batches]
+        if max(tokens) > most:
+            largest, most = (read, batches[tokens.index(max(tokens))]), max(tokens)
+    return largest
 
 
 def occupied_bytes() -> int:

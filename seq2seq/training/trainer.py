@@ -27,7 +27,7 @@ from seq2seq.run.errors import UserError
 from seq2seq.sources import Batch, Dataset, EncodedSplit
 from seq2seq.text.codec import TextCodec
 from seq2seq.training import schedules
-from seq2seq.training.batching import training_sampler
+from seq2seq.training.batching import epoch_batches
 from seq2seq.training.figures import is_better, ranked, waited
 from seq2seq.training.interruption import StopSignals
 from seq2seq.training.metrics_log import MetricsLog
@@ -58,10 +58,9 @@ class Trainer:
         self, config: Config, dataset: Dataset, codec: TextCodec, encoded: dict[str, EncodedSplit], run_dir: Path
     ) -> None:
         self.config, self.dataset, self.codec, self.encoded, self.run_dir = config, dataset, codec, encoded, run_dir
-        self.train = train = encoded["train"]
+        self.train = encoded["train"]
         self.model = build_model(codec.source.num_inputs, len(codec.trg_vocabulary), config)
-        self.sampler = training_sampler(train, config)
-        self.updates = Updates(self.model, config, train)
+        self.updates = Updates(self.model, config, self.train)
         self.progress = Progress()
         self.interrupted = False
         self._skipped = 0
@@ -71,7 +70,7 @@ class Trainer:
     @functools.cached_property
     def total_steps(self) -> int:
         """Updates of the whole run; about, where epochs have unequal numbers of batches."""
-        steps = self.config.epochs * -(-len(self.sampler.batches(0)) // self.config.accumulate)
+        steps = self.config.epochs * -(-len(epoch_batches(self.train, self.config, 0)[1]) // self.config.accumulate)
         return steps if self.config.max_steps is None else min(steps, self.config.max_steps)
 
     @property
@@ -130,10 +129,10 @@ class Trainer:
 
     def _train_epoch(self, log: MetricsLog, display: ProgressDisplay) -> None:
         """The rest of the epoch under way, and the validation after it."""
-        order = self.sampler.batches(self.progress.epoch)
+        read, order = epoch_batches(self.train, self.config, self.progress.epoch)
         while self.progress.batch < len(order) and not self.is_done:
             done = self.progress.batch + len(order[self.progress.batch :][: self.config.accumulate])
-            batches = [self.model.source.batch(self.train, pairs) for pairs in order[self.progress.batch : done]]
+            batches = [self.model.source.batch(read, pairs) for pairs in order[self.progress.batch : done]]
             record = self._train_step(batches)
             log.write(record)
             display.update(record)

@@ -100,7 +100,7 @@ def test_batches_by_tokens(split: EncodedSplit) -> None:
     again = training_sampler(split, config).batches(0)
     assert [batch.tolist() for batch in again] == [batch.tolist() for batch in batches]
     assert [batch.tolist() for batch in sampler.batches(1)] != [batch.tolist() for batch in batches]
-    largest = memory.largest_batch(split, config)
+    _, largest = memory.largest_batch(split, config)
     tokens = [int((split.src.lengths + split.trg.lengths)[batch].sum()) for batch in batches]
     assert (split.src.lengths + split.trg.lengths)[largest].sum() >= max(tokens)
 
