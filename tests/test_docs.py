@@ -24,7 +24,7 @@ import pytest
 
 import minigrad as torch
 from minigrad import nn, optim, random
-from seq2seq import average, compare, evaluate, score, seeds, train, translate
+from seq2seq import average, compare, encode, evaluate, score, seeds, train, translate
 from seq2seq.run import config, config_file, registry
 from seq2seq.run.options import RANGES
 
@@ -195,6 +195,7 @@ OPTIONS = {
     "evaluate": parser_options(evaluate.build_parser()),
     "compare": parser_options(compare.build_parser()),
     "score": parser_options(score.build_parser()),
+    "encode": parser_options(encode.build_parser()),
 }
 
 
@@ -205,11 +206,12 @@ OPTIONS = {
         ("translate", "A line in, a line out."),
         ("evaluate", "## Scoring"),
         ("compare", "## Comparing"),
+        ("encode", "## Sentence vectors"),
     ],
-    ids=["train", "translate", "evaluate", "compare"],
+    ids=["train", "translate", "evaluate", "compare", "encode"],
 )
 def test_options_are_documented_with_their_defaults(command: str, marker: str) -> None:
-    of_search = {} if command == "train" else documented_options("## Options\n", DECODING)
+    of_search = {} if command in ("train", "encode") else documented_options("## Options\n", DECODING)
     assert documented_options(marker) | of_search == OPTIONS[command]
     assert not set(documented_options(marker)) & set(of_search)
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from seq2seq.decoding.constraints.words import NotThese
-from seq2seq.decoding.contract import Constrain, Hypothesis, Scorer, Search
+from seq2seq.decoding.contract import Array, Constrain, Hypothesis, Scorer, Search
 from seq2seq.decoding.pairs import PairScore, token_log_probs
 from seq2seq.decoding.scorers import Ensemble, scorer_of
+from seq2seq.decoding.scorers import encode as encoded
 from seq2seq.decoding.settings import Decoding, decoding
 from seq2seq.decoding.unknown import replace_unknown
 from seq2seq.models import copying
@@ -189,6 +190,30 @@ class Translator:
             PairScore((*vocabulary.decode(ids), vocabulary.tokens[EOS_ID]), tuple(log_probs.tolist()))
             for ids, log_probs in zip(encoded.trg, found, strict=True)
         ]
+
+    def encode(self, sentences: Iterable[Any], batch_size: int = 64) -> Array:
+        """A vector for each sentence, (N, D) float32: what the run's encoder makes of it (``Encoder.vectors``).
+
+        A vector does not depend on the sentences beside it, nor on ``batch_size``, to the bit. Errors as of ``search``;
+        several runs together have no vectors.
+        """
+        return self.encode_ids(
+            self.codec.source.encode(self.codec.source.checked(sentences, "encode", "sentence")), batch_size
+        )
+
+    def encode_ids(self, sources: Items, batch_size: int = 64) -> Array:
+        """As ``encode``, of sentences that are source ids already."""
+        if len(self.models) > 1:
+            raise UserError(
+                f"encode: there are {len(self.models)} runs together; expected one, whose vectors are wanted"
+            )
+        allow_tf32(self.precision)
+        encoder, nothing = self.model.encoder, np.zeros_like(sources.lengths)
+        found = np.zeros((len(sources), encoder.vector_size), np.float32)
+        for indices in evaluation_batches(sources.lengths, nothing, number("batch_size", batch_size)):
+            memory = encoded(self.model, [sources[i] for i in indices.tolist()], self.precision == "bf16")
+            found[indices] = encoder.vectors(memory)
+        return found
 
     def _search(self, sources: Items, asked: Decoding) -> list[list[Hypothesis]]:
         results = [[Hypothesis((), 0.0, 0.0)] for _ in range(len(sources))]

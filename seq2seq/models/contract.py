@@ -11,6 +11,7 @@ F feature size, V target vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -103,6 +104,25 @@ class Encoder(Part):
     def forward(self, source: PackedSequence) -> Memory:
         """Packed ids (P,) int64, or rows of numbers (P, F) -> what the decoder may look at."""
         raise NotImplementedError
+
+    @property
+    def vector_size(self) -> int:
+        """D of ``vectors``."""
+        shape = self.memory_shape
+        return shape.states[0][1] if shape.states else shape.output_size
+
+    def vectors(self, memory: Memory) -> Array:
+        """A vector for each source, (N, D): by default the last layer's final state h, and where there is none the mean
+        of the outputs over the source's positions. It may not depend on the sources beside it."""
+        if memory.states:
+            last: Array = memory.states[0][-1].cpu().numpy()
+            return last
+        assert memory.outputs is not None
+        assert memory.lengths is not None
+        outputs = memory.outputs.detach().cpu().numpy()
+        total = reduce(np.add, outputs, np.zeros_like(outputs[0]))  # in this order, however far it is padded
+        mean: Array = total / memory.lengths[:, None].astype(total.dtype)
+        return mean
 
     def prepacked(self, bf16: bool) -> Any:
         """Optional: an object whose ``memory(inputs, lengths)``, of a padded source as ``Source.collate`` gives it, is

@@ -98,13 +98,19 @@ def write_output(path: str, text: str) -> None:
         with naming(Path("standard output")):
             sys.stdout.write(text)
             sys.stdout.flush()
-    elif Path(path).exists() and not Path(path).is_file():
-        with naming(Path(path)), open(path, "wb", buffering=0) as file:
-            remaining = text.encode()
-            while remaining:
-                remaining = remaining[file.write(remaining) :]
     else:
-        replace_file(Path(path), text.encode())
+        write_bytes(path, [text.encode()])
+
+
+def write_bytes(path: str, pieces: Iterable[bytes]) -> None:
+    """As ``write_output``, of bytes, to a file, a pipe or a device."""
+    if Path(path).exists() and not Path(path).is_file():
+        with naming(Path(path)), open(path, "wb", buffering=0) as file:
+            for remaining in pieces:
+                while remaining:
+                    remaining = remaining[file.write(remaining) :]
+    else:
+        replace_file(Path(path), pieces)
 
 
 def print_results(lines: str, kept: str | None = None) -> None:
