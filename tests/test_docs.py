@@ -25,6 +25,7 @@ import pytest
 import minigrad as torch
 from minigrad import nn, optim, random
 from seq2seq import average, compare, encode, evaluate, score, seeds, train, translate
+from seq2seq.examples import captions, dialogue, summaries, tones
 from seq2seq.run import config, config_file, registry
 from seq2seq.run.options import RANGES
 
@@ -186,7 +187,12 @@ def config_options() -> dict[str, str | None]:
     return {"--config": None, "--accept-changes": "false", **fields}
 
 
+EXAMPLES = (captions, dialogue, summaries, tones)
 OPTIONS = {
+    "examples": {
+        **config_options(),
+        **{k: v for each in EXAMPLES for k, v in parser_options(each.build_parser()).items()},
+    },
     "train": config_options(),
     "gradcheck": config_options(),
     "seeds": {**config_options(), **parser_options(seeds.build_parser())},
