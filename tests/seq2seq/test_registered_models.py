@@ -95,7 +95,7 @@ def test_gradients_are_those_of_finite_differences(build, encoder, decoder, fitt
     from seq2seq.gradcheck import check_model
 
     options = fitting_options(encoder, decoder, **SIZES)
-    report = check_model(Config(encoder=encoder, decoder=decoder, **options), num_directions=10)
+    report = check_model(Config(encoder=encoder, decoder=decoder, **options), num_directions=4)
     assert report, str(report)
 
 
