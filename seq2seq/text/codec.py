@@ -55,7 +55,7 @@ class TextCodec:
         """As ``build``, and every split encoded: each sentence is tokenised once."""
         is_train = _is_train(dataset)
         src: Learner = registry.build("source", config).learner(dataset, config)
-        trg = TextLearner("trg", dataset, config)
+        trg = TextLearner("trg", dataset, config, beside=src)
         if config.share_vocab:
             src.share(trg)
         most = config.max_length or np.inf

@@ -89,14 +89,18 @@ class TextLearner(Learner):
     Args:
         side: "src" or "trg".
         first: tokens of each sentence that are kept; 0 is all.
+        beside: the learner of the other side, where there is one already: subwords of both sides are learnt once.
     """
 
-    def __init__(self, side: str, dataset: Dataset, config: Config, first: int = 0) -> None:
+    def __init__(
+        self, side: str, dataset: Dataset, config: Config, first: int = 0, beside: Learner | None = None
+    ) -> None:
         self._side, self._config, self._first = side, config, first
         self._other: TextLearner | None = None
         self._vocabulary: Vocabulary | None = None
         self._min_freq = setting(dataset, config, "min_freq") or 1
-        self.tokenizer = _new_tokenizer(side, dataset, config)
+        known = beside.tokenizer if isinstance(beside, TextLearner) and _is_joint(dataset, config) else None
+        self.tokenizer: Tokenizer = known or _new_tokenizer(side, dataset, config)
         number = ("src", "trg").index(side)
         sentences = [pair[number] for pairs in dataset.splits.values() for pair in pairs]
         self._tokens = _cut(self.tokenizer.tokenize_all(sentences), first)
@@ -145,14 +149,25 @@ def setting(dataset: Dataset, config: Config, name: str) -> Any:
     return dataset.defaults.get(name) if value is None else value
 
 
+def _names(dataset: Dataset, config: Config) -> list[str]:
+    """The tokenizers of the source and of the target."""
+    return [setting(dataset, config, f"{side}_tokenizer") or "word" for side in ("src", "trg")]
+
+
+def _is_joint(dataset: Dataset, config: Config) -> bool:
+    """Whether both sides share a vocabulary of subwords, which are then learnt of both."""
+    return config.share_vocab and _names(dataset, config) == ["sentencepiece"] * 2
+
+
 def _new_tokenizer(side: str, dataset: Dataset, config: Config) -> Tokenizer:
-    """For one side; where both share a vocabulary, and it is of subwords, they are learnt of both."""
-    names = [setting(dataset, config, f"{which}_tokenizer") or "word" for which in ("src", "trg")]
+    """For one side, or of subwords that both share, for both."""
     language, number = (dataset.src_language, 0) if side == "src" else (dataset.trg_language, 1)
-    name, joint = names[number], config.share_vocab and names == ["sentencepiece"] * 2
-    sentences = [pair[which] for which in ((0, 1) if joint else (number,)) for pair in dataset.split("train")]
-    lower = bool(setting(dataset, config, "lower"))
-    return build_tokenizer(name, language, sentences, lower=lower, vocab_size=config.max_vocab_size)
+    sides = (0, 1) if _is_joint(dataset, config) else (number,)
+    sentences = [pair[which] for which in sides for pair in dataset.split("train")]
+    return build_tokenizer(
+        _names(dataset, config)[number], language, sentences,
+        lower=bool(setting(dataset, config, "lower")), vocab_size=config.max_vocab_size,
+    )  # fmt: skip
 
 
 def _vocabulary(side: str, counts: Mapping[str, int], min_freq: int, max_size: int | None) -> Vocabulary:
