@@ -77,6 +77,7 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
         encoded = codec.encode_dataset(dataset)
     else:
         codec, encoded = TextCodec.build_encoded(dataset, config)
+    encoded["train"] = codec.for_training(encoded["train"], dataset.split("train"), config)
     if config.max_length is not None:
         encoded["train"], dropped = drop_long(encoded["train"], config.max_length)
         say(f"left out {dropped} training pairs with more than {config.max_length} tokens on one side")
@@ -87,7 +88,6 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
         _tell(advice(dataset, codec, encoded))
     sizes = codec.source.num_inputs, len(codec.trg_vocabulary)
     compile_kernels(config)  # mistakes in the input are told by now
-    encoded["train"] = codec.for_training(encoded["train"], config)
     plan = memory.before_steps(config, sizes)
     memory.require_fit(plan, config.batch_size, config.batch_tokens)
     held_out = {name: pairs for name, pairs in dataset.splits.items() if name != "train"}

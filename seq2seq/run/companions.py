@@ -5,8 +5,11 @@ from __future__ import annotations
 from seq2seq.run.config import BASE, Config
 from seq2seq.run.errors import UserError
 
-# The setting, the one it belongs to, and with which values of that.
-BELONGS_TO = {
+# The setting, the one it belongs to, and with which values of that; with () any that is given.
+BELONGS_TO: dict[str, tuple[str, tuple[str, ...]]] = {
+    "subword_alpha": ("subword_model", ("unigram",)),
+    "subword_nbest": ("subword_alpha", ()),
+    "bpe_dropout": ("subword_model", ("bpe",)),
     "momentum": ("optimizer", ("sgd",)),
     "adam_beta2": ("optimizer", ("adam", "adamw")),
     "lr_steps": ("lr_schedule", ("cosine",)),
@@ -22,7 +25,7 @@ def check(config: Config) -> None:
     """UserError for a setting that would do nothing, since it belongs to another choice."""
     defaults = {field.name: field.default for field in BASE}
     for name, (owner, values) in BELONGS_TO.items():
-        if getattr(config, name) != defaults[name] and getattr(config, owner) not in values:
-            raise UserError(
-                f"{name} belongs to {owner} {' or '.join(values)}; this run has {owner} {getattr(config, owner)}"
-            )
+        found = getattr(config, owner)
+        if getattr(config, name) != defaults[name] and (found not in values if values else found is None):
+            belongs = f"{name} belongs to {owner}" + (f" {' or '.join(values)}" if values else "")
+            raise UserError(f"{belongs}; this run has {owner + ' ' + str(found) if values else 'none'}")

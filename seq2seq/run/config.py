@@ -51,6 +51,14 @@ class Config:
     max_vocab_size: int | None = None
     # one vocabulary for both sides, and with sentencepiece one model
     share_vocab: bool = False
+    # what sentencepiece learns: bpe, or unigram
+    subword_model: Literal["bpe", "unigram"] = "bpe"
+    # of unigram: draw the subwords of the training text anew in each epoch, by their probability to the power of this
+    subword_alpha: float | None = None
+    # of so many likeliest splits of a sentence; by default of all
+    subword_nbest: int | None = None
+    # of bpe: draw them anew in each epoch, each merge being left out with this probability
+    bpe_dropout: float = 0.0
     # leave out training pairs with more tokens than this on one side
     max_length: int | None = None
 

@@ -45,6 +45,9 @@ _COUNT = Range(1, 1_000_000_000)
 RANGES = {
     "min_freq": _COUNT,
     "max_vocab_size": Range(1, 10_000_000),
+    "subword_alpha": Range(0.0, 10.0),
+    "subword_nbest": Range(2, 512),
+    "bpe_dropout": Range(0.0, 0.99),
     "max_length": Range(1, 1_000_000),
     "init_range": Range(1e-6, 100.0),
     "epochs": Range(1, 1_000_000),

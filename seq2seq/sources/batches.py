@@ -40,6 +40,11 @@ class Items(Protocol):
     def take(self, indices: Sequence[int]) -> "Items":
         """The items of these numbers, in this order."""
 
+    @property
+    def longest(self) -> int:
+        """The most positions that an item may have in any epoch."""
+        return int(self.lengths.max(initial=0))
+
     def of_epoch(self, epoch: int) -> "Items":
         """The items as an epoch of training reads them, a function of its number; by default always the same."""
         return self

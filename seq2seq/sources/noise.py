@@ -69,6 +69,10 @@ class NoisySentences(Ragged):
         self._set(clean.flat, clean.lengths)
         self._clean, self._noise = clean, noise
 
+    @property
+    def longest(self) -> int:
+        return self._clean.longest
+
     def of_epoch(self, epoch: int) -> Ragged:
         return self._noise.apply(self._clean.of_epoch(epoch), epoch)
 

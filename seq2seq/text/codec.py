@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,13 @@ from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.run.options import RANGES, convert
 from seq2seq.run.writing import replace_run_file
-from seq2seq.sources import Dataset, EncodedSplit, Items, Learner, Pair, Source, SourceSide
+from seq2seq.sources import Dataset, EncodedSplit, Items, Learner, Pair, Ragged, Source, SourceSide
+from seq2seq.text import sampling
 from seq2seq.text.side import TextLearner, TextSide, opened
 from seq2seq.text.tokenizers import Tokenizer
 from seq2seq.text.vocabulary import Vocabulary
+
+_SRC_SUBWORDS, _TRG_SUBWORDS = 2, 3  # streams of the seed and the epoch, beside that of noise
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class TextCodec:
         is_train = _is_train(dataset)
         src: Learner = registry.build("source", config).learner(dataset, config)
         trg = TextLearner("trg", dataset, config, beside=src)
+        sampling.check(config, [side.tokenizer for side in (src, trg) if isinstance(side, TextLearner)])
         if config.share_vocab:
             src.share(trg)
         most = config.max_length or np.inf
@@ -72,10 +76,14 @@ class TextCodec:
         """Every split, encoded."""
         return _cut(dataset, self.encode_pairs([pair for pairs in dataset.splits.values() for pair in pairs]))
 
-    def for_training(self, train: EncodedSplit, config: Config) -> EncodedSplit:
-        """The training pairs, of which each epoch may read something else."""
+    def for_training(self, train: EncodedSplit, pairs: Sequence[Pair], config: Config) -> EncodedSplit:
+        """The training pairs, of which each epoch may read something else; ``pairs`` are they as they were given."""
         source: Source = registry.build("source", config)
-        return EncodedSplit(source.for_training(train.src, self.source, config.seed), train.trg)
+        src, raw = train.src, [src for src, _ in pairs]
+        if isinstance(self.source, TextSide):
+            src = self.source.for_training(cast(Ragged, src), raw, config, _SRC_SUBWORDS)
+        trg = self.target.for_training(train.trg, [trg for _, trg in pairs], config, _TRG_SUBWORDS)
+        return EncodedSplit(source.for_training(src, self.source, config.seed), trg)
 
     def encode_pairs(self, pairs: Sequence[Pair]) -> EncodedSplit:
         tokens = self.trg_tokenizer.tokenize_all([trg for _, trg in pairs])  # this work starts before the other is done

@@ -18,7 +18,9 @@ from seq2seq.run.options import texts
 from seq2seq.sources.batches import IntArray, NumberedTokens, Ragged
 from seq2seq.sources.contract import Learner, SourceSide
 from seq2seq.sources.dataset import Dataset
-from seq2seq.text.tokenizers import Tokenizer, build_tokenizer, tokenizer_from_config
+from seq2seq.text import sampling
+from seq2seq.text.sampling import DrawnSentences, Subwords
+from seq2seq.text.tokenizers import SentencePieceTokenizer, Tokenizer, build_tokenizer, tokenizer_from_config
 from seq2seq.text.vocabulary import SPECIALS, UNK_ID, OpenVocabulary, Vocabulary
 
 
@@ -52,6 +54,18 @@ class TextSide(SourceSide):
         """(V,) bool, or as many as ids occur in ``items``: those with which a word begins."""
         count = max(self.num_inputs, int(items.flat.max(initial=0)) + 1)
         return np.array([self.tokenizer.begins_word(self.vocabulary.token(index)) for index in range(count)])
+
+    def for_training(self, items: Ragged, raw: Sequence[str], config: Config, number: int) -> Ragged:
+        """``items`` of the sentences ``raw``, which an epoch may split otherwise; each side of a run has another
+        ``number``."""
+        asked = sampling.asked(config)
+        if asked is None or not isinstance(self.tokenizer, SentencePieceTokenizer):
+            return items
+        pieces = self.tokenizer.pieces()
+        ids = np.full(max(pieces.values()) + 1, UNK_ID)
+        ids[list(pieces.values())] = self.vocabulary.encode(pieces)
+        limits = self.first, config.max_length or 0
+        return DrawnSentences(items, raw, Subwords(self.tokenizer, ids, asked, config.seed, number, *limits))
 
     def spoken(self, items: Ragged, raw: Sequence[str]) -> Ragged:  # type: ignore[override]
         """``items``, the ids of sentences; none for a blank sentence, which has nothing to translate."""
@@ -118,8 +132,11 @@ class TextLearner(Learner):
             self._other, other._other = other, self
 
     def _counts(self, kept: np.ndarray) -> Counter[str]:
-        """How often each token occurs among those that are kept."""
-        return Counter(self._numbered.counts(kept))
+        """How often each token occurs among those that are kept. Of subwords that are drawn any may occur."""
+        counts = Counter(self._numbered.counts(kept))
+        if sampling.asked(self._config) is not None and isinstance(self.tokenizer, SentencePieceTokenizer):
+            counts |= Counter(dict.fromkeys(self.tokenizer.pieces(), self._min_freq))
+        return counts
 
     def learn(self, kept: np.ndarray) -> tuple[TextSide, Ragged]:
         """A vocabulary of the sentences that are kept, on both sides where it is shared, and the ids of all."""
@@ -167,6 +184,7 @@ def _new_tokenizer(side: str, dataset: Dataset, config: Config) -> Tokenizer:
     return build_tokenizer(
         _names(dataset, config)[number], language, sentences,
         lower=bool(setting(dataset, config, "lower")), vocab_size=config.max_vocab_size,
+        model_type=config.subword_model,
     )  # fmt: skip
 
 

@@ -183,6 +183,34 @@ class SentencePieceTokenizer(Tokenizer):
         pieces: list[str] = self._processor.encode(_cased(sentence, self.lower), out_type=str)
         return pieces
 
+    def sample(self, sentences: Sequence[str], alpha: float, nbest: int, seed: int) -> list[list[int]]:
+        """The numbers of the pieces of one drawn split of each sentence, a function of the seed.
+
+        Args:
+            alpha: of a unigram model the power of each split's probability; of BPE the probability that a merge is
+                left out.
+            nbest: of a unigram model, draw one of so many likeliest splits; -1 one of all.
+            seed: from 0 to 2^32 - 2.
+        """
+        from sentencepiece import set_random_generator_seed
+
+        set_random_generator_seed(seed)  # a thread's generator begins with it, and a list is split in a new thread
+        cased = [_cased(sentence, self.lower) for sentence in sentences]
+        drawn: list[list[int]] = self._processor.encode(
+            cased, out_type=int, enable_sampling=True, alpha=alpha, nbest_size=nbest, num_threads=1
+        )
+        return drawn
+
+    def pieces(self) -> dict[str, int]:
+        """The numbers of the pieces that a sentence may be split into."""
+        known, size = self._processor, self._processor.get_piece_size()
+        numbers = (n for n in range(size) if not (known.is_control(n) or known.is_unknown(n) or known.is_unused(n)))
+        return {known.id_to_piece(number): number for number in numbers}
+
+    def most_pieces(self, sentences: Iterable[str]) -> int:
+        """As many pieces as no split of a sentence exceeds: its characters, and the blank that is put before it."""
+        return max((len(_cased(sentence, self.lower)) for sentence in sentences), default=0) + 1
+
     def detokenize(self, tokens: Sequence[str]) -> str:
         sentence: str = self._processor.decode_pieces(list(tokens))
         return sentence

@@ -48,7 +48,7 @@ class GraphedTraining:
 
     def __init__(self, model: Seq2Seq, optimizer: optim.Optimizer, config: Config, train: EncodedSplit) -> None:
         self._model, self._optimizer, self._config = model, optimizer, config
-        longest = (int(side.lengths.max(initial=0)) for side in (train.src, train.trg))
+        longest = (side.longest for side in (train.src, train.trg))
         # <eos> of a target. And one more on both sides, so that a graph's rows are never all equally long.
         self._longest = next(longest) + model.source.marks + 1, next(longest) + 1 + 1
         self._steps: dict[Bucket, _CapturedStep] = {}
