@@ -71,7 +71,7 @@ def test_loss_and_gradients_are_pytorchs(kind: str, draw_batch: Callable) -> Non
 def test_gradients_of_every_decoder_that_can(kind: str, decoder: str, fitting_options: Callable) -> None:
     options = {"embedding_size": 6, "hidden_size": 6, "decoder": decoder, **fitting_options("lstm", decoder)}
     try:
-        report = check_model(Config(**options, **TIED[kind]), num_directions=4)
+        report = check_model(Config(**{**options, **TIED[kind]}), num_directions=4)
     except UserError as error:
         assert "numbers, those of the output layer" in str(error)  # noqa: PT017  (either is right)
     else:
