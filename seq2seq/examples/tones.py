@@ -36,7 +36,6 @@ RATE = 8000  # samples a second
 WINDOW, HOP, BANDS = 256, 80, 40  # samples, samples, numbers of a frame
 NAMES = ("C5", "C#5", "D5", "D#5", "E5", "F5", "F#5", "G5", "G#5", "A5", "A#5", "B5")
 LOWEST = 523.25  # Hz, of C5
-TONES, FEWEST, MOST = range(len(NAMES)), 2, 6  # those of melodies, and how many there are in one
 COUNTS = Counts(2000, 100, 200)
 SETTINGS = {
     "source": "frames", "encoder": "bilstm", "pyramid": 2, "num_layers": 3, "decoder": "attention",
@@ -53,7 +52,7 @@ def melodies(rng: np.random.Generator, counts: Counts) -> list[list[Melody]]:
     """Melodies for each split, all different."""
     known: dict[Melody, None] = {}
     while len(known) < sum(counts):
-        known[tuple(rng.choice(TONES, rng.integers(FEWEST, MOST + 1)).tolist())] = None
+        known[tuple(rng.integers(len(NAMES), size=rng.integers(2, 7)).tolist())] = None
     return running.cut(list(known), counts)
 
 

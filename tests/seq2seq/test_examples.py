@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seq2seq.examples import captions, dialogue, running, summaries, tones
+from seq2seq.examples import addition, captions, dialogue, running, summaries, tones
 from seq2seq.examples.running import Counts
 
 FEW = Counts(40, 6, 8)
 
 
-@pytest.mark.parametrize("words", [["captions"], ["captions", "--regions"], ["tones"], ["dialogue"], ["summaries"]])
+WORDS = [["addition"], ["captions"], ["captions", "--regions"], ["tones"], ["dialogue"], ["summaries"]]
+
+
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
 def test_from_data_to_figures(tmp_path, capsys, words) -> None:
     name, *options = words
     example, folder = importlib.import_module(f"seq2seq.examples.{name}"), tmp_path / "folder"
@@ -46,6 +49,14 @@ def test_a_mistake_is_told_before_anything_is_written(tmp_path, capsys) -> None:
         assert tones.main([str(word) for word in words]) == 2
         assert capsys.readouterr().err == f"error: {message}\n"
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+def test_sums_are_right_and_asked_once() -> None:
+    found = addition.questions(np.random.default_rng(0), 3, 500)
+    numbers = [tuple(sorted(map(int, question.split("+")))) for question, _ in found]
+    assert [sum(both) for both in numbers] == [int(answer) for _, answer in found]
+    assert len(set(numbers)) == 500
+    assert {len(str(number)) for both in numbers for number in both} == {1, 2, 3}
 
 
 def test_scenes_are_in_one_split_and_their_features_are_sums() -> None:
