@@ -17,6 +17,7 @@ import numpy as np
 
 import kernels
 from kernels import AttentiveState, AttentiveWeights
+from kernels import best_extensions as best_extensions
 from kernels.packing import equal_lengths, pack_lengths
 from minigrad.grad_mode import no_grad
 from minigrad.nn.layers import Embedding, Linear

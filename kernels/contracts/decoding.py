@@ -152,3 +152,25 @@ def beam_decode(
     Raises:
         TypeError, ValueError, IndexError: a dtype, a shape, a number or word out of range, which it names.
     """
+
+
+@entry(by_reference=True)
+def best_extensions(
+    log_probs: Annotated[Array, "R V"],
+    totals: Annotated[Array, "R", on_host],
+    count: Annotated[int, between(1)],
+) -> tuple[Array, Array]:
+    """Which words behind which rows make the likeliest hypotheses: the largest of totals[r] + log_probs[r, word].
+
+    Args:
+        log_probs: (R, V) log p of each word behind each row.
+        totals: (R,) float64, on the host, log p of the rows.
+        count: how many are wanted, at least 1.
+
+    Returns:
+        rows, words: (K,) int64 each, on the host: the ``count`` best, or fewer where there are no more, the best first,
+            equal ones by row and word. Sums are in float64; one that is NaN or -inf is none.
+
+    Raises:
+        TypeError, ValueError: a dtype, a shape, or a count below 1.
+    """

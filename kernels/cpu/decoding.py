@@ -374,3 +374,21 @@ def beam_decode(
     states, teams = _make_shares(decoder, task, shares, beam_size)
     run_teams(lambda share, team: _beam_share(share, shares, team, decoder, states[share], task, found), teams)
     return found[:5]
+
+
+def best_extensions(log_probs: np.ndarray, totals: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """See `kernels.best_extensions`."""
+    rows, words = np.empty(count, np.int64), np.empty(count, np.int64)
+    found = _best_of_rows(log_probs, totals.astype(np.float64), np.empty(count), rows, words)
+    return rows[:found], words[:found]
+
+
+@jit
+def _best_of_rows(
+    log_probs: np.ndarray, totals: np.ndarray, best: np.ndarray, rows: np.ndarray, words: np.ndarray
+) -> int:
+    """Fill best, rows and words (K,); how many there are."""
+    count, nothing = 0, log_probs.dtype.type(0)
+    for r in range(len(log_probs)):
+        count = offer_words(log_probs[r], nothing, totals[r], r, best, rows, words, count)
+    return count

@@ -157,3 +157,12 @@ def _settled(
     worst_of_best = sorted((hypothesis.score for hypothesis in finished), reverse=True)[n_best - 1]
     longest = max_length if length_penalty > 0 else 1
     return worst_of_best >= max(hypothesis.log_prob for hypothesis in going) / longest**length_penalty
+
+
+def best_extensions(log_probs: np.ndarray, totals: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """See `kernels.best_extensions`."""
+    sums = totals.astype(np.float64)[:, None] + to_host(log_probs)
+    possible = np.flatnonzero(sums > -np.inf)
+    best = possible[np.argsort(-sums.reshape(-1)[possible], kind="stable")[:count]]
+    rows, words = np.divmod(best, log_probs.shape[1]) if len(best) else (best, best)
+    return rows, words

@@ -89,6 +89,13 @@ def _is_mask(item: Any) -> bool:
     return (np.asarray(item) if isinstance(item, list) else item).dtype == np.bool_
 
 
+def _lists_rows(index: tuple) -> bool:
+    """Whether an index is a list of rows behind full slices: x[:, rows]."""
+    *before, rows = index if len(index) > 1 else (None, None)
+    listed = kernels.is_array(rows) and rows.ndim == 1 and not _is_mask(rows)
+    return listed and all(isinstance(item, slice) and item == slice(None) for item in before)
+
+
 def _may_repeat(index: tuple) -> bool:
     """Whether an index can name one element twice: only integer arrays can."""
     return any(_is_list(item) and not _is_mask(item) for item in index)
@@ -110,7 +117,8 @@ class GetItem(Function):
     def forward(ctx: Context, x: Array, steps: Steps) -> Array:
         ctx.shape, ctx.steps = x.shape, steps
         target, index = _target(x, steps), steps[-1]
-        selected = target[index]
+        # Behind full slices NumPy lays rows that are listed in another order, and whoever reads them copies all again.
+        selected = target.take(index[-1], len(index) - 1) if _lists_rows(index) else target[index]
         # A single element comes from NumPy as a number; with an ellipsis it is a view of 0 dimensions.
         return target[(*index, ...)] if isinstance(selected, np.generic) else selected
 

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import kernels
 from kernels.cpu.ranking import SCAN, insert, log_sum_exp, offer_words
+from kernels.reference.decoding import best_extensions as reference
 
 
 def offered(rows, log_probs, size):
@@ -82,3 +84,19 @@ def test_insert():
     assert insert(values, 4, 2.0) == insert(values, 4, np.nan) == insert(values, 2, -np.inf) == 4
     assert insert(values, 4, 2.5) == 2
     assert values.tolist() == [5, 3, 2.5, 2]
+
+
+def test_the_best_extensions_are_those_of_sorting_everything():
+    """Of both backends; ties by row and word, NaN and -inf never."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        log_probs = (-5 * rng.integers(1, 40, (int(rng.integers(1, 5)), int(rng.integers(1, 3 * SCAN)))) / 40).astype(
+            "f4"
+        )
+        log_probs[rng.random(log_probs.shape) < 0.2] = rng.choice([np.nan, -np.inf])
+        totals, count = -rng.integers(0, 3, len(log_probs)).astype(np.float64), int(rng.integers(1, 12))
+        sums = totals[:, None] + log_probs
+        possible = [i for i in np.argsort(-sums, axis=None, kind="stable") if sums.flat[i] > -np.inf][:count]
+        expected = np.unravel_index(np.array(possible, np.int64), sums.shape)
+        for found in (kernels.best_extensions(log_probs, totals, count), reference(log_probs, totals, count)):
+            np.testing.assert_array_equal(found, expected)

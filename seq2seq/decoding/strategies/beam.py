@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from minigrad.decoding import best_extensions
 from seq2seq.decoding.contract import NEVER, Array, Hypothesis, Row, Scorer, Search, Sources, Steps, Strategy
 from seq2seq.decoding.ranking import Ranking, RankingOptions
 from seq2seq.run.errors import UserError
@@ -125,11 +126,12 @@ class Rows:
 
     def extend(self, log_probs: Array, first: int, bonus: Array | None = None) -> Sequence[int]:
         """As of ``Growing``; ``bonus`` (V,) counts in the choice of what goes on, and not in its log p."""
-        totals = np.array([row.log_prob for row in self.rows])[:, None] + log_probs
-        places = best_places((totals if bonus is None else totals + bonus).reshape(-1), self._size)
+        totals = np.array([row.log_prob for row in self.rows])
+        best = best_extensions(log_probs if bonus is None else log_probs + bonus, totals, self._size)
         going, parents, self.chosen = list[Row](), list[int](), list[int]()
-        for parent, token in (divmod(place, totals.shape[1]) for place in places):
-            row = self._steps.extended(self.rows[parent], first + parent, token, float(totals[parent, token]))
+        for parent, token in zip(*(places.tolist() for places in best), strict=True):
+            before = self.rows[parent]
+            row = self._steps.extended(before, first + parent, token, before.log_prob + float(log_probs[parent, token]))
             self.chosen.append(token)
             if row.ended:
                 score = self._ranking.score(row.log_prob, len(row.ids), row.alignment)
@@ -155,12 +157,3 @@ def ranked(found: Sequence[Hypothesis], n_best: int) -> list[Hypothesis]:
     """The n best of some hypotheses, equal ones in order; where a NaN left none, an empty one that says so."""
     best = sorted(found, key=lambda hypothesis: -hypothesis.score)[:n_best]
     return best or [Hypothesis((), math.nan, math.nan)]
-
-
-def best_places(totals: Array, count: int) -> list[int]:
-    """Where the ``count`` largest numbers are, the largest first, equal ones in order; without -inf and NaN."""
-    totals = np.where(np.isnan(totals), -np.inf, totals)
-    least = np.partition(totals, -count)[-count] if count < len(totals) else -np.inf
-    found = np.flatnonzero((totals >= least) & (totals > -np.inf))
-    best: list[int] = found[np.argsort(-totals[found], kind="stable")[:count]].tolist()
-    return best
