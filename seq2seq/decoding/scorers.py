@@ -37,6 +37,7 @@ class ModelScorer(Scorer):
         self._memory = self._memory_rows = encode(self._model, sources, self._bf16)
         self._sources = np.arange(len(sources))  # the source of each row
         self._state = self._first_state(self._memory, self._sources)
+        self._count = 0  # rows of the step before, those that were repeated left out; 0 before the first
         self._positions = np.array([len(source) for source in sources]) + self._model.source.marks
 
     def compiled(self, sources: Sources) -> tuple[Any, State] | None:
@@ -48,8 +49,8 @@ class ModelScorer(Scorer):
     @no_grad()
     def step(self, tokens: Array, rows: Array) -> Array:
         decoder, count = _fastest(self._model.decoder, self._bf16), len(rows)
-        tokens, rows = _repeated(tokens), _repeated(rows)
         self._go_on(rows)
+        tokens = _repeated(tokens)
         with evaluating(self._model), autocast(self._model.device.type, enabled=self._bf16):
             given = Tensor(tokens).to(self._model.device)
             features, self._state = decoder.step(given, self._state, self._memory_rows)
@@ -69,10 +70,10 @@ class ModelScorer(Scorer):
         return [self._model.source.own(row[:end]) if end == read else row[:end] for row, end, read in ends]
 
     def mark(self) -> Any:
-        return self._state, self._memory_rows, self._sources
+        return self._state, self._memory_rows, self._sources, self._count
 
     def return_to(self, mark: Any) -> None:
-        self._state, self._memory_rows, self._sources = mark
+        self._state, self._memory_rows, self._sources, self._count = mark
 
     def _first_state(self, memory: Memory, rows: Array) -> State:
         """What the decoder makes of the memory, of LEAST_ROWS sources or more; one of its own states needs no sums."""
@@ -84,7 +85,10 @@ class ModelScorer(Scorer):
             return tuple(select(part, rows) for part in self._model.start(memory.select(repeated)))
 
     def _go_on(self, rows: Array) -> None:
-        """Select the rows that go on; the memory, which may be large, only where other sources do."""
+        """Select the rows that go on, unless all do; the memory, which may be large, only where other sources do."""
+        if np.array_equal(rows, np.arange(self._count)):
+            return
+        rows = _repeated(rows)
         sources = self._sources[rows]
         if not np.array_equal(rows, np.arange(len(self._sources))):
             self._state = tuple(select(part, rows) for part in self._state)
@@ -128,7 +132,7 @@ def mean_log_prob(each: Array) -> Array:
 
 def _repeated(values: Array) -> Array:
     """(R,) -> (max(R, LEAST_ROWS),), the last one repeated."""
-    return np.pad(values, (0, max(0, LEAST_ROWS - len(values))), mode="edge")
+    return values if len(values) >= LEAST_ROWS else values[np.minimum(np.arange(LEAST_ROWS), len(values) - 1)]
 
 
 def _fastest(decoder: Decoder, bf16: bool) -> Any:
