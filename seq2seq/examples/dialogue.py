@@ -6,8 +6,8 @@
 The generator: a guest speaks with a waiter. In any order the guest says a name, orders a dish, orders a drink, says
 for how many, and asks about any of these, told or not; each is said in one of two or three ways, and so is each reply.
 A pair of the data is the last turns of both, with "|" between them, and the reply that follows. What was told in turns
-that --turns has cut off cannot be known, and a question about it is answered in vain. Contexts of the training are left
-out of the other splits.
+that --turns has cut off cannot be known, and a question about it is answered in vain. What was said before a reply of
+the training is said before none of the other splits.
 
 Replies are drawn from the fewest tokens that have 90 % of the probability (top-p, Holtzman et al., 2020), at a
 temperature of 0.7, and no three tokens in a row occur twice in one (Paulus et al., 2018). A reply is right where it is
@@ -73,30 +73,36 @@ COUNTS = Counts(1200, 60, 60)  # dialogues
 SETTINGS = {
     "encoder": "bilstm", "decoder": "attention", "embedding_size": 64, "hidden_size": 96, "num_layers": 1,
     "dropout": 0.2, "init_range": 0.2, "src_tokenizer": "space", "trg_tokenizer": "space", "min_freq": 1,
-    "teacher_forcing_ratio": 1.0, "batch_size": 64, "lr": 0.004, "lr_schedule": "cosine",
-    "epochs": 7,
+    "teacher_forcing_ratio": 1.0, "batch_size": 64, "lr": 0.004, "lr_schedule": "cosine", "epochs": 7,
 }  # fmt: skip
 SAMPLING: dict[str, Any] = {"strategy": "sample", "temperature": 0.7, "top_p": 0.9, "no_repeat_ngram_size": 3}
 DRAWN, SHOWN = 4, 3  # replies to each context, contexts that are printed
-
 TURNS, MOST_TURNS = 9, 16
 
 
 class Exchange(NamedTuple):
-    """The turns before a reply, every right reply, and whether the turns hold what it needs."""
+    """What was said before a reply, every right reply, and the word that they need, which may be none."""
 
-    context: str
+    said: tuple[str, ...]
     replies: tuple[str, ...]
-    answerable: bool
+    word: str
+
+    def context(self, turns: int) -> str:
+        """The last turns."""
+        return " | ".join(self.said[-turns:])
+
+    def answerable(self, turns: int) -> bool:
+        """Whether the last turns hold the word."""
+        return not self.word or self.word in self.context(turns).split()
 
 
-def exchanges(rng: np.random.Generator, turns: int) -> Iterator[Exchange]:
-    """One dialogue, with the last ``turns`` turns before each reply."""
+def exchanges(rng: np.random.Generator) -> Iterator[Exchange]:
+    """Those of one dialogue."""
     told: dict[str, str] = {}
     said: list[str] = []
-    ways: tuple[str, ...]
     for _ in range(int(rng.integers(4, 9))):
         topic = str(rng.choice(list(TOPICS)))
+        ways: tuple[str, ...]
         if topic in told or rng.random() < 0.2:
             said.append(str(rng.choice(QUESTIONS[topic])))
             ways = ANSWERS[topic] if topic in told else UNKNOWN
@@ -104,39 +110,39 @@ def exchanges(rng: np.random.Generator, turns: int) -> Iterator[Exchange]:
             told[topic] = str(rng.choice(TOPICS[topic]))
             said.append(str(rng.choice(STATEMENTS[topic])).format(told[topic]))
             ways = REPLIES[topic]
-        kept, word = " | ".join(said[-turns:]), told.get(topic, "")
-        yield Exchange(kept, tuple(way.format(word) for way in ways), not word or word in kept.split())
+        word = told.get(topic, "")
+        yield Exchange(tuple(said), tuple(way.format(word) for way in ways), word)
         said.append(str(rng.choice(ways)).format(word))
 
 
-def draw(counts: Counts, turns: int) -> list[list[Exchange]]:
+def draw(counts: Counts) -> list[list[Exchange]]:
     """The exchanges of the dialogues of each split."""
     rng = np.random.default_rng(0)
-    train, *others = ([one for _ in range(count) for one in exchanges(rng, turns)] for count in counts)
-    known = {one.context for one in train}
-    return [train, *([one for one in split if one.context not in known] for split in others)]
+    train, *others = ([one for _ in range(count) for one in exchanges(rng)] for count in counts)
+    known = {one.said for one in train}
+    return [train, *([one for one in split if one.said not in known] for split in others)]
 
 
-def write_data(folder: Path, splits: Sequence[Sequence[Exchange]]) -> dict[str, str]:
+def write_data(folder: Path, splits: Sequence[Sequence[Exchange]], turns: int) -> dict[str, str]:
     """Write contexts and replies, each in one of its ways; the settings that name the files."""
     rng = np.random.default_rng(1)
     files = {}
     for name, split in zip(("data", "valid", "test"), splits, strict=True):
-        pairs = [(one.context, str(rng.choice(one.replies))) for one in split]
+        pairs = [(one.context(turns), str(rng.choice(one.replies))) for one in split]
         files[name] = running.write_pairs(folder / f"{name}.tsv", pairs)
     return files
 
 
-def figures(translator: Translator, split: Sequence[Exchange]) -> list[str]:
+def figures(translator: Translator, split: Sequence[Exchange], turns: int) -> list[str]:
     """What sampled and greedy replies to a split are worth, and some of them, in lines."""
-    contexts, right = [one.context for one in split], [one.replies for one in split]
+    contexts, right = [one.context(turns) for one in split], [one.replies for one in split]
     greedy = translator.translate(contexts)
     drawn = translator.search(contexts, n_best=DRAWN, **SAMPLING)
     sampled = [[translator.text_of(hypothesis) for hypothesis in several] for several in drawn]
     shares = {
         "greedy": exact_match(greedy, right, False),
         "sampled": np.mean([exact_match(column, right, False) for column in zip(*sampled, strict=True)]),
-        "answerable": 100 * np.mean([one.answerable for one in split]),
+        "answerable": 100 * np.mean([one.answerable(turns) for one in split]),
     }
     lines = [f"{len(split):,} replies; right of them, in percent:"]
     lines += [f"  {name:12} {share:9.3f}" for name, share in shares.items()]
@@ -158,9 +164,9 @@ def build_parser() -> OneLineParser:
 def dialogue(arguments: Sequence[str] | None = None, counts: Counts = COUNTS) -> int:
     """Make data, train, and reply as the command line says."""
     task = running.begin(build_parser(), SETTINGS, arguments)
-    splits = draw(counts, task.options.turns)
-    run_dir = running.trained(task, write_data(task.folder, splits))
-    print_results("\n".join(figures(Translator.load(run_dir), splits[-1])))
+    splits, turns = draw(counts), task.options.turns
+    run_dir = running.trained(task, write_data(task.folder, splits, turns))
+    print_results("\n".join(figures(Translator.load(run_dir), splits[-1], turns)))
     return 0
 
 

@@ -91,24 +91,23 @@ def test_the_loudest_band_of_a_tone_is_that_of_its_pitch() -> None:
 
 def test_replies_are_true() -> None:
     """What a guest was told can be read off what was said."""
-    (train, *others) = dialogue.draw(Counts(30, 30, 30), turns=99)
-    assert not {one.context for one in train} & {one.context for split in others for one in split}
+    train, *others = dialogue.draw(Counts(30, 30, 30))
+    assert not {one.said for one in train} & {one.said for split in others for one in split}
     questions = {question: topic for topic, ways in dialogue.QUESTIONS.items() for question in ways}
     seen = 0
     for one in (one for split in (train, *others) for one in split):
-        *before, last = one.context.split(" | ")
+        *before, last = one.context(99).split(" | ")
         if last not in questions:
             continue
         words = dialogue.TOPICS[questions[last]]
         told = [word for turn in before[::2] for word in turn.split() if word in words]
-        assert one.answerable
+        assert one.answerable(99)
+        assert one.context(1) == last
+        assert one.answerable(1) == (not told), "a question alone never answers itself"
         answers = dialogue.ANSWERS[questions[last]] if told else dialogue.UNKNOWN
         assert one.replies == tuple(way.format(*told[:1]) for way in answers)
         seen += bool(told)
     assert seen > 20
-    cut = [one for split in dialogue.draw(Counts(30, 30, 30), turns=1) for one in split]
-    assert all(" | " not in one.context for one in cut)
-    assert not all(one.answerable for one in cut)
 
 
 def test_a_headline_is_news_of_the_first_tokens() -> None:
