@@ -1,22 +1,22 @@
 """Keep what a finished training run shows: settings, manifest, the metrics of every step, and its scores.
 
-    python benchmarks/keep_run.py RUN_DIR benchmarks/results/NAME [SCORES.json ...]
+    python benchmarks/keep_run.py RUN_DIR benchmarks/results/NAME [SCORES.json ...] [--validations]
 
-Copies config.json without the paths of this machine, manifest.json, metrics.jsonl, and what seq2seq.evaluate wrote. A
-folder that holds a run of another processor is refused: sums differ in their last digits there, and times altogether.
+Copies config.json without the paths of this machine, manifest.json, metrics.jsonl (or its validations alone), and what
+seq2seq.evaluate wrote; paths below the current folder are relative to it. A folder that holds a run of another
+processor is refused: sums differ in their last digits there, and times altogether.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from pathlib import Path
 
 LOCAL = ("data_dir", "run_dir")
 
 
-def keep(run_dir: Path, results: Path, scores: list[Path]) -> None:
+def keep(run_dir: Path, results: Path, scores: list[Path], validations: bool = False) -> None:
     """Raises SystemExit where the results hold a run of another processor."""
     held, new = (processor(folder / "manifest.json") for folder in (results, run_dir))
     if held is not None and held != new:
@@ -24,9 +24,17 @@ def keep(run_dir: Path, results: Path, scores: list[Path]) -> None:
     results.mkdir(parents=True, exist_ok=True)
     config = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))
     config = {name: value for name, value in config.items() if name not in LOCAL}
-    (results / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    (results / "config.json").write_text(without_folder(json.dumps(config, indent=1) + "\n"), encoding="utf-8")
     for path in (run_dir / "manifest.json", run_dir / "metrics.jsonl", *scores):
-        shutil.copy(path, results / path.name)
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        if path.suffix == ".jsonl" and validations:
+            lines = [line for line in lines if "val_loss" in json.loads(line)]
+        (results / path.name).write_text(without_folder("".join(lines)), encoding="utf-8")
+
+
+def without_folder(text: str) -> str:
+    """Text with the paths below the current folder as they are from there."""
+    return text.replace(f"{Path.cwd()}/", "")
 
 
 def processor(manifest: Path) -> str | None:
@@ -39,6 +47,7 @@ def main() -> None:
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("results", type=Path)
     parser.add_argument("scores", type=Path, nargs="*")
+    parser.add_argument("--validations", action="store_true", help="keep the validations of metrics.jsonl alone")
     keep(**vars(parser.parse_args()))
 
 

@@ -261,6 +261,18 @@ def test_a_run_of_another_processor_stays(tmp_path) -> None:
     assert (tmp_path / "kept" / "metrics.jsonl").read_text() == "A"
 
 
+def test_a_kept_run_holds_no_path_of_this_machine(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    for name in ("config.json", "manifest.json"):
+        (tmp_path / "run" / name).write_text(json.dumps({"data": f"{tmp_path}/folder/data.tsv"}))
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 1, "loss": 2}\n{"step": 1, "val_loss": 3}\n')
+    keep_run.keep(tmp_path / "run", tmp_path / "kept", [], validations=True)
+    for name in ("config.json", "manifest.json"):
+        assert json.loads((tmp_path / "kept" / name).read_text()) == {"data": "folder/data.tsv"}
+    assert (tmp_path / "kept" / "metrics.jsonl").read_text() == '{"step": 1, "val_loss": 3}\n'
+
+
 def test_a_peer_may_use_any_precision_where_we_use_bf16() -> None:
     assert racing.comparable("minigrad-bf16", "jax")
     assert not racing.comparable("minigrad", "jax-bf16")
