@@ -25,7 +25,7 @@ import pytest
 import minigrad as torch
 from minigrad import nn, optim, random
 from seq2seq import average, compare, encode, evaluate, score, seeds, train, translate
-from seq2seq.examples import addition, captions, dialogue, summaries, tones
+from seq2seq.examples import addition, captions, dialogue, digits, summaries, tones
 from seq2seq.run import config, config_file, registry
 from seq2seq.run.options import RANGES
 
@@ -187,7 +187,7 @@ def config_options() -> dict[str, str | None]:
     return {"--config": None, "--accept-changes": "false", **fields}
 
 
-EXAMPLES = (addition, captions, dialogue, summaries, tones)
+EXAMPLES = (addition, captions, dialogue, digits, summaries, tones)
 OPTIONS = {
     "examples": {
         **config_options(),

@@ -54,11 +54,16 @@ def begin(parser: OneLineParser, defaults: Mapping[str, Any], arguments: Sequenc
     options, others = parser.parse_known_args(arguments)
     words = [*_words(defaults), *others]
     settings.parse(words)
-    folder = Path(options.folder)
+    return Task(new_folder(options.folder), options, words)
+
+
+def new_folder(path: str) -> Path:
+    """The folder of an example, made; UserError where it holds something, or is none."""
+    folder = Path(path)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: is there already; expected a new or an empty folder")
     folder.mkdir(parents=True, exist_ok=True)
-    return Task(folder, options, words)
+    return folder
 
 
 def cut(items: Sequence[T], counts: Counts) -> list[list[T]]:
