@@ -24,11 +24,11 @@ class ThreadSetting(threading.local):
         value: the setting now.
     """
 
-    def __init__(self, default: bool) -> None:
+    def __init__(self, default: Any) -> None:
         self.value = default
-        self._found: list[tuple[object, bool]] = []  # by each open block, the setting before it
+        self._found: list[tuple[object, Any]] = []  # by each open block, the setting before it
 
-    def enter(self, block: object, value: bool) -> None:
+    def enter(self, block: object, value: Any) -> None:
         """Change the setting until ``leave(block)``."""
         self._found.append((block, self.value))
         self.value = value

@@ -15,6 +15,7 @@ from minigrad.nn.module import Module
 from minigrad.nn.parameter import Parameter
 from minigrad.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from minigrad.nn.transformer import TransformerDecoderLayer, TransformerEncoderLayer
+from minigrad.nn.variational import variational_dropout
 
 __all__ = [
     "GELU",
@@ -58,6 +59,7 @@ __all__ = [
     "functional",
     "init",
     "utils",
+    "variational_dropout",
 ]
 
 if not TYPE_CHECKING:  # a checker would take every name for known

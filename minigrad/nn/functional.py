@@ -31,6 +31,7 @@ from minigrad.nn.loss_functions import (
     mse_loss,
     nll_loss,
 )
+from minigrad.nn.variational import variational_dropout
 from minigrad.ops import choose, elementwise, fused, linalg, losses, moments, reduce
 from minigrad.ops.embedding import embedding as _look_up
 from minigrad.ops.gelu import gelu as _gelu
@@ -175,9 +176,15 @@ def _dim_or_guess(name: str, input: Tensor, dim: int | None) -> int:
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zero each element with probability ``p`` and scale the others by 1 / (1 - p); no change if not training."""
+    """Zero each element with probability ``p`` and scale the others by 1 / (1 - p); no change if not training.
+
+    In ``nn.variational_dropout`` a sequence has one mask for all of its steps.
+    """
     check_probability("dropout", "p", p)
-    return _given(input, fused.dropout(input, p), inplace) if training and p > 0 else input
+    if not training or p == 0:
+        return input
+    masks = variational_dropout.active()
+    return _given(input, fused.dropout(input, p) if masks is None else masks.mask(p)(input), inplace)
 
 
 def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, *, sparse: bool = False) -> Tensor:

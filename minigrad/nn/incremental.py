@@ -17,12 +17,13 @@ import numpy as np
 
 import kernels
 from kernels.packing import pack_lengths
-from minigrad import ops, random
+from minigrad import ops
 from minigrad.autocast import bf16_enabled
 from minigrad.function import Context
 from minigrad.grad_mode import no_grad
 from minigrad.nn.parameter import Parameter
 from minigrad.nn.recurrent import LSTM
+from minigrad.nn.variational import next_dropout
 from minigrad.ops.fused import LSTMLayer, sum_of_biases
 from minigrad.ops.packed import checked_lengths
 from minigrad.tensor import Tensor
@@ -33,6 +34,8 @@ Array = np.ndarray
 class IncrementalDropout:
     """One dropout over all steps. Its mask is a function of a key, so the steps need not keep it.
 
+    In ``nn.variational_dropout`` it is that of the sequences of this block.
+
     Args:
         p: probability that an element is zeroed.
         training: False passes everything through.
@@ -40,18 +43,18 @@ class IncrementalDropout:
 
     def __init__(self, p: float, training: bool) -> None:
         self._p = p if training else 0.0
-        self._key = random.next_key() if self._p else None
-        self._num_elements = 0  # of the steps so far
+        self._drop = next_dropout(self._p) if self._p else lambda x, first: x
+        self._num_rows = 0  # of the steps so far
 
     def step(self, x: Tensor) -> Tensor:
         """The next steps, off the tape: x (R, F) -> (R, F)."""
-        start, self._num_elements = self._num_elements, self._num_elements + x.numel()
+        first, self._num_rows = self._num_rows, self._num_rows + len(x)
         with no_grad():
-            return ops.dropout(x, self._p, self._key, start)
+            return self._drop(x, first)
 
     def finish(self, x: Tensor) -> Tensor:
         """All steps on the tape: x (P, F) -> (P, F), equal to what the steps gave."""
-        return ops.dropout(x, self._p, self._key)
+        return self._drop(x, 0)
 
 
 class IncrementalLSTM:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigrad import Tensor, autocast, no_grad
+from minigrad.nn.utils.rnn import rows_of
 from seq2seq.decoding.contract import Array
 from seq2seq.decoding.scorers import LEAST_ROWS, evaluating, mean_log_prob
 from seq2seq.metrics import perplexity
-from seq2seq.models.contract import rows_of
 from seq2seq.models.model import PackedBatch, Seq2Seq
 from seq2seq.sources import EncodedSplit, evaluation_batches
 

@@ -65,13 +65,6 @@ def select(x: Tensor, rows: Array) -> Tensor:
     return ops.index_select(x, x.ndim - 2, Tensor(rows).to(x.device))
 
 
-def rows_of(tokens: PackedSequence) -> Array:
-    """(P,) int64: which of the N sequences each packed token belongs to."""
-    sizes = tokens.batch_sizes.array
-    order = np.arange(sizes.max(initial=0)) if tokens.sorted_indices is None else tokens.sorted_indices.array
-    return np.concatenate([order[:size] for size in sizes])
-
-
 class Part(nn.Module):
     """What an encoder and a decoder have in common."""
 

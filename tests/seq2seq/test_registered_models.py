@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from minigrad import Tensor, cat, no_grad, random
+from minigrad.nn.utils.rnn import rows_of
 from seq2seq.decoding.contract import Hypothesis, Scorer, Search
 from seq2seq.decoding.pairs import token_log_probs
 from seq2seq.decoding.scorers import LEAST_ROWS, Ensemble, ModelScorer, encode, scorer_of
@@ -22,7 +23,7 @@ from seq2seq.decoding.strategies.diverse_beam import DiverseBeam, DiverseBeamOpt
 from seq2seq.decoding.strategies.exact import Exact, ExactOptions
 from seq2seq.decoding.strategies.greedy import Greedy
 from seq2seq.decoding.strategies.sample import Sample, SampleOptions
-from seq2seq.models.contract import Decoder, rows_of
+from seq2seq.models.contract import Decoder
 from seq2seq.models.model import Seq2Seq, build_model
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError

@@ -1,4 +1,5 @@
-"""Helpers around modules: gradient clipping, parameters as a vector, sequences of unequal length (``utils.rnn``)."""
+"""Helpers around modules: gradient clipping, parameters as a vector, dropped weights, sequences of unequal length
+(``utils.rnn``)."""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +7,7 @@ from minigrad.missing import for_module as _for_module
 from minigrad.nn.utils import rnn
 from minigrad.nn.utils.clipping import clip_grad_norm, clip_grad_norm_, clip_grad_value_
 from minigrad.nn.utils.vectors import parameters_to_vector, vector_to_parameters
+from minigrad.nn.utils.weight_drop import weight_drop
 
 __all__ = [
     "clip_grad_norm",
@@ -14,6 +16,7 @@ __all__ = [
     "parameters_to_vector",
     "rnn",
     "vector_to_parameters",
+    "weight_drop",
 ]
 
 if not TYPE_CHECKING:  # a checker would take every name for known

@@ -146,6 +146,13 @@ def lengths_of(sequence: PackedSequence) -> np.ndarray:
     return counts if sequence.unsorted_indices is None else counts[sequence.unsorted_indices.array]
 
 
+def rows_of(sequence: PackedSequence) -> np.ndarray:
+    """(P,) int64: which of the B sequences, in the original order, each packed token belongs to."""
+    sizes = sequence.batch_sizes.array
+    order = np.arange(sizes.max(initial=0)) if sequence.sorted_indices is None else sequence.sorted_indices.array
+    return np.concatenate([order[:size] for size in sizes])
+
+
 def is_stably_sorted(sequence: PackedSequence, lengths: np.ndarray) -> bool:
     """Whether sequences of equal length stand in their original order, as ``pack_padded_sequence`` leaves them."""
     order = sequence.sorted_indices

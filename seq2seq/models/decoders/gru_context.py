@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad import Tensor, cat, nn
-from minigrad.nn.utils.rnn import PackedSequence
-from seq2seq.models.contract import Decoder, Memory, MemoryShape, Reads, State, require_states, rows_of, select
+from minigrad.nn.utils.rnn import PackedSequence, rows_of
+from seq2seq.models.contract import Decoder, Memory, MemoryShape, Reads, State, require_states, select
 from seq2seq.models.options import RecurrentOptions
 from seq2seq.run.registry import register
 

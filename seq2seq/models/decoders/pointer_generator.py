@@ -20,8 +20,8 @@ import numpy as np
 
 from minigrad import Tensor, cat, nn, ops, zeros
 from minigrad.nn import functional as F
-from minigrad.nn.utils.rnn import PackedSequence, pad_packed_sequence
-from seq2seq.models.contract import Memory, MemoryShape, Reads, State, rows_of
+from minigrad.nn.utils.rnn import PackedSequence, pad_packed_sequence, rows_of
+from seq2seq.models.contract import Memory, MemoryShape, Reads, State
 from seq2seq.models.decoders.attention import AttentionDecoder, AttentionOptions
 from seq2seq.run.errors import UserError
 from seq2seq.run.registry import option, register
