@@ -11,6 +11,7 @@ F feature size, V target vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import reduce
 from typing import Any, ClassVar, NamedTuple
 
@@ -165,13 +166,17 @@ class Decoder(Part):
             tokens: what the decoder is given.
             own: (T,) bool, the steps at which it is given its own best guess instead; never the first.
 
-        By default a loop over ``step``. A decoder that can do whole sequences at once overrides it.
+        By default a loop over ``step``. A decoder that can do whole sequences at once overrides it. In
+        ``nn.variational_dropout`` all steps have the same masks.
         """
         given, lengths = pad_packed_sequence(tokens)
+        masks = nn.variational_dropout.active()
+        one_step = nullcontext() if masks is None else masks.step()
         features: list[Tensor] = []
         for t in range(len(given)):
             token = self.guess(features[-1], memory.copies) if own[t] else given[t]
-            feature, state = self.step(token, state, memory)
+            with one_step:
+                feature, state = self.step(token, state, memory)
             features.append(feature)
         return pack_padded_sequence(ops.stack(features), lengths, enforce_sorted=False).data
 

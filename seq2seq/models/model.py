@@ -17,6 +17,7 @@ from minigrad.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from seq2seq.models import copying
 from seq2seq.models.contract import Decoder, Encoder, Memory, State
 from seq2seq.models.inputs import Inputs
+from seq2seq.models.masks import Masks
 from seq2seq.models.tying import tie
 from seq2seq.run import registry
 from seq2seq.run.config import Config
@@ -71,6 +72,8 @@ class Seq2Seq(nn.Module):
         self.encoder: Encoder = registry.build("encoder", config, Inputs(num_inputs, self.source.ids), reads)
         self.decoder: Decoder = registry.build("decoder", config, vocab_size, self.encoder.memory_shape)
         self.output_dropout = nn.Dropout(config.output_dropout)
+        self._encoder_masks = Masks(self.encoder, registry.chosen_options("encoder", config.encoder, config))
+        self._decoder_masks = Masks(self.decoder, registry.chosen_options("decoder", config.decoder, config))
         tie(self.encoder, self.decoder, config)
         for part in (self.encoder, self.decoder):
             part.init_weights(config.init_range)
@@ -144,12 +147,15 @@ class Seq2Seq(nn.Module):
         allow_tf32(self.precision)  # in the backward too
         num_steps = len(batch.given.batch_sizes)
         with autocast(self.device.type, enabled=self.bf16):
-            memory = self.remember(batch)
+            with self._encoder_masks.of_weights(), self._encoder_masks.of(batch.src):
+                memory = self.remember(batch)
             state = self.start(memory)
             own = draw_own(num_steps, teacher_forcing_ratio) if own is None else _checked_own(own, num_steps)
-            features = self.decoder.sequence(batch.given, state, memory, own)
+            with self._decoder_masks.of_weights(), self._decoder_masks.of(batch.given):
+                features = self.decoder.sequence(batch.given, state, memory, own)
             targets = batch.given._replace(data=batch.targets)
-            return self.decoder.loss(features, targets, memory, label_smoothing, self.output_dropout)
+            with self._decoder_masks.of(targets):  # another mask than any before
+                return self.decoder.loss(features, targets, memory, label_smoothing, self.output_dropout)
 
 
 def draw_own(num_steps: int, teacher_forcing_ratio: float) -> Array:

@@ -15,12 +15,14 @@ _DROPOUT: Any = (0.5, "probability that an embedding or what a layer gives is ze
 
 @dataclass(frozen=True)
 class RecurrentOptions:
-    """Those of an embedding with a stack of recurrent layers on it."""
+    """Those of an embedding with a stack of recurrent layers on it; ``seq2seq.models.masks`` has the last two."""
 
     embedding_size: int = option(256, "size of the embeddings", 1, 65536)
     hidden_size: int = option(*_HIDDEN_SIZE)
     num_layers: int = option(*_NUM_LAYERS)
     dropout: float = option(*_DROPOUT)
+    variational_dropout: bool = option(False, "zero the same numbers at all steps of a sequence (Gal et al., 2016)")
+    recurrent_dropout: float = option(0.0, "probability that a recurrent weight is zeroed for a batch", 0.0, 0.99)
 
 
 @dataclass(frozen=True)

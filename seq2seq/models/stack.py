@@ -52,11 +52,15 @@ class Stack(nn.Module):
     def _reads_pairs(self, number: int) -> bool:
         return number >= self.num_layers - self.pyramid
 
+    def _dropped(self, x: PackedSequence) -> PackedSequence:
+        with nn.variational_dropout.repacked(x):  # since a pyramid has fewer steps above
+            return x._replace(data=self.dropout(x.data))
+
     def forward(self, x: PackedSequence) -> tuple[PackedSequence, tuple[Tensor, ...]]:
         """Packed rows (P, F) -> packed outputs of the last layer (., D*H), and the final states (L*D, N, H)."""
         finals = []
         for number, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
-            x = x._replace(data=self.dropout(x.data)) if number else x
+            x = self._dropped(x) if number else x
             x = pairs_of(x) if self._reads_pairs(number) else x
             y, states = layer(x)
             rows = norm(y.data)

@@ -59,7 +59,8 @@ def steps_in_graphs(config: Config) -> bool:
     capturable = all(registry.part(kind, getattr(config, kind)).capturable for kind in registry.PACKAGES)
     given = config.teacher_forcing_ratio == 1.0 and config.forcing_decay == "constant"  # every right word
     updates = config.optimizer != "sgd" and config.accumulate == 1
-    return config.device == "cuda" and products and capturable and given and updates
+    drawn = not config.options.get("variational_dropout", False)  # whose rows follow from the lengths, on the host
+    return config.device == "cuda" and products and capturable and given and drawn and updates
 
 
 def allow_tf32(precision: str) -> None:

@@ -2,9 +2,9 @@
 
 A graph is made for a number of pairs and of tokens; a batch with fewer tokens runs in it too. So numbers of tokens are
 rounded up to multiples of a bucket, and each bucket gets a graph. What a graph cannot hold is done launch by launch:
-own tokens fed back to the decoder, layers that take a step at a time, SGD, several batches for one update, a batch of
-one sentence, and the first step of all, which makes the optimiser's moments. Which batches these are does not depend on
-where a run was resumed.
+own tokens fed back to the decoder, layers that take a step at a time, variational dropout, SGD, several batches for one
+update, a batch of one sentence, and the first step of all, which makes the optimiser's moments. Which batches these are
+does not depend on where a run was resumed.
 """
 
 from __future__ import annotations

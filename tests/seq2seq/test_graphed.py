@@ -71,7 +71,7 @@ def test_a_run_in_graphs_is_the_run_without(
     ["--tie-weights", "decoder", "--embedding-size", 12, "--ema-decay", 0.5, "--optimizer", "adamw",
      "--weight-decay", 1],
     ["--src-word-dropout", 0.3, "--trg-word-dropout", 0.2, "--output-dropout", 0.3, "--lr-schedule", "inverse-sqrt",
-     "--warmup-steps", 3, "--batch-tokens", 90, "--dropout", 0.2],
+     "--warmup-steps", 3, "--batch-tokens", 90, "--dropout", 0.2, "--recurrent-dropout", 0.1],
 ], ids=["tied", "drawn"])  # fmt: skip
 def test_what_shapes_updates_is_the_same_in_graphs(
     train: Callable[..., Path], history: Callable[[Path], list[dict]], monkeypatch: pytest.MonkeyPatch, options: list
@@ -110,6 +110,7 @@ def test_what_goes_without(split: EncodedSplit) -> None:
     assert training(split, forcing_decay="linear", forcing_steps=9).step(batch) is None
     assert training(split, optimizer="sgd").step(batch) is None
     assert training(split, accumulate=2).step(batch) is None
+    assert training(split, variational_dropout=True).step(batch) is None
     steps = training(split)
     assert steps.step(TextSource().batch(split, range(1))) is None
     longest = int(np.argmax(split.src.lengths))
