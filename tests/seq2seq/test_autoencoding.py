@@ -103,13 +103,29 @@ def test_noise_knows_words_that_only_an_open_vocabulary_has_ids_for() -> None:
 
 @pytest.mark.parametrize(("drop", "shuffle"), [(0.3, 0), (0.0, 2), (0.4, 1)])
 def test_noise_is_distributed_as_in_the_paper(drop: float, shuffle: int) -> None:
-    count, rng = 20_000, random.Random(5)
-    ours = Counter(map(tuple, Noise(drop, shuffle, EVERY_TOKEN, 1).apply(sentences(count, 4), 0)))
-    theirs = Counter(tuple(plain_noise([4, 5, 6, 7], drop, shuffle, rng)) for _ in range(count))
-    assert set(theirs) <= set(ours) | {sentence for sentence, number in theirs.items() if number < 20}
-    for sentence in set(ours) | set(theirs):  # four standard deviations of the difference of two counts
-        spread = (ours[sentence] + theirs[sentence]) ** 0.5
-        assert abs(ours[sentence] - theirs[sentence]) <= 4 * spread + 4, sentence
+    require_alike(noisy_counts(drop, shuffle), plain_counts(drop, shuffle))
+
+
+@pytest.mark.parametrize(("drop", "shuffle"), [(0.33, 2), (0.3, 3)])
+def test_the_check_of_distributions_can_fail(drop: float, shuffle: int) -> None:
+    with pytest.raises(AssertionError):
+        require_alike(noisy_counts(0.3, 2), plain_counts(drop, shuffle))
+
+
+def noisy_counts(drop: float, shuffle: int) -> Counter[tuple[int, ...]]:
+    return Counter(map(tuple, Noise(drop, shuffle, EVERY_TOKEN, 1).apply(sentences(20_000, 4), 0)))
+
+
+def plain_counts(drop: float, shuffle: int) -> Counter[tuple[int, ...]]:
+    rng = random.Random(5)
+    return Counter(tuple(plain_noise([4, 5, 6, 7], drop, shuffle, rng)) for _ in range(20_000))
+
+
+def require_alike(one: Counter, other: Counter) -> None:
+    """Every two counts within four standard deviations of their difference."""
+    for sentence in set(one) | set(other):
+        spread = (one[sentence] + other[sentence]) ** 0.5
+        assert abs(one[sentence] - other[sentence]) <= 4 * spread + 4, sentence
 
 
 def test_no_word_moves_too_far_and_without_noise_none_moves() -> None:
@@ -185,5 +201,6 @@ def test_a_tiny_autoencoder_reconstructs_what_it_never_saw(run, texts, tmp_path)
     assert figures["exact_match"] >= 90
     assert figures["bleu"] >= 90
     assert Translator.load(folder).translate(["ein haus am see"], beam_size=3) == ["ein haus am see"]
+    assert len(run("score", folder, "--data", new).out.splitlines()) == 40
     with pytest.raises(UserError, match="expected one text, which the run is to reconstruct"):
         Translator.load(folder).model.source.read_examples("test", f"{new},{new}")

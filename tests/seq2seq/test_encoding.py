@@ -21,6 +21,7 @@ from seq2seq.models.model import Seq2Seq, build_model
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.sources import TextSource
+from seq2seq.sources.rows import RowSide
 from seq2seq.text.side import TextSide
 from seq2seq.text.tokenizers import SpaceTokenizer
 from seq2seq.text.vocabulary import Vocabulary
@@ -64,6 +65,20 @@ def by_hand(translator: Translator, sentence: str) -> np.ndarray:
     with no_grad():
         memory = model.encoder(pack_padded_sequence(Tensor(inputs), lengths))
     return memory.states[0].numpy()[-1, 0] if memory.states else memory.outputs.numpy()[:, 0].mean(0)
+
+
+@pytest.mark.parametrize(("encoder", "decoder"), [("vector", "lstm"), ("bilstm", "attention"), ("gru", "transformer")])
+def test_rows_of_numbers_have_vectors_too(encoder: str, decoder: str) -> None:
+    heads = {"num_heads": 2} if decoder == "transformer" else {}
+    config = Config(source="frames", encoder=encoder, decoder=decoder, hidden_size=6, num_layers=1, **heads)
+    side = RowSide(np.full(4, 0.5, np.float32), np.full(4, 2.0, np.float32))
+    ours = Translator(build_model(4, 9, config), SimpleNamespace(source=side), config)  # type: ignore[arg-type]
+    rng = np.random.default_rng(0)
+    examples = [rng.standard_normal((length, 4), np.float32) for length in (3, 1, 6, 2)]
+    found = ours.encode(examples)
+    assert found.shape == (4, 6)
+    assert len(np.unique(found, axis=0)) == 4
+    assert found.tobytes() == np.concatenate([ours.encode([one]) for one in examples]).tobytes()
 
 
 def test_the_vector_of_an_lstm_is_that_of_pytorch(translator) -> None:
