@@ -53,7 +53,7 @@ def beside(name: str) -> list[str]:
     """What must stand beside a setting for it to mean something: another setting's value, or the part that has it."""
     if name in BELONGS_TO:
         owner, values = BELONGS_TO[name]
-        return [option(owner), values[0]]
+        return [*beside(owner), option(owner), values[0] if values else repr(RANGES[owner].low)]
     if hasattr(Config(), name):
         return []
     kind, _, part = next(iter(registry.owners(name))).partition(" ")
@@ -93,7 +93,7 @@ def test_every_numeric_setting_has_a_range() -> None:
     assert numeric == set(TRAINING)
     of_search = registry.options(registry.SEARCH_PACKAGES)
     numeric_of_search = {name for name, field in of_search.items() if registry.type_of(field) in (int, float)}
-    assert set(RANGES) - numeric == {"n_best", "max_length_ratio"} | numeric_of_search
+    assert set(RANGES) - numeric == {"n_best", "max_length_ratio", "resamples"} | numeric_of_search
 
 
 @pytest.mark.parametrize("name", TRAINING)
