@@ -92,6 +92,13 @@ def test_the_vector_of_an_lstm_is_that_of_pytorch(translator) -> None:
     np.testing.assert_allclose(ours.encode([SENTENCES[3]])[0], h[-1, 0].numpy(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("cuda")
+@pytest.mark.parametrize(("encoder", "decoder"), [("lstm", "lstm"), ("transformer", "transformer")])
+def test_a_device_makes_the_same_vectors(translator, encoder: str, decoder: str) -> None:
+    here, there = translator(encoder, decoder), translator(encoder, decoder, device="cuda")
+    np.testing.assert_allclose(there.encode(SENTENCES), here.encode(SENTENCES), rtol=1e-4, atol=1e-5)
+
+
 def test_nothing_has_no_vector_and_an_ensemble_none_either(translator) -> None:
     ours = translator()
     assert ours.encode([]).shape == (0, 6)
