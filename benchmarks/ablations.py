@@ -5,7 +5,8 @@
 
 How each is switched off stands in `peers/ablated.py`. On the processor the tutorials' model trains on batches of 128
 with the right word always given, and translates one sentence of 15 words: to prepack weights costs the same for one as
-for many. What a trick earns is the time without it over the time with it.
+for many. What spares work in tables of words is also tried where they are large and batches small, of 16: 50,000 words
+on each side. What a trick earns is the time without it over the time with it.
 
 On a GPU it is a layer's call. A kernel without one of its stages computes nonsense and takes less time: what is missing
 to 1 is what that stage costs where nothing hides it.
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 import layers
 import numpy as np
 from figures import Figures
-from peers.ablated import OF_SEARCH, STAGES, SWITCHES, WITHOUT
+from peers.ablated import OF_SEARCH, OF_TABLES, STAGES, SWITCHES, WITHOUT
 from peers.layers import LayerTask
 from peers.problem import FIRST_WORD, Task
 from peers.worker import VARIANTS, Variant
@@ -46,7 +47,12 @@ def rows(options: Any) -> dict[str, Row]:
         if options.quick:
             task = dataclasses.replace(task, vocab_sizes=(60, 50), embedding_size=8, hidden_size=16)
         count = 4 if options.quick else 128
-        return {w: Row(w, text, task, options.precision, calls(task, w, count)) for w, text in WITHOUT.items()}
+        found = {w: Row(w, text, task, options.precision, calls(task, w, count)) for w, text in WITHOUT.items()}
+        large = task if options.quick else dataclasses.replace(task, vocab_sizes=(50_000, 50_000))
+        for w in OF_TABLES:
+            of_few = calls(large, w, count // 8 or 1)
+            found[f"{w}, 50,000 words"] = Row(w, WITHOUT[w], large, options.precision, of_few)
+        return found
     tasks = [LayerTask(1, 64, 3, 4)] if options.quick else [LayerTask(1, H, 128, 100) for H in (512, 1024)]
     named = [(name, str(switches)) for name, switches in SWITCHES.items()]
     named += [(name, "nothing") for name in (["products"] if options.quick else STAGES)]
@@ -117,7 +123,8 @@ def main() -> None:
     options_of.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
     options_of.set_defaults(seconds=270)
     options = options_of.parse_args()
-    asked = {n: partial(ablate, row, options) for n, row in rows(options).items() if n in (options.only or [n])}
+    wanted = options.only or [*WITHOUT, *SWITCHES, *STAGES]
+    asked = {n: partial(ablate, row, options) for n, row in rows(options).items() if row.without in wanted}
     with Figures(options, "ablations", precision=options.precision) as figures:
         for name, found in figures.measure(asked):
             words = "{median:.3f} ({low:.3f} to {high:.3f})"

@@ -28,6 +28,11 @@ PLOT = "scaling.svg"
 BEGIN, END = "<!-- results: written by benchmarks/report.py -->", "<!-- end of results -->"
 
 MULTI30K = "python -m seq2seq.train --data multi30k"
+MODELS = {
+    "transformer": "training a Transformer, a target token",
+    "decoding_attention": "search with attention (general), all sentences",
+    "decoding_bahdanau": "search with attention (Bahdanau), all sentences",
+}
 PUBLISHED_BLEU, PUBLISHED_PPL = 13.76, 43.83  # the tutorials' first model, as its published notebook prints them
 
 Rows = list[tuple[str, ...]]
@@ -151,6 +156,33 @@ def ablation_tables() -> str:
     return "\n\n".join(parts)
 
 
+def model_tables() -> str:
+    """Races of the models that README leaves out, one table for every file."""
+    parts = []
+    for stem, what in MODELS.items():
+        for result in map(read, files(stem)):
+            head = f"{what}, {result['threads']} threads, {result['processor']['name']}"
+            rows = [row for name, race in result["races"].items() for row in model_rows(name, race)]
+            parts.append(as_table((head, "variant", "us", "against ours of this precision", "memory"), rows))
+    return "\n\n".join(parts)
+
+
+def model_rows(name: str, race: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """The variants of a race; those of a peer with the times they take as multiples of ours."""
+    for variant, found in race["variants"].items():
+        precision = found["precision"]
+        ours = "minigrad" if precision == "fp32" else f"minigrad-{precision}"
+        ratio = race["ratios"].get(ours, {}).get(variant)
+        against = "" if ratio is None else "{median:.2f} ({low:.2f} to {high:.2f})".format(**ratio)
+        memory = f"{found['peak_memory_mb']:,} MB" if "peak_memory_mb" in found else ""
+        yield name, variant, f"{found['us']['median']:,.0f}", against, memory
+
+
+def speed_tables() -> str:
+    """Everything between the markers of docs/speed.md."""
+    return "\n\n".join(part for part in (ablation_tables(), model_tables()) if part)
+
+
 def rows_table(rows: dict[str, dict[str, Any]]) -> str:
     """Whatever a part of gpu/run.sh has found, a column for everything that it tells."""
     keys = list(dict.fromkeys(key for row in rows.values() for key, value in row.items()))
@@ -227,7 +259,7 @@ def main() -> int:
         (options.of / "report.md").write_text(text, encoding="utf-8")
         print(text)
         return 0
-    pages = {ROOT / "README.md": figures, ROOT / "docs" / "speed.md": ablation_tables}
+    pages = {ROOT / "README.md": figures, ROOT / "docs" / "speed.md": speed_tables}
     files = {path: with_figures(path.read_text(encoding="utf-8"), make()) for path, make in pages.items()}
     if (drawing := plot()) is not None:
         files[RESULTS / PLOT] = drawing

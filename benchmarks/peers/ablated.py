@@ -27,6 +27,7 @@ WITHOUT = {
     "memory that stays": "freed memory goes back to the system (no keep_freed_memory)",
     "weights kept prepacked": "a search prepacks its weights first (release_prepacked)",
 }
+OF_TABLES = "gradients by rows", "lazy rows"
 OF_SEARCH = ("weights kept prepacked",)
 
 # Of a layer on a GPU: switches, and what to cut out of the sources of its kernels.
