@@ -184,7 +184,7 @@ def parser_options(parser: argparse.ArgumentParser) -> dict[str, str | None]:
 
 def config_options() -> dict[str, str | None]:
     fields = {f"--{f.name.replace('_', '-')}": as_text(f.default) for f in (*config.BASE, *registry.options().values())}
-    return {"--config": None, "--accept-changes": "false", **fields}
+    return {"--config": None, "--recipe": None, "--accept-changes": "false", **fields}
 
 
 EXAMPLES = (addition, captions, dialogue, digits, summaries, tones)

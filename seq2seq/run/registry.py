@@ -29,7 +29,7 @@ SEARCH_PACKAGES = {"strategy": "seq2seq.decoding.strategies", "constraint": "seq
 _ALL = PACKAGES | SEARCH_PACKAGES
 
 _parts: dict[str, dict[str, type[Any]]] = {kind: {} for kind in _ALL}
-_reserved = {"accept_changes", "config", "help", *RANGES}  # means something on a command line already
+_reserved = {"accept_changes", "config", "help", "recipe", *RANGES}  # means something on a command line already
 
 Part = TypeVar("Part", bound=type[Any])
 

@@ -1,7 +1,7 @@
 """The settings that a command line and its files of settings give, and the Config that they make.
 
-A setting comes from, in rising order: its default, the preset of the data set, the file given by --config (YAML or
-JSON), the command line; for a run that goes on, from the run itself.
+A setting comes from, in rising order: its default, the preset of the data set, the recipe given by --recipe, the file
+given by --config (YAML or JSON), the command line; for a run that goes on, from the run itself.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from seq2seq.run import companions, registry
 from seq2seq.run.config import BASE, PRESETS, Config, field_types, setting
 from seq2seq.run.config_file import CHANGEABLE, PATHS, load, moved
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import shown
 from seq2seq.run.options import RANGES
-from seq2seq.run.parser import OneLineParser
+from seq2seq.run.parser import OneLineParser, suggestion
 from seq2seq.run.settings_file import read_settings
 
+RECIPES = Path(__file__).parents[1] / "recipes"
 _PURPOSES = {
     "train": "Train a translator.",
     "gradcheck": "Compare the gradients of the model that these settings describe with finite differences.",
@@ -37,13 +39,27 @@ def given(arguments: Sequence[str] | None = None, command: str = "train") -> tup
     """The settings that a command line and its config files give, and whether --accept-changes is among its options."""
     options = vars(build_parser(command).parse_args(arguments))
     accept = options.pop("accept_changes", False)
-    settings: dict[str, Any] = {}
+    recipe = options.pop("recipe", None)
+    settings: dict[str, Any] = {} if recipe is None else _read_settings(recipe_path(recipe))
     for path in options.pop("config", []):
         settings |= _read_settings(path)
     settings |= options
     if accept and not settings.get("resume"):
         raise UserError("accept_changes: goes with --resume, for a run whose files were changed")
     return settings, accept
+
+
+def recipes() -> list[str]:
+    """The names of the recipes that come along, files of settings that lead to the figures of the README."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def recipe_path(name: str) -> str:
+    """The file of a recipe; UserError where there is none of this name."""
+    if name not in recipes():
+        near = suggestion(name, recipes()) or f"expected {', '.join(recipes())}"
+        raise UserError(f"recipe is {shown(name)}; {near}")
+    return str(RECIPES / f"{name}.yaml")
 
 
 def resolved(given: dict[str, Any]) -> Config:
@@ -76,10 +92,11 @@ def build_parser(command: str = "train") -> OneLineParser:
     parser = OneLineParser(
         prog=f"python -m seq2seq.{command}", argument_default=argparse.SUPPRESS,
         description=f"{_PURPOSES[command]} A setting comes from, in rising order: its default, the preset of the data "
-        "set (shown beside the default), the file given by --config, the command line.",
+        "set (shown beside the default), the recipe given by --recipe, the file given by --config, the command line.",
     )  # fmt: skip
     help_text = "YAML or JSON file of settings, named as here with _ for -; of several the later ones win"
     parser.add_argument("--config", action="append", help=help_text)
+    parser.add_argument("--recipe", metavar="NAME", help=f"settings that come along: {', '.join(recipes())}")
     accept = "with --resume: go on although files of the run or its data were changed; the manifest will say so"
     parser.add_argument("--accept-changes", action="store_true", help=accept)
     help_texts = _field_comments()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from seq2seq.run import registry, settings
 from seq2seq.run.errors import UserError
 from seq2seq.run.settings import parse
 from seq2seq.run.settings_file import read_settings
@@ -99,6 +100,17 @@ def test_bytes(tmp_path, data, message) -> None:
     with pytest.raises(UserError) as error:
         parse(["--config", str(path)])
     assert str(error.value).startswith(f"config {path}{message}")
+
+
+def test_every_recipe_is_read_and_lies_below_file_and_command_line(tmp_path) -> None:
+    for name in settings.recipes():
+        assert parse(["--recipe", name]).encoder in registry.names("encoder")
+    path = tmp_path / "settings.yaml"
+    path.write_text("hidden_size: 20\nlr: 0.5\n")
+    found = parse(["--config", str(path), "--recipe", "multi30k-attention", "--lr", "0.25"])
+    assert (found.data, found.hidden_size, found.lr, found.cell) == ("multi30k", 20, 0.25, "gru")
+    with pytest.raises(UserError, match=r"recipe is 'multi30k'; .*multi30k-attention"):
+        parse(["--recipe", "multi30k"])
 
 
 def test_a_fault_of_a_json_file_is_told_as_jsons(tmp_path) -> None:
