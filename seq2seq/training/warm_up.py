@@ -24,7 +24,7 @@ from seq2seq.run.config import Config
 from seq2seq.run.streams import say
 
 _TOKENS = 9
-_MOST = 8  # of every size in the child
+_MOST = 8  # of every size and number in the child
 
 
 def compile_kernels(config: Config) -> None:
@@ -46,16 +46,20 @@ def compile_kernels(config: Config) -> None:
 
 
 def small_settings(config: Config) -> dict[str, Any]:
-    """What decides which kernels a run calls: precision, optimiser, parts, and their options, numbers cut to a few.
+    """What decides which kernels a run calls: precision, optimiser, parts, and their options, sizes cut to a few.
 
-    A small model of one layer or of two calls the kernels of a large one; numbers that are no sizes decide nothing.
+    A small model calls the kernels of a large one. Small numbers stay as they are, since some must fit each other, as
+    the layers of a pyramid; numbers that are no sizes decide nothing.
     """
     options = {
-        name: min(value, 2 if value < _MOST else _MOST) if type(value) is int else value
+        name: min(value, _MOST) if type(value) is int else value
         for name, value in config.options.items()
         if type(value) is not float
     }
-    chosen = {name: getattr(config, name) for name in ("precision", "optimizer", "momentum", *registry.PACKAGES)}
+    chosen = {
+        name: getattr(config, name)
+        for name in ("precision", "optimizer", "momentum", "share_vocab", *registry.PACKAGES)
+    }
     return {**chosen, **options}
 
 

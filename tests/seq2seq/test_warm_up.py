@@ -33,12 +33,14 @@ def test_once_for_each_kind_of_run(
     monkeypatch.setattr(warm_up, "compiled_marker", lambda name: tmp_path / name)
     for config in (Config(), Config(num_layers=5), Config(precision="bf16"), Config(num_layers=1), Config()):
         warm_up.compile_kernels(config)
-    assert [command[1:3] for command in calls] == [["-m", "seq2seq.training.warm_up"]] * 3
+    assert [command[1:3] for command in calls] == [["-m", "seq2seq.training.warm_up"]] * 4
     settings = [json.loads(command[3]) for command in calls]
-    assert [(of["precision"], of["num_layers"]) for of in settings] == [("fp32", 2), ("bf16", 2), ("fp32", 1)]
+    assert [(of["precision"], of["num_layers"]) for of in settings] == [
+        ("fp32", 2), ("fp32", 5), ("bf16", 2), ("fp32", 1),
+    ]  # fmt: skip
     assert all(of["hidden_size"] == 8 for of in settings)
     assert calls[0][0] == sys.executable
-    assert capsys.readouterr().out.count("compiling the kernels") == 3
+    assert capsys.readouterr().out.count("compiling the kernels") == 4
 
 
 def test_a_failure_is_tried_again_and_stops_nothing(
@@ -58,7 +60,16 @@ def test_nothing_is_done_where_compiled_kernels_are_not_kept(
     assert not calls
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_child_runs(precision: str) -> None:
-    settings = warm_up.small_settings(Config(precision=precision, num_layers=1))  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"precision": "fp32", "num_layers": 1},
+        {"precision": "bf16", "num_layers": 1},
+        {"encoder": "bilstm", "decoder": "pointer-generator", "share_vocab": True},
+        {"source": "frames", "encoder": "bilstm", "decoder": "attention", "num_layers": 3, "pyramid": 2},
+    ],
+)
+def test_the_child_runs(settings: dict[str, Any]) -> None:
+    """Also where settings must fit each other: a child that failed would be started again with every run."""
+    settings = warm_up.small_settings(Config(**settings))
     assert warm_up.main([json.dumps(settings)]) == 0
