@@ -93,8 +93,7 @@ class Translator:
             if (other.codec.to_dict(), other.precision) != (first.codec.to_dict(), first.precision):
                 what = "precision" if other.precision != first.precision else "tokenizers or vocabularies"
                 raise UserError(f"ensemble: translator {place} has other {what} than the first; expected the same")
-            if other.model.copies != first.model.copies:
-                raise UserError(f"ensemble: of translator {place} and the first one copies words; expected all or none")
+            _require_same_copies(first.model, other.model, place)
         together = first.in_precision(first.precision)
         together.models = tuple(model for one in translators for model in one.models)
         return together
@@ -274,6 +273,16 @@ class Translator:
     def _scorer(self) -> Scorer:
         scorers: list[Scorer] = [scorer_of(model, self.precision == "bf16") for model in self.models]
         return scorers[0] if len(scorers) == 1 else Ensemble(scorers)
+
+
+def _require_same_copies(first: Seq2Seq, other: Seq2Seq, place: int) -> None:
+    """UserError where a token that one model copies would be another one of the other."""
+    if other.copies != first.copies:
+        raise UserError(f"ensemble: of translator {place} and the first one copies words; expected all or none")
+    if first.copies and other.source.options != first.source.options:
+        raise UserError(
+            f"ensemble: translator {place} copies from sources that are read in another way than the first's"
+        )
 
 
 def _folder(run_dir: Any) -> Path:

@@ -71,6 +71,7 @@ def resolved(given: dict[str, Any]) -> Config:
     fits = {name: value for name, value in preset.items() if name in options or name in Config.__dataclass_fields__}
     config = Config(**{**fits, **given})
     companions.check(config)
+    registry.reads(config)  # what cannot be had is told before any data are read
     return config
 
 

@@ -18,6 +18,7 @@ from seq2seq.models.model import Seq2Seq, build_model
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.sources import EncodedSplit, Ragged
+from seq2seq.sources.text import TextOptions, TextSource
 from seq2seq.text.vocabulary import EOS_ID, SOS_ID, UNK_ID, OpenVocabulary
 
 V = 9  # words of the vocabulary; ids from there on are words that it lacks
@@ -167,6 +168,20 @@ def test_words_are_copied_that_no_vocabulary_has(caller: Path) -> None:
 def test_two_runs_that_copy_translate_together(caller: Path) -> None:
     both = Translator.ensemble([Translator.load(caller), Translator.load(caller, "last")])
     assert both.translate(["old called Zoë blue"]) == ["the name Zoë indeed"]
+
+
+def test_runs_that_read_their_sources_in_other_ways_do_not_copy_together(caller: Path) -> None:
+    """One's third position is another's second."""
+    one, other = Translator.load(caller), Translator.load(caller)
+    other.model.source = TextSource(TextOptions(reverse_source=True))
+    with pytest.raises(UserError, match="translator 2 copies from sources that are read in another way"):
+        Translator.ensemble([one, other])
+
+
+def test_a_decoder_that_cannot_copy_is_refused_before_data_are_read(run: Callable) -> None:
+    result = run("train", "--data", "nowhere.tsv", "--decoder", "pointer-generator")
+    assert result.code == 2
+    assert result.err.startswith("error: decoder pointer-generator copies words of the source; expected --share-vocab")
 
 
 def test_evaluation_finds_every_name(caller: Path, run: Callable) -> None:
