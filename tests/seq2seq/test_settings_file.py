@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from seq2seq.run.errors import UserError
 from seq2seq.run.settings import parse
 from seq2seq.run.settings_file import read_settings
 
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 LINES = "expected YAML or JSON with lines such as hidden_size: 256"
 BOMB = "data: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join(['*' + former] * 9)}]\n" for former, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -105,6 +107,12 @@ def test_bytes(tmp_path, data, message) -> None:
 def test_every_recipe_is_read_and_lies_below_file_and_command_line(tmp_path) -> None:
     for name in settings.recipes():
         assert parse(["--recipe", name]).encoder in registry.names("encoder")
+        kept = json.loads((RESULTS / name / "config.json").read_text(encoding="utf-8"))
+        given = parse(["--recipe", name]).as_dict()
+        resolved = {"lr_steps", "threads"}  # which a run settles for itself
+        assert {key: given[key] for key in given.keys() & kept.keys() - resolved} == {
+            key: value for key, value in kept.items() if key in given and key not in resolved
+        }, "the figures of the README are those of these settings"
     path = tmp_path / "settings.yaml"
     path.write_text("hidden_size: 20\nlr: 0.5\n")
     found = parse(["--config", str(path), "--recipe", "multi30k-attention", "--lr", "0.25"])
