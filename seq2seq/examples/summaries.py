@@ -86,8 +86,7 @@ def write_data(folder: Path, counts: Counts) -> dict[str, str]:
 
 
 def build_parser() -> OneLineParser:
-    parser = running.build_parser("summaries", "Summarise generated articles.")
-    return parser
+    return running.build_parser("summaries", "Summarise generated articles.")
 
 
 def summaries(arguments: Sequence[str] | None = None, counts: Counts = COUNTS) -> int:

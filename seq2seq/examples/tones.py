@@ -106,8 +106,7 @@ def write_data(folder: Path, counts: Counts) -> dict[str, str]:
 
 
 def build_parser() -> OneLineParser:
-    parser = running.build_parser("tones", "Name the tones of generated sound.")
-    return parser
+    return running.build_parser("tones", "Name the tones of generated sound.")
 
 
 def tones(arguments: Sequence[str] | None = None, counts: Counts = COUNTS) -> int:
