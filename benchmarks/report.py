@@ -247,7 +247,7 @@ def figures() -> str:
     """Everything between the markers."""
     rows = [
         row
-        for make in (numbers_rows, addition_rows, multi30k_rows, recipe_rows, precision_rows, startup_rows)
+        for make in (numbers_rows, addition_rows, multi30k_rows, precision_rows, recipe_rows, startup_rows)
         for row in present(make)
     ]
     parts = [as_table(("what", "figure", "command"), rows)]
