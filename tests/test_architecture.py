@@ -52,6 +52,7 @@ NOT_AT_IMPORT = {"numba", "llvmlite", "cupy", "cuda", "torch", "scipy", *MAY_IMP
     "numpy",
     "minigrad",
 }
+NOT_FOR_TESTS = {"torch", "spacy", "cupy", "jax", "onnx", "onnxruntime", "mlxtend"}
 ABSOLUTE_PATH = re.compile(r"(?<![\w.~])/(?:work|root|home|Users|mnt)/\w|\b[A-Z]:\\\\?\w")
 
 DOCUMENTED = [
@@ -81,6 +82,12 @@ def imported_packages(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             yield node.module.split(".")[0]
+
+
+def needed_to_collect(tree: ast.Module) -> set[str]:
+    """What a module of tests imports as it is loaded, of that which `make test` does not install."""
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return {name for node in imports for name in imported_packages(node)} & NOT_FOR_TESTS
 
 
 def forbidden_imports(tree: ast.AST, room: str) -> set[str]:
@@ -208,6 +215,11 @@ def test_every_imported_package_is_declared() -> None:
     assert imported - set(sys.stdlib_module_names) - set(PACKAGES) - names <= {"llvmlite", "cupy", "cuda"}
 
 
+def test_tests_are_collected_without_what_is_optional() -> None:
+    paths = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "tests").rglob("conftest.py")]
+    assert {name_of(path): found for path in paths if (found := needed_to_collect(parse(path)))} == {}
+
+
 def test_files_and_functions_are_short() -> None:
     found = {name_of(path): too_long(parse(path), len(path.read_text().splitlines())) for path in SOURCES}
     assert {name: problems for name, problems in found.items() if problems} == {}
@@ -259,6 +271,7 @@ def test_importing_loads_neither_numba_nor_what_is_optional(module) -> None:
         (lambda tree: forbidden_imports(tree, "seq2seq"), "from minigrad import nn", "def f():\n import kernels.cpu"),
         (lambda tree: forbidden_imports(tree, "kernels"), "from . import lstm", "import minigrad.nn as nn"),
         (lambda tree: forbidden_imports(tree, "minigrad"), "import numpy", "import torch"),
+        (needed_to_collect, "def f():\n import torch", "import torch.nn"),
         (lambda tree: too_long(tree, 400), "def f():\n" + " x()\n" * 59, "def f():\n" + " x()\n" * 60),
         (lambda tree: too_long(tree, 401), '"""Head.\n\nLong because it is a table.\n"""', '"""Head."""'),
         (

@@ -61,16 +61,20 @@ def test_every_part_runs_small(tmp_path: Path) -> None:
         for name, result in found.items()
     }
     assert all(rows.values())
-    assert [row for of in rows.values() for row in of.values() if row.get("wrong") or "error" in row] == []
+    has_torch = importlib.util.find_spec("torch") is not None
+    faults = [row for of in rows.values() for row in of.values() if row.get("wrong") or "error" in row]
+    excused = "" if has_torch else "RuntimeError: PyTorch is not installed"
+    assert [row for row in faults if row.get("error") != excused] == []
     assert rows["device_tests"]["tests"]["passed"] == 11
     races = [row for name in RACES for row in rows[name].values() if "rounds" in row]
     left_out = {name for row in races for name in row["left_out"] if "bf16" not in name}  # PyTorch's: not everywhere
+    left_out -= set() if has_torch else {name for name in left_out if name.startswith("pytorch")}
     assert left_out <= {"minigrad-graph", "minigrad-graph-tf32"}  # tiny layers: a launch for each step
     report = files["report.md"]
     assert all(f"## {name}\n" in report for name in PARTS)
     if found["layers"]["processor"]["name"] == "simulator":
         assert "Times mean nothing" in report
-    if importlib.util.find_spec("torch"):
+    if has_torch:
         assert len(races) > 8
         ratios = [dict(item for of in race["ratios"].values() for item in of.items()) for race in races]
         assert all(min((ratio["median"] for ratio in of.values()), default=1) > 0 for of in ratios)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import seq2seq.encode as command
 from minigrad import Tensor, no_grad
@@ -82,6 +81,7 @@ def test_rows_of_numbers_have_vectors_too(encoder: str, decoder: str) -> None:
 
 
 def test_the_vector_of_an_lstm_is_that_of_pytorch(translator) -> None:
+    torch = pytest.importorskip("torch")
     ours = translator("lstm", "lstm", num_layers=2)
     weights = {name: torch.from_numpy(tensor.numpy()) for name, tensor in ours.model.encoder.state_dict().items()}
     lstm = torch.nn.LSTM(6, 6, 2)
