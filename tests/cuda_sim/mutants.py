@@ -4,14 +4,15 @@ taken away in turn, every flag wait weakened by one block, and some wrong values
     python tests/cuda_sim/mutants.py [word ...]      those whose name contains one of the words, under every schedule
 
 prints for each which schedules notice it by themselves, and how: V wrong values, W something not written, D deadlock,
-X any other report of the simulator, ! a crash or a hang (- not run after it), . nothing. A mutant that no schedule
-notices is a hole in the tests, or a barrier that nobody needs.
+X any other report of the simulator, ! a crash, of Python's too, or a hang (- not run after it), . nothing. A mutant
+that no schedule notices is a hole in the tests, or a barrier that nobody needs.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -215,13 +216,21 @@ def mutants() -> Iterator[Mutant]:
 
 
 def noticed(folder: Path, check: str, schedule: int) -> str:
-    """The letter of one schedule."""
+    """The letter of one schedule.
+
+    Raises:
+        CalledProcessError: the mutant does not compile.
+    """
     try:
         CHECKS[check](Rig(folder, (schedule,), (schedule,)))
+    except subprocess.CalledProcessError:
+        raise
     except SimulationError as error:
         return "D" if "deadlock" in str(error) else "X"
     except AssertionError as error:
         return "W" if "never written" in str(error) else "V"
+    except Exception:  # a mutant that wrote where it may not may have spoilt any of Python's own objects
+        return "!"
     return "."
 
 

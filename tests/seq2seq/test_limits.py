@@ -57,7 +57,8 @@ def beside(name: str) -> list[str]:
     if hasattr(Config(), name):
         return []
     kind, _, part = next(iter(registry.owners(name))).partition(" ")
-    return [option(kind), part]
+    copies = kind == "decoder" and registry.part(kind, part).reads_of(registry.part(kind, part).Options()).copies
+    return [option(kind), part, *(["--share-vocab"] if copies else [])]
 
 
 @pytest.fixture(scope="module")
