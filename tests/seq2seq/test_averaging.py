@@ -150,3 +150,26 @@ def test_there_must_be_epochs_to_average(train, refused) -> None:
 def test_a_mean_of_states() -> None:
     states = [{"a": Tensor(np.array([1.0, 2.0], np.float32))}, {"a": Tensor(np.array([2.0, 4.0], np.float32))}]
     np.testing.assert_array_equal(mean_of(iter(states))["a"].array, [1.5, 3.0])
+
+
+def test_of_a_run_with_a_moving_average_its_means_are_kept_and_averaged(train, run, validations) -> None:
+    """Over an interruption too: epochs before it and after it."""
+    options = ["--ema-decay", 0.8, "--epochs", 3, "--keep-best", 2, "--tie-weights", "decoder", "--embedding-size", 12]
+    validations([3.0, 1.0, 2.0, 3.0, 1.0, 0.5, 2.0])  # three epochs; an epoch, a stop within the next one, two epochs
+    whole, parts = train("whole", *options), train("parts", *options, "--max-steps", 13)
+    assert run("train", "--run-dir", parts, "--resume", "--max-steps", 27).code == 0
+    assert epochs_kept(whole) == epochs_kept(parts) == [2, 3]
+    for name in ("epoch-2", "epoch-3"):
+        assert_same_checkpoint(whole, parts, name, "model")
+    last = stored(whole, "last")
+    kept = stored(whole, "epoch-3")["model"]
+    assert kept.keys() == last["average"].keys()
+    for name, tensor in kept.items():
+        np.testing.assert_array_equal(tensor.array, last["average"][name].array)
+    assert any(not np.array_equal(tensor.array, last["model"][name].array) for name, tensor in kept.items())
+    assert run("average", whole).code == 0
+    states = [stored(whole, f"epoch-{epoch}")["model"] for epoch in (2, 3)]
+    for name, tensor in stored(whole, "average")["model"].items():
+        expected = (states[0][name].array.astype(np.float64) + states[1][name].array) / 2
+        np.testing.assert_array_equal(tensor.array, expected.astype(np.float32))
+    assert run("evaluate", whole, "--checkpoint", "average").code == 0

@@ -74,6 +74,35 @@ def test_runs_stopped_by_max_steps(train, run, whole, history, stops) -> None:
     assert_same_checkpoint(folder, whole, "last", "model", "optimizer")
 
 
+TOGETHER = [
+    "--accumulate", 3, "--batch-tokens", 60, "--tie-weights", "all", "--share-vocab", "--embedding-size", 12,
+    "--ema-decay", 0.8, "--keep-best", 2, "--output-dropout", 0.2, "--src-word-dropout", 0.1, "--label-smoothing", 0.1,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_options_of_training_all_at_once(train, run, history, interrupt, optimizer) -> None:
+    """Several batches an update, batches by tokens, shared weights and a mean of them: stopped within epochs, where a
+    part of an epoch's batches is left, and crashed."""
+    more = {"adamw": ["--lr-schedule", "cosine", "--warmup-steps", 3], "sgd": ["--momentum", 0.9]}[optimizer]
+    options = [*TOGETHER, "--optimizer", optimizer, "--weight-decay", 0.01, *more, "--epochs", EPOCHS]
+    whole = train("whole", *options)
+    ends = [record["step"] for record in history(whole) if "val_loss" in record]
+    assert ends[0] > 2, "an epoch has several updates"
+    interrupt(lambda: signal.raise_signal(signal.SIGINT), 1, ends[0] + 1)
+    folder = train("parts", *options, "--save-every", 1, code=130)
+    assert run("train", "--run-dir", folder, "--resume").code == 130
+    interrupt(crash, ends[2] - ends[0] - 3)
+    with pytest.raises(Crash):
+        run("train", "--run-dir", folder, "--resume")
+    assert run("train", "--run-dir", folder, "--resume").code == 0
+    assert history(folder) == history(whole)
+    for name in ("last", "best", *(f"epoch-{epoch}" for epoch in checkpoint.epochs_kept(whole))):
+        assert_same_checkpoint(folder, whole, name)
+    assert checkpoint.epochs_kept(folder) == checkpoint.epochs_kept(whole)
+    assert len(checkpoint.epochs_kept(whole)) == 2
+
+
 def test_more_epochs(train, run, whole, history) -> None:
     folder = train("parts", "--epochs", 1)
     assert run("train", "--run-dir", folder, "--resume", "--epochs", EPOCHS).code == 0
