@@ -11,7 +11,7 @@ BELONGS_TO: dict[str, tuple[str, tuple[str, ...]]] = {
     "subword_nbest": ("subword_alpha", ()),
     "bpe_dropout": ("subword_model", ("bpe",)),
     "momentum": ("optimizer", ("sgd",)),
-    "adam_beta2": ("optimizer", ("adam", "adamw")),
+    **dict.fromkeys(("adam_beta1", "adam_beta2", "adam_eps"), ("optimizer", ("adam", "adamw"))),
     "lr_steps": ("lr_schedule", ("cosine",)),
     "lr_factor": ("lr_schedule", ("plateau",)),
     "lr_patience": ("lr_schedule", ("plateau",)),

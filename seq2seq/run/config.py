@@ -101,8 +101,12 @@ class Config:
     lr_patience: int = 0
     # share of the former update that is kept in the next one, for sgd
     momentum: float = 0.0
-    # decay of the second moment, for adam and adamw
+    # decay of the first moment, for adam and adamw
+    adam_beta1: float = 0.9
+    # decay of the second one
     adam_beta2: float = 0.999
+    # what is added to the root of the second one, by which the first is divided
+    adam_eps: float = 1e-8
     # every update also shrinks the weights: for adam and sgd as an L2 penalty, for adamw apart from the gradient
     weight_decay: float = 0.0
     # gradients are clipped to this global norm

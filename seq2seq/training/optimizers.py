@@ -16,7 +16,8 @@ def build_optimizer(config: Config, parameters: Iterable[Tensor]) -> optim.Optim
     if config.optimizer == "sgd":
         return optim.SGD(parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
     kind = optim.AdamW if config.optimizer == "adamw" else optim.Adam
-    return kind(parameters, config.lr, (0.9, config.adam_beta2), weight_decay=config.weight_decay)
+    betas = config.adam_beta1, config.adam_beta2
+    return kind(parameters, config.lr, betas, config.adam_eps, config.weight_decay)
 
 
 def numbers_kept(config: Config) -> int:

@@ -182,7 +182,20 @@ CHANGING = {
     ],
     "plateau": ["--lr-schedule", "plateau", "--lr-factor", 0.5, "--best-metric", "exact_match"],
     "sgd": ["--optimizer", "sgd", "--momentum", 0.9, "--forcing-decay", "inverse-sigmoid", "--forcing-steps", 6],
-    "adam": ["--adam-beta2", 0.98, "--weight-decay", 0.01, "--forcing-decay", "linear", "--forcing-steps", 20],
+    "adam": [
+        "--adam-beta1",
+        0.8,
+        "--adam-beta2",
+        0.98,
+        "--adam-eps",
+        1e-6,
+        "--weight-decay",
+        0.01,
+        "--forcing-decay",
+        "linear",
+        "--forcing-steps",
+        20,
+    ],
 }
 
 
@@ -222,6 +235,7 @@ def test_the_best_checkpoint_is_by_the_metric(train, history) -> None:
     "settings",
     [
         {}, {"weight_decay": 0.1, "adam_beta2": 0.9}, {"optimizer": "adamw", "weight_decay": 0.1},
+        {"adam_beta1": 0.5, "adam_eps": 0.1}, {"optimizer": "adamw", "adam_beta1": 0.0, "adam_eps": 1e-3},
         {"optimizer": "sgd"}, {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.01},
     ],
 )  # fmt: skip
@@ -231,7 +245,7 @@ def test_optimisers_as_in_torch(settings: dict[str, Any]) -> None:
     config = Config(lr=0.05, **settings)
     ours, theirs = nn.Embedding(5, 3, sparse=True), torch.nn.Embedding(5, 3)
     theirs.weight.data = torch.tensor(ours.weight.detach().numpy().copy())
-    adam = {"betas": (0.9, config.adam_beta2)}
+    adam = {"betas": (config.adam_beta1, config.adam_beta2), "eps": config.adam_eps}
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[config.optimizer]
     rest = {"momentum": config.momentum} if config.optimizer == "sgd" else adam
     peer = kind(theirs.parameters(), lr=config.lr, weight_decay=config.weight_decay, **rest)
