@@ -12,10 +12,10 @@ BELONGS_TO: dict[str, tuple[str, tuple[str, ...]]] = {
     "bpe_dropout": ("subword_model", ("bpe",)),
     "momentum": ("optimizer", ("sgd",)),
     **dict.fromkeys(("adam_beta1", "adam_beta2", "adam_eps"), ("optimizer", ("adam", "adamw"))),
-    "lr_steps": ("lr_schedule", ("cosine",)),
-    "lr_factor": ("lr_schedule", ("plateau",)),
+    "lr_steps": ("lr_schedule", ("cosine", "step", "exponential")),
+    "lr_factor": ("lr_schedule", ("step", "exponential", "plateau")),
     "lr_patience": ("lr_schedule", ("plateau",)),
-    "min_lr": ("lr_schedule", ("cosine", "plateau")),
+    "min_lr": ("lr_schedule", ("cosine", "step", "exponential", "plateau")),
     "forcing_end": ("forcing_decay", ("linear", "exponential", "inverse-sigmoid")),
     "forcing_steps": ("forcing_decay", ("linear", "exponential", "inverse-sigmoid")),
 }

@@ -87,15 +87,17 @@ class Config:
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     # learning rate; with a warm-up or a schedule the highest one
     lr: float = 1e-3
-    # the rate after its warm-up: constant, cosine, inverse-sqrt, or plateau (lower when validations get no better)
-    lr_schedule: Literal["constant", "cosine", "inverse-sqrt", "plateau"] = "constant"
+    # the rate after its warm-up: constant, cosine, inverse-sqrt, step (lower every so many updates), exponential (the
+    # same without steps), or plateau (lower when validations get no better)
+    lr_schedule: Literal["constant", "cosine", "inverse-sqrt", "step", "exponential", "plateau"] = "constant"
     # first updates, over which the rate rises in a straight line
     warmup_steps: int = 0
-    # updates after which a cosine is down; by default all of the run as it is started
+    # updates after which a cosine is down, by default all of the run as it is started; of step and exponential those
+    # over which the rate falls by lr_factor
     lr_steps: int | None = None
-    # a cosine ends at this rate, and plateaus go no lower
+    # a cosine ends at this rate, and step, exponential and plateau go no lower
     min_lr: float = 0.0
-    # the rate is multiplied by this at a plateau
+    # the rate is multiplied by this at a plateau, and over lr_steps updates of step and exponential
     lr_factor: float = 0.5
     # validations in a row that may be no better before that is a plateau
     lr_patience: int = 0

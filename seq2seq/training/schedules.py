@@ -19,6 +19,8 @@ def check(config: Config) -> None:
     """UserError for settings of a schedule that contradict each other, or where one is missing."""
     if config.min_lr > config.lr:
         raise UserError(f"min_lr is {config.min_lr}; expected at most lr = {config.lr}")
+    if config.lr_schedule in ("step", "exponential") and config.lr_steps is None:
+        raise UserError(f"lr_schedule is {config.lr_schedule!r} without lr_steps, its speed; expected both")
     if config.forcing_decay == "constant":
         return
     if config.forcing_steps is None:
@@ -42,9 +44,17 @@ def learning_rate(config: Config, step: int, figures: Sequence[float] = ()) -> f
     if config.lr_schedule == "inverse-sqrt":
         return config.lr * math.sqrt(max(config.warmup_steps, 1) / (step + 1))
     if config.lr_schedule == "plateau":
-        falls = plateaus(config.best_metric, config.lr_patience, figures)
-        return max(config.lr * config.lr_factor**falls, config.min_lr)
+        return _fallen(config, plateaus(config.best_metric, config.lr_patience, figures))
+    if config.lr_schedule in ("step", "exponential"):
+        assert config.lr_steps is not None  # by ``check``
+        falls = (step - config.warmup_steps) / config.lr_steps
+        return _fallen(config, falls if config.lr_schedule == "exponential" else math.floor(falls))
     return config.lr
+
+
+def _fallen(config: Config, falls: float) -> float:
+    """After so many falls by ``lr_factor``, not below ``min_lr``."""
+    return max(config.lr * config.lr_factor**falls, config.min_lr)
 
 
 def _cosine(config: Config, step: int) -> float:

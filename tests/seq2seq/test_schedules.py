@@ -77,6 +77,33 @@ def test_inverse_square_root_is_vaswanis() -> None:
     assert rates(lr_schedule="inverse-sqrt") == pytest.approx([0.3 / t**0.5 for t in range(1, STEPS + 1)], rel=1e-12)
 
 
+@pytest.mark.parametrize("warm_up", [0, 1, 6])
+@pytest.mark.parametrize("every", [1, 7])
+def test_step_as_in_torch(warm_up: int, every: int) -> None:
+    found = rates(lr_schedule="step", lr_steps=every, lr_factor=0.8, warmup_steps=warm_up)
+    expected = torch_rates(lambda kinds, optimizer: kinds.StepLR(optimizer, every, 0.8))
+    assert found[warm_up:] == pytest.approx(expected[: STEPS - warm_up], rel=1e-9)
+    assert found[:warm_up] == rates(warmup_steps=warm_up)[:warm_up]
+
+
+@pytest.mark.parametrize("warm_up", [0, 6])
+def test_exponential_as_in_torch(warm_up: int) -> None:
+    """By 0.8 over five updates: PyTorch's factor is that of one."""
+    found = rates(lr_schedule="exponential", lr_steps=5, lr_factor=0.8, warmup_steps=warm_up)
+    expected = torch_rates(lambda kinds, optimizer: kinds.ExponentialLR(optimizer, 0.8**0.2))
+    assert found[warm_up:] == pytest.approx(expected[: STEPS - warm_up], rel=1e-9)
+    assert found[warm_up + 5] == pytest.approx(0.8 * 0.3)
+
+
+@pytest.mark.parametrize("kind", ["step", "exponential"])
+def test_what_falls_by_a_factor_ends_at_the_lowest_rate(kind: str) -> None:
+    found = rates(lr_schedule=kind, lr_steps=4, lr_factor=0.5, min_lr=0.05)
+    assert found == sorted(found, reverse=True)
+    assert found[-1] == 0.05
+    assert rates(lr_schedule=kind, lr_steps=4, lr_factor=0.0)[4:] == [0.0] * (STEPS - 4)
+    assert learning_rate(Config(lr_schedule=kind, lr_steps=1), 10**9) == 0.0
+
+
 @pytest.mark.parametrize("patience", [0, 1, 2])
 @pytest.mark.parametrize(("metric", "sign"), [("val_loss", 1), ("bleu", -1)])
 def test_plateaus_as_in_torch(patience: int, metric: str, sign: int) -> None:
@@ -119,6 +146,8 @@ def test_a_long_run_overflows_nothing() -> None:
     ("settings", "message"),
     [
         ({"min_lr": 0.5, "lr": 0.1, "lr_schedule": "cosine"}, "min_lr is 0.5; expected at most lr = 0.1"),
+        ({"lr_schedule": "step"}, "lr_schedule is 'step' without lr_steps, its speed; expected both"),
+        ({"lr_schedule": "exponential"}, "lr_schedule is 'exponential' without lr_steps, its speed; expected both"),
         ({"forcing_decay": "linear"}, "forcing_decay is 'linear' without forcing_steps, its speed; expected both"),
         (
             {"forcing_decay": "linear", "forcing_steps": 9, "forcing_end": 0.7},
@@ -134,7 +163,9 @@ def test_contradictions(settings: dict[str, Any], message: str) -> None:
 def test_a_setting_of_another_choice_is_refused(refused: Callable[..., None], corpus: Path) -> None:
     message = "momentum belongs to optimizer sgd; this run has optimizer adam"
     refused(message, "train", "--data", corpus, "--momentum", 0.9)
-    refused("lr_steps belongs to lr_schedule cosine;", "train", "--data", corpus, "--lr-steps", 9)
+    refused(
+        "lr_steps belongs to lr_schedule cosine or step or exponential;", "train", "--data", corpus, "--lr-steps", 9
+    )
     refused("forcing_decay is 'linear' without", "train", "--data", corpus, "--forcing-decay", "linear")
 
 
@@ -180,6 +211,8 @@ CHANGING = {
         "--weight-decay",
         0.1,
     ],
+    "step": ["--lr-schedule", "step", "--lr-steps", 7, "--warmup-steps", 3],
+    "exponential": ["--lr-schedule", "exponential", "--lr-steps", 9, "--lr-factor", 0.9, "--min-lr", 0.008],
     "plateau": ["--lr-schedule", "plateau", "--lr-factor", 0.5, "--best-metric", "exact_match"],
     "sgd": ["--optimizer", "sgd", "--momentum", 0.9, "--forcing-decay", "inverse-sigmoid", "--forcing-steps", 6],
     "adam": [
