@@ -179,7 +179,8 @@ def _load_optimizer(path: Path, optimizer: Optimizer, stored: Any) -> None:
 def _check_optimizer(optimizer: Optimizer, stored: Any) -> None:
     """ValueError unless the stored moments are finite, one set of the right shapes per parameter."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    if [group["params"] for group in stored["param_groups"]] != [list(range(len(parameters)))]:
+    expected = [group["params"] for group in optimizer.state_dict()["param_groups"]]
+    if [group["params"] for group in stored["param_groups"]] != expected:
         raise ValueError("other parameters")
     if not set(stored["state"]) <= set(range(len(parameters))):  # fewer, where a parameter never had a gradient
         raise ValueError("other parameters")

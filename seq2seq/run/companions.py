@@ -5,13 +5,14 @@ from __future__ import annotations
 from seq2seq.run.config import BASE, Config
 from seq2seq.run.errors import UserError
 
-# The setting, the one it belongs to, and with which values of that; with () any that is given.
+# The setting, the one it belongs to, and with which values of that; with () any but its default.
 BELONGS_TO: dict[str, tuple[str, tuple[str, ...]]] = {
     "subword_alpha": ("subword_model", ("unigram",)),
     "subword_nbest": ("subword_alpha", ()),
     "bpe_dropout": ("subword_model", ("bpe",)),
     "momentum": ("optimizer", ("sgd",)),
     **dict.fromkeys(("adam_beta1", "adam_beta2", "adam_eps"), ("optimizer", ("adam", "adamw"))),
+    "exclude_from_weight_decay": ("weight_decay", ()),
     "lr_steps": ("lr_schedule", ("cosine", "step", "exponential")),
     "lr_factor": ("lr_schedule", ("step", "exponential", "plateau")),
     "lr_patience": ("lr_schedule", ("plateau",)),
@@ -26,6 +27,6 @@ def check(config: Config) -> None:
     defaults = {field.name: field.default for field in BASE}
     for name, (owner, values) in BELONGS_TO.items():
         found = getattr(config, owner)
-        if getattr(config, name) != defaults[name] and (found not in values if values else found is None):
+        if getattr(config, name) != defaults[name] and (found not in values if values else found == defaults[owner]):
             belongs = f"{name} belongs to {owner}" + (f" {' or '.join(values)}" if values else "")
             raise UserError(f"{belongs}; this run has {owner + ' ' + str(found) if values else 'none'}")

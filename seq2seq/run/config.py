@@ -111,6 +111,8 @@ class Config:
     adam_eps: float = 1e-8
     # every update also shrinks the weights: for adam and sgd as an L2 penalty, for adamw apart from the gradient
     weight_decay: float = 0.0
+    # parameters that it leaves as they are: none, vectors (biases, and scales of layer norm), or vectors-and-embeddings
+    exclude_from_weight_decay: Literal["none", "vectors", "vectors-and-embeddings"] = "none"
     # gradients are clipped to this global norm
     clip_norm: float = 1.0
     # probability, step by step, that the decoder is given the right word instead of its own; with a decay the first one

@@ -30,7 +30,7 @@ class Updates:
 
     def __init__(self, model: Seq2Seq, config: Config, train: EncodedSplit) -> None:
         self._model, self._config = model, config
-        self.optimizer = build_optimizer(config, model.parameters())
+        self.optimizer = build_optimizer(config, model)
         on_gpu = config.device == "cuda"
         self._graphs = GraphedTraining(model, self.optimizer, config, train) if on_gpu else None
         self._average = MovingAverage(model, config.ema_decay) if config.ema_decay else None

@@ -71,7 +71,7 @@ def _train_a_little(config: Config) -> None:
     from seq2seq.training.optimizers import build_optimizer
 
     model = build_model(_TOKENS, _TOKENS, config)
-    optimizer = build_optimizer(config, model.parameters())
+    optimizer = build_optimizer(config, model)
     rng = np.random.default_rng(0)
     for lengths in ([3, 2, 1], [3, 3, 3]):
         src = model.source.random_items(rng, lengths, _TOKENS)

@@ -36,7 +36,7 @@ def training(split: EncodedSplit, **settings: object) -> GraphedTraining:
     sizes = {"embedding_size": 6, "hidden_size": 9, "num_layers": 1, "teacher_forcing_ratio": 1.0, "precision": "bf16"}
     config = Config(device="cuda", **{**sizes, **settings})  # type: ignore[arg-type]
     model = build_model(WORDS, WORDS, config)
-    optimizer = build_optimizer(config, model.parameters())
+    optimizer = build_optimizer(config, model)
     steps = GraphedTraining(model, optimizer, config, split)
     assert steps.step(TextSource().batch(split, range(6))) is None
     model.loss(TextSource().batch(split, range(6))).backward()
@@ -69,7 +69,7 @@ def test_a_run_in_graphs_is_the_run_without(
 
 @pytest.mark.parametrize("options", [
     ["--tie-weights", "decoder", "--embedding-size", 12, "--ema-decay", 0.5, "--optimizer", "adamw",
-     "--weight-decay", 1],
+     "--weight-decay", 1, "--exclude-from-weight-decay", "vectors"],
     ["--src-word-dropout", 0.3, "--trg-word-dropout", 0.2, "--output-dropout", 0.3, "--lr-schedule", "inverse-sqrt",
      "--warmup-steps", 3, "--batch-tokens", 90, "--dropout", 0.2, "--recurrent-dropout", 0.1],
 ], ids=["tied", "drawn"])  # fmt: skip

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 
 from minigrad import nn, tensor
+from seq2seq.models.model import build_model
 from seq2seq.run import config_file
 from seq2seq.run.config import Config, field_types
 from seq2seq.run.errors import UserError
@@ -166,6 +168,8 @@ def test_a_setting_of_another_choice_is_refused(refused: Callable[..., None], co
     refused(
         "lr_steps belongs to lr_schedule cosine or step or exponential;", "train", "--data", corpus, "--lr-steps", 9
     )
+    without = "exclude_from_weight_decay belongs to weight_decay; this run has none"
+    refused(without, "train", "--data", corpus, "--exclude-from-weight-decay", "vectors")
     refused("forcing_decay is 'linear' without", "train", "--data", corpus, "--forcing-decay", "linear")
 
 
@@ -282,7 +286,7 @@ def test_optimisers_as_in_torch(settings: dict[str, Any]) -> None:
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[config.optimizer]
     rest = {"momentum": config.momentum} if config.optimizer == "sgd" else adam
     peer = kind(theirs.parameters(), lr=config.lr, weight_decay=config.weight_decay, **rest)
-    optimizer = build_optimizer(config, ours.parameters())
+    optimizer = build_optimizer(config, ours)
     for ids in ([0, 1, 1], [4], [1, 3], [4, 0]):
         for library, table, update in ((None, ours, optimizer), (torch, theirs, peer)):
             make = tensor if library is None else torch.tensor
@@ -290,6 +294,55 @@ def test_optimisers_as_in_torch(settings: dict[str, Any]) -> None:
             (table(make(ids)) ** 3).sum().backward()
             update.step()
     assert ours.weight.detach().numpy() == pytest.approx(theirs.weight.detach().numpy(), rel=1e-5, abs=1e-7)
+
+
+def layers(library: Any) -> Any:
+    """An embedding, layer norm and a linear layer, which PyTorch has under the same names."""
+    table = library.Embedding(5, 3, sparse=False)
+    return library.Sequential(table, library.LayerNorm(3), library.Linear(3, 2))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize(
+    ("excluded", "names"),
+    [
+        ("none", set()), ("vectors", {"1.weight", "1.bias", "2.bias"}),
+        ("vectors-and-embeddings", {"0.weight", "1.weight", "1.bias", "2.bias"}),
+    ],
+)  # fmt: skip
+def test_weight_decay_leaves_out_what_it_is_to_as_in_torch(optimizer: str, excluded: str, names: set[str]) -> None:
+    torch = pytest.importorskip("torch")
+    config = Config(lr=0.05, optimizer=optimizer, weight_decay=0.3, exclude_from_weight_decay=excluded)
+    ours, theirs = layers(nn), layers(torch.nn)
+    theirs.load_state_dict({name: torch.tensor(value.numpy().copy()) for name, value in ours.state_dict().items()})
+    parameters = dict(theirs.named_parameters())
+    groups = [{"params": [parameters[name]], "weight_decay": 0.0 if name in names else 0.3} for name in parameters]
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[optimizer]
+    updates = build_optimizer(config, ours), kind(groups, lr=0.05)
+    for ids in ([0, 1, 1], [4], [1, 3]):
+        for make, model, update in zip((tensor, torch.tensor), (ours, theirs), updates, strict=True):
+            update.zero_grad()
+            (model(make(ids)) ** 3).sum().backward()
+            update.step()
+    for name, value in ours.state_dict().items():
+        expected = theirs.state_dict()[name].numpy()
+        np.testing.assert_allclose(value.numpy(), expected, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_what_weight_decay_may_leave_out_of_a_model() -> None:
+    """Of an output layer that shares its weights with an embedding too, and learned positions."""
+    half = {"encoder": "transformer", "decoder": "transformer", "hidden_size": 8, "num_heads": 2, "ffn_size": 9}
+    settings = {**half, "learned_positions": 7, "tie_weights": "decoder", "weight_decay": 0.1}
+    for excluded, embeddings in (("vectors", 0), ("vectors-and-embeddings", 2 + 2)):
+        config = Config(**settings, exclude_from_weight_decay=excluded)
+        model = build_model(9, 9, config)
+        decayed, others = build_optimizer(config, model).param_groups
+        assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+        assert {parameter.ndim for parameter in decayed["params"]} == {2}
+        assert sum(parameter.ndim == 2 for parameter in others["params"]) == embeddings
+        assert sum(p.numel() for g in (decayed, others) for p in g["params"]) == sum(
+            p.numel() for p in model.parameters()
+        )
 
 
 def test_there_is_a_rate_for_every_schedule() -> None:
