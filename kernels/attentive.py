@@ -1,4 +1,4 @@
-"""The records of an attentive layer, which all backends share: its weights and its states.
+"""The records of what attends to a memory, which all backends share: weights and states of a layer and of a search.
 
 G is 4H for an LSTM, 3H for a GRU.
 """
@@ -30,3 +30,25 @@ class AttentiveState(NamedTuple):
     context: Any  # (N, D), read after the step with h
     c: Any = None  # (N, H) of an LSTM
     coverage: Any = None  # (N, S), the sum of the alignments so far
+
+
+class DecoderReading(NamedTuple):
+    """How a decoder that is searched with attends: weights, a score, and who reads what was found."""
+
+    combine: Any  # (H, D + H) of what the output layer reads, tanh(combine @ [context; h] + bias)
+    bias: Any  # (H,)
+    query: Any = None  # (A, H); None: the state itself is the query, and A is H
+    v: Any = None  # (A,) of the additive score; None: products
+    scale: float = 1.0  # of products
+    feeds: bool = False  # the first layer attends with its state; it and the second read contexts beside their input
+    before: bool = False  # what a step reads is what the state before it attended to; with `feeds` alone
+
+
+class SearchState(NamedTuple):
+    """What a search with attention starts from, arrays."""
+
+    h: Any  # (L, N, H)
+    keys: Any  # (S, N, A)
+    values: Any  # (S, N, D)
+    c: Any = None  # (L, N, H) of an LSTM
+    context: Any = None  # (N, D) that the first step reads, where it reads one

@@ -11,14 +11,16 @@ memory asked for before, goes unnoticed, as it does for the tape. No parameter's
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import kernels
 from kernels import AttentiveState, AttentiveWeights
+from kernels import DecoderReading as DecoderReading
+from kernels import SearchState as SearchState
 from kernels import best_extensions as best_extensions
-from kernels.packing import equal_lengths, pack_lengths
+from kernels.packing import Packing, equal_lengths, pack_lengths
 from minigrad.grad_mode import no_grad
 from minigrad.nn.layers import Embedding, Linear
 from minigrad.nn.module import Module
@@ -52,11 +54,11 @@ class _Packed:
 
 
 class PackedEncoder(_Packed):
-    """Embedding and LSTM, its weights packed for states without a backward.
+    """Embedding and LSTM, its weights packed for runs without a backward.
 
     Args:
         embedding: of the words, (V, E).
-        rnn: unidirectional, from E to H; its dropout is left out.
+        rnn: from E to H, in D directions; its dropout is left out.
         bf16: as for ``PackedDecoder``.
 
     Raises:
@@ -64,32 +66,63 @@ class PackedEncoder(_Packed):
     """
 
     def __init__(self, embedding: Embedding, rnn: LSTM, bf16: bool = False) -> None:
-        _check_fit("PackedEncoder", embedding, rnn)
+        _check_sizes("PackedEncoder", embedding, rnn)
         super().__init__(rnn)
         self._embedding, self._rnn, self._bf16 = embedding, rnn, bf16
 
-    @no_grad()
     def states(self, words: Array, lengths: Array | None = None) -> tuple[Tensor, Tensor]:
-        """``words`` (T,N) int64, ``lengths`` (N,) -> (h, c) after each sentence's last word, (L,N,H) each.
+        """The states of ``run`` alone."""
+        _, states, _ = self._run(words, lengths)
+        return states
+
+    def run(self, words: Array, lengths: Array | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """``words`` (T,N) int64, ``lengths`` (N,) -> outputs (T,N,D*H), 0 past the ends, and (h, c) after each
+        sentence's last word, (L*D,N,H) each.
 
         They are those of the modules in evaluation, to the bit.
         """
-        packing = equal_lengths(*words.shape) if lengths is None else pack_lengths(lengths)
-        rows = words.reshape(-1)[slice(packing.num_tokens) if packing.rows is None else packing.rows]
-        x = self._embedding(constant(rows, self._embedding.weight)).array
-        zero = np.zeros((packing.batch_size, self._rnn.hidden_size), x.dtype, like=x)
-        finals = []
-        for weights in self._weights():
-            x, *final = kernels.lstm_states(x, zero, zero, weights, packing)
-            finals.append(final)
-        h, c = (Tensor(np.stack(part)) for part in zip(*finals, strict=True))
-        return h, c
+        rows, states, packing = self._run(words, lengths)
+        if packing.rows is None:
+            return Tensor(rows.reshape(*words.shape, -1)), states
+        outputs = np.zeros((words.size, rows.shape[1]), rows.dtype, like=rows)
+        outputs[packing.rows] = rows
+        return Tensor(outputs.reshape(*words.shape, -1)), states
 
-    def _pack(self) -> list[Any]:
+    @no_grad()
+    def _run(self, words: Array, lengths: Array | None) -> tuple[Array, tuple[Tensor, Tensor], Packing]:
+        """Packed outputs, the last states, and how the tokens are packed."""
+        packings = _packings(words.shape, lengths, self._rnn.bidirectional)
+        rows = words.reshape(-1)[slice(packings[0].num_tokens) if packings[0].rows is None else packings[0].rows]
+        x = self._embedding(constant(rows, self._embedding.weight)).array
+        zero = np.zeros((words.shape[1], self._rnn.hidden_size), x.dtype, like=x)
+        finals = []
+        for layer in self._weights():
+            outputs = []
+            for weights, packing in zip(layer, packings, strict=True):
+                y, *final = kernels.lstm_states(x, zero, zero, weights, packing)
+                outputs.append(y)
+                finals.append(final)
+            x = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=1)
+        h, c = (Tensor(np.stack(part)) for part in zip(*finals, strict=True))
+        return x, (h, c), packings[0]
+
+    def _pack(self) -> list[list[Any]]:
+        """For each layer those of its directions."""
+        ends = ["", "_reverse"] if self._rnn.bidirectional else [""]
         return [
-            kernels.prepack_lstm(*_matrices(self._rnn, layer), _bias(self._rnn, layer), self._bf16)
+            [
+                kernels.prepack_lstm(*_matrices(self._rnn, layer, end), _bias(self._rnn, layer, end), self._bf16)
+                for end in ends
+            ]
             for layer in range(self._rnn.num_layers)
         ]
+
+
+def _packings(shape: tuple[int, ...], lengths: Array | None, both: bool) -> list[Packing]:
+    """Of words of this shape (T, N), forwards and where it is asked for backwards."""
+    if lengths is None:
+        lengths = np.full(shape[1], shape[0])
+    return [pack_lengths(lengths, reverse) for reverse in ((False, True) if both else (False,))]
 
 
 class PackedDecoder(_Packed):
@@ -116,9 +149,7 @@ class PackedDecoder(_Packed):
     ) -> tuple[Array, Array, Array]:
         """``state`` is (h, c), (L,N,H) each -> words (N,max_length), lengths and log_probs (N,)."""
         h, c = (part.array for part in state)
-        found = kernels.greedy_decode(self._weights(), h, c, start, end, _ids(excluded), max_length)
-        words, lengths, log_probs = map(kernels.to_host, found)
-        return words, lengths, log_probs
+        return _on_host(kernels.greedy_decode(self._weights(), h, c, start, end, _ids(excluded), max_length))
 
     def beam(
         self, state: tuple[Tensor, Tensor], start: int, end: int, excluded: Sequence[int], max_length: int,
@@ -126,11 +157,8 @@ class PackedDecoder(_Packed):
     ) -> tuple[Array, Array, Array, Array, Array]:  # fmt: skip
         """``state`` as above -> words (N,n_best,max_length), lengths, log_probs, scores (N,n_best), counts (N,)."""
         h, c = (part.array for part in state)
-        found = kernels.beam_decode(
-            self._weights(), h, c, start, end, _ids(excluded), max_length, beam_size, length_penalty, n_best
-        )
-        words, lengths, log_probs, scores, counts = map(kernels.to_host, found)
-        return words, lengths, log_probs, scores, counts
+        options = max_length, beam_size, length_penalty, n_best
+        return _on_host(kernels.beam_decode(self._weights(), h, c, start, end, _ids(excluded), *options))
 
     def _pack(self) -> Any:
         embedding, output_weight = self._embedding.weight.array, self._output.weight.array
@@ -142,6 +170,78 @@ class PackedDecoder(_Packed):
         return kernels.prepack_decoder(
             embedding, weights_ih, weights_hh, biases, output_weight, output_bias, self._bf16
         )  # fmt: skip
+
+
+class AttentiveSearchState(NamedTuple):
+    """What a search with attention starts from."""
+
+    state: SearchState  # of Tensors
+    lengths: Array  # (N,) int64, the positions of each memory
+
+
+class PackedAttentiveDecoder(_Packed):
+    """A recurrent decoder that attends, its weights packed for searching; see ``kernels.prepack_attentive_decoder``.
+
+    Args:
+        modules: that hold its parameters.
+        embedding: of the words, (V, E).
+        layers: gives weight_ih, weight_hh and both biases of each layer, of LSTMs or of GRUs in PyTorch's form.
+        reading: gives how it attends, in Tensors.
+        output: from H to V.
+        bf16: as for ``PackedDecoder``.
+    """
+
+    def __init__(
+        self, modules: Sequence[Module], embedding: Embedding, layers: Callable[[], Sequence[Sequence[Tensor]]],
+        reading: Callable[[], DecoderReading], output: Linear, bf16: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(*modules)
+        self._embedding, self._layers, self._reading = embedding, layers, reading
+        self._output, self._bf16 = output, bf16
+
+    def greedy(
+        self, start_state: AttentiveSearchState, start: int, end: int, excluded: Sequence[int], max_length: int
+    ) -> tuple[Array, Array, Array]:
+        """Words (N,max_length), lengths and log_probs (N,)."""
+        state = _arrays_of(start_state.state), start_state.lengths
+        return _on_host(
+            kernels.attentive_greedy_decode(self._weights(), *state, start, end, _ids(excluded), max_length)
+        )
+
+    def beam(
+        self, start_state: AttentiveSearchState, start: int, end: int, excluded: Sequence[int], max_length: int,
+        beam_size: int, length_penalty: float = 1.0, n_best: int = 1,
+    ) -> tuple[Array, Array, Array, Array, Array]:  # fmt: skip
+        """Words (N,n_best,max_length), lengths, log_probs, scores (N,n_best), counts (N,)."""
+        state, asked = _arrays_of(start_state.state), (start_state.lengths, start, end, _ids(excluded))
+        options = max_length, beam_size, length_penalty, n_best
+        return _on_host(kernels.attentive_beam_decode(self._weights(), state, *asked, *options))
+
+    def _pack(self) -> Any:
+        layers = [[part.array for part in layer] for layer in self._layers()]
+        weights_ih, weights_hh = [layer[0] for layer in layers], [layer[1] for layer in layers]
+        biases = [_searched_bias(*layer[1:]) for layer in layers]
+        output_weight, bias = self._output.weight.array, self._output.bias
+        output_bias = np.zeros_like(output_weight[:, 0], order="C") if bias is None else bias.array
+        return kernels.prepack_attentive_decoder(
+            self._embedding.weight.array, weights_ih, weights_hh, biases, output_weight, output_bias,
+            _arrays_of(self._reading()), self._bf16,
+        )  # fmt: skip
+
+
+def _searched_bias(weight_hh: Array, of_x: Array, of_h: Array) -> Array:
+    """Both biases of a layer as searches read them, (4H,): an LSTM's sum; of a GRU apart what its reset gate is for."""
+    both, size = of_x + of_h, weight_hh.shape[1]
+    return both if len(both) == 4 * size else np.concatenate([both[: 2 * size], of_x[2 * size :], of_h[2 * size :]])
+
+
+def _arrays_of(record: Any) -> Any:
+    """The same record with arrays in place of Tensors."""
+    return record._make(part.array if isinstance(part, Tensor) else part for part in record)
+
+
+def _on_host(found: Sequence[Array]) -> Any:
+    return tuple(map(kernels.to_host, found))
 
 
 class PackedLinear(_Packed):
@@ -157,8 +257,9 @@ class PackedLinear(_Packed):
         self._linear, self._bf16 = linear, bf16
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(N, in) -> (N, out)."""
-        return Tensor(kernels.linear_prepacked(x.array, self._weights()))
+        """(..., in) -> (..., out)."""
+        y = kernels.linear_prepacked(x.array.reshape(-1, x.shape[-1]), self._weights())
+        return Tensor(y.reshape(*x.shape[:-1], -1))
 
     def _pack(self) -> Any:
         bias = self._linear.bias
@@ -230,10 +331,14 @@ class PackedAttentive(_Packed):
         return kernels.prepack_attentive(AttentiveWeights(*parts), self._cell, self._bf16)
 
 
-def _check_fit(name: str, embedding: Embedding, rnn: LSTM, output: Linear | None = None) -> None:
-    """ValueError unless the modules' sizes are those of one model."""
+def _check_fit(name: str, embedding: Embedding, rnn: LSTM, output: Linear) -> None:
+    """ValueError unless the modules' sizes are those of one model with one direction."""
     if rnn.bidirectional:
         raise ValueError(f"{name}: rnn is bidirectional; expected one direction")
+    _check_sizes(name, embedding, rnn, output)
+
+
+def _check_sizes(name: str, embedding: Embedding, rnn: LSTM, output: Linear | None = None) -> None:
     sizes = {"rnn.input_size": (rnn.input_size, embedding.embedding_dim, "embedding_dim")}
     if output is not None:
         sizes["output.in_features"] = (output.in_features, rnn.hidden_size, "rnn.hidden_size")
@@ -243,16 +348,16 @@ def _check_fit(name: str, embedding: Embedding, rnn: LSTM, output: Linear | None
             raise ValueError(f"{name}: {size} is {got}; expected {source} = {expected}")
 
 
-def _matrices(rnn: LSTM, layer: int) -> tuple[Array, Array]:
-    """weight_ih and weight_hh of a layer."""
-    return getattr(rnn, f"weight_ih_l{layer}").array, getattr(rnn, f"weight_hh_l{layer}").array
+def _matrices(rnn: LSTM, layer: int, end: str = "") -> tuple[Array, Array]:
+    """weight_ih and weight_hh of a layer, in the direction whose names have this end."""
+    return getattr(rnn, f"weight_ih_l{layer}{end}").array, getattr(rnn, f"weight_hh_l{layer}{end}").array
 
 
-def _bias(rnn: LSTM, layer: int) -> Array:
-    """The sum of a layer's biases."""
+def _bias(rnn: LSTM, layer: int, end: str = "") -> Array:
+    """The sum of both biases."""
     if not rnn.bias:
-        return np.zeros_like(getattr(rnn, f"weight_hh_l{layer}").array[:, 0], order="C")
-    return getattr(rnn, f"bias_ih_l{layer}").array + getattr(rnn, f"bias_hh_l{layer}").array
+        return np.zeros_like(_matrices(rnn, layer, end)[1][:, 0], order="C")
+    return getattr(rnn, f"bias_ih_l{layer}{end}").array + getattr(rnn, f"bias_hh_l{layer}{end}").array
 
 
 def _ids(words: Sequence[int]) -> Array:

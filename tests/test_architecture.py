@@ -27,7 +27,8 @@ MAX_ARGUMENTS = 8  # of a kernel; what belongs together is a record or a view
 # What takes more, and why.
 MANY_ARGUMENTS = {
     **dict.fromkeys(
-        ["beam_decode", "linear_cross_entropy_forward", "attention_forward", "attentive_forward"],
+        ["beam_decode", "attentive_beam_decode", "linear_cross_entropy_forward", "attention_forward",
+         "attentive_forward"],
         "an entry whose options have defaults and are given by name",
     ),
     **dict.fromkeys(["coverage_complete", "parts_fit"], "a check, which is given what its entry is"),

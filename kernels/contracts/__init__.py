@@ -8,6 +8,7 @@ names and the tests theirs.
 from kernels.contracts.adam import *
 from kernels.contracts.attention import *
 from kernels.contracts.attentive import *
+from kernels.contracts.attentive_decoding import *
 from kernels.contracts.backend import report_ids
 from kernels.contracts.decoding import *
 from kernels.contracts.embedding import *

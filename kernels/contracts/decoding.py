@@ -20,6 +20,14 @@ def nothing_is_empty(function: str, name: str, embedding: Array, sizes: dict[str
         check_range(function, letter, sizes[letter], 1)
 
 
+def same_counts(function: str, weights_ih: Arrays, weights_hh: Arrays, biases: Arrays) -> None:
+    """As many weights of each kind, one at least. Raises ValueError."""
+    counts = [len(weights_ih), len(weights_hh), len(biases)]
+    if min(counts) < 1 or min(counts) != max(counts):
+        texts = f"weights_ih, weights_hh, biases hold {counts} layers"
+        raise ValueError(f"{function}: {texts}; expected as many each, 1 or more")
+
+
 def layers_fit(
     function: str,
     embedding: Array,
@@ -30,10 +38,7 @@ def layers_fit(
     *others: Any,
 ) -> None:
     """As many weights of each kind, each in the shape that its layer gives it. Raises ValueError."""  # fmt: skip
-    counts = [len(weights_ih), len(weights_hh), len(biases)]
-    if min(counts) < 1 or min(counts) != max(counts):
-        texts = f"weights_ih, weights_hh, biases hold {counts} layers"
-        raise ValueError(f"{function}: {texts}; expected as many each, 1 or more")
+    same_counts(function, weights_ih, weights_hh, biases)
     origins = {"embedding": embedding.shape, "output_weight": output_weight.shape}
     size = output_weight.shape[1]
     for layer, (weight_ih, weight_hh, bias) in enumerate(zip(weights_ih, weights_hh, biases, strict=True)):

@@ -40,11 +40,11 @@ class ModelScorer(Scorer):
         self._count = 0  # rows of the step before, those that were repeated left out; 0 before the first
         self._positions = np.array([len(source) for source in sources]) + self._model.source.marks
 
-    def compiled(self, sources: Sources) -> tuple[Any, State] | None:
+    def compiled(self, sources: Sources) -> tuple[Any, Any] | None:
         if self._compiled is None:
             return None
         self.start(sources)
-        return self._compiled, self._state
+        return self._compiled, self._model.decoder.search_start(self._state, self._memory)
 
     @no_grad()
     def step(self, tokens: Array, rows: Array) -> Array:

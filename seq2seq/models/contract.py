@@ -216,9 +216,14 @@ class Decoder(Part):
         return None
 
     def compiled_search(self, bf16: bool) -> Any:
-        """Optional: whole searches in one call, ``greedy`` and ``beam`` from a ``State``, as
-        ``minigrad.decoding.PackedDecoder`` has them. None: the search goes step by step."""
+        """Optional: whole searches in one call, ``greedy`` and ``beam`` from ``search_start``, as
+        ``minigrad.decoding.PackedDecoder`` has them. It does not keep the decoder alive. None: the search goes step by
+        step."""
         return None
+
+    def search_start(self, state: State, memory: Memory) -> Any:
+        """What ``compiled_search`` starts from; by default the state alone."""
+        return state
 
 
 def require_states(decoder: str, found: MemoryShape, expected: tuple[tuple[int, int], ...]) -> None:

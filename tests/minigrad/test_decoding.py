@@ -156,11 +156,15 @@ LENGTHS = np.array([4, 1, 0, 3, 4, 2])
 
 
 @no_grad()
-def states_of_the_modules(embedding, rnn, words, lengths, bf16=False):
-    """What the modules in evaluation make of words (T, N)."""
+def run_of_the_modules(embedding, rnn, words, lengths, bf16=False):
+    """What the modules in evaluation make of words (T, N): outputs and the last states."""
     embedding.eval(), rnn.eval()
     with autocast("cpu", enabled=bf16):
-        return rnn(embedding(Tensor(words)), lengths=lengths)[1]
+        return rnn(embedding(Tensor(words)), lengths=lengths)
+
+
+def states_of_the_modules(*arguments, **options):
+    return run_of_the_modules(*arguments, **options)[1]
 
 
 def equal_states(one, other):
@@ -180,6 +184,18 @@ def test_states_are_those_of_the_modules(bf16, bias, lengths) -> None:
     assert equal_states(got, states_of_the_modules(embedding, rnn, words, lengths, bf16))
     if bf16:
         assert not equal_states(got, states_of_the_modules(embedding, rnn, words, lengths))
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("lengths", [None, np.full(N, 4), LENGTHS])
+def test_runs_are_those_of_the_modules(bf16, bidirectional, lengths) -> None:
+    embedding, rnn = nn.Embedding(V, E), nn.LSTM(E, H, L, bidirectional=bidirectional)
+    words = np.random.default_rng(2).integers(0, V, (4, N))
+    outputs, states = PackedEncoder(embedding, rnn, bf16).run(words, lengths)
+    expected, expected_states = run_of_the_modules(embedding, rnn, words, lengths, bf16)
+    np.testing.assert_array_equal(outputs.array, expected.array)
+    assert equal_states(states, expected_states)
 
 
 @pytest.mark.parametrize("change", [double_a_weight, learn, to_double])
@@ -213,7 +229,5 @@ def test_an_encoder_packs_once_and_holds_no_parameter(monkeypatch) -> None:
 
 def test_the_modules_of_an_encoder_must_fit() -> None:
     embedding, _, _ = build()
-    with pytest.raises(ValueError, match="PackedEncoder: rnn is bidirectional; expected one direction"):
-        PackedEncoder(embedding, nn.LSTM(E, H, bidirectional=True))
     with pytest.raises(ValueError, match=r"PackedEncoder: rnn\.input_size is 3; expected embedding_dim = 4"):
         PackedEncoder(embedding, nn.LSTM(3, H))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,11 @@ import pytest
 
 from minigrad import Tensor, no_grad, optim
 from minigrad.nn.utils.rnn import pack_padded_sequence
+from seq2seq.decoding.contract import Search
+from seq2seq.decoding.scorers import ModelScorer, scorer_of
 from seq2seq.decoding.search import greedy_search
+from seq2seq.decoding.strategies.beam import Beam, BeamOptions
+from seq2seq.decoding.strategies.greedy import Greedy
 from seq2seq.models.contract import Decoder
 from seq2seq.models.model import Seq2Seq, build_model
 from seq2seq.run.config import Config
@@ -165,6 +170,28 @@ def test_padding_and_the_batch_do_not_matter_to_the_bit(tiny_model, options) -> 
         for source, target, features in zip(sources, targets, together, strict=True):
             alone = features_of(model, [source] * LEAST_ROWS, [target] * LEAST_ROWS)[0]
             np.testing.assert_array_equal(alone, features)
+
+
+@each_variant
+def test_the_compiled_search_finds_what_the_generic_one_finds(tiny_model, options) -> None:
+    """Word for word, before and after an update, where there is one: the others say that they have none."""
+    model = tiny_model(**options)
+    compiled = options.get("cell") != "cho-gru" and not options.get("coverage")
+    assert (model.decoder.compiled_search(False) is not None) == compiled
+    rng = np.random.default_rng(4)
+    sources = [rng.integers(4, 9, rng.integers(0, 7)).tolist() for _ in range(20)]
+    search = Search(9, n_best=2)
+    for _ in range(2):
+        found, expected = (
+            [Greedy().find(scorer, sources, Search(9)), Beam(BeamOptions(beam_size=4)).find(scorer, sources, search)]
+            for scorer in (scorer_of(model), ModelScorer(model, False))
+        )
+        for one, other in zip(chain(*found), chain(*expected), strict=True):
+            assert [h.ids for h in one] == [h.ids for h in other]
+            np.testing.assert_allclose([h.score for h in one], [h.score for h in other], rtol=1e-5, atol=1e-6)
+        with no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(-0.9)
 
 
 @each_variant

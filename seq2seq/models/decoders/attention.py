@@ -15,13 +15,21 @@ E embedding size, H state size, D size of an encoder's outputs, N sources, S pos
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, ClassVar
 from weakref import proxy
 
 import numpy as np
 
 from minigrad import Tensor, cat, nn, tanh, zeros
-from minigrad.decoding import PackedLinear, PackedLSTM
+from minigrad.decoding import (
+    AttentiveSearchState,
+    DecoderReading,
+    PackedAttentiveDecoder,
+    PackedLinear,
+    PackedLSTM,
+    SearchState,
+)
 from minigrad.nn.utils.rnn import PackedSequence, delay_sequence, lengths_of
 from seq2seq.models.attention import CELLS, Attended, Attention, AttentiveRNN, PrepackedAttentiveRNN
 from seq2seq.models.contract import Decoder, Memory, MemoryShape, Reads, State, require_states
@@ -83,6 +91,7 @@ class AttentionDecoder(Decoder):
         kept = {"h": True, "c": cell == "lstm", "context": chosen.input_feeding, "next": self.attends_before}
         kept |= {"alignment": True, "coverage": chosen.coverage, "keys": self.attention.key is not None}
         self._parts = tuple(name for name, is_kept in kept.items() if is_kept)
+        self._compilable = cell in ("lstm", "gru") and not chosen.coverage
 
     @classmethod
     def chosen(cls, options: Any) -> AttentionOptions:
@@ -136,6 +145,23 @@ class AttentionDecoder(Decoder):
     def prepacked(self, bf16: bool) -> PrepackedDecoder:
         return PrepackedDecoder(self, bf16)
 
+    def compiled_search(self, bf16: bool) -> PackedAttentiveDecoder | None:
+        """None where there is no such kernel: for Cho's GRU, coverage, a GPU, and features that a subclass makes."""
+        on_cpu, own = self.combine.weight.device.type == "cpu", type(self).features is AttentionDecoder.features
+        if not (self._compilable and on_cpu and own):
+            return None
+        parts = self.embedding, self.attentive, self.rnn, self.attention, self.combine, self.fc_out
+        layers = partial(_weights_of, self.attentive, self.rnn)
+        feeding = self.attentive is not None, self.attends_before
+        reading = partial(_reading_of, self.attention, self.combine, *feeding)
+        modules = [part for part in parts if part is not None]
+        return PackedAttentiveDecoder(modules, self.embedding, layers, reading, self.fc_out, bf16)
+
+    def search_start(self, state: State, memory: Memory) -> AttentiveSearchState:
+        now = dict(zip(self._parts, state, strict=True))
+        keys, values, lengths = _attended(now, memory)
+        return AttentiveSearchState(SearchState(now["h"], keys, values, now.get("c"), now.get("context")), lengths)
+
     def _run(self, tokens: PackedSequence, state: Named, memory: Memory, layers: Any) -> tuple[Tensor, Tensor, Named]:
         """Packed tokens (P,) -> features (P, H), alignments (P, S), the last h, c and context."""
         x, attended = tokens._replace(data=self.dropout(self.embedding(tokens.data))), _attended(state, memory)
@@ -174,6 +200,19 @@ def _stack(rnn: Any, x: PackedSequence, state: Named) -> tuple[Tensor, Named]:
     states = state["h"], state.get("c")
     y, last = rnn(x, states[0] if states[1] is None else states)
     return y.data, {"h": last} if states[1] is None else dict(zip(("h", "c"), last, strict=True))
+
+
+def _weights_of(attentive: AttentiveRNN | None, rnn: Any) -> list[tuple[Tensor, ...]]:
+    """weight_ih, weight_hh and both biases of each layer."""
+    names = "weight_ih", "weight_hh", "bias_ih", "bias_hh"
+    first = [] if attentive is None else [tuple(getattr(attentive, name) for name in names)]
+    others = range(0 if rnn is None else rnn.num_layers)
+    return first + [tuple(getattr(rnn, f"{name}_l{layer}") for name in names) for layer in others]
+
+
+def _reading_of(attention: Attention, combine: nn.Linear, feeds: bool, before: bool) -> DecoderReading:
+    query = None if attention.query is None else attention.query.weight
+    return DecoderReading(combine.weight, combine.bias, query, attention.v, attention.scale, feeds, before)
 
 
 def _attended(state: Named, memory: Memory) -> Attended:

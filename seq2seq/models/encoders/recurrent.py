@@ -10,13 +10,15 @@ outputs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
+from weakref import proxy
 
 import numpy as np
 
 from minigrad import Tensor, nn, tanh
-from minigrad.decoding import PackedEncoder
+from minigrad.decoding import PackedEncoder, PackedLinear
 from minigrad.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from seq2seq.models.contract import Encoder, Memory, MemoryShape, Reads
 from seq2seq.models.inputs import Inputs
@@ -64,13 +66,20 @@ class RecurrentEncoder(Encoder):
         """Packed ids (P,) int64 -> final states (L, N, H), and where they are read the outputs (S, N, D), of both
         directions side by side."""
         y, last = self.rnn(source._replace(data=self.dropout(self.embedding(source.data))))
-        states = (last if isinstance(last, tuple) else (last,))[: self.num_states]
-        if self.bidirectional:
-            states = tuple(tanh(bridge(_side_by_side(h))) for bridge, h in zip(self.bridges, states, strict=True))
+        states = self.bridged(last if isinstance(last, tuple) else (last,))
         if not self.reads.outputs:
             return Memory(states)
         outputs, lengths = pad_packed_sequence(y)
         return Memory(states, outputs, lengths.array)
+
+    def bridged(self, states: tuple[Tensor, ...], bridges: Sequence[Any] = ()) -> tuple[Tensor, ...]:
+        """What the decoder starts from, of the last states h, or h and c, of all layers and directions; ``bridges``:
+        other ones than the encoder's own."""
+        states = states[: self.num_states]
+        if not self.bidirectional:
+            return states
+        pairs = zip(bridges or self.bridges, states, strict=True)
+        return tuple(tanh(bridge(_side_by_side(h))) for bridge, h in pairs)
 
 
 def _layers(cell: Any, bidirectional: bool, options: RecurrentEncoderOptions) -> Any:
@@ -91,35 +100,47 @@ def _side_by_side(state: Tensor) -> Tensor:
     return state.reshape(layers, 2, batch_size, size).transpose(1, 2).reshape(layers, batch_size, 2 * size)
 
 
-@register("encoder", "lstm")
-class LSTMEncoder(RecurrentEncoder):
-    """Of LSTM layers."""
+class _LSTM(RecurrentEncoder):
+    """Of LSTM layers, whose weights can be packed."""
 
     cell = nn.LSTM
-    capturable = True
 
     def prepacked(self, bf16: bool) -> Any:
-        if self.reads.outputs or isinstance(self.rnn, Stack) or not isinstance(self.embedding, nn.Embedding):
+        """None where there is no such kernel: for a stack, vectors, and on a GPU for both directions."""
+        if isinstance(self.rnn, Stack) or not isinstance(self.embedding, nn.Embedding):
             return None
-        return _Prepacked(PackedEncoder(self.embedding, self.rnn, bf16), self.reads)
+        if self.bidirectional and self.embedding.weight.device.type != "cpu":
+            return None
+        return _Prepacked(self, bf16)
 
 
 class _Prepacked:
-    """The encoder with its weights packed for states without a backward."""
+    """An encoder with its weights packed for runs without a backward."""
 
-    def __init__(self, encoder: PackedEncoder, reads: Reads) -> None:
-        self._encoder, self._reads = encoder, reads
+    def __init__(self, encoder: _LSTM, bf16: bool) -> None:
+        embedding: Any = encoder.embedding
+        self._encoder, self._layers = proxy(encoder), PackedEncoder(embedding, encoder.rnn, bf16)
+        self._bridges = [PackedLinear(bridge, bf16) for bridge in encoder.bridges] if encoder.bidirectional else []
 
     def memory(self, ids: Array, lengths: Array) -> Memory:
         """As of the encoder in evaluation."""
-        return Memory(self._encoder.states(ids, lengths)[: self._reads.states])
+        if not self._encoder.reads.outputs:
+            return Memory(self._encoder.bridged(self._layers.states(ids, lengths), self._bridges))
+        outputs, states = self._layers.run(ids, lengths)
+        return Memory(self._encoder.bridged(states, self._bridges), outputs, lengths)
+
+
+@register("encoder", "lstm")
+class LSTMEncoder(_LSTM):
+    """Of LSTM layers."""
+
+    capturable = True
 
 
 @register("encoder", "bilstm")
-class BidirectionalLSTMEncoder(RecurrentEncoder):
+class BidirectionalLSTMEncoder(_LSTM):
     """Of LSTM layers in both directions."""
 
-    cell = nn.LSTM
     bidirectional = True
 
 
