@@ -79,6 +79,7 @@ class Embedding(Module):
     """
 
     weight: Parameter
+    row_factors: Tensor | None = None  # (num_embeddings, 1), in ``nn.utils.embedding_drop``
 
     def __init__(
         self,
@@ -132,7 +133,8 @@ class Embedding(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """ids, any shape, int -> (*shape, embedding_dim)."""
-        return F.embedding(input, self.weight, self.padding_idx, sparse=self.sparse)
+        rows = F.embedding(input, self.weight, self.padding_idx, sparse=self.sparse)
+        return rows if self.row_factors is None else rows * F.embedding(input, self.row_factors)
 
     def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"

@@ -136,7 +136,7 @@ class Decoder(Part):
         reads: what it needs of a memory.
         capturable: as of an encoder, for steps in which every token is given.
         embedding: optional, the ``nn.Embedding`` of the tokens; ``tie_weights`` lets it share the weights of
-            ``output``, and that of an encoder likewise.
+            ``output``, and that of an encoder likewise; ``embedding_dropout`` is of both.
     """
 
     reads: ClassVar[Reads] = Reads()

@@ -72,8 +72,10 @@ class Seq2Seq(nn.Module):
         self.encoder: Encoder = registry.build("encoder", config, Inputs(num_inputs, self.source.ids), reads)
         self.decoder: Decoder = registry.build("decoder", config, vocab_size, self.encoder.memory_shape)
         self.output_dropout = nn.Dropout(config.output_dropout)
-        self._encoder_masks = Masks(self.encoder, registry.chosen_options("encoder", config.encoder, config))
-        self._decoder_masks = Masks(self.decoder, registry.chosen_options("decoder", config.decoder, config))
+        self._encoder_masks, self._decoder_masks = (
+            Masks(part, registry.chosen_options(kind, part.name, config), config.embedding_dropout)
+            for kind, part in (("encoder", self.encoder), ("decoder", self.decoder))
+        )
         tie(self.encoder, self.decoder, config)
         for part in (self.encoder, self.decoder):
             part.init_weights(config.init_range)

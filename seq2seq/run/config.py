@@ -127,6 +127,8 @@ class Config:
     src_word_dropout: float = 0.0
     # the same for a word of the target that the decoder is given
     trg_word_dropout: float = 0.0
+    # probability that a word's vector is zeroed wherever it stands in a batch, on each side (Gal and Ghahramani, 2016)
+    embedding_dropout: float = 0.0
     # probability that a number is zeroed of those that the output layer reads
     output_dropout: float = 0.0
     # share of the target probability that is spread over all words (Szegedy et al., 2016)

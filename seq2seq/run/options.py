@@ -72,6 +72,7 @@ RANGES = {
     "forcing_steps": _COUNT,
     "src_word_dropout": Range(0.0, 0.99),
     "trg_word_dropout": Range(0.0, 0.99),
+    "embedding_dropout": Range(0.0, 0.99),
     "output_dropout": Range(0.0, 0.99),
     "label_smoothing": Range(0.0, 0.99),
     "ema_decay": Range(0.0, 0.999999),

@@ -71,7 +71,8 @@ def test_a_run_in_graphs_is_the_run_without(
     ["--tie-weights", "decoder", "--embedding-size", 12, "--ema-decay", 0.5, "--optimizer", "adamw",
      "--weight-decay", 1, "--exclude-from-weight-decay", "vectors"],
     ["--src-word-dropout", 0.3, "--trg-word-dropout", 0.2, "--output-dropout", 0.3, "--lr-schedule", "inverse-sqrt",
-     "--warmup-steps", 3, "--batch-tokens", 90, "--dropout", 0.2, "--recurrent-dropout", 0.1],
+     "--warmup-steps", 3, "--batch-tokens", 90, "--dropout", 0.2, "--recurrent-dropout", 0.1,
+     "--embedding-dropout", 0.2],
 ], ids=["tied", "drawn"])  # fmt: skip
 def test_what_shapes_updates_is_the_same_in_graphs(
     train: Callable[..., Path], history: Callable[[Path], list[dict]], monkeypatch: pytest.MonkeyPatch, options: list

@@ -1,7 +1,8 @@
-"""DropConnect on recurrent weights.
+"""Weights that are zeroed for a while: DropConnect on recurrent ones, and whole rows of an embedding.
 
 Sources: Wan et al., "Regularization of neural networks using DropConnect" (2013); Merity, Keskar and Socher,
-"Regularizing and optimizing LSTM language models" (2018), section 2: the weight-dropped LSTM.
+"Regularizing and optimizing LSTM language models" (2018), sections 2 and 4.3; Gal and Ghahramani, "A theoretically
+grounded application of dropout in recurrent neural networks" (2016), section 4.2.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from minigrad import ops
+from minigrad import creation, ops
 
 if TYPE_CHECKING:
+    from minigrad.nn.layers import Embedding
     from minigrad.nn.module import Module
 
 
@@ -45,3 +47,26 @@ def weight_drop(module: Module, p: float, prefix: str = "weight_hh") -> Iterator
     finally:
         for parameters, name, weight in found:
             parameters[name] = weight
+
+
+@contextmanager
+def embedding_drop(embedding: Embedding, p: float) -> Iterator[None]:
+    """``with embedding_drop(table, 0.1):`` some ids have a vector of zeros, wherever they stand, each with probability
+    ``p``; the vectors of the others are scaled by 1 / (1 - p).
+
+    Gradients arrive at the parameter, by rows where they do so without it.
+
+    Args:
+        embedding: of V ids; one number is drawn for each of them, at the start.
+        p: probability, from 0 to 1.
+
+    Raises:
+        ValueError: ``p`` is no probability.
+    """
+    weight = embedding.weight
+    ones = creation.ones(weight.shape[0], 1, dtype=weight.dtype, device=creation.device_like(weight))
+    embedding.row_factors = ops.dropout(ones, p)
+    try:
+        yield
+    finally:
+        embedding.row_factors = None
