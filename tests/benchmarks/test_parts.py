@@ -1,0 +1,80 @@
+"""A part of a model or a search is one file: no other one names it, or one of its options, but for a reason."""
+
+from __future__ import annotations
+
+import parts
+import pytest
+
+DEFAULT = "the default of a setting, or a preset of a data set"
+WORD = "the word means something else there"
+CELL = "a recurrent cell of this name"
+BASE = "a part that is a kind of it"
+FOR_ALL = "an option of any part that wants it; the model does what it says"
+TOKENS = "targets are ids of text, whatever the source is"
+FORMER = "public functions, older than the registered parts"
+REPORT = "what a scoring says of the search"
+
+EVALUATE, SETTINGS = "seq2seq/evaluate.py", "seq2seq/decoding/settings.py"
+CONFIG, MASKS = "seq2seq/run/config.py", "seq2seq/models/masks.py"
+CELLS, ATTENTION = "seq2seq/models/attention.py", "seq2seq/models/decoders/attention.py"
+
+# What is named in other files than its own, and why.
+KNOWN: dict[str, dict[str, str]] = {
+    "source text": {
+        "seq2seq/data.py": FORMER, "seq2seq/sources/__init__.py": FORMER, "seq2seq/gradcheck.py": TOKENS,
+        "seq2seq/training/warm_up.py": TOKENS, CONFIG: DEFAULT, SETTINGS: WORD, "seq2seq/run/options.py": WORD,
+    },
+    "source vectors": {CONFIG: WORD},
+    "encoder gru": {CELLS: CELL, ATTENTION: CELL},
+    "encoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT},
+    "decoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT},
+    "decoder attention": {"seq2seq/models/decoders/pointer_generator.py": BASE},
+    "strategy beam": {
+        SETTINGS: DEFAULT, "seq2seq/decoding/search.py": FORMER, EVALUATE: REPORT,
+        "seq2seq/decoding/strategies/diverse_beam.py": BASE,
+    },
+    "strategy exact": {EVALUATE: REPORT},
+    "strategy greedy": {SETTINGS: "a beam of one", "seq2seq/decoding/search.py": FORMER},
+    "option reverse_source": {CONFIG: DEFAULT},
+    "option embedding_size": {CONFIG: DEFAULT},
+    "option hidden_size": {CONFIG: DEFAULT},
+    "option num_layers": {CONFIG: DEFAULT},
+    "option dropout": {CONFIG: DEFAULT},
+    "option variational_dropout": {MASKS: FOR_ALL, "seq2seq/run/devices.py": "no CUDA graph holds it"},
+    "option recurrent_dropout": {MASKS: FOR_ALL},
+    "option cell": {CELLS: WORD},
+    "option coverage": {CELLS: WORD},
+    "option attention": {CELLS: WORD},
+    "option beam_size": {SETTINGS: "greedy where it is 1", "seq2seq/decoding/runs.py": REPORT, EVALUATE: REPORT},
+    "option length_penalty": {"seq2seq/decoding/runs.py": REPORT, EVALUATE: REPORT},
+    "option exact_steps": {EVALUATE: REPORT},
+}  # fmt: skip
+
+
+def test_every_part_and_option_is_in_one_file_and_others_name_it_for_a_reason() -> None:
+    found = {each.name: each for each in parts.touched()}
+    assert {"decoder lstm", "constraint no-unk", "option dropout"} < found.keys()
+    assert [name for name, each in found.items() if not (parts.ROOT / each.own).is_file()] == []
+    named = {name: set(each.besides) for name, each in found.items() if each.besides}
+    assert named == {name: set(files) for name, files in KNOWN.items()}
+
+
+@pytest.mark.parametrize(
+    ("program", "counts"),
+    [
+        ("if config.decoder == 'mine': pass", True),
+        ("from parts import Mine", True),
+        ("import parts\nparts.Mine()", True),
+        ("config.mine", True),
+        ("self.mine = nn.mine()", False),
+        ('"""What is mine."""\nx = 1  # mine', False),
+    ],
+)
+def test_what_names_a_part(program: str, counts: bool) -> None:
+    texts, identifiers = parts.words(program)
+    assert bool({"mine"} & texts | {"mine", "Mine"} & identifiers) == counts
+
+
+def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    parts.main([])
+    assert "| encoder transformer | seq2seq/models/encoders/transformer.py | - |\n" in capsys.readouterr().out
