@@ -77,6 +77,7 @@ def test_runs_stopped_by_max_steps(train, run, whole, history, stops) -> None:
 TOGETHER = [
     "--accumulate", 3, "--batch-tokens", 60, "--tie-weights", "all", "--share-vocab", "--embedding-size", 12,
     "--ema-decay", 0.8, "--keep-best", 2, "--output-dropout", 0.2, "--src-word-dropout", 0.1, "--label-smoothing", 0.1,
+    "--embedding-dropout", 0.1, "--exclude-from-weight-decay", "vectors",
 ]  # fmt: skip
 
 
