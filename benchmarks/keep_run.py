@@ -2,9 +2,10 @@
 
     python benchmarks/keep_run.py RUN_DIR benchmarks/results/NAME [SCORES.json ...] [--validations]
 
-Copies config.json without the paths of this machine, manifest.json, metrics.jsonl (or its validations alone), and what
-seq2seq.evaluate wrote; paths below the current folder are relative to it. A folder that holds a run of another
-processor is refused: sums differ in their last digits there, and times altogether.
+Copies config.json without the paths of this machine, manifest.json, metrics.jsonl (or its validations alone, each with
+the seconds that steps and validations had taken by then), and what seq2seq.evaluate wrote; paths below the current
+folder are relative to it. A folder that holds a run of another processor is refused: sums differ in their last digits
+there, and times altogether.
 """
 
 from __future__ import annotations
@@ -28,8 +29,18 @@ def keep(run_dir: Path, results: Path, scores: list[Path], validations: bool = F
     for path in (run_dir / "manifest.json", run_dir / "metrics.jsonl", *scores):
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         if path.suffix == ".jsonl" and validations:
-            lines = [line for line in lines if "val_loss" in json.loads(line)]
+            lines = validations_of(lines)
         (results / path.name).write_text(without_folder("".join(lines)), encoding="utf-8")
+
+
+def validations_of(lines: list[str]) -> list[str]:
+    """Those of metrics.jsonl, with all seconds up to them."""
+    found, seconds = [], 0.0
+    for record in map(json.loads, lines):
+        seconds += record.get("seconds", 0.0)
+        if "val_loss" in record:
+            found.append(json.dumps({**record, "seconds": round(seconds, 1)}) + "\n")
+    return found
 
 
 def without_folder(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Small multiples as SVG text: one panel for every thing that is varied, both axes logarithmic."""
+"""Drawings as SVG text: small multiples with logarithmic axes, one for every thing that is varied, and plain curves."""
 
 from __future__ import annotations
 
@@ -73,3 +73,37 @@ def _panel(
 
 def _short(value: int) -> str:
     return f"{value // 1000}k" if value >= 1000 and value % 1000 == 0 else str(value)
+
+
+def curves(lines: dict[str, Sequence[tuple[float, float]]], across_text: str, title: str) -> str:
+    """An SVG of lines of points (x, y) by name, both axes linear and from 0."""
+    width, height, colours = 3 * WIDTH, 2 * HEIGHT, dict(zip(lines, COLOURS, strict=False))
+    points = [point for line in lines.values() for point in line]
+    most_x, most_y = (_round_up(max(point[axis] for point in points)) for axis in (0, 1))
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return round(LEFT + width * x / most_x, 1), round(TOP + height * (1 - y / most_y), 1)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LEFT + width + GAP} {TOP + height + 44}" '
+        'font-family="sans-serif" font-size="11" fill="#333">',
+        '<rect width="100%" height="100%" fill="#fff"/>', f'<text x="8" y="16">{title}</text>',
+        f'<text x="{LEFT + width / 2}" y="{TOP + height + 34}" text-anchor="middle">{across_text}</text>',
+    ]  # fmt: skip
+    for part in range(6):
+        x, y = place(most_x * part / 5, most_y * part / 5)
+        parts.append(f'<line x1="{LEFT}" y1="{y}" x2="{LEFT + width}" y2="{y}" stroke="#ddd"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{most_y * part / 5:g}</text>')
+        parts.append(f'<text x="{x}" y="{TOP + height + 16}" text-anchor="middle">{most_x * part / 5:g}</text>')
+    for number, (name, line) in enumerate(lines.items()):
+        path = " ".join(",".join(map(str, place(*point))) for point in line)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colours[name]}" stroke-width="2"/>')
+        parts.append(f'<text x="{LEFT + width - 6}" y="{TOP + height - 10 - 15 * number}" text-anchor="end" '
+                     f'fill="{colours[name]}">{name}</text>')  # fmt: skip
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _round_up(value: float) -> float:
+    """To a number that five parts divide well."""
+    step = 10 ** math.floor(math.log10(value)) / 2
+    return math.ceil(value / step) * step

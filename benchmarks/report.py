@@ -1,6 +1,6 @@
 """Write tables and the plot from the JSON under benchmarks/results, so that no figure is typed by hand.
 
-python benchmarks/report.py                rewrite them in README.md and docs/speed.md
+python benchmarks/report.py                rewrite them in README.md, docs/speed.md and docs/leaderboard.md
 python benchmarks/report.py --check        exit code 1 if what stands there is not what the files give
 python benchmarks/report.py --of FOLDER    print those of a run of gpu/run.sh, and write them to FOLDER/report.md
 
@@ -19,16 +19,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import leaderboard
 import plots
 import speed
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-PLOT = "scaling.svg"
+PLOT, CURVES = "scaling.svg", "curves.svg"
 BEGIN, END = "<!-- results: written by benchmarks/report.py -->", "<!-- end of results -->"
 
 MULTI30K = "python -m seq2seq.train --data multi30k"
-RECIPES = {"multi30k-attention": "they, with attention: 28.30; their Transformer: 36.52"}
 MODELS = {
     "transformer": "training a Transformer, a target token",
     "decoding_attention": "search with attention (general), all sentences",
@@ -112,22 +112,21 @@ def multi30k_rows() -> Rows:
 
 
 def recipe_rows() -> Rows:
-    """Of each recipe what its run gave, and the published figures that it is held against."""
-    rows = []
-    for name, held_against in RECIPES.items():
-        greedy, beam, manifest = (read(f"{name}/{n}.json") for n in ("test", "test-beam5", "manifest"))
-        config, command = read(f"{name}/config.json"), f"python -m seq2seq.train --recipe {name}"
-        size, long = f"{manifest['num_parameters']:,} parameters", f"{config['epochs']} epochs in {config['precision']}"
-        what = (
-            f"Multi30k de-en, bidirectional GRU with additive attention and input feeding ({size}, {long}, one run): "
-            f"test_2016 BLEU, greedy, the tutorials' tokens ({held_against})"
-        )
-        evaluate = "python -m seq2seq.evaluate RUN"
-        rows.append((what, f"{greedy['bleu_tokens']:.2f}", f"`{command}`, then `{evaluate}`"))
-        rows.append(("the same, beam 5", f"{beam['bleu_tokens']:.2f}", f"`{evaluate} --beam-size 5`"))
-        signed = "the same, sacreBLEU 13a of detokenised text, lower-cased: greedy / beam 5"
-        rows.append((signed, f"{greedy['bleu']:.2f} / {beam['bleu']:.2f}", "the same"))
-    return rows
+    """The figures of the recipes, which docs/leaderboard.md has with all that belongs to them."""
+    return [
+        (f"{about}: {asked}", figure, command)
+        for about, figure, published, *_, command in leaderboard.rows(leaderboard.kept(RESULTS))
+        for asked in [f"test set, published: {published}"]
+    ]
+
+
+def leaderboard_page() -> str:
+    """Everything between the markers of docs/leaderboard.md."""
+    runs = leaderboard.kept(RESULTS)
+    parts = [as_table(leaderboard.HEAD, leaderboard.rows(runs)), "\n".join(leaderboard.signatures(runs))]
+    if leaderboard.curves(runs) is not None:
+        parts.append(f"![Validation BLEU over minutes](../benchmarks/results/{CURVES})")
+    return "\n\n".join(parts)
 
 
 def precision_rows() -> Rows:
@@ -258,9 +257,11 @@ def figures() -> str:
     return "\n\n".join(parts)
 
 
-def plot() -> str | None:
-    """The SVG, or None without its file."""
-    return plots.scaling(read("scaling.json")) if (RESULTS / "scaling.json").exists() else None
+def drawings() -> dict[Path, str]:
+    """The SVG files whose results are there."""
+    scaling = plots.scaling(read("scaling.json")) if (RESULTS / "scaling.json").exists() else None
+    found = {RESULTS / PLOT: scaling, RESULTS / CURVES: leaderboard.curves(leaderboard.kept(RESULTS))}
+    return {path: drawing for path, drawing in found.items() if drawing is not None}
 
 
 def with_figures(text: str, figures: str) -> str:
@@ -279,10 +280,10 @@ def main() -> int:
         (options.of / "report.md").write_text(text, encoding="utf-8")
         print(text)
         return 0
-    pages = {ROOT / "README.md": figures, ROOT / "docs" / "speed.md": speed_tables}
+    docs = ROOT / "docs"
+    pages = {ROOT / "README.md": figures, docs / "speed.md": speed_tables, docs / "leaderboard.md": leaderboard_page}
     files = {path: with_figures(path.read_text(encoding="utf-8"), make()) for path, make in pages.items()}
-    if (drawing := plot()) is not None:
-        files[RESULTS / PLOT] = drawing
+    files |= drawings()
     if options.check:
         return int(any(not path.exists() or path.read_text(encoding="utf-8") != new for path, new in files.items()))
     for path, new in files.items():

@@ -24,7 +24,7 @@ import pytest
 
 import minigrad as torch
 from minigrad import nn, optim, random
-from seq2seq import average, compare, encode, evaluate, score, seeds, train, translate
+from seq2seq import average, compare, encode, evaluate, reproduce, score, seeds, train, translate
 from seq2seq.examples import addition, captions, dialogue, digits, summaries, tones
 from seq2seq.run import config, config_file, registry
 from seq2seq.run.options import RANGES
@@ -195,6 +195,7 @@ OPTIONS = {
     },
     "train": config_options(),
     "gradcheck": config_options(),
+    "reproduce": {**config_options(), **parser_options(reproduce.build_parser())},
     "seeds": {**config_options(), **parser_options(seeds.build_parser())},
     "average": parser_options(average.build_parser()),
     "translate": parser_options(translate.build_parser()),

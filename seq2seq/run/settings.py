@@ -14,16 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seq2seq.run import companions, registry
+from seq2seq.run import companions, recipes, registry
 from seq2seq.run.config import BASE, PRESETS, Config, field_types, setting
 from seq2seq.run.config_file import CHANGEABLE, PATHS, load, moved
 from seq2seq.run.errors import UserError
-from seq2seq.run.messages import shown
 from seq2seq.run.options import RANGES
-from seq2seq.run.parser import OneLineParser, suggestion
+from seq2seq.run.parser import OneLineParser
 from seq2seq.run.settings_file import read_settings
 
-RECIPES = Path(__file__).parents[1] / "recipes"
 _PURPOSES = {
     "train": "Train a translator.",
     "gradcheck": "Compare the gradients of the model that these settings describe with finite differences.",
@@ -39,27 +37,14 @@ def given(arguments: Sequence[str] | None = None, command: str = "train") -> tup
     """The settings that a command line and its config files give, and whether --accept-changes is among its options."""
     options = vars(build_parser(command).parse_args(arguments))
     accept = options.pop("accept_changes", False)
-    recipe = options.pop("recipe", None)
-    settings: dict[str, Any] = {} if recipe is None else _read_settings(recipe_path(recipe))
+    name = options.pop("recipe", None)
+    settings: dict[str, Any] = {} if name is None else dict(recipes.recipe(name).settings)
     for path in options.pop("config", []):
         settings |= _read_settings(path)
     settings |= options
     if accept and not settings.get("resume"):
         raise UserError("accept_changes: goes with --resume, for a run whose files were changed")
     return settings, accept
-
-
-def recipes() -> list[str]:
-    """The names of the recipes that come along, files of settings that lead to the figures of the README."""
-    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
-
-
-def recipe_path(name: str) -> str:
-    """The file of a recipe; UserError where there is none of this name."""
-    if name not in recipes():
-        near = suggestion(name, recipes()) or f"expected {', '.join(recipes())}"
-        raise UserError(f"recipe is {shown(name)}; {near}")
-    return str(RECIPES / f"{name}.yaml")
 
 
 def resolved(given: dict[str, Any]) -> Config:
@@ -97,7 +82,7 @@ def build_parser(command: str = "train") -> OneLineParser:
     )  # fmt: skip
     help_text = "YAML or JSON file of settings, named as here with _ for -; of several the later ones win"
     parser.add_argument("--config", action="append", help=help_text)
-    parser.add_argument("--recipe", metavar="NAME", help=f"settings that come along: {', '.join(recipes())}")
+    parser.add_argument("--recipe", metavar="NAME", help=f"settings that come along: {', '.join(recipes.names())}")
     accept = "with --resume: go on although files of the run or its data were changed; the manifest will say so"
     parser.add_argument("--accept-changes", action="store_true", help=accept)
     help_texts = _field_comments()

@@ -173,9 +173,11 @@ class Trainer:
 
     def _finish_epoch(self, log: MetricsLog, display: ProgressDisplay, is_whole: bool) -> None:
         """Validate, keep the best weights, save; the epoch counts as done only if all its batches were."""
+        start = time.monotonic()
         with self.updates.averaged():
             result = self.validate()
-            log.write({"step": self.progress.step, "epoch": self.progress.epoch, **result})
+            seconds = round(time.monotonic() - start, 6)
+            log.write({"step": self.progress.step, "epoch": self.progress.epoch, **result, "seconds": seconds})
             display.say(
                 f"epoch {self.progress.epoch + 1}  step {self.progress.step}  val_loss {result['val_loss']:.3f}  "
                 f"ppl_forced {result['ppl_forced']:.2f}  ppl_free {result['ppl_free']:.2f}  "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq.run import registry, settings
+from seq2seq.run import recipes, registry
 from seq2seq.run.errors import UserError
 from seq2seq.run.settings import parse
 from seq2seq.run.settings_file import read_settings
@@ -105,7 +105,7 @@ def test_bytes(tmp_path, data, message) -> None:
 
 
 def test_every_recipe_is_read_and_lies_below_file_and_command_line(tmp_path) -> None:
-    for name in settings.recipes():
+    for name in recipes.names():
         assert parse(["--recipe", name]).encoder in registry.names("encoder")
         kept = json.loads((RESULTS / name / "config.json").read_text(encoding="utf-8"))
         given = parse(["--recipe", name]).as_dict()

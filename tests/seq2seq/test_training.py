@@ -27,7 +27,7 @@ from seq2seq.training.progress import ProgressDisplay
 from seq2seq.training.validation import evaluate_split
 
 STEP_KEYS = {"step", "epoch", "loss", "src_tokens", "trg_tokens", "seconds", "grad_norm", "lr"}
-VALIDATION_KEYS = {"step", "epoch", "val_loss", "ppl_forced", "ppl_free", "bleu", "exact_match"}
+VALIDATION_KEYS = {"step", "epoch", "val_loss", "ppl_forced", "ppl_free", "bleu", "exact_match", "seconds"}
 MANIFEST_KEYS = {
     "versions", "platform", "processor", "device", "blas", "git_commit", "num_parameters", "memory_plan", "data_sha256",
     "run", "files_sha256", "metrics", "sha256",

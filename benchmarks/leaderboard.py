@@ -1,0 +1,89 @@
+"""The leaderboard: of each recipe the kept run, its figures beside the published ones, and its learning curve.
+
+A recipe is a file of seq2seq/recipes; its run lies under benchmarks/results/NAME, as `keep_run.py --validations` keeps
+it, with what seq2seq.evaluate wrote for each goal: test.json, or test-beam5.json.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import plots
+
+from seq2seq.run.recipes import Goal, Recipe, names, recipe
+
+HEAD = ("recipe", "figure", "published", "parameters", "validations", "trained", "command")
+
+
+class Kept(NamedTuple):
+    """A recipe with what its run left."""
+
+    recipe: Recipe
+    scores: list[dict[str, Any]]  # of each goal
+    manifest: dict[str, Any]
+    validations: list[dict[str, Any]]
+
+
+def kept(results: Path) -> list[Kept]:
+    """Every recipe whose run is there."""
+    found = []
+    for chosen in map(recipe, names()):
+        folder = results / chosen.name
+        if folder.exists():
+            log = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+            validations = [record for record in map(json.loads, log) if "val_loss" in record]
+            scores = [_read(folder / scores_of(goal)) for goal in chosen.goals]
+            found.append(Kept(chosen, scores, _read(folder / "manifest.json"), validations))
+    return found
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def scores_of(goal: Goal) -> str:
+    """The file with the scores of a goal: test.json for greedy search, test-beam5.json for --beam-size 5."""
+    words = "-".join(word.removeprefix("--beam-size").removeprefix("--") for word in goal.evaluate).strip("-")
+    return f"test-beam{words}.json" if "--beam-size" in goal.evaluate else f"test{words and '-'}{words}.json"
+
+
+def rows(runs: list[Kept]) -> list[tuple[str, ...]]:
+    """One for each goal, under `HEAD`."""
+    found = []
+    for run in runs:
+        commit, processor = run.manifest["git_commit"][:7], run.manifest["processor"]
+        told = f"{run.manifest['num_parameters']:,}", str(len(run.validations)), f"{commit}, {processor}{_minutes(run)}"
+        for goal, scores in zip(run.recipe.goals, run.scores, strict=True):
+            asked = " ".join([goal.figure, *goal.evaluate])
+            figure = f"**{scores[goal.figure]:.2f}** {asked} (± {goal.within} expected)"
+            command = f"`python -m seq2seq.reproduce {run.recipe.name}`"
+            found.append((run.recipe.about, figure, goal.published, *told, command))
+    return found
+
+
+def _minutes(run: Kept) -> str:
+    seconds = run.validations[-1].get("seconds")
+    return "" if seconds is None else f", {seconds / 60:.0f} minutes"
+
+
+def signatures(runs: list[Kept]) -> list[str]:
+    """What each figure is, once."""
+    found = {
+        f"- `{goal.figure}`: `{scores['signatures'][goal.figure]}`"
+        for run in runs
+        for goal, scores in zip(run.recipe.goals, run.scores, strict=True)
+        if goal.figure in scores["signatures"]
+    }
+    return sorted(found)
+
+
+def curves(runs: list[Kept]) -> str | None:
+    """The SVG of validation BLEU over minutes; None where no run says its seconds."""
+    lines = {
+        run.recipe.name: [(record["seconds"] / 60, record["bleu"]) for record in run.validations]
+        for run in runs
+        if all(record.get("seconds") and record.get("bleu") for record in run.validations)
+    }
+    return plots.curves(lines, "minutes on two cores", "validation BLEU, greedy") if lines else None
