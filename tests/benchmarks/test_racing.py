@@ -266,11 +266,14 @@ def test_a_kept_run_holds_no_path_of_this_machine(tmp_path, monkeypatch) -> None
     (tmp_path / "run").mkdir()
     for name in ("config.json", "manifest.json"):
         (tmp_path / "run" / name).write_text(json.dumps({"data": f"{tmp_path}/folder/data.tsv"}))
-    (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 1, "loss": 2}\n{"step": 1, "val_loss": 3}\n')
+    (tmp_path / "run" / "metrics.jsonl").write_text(
+        '{"step": 1, "loss": 2, "seconds": 0.5}\n{"step": 1, "val_loss": 3, "seconds": 2}\n'
+    )
     keep_run.keep(tmp_path / "run", tmp_path / "kept", [], validations=True)
     for name in ("config.json", "manifest.json"):
         assert json.loads((tmp_path / "kept" / name).read_text()) == {"data": "folder/data.tsv"}
-    assert (tmp_path / "kept" / "metrics.jsonl").read_text() == '{"step": 1, "val_loss": 3}\n'
+    kept = (tmp_path / "kept" / "metrics.jsonl").read_text()
+    assert kept == '{"step": 1, "val_loss": 3, "seconds": 2.5}\n', "the seconds of all steps and validations by then"
 
 
 def test_a_peer_may_use_any_precision_where_we_use_bf16() -> None:
