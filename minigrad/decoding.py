@@ -24,7 +24,7 @@ from kernels.packing import Packing, equal_lengths, pack_lengths
 from minigrad.grad_mode import no_grad
 from minigrad.nn.layers import Embedding, Linear
 from minigrad.nn.module import Module
-from minigrad.nn.recurrent import LSTM
+from minigrad.nn.recurrent import GRU, LSTM
 from minigrad.ops.common import constant
 from minigrad.tensor import Tensor
 
@@ -54,7 +54,7 @@ class _Packed:
 
 
 class PackedEncoder(_Packed):
-    """Embedding and LSTM, its weights packed for runs without a backward.
+    """Embedding and LSTM or GRU, its weights packed for runs without a backward.
 
     Args:
         embedding: of the words, (V, E).
@@ -65,19 +65,19 @@ class PackedEncoder(_Packed):
         ValueError: modules that do not fit each other.
     """
 
-    def __init__(self, embedding: Embedding, rnn: LSTM, bf16: bool = False) -> None:
+    def __init__(self, embedding: Embedding, rnn: LSTM | GRU, bf16: bool = False) -> None:
         _check_sizes("PackedEncoder", embedding, rnn)
         super().__init__(rnn)
         self._embedding, self._rnn, self._bf16 = embedding, rnn, bf16
 
-    def states(self, words: Array, lengths: Array | None = None) -> tuple[Tensor, Tensor]:
+    def states(self, words: Array, lengths: Array | None = None) -> tuple[Tensor, ...]:
         """The states of ``run`` alone."""
         _, states, _ = self._run(words, lengths)
         return states
 
-    def run(self, words: Array, lengths: Array | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """``words`` (T,N) int64, ``lengths`` (N,) -> outputs (T,N,D*H), 0 past the ends, and (h, c) after each
-        sentence's last word, (L*D,N,H) each.
+    def run(self, words: Array, lengths: Array | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """``words`` (T,N) int64, ``lengths`` (N,) -> outputs (T,N,D*H), 0 past the ends, and h, of an LSTM h and c,
+        after each sentence's last word, (L*D,N,H) each.
 
         They are those of the modules in evaluation, to the bit.
         """
@@ -89,7 +89,7 @@ class PackedEncoder(_Packed):
         return Tensor(outputs.reshape(*words.shape, -1)), states
 
     @no_grad()
-    def _run(self, words: Array, lengths: Array | None) -> tuple[Array, tuple[Tensor, Tensor], Packing]:
+    def _run(self, words: Array, lengths: Array | None) -> tuple[Array, tuple[Tensor, ...], Packing]:
         """Packed outputs, the last states, and how the tokens are packed."""
         packings = _packings(words.shape, lengths, self._rnn.bidirectional)
         rows = words.reshape(-1)[slice(packings[0].num_tokens) if packings[0].rows is None else packings[0].rows]
@@ -99,23 +99,26 @@ class PackedEncoder(_Packed):
         for layer in self._weights():
             outputs = []
             for weights, packing in zip(layer, packings, strict=True):
-                y, *final = kernels.lstm_states(x, zero, zero, weights, packing)
+                if isinstance(self._rnn, LSTM):
+                    y, *final = kernels.lstm_states(x, zero, zero, weights, packing)
+                else:
+                    y, *final = kernels.gru_states(x, zero, weights, packing)
                 outputs.append(y)
                 finals.append(final)
             x = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=1)
-        h, c = (Tensor(np.stack(part)) for part in zip(*finals, strict=True))
-        return x, (h, c), packings[0]
+        return x, tuple(Tensor(np.stack(part)) for part in zip(*finals, strict=True)), packings[0]
 
     def _pack(self) -> list[list[Any]]:
         """For each layer those of its directions."""
         ends = ["", "_reverse"] if self._rnn.bidirectional else [""]
-        return [
-            [
-                kernels.prepack_lstm(*_matrices(self._rnn, layer, end), _bias(self._rnn, layer, end), self._bf16)
-                for end in ends
-            ]
-            for layer in range(self._rnn.num_layers)
-        ]
+        return [[self._packed(layer, end) for end in ends] for layer in range(self._rnn.num_layers)]
+
+    def _packed(self, layer: int, end: str) -> Any:
+        rnn, matrices = self._rnn, _matrices(self._rnn, layer, end)
+        if isinstance(rnn, LSTM):
+            return kernels.prepack_lstm(*matrices, _bias(rnn, layer, end), self._bf16)
+        biases = [getattr(rnn, f"{bias}_l{layer}{end}").array if rnn.bias else None for bias in ("bias_ih", "bias_hh")]
+        return kernels.prepack_gru(*matrices, biases[0], biases[1], self._bf16)
 
 
 def _packings(shape: tuple[int, ...], lengths: Array | None, both: bool) -> list[Packing]:
@@ -338,7 +341,7 @@ def _check_fit(name: str, embedding: Embedding, rnn: LSTM, output: Linear) -> No
     _check_sizes(name, embedding, rnn, output)
 
 
-def _check_sizes(name: str, embedding: Embedding, rnn: LSTM, output: Linear | None = None) -> None:
+def _check_sizes(name: str, embedding: Embedding, rnn: LSTM | GRU, output: Linear | None = None) -> None:
     sizes = {"rnn.input_size": (rnn.input_size, embedding.embedding_dim, "embedding_dim")}
     if output is not None:
         sizes["output.in_features"] = (output.in_features, rnn.hidden_size, "rnn.hidden_size")
@@ -348,7 +351,7 @@ def _check_sizes(name: str, embedding: Embedding, rnn: LSTM, output: Linear | No
             raise ValueError(f"{name}: {size} is {got}; expected {source} = {expected}")
 
 
-def _matrices(rnn: LSTM, layer: int, end: str = "") -> tuple[Array, Array]:
+def _matrices(rnn: LSTM | GRU, layer: int, end: str = "") -> tuple[Array, Array]:
     """weight_ih and weight_hh of a layer, in the direction whose names have this end."""
     return getattr(rnn, f"weight_ih_l{layer}{end}").array, getattr(rnn, f"weight_hh_l{layer}{end}").array
 

@@ -19,6 +19,7 @@ def forwards(function: str, name: str, packing: Packing, sizes: dict[str, int]) 
 EitherPacking = Annotated[Packing, Counts(P="num_tokens", N="batch_size")]
 TokenPacking = Annotated[Packing, Counts(P="num_tokens", N="batch_size"), forwards]
 Weights = Annotated[Any, Fields(bias="4H"), Counts(I="input_size")]
+GRUWeights = Annotated[Any, Fields(bias_hh="3H"), Counts(I="input_size")]
 Run = Annotated[Any, Fields(**{"cache.weight_hh": "4H H"})]
 LSTMCache = Annotated[Any, Fields(weight_hh="4H H"), Counts(P="packing.num_tokens", N="packing.batch_size")]
 GRUCache = Annotated[Any, Fields(weight_hh="3H H"), Counts(P="packing.num_tokens", N="packing.batch_size")]
@@ -44,6 +45,11 @@ def forwards_on_device(function: str, x: Array, *arguments: Any) -> None:
 def both_biases(
     function: str, x: Array, h0: Array, weight_ih: Array, weight_hh: Array, bias_ih: Any, bias_hh: Any, *others: Any
 ) -> None:
+    """There are two biases or none. Raises ValueError."""
+    biases_alike(function, weight_ih, weight_hh, bias_ih, bias_hh)
+
+
+def biases_alike(function: str, weight_ih: Array, weight_hh: Array, bias_ih: Any, bias_hh: Any, *others: Any) -> None:
     """There are two biases or none. Raises ValueError."""
     if (bias_ih is None) != (bias_hh is None):
         missing = "bias_ih" if bias_ih is None else "bias_hh"
@@ -236,6 +242,48 @@ def gru_forward(
 
     Raises:
         TypeError, ValueError: an argument of another dtype or shape, or one bias without the other.
+    """
+
+
+@entry(biases_alike, by_reference=True)
+def prepack_gru(
+    weight_ih: Annotated[Array, "3H I"],
+    weight_hh: Annotated[Array, "3H H"],
+    bias_ih: Annotated[Array | None, "3H"],
+    bias_hh: Annotated[Array | None, "3H"],
+    bf16: bool = False,
+) -> Any:
+    """A layer's weights in the order in which `gru_states` reads them; a copy, made once for many calls.
+
+    Args:
+        weight_ih: (3H, I) float32 or float64, blocks r, z, n.
+        weight_hh: (3H, H), likewise.
+        bias_ih, bias_hh: (3H,) each, likewise, or None for no biases.
+        bf16: keep the matrices in bfloat16 and round what they are multiplied with; float64 ignores it.
+
+    Returns:
+        a named tuple that belongs to the backend, with `bias_hh` (3H,) and `input_size`.
+
+    Raises:
+        TypeError, ValueError: a dtype or a shape, or one bias without the other.
+    """
+
+
+@entry(by_reference=True)
+def gru_states(
+    x: Annotated[Array, "P I"],
+    h0: Annotated[Array, "N H"],
+    weights: GRUWeights,
+    packing: EitherPacking,
+) -> tuple[Annotated[Array, "P H"], Annotated[Array, "N H"]]:
+    """`gru_forward` with prepacked weights and without a backward: y and h_n, the same to the bit.
+
+    Args:
+        weights: of `prepack_gru`.
+        others: as in `gru_forward`, dtype of the weights.
+
+    Raises:
+        TypeError, ValueError: an argument of another dtype or shape.
     """
 
 

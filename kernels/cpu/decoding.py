@@ -1,7 +1,7 @@
 """Greedy and beam search, compiled whole. See `kernels.reference.decoding` for the searches themselves.
 
 The weights are packed once. Each thread takes its share of the sentences from the encoder's states to the end: per step
-the decoder (`kernels.cpu.decoder`), and the output layer by blocks of rows, whose words are ranked while the logits are
+the decoder (`kernels.cpu.decoder_steps`), and the output layer by blocks of rows, whose words are ranked while the logits are
 in cache. A row is a hypothesis going on; rows that end are gone in the next step.
 
 A row's numbers have the same bits whichever rows are computed beside it (`kernels.cpu.gemm`), so what is found for a
@@ -14,7 +14,16 @@ import numpy as np
 
 from kernels.attentive import SearchState
 from kernels.cpu.attention import Memory, make_memory
-from kernels.cpu.decoder import BLOCK, DecoderWeights, Hypotheses, Inputs, Start, advance, make_shares, multiply_inputs
+from kernels.cpu.decoder_steps import (
+    BLOCK,
+    DecoderWeights,
+    Hypotheses,
+    Inputs,
+    Start,
+    advance,
+    make_shares,
+    multiply_inputs,
+)
 from kernels.cpu.jit import jit
 from kernels.cpu.ranking import insert, log_sum_exp, offer_words
 from kernels.cpu.team import run_teams

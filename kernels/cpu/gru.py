@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cpu.activations import sigmoid, tanh
-from kernels.cpu.gemm import multiply, multiplying, prepack, prepack_all
+from kernels.cpu.gemm import Prepacked, multiply, multiplying, prepack, prepack_all
 from kernels.cpu.jit import jit
 from kernels.cpu.lstm import make_teams, num_shares
 from kernels.cpu.sums import summing
@@ -31,6 +31,19 @@ class GRUCache(NamedTuple):
     weight_hh: np.ndarray  # (3H, H)
     has_bias: bool
     bf16: bool
+
+
+class GRUWeights(NamedTuple):
+    """The weights of a layer, the matrices in panels."""
+
+    input_part: Prepacked
+    recurrent: Prepacked
+    bias_ih: np.ndarray  # (3H,)
+    bias_hh: np.ndarray  # (3H,)
+
+    @property
+    def input_size(self) -> int:
+        return self.input_part.depth
 
 
 class Steps(NamedTuple):
@@ -151,6 +164,43 @@ def _backward_rows(share: int, shares: int, team: Any, layer: StepsBack) -> None
         multiply_together(team, tokens, matrix, products, True)
 
 
+def prepack_gru(
+    weight_ih: np.ndarray,
+    weight_hh: np.ndarray,
+    bias_ih: np.ndarray | None,
+    bias_hh: np.ndarray | None,
+    bf16: bool = False,
+) -> GRUWeights:
+    """See `kernels.prepack_gru`."""
+    none = np.zeros(len(weight_hh), weight_hh.dtype)
+    of_x, of_h = (none if bias is None else bias.copy() for bias in (bias_ih, bias_hh))
+    input_part, recurrent = prepack_all((weight_ih, True), (weight_hh, True), bf16=bf16)
+    return GRUWeights(input_part, recurrent, of_x, of_h)
+
+
+def _run_steps(
+    x: np.ndarray, h0: np.ndarray, weights: GRUWeights, packing: Packing
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """gates (P, 3H), hidden_n (P, H) and the state buffer h (N + P, H) of all steps."""
+    gates = np.empty((packing.num_tokens, len(weights.bias_hh)), x.dtype)
+    multiply(x, False, weights.input_part, gates)
+    h = packing.state_buffer(h0)
+    hidden_n = np.empty_like(h[packing.batch_size :])
+    layer = Steps(packing.steps, packing.tokens, gates, hidden_n, h, weights.bias_ih, weights.bias_hh)
+    work = gates.size * h.shape[1]
+    shares = num_shares(packing, work)
+    products = [np.empty((-(-packing.batch_size // shares), gates.shape[1]), h.dtype) for _ in range(shares)]
+    teams = make_teams(h, weights.recurrent, products, packing, work)
+    run_teams(lambda share, team: _forward_rows(share, shares, team, layer), teams)
+    return gates, hidden_n, h
+
+
+def gru_states(x: np.ndarray, h0: np.ndarray, weights: GRUWeights, packing: Packing) -> tuple[np.ndarray, np.ndarray]:
+    """See `kernels.gru_states`."""
+    *_, h = _run_steps(x, h0, weights, packing)
+    return packing.next_states(h), packing.last_states(h)
+
+
 def gru_forward(
     x: np.ndarray,
     h0: np.ndarray,
@@ -162,19 +212,8 @@ def gru_forward(
     bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, GRUCache]:
     """See `kernels.gru_forward`."""
-    batch_size = len(h0)
-    gates = np.empty((packing.num_tokens, weight_hh.shape[0]), x.dtype)
-    multiply(x, False, prepack(weight_ih, True, bf16), gates)
-    h = packing.state_buffer(h0)
-    hidden_n = np.empty_like(h[batch_size:])
-    no_bias = np.zeros(gates.shape[1], gates.dtype)
-    b_ih, b_hh = (no_bias if bias is None else bias for bias in (bias_ih, bias_hh))
-    layer = Steps(packing.steps, packing.tokens, gates, hidden_n, h, b_ih, b_hh)
-    recurrent, work = prepack(weight_hh, True, bf16), gates.size * h.shape[1]
-    shares = num_shares(packing, work)
-    products = [np.empty((-(-batch_size // shares), gates.shape[1]), h.dtype) for _ in range(shares)]
-    teams = make_teams(h, recurrent, products, packing, work)
-    run_teams(lambda share, team: _forward_rows(share, shares, team, layer), teams)
+    weights = prepack_gru(weight_ih, weight_hh, bias_ih, bias_hh, bf16)
+    gates, hidden_n, h = _run_steps(x, h0, weights, packing)
     cache = GRUCache(x, gates, hidden_n, h, packing, weight_ih, weight_hh, bias_ih is not None, bf16)
     return packing.next_states(h), packing.last_states(h), cache
 

@@ -17,6 +17,20 @@ from kernels.reference.lstm import sigmoid, steps_of
 from kernels.reference.precision import product
 
 
+class GRUWeights(NamedTuple):
+    """The arguments of `prepack_gru`; no biases are zeros."""
+
+    weight_ih: np.ndarray  # (3H, I)
+    weight_hh: np.ndarray  # (3H, H)
+    bias_ih: np.ndarray  # (3H,)
+    bias_hh: np.ndarray  # (3H,)
+    bf16: bool
+
+    @property
+    def input_size(self) -> int:
+        return self.weight_ih.shape[1]
+
+
 class GRUCache(NamedTuple):
     """What the backward needs."""
 
@@ -77,6 +91,25 @@ def gru_forward(
         h[rows] = y[t]
     cache = GRUCache(x, gates, hidden_n, h_prev, packing, weight_ih, weight_hh, bias_ih is not None, bf16)
     return y, h, cache
+
+
+def prepack_gru(
+    weight_ih: np.ndarray,
+    weight_hh: np.ndarray,
+    bias_ih: np.ndarray | None,
+    bias_hh: np.ndarray | None,
+    bf16: bool = False,
+) -> GRUWeights:
+    """See `kernels.prepack_gru`."""
+    none = np.zeros(len(weight_hh), weight_hh.dtype, like=weight_hh)
+    of_x, of_h = (none if bias is None else bias.copy() for bias in (bias_ih, bias_hh))
+    return GRUWeights(weight_ih.copy(), weight_hh.copy(), of_x, of_h, bf16)
+
+
+def gru_states(x: np.ndarray, h0: np.ndarray, weights: GRUWeights, packing: Packing) -> tuple[np.ndarray, np.ndarray]:
+    """See `kernels.gru_states`."""
+    weight_ih, weight_hh, bias_ih, bias_hh, bf16 = weights
+    return gru_forward(x, h0, weight_ih, weight_hh, bias_ih, bias_hh, packing, bf16)[:2]
 
 
 def gru_backward(

@@ -1,4 +1,4 @@
-"""An LSTM layer with prepacked weights and without a backward has the numbers of the layer itself, to the bit."""
+"""A layer with prepacked weights and without a backward has the numbers of the layer itself, to the bit."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 import kernels
 from kernels import reference
-from kernels.packing import equal_lengths
-from tests.kernels.conftest import LSTM, counts_of, pack, packing_of
+from kernels.packing import equal_lengths, pack_lengths
+from tests.kernels.conftest import GRU, LSTM, counts_of, pack, packing_of
 
 
 @pytest.mark.parametrize("module", [kernels, reference], ids=["cpu", "reference"])
@@ -30,6 +30,39 @@ def test_equals_the_forward(module, data):
             weight[:] = 7  # what was packed is a copy
     for got, want in zip(module.lstm_states(x, h0, c0, packed, packing), expected, strict=True):
         assert (got.dtype, got.shape, got.tobytes()) == (dtype, want.shape, want.tobytes())
+
+
+@pytest.mark.parametrize("module", [kernels, reference], ids=["cpu", "reference"])
+@settings(deadline=None, max_examples=25)
+@given(data=st.data())
+def test_a_gru_equals_its_forward(module, data):
+    T, N = data.draw(st.integers(0, 6)), data.draw(st.integers(0, 5))
+    lengths = np.array(data.draw(st.lists(st.integers(0, T), min_size=N, max_size=N)), int)
+    dtype, bf16 = data.draw(st.sampled_from([(np.float64, False), (np.float32, False), (np.float32, True)]))
+    inputs = GRU.sample(np.random.default_rng(data.draw(st.integers(0, 99))), T, N, 3, 4, dtype)
+    if data.draw(st.booleans()):
+        inputs["bias_ih"] = inputs["bias_hh"] = None
+    inputs["x"] = pack(inputs["x"], counts_of(inputs["x"], lengths))
+    packing = pack_lengths(lengths, data.draw(st.booleans()))
+    *expected, _ = module.gru_forward(**inputs, packing=packing, bf16=bf16)
+    x, h0, *weights = inputs.values()
+    packed = module.prepack_gru(*weights, bf16)
+    for weight in weights:
+        if weight is not None:
+            weight[:] = 7  # what was packed is a copy
+    for got, want in zip(module.gru_states(x, h0, packed, packing), expected, strict=True):
+        assert (got.dtype, got.shape, got.tobytes()) == (dtype, want.shape, want.tobytes())
+
+
+def test_errors_of_a_gru(rng):
+    x, h0, weight_ih, weight_hh, bias_ih, bias_hh = GRU.sample(rng, 3, 2, 4, 5).values()
+    with pytest.raises(ValueError, match="prepack_gru: bias_hh is None but the other bias is not"):
+        kernels.prepack_gru(weight_ih, weight_hh, bias_ih, None)
+    with pytest.raises(ValueError, match=r"prepack_gru: weight_hh has shape \(14, 5\); expected \(3H, H\) = \(15, 5\)"):
+        kernels.prepack_gru(weight_ih, weight_hh[1:], bias_ih, bias_hh)
+    weights = kernels.prepack_gru(weight_ih, weight_hh, bias_ih, bias_hh)
+    with pytest.raises(ValueError, match=r"gru_states: x has shape \(6, 3\); .* weights.input_size 4"):
+        kernels.gru_states(x.reshape(6, 4)[:, 1:], h0, weights, equal_lengths(3, 2))
 
 
 def test_non_contiguous_arguments(rng):

@@ -72,6 +72,14 @@ class RecurrentEncoder(Encoder):
         outputs, lengths = pad_packed_sequence(y)
         return Memory(states, outputs, lengths.array)
 
+    def prepacked(self, bf16: bool) -> Any:
+        """None where there is no such kernel: for a stack, vectors, and on a GPU all but LSTMs in one direction."""
+        if isinstance(self.rnn, Stack) or not isinstance(self.embedding, nn.Embedding):
+            return None
+        if self.embedding.weight.device.type != "cpu" and (self.bidirectional or self.cell is not nn.LSTM):
+            return None
+        return _Prepacked(self, bf16)
+
     def bridged(self, states: tuple[Tensor, ...], bridges: Sequence[Any] = ()) -> tuple[Tensor, ...]:
         """What the decoder starts from, of the last states h, or h and c, of all layers and directions; ``bridges``:
         other ones than the encoder's own."""
@@ -100,24 +108,10 @@ def _side_by_side(state: Tensor) -> Tensor:
     return state.reshape(layers, 2, batch_size, size).transpose(1, 2).reshape(layers, batch_size, 2 * size)
 
 
-class _LSTM(RecurrentEncoder):
-    """Of LSTM layers, whose weights can be packed."""
-
-    cell = nn.LSTM
-
-    def prepacked(self, bf16: bool) -> Any:
-        """None where there is no such kernel: for a stack, vectors, and on a GPU for both directions."""
-        if isinstance(self.rnn, Stack) or not isinstance(self.embedding, nn.Embedding):
-            return None
-        if self.bidirectional and self.embedding.weight.device.type != "cpu":
-            return None
-        return _Prepacked(self, bf16)
-
-
 class _Prepacked:
     """An encoder with its weights packed for runs without a backward."""
 
-    def __init__(self, encoder: _LSTM, bf16: bool) -> None:
+    def __init__(self, encoder: RecurrentEncoder, bf16: bool) -> None:
         embedding: Any = encoder.embedding
         self._encoder, self._layers = proxy(encoder), PackedEncoder(embedding, encoder.rnn, bf16)
         self._bridges = [PackedLinear(bridge, bf16) for bridge in encoder.bridges] if encoder.bidirectional else []
@@ -131,16 +125,18 @@ class _Prepacked:
 
 
 @register("encoder", "lstm")
-class LSTMEncoder(_LSTM):
+class LSTMEncoder(RecurrentEncoder):
     """Of LSTM layers."""
 
+    cell = nn.LSTM
     capturable = True
 
 
 @register("encoder", "bilstm")
-class BidirectionalLSTMEncoder(_LSTM):
+class BidirectionalLSTMEncoder(RecurrentEncoder):
     """Of LSTM layers in both directions."""
 
+    cell = nn.LSTM
     bidirectional = True
 
 
