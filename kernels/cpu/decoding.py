@@ -1,8 +1,8 @@
 """Greedy and beam search, compiled whole. See `kernels.reference.decoding` for the searches themselves.
 
 The weights are packed once. Each thread takes its share of the sentences from the encoder's states to the end: per step
-the decoder (`kernels.cpu.decoder_steps`), and the output layer by blocks of rows, whose words are ranked while the logits are
-in cache. A row is a hypothesis going on; rows that end are gone in the next step.
+the decoder (`kernels.cpu.decoder_steps`), and the output layer by blocks of rows, whose words are ranked while the
+logits are in cache. A row is a hypothesis going on; rows that end are gone in the next step.
 
 A row's numbers have the same bits whichever rows are computed beside it (`kernels.cpu.gemm`), so what is found for a
 sentence does not depend on its batch or on the number of threads.
