@@ -13,4 +13,3 @@ class ChoGRU(GRU):
     __doc__ = "Gated recurrent unit of Cho et al. (2014).\n" + (Recurrent.__doc__ or "")
 
     layer_op = staticmethod(ops.cho_gru_layer)
-    walks_back = False

@@ -17,7 +17,7 @@ from minigrad.ops.common import tensor_of
 from minigrad.ops.fused import shared_with
 from minigrad.ops.op import CASES, op
 from minigrad.ops.op_case import Dims, ErrorCase, OpCase, Rng, Sample, normal
-from minigrad.ops.packed import packed, packing_of, padded
+from minigrad.ops.packed import packed, packing_of, padded, turned
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -93,20 +93,23 @@ def attentive_layer(
 @op(is_method=False)
 def cho_gru_layer(
     x: Tensor, h0: Tensor, weight_ih: Tensor, weight_hh: Tensor,
-    bias_ih: Tensor | None = None, bias_hh: Tensor | None = None, lengths: Any = None,
+    bias_ih: Tensor | None = None, bias_hh: Tensor | None = None, lengths: Any = None, reverse: bool = False,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """``gru_layer`` with the reset gate before the recurrent product (Cho et al., 2014): n = tanh(W x + U (r * h) + b).
 
     x (T,N,I), h0 (N,H), weights (3H,I) (3H,H), biases (3H,), of which the sum counts -> y (T,N,H), h_n (N,H).
+    ``lengths`` and ``reverse`` as in ``lstm_layer``.
     """
     packing, (N, H) = packing_of("cho_gru_layer", x, lengths), h0.shape
     nothing = [Tensor(np.empty(shape, x.dtype, like=x.array)) for shape in ((N, 0), (0, N, H), (0, N, 0))]
     context, keys, values = nothing
+    rows = packed(x, packing)
+    rows = turned(rows, packing) if reverse else rows  # since layers that attend walk forwards alone
     y, _, _, h_n, _ = AttentiveLayer.apply(
-        packed(x, packing), h0, context, None, None, keys, values, weight_ih, weight_hh, bias_ih, bias_hh, None, None,
+        rows, h0, context, None, None, keys, values, weight_ih, weight_hh, bias_ih, bias_hh, None, None,
         None, np.zeros(N, np.int64), packing, "cho-gru", 1.0,
     )  # fmt: skip
-    return padded(y, packing, x), h_n
+    return padded(turned(y, packing) if reverse else y, packing, x), h_n
 
 
 # --- rows of the op table ---------------------------------------------------------------------------------------------
@@ -213,21 +216,23 @@ def _cho_sample(rng: Rng, dims: Dims) -> Sample:
     T, N, H = dims[0], dims[1], max(dims[2], 1)
     shapes = (T, N, H + 1), (N, H), (3 * H, H + 1), (3 * H, H), (3 * H,), (3 * H,)
     lengths = rng.integers(0, T + 1, N) if rng.integers(3) else None
-    return Sample(tuple(normal(rng, shape) for shape in shapes), {"lengths": lengths})
+    given = {"lengths": lengths, "reverse": bool(rng.integers(2))}
+    return Sample(tuple(normal(rng, shape) for shape in shapes), given)
 
 
-def _cho_oracle(x: Array, h0: Array, *weights: Array, lengths: Array | None) -> tuple[Array, Array]:
+def _cho_oracle(x: Array, h0: Array, *weights: Array, lengths: Array | None, reverse: bool) -> tuple[Array, Array]:
     p = dict(zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), weights, strict=True))
     y, last = np.zeros((*x.shape[:2], h0.shape[1]), x.dtype), h0.copy()
     for n in range(len(h0)):
-        for t in range(len(x) if lengths is None else int(lengths[n])):
+        steps = range(len(x) if lengths is None else int(lengths[n]))
+        for t in reversed(steps) if reverse else steps:
             y[t, n] = last[n] = _one_cell("cho-gru", x[t, n], last[n], None, p)[0]
     return y, last
 
 
-def _cho_op(x: Tensor, h0: Tensor, *weights: Tensor, lengths: Array | None) -> tuple[Tensor, Tensor]:
+def _cho_op(x: Tensor, h0: Tensor, *weights: Tensor, lengths: Array | None, reverse: bool) -> tuple[Tensor, Tensor]:
     weight_ih, weight_hh, bias_ih, bias_hh = weights
-    return cho_gru_layer(x, h0, weight_ih, weight_hh, bias_ih, bias_hh, lengths)
+    return cho_gru_layer(x, h0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, reverse)
 
 
 _CHO_ERROR = ErrorCase(

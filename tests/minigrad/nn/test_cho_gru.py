@@ -41,9 +41,10 @@ def test_layers_and_directions_step_by_step():
         np.testing.assert_allclose(y.array[:length, n], rows, atol=1e-14)
 
 
-def test_packed_is_padded():
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_packed_is_padded(bidirectional):
     mg.manual_seed(1)
-    module, lengths = nn.ChoGRU(3, 4), [2, 4, 1]
+    module, lengths = nn.ChoGRU(3, 4, bidirectional=bidirectional), [2, 4, 1]
     x = mg.randn(4, 3, 3)
     packed, last = module(pack_padded_sequence(x, lengths, enforce_sorted=False))
     y, h_n = module(x, lengths=lengths)
