@@ -21,7 +21,7 @@ class Stack(nn.Module):
     """Recurrent layers; called as ``nn.LSTM`` and ``nn.GRU`` are, with packed sequences alone.
 
     Args:
-        cell: ``nn.LSTM`` or ``nn.GRU``.
+        cell: ``nn.LSTM``, ``nn.GRU`` or ``nn.ChoGRU``.
         input_size, hidden_size, num_layers, dropout, bidirectional: as theirs.
         residual: whether a layer's outputs have its inputs added to them, where both have one size.
         layer_norm: whether a layer's outputs are normalised, before that.

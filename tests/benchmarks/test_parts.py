@@ -25,6 +25,7 @@ KNOWN: dict[str, dict[str, str]] = {
         "seq2seq/training/warm_up.py": TOKENS, CONFIG: DEFAULT, SETTINGS: WORD, "seq2seq/run/options.py": WORD,
     },
     "source vectors": {CONFIG: WORD},
+    "encoder cho-gru": {CELLS: CELL},
     "encoder gru": {CELLS: CELL, ATTENTION: CELL},
     "encoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT},
     "decoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT},

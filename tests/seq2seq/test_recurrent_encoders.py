@@ -16,7 +16,7 @@ from seq2seq.run.errors import UserError
 
 torch = pytest.importorskip("torch")
 from tests.seq2seq.test_registered_models import LEAST_ROWS, features_of  # noqa: E402
-from tests.seq2seq.torch_twin import TorchTwin  # noqa: E402  (which needs it)
+from tests.seq2seq.torch_twin import ChoGRU, TorchTwin  # noqa: E402  (which needs it)
 
 SIZES = {"embedding_size": 6, "hidden_size": 6}
 BETWEEN: list[dict[str, Any]] = [
@@ -42,18 +42,21 @@ def test_lstm_in_both_directions(tiny_model, draw_batch) -> None:
     twin.compare(y)
 
 
-@pytest.mark.parametrize("encoder", ["gru", "bigru"])
+@pytest.mark.parametrize("encoder", ["gru", "bigru", "cho-gru", "bicho-gru"])
 def test_gru(tiny_model, draw_batch, encoder: str) -> None:
     twin = TorchTwin(tiny_model(encoder=encoder, decoder="gru-context", precision="fp64"), draw_batch(1))
-    h = twin.encode(torch.nn.GRU, bidirectional=encoder == "bigru")
-    h = bridged(twin, h, "bridges.0") if encoder == "bigru" else h
+    both = encoder.startswith("bi")
+    h = twin.encode(ChoGRU if "cho" in encoder else torch.nn.GRU, bidirectional=both)
+    h = bridged(twin, h, "bridges.0") if both else h
     embedded = twin.embed("decoder", twin.trg_input)
     contexts = h[-1].expand(len(embedded), *h[-1].shape)
     y, _ = twin.recurrent(torch.nn.GRU, "decoder.rnn")(torch.cat([embedded, contexts], 2), h)
     twin.compare(torch.cat([embedded, y, contexts], 2))
 
 
-@pytest.mark.parametrize(("encoder", "decoder"), [("bilstm", "lstm"), ("bigru", "gru-context")])
+@pytest.mark.parametrize(
+    ("encoder", "decoder"), [("bilstm", "lstm"), ("bigru", "gru-context"), ("bicho-gru", "gru-context")]
+)
 def test_the_bridge_reads_both_ends(tiny_model, draw_batch, encoder: str, decoder: str) -> None:
     """A change of the first token and one of the last both reach the state; padding does not."""
     model = tiny_model(encoder=encoder, decoder=decoder).eval()
@@ -119,7 +122,9 @@ def test_what_is_between_layers(tiny_model, draw_batch, options: dict[str, Any])
     twin.compare(torch.tanh(twin.linear("decoder.combine", torch.cat([context, y], 2))))
 
 
-@pytest.mark.parametrize(("encoder", "decoder"), [("lstm", "lstm"), ("bigru", "gru-context")])
+@pytest.mark.parametrize(
+    ("encoder", "decoder"), [("lstm", "lstm"), ("bigru", "gru-context"), ("bicho-gru", "gru-context")]
+)
 def test_gradients_of_a_stack_are_those_of_finite_differences(encoder: str, decoder: str) -> None:
     report = check_model(
         Config(encoder=encoder, decoder=decoder, **SIZES, **BETWEEN[-1], num_layers=3), num_directions=5

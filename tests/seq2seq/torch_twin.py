@@ -11,6 +11,45 @@ from seq2seq.models.model import Seq2Seq
 from seq2seq.sources import Batch
 
 
+class ChoGRU(torch.nn.GRU):
+    """The GRU of Cho et al. (2014), a sequence and a step at a time, on the parameters of PyTorch's."""
+
+    def forward(self, x: Any, h0: Any = None) -> tuple[Any, Any]:
+        """Padded (T, N, I), or packed, and h0 (L*D, N, H) -> the outputs likewise, h_n (L*D, N, H)."""
+        packed = isinstance(x, torch.nn.utils.rnn.PackedSequence)
+        rows, lengths = torch.nn.utils.rnn.pad_packed_sequence(x) if packed else (x, torch.full((x.shape[1],), len(x)))
+        suffixes = ("", "_reverse") if self.bidirectional else ("",)
+        first = rows.new_zeros(self.num_layers * len(suffixes), len(lengths), self.hidden_size) if h0 is None else h0
+        outputs, finals = [], []
+        for n, length in enumerate(lengths):
+            y, last = rows[:length, n], []
+            for layer in range(self.num_layers):
+                ways = []
+                for suffix in suffixes:
+                    turned = y.flip(0) if suffix else y
+                    way = self._walk(turned, first[len(last), n], f"_l{layer}{suffix}")
+                    last.append(way[-1])
+                    ways.append(way.flip(0) if suffix else way)
+                y = torch.cat(ways, 1)
+            outputs.append(y)
+            finals.append(torch.stack(last))
+        y = torch.nn.utils.rnn.pad_sequence(outputs)
+        y = torch.nn.utils.rnn.pack_padded_sequence(y, lengths, enforce_sorted=False) if packed else y
+        return y, torch.stack(finals, 1)
+
+    def _walk(self, x: Any, h: Any, suffix: str) -> Any:
+        """One layer and direction: x (T, I), h (H,) -> the states (T, H)."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        w_ih, w_hh, b_ih, b_hh = (getattr(self, name + suffix) for name in names)
+        (u_r, u_z, u_n), states = w_hh.chunk(3), []
+        for token in x:
+            a_r, a_z, a_n = (w_ih @ token + b_ih + b_hh).chunk(3)
+            r, z = torch.sigmoid(a_r + u_r @ h), torch.sigmoid(a_z + u_z @ h)
+            h = (1 - z) * torch.tanh(a_n + u_n @ (r * h)) + z * h
+            states.append(h)
+        return torch.stack(states)
+
+
 class TorchTwin:
     """The weights of a float64 model of ours, and a batch, in PyTorch.
 

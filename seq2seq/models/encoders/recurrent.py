@@ -1,4 +1,4 @@
-"""Embedding and recurrent layers over the source: LSTM or GRU, in one direction or in both.
+"""Embedding and recurrent layers over the source: LSTM, GRU or Cho's GRU, in one direction or in both.
 
 In one direction the last states are what a decoder starts from (Sutskever et al., "Sequence to sequence learning with
 neural networks", 2014). In both (Schuster and Paliwal, "Bidirectional recurrent neural networks", 1997) each has
@@ -43,7 +43,7 @@ class RecurrentEncoder(Encoder):
     """Embedding, layers and, of two directions, a bridge."""
 
     Options = RecurrentEncoderOptions
-    cell: ClassVar[Any]  # nn.LSTM or nn.GRU
+    cell: ClassVar[Any]  # nn.LSTM, nn.GRU or nn.ChoGRU
     bidirectional: ClassVar[bool] = False
 
     def __init__(self, options: RecurrentEncoderOptions, inputs: Inputs, reads: Reads) -> None:
@@ -73,8 +73,9 @@ class RecurrentEncoder(Encoder):
         return Memory(states, outputs, lengths.array)
 
     def prepacked(self, bf16: bool) -> Any:
-        """None where there is no such kernel: for a stack, vectors, and on a GPU all but LSTMs in one direction."""
-        if isinstance(self.rnn, Stack) or not isinstance(self.embedding, nn.Embedding):
+        """None where there is no such kernel: for Cho's GRU, a stack, vectors, and on a GPU all but LSTMs in one
+        direction."""
+        if type(self.rnn) not in (nn.LSTM, nn.GRU) or not isinstance(self.embedding, nn.Embedding):
             return None
         if self.embedding.weight.device.type != "cpu" and (self.bidirectional or self.cell is not nn.LSTM):
             return None
@@ -152,4 +153,19 @@ class BidirectionalGRUEncoder(RecurrentEncoder):
     """Of GRU layers in both directions."""
 
     cell = nn.GRU
+    bidirectional = True
+
+
+@register("encoder", "cho-gru")
+class ChoGRUEncoder(RecurrentEncoder):
+    """Of GRU layers whose reset gate acts before the product (Cho et al., 2014)."""
+
+    cell = nn.ChoGRU
+
+
+@register("encoder", "bicho-gru")
+class BidirectionalChoGRUEncoder(RecurrentEncoder):
+    """Of such layers in both directions, as Bahdanau et al. (2015) have them."""
+
+    cell = nn.ChoGRU
     bidirectional = True
