@@ -15,12 +15,12 @@ import numpy as np
 
 from minigrad import Tensor, empty, nn, ops
 from minigrad.decoding import AttentiveState, PackedAttentive
+from seq2seq.models.cells import CELLS
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import shown
 
 Array = np.ndarray
 SCORES = ("dot", "scaled", "general", "additive")
-CELLS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "cho-gru": nn.ChoGRU}
 
 
 class Attended(NamedTuple):

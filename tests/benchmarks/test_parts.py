@@ -16,7 +16,8 @@ REPORT = "what a scoring says of the search"
 
 EVALUATE, SETTINGS = "seq2seq/evaluate.py", "seq2seq/decoding/settings.py"
 CONFIG, MASKS = "seq2seq/run/config.py", "seq2seq/models/masks.py"
-CELLS, ATTENTION = "seq2seq/models/attention.py", "seq2seq/models/decoders/attention.py"
+CELLS, SCORES = "seq2seq/models/cells.py", "seq2seq/models/attention.py"
+ATTENTION, CONTEXT = (f"seq2seq/models/decoders/{name}.py" for name in ("attention", "gru_context"))
 
 # What is named in other files than its own, and why.
 KNOWN: dict[str, dict[str, str]] = {
@@ -25,8 +26,8 @@ KNOWN: dict[str, dict[str, str]] = {
         "seq2seq/training/warm_up.py": TOKENS, CONFIG: DEFAULT, SETTINGS: WORD, "seq2seq/run/options.py": WORD,
     },
     "source vectors": {CONFIG: WORD},
-    "encoder cho-gru": {CELLS: CELL},
-    "encoder gru": {CELLS: CELL, ATTENTION: CELL},
+    "encoder cho-gru": {CELLS: CELL, CONTEXT: CELL},
+    "encoder gru": {CELLS: CELL, ATTENTION: CELL, CONTEXT: CELL},
     "encoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT},
     "decoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT},
     "decoder attention": {"seq2seq/models/decoders/pointer_generator.py": BASE},
@@ -43,9 +44,9 @@ KNOWN: dict[str, dict[str, str]] = {
     "option dropout": {CONFIG: DEFAULT},
     "option variational_dropout": {MASKS: FOR_ALL, "seq2seq/run/devices.py": "no CUDA graph holds it"},
     "option recurrent_dropout": {MASKS: FOR_ALL},
-    "option cell": {CELLS: WORD},
-    "option coverage": {CELLS: WORD},
-    "option attention": {CELLS: WORD},
+    "option cell": {SCORES: WORD},
+    "option coverage": {SCORES: WORD},
+    "option attention": {SCORES: WORD},
     "option beam_size": {SETTINGS: "greedy where it is 1", "seq2seq/decoding/runs.py": REPORT, EVALUATE: REPORT},
     "option length_penalty": {"seq2seq/decoding/runs.py": REPORT, EVALUATE: REPORT},
     "option exact_steps": {EVALUATE: REPORT},

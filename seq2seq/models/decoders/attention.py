@@ -31,11 +31,10 @@ from minigrad.decoding import (
     SearchState,
 )
 from minigrad.nn.utils.rnn import PackedSequence, delay_sequence, lengths_of
-from seq2seq.models.attention import CELLS, Attended, Attention, AttentiveRNN, PrepackedAttentiveRNN
+from seq2seq.models.attention import Attended, Attention, AttentiveRNN, PrepackedAttentiveRNN
+from seq2seq.models.cells import CELLS, CellOptions, cell_of
 from seq2seq.models.contract import Decoder, Memory, MemoryShape, Reads, State, require_states
 from seq2seq.models.options import RecurrentOptions
-from seq2seq.run.errors import UserError
-from seq2seq.run.messages import shown
 from seq2seq.run.registry import option, register
 
 Array = np.ndarray
@@ -43,10 +42,9 @@ Named = dict[str, Tensor]  # parts of a state by name
 
 
 @dataclass(frozen=True)
-class BahdanauOptions(RecurrentOptions):
+class BahdanauOptions(CellOptions):
     """Those of every decoder with attention and a choice of cells."""
 
-    cell: str = option("lstm", "of the decoder: lstm, gru, or cho-gru, whose reset gate acts before the product")
     coverage: bool = option(False, "let what was attended to before enter the score, an additive one")
 
 
@@ -76,7 +74,7 @@ class AttentionDecoder(Decoder):
     def __init__(self, options: Any, vocab_size: int, memory: MemoryShape) -> None:
         super().__init__()
         chosen, depth = self.chosen(options), memory.output_size
-        size, cell, layers, width = chosen.hidden_size, chosen.cell, chosen.num_layers, chosen.embedding_size
+        size, cell, layers, width = chosen.hidden_size, cell_of(chosen, CELLS), chosen.num_layers, chosen.embedding_size
         require_states(self.name, memory, ((layers, size),) * self.reads_of(options).states)
         self.attention = Attention(chosen.attention, size, depth, chosen.coverage)
         self.embedding = nn.Embedding(vocab_size, width, sparse=True)
@@ -100,10 +98,8 @@ class AttentionDecoder(Decoder):
 
     @classmethod
     def reads_of(cls, options: Any) -> Reads:
-        cell = cls.chosen(options).cell
-        if cell not in CELLS:
-            raise UserError(f"cell is {shown(cell)}; expected {', '.join(CELLS)}")
-        return Reads(states=2 if cell == "lstm" else 1, outputs=True)
+        cell = CELLS[cell_of(cls.chosen(options), CELLS)]
+        return Reads(states=len(cell.state_names), outputs=True)
 
     @property
     def output(self) -> nn.Linear:

@@ -2,7 +2,7 @@
 representations using RNN encoder-decoder for statistical machine translation", 2014, section 2.2).
 
 The state starts from the context; each step reads it beside the token, and so does the output layer, beside the state
-and the token, so that the state need not carry what does not change.
+and the token, so that the state need not carry what does not change. The paper's cells are `--cell cho-gru`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import numpy as np
 
 from minigrad import Tensor, cat, nn
 from minigrad.nn.utils.rnn import PackedSequence, rows_of
+from seq2seq.models.cells import CELLS, CellOptions, cell_of
 from seq2seq.models.contract import Decoder, Memory, MemoryShape, Reads, State, require_states, select
-from seq2seq.models.options import RecurrentOptions
 from seq2seq.run.registry import register
 
 
@@ -20,15 +20,16 @@ from seq2seq.run.registry import register
 class GRUContextDecoder(Decoder):
     """Embedding, stacked GRU and output layer, with the context at every step."""
 
-    Options = RecurrentOptions
+    Options = CellOptions
     reads = Reads(states=1)
 
-    def __init__(self, options: RecurrentOptions, vocab_size: int, memory: MemoryShape) -> None:
+    def __init__(self, options: CellOptions, vocab_size: int, memory: MemoryShape) -> None:
         super().__init__()
         embedding_size, size, layers = options.embedding_size, options.hidden_size, options.num_layers
         require_states("gru-context", memory, ((layers, size),))
         self.embedding = nn.Embedding(vocab_size, embedding_size, sparse=True)
-        self.rnn = nn.GRU(embedding_size + size, size, layers, dropout=options.dropout if layers > 1 else 0.0)
+        cell = CELLS[cell_of(options, ("gru", "cho-gru"))]
+        self.rnn = cell(embedding_size + size, size, layers, dropout=options.dropout if layers > 1 else 0.0)
         self.fc_out = nn.Linear(embedding_size + 2 * size, vocab_size)
         self.dropout = nn.Dropout(options.dropout)
 
