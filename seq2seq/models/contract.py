@@ -74,9 +74,12 @@ class Part(nn.Module):
     capturable: ClassVar[bool] = False
 
     def init_weights(self, init_range: float) -> None:
-        """Draw the first weights: by default all of them from U(-init_range, init_range)."""
+        """Draw the first weights: by default all of them from U(-init_range, init_range), but those of layer norms,
+        which start with a gain of 1: with a small one what they normalise would all but vanish."""
+        norms = {id(p) for module in self.modules() if isinstance(module, nn.LayerNorm) for p in module.parameters()}
         for parameter in self.parameters():
-            nn.init.uniform_(parameter, -init_range, init_range)
+            if id(parameter) not in norms:
+                nn.init.uniform_(parameter, -init_range, init_range)
 
 
 class Encoder(Part):

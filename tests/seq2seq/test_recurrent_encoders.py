@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minigrad import Tensor, no_grad
+from minigrad import Tensor, nn, no_grad
 from minigrad.nn.utils.rnn import lengths_of, pack_padded_sequence, pad_packed_sequence
 from seq2seq.gradcheck import check_model
 from seq2seq.models.stack import pairs_of
@@ -112,7 +112,10 @@ def by_hand(twin: TorchTwin, src: Any, lengths: Any, options: dict[str, Any]) ->
 @pytest.mark.parametrize("options", BETWEEN, ids=str)
 def test_what_is_between_layers(tiny_model, draw_batch, options: dict[str, Any]) -> None:
     batch, sizes = draw_batch(1), {**SIZES, "num_layers": 3}
-    twin = TorchTwin(tiny_model(decoder="dot-attention", precision="fp64", **options, **sizes), batch)
+    model = tiny_model(decoder="dot-attention", precision="fp64", **options, **sizes)
+    for parameter in model.parameters():  # gains and biases too
+        nn.init.uniform_(parameter, -0.8, 0.8)
+    twin = TorchTwin(model, batch)
     outputs, lengths, states = by_hand(twin, torch.tensor(batch.src), batch.src_lengths, options)
     y, _ = twin.recurrent(torch.nn.LSTM, "decoder.rnn")(twin.embed("decoder", twin.trg_input), states)
     scores = torch.einsum("tnh,snh->tns", y, outputs)
@@ -142,6 +145,17 @@ def test_bits_of_a_sentence_in_a_stack(tiny_model, encoder: str) -> None:
         for n, together in enumerate(features_of(model, sources, targets)):
             alone = features_of(model, [sources[n]] * LEAST_ROWS, [targets[n]] * LEAST_ROWS)[0]
             np.testing.assert_array_equal(alone, together)
+
+
+def test_a_layer_norm_starts_with_gain_one(tiny_model) -> None:
+    """And with bias 0; all else is drawn as without it."""
+    plain, normed = (dict(tiny_model(layer_norm=on).encoder.named_parameters()) for on in (False, True))
+    norms = {name: p.array for name, p in normed.items() if "norms" in name}
+    assert norms.keys() == {f"rnn.norms.{layer}.{name}" for layer in range(2) for name in ("weight", "bias")}
+    assert all((array == name.endswith("weight")).all() for name, array in norms.items())
+    others = [p.array for name, p in normed.items() if name not in norms]
+    for array, expected in zip(others, (p.array for p in plain.values()), strict=True):
+        np.testing.assert_array_equal(array, expected)
 
 
 def test_a_pyramid_has_a_base(tiny_model) -> None:
