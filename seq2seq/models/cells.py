@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minigrad import nn
-from seq2seq.models.options import RecurrentOptions
+from seq2seq.models.options import RecurrentDecoderOptions
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import shown
 from seq2seq.run.registry import option
@@ -16,7 +16,7 @@ CELLS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "cho-gru": nn.ChoGRU}
 
 
 @dataclass(frozen=True)
-class CellOptions(RecurrentOptions):
+class CellOptions(RecurrentDecoderOptions):
     """Those of a decoder with a choice of cells. The default is each decoder's own: parts that share an option share
     its default too."""
 

@@ -26,6 +26,19 @@ class RecurrentOptions:
 
 
 @dataclass(frozen=True)
+class RecurrentDecoderOptions(RecurrentOptions):
+    """Those of a decoder, and what may be between its layers. Its encoder has options of its own for that."""
+
+    decoder_residual: bool = option(False, "add to what a decoder's layer gives what it reads (Wu et al., 2016)")
+    decoder_layer_norm: bool = option(False, "normalise what a decoder's layer gives (Ba et al., 2016)")
+
+    @property
+    def between(self) -> dict[str, bool]:
+        """As ``seq2seq.models.stack.layers_of`` takes it."""
+        return {"residual": self.decoder_residual, "layer_norm": self.decoder_layer_norm}
+
+
+@dataclass(frozen=True)
 class VectorOptions:
     """Those of a layer on vectors, which is no embedding."""
 

@@ -8,6 +8,7 @@ P packed rows, F features, N batch, H units, L layers, D directions.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from minigrad.ops.packed import PlaceRows
 
 
 class Stack(nn.Module):
-    """Recurrent layers; called as ``nn.LSTM`` and ``nn.GRU`` are, with packed sequences alone.
+    """Recurrent layers; called as ``nn.LSTM`` and ``nn.GRU`` are, time-major, with packed sequences or a tensor.
 
     Args:
         cell: ``nn.LSTM``, ``nn.GRU`` or ``nn.ChoGRU``.
@@ -42,6 +43,7 @@ class Stack(nn.Module):
     ) -> None:
         super().__init__()
         self.num_layers, self.hidden_size, self.residual, self.pyramid = num_layers, hidden_size, residual, pyramid
+        self.num_directions = 2 if bidirectional else 1
         width = 2 * hidden_size if bidirectional else hidden_size
         inputs = [input_size, *[width] * (num_layers - 1)]
         sizes = [2 * size if self._reads_pairs(number) else size for number, size in enumerate(inputs)]
@@ -53,20 +55,48 @@ class Stack(nn.Module):
         return number >= self.num_layers - self.pyramid
 
     def _dropped(self, x: PackedSequence) -> PackedSequence:
-        with nn.variational_dropout.repacked(x):  # since a pyramid has fewer steps above
+        repacked = nn.variational_dropout.repacked(x) if self.pyramid else nullcontext()  # it has fewer steps above
+        with repacked:
             return x._replace(data=self.dropout(x.data))
 
-    def forward(self, x: PackedSequence) -> tuple[PackedSequence, tuple[Tensor, ...]]:
-        """Packed rows (P, F) -> packed outputs of the last layer (., D*H), and the final states (L*D, N, H)."""
+    def forward(self, x: Any, hx: Any = None) -> tuple[Any, Any]:
+        """Packed rows (P, F), or a tensor (T, N, F) -> the last layer's outputs (., D*H) likewise, the final states.
+
+        ``hx`` and the final states are (L*D, N, H), of an LSTM a pair of these; without ``hx`` all start from zero.
+        """
+        if isinstance(x, Tensor):
+            steps, count, size = x.shape
+            rows = PackedSequence(x.reshape(steps * count, size), Tensor(np.full(steps, count)))
+            y, last = self(rows, hx)
+            return y.data.reshape(-1, count, y.data.shape[1]), last
         finals = []
         for number, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             x = self._dropped(x) if number else x
             x = pairs_of(x) if self._reads_pairs(number) else x
-            y, states = layer(x)
+            y, states = layer(x, self._of_layer(number, hx))
             rows = norm(y.data)
             x = y._replace(data=rows + x.data if self.residual and rows.shape == x.data.shape else rows)
             finals.append(states if isinstance(states, tuple) else (states,))
-        return x, tuple(cat(list(layers)) for layers in zip(*finals, strict=True))
+        last = tuple(cat(list(layers)) for layers in zip(*finals, strict=True))
+        return x, last if len(last) > 1 else last[0]
+
+    def _of_layer(self, number: int, hx: Any) -> Any:
+        """The states of one layer, of those of all."""
+        if hx is None:
+            return None
+        rows = slice(number * self.num_directions, (number + 1) * self.num_directions)
+        return tuple(state[rows] for state in hx) if isinstance(hx, tuple) else hx[rows]
+
+
+def layers_of(
+    cell: Any, input_size: int, hidden_size: int, num_layers: int, dropout: float, bidirectional: bool = False,
+    **between: Any,
+) -> Any:  # fmt: skip
+    """A cell's own layers, or a ``Stack`` where something is to be ``between`` them; with dropout between them."""
+    sizes, dropout = (input_size, hidden_size, num_layers), dropout if num_layers > 1 else 0.0
+    if any(between.values()):
+        return Stack(cell, *sizes, dropout=dropout, bidirectional=bidirectional, **between)
+    return cell(*sizes, dropout=dropout, bidirectional=bidirectional)
 
 
 def pairs_of(x: PackedSequence) -> PackedSequence:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minigrad import Tensor, no_grad, optim
+from minigrad import Tensor, nn, no_grad, optim
 from minigrad.nn.utils.rnn import pack_padded_sequence
 from seq2seq.decoding.contract import Search
 from seq2seq.decoding.scorers import ModelScorer, scorer_of
@@ -28,6 +28,7 @@ from tests.seq2seq.torch_twin import TorchTwin  # noqa: E402  (which needs it)
 
 Array = np.ndarray
 FED = {"decoder": "attention", "input_feeding": True}
+BETWEEN = {"decoder_residual": True, "decoder_layer_norm": True}
 ADDITIVE = {"decoder": "attention", "attention": "additive"}
 VARIANTS: list[dict[str, Any]] = [
     {"decoder": "dot-attention"},
@@ -39,6 +40,10 @@ VARIANTS: list[dict[str, Any]] = [
     FED | ADDITIVE | {"coverage": True, "cell": "cho-gru", "encoder": "bilstm"},
     {"decoder": "bahdanau", "encoder": "bilstm", "cell": "gru", "num_layers": 1},
     {"decoder": "bahdanau", "coverage": True},
+    BETWEEN | {"decoder": "dot-attention", "num_layers": 3},
+    BETWEEN | FED | {"encoder": "bilstm", "cell": "gru", "num_layers": 3},
+    BETWEEN | {"decoder": "bahdanau", "encoder": "bilstm", "cell": "cho-gru", "num_layers": 3},
+    {"decoder": "bahdanau", "num_layers": 1, "decoder_layer_norm": True},
 ]
 each_variant = pytest.mark.parametrize(
     "options", VARIANTS, ids=lambda options: ",".join(f"{value}" for value in options.values())
@@ -69,13 +74,13 @@ class Composed:
         for embedded in self.twin.embed("decoder", self.twin.trg_input):
             x = torch.cat([embedded, context], 1) if self.feeds else embedded
             for layer in range(self.layers):
-                x = self.cell(layer, x, h, c)
+                x = top = self.between(layer, x, self.cell(layer, x, h, c))
                 if layer == 0 and self.feeds:
                     read, context = context, self.attend(h[0])
                     read = read if self.name == "bahdanau" else context
                     x = torch.cat([x, read], 1)
-            read = read if self.feeds else self.attend(h[-1])
-            found.append(torch.tanh(self.twin.linear("decoder.combine", torch.cat([read, h[-1]], 1))))
+            read = read if self.feeds else self.attend(top)
+            found.append(torch.tanh(self.twin.linear("decoder.combine", torch.cat([read, top], 1))))
         return torch.stack(found)
 
     def _bridged(self, state: Any, number: int) -> Any:
@@ -102,10 +107,21 @@ class Composed:
         self.covered = self.covered + alignment
         return (alignment[:, :, None] * self.twin.outputs).sum(0)
 
+    def between(self, layer: int, x: Any, y: Any) -> Any:
+        """What a layer that read x and gave y gives to the next one, and the last one to the output layer."""
+        if self.options.get("decoder_layer_norm"):
+            alone = self.feeds and layer == 0
+            norm = "decoder.norm" if alone else f"decoder.rnn.norms.{layer - self.feeds}"
+            affine = [self.twin.weight(f"{norm}.{name}") for name in ("weight", "bias")]
+            y = torch.nn.functional.layer_norm(y, y.shape[1:], *affine)
+        return y + x if self.options.get("decoder_residual") and x.shape == y.shape else y
+
     def cell(self, layer: int, x: Any, h: list[Any], c: Any) -> Any:
         """One layer of one step; h and c are replaced."""
         where = "attentive" if self.feeds and layer == 0 else "rnn"
         suffix = "" if where == "attentive" else f"_l{layer - self.feeds}"
+        if where == "rnn" and "decoder_residual" in self.options:
+            where, suffix = f"rnn.layers.{layer - self.feeds}", "_l0"
         names = (f"decoder.{where}.{name}{suffix}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
         w_ih, w_hh, b_ih, b_hh = map(self.twin.weight, names)
         if c is not None:
@@ -125,8 +141,10 @@ class Composed:
 
 @each_variant
 def test_loss_and_gradients_are_pytorchs(tiny_model, draw_batch, options) -> None:
-    batch = draw_batch(1)
-    twin = TorchTwin(tiny_model(precision="fp64", **options), batch)
+    model, batch = tiny_model(precision="fp64", **options), draw_batch(1)
+    for parameter in model.parameters():  # gains and biases of layer norms too
+        nn.init.uniform_(parameter, -0.8, 0.8)
+    twin = TorchTwin(model, batch)
     twin.compare(Composed(twin, batch, options).features())
 
 
@@ -176,7 +194,8 @@ def test_padding_and_the_batch_do_not_matter_to_the_bit(tiny_model, options) -> 
 def test_the_compiled_search_finds_what_the_generic_one_finds(tiny_model, options) -> None:
     """Word for word, before and after an update, where there is one: the others say that they have none."""
     model = tiny_model(**options)
-    compiled = options.get("cell") != "cho-gru" and not options.get("coverage")
+    between = any(options.get(name) for name in BETWEEN)
+    compiled = options.get("cell") != "cho-gru" and not options.get("coverage") and not between
     assert (model.decoder.compiled_search(False) is not None) == compiled
     rng = np.random.default_rng(4)
     sources = [rng.integers(4, 9, rng.integers(0, 7)).tolist() for _ in range(20)]

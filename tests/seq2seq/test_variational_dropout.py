@@ -54,10 +54,16 @@ def test_every_recurrent_part_has_both() -> None:
     assert {decoder for _, decoder in PAIRS} >= decoders
 
 
-@pytest.mark.parametrize(("encoder", "decoder"), PAIRS)
-def test_a_sequence_is_the_loop_over_its_steps(draw_batch, monkeypatch, encoder: str, decoder: str) -> None:
+STACKED = {"num_layers": 3, "residual": True, "decoder_residual": True, "decoder_layer_norm": True}
+STACKS = [("lstm", "lstm", STACKED), ("gru", "gru-context", STACKED), ("lstm", "attention", STACKED)]
+
+
+@pytest.mark.parametrize(("encoder", "decoder", "options"), [*((*pair, {}) for pair in PAIRS), *STACKS])
+def test_a_sequence_is_the_loop_over_its_steps(
+    draw_batch, monkeypatch, encoder: str, decoder: str, options: dict[str, Any]
+) -> None:
     """With all dropout on: also where the decoder reads its own guesses."""
-    model, batch = build_model(13, 11, config_of(encoder, decoder)).train(), draw_batch(3)
+    model, batch = build_model(13, 11, config_of(encoder, decoder, **options)).train(), draw_batch(3)
     steps = np.arange(len(batch.trg_input))
     choices = steps < 0, steps % 3 == 2
     whole = [results(model, batch, own) for own in choices]

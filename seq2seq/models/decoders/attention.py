@@ -34,7 +34,8 @@ from minigrad.nn.utils.rnn import PackedSequence, delay_sequence, lengths_of
 from seq2seq.models.attention import Attended, Attention, AttentiveRNN, PrepackedAttentiveRNN
 from seq2seq.models.cells import CELLS, CellOptions, cell_of
 from seq2seq.models.contract import Decoder, Memory, MemoryShape, Reads, State, require_states
-from seq2seq.models.options import RecurrentOptions
+from seq2seq.models.options import RecurrentDecoderOptions
+from seq2seq.models.stack import layers_of
 from seq2seq.run.registry import option, register
 
 Array = np.ndarray
@@ -81,15 +82,15 @@ class AttentionDecoder(Decoder):
         self.attentive = AttentiveRNN(cell, width, depth, size) if chosen.input_feeding else None
         if chosen.input_feeding:
             layers, width = layers - 1, size + depth
-        between = chosen.dropout if layers > 1 else 0.0
-        self.rnn = CELLS[cell](width, size, layers, dropout=between) if layers else None
+        self.norm = nn.LayerNorm(size) if chosen.input_feeding and chosen.decoder_layer_norm else nn.Identity()
+        self.rnn = layers_of(CELLS[cell], width, size, layers, chosen.dropout, **chosen.between) if layers else None
         self.combine = nn.Linear(depth + size, size)
         self.fc_out = nn.Linear(size, vocab_size)
         self.dropout = nn.Dropout(chosen.dropout)
         kept = {"h": True, "c": cell == "lstm", "context": chosen.input_feeding, "next": self.attends_before}
         kept |= {"alignment": True, "coverage": chosen.coverage, "keys": self.attention.key is not None}
         self._parts = tuple(name for name, is_kept in kept.items() if is_kept)
-        self._compilable = cell in ("lstm", "gru") and not chosen.coverage
+        self._compilable = cell in ("lstm", "gru") and not chosen.coverage and not any(chosen.between.values())
 
     @classmethod
     def chosen(cls, options: Any) -> AttentionOptions:
@@ -142,7 +143,8 @@ class AttentionDecoder(Decoder):
         return PrepackedDecoder(self, bf16)
 
     def compiled_search(self, bf16: bool) -> PackedAttentiveDecoder | None:
-        """None where there is no such kernel: for Cho's GRU, coverage, a GPU, and features that a subclass makes."""
+        """None where there is no such kernel: for Cho's GRU, coverage, what may be between layers, a GPU, and features
+        that a subclass makes."""
         on_cpu, own = self.combine.weight.device.type == "cpu", type(self).features is AttentionDecoder.features
         if not (self._compilable and on_cpu and own):
             return None
@@ -181,7 +183,7 @@ class AttentionDecoder(Decoder):
         hidden = [name for name in ("h", "c") if name in state]
         first = state | {name: state[name][0] for name in hidden}
         top, context, alignment, after = layers.attentive(x.data, first, self.attention, attended, lengths_of(x))
-        last = {name: after[name].unsqueeze(0) for name in hidden}
+        top, last = self.norm(top), {name: after[name].unsqueeze(0) for name in hidden}
         if self.attends_before:
             context = delay_sequence(x._replace(data=context), state["context"]).data
         if layers.rnn is not None:
@@ -242,7 +244,7 @@ class PrepackedDecoder:
 class DotAttentionDecoder(AttentionDecoder):
     """``attention`` with an LSTM and products, and nothing to choose."""
 
-    Options = RecurrentOptions
+    Options = RecurrentDecoderOptions
 
     @classmethod
     def chosen(cls, options: Any) -> AttentionOptions:

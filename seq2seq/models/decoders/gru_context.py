@@ -13,6 +13,7 @@ from minigrad import Tensor, cat, nn
 from minigrad.nn.utils.rnn import PackedSequence, rows_of
 from seq2seq.models.cells import CELLS, CellOptions, cell_of
 from seq2seq.models.contract import Decoder, Memory, MemoryShape, Reads, State, require_states, select
+from seq2seq.models.stack import layers_of
 from seq2seq.run.registry import register
 
 
@@ -29,7 +30,7 @@ class GRUContextDecoder(Decoder):
         require_states("gru-context", memory, ((layers, size),))
         self.embedding = nn.Embedding(vocab_size, embedding_size, sparse=True)
         cell = CELLS[cell_of(options, ("gru", "cho-gru"))]
-        self.rnn = cell(embedding_size + size, size, layers, dropout=options.dropout if layers > 1 else 0.0)
+        self.rnn = layers_of(cell, embedding_size + size, size, layers, options.dropout, **options.between)
         self.fc_out = nn.Linear(embedding_size + 2 * size, vocab_size)
         self.dropout = nn.Dropout(options.dropout)
 

@@ -14,7 +14,8 @@ from minigrad import Tensor, nn, no_grad
 from minigrad.decoding import PackedDecoder
 from minigrad.nn.utils.rnn import PackedSequence, lengths_of
 from seq2seq.models.contract import Decoder, Memory, MemoryShape, State, require_states
-from seq2seq.models.options import RecurrentOptions
+from seq2seq.models.options import RecurrentDecoderOptions
+from seq2seq.models.stack import Stack, layers_of
 from seq2seq.run.registry import register
 
 Array = np.ndarray
@@ -24,17 +25,17 @@ Array = np.ndarray
 class LSTMDecoder(Decoder):
     """Embedding, stacked LSTM and output layer."""
 
-    Options = RecurrentOptions
+    Options = RecurrentDecoderOptions
     capturable = True
 
-    def __init__(self, options: RecurrentOptions, vocab_size: int, memory: MemoryShape) -> None:
+    def __init__(self, options: RecurrentDecoderOptions, vocab_size: int, memory: MemoryShape) -> None:
         super().__init__()
-        layers, dropout = options.num_layers, options.dropout
-        require_states("lstm", memory, ((layers, options.hidden_size),) * 2)
+        size, layers = options.hidden_size, options.num_layers
+        require_states("lstm", memory, ((layers, size),) * 2)
         self.embedding = nn.Embedding(vocab_size, options.embedding_size, sparse=True)
-        self.rnn = nn.LSTM(options.embedding_size, options.hidden_size, layers, dropout=dropout if layers > 1 else 0.0)
-        self.fc_out = nn.Linear(options.hidden_size, vocab_size)
-        self.dropout = nn.Dropout(dropout)
+        self.rnn = layers_of(nn.LSTM, options.embedding_size, size, layers, options.dropout, **options.between)
+        self.fc_out = nn.Linear(size, vocab_size)
+        self.dropout = nn.Dropout(options.dropout)
 
     @property
     def output(self) -> nn.Linear:
@@ -53,6 +54,8 @@ class LSTMDecoder(Decoder):
         and what is recorded is one call over all steps."""
         sizes = tokens.batch_sizes.array  # the targets of a step are the first ones of the step before
         runs = list(itertools.pairwise([0, *np.flatnonzero(own).tolist(), len(sizes)]))
+        if len(runs) > 1 and isinstance(self.rnn, Stack):  # what is between its layers is not incremental
+            return super().sequence(tokens, state, memory, own)
         if len(runs) == 1:
             embedded = tokens._replace(data=self.dropout(self.embedding(tokens.data)))
             return self.rnn(embedded, state)[0].data
@@ -66,8 +69,8 @@ class LSTMDecoder(Decoder):
                 given[first[end] : first[end + 1]] = self.guess(going_on).array
         return steps.finish(Tensor(given))
 
-    def compiled_search(self, bf16: bool) -> PackedDecoder:
-        return PackedDecoder(self.embedding, self.rnn, self.fc_out, bf16)
+    def compiled_search(self, bf16: bool) -> PackedDecoder | None:
+        return None if isinstance(self.rnn, Stack) else PackedDecoder(self.embedding, self.rnn, self.fc_out, bf16)
 
 
 class _IncrementalDecoder:

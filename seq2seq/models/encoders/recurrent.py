@@ -23,7 +23,7 @@ from minigrad.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from seq2seq.models.contract import Encoder, Memory, MemoryShape, Reads
 from seq2seq.models.inputs import Inputs
 from seq2seq.models.options import RecurrentOptions
-from seq2seq.models.stack import Stack
+from seq2seq.models.stack import layers_of
 from seq2seq.run.errors import UserError
 from seq2seq.run.registry import option, register
 
@@ -51,7 +51,11 @@ class RecurrentEncoder(Encoder):
         self.size, self.num_layers, self.reads = options.hidden_size, options.num_layers, reads
         self.num_states = min(reads.states, len(self.cell.state_names))  # h, or h and c
         self.embedding = inputs.layer(options.embedding_size)
-        self.rnn = _layers(self.cell, self.bidirectional, options)
+        if options.pyramid >= options.num_layers:
+            raise UserError(f"pyramid is {options.pyramid}; expected less than num_layers = {options.num_layers}")
+        between = {name: getattr(options, name) for name in ("residual", "layer_norm", "pyramid")}
+        sizes = options.embedding_size, self.size, self.num_layers
+        self.rnn = layers_of(self.cell, *sizes, options.dropout, self.bidirectional, **between)
         if self.bidirectional:
             bridges = [nn.Linear(2 * self.size, self.size) for _ in range(self.num_states)]
             self.bridges = nn.ModuleList(bridges)
@@ -89,18 +93,6 @@ class RecurrentEncoder(Encoder):
             return states
         pairs = zip(bridges or self.bridges, states, strict=True)
         return tuple(tanh(bridge(_side_by_side(h))) for bridge, h in pairs)
-
-
-def _layers(cell: Any, bidirectional: bool, options: RecurrentEncoderOptions) -> Any:
-    """A cell's own layers, or a ``Stack`` of them where something is to be between them."""
-    if options.pyramid >= options.num_layers:
-        raise UserError(f"pyramid is {options.pyramid}; expected less than num_layers = {options.num_layers}")
-    sizes = options.embedding_size, options.hidden_size, options.num_layers
-    dropout = options.dropout if options.num_layers > 1 else 0.0
-    between = {name: getattr(options, name) for name in ("residual", "layer_norm", "pyramid")}
-    if any(between.values()):
-        return Stack(cell, *sizes, dropout=dropout, bidirectional=bidirectional, **between)
-    return cell(*sizes, dropout=dropout, bidirectional=bidirectional)
 
 
 def _side_by_side(state: Tensor) -> Tensor:
