@@ -234,7 +234,7 @@ def require_states(decoder: str, found: MemoryShape, expected: tuple[tuple[int, 
     if found.states != expected:
         raise UserError(
             f"decoder {decoder} starts from {_listed(expected)}; the encoder leaves {_listed(found.states)}; "
-            "expected a pair that fits, with the same sizes"
+            "expected a pair that fits, with the same sizes, or an encoder with --bridge"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import json
 import os
@@ -57,7 +56,7 @@ def tiny_model() -> Callable[..., Seq2Seq]:
 
     def build(src_vocab: int = SRC_VOCAB, trg_vocab: int = TRG_VOCAB, **settings: Any) -> Seq2Seq:
         sizes = {"embedding_size": 5, "hidden_size": 6, "num_layers": 2, "dropout": 0.0, "init_range": 0.8}
-        return build_model(src_vocab, trg_vocab, dataclasses.replace(Config(), **{**sizes, **settings}))
+        return build_model(src_vocab, trg_vocab, Config(**{**sizes, **settings}))
 
     return build
 

@@ -21,6 +21,7 @@ from tests.seq2seq.test_registered_models import (  # noqa: F401  (fixtures and 
 )
 
 BETWEEN = {"decoder_residual": True, "decoder_layer_norm": True, "num_layers": 3}
+BRIDGED = {"bridge": True}
 VARIANTS: list[dict[str, Any]] = [
     {"encoder": "cho-gru", "decoder": "gru-context", "cell": "cho-gru"},
     BETWEEN | {"encoder": "lstm", "decoder": "lstm"},
@@ -28,6 +29,10 @@ VARIANTS: list[dict[str, Any]] = [
     BETWEEN | {"encoder": "bilstm", "decoder": "attention"},
     BETWEEN | {"encoder": "bilstm", "decoder": "attention", "input_feeding": True},
     BETWEEN | {"encoder": "bigru", "decoder": "bahdanau", "cell": "gru"},
+    BRIDGED | {"encoder": "lstm", "decoder": "lstm"},
+    BRIDGED | {"encoder": "gru", "decoder": "lstm"},
+    BRIDGED | {"encoder": "bigru", "decoder": "attention"},
+    BRIDGED | {"encoder": "transformer", "decoder": "attention", "num_heads": 2, "ffn_size": 7},
 ]
 pytestmark = pytest.mark.parametrize("options", VARIANTS, ids=lambda options: ",".join(map(str, options.values())))
 

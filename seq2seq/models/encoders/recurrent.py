@@ -4,8 +4,9 @@ In one direction the last states are what a decoder starts from (Sutskever et al
 neural networks", 2014). In both (Schuster and Paliwal, "Bidirectional recurrent neural networks", 1997) each has
 hidden_size units, and of a layer's two last states a bridge makes one of that size (as in Bahdanau et al., "Neural
 machine translation by jointly learning to align and translate", 2015, appendix A.2.2, for both directions), h and c
-each by a matrix of its own that all layers share: tanh(W [forward; backward] + b). Decoders with attention read the
-outputs.
+each by a matrix of its own that all layers share: tanh(W [forward; backward] + b). With the option ``bridge`` there is
+one for a single direction too, and for each state that the decoder has: a GRU's h makes h and c. Decoders with
+attention read the outputs.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from weakref import proxy
 
 import numpy as np
 
-from minigrad import Tensor, nn, tanh
+from minigrad import Tensor, nn
 from minigrad.decoding import PackedEncoder, PackedLinear
 from minigrad.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from seq2seq.models.bridge import BridgeOptions, bridged_states, make_bridges
 from seq2seq.models.contract import Encoder, Memory, MemoryShape, Reads
 from seq2seq.models.inputs import Inputs
 from seq2seq.models.options import RecurrentOptions
@@ -31,8 +33,8 @@ Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class RecurrentEncoderOptions(RecurrentOptions):
-    """Those of a stack, and what may be between its layers."""
+class RecurrentEncoderOptions(BridgeOptions, RecurrentOptions):
+    """Those of a stack, what may be between its layers, and a bridge behind it."""
 
     residual: bool = option(False, "add to what an encoder's layer gives what it reads (Wu et al., 2016)")
     layer_norm: bool = option(False, "normalise what an encoder's layer gives (Ba et al., 2016)")
@@ -40,7 +42,7 @@ class RecurrentEncoderOptions(RecurrentOptions):
 
 
 class RecurrentEncoder(Encoder):
-    """Embedding, layers and, of two directions, a bridge."""
+    """Embedding, layers and, of two directions or if it is to be, a bridge."""
 
     Options = RecurrentEncoderOptions
     cell: ClassVar[Any]  # nn.LSTM, nn.GRU or nn.ChoGRU
@@ -49,16 +51,16 @@ class RecurrentEncoder(Encoder):
     def __init__(self, options: RecurrentEncoderOptions, inputs: Inputs, reads: Reads) -> None:
         super().__init__()
         self.size, self.num_layers, self.reads = options.hidden_size, options.num_layers, reads
-        self.num_states = min(reads.states, len(self.cell.state_names))  # h, or h and c
+        own = len(self.cell.state_names)  # h, or h and c
+        self.num_states = reads.states if options.bridge else min(reads.states, own)
         self.embedding = inputs.layer(options.embedding_size)
         if options.pyramid >= options.num_layers:
             raise UserError(f"pyramid is {options.pyramid}; expected less than num_layers = {options.num_layers}")
         between = {name: getattr(options, name) for name in ("residual", "layer_norm", "pyramid")}
         sizes = options.embedding_size, self.size, self.num_layers
         self.rnn = layers_of(self.cell, *sizes, options.dropout, self.bidirectional, **between)
-        if self.bidirectional:
-            bridges = [nn.Linear(2 * self.size, self.size) for _ in range(self.num_states)]
-            self.bridges = nn.ModuleList(bridges)
+        count = self.num_states if self.bidirectional or options.bridge else 0
+        self.bridges = make_bridges(count, self.memory_shape.output_size, self.size)
         self.dropout = nn.Dropout(options.dropout)
 
     @property
@@ -78,10 +80,11 @@ class RecurrentEncoder(Encoder):
 
     def prepacked(self, bf16: bool) -> Any:
         """None where there is no such kernel: for Cho's GRU, a stack, vectors, and on a GPU all but LSTMs in one
-        direction."""
+        direction without a bridge."""
         if type(self.rnn) not in (nn.LSTM, nn.GRU) or not isinstance(self.embedding, nn.Embedding):
             return None
-        if self.embedding.weight.device.type != "cpu" and (self.bidirectional or self.cell is not nn.LSTM):
+        one_way_lstm = self.cell is nn.LSTM and not self.bidirectional and not len(self.bridges)
+        if self.embedding.weight.device.type != "cpu" and not one_way_lstm:
             return None
         return _Prepacked(self, bf16)
 
@@ -89,10 +92,9 @@ class RecurrentEncoder(Encoder):
         """What the decoder starts from, of the last states h, or h and c, of all layers and directions; ``bridges``:
         other ones than the encoder's own."""
         states = states[: self.num_states]
-        if not self.bidirectional:
-            return states
-        pairs = zip(bridges or self.bridges, states, strict=True)
-        return tuple(tanh(bridge(_side_by_side(h))) for bridge, h in pairs)
+        if self.bidirectional:
+            states = tuple(map(_side_by_side, states))
+        return bridged_states(bridges or self.bridges, states) if len(self.bridges) else states
 
 
 def _side_by_side(state: Tensor) -> Tensor:
@@ -107,7 +109,7 @@ class _Prepacked:
     def __init__(self, encoder: RecurrentEncoder, bf16: bool) -> None:
         embedding: Any = encoder.embedding
         self._encoder, self._layers = proxy(encoder), PackedEncoder(embedding, encoder.rnn, bf16)
-        self._bridges = [PackedLinear(bridge, bf16) for bridge in encoder.bridges] if encoder.bidirectional else []
+        self._bridges = [PackedLinear(bridge, bf16) for bridge in encoder.bridges]
 
     def memory(self, ids: Array, lengths: Array) -> Memory:
         """As of the encoder in evaluation."""

@@ -7,8 +7,9 @@ several regions, Xu et al., "Show, attend and tell", 2015, section 3.1.2).
 
 from __future__ import annotations
 
-from minigrad import Tensor, nn, tanh
+from minigrad import nn, tanh
 from minigrad.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from seq2seq.models.bridge import bridged_mean, make_bridges, mean_of
 from seq2seq.models.contract import Encoder, Memory, MemoryShape, Reads
 from seq2seq.models.inputs import Inputs
 from seq2seq.models.options import VectorOptions
@@ -29,7 +30,7 @@ class VectorEncoder(Encoder):
         self.size = size = options.hidden_size
         self.num_layers = options.num_layers
         self.embedding = inputs.layer(size)
-        self.bridges = nn.ModuleList([nn.Linear(size, self.num_layers * size) for _ in range(reads.states)])
+        self.bridges = make_bridges(reads.states, size, self.num_layers * size)
         self.dropout = nn.Dropout(options.dropout)
         self.reads = reads
 
@@ -40,10 +41,5 @@ class VectorEncoder(Encoder):
     def forward(self, source: PackedSequence) -> Memory:
         """Packed rows (P, F) -> h and c (L, N, H), and what is made of each row (S, N, H) where it is read."""
         y, lengths = pad_packed_sequence(source._replace(data=tanh(self.embedding(source.data))))
-        mean = self.dropout(y.sum(0) / Tensor(lengths.array[:, None].astype(y.dtype)).to(y.device))
-        states = tuple(self._layers(tanh(bridge(mean))) for bridge in self.bridges)
+        states = bridged_mean(self.bridges, self.dropout(mean_of(y, lengths.array)), self.num_layers)
         return Memory(states, self.dropout(y), lengths.array) if self.reads.outputs else Memory(states)
-
-    def _layers(self, states: Tensor) -> Tensor:
-        """(N, L*H) -> (L, N, H)."""
-        return states.reshape(len(states), self.num_layers, self.size).transpose(0, 1)
