@@ -26,11 +26,12 @@ BLOCK = 64  # rows whose gates or logits are computed together, and used while t
 
 
 class Reading(NamedTuple):
-    """How a decoder attends; where it does not, arrays are empty and numbers -1 or 0."""
+    """How a decoder attends."""
 
     layer: int  # whose h asks
     fed: int  # D where the first two layers read contexts, else 0
     before: bool  # a step reads what the one before it attended to
+    has_cells: bool  # c of an LSTM
     bias: np.ndarray  # (H,) of the features
     v: np.ndarray  # (A,) of the additive score, or (0,) for products
     scale: float
@@ -51,20 +52,27 @@ class DecoderWeights(NamedTuple):
     starts: np.ndarray  # where each matrix begins in panels, and the end
     bias: np.ndarray  # (L, 4H)
     output_bias: np.ndarray  # (V,)
-    has_cells: bool  # c of an LSTM
-    reading: Reading
+    reading: Reading | None  # None of LSTMs without attention, for which nothing else is compiled
 
     @property
     def key_size(self) -> int:
-        return self.reading.key_size
+        return self.reading.key_size if self.reading else 0
 
     @property
     def context_size(self) -> int:
-        return self.reading.context_size
+        return self.reading.context_size if self.reading else 0
+
+    @property
+    def fed(self) -> int:
+        return self.reading.fed if self.reading else 0
 
     @property
     def feeds(self) -> bool:
-        return self.reading.fed > 0
+        return self.fed > 0
+
+    @property
+    def has_cells(self) -> bool:
+        return self.reading is None or self.reading.has_cells
 
 
 class States(NamedTuple):
@@ -108,7 +116,7 @@ class Start(NamedTuple):
     h: np.ndarray  # (L, N, H)
     c: np.ndarray  # (L, N, H), or (L, N, 0)
     context: np.ndarray  # (N, D), or (N, 0)
-    memory: Memory  # empty where nothing is attended to
+    memory: Memory | None  # None where nothing is attended to
 
 
 def prepack_decoder(
@@ -122,9 +130,7 @@ def prepack_decoder(
 ) -> DecoderWeights:
     """See `kernels.prepack_decoder`."""
     stacked = [np.concatenate(pair, axis=1) for pair in zip(weights_ih, weights_hh, strict=True)]
-    none = np.empty(0, embedding.dtype)
-    reading = Reading(-1, 0, False, none, none, 1.0, False, 0, 0)
-    return _decoder(embedding, [*stacked, output_weight], np.stack(biases), output_bias, reading, bf16, True)
+    return _decoder(embedding, [*stacked, output_weight], np.stack(biases), output_bias, None, bf16)
 
 
 def prepack_attentive_decoder(
@@ -143,11 +149,12 @@ def prepack_attentive_decoder(
     layer, depth = 0 if feeds else len(weights_ih) - 1, columns - size
     score = np.empty(0, embedding.dtype) if v is None else v.copy()
     key_size = size if query is None else len(query)
-    how = Reading(layer, feeds * depth, before, bias.copy(), score, float(scale), bf16, key_size, depth)
+    has_cells, fed = len(weights_hh[0]) == 4 * size, feeds * depth
+    how = Reading(layer, fed, before, has_cells, bias.copy(), score, float(scale), bf16, key_size, depth)
     stacked = [_stacked(*pair) for pair in zip(weights_ih, weights_hh, strict=True)]
     asking = np.empty((0, size), embedding.dtype) if query is None else query
-    matrices, has_cells = [*stacked, output_weight, combine, asking], len(weights_hh[0]) == 4 * size
-    return _decoder(embedding, matrices, np.stack(biases), output_bias, how, bf16, has_cells)
+    matrices = [*stacked, output_weight, combine, asking]
+    return _decoder(embedding, matrices, np.stack(biases), output_bias, how, bf16)
 
 
 def _stacked(weight_ih: np.ndarray, weight_hh: np.ndarray) -> np.ndarray:
@@ -163,21 +170,22 @@ def _stacked(weight_ih: np.ndarray, weight_hh: np.ndarray) -> np.ndarray:
 
 def _decoder(
     embedding: np.ndarray, matrices: Sequence[np.ndarray], bias: np.ndarray, output_bias: np.ndarray,
-    reading: Reading, bf16: bool, has_cells: bool,
+    reading: Reading | None, bf16: bool,
 ) -> DecoderWeights:  # fmt: skip
     packed = [prepack(matrix, True, bf16).panels for matrix in matrices]
     starts = np.cumsum([0, *(len(panels) for panels in packed)])
     panels = np.concatenate(packed)
-    return DecoderWeights(embedding.copy(), panels, starts, bias, output_bias.copy(), has_cells, reading)
+    return DecoderWeights(embedding.copy(), panels, starts, bias, output_bias.copy(), reading)
 
 
 def make_shares(weights: DecoderWeights, start: Start, shares: int, rows: int) -> tuple[list[States], list[Team]]:
     """For each share work space for `rows` rows to a sentence, with the states of the sentences share, share + shares,
     ... in the first ones, and the team for its products. A single share has few rows: its matrices are shared out."""
-    (layers, sentences, size), (_, _, cell_size), memory = start.h.shape, start.c.shape, start.memory
+    (layers, sentences, size), (_, _, cell_size) = start.h.shape, start.c.shape
+    positions = 0 if start.memory is None else len(start.memory.keys)
     dtype, width = weights.embedding.dtype, panel_columns(weights.panels)
     (vocab_size, embedding_size), depth, key_size = weights.embedding.shape, weights.context_size, weights.key_size
-    x_end = max(max(embedding_size, size) + weights.reading.fed, depth)
+    x_end = max(max(embedding_size, size) + weights.fed, depth)
     columns = max(4 * size, vocab_size, key_size)
     large = np.diff(weights.starts[: layers + 2]).min()  # of the layers and the output
     members = team_size(int(large) * per_element(weights.panels)) if shares == 1 else 1
@@ -191,23 +199,30 @@ def make_shares(weights: DecoderWeights, start: Start, shares: int, rows: int) -
         inputs[0, :layers, :count, x_end:], c[0, :, :count] = start.h[:, share::shares], start.c[:, share::shares]
         contexts[0, :count] = start.context[share::shares]
         products = np.empty(min(BLOCK, count * rows) * (-(-columns // width) * width), dtype)
-        work = [np.empty(length, dtype) for length in (vocab_size, key_size, key_size, len(memory.keys))]
+        work = [np.empty(length, dtype) for length in (vocab_size, key_size, key_size, positions)]
         states.append(States(inputs, c, contexts, products, *work))
         teams.append(make_team(inputs, weights.panels, products, BLOCK, x_end + size, members))
     return states, teams
 
 
 @jit
-def advance(weights: Any, states: Any, team: Any, memory: Any, before: int, rows: Any, count: int) -> None:
-    """One step of all layers: row r gets words[r] after the state of row parents[r] in the buffers `before`."""
-    inputs, c, contexts, after, fed = states.inputs, states.c, states.contexts, 1 - before, weights.reading.fed
+def advance(
+    weights: Any, reading: Any, states: Any, team: Any, memory: Any, before: int, rows: Any, count: int
+) -> None:
+    """One step of all layers: row r gets words[r] after the state of row parents[r] in the buffers `before`.
+
+    `reading` is that of the weights; where it and the memory are None, nothing that attends is compiled.
+    """
+    inputs, after, fed = states.inputs, 1 - before, 0
     layers, size, embedding_size = weights.bias.shape[0], weights.bias.shape[1] // 4, weights.embedding.shape[1]
+    if reading is not None:
+        fed = reading.fed
     x_end = inputs.shape[3] - size
     read_at = x_end - fed
     for row in range(count):
         parent = rows.parents[row]
         inputs[after, 0, row, read_at - embedding_size : read_at] = weights.embedding[rows.words[row]]
-        inputs[after, 0, row, read_at:x_end] = contexts[before, parent, :fed]
+        inputs[after, 0, row, read_at:x_end] = states.contexts[before, parent, :fed]
         for layer in range(layers):
             inputs[after, layer, row, x_end:] = inputs[before, layer, parent, x_end:]
     for layer in range(layers):
@@ -216,20 +231,28 @@ def advance(weights: Any, states: Any, team: Any, memory: Any, before: int, rows
             input_size = (size if layer else embedding_size) + (fed if layer < 2 else 0)
             given = Inputs(after, layer, first, stop, x_end - input_size)
             gates = multiply_inputs(weights, layer, states, team, given, 4 * size)
-            for row in range(first, stop):
-                h = inputs[after, layer, row, x_end:]
-                if weights.has_cells:
-                    c_prev = c[before, layer, rows.parents[row]]
-                    lstm_cell(gates[row - first, : 4 * size], weights.bias[layer], c_prev, c[after, layer, row], h)
-                else:
-                    _gru_cell(gates[row - first, : 4 * size], weights.bias[layer], h)
-                if layer + 1 < layers:
-                    end = x_end if layer else read_at
-                    inputs[after, layer + 1, row, end - size : end] = h
-        if layer == weights.reading.layer:
-            _read(weights, states, team, memory, before, rows, count)
-    if weights.reading.layer >= 0:
+            _cells(weights, reading, states, before, given, gates, rows)
+            for row in range(first, stop if layer + 1 < layers else first):
+                end = x_end if layer else read_at
+                inputs[after, layer + 1, row, end - size : end] = inputs[after, layer, row, x_end:]
+        if reading is not None:
+            _read(weights, layer, states, team, memory, before, rows, count)
+    if reading is not None:
         _combine(weights, states, team, after, count)
+
+
+@jit
+def _cells(weights: Any, reading: Any, states: Any, before: int, given: Inputs, gates: np.ndarray, rows: Any) -> None:
+    """h, and of an LSTM c, of the rows of a layer whose products are gates (., 4H)."""
+    now, layer, first, stop, _ = given
+    size, bias, c = weights.bias.shape[1] // 4, weights.bias[layer], states.c
+    x_end = states.inputs.shape[3] - size
+    for row in range(first, stop):
+        products, h = gates[row - first, : 4 * size], states.inputs[now, layer, row, x_end:]
+        if reading is None or reading.has_cells:
+            lstm_cell(products, bias, c[before, layer, rows.parents[row]], c[now, layer, row], h)
+        else:
+            _gru_cell(products, bias, h)
 
 
 @jit
@@ -248,8 +271,10 @@ def _gru_cell(gates: np.ndarray, bias: np.ndarray, h: np.ndarray) -> None:
 
 
 @jit
-def _read(weights: Any, states: Any, team: Any, memory: Any, before: int, rows: Any, count: int) -> None:
-    """The rows' layer asks; contexts go to where they are kept, to the second layer and to the features."""
+def _read(weights: Any, layer: int, states: Any, team: Any, memory: Any, before: int, rows: Any, count: int) -> None:
+    """If this layer asks: what it finds goes to where contexts are kept, to the second layer and to the features."""
+    if layer != weights.reading.layer:
+        return
     inputs, contexts, after, reading = states.inputs, states.contexts, 1 - before, weights.reading
     layers, size = weights.bias.shape[0], weights.bias.shape[1] // 4
     x_end, matrix, none = inputs.shape[3] - size, layers + 2, states.exps[:0]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.attentive import SearchState
-from kernels.cpu.attention import Memory, make_memory
+from kernels.cpu.attention import make_memory
 from kernels.cpu.decoder_steps import (
     BLOCK,
     DecoderWeights,
@@ -122,14 +122,16 @@ def _make_candidates(sentences: int, beam_size: int) -> Any:
 
 
 @jit
-def _greedy_share(share: int, shares: int, team: Any, weights: Any, states: Any, task: Any, found: _Greedy) -> None:
+def _greedy_share(
+    share: int, shares: int, team: Any, weights: Any, reading: Any, states: Any, task: Any, found: _Greedy
+) -> None:
     """The sentences share, share + shares, ...; a row for each that goes on."""
     words, lengths, log_probs = found
     live = np.arange(share, task.first.h.shape[1], shares)
     count, now = len(live), 0
     rows, candidates = _make_rows(task, live, 0), _make_candidates(count, 1)
     for step in range(task.max_length):
-        advance(weights, states, team, task.first.memory, now, rows, count)
+        advance(weights, reading, states, team, task.first.memory, now, rows, count)
         now, going = 1 - now, 0
         candidates.counts[:] = 0
         _rank(weights, states, team, now, rows, count, task.excluded, candidates)
@@ -160,7 +162,7 @@ def greedy_decode(
     max_length: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """See `kernels.greedy_decode`."""
-    return _greedy(decoder, _Task(Start(h0, c0, *_nothing(h0)), start, end, excluded, max_length, 1, 1))
+    return _greedy(decoder, _Task(_plain_start(h0, c0), start, end, excluded, max_length, 1, 1))
 
 
 def attentive_greedy_decode(
@@ -176,19 +178,18 @@ def attentive_greedy_decode(
     return _greedy(decoder, _Task(_start(decoder, state, lengths), start, end, excluded, max_length, 1, 1))
 
 
-def _nothing(h0: np.ndarray) -> tuple[np.ndarray, Memory]:
-    """The contexts and the memory of a decoder that does not attend."""
-    none, weight = np.empty((0, 0, 0), h0.dtype), np.empty(0, h0.dtype)
-    memory = Memory(none, none, np.empty(0, np.int64), weight, weight, h0.dtype.type(1), False)
-    return np.empty((h0.shape[1], 0), h0.dtype), memory
+def _plain_start(h0: np.ndarray, c0: np.ndarray) -> Start:
+    """Of a decoder that does not attend."""
+    return Start(h0, c0, np.empty((h0.shape[1], 0), h0.dtype), None)
 
 
 def _start(decoder: DecoderWeights, state: SearchState, lengths: np.ndarray) -> Start:
-    (h, keys, values, c, context), (_, _, _, _, v, scale, bf16, _, depth) = state, decoder.reading
+    (h, keys, values, c, context), reading = state, decoder.reading
+    assert reading is not None  # by its contract
     cells = np.empty((*h.shape[:2], 0), h.dtype) if c is None else c
-    contexts = np.zeros((h.shape[1], depth), h.dtype) if context is None else context
-    memory = make_memory(keys, values, lengths, v if len(v) else None, None, scale, bf16)
-    return Start(h, cells, contexts, memory)
+    contexts = np.zeros((h.shape[1], reading.context_size), h.dtype) if context is None else context
+    v = reading.v if len(reading.v) else None
+    return Start(h, cells, contexts, make_memory(keys, values, lengths, v, None, reading.scale, reading.bf16))
 
 
 def _greedy(decoder: DecoderWeights, task: _Task) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -196,7 +197,8 @@ def _greedy(decoder: DecoderWeights, task: _Task) -> tuple[np.ndarray, np.ndarra
     found = _Greedy(np.full((count, task.max_length), -1), np.zeros(count, np.int64), np.zeros(count))
     shares = _num_shares(count, count)
     states, teams = make_shares(decoder, task.first, shares, 1)
-    run_teams(lambda share, team: _greedy_share(share, shares, team, decoder, states[share], task, found), teams)
+    weights = decoder, decoder.reading
+    run_teams(lambda share, team: _greedy_share(share, shares, team, *weights, states[share], task, found), teams)
     return found
 
 
@@ -252,13 +254,15 @@ def _extend(task: Any, found: Any, candidates: Any, rows: Any, i: int, sentence:
 
 
 @jit
-def _beam_share(share: int, shares: int, team: Any, weights: Any, states: Any, task: Any, found: Any) -> None:
+def _beam_share(
+    share: int, shares: int, team: Any, weights: Any, reading: Any, states: Any, task: Any, found: Any
+) -> None:
     """The sentences share, share + shares, ...; the rows of a sentence stand together, best first."""
     live = np.arange(share, task.first.h.shape[1], shares)
     count, num_live, now = len(live), len(live), 0
     rows, candidates = _make_rows(task, live, task.max_length), _make_candidates(count, task.beam_size)
     for step in range(task.max_length):
-        advance(weights, states, team, task.first.memory, now, rows, count)
+        advance(weights, reading, states, team, task.first.memory, now, rows, count)
         after = 1 - now
         rows.log_probs[after, :count] = rows.log_probs[now, :count]
         candidates.counts[:num_live] = 0
@@ -288,7 +292,7 @@ def beam_decode(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """See `kernels.beam_decode`."""
     longest = max_length if length_penalty > 0 else 1
-    task = _Task(Start(h0, c0, *_nothing(h0)), start, end, excluded, max_length, beam_size, longest)
+    task = _Task(_plain_start(h0, c0), start, end, excluded, max_length, beam_size, longest)
     return _beam(decoder, task, length_penalty, n_best)
 
 
@@ -320,7 +324,8 @@ def _beam(
     found = _Found(words, lengths, log_probs, scores, np.zeros(count, np.int64), divisors)
     shares = _num_shares(count, count * task.beam_size)
     states, teams = make_shares(decoder, task.first, shares, task.beam_size)
-    run_teams(lambda share, team: _beam_share(share, shares, team, decoder, states[share], task, found), teams)
+    weights = decoder, decoder.reading
+    run_teams(lambda share, team: _beam_share(share, shares, team, *weights, states[share], task, found), teams)
     return found[:5]
 
 
