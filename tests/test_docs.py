@@ -26,7 +26,7 @@ import minigrad as torch
 from minigrad import nn, optim, random
 from seq2seq import average, compare, encode, evaluate, reproduce, score, seeds, train, translate
 from seq2seq.examples import addition, captions, dialogue, digits, summaries, tones
-from seq2seq.run import config, config_file, registry
+from seq2seq.run import config, config_file, recipes, registry
 from seq2seq.run.options import RANGES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -233,7 +233,7 @@ def test_presets() -> None:
         for name, settings in rows_after(TOOLKIT, "Presets, for what")
     }
     assert documented == {
-        name: {key: str(value) for key, value in preset.items()} for name, preset in config.PRESETS.items()
+        name: {key: str(value) for key, value in preset.items()} for name, preset in recipes.presets().items()
     }
 
 

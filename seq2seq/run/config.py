@@ -209,12 +209,12 @@ def _base_types() -> dict[str, Any]:
     return {name: hint for name, hint in typing.get_type_hints(Config).items() if name != "options"}
 
 
+# Of named data sets; a recipe with the name of one takes its place (``seq2seq.run.recipes.presets``).
 PRESETS: dict[str, dict[str, Any]] = {
     "numbers": {
         "embedding_size": 64, "hidden_size": 256, "num_layers": 1, "dropout": 0.0, "reverse_source": True,
         "teacher_forcing_ratio": 1.0, "epochs": 5, "batch_size": 64, "lr": 2e-3,
     },
-    "scan": {"embedding_size": 128, "hidden_size": 256, "num_layers": 1, "teacher_forcing_ratio": 1.0, "epochs": 20},
     "cmudict": {"embedding_size": 128, "hidden_size": 512, "dropout": 0.3, "teacher_forcing_ratio": 1.0, "epochs": 15},
     "spa-eng": {"teacher_forcing_ratio": 1.0, "epochs": 12},
 }  # fmt: skip

@@ -8,11 +8,12 @@ what others gave.
 
 from __future__ import annotations
 
+import functools
 import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seq2seq.run.config import setting
+from seq2seq.run.config import PRESETS, setting
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import shown
 from seq2seq.run.parser import suggestion
@@ -46,6 +47,18 @@ class Recipe(NamedTuple):
 def names() -> list[str]:
     """Of all recipes."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def presets() -> dict[str, dict[str, Any]]:
+    """For the named data sets what differs from the defaults: the settings of the recipe of that name, or others."""
+    return _presets(FOLDER)
+
+
+@functools.cache
+def _presets(folder: Path) -> dict[str, dict[str, Any]]:
+    found = {name: recipe(name).settings for name in names()}
+    own = {name: given for name, given in found.items() if given["data"] == name}
+    return PRESETS | {name: {k: v for k, v in given.items() if k != "data"} for name, given in own.items()}
 
 
 def recipe(name: str) -> Recipe:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq.run import companions, recipes, registry
-from seq2seq.run.config import BASE, PRESETS, Config, field_types, setting
+from seq2seq.run.config import BASE, Config, field_types, setting
 from seq2seq.run.config_file import CHANGEABLE, PATHS, load, moved
 from seq2seq.run.errors import UserError
 from seq2seq.run.options import RANGES
@@ -51,8 +51,9 @@ def resolved(given: dict[str, Any]) -> Config:
     """The whole Config: what is given, and the rest from the preset, or from the run to go on with."""
     if given.get("resume"):
         return _resumed(given)
-    preset = PRESETS.get(given.get("data", Config.data).partition(":")[0], {})
-    options = Config(**{kind: given[kind] for kind in registry.PACKAGES if kind in given}).options
+    preset = recipes.presets().get(given.get("data", Config.data).partition(":")[0], {})
+    parts = {kind: value for kind, value in (preset | given).items() if kind in registry.PACKAGES}
+    options = Config(**parts).options
     fits = {name: value for name, value in preset.items() if name in options or name in Config.__dataclass_fields__}
     config = Config(**{**fits, **given})
     companions.check(config)
@@ -107,7 +108,9 @@ def _told(field: dataclasses.Field[Any]) -> str:
     told = [" or ".join(registry.names(field.name))] if field.name in registry.PACKAGES else []
     told += [str(RANGES[field.name])] if field.name in RANGES else []
     told += [] if field.default is None else [f"default: {_as_given(field.default)}"]
-    presets = [f"{name} {_as_given(preset[field.name])}" for name, preset in PRESETS.items() if field.name in preset]
+    presets = [
+        f"{name} {_as_given(preset[field.name])}" for name, preset in recipes.presets().items() if field.name in preset
+    ]
     told += [f"presets: {', '.join(presets)}"] if presets else []
     return f" ({'; '.join(told)})" if told else ""
 

@@ -15,7 +15,8 @@ from seq2seq import Translator, metrics
 from seq2seq import train as train_command
 from seq2seq.decoding import scorers
 from seq2seq.models.contract import Decoder
-from seq2seq.run.config import PRESETS, Config
+from seq2seq.run.config import Config
+from seq2seq.run.recipes import presets
 from seq2seq.run.settings import parse
 from seq2seq.sources import load_dataset
 
@@ -255,7 +256,7 @@ def test_settings_rise_from_default_to_preset_to_file_to_command_line(tmp_path) 
     path = tmp_path / "settings.yaml"
     path.write_text("batch_size: 99\nlr: 0.5\n")
     assert parse(["--data", "x.tsv"]) == Config(data="x.tsv")
-    preset = Config(data="numbers", **PRESETS["numbers"])
+    preset = Config(data="numbers", **presets()["numbers"])
     assert parse([]) == parse(["--data", "numbers"]) == preset
     config = parse(["--config", str(path), "--lr", "0.25"])
     assert (config.batch_size, config.lr, config.hidden_size) == (99, 0.25, preset.hidden_size)
@@ -264,7 +265,7 @@ def test_settings_rise_from_default_to_preset_to_file_to_command_line(tmp_path) 
     config = parse(["--config", str(path)])
     assert (config.lr, config.dropout, config.lower, config.max_steps) == (0.001, 0.0, True, None)
     path.write_text("data: scan\n")
-    assert parse(["--config", str(path)]) == Config(data="scan", **PRESETS["scan"])
+    assert parse(["--config", str(path)]) == Config(data="scan", **presets()["scan"])
 
 
 def test_help_explains_every_setting(run, capsys) -> None:
