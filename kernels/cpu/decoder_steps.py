@@ -281,7 +281,7 @@ def _read(weights: Any, layer: int, states: Any, team: Any, memory: Any, before:
     projected = weights.starts[matrix + 1] > weights.starts[matrix]
     for first in range(0, count, BLOCK):
         stop = min(first + BLOCK, count)
-        queries = states.products[:0].reshape(0, 1)
+        queries = states.products[:0].reshape(0, 1)  # of the type that a product has
         if projected:
             given = Inputs(after, reading.layer, first, stop, x_end)
             queries = multiply_inputs(weights, matrix, states, team, given, reading.key_size)
