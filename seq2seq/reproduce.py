@@ -45,7 +45,7 @@ def reproduce(arguments: Sequence[str] | None = None) -> int:
     chosen = recipe(options.recipe)
     run_dir = Path(options.run_dir or f"runs/{chosen.name}")
     resume = ["--resume"] if checkpoint.path_of(run_dir, "last").exists() else []
-    say(f"{chosen.about}: some {chosen.minutes} minutes on two cores")
+    say(f"{chosen.about}; minutes on two cores: {chosen.minutes}")
     code = train.train(["--recipe", chosen.name, *others, "--run-dir", str(run_dir), *resume])
     if code:
         return code
@@ -64,7 +64,7 @@ def _value(run_dir: Path, goal: Goal, number: int) -> float | None:
 
 def listed(chosen: Recipe) -> list[str]:
     """A recipe and its goals, a line each."""
-    head = f"{chosen.name}: {chosen.about} ({chosen.minutes} minutes on two cores)"
+    head = f"{chosen.name}: {chosen.about}; minutes on two cores: {chosen.minutes}"
     return [head, *(f"  {_asked(goal)} {goal.expected:.2f}; published: {goal.published}" for goal in chosen.goals)]
 
 
