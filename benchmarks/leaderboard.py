@@ -45,8 +45,8 @@ def _read(path: Path) -> Any:
 
 def scores_of(goal: Goal) -> str:
     """The file with the scores of a goal: test.json for greedy search, test-beam5.json for --beam-size 5."""
-    words = "-".join(word.removeprefix("--beam-size").removeprefix("--") for word in goal.evaluate).strip("-")
-    return f"test-beam{words}.json" if "--beam-size" in goal.evaluate else f"test{words and '-'}{words}.json"
+    asked = "".join(word.removeprefix("--").removesuffix("-size") for word in goal.evaluate)
+    return f"test-{asked}.json" if asked else "test.json"
 
 
 def rows(runs: list[Kept]) -> list[tuple[str, ...]]:
@@ -80,10 +80,10 @@ def signatures(runs: list[Kept]) -> list[str]:
 
 
 def curves(runs: list[Kept]) -> str | None:
-    """The SVG of validation BLEU over minutes; None where no run says its seconds."""
+    """The SVG of validation BLEU over minutes of the runs that say their seconds; None where none does."""
     lines = {
         run.recipe.name: [(record["seconds"] / 60, record["bleu"]) for record in run.validations]
         for run in runs
-        if all(record.get("seconds") and record.get("bleu") for record in run.validations)
+        if all(record.get("seconds") is not None and record["bleu"] is not None for record in run.validations)
     }
     return plots.curves(lines, "minutes on two cores", "validation BLEU, greedy") if lines else None

@@ -6,9 +6,41 @@ import json
 from typing import Any
 from xml.etree import ElementTree
 
+import leaderboard
 import plots
 import report
 import speed
+
+from seq2seq.run.recipes import Goal, Recipe
+
+RECIPE = Recipe("a", "a model", "1", (Goal("bleu", 30.0, 1.0, "20", ("--beam-size", "5")),), {})
+
+
+def kept_run(**validation: Any) -> leaderboard.Kept:
+    manifest = {"git_commit": "0123456789", "processor": "P", "num_parameters": 1234}
+    scores = [{"bleu": 30.25, "signatures": {"bleu": "a signature"}}]
+    return leaderboard.Kept(RECIPE, scores, manifest, [{"bleu": 0.0, **validation}, {"bleu": 12.5, **validation}])
+
+
+def test_the_leaderboard_says_what_a_run_gave_and_how_it_is_had() -> None:
+    (row,) = leaderboard.rows([kept_run(seconds=90.0)])
+    assert dict(zip(leaderboard.HEAD, row, strict=True)) == {
+        "recipe": "a model", "figure": "**30.25** bleu --beam-size 5 (± 1.0 expected)", "published": "20",
+        "parameters": "1,234", "validations": "2", "trained": "0123456, P, 2 minutes",
+        "command": "`python -m seq2seq.reproduce a`",
+    }  # fmt: skip
+    assert leaderboard.rows([kept_run()])[0][5] == "0123456, P"
+    assert leaderboard.signatures([kept_run()]) == ["- `bleu`: `a signature`"]
+    assert leaderboard.scores_of(RECIPE.goals[0]) == "test-beam5.json"
+    assert leaderboard.scores_of(RECIPE.goals[0]._replace(evaluate=())) == "test.json"
+
+
+def test_a_learning_curve_is_drawn_where_seconds_are_known() -> None:
+    """A validation of 0 BLEU is a point, too."""
+    assert leaderboard.curves([kept_run()]) is None
+    drawing = ElementTree.fromstring(str(leaderboard.curves([kept_run(), kept_run(seconds=90.0)])))
+    (line,) = [element for element in drawing if element.tag.endswith("polyline")]
+    assert len(line.attrib["points"].split()) == 2
 
 
 def variant(framework: str, us: float, memory: int = 100) -> dict[str, Any]:

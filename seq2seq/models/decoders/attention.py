@@ -40,6 +40,7 @@ from seq2seq.run.registry import option, register
 
 Array = np.ndarray
 Named = dict[str, Tensor]  # parts of a state by name
+_COMPILED = "start", "step", "features", "log_probs"  # what a compiled search takes the place of
 
 
 @dataclass(frozen=True)
@@ -143,10 +144,10 @@ class AttentionDecoder(Decoder):
         return PrepackedDecoder(self, bf16)
 
     def compiled_search(self, bf16: bool) -> PackedAttentiveDecoder | None:
-        """None where there is no such kernel: for Cho's GRU, coverage, what may be between layers, a GPU, and features
-        that a subclass makes."""
-        on_cpu, own = self.combine.weight.device.type == "cpu", type(self).features is AttentionDecoder.features
-        if not (self._compilable and on_cpu and own):
+        """None where there is no such kernel: for Cho's GRU, coverage, what may be between layers, a GPU, and a
+        subclass that changes what a step gives."""
+        changes = any(getattr(type(self), name) is not getattr(AttentionDecoder, name) for name in _COMPILED)
+        if not self._compilable or self.combine.weight.device.type != "cpu" or changes:
             return None
         parts = self.embedding, self.attentive, self.rnn, self.attention, self.combine, self.fc_out
         layers = partial(_weights_of, self.attentive, self.rnn)
