@@ -79,8 +79,10 @@ class RecurrentEncoder(Encoder):
         return Memory(states, outputs, lengths.array)
 
     def prepacked(self, bf16: bool) -> Any:
-        """None where there is no such kernel: for Cho's GRU, a stack, vectors, and on a GPU all but LSTMs in one
-        direction without a bridge."""
+        """None where there is no such kernel: for Cho's GRU, a stack, vectors, a subclass with a forward of its own,
+        and on a GPU all but LSTMs in one direction without a bridge."""
+        if type(self).forward is not RecurrentEncoder.forward:
+            return None
         if type(self.rnn) not in (nn.LSTM, nn.GRU) or not isinstance(self.embedding, nn.Embedding):
             return None
         one_way_lstm = self.cell is nn.LSTM and not self.bidirectional and not len(self.bridges)
