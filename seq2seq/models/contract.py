@@ -229,6 +229,11 @@ class Decoder(Part):
         return state
 
 
+def changes(part: Part, base: type, *methods: str) -> bool:
+    """Whether a part's class has another one of these methods than its ``base``, for which something is compiled."""
+    return any(getattr(type(part), name) is not getattr(base, name) for name in methods)
+
+
 def require_states(decoder: str, found: MemoryShape, expected: tuple[tuple[int, int], ...]) -> None:
     """UserError unless an encoder leaves final states of the ``expected`` sizes (L, H)."""
     if found.states != expected:

@@ -213,9 +213,12 @@ def test_the_compiled_search_finds_what_the_generic_one_finds(tiny_model, option
                 parameter.mul_(-0.9)
 
 
-@pytest.mark.parametrize("name", ["start", "step", "features", "log_probs"])
-def test_a_subclass_that_changes_a_step_is_not_searched_compiled(tiny_model, name) -> None:
-    decoder = tiny_model(**ADDITIVE).decoder
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [*((ADDITIVE, name) for name in ("start", "step", "features", "log_probs")), ({}, "step"), ({}, "log_probs")],
+)
+def test_a_subclass_that_changes_a_step_is_not_searched_compiled(tiny_model, options, name) -> None:
+    decoder = tiny_model(**options).decoder
     assert decoder.compiled_search(False) is not None
     decoder.__class__ = type("Changed", (type(decoder),), {name: lambda self, *arguments: None})
     assert decoder.compiled_search(False) is None

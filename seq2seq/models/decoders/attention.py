@@ -33,14 +33,13 @@ from minigrad.decoding import (
 from minigrad.nn.utils.rnn import PackedSequence, delay_sequence, lengths_of
 from seq2seq.models.attention import Attended, Attention, AttentiveRNN, PrepackedAttentiveRNN
 from seq2seq.models.cells import CELLS, CellOptions, cell_of
-from seq2seq.models.contract import Decoder, Memory, MemoryShape, Reads, State, require_states
+from seq2seq.models.contract import Decoder, Memory, MemoryShape, Reads, State, changes, require_states
 from seq2seq.models.options import RecurrentDecoderOptions
 from seq2seq.models.stack import layers_of
 from seq2seq.run.registry import option, register
 
 Array = np.ndarray
 Named = dict[str, Tensor]  # parts of a state by name
-_COMPILED = "start", "step", "features", "log_probs"  # what a compiled search takes the place of
 
 
 @dataclass(frozen=True)
@@ -146,8 +145,8 @@ class AttentionDecoder(Decoder):
     def compiled_search(self, bf16: bool) -> PackedAttentiveDecoder | None:
         """None where there is no such kernel: for Cho's GRU, coverage, what may be between layers, a GPU, and a
         subclass that changes what a step gives."""
-        changes = any(getattr(type(self), name) is not getattr(AttentionDecoder, name) for name in _COMPILED)
-        if not self._compilable or self.combine.weight.device.type != "cpu" or changes:
+        changed = changes(self, AttentionDecoder, "start", "step", "features", "log_probs")
+        if not self._compilable or self.combine.weight.device.type != "cpu" or changed:
             return None
         parts = self.embedding, self.attentive, self.rnn, self.attention, self.combine, self.fc_out
         layers = partial(_weights_of, self.attentive, self.rnn)

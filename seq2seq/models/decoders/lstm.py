@@ -13,7 +13,7 @@ import numpy as np
 from minigrad import Tensor, nn, no_grad
 from minigrad.decoding import PackedDecoder
 from minigrad.nn.utils.rnn import PackedSequence, lengths_of
-from seq2seq.models.contract import Decoder, Memory, MemoryShape, State, require_states
+from seq2seq.models.contract import Decoder, Memory, MemoryShape, State, changes, require_states
 from seq2seq.models.options import RecurrentDecoderOptions
 from seq2seq.models.stack import Stack, layers_of
 from seq2seq.run.registry import register
@@ -70,7 +70,9 @@ class LSTMDecoder(Decoder):
         return steps.finish(Tensor(given))
 
     def compiled_search(self, bf16: bool) -> PackedDecoder | None:
-        return None if isinstance(self.rnn, Stack) else PackedDecoder(self.embedding, self.rnn, self.fc_out, bf16)
+        if isinstance(self.rnn, Stack) or changes(self, LSTMDecoder, "step", "log_probs"):
+            return None
+        return PackedDecoder(self.embedding, self.rnn, self.fc_out, bf16)
 
 
 class _IncrementalDecoder:

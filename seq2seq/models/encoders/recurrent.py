@@ -22,7 +22,7 @@ from minigrad import Tensor, nn
 from minigrad.decoding import PackedEncoder, PackedLinear
 from minigrad.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from seq2seq.models.bridge import BridgeOptions, bridged_states, make_bridges
-from seq2seq.models.contract import Encoder, Memory, MemoryShape, Reads
+from seq2seq.models.contract import Encoder, Memory, MemoryShape, Reads, changes
 from seq2seq.models.inputs import Inputs
 from seq2seq.models.options import RecurrentOptions
 from seq2seq.models.stack import layers_of
@@ -81,7 +81,7 @@ class RecurrentEncoder(Encoder):
     def prepacked(self, bf16: bool) -> Any:
         """None where there is no such kernel: for Cho's GRU, a stack, vectors, a subclass with a forward of its own,
         and on a GPU all but LSTMs in one direction without a bridge."""
-        if type(self).forward is not RecurrentEncoder.forward:
+        if changes(self, RecurrentEncoder, "forward"):
             return None
         if type(self.rnn) not in (nn.LSTM, nn.GRU) or not isinstance(self.embedding, nn.Embedding):
             return None
