@@ -57,7 +57,7 @@ def presets() -> dict[str, dict[str, Any]]:
 @functools.cache
 def _presets(folder: Path) -> dict[str, dict[str, Any]]:
     found = {name: recipe(name).settings for name in names()}
-    own = {name: given for name, given in found.items() if given["data"] == name}
+    own = {name: given for name, given in found.items() if given["data"].partition(":")[0] == name}
     return PRESETS | {name: {k: v for k, v in given.items() if k != "data"} for name, given in own.items()}
 
 

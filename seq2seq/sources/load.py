@@ -25,9 +25,9 @@ def load_dataset(
     """Sentence pairs by the name of a set or from files.
 
     Args:
-        data: "numbers", "multi30k", "spa-eng", "scan", "scan:length", "scan:addprim", "cmudict" or "cmudict:stress"; or
-            files: `CORPUS.tsv`, `CORPUS.tsv.gz`, or two parallel files as `SRC,TRG`, each plain or .gz. Training pairs
-            without text on both sides are left out.
+        data: "numbers", "multi30k", "spa-eng", "scan", "scan:length", "scan:addprim", "cmudict", "cmudict:stress" or
+            "cmudict:index"; or files: `CORPUS.tsv`, `CORPUS.tsv.gz`, or two parallel files as `SRC,TRG`, each plain or
+            .gz. Training pairs without text on both sides are left out.
         data_dir: for the public sets, a folder that already holds them; None downloads them once.
         src_language, trg_language: language codes; None takes the set's usual ones, or for files the two-letter suffix
             as in train.de, else "xx" (any language).

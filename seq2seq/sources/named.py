@@ -6,8 +6,10 @@ hash of the source sentence, so all pairs with one source stay together and ever
 - spa-eng: 2 % of the sources each for valid and test; a source with several translations gives several pairs.
 - scan: 2 % of train for valid. `scan:simple` (also plain `scan`), `scan:length` and `scan:addprim` choose the split.
 - cmudict: 5 % of the words for valid, 10 % for test. Comments and stress marks are removed, as in the published scores;
-  `cmudict:stress` keeps the marks. In train each pronunciation of a word is a pair; in valid and test a word is
-  one pair with its first pronunciation, and any of its pronunciations is right (`Dataset.references`).
+  `cmudict:stress` keeps the marks; `cmudict:index` is the split of the published scores, by a word's place in the
+  dictionary: of each twenty words the first for valid, the second and third for test. In train each pronunciation of a
+  word is a pair; in valid and test a word is one pair with its first pronunciation, and any of its pronunciations is
+  right (`Dataset.references`).
 """
 
 import re
@@ -187,7 +189,7 @@ def _load_cmudict(src: str, trg: str, data_dir: Path | None, variant: str) -> Da
     path = local_path(_CMUDICT, data_dir)
     pronunciations = parse_pronunciations(read_lines(path), str(path), keep_stress=variant == "stress")
     first = [(word, phones[0]) for word, phones in pronunciations.items()]
-    valid, test, train = hold_out(first, (0.05, 0.1))
+    valid, test, train = _by_index(first) if variant == "index" else hold_out(first, (0.05, 0.1))
     alternatives = {
         split: [tuple(pronunciations[word]) for word, _ in part] for split, part in (("valid", valid), ("test", test))
     }
@@ -202,6 +204,12 @@ def _load_cmudict(src: str, trg: str, data_dir: Path | None, variant: str) -> Da
         checksums={_CMUDICT.path: _CMUDICT.sha256},
         license="CMU pronouncing dictionary: BSD-like",
     )
+
+
+def _by_index(pairs: list[Pair]) -> tuple[list[Pair], ...]:
+    """valid, test and train, as CMUSphinx' g2p-seq2seq splits a dictionary."""
+    places = ((0,), (1, 2), range(3, 20))
+    return tuple([pair for index, pair in enumerate(pairs) if index % 20 in part] for part in places)
 
 
 def parse_pronunciations(lines: Iterable[str], name: str, keep_stress: bool = False) -> dict[str, list[str]]:
@@ -231,5 +239,5 @@ NAMED_SETS = {
     ),
     "spa-eng": NamedSet(_load_spa_eng, (("es", "en"), ("en", "es"))),
     "scan": NamedSet(_load_scan, (("command", "action"),), tuple(_SCAN_PATHS)),
-    "cmudict": NamedSet(_load_cmudict, (("spelling", "phones"),), ("", "stress")),
+    "cmudict": NamedSet(_load_cmudict, (("spelling", "phones"),), ("", "stress", "index")),
 }

@@ -1,6 +1,7 @@
 """The public sets: their formats on small examples, their checks, and the known sizes of the real corpora."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from seq2seq.run.errors import UserError
 from seq2seq.sources import BatchSampler, EncodedSplit, Ragged, TextSource, load_dataset, tokenize_pairs
 from seq2seq.sources.fetch import RemoteFile, local_path
+from seq2seq.sources.files import read_lines
 from seq2seq.sources.named import NAMED_SETS, parse_commands, parse_pronunciations
 from seq2seq.text.tokenizers import WordTokenizer
 from seq2seq.text.vocabulary import Vocabulary
@@ -171,6 +173,16 @@ class TestCorpora:
         references = data.references("test")
         assert all(trg == accepted[0] for (_, trg), accepted in zip(data.splits["test"], references, strict=True))
         assert max(map(len, references)) > 1
+
+    def test_cmudict_by_index(self) -> None:
+        lines = read_lines(Path(str(DATA_DIR)) / "cmudict/cmudict.dict")
+        words = list(dict.fromkeys(re.sub(r"\(\d+\)$", "", line.split()[0]) for line in lines))
+        data = load_dataset("cmudict:index", data_dir=DATA_DIR)
+        found = {split: list(dict.fromkeys(word for word, _ in pairs)) for split, pairs in data.splits.items()}
+        assert found["valid"] == words[::20]
+        assert found["test"] == [word for index, word in enumerate(words) if index % 20 in (1, 2)]
+        assert found["train"] == [word for index, word in enumerate(words) if index % 20 > 2]
+        assert max(map(len, data.references("test"))) > 1
 
     def test_spa_eng_direction(self) -> None:
         data = load_dataset("spa-eng", data_dir=DATA_DIR)
