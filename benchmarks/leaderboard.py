@@ -1,13 +1,15 @@
 """The leaderboard: of each recipe the kept run, its figures beside the published ones, and its learning curve.
 
 A recipe is a file of seq2seq/recipes; its run lies under benchmarks/results/NAME, as `keep_run.py --validations` keeps
-it, with what seq2seq.evaluate wrote for each goal: test.json, or test-beam5.json.
+it, with what seq2seq.evaluate wrote for each goal: test.json, or test-beam5.json. Runs of other seeds lie below it, in
+folders like seed-2; then the figure is the mean of all.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import mean
 from typing import Any, NamedTuple
 
 import plots
@@ -21,7 +23,7 @@ class Kept(NamedTuple):
     """A recipe with what its run left."""
 
     recipe: Recipe
-    scores: list[dict[str, Any]]  # of each goal
+    scores: list[list[dict[str, Any]]]  # of each goal, by every seed
     manifest: dict[str, Any]
     validations: list[dict[str, Any]]
 
@@ -34,7 +36,8 @@ def kept(results: Path) -> list[Kept]:
         if folder.exists():
             log = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
             validations = [record for record in map(json.loads, log) if "val_loss" in record]
-            scores = [_read(folder / scores_of(goal)) for goal in chosen.goals]
+            folders = [folder, *sorted(folder.glob("seed-*"))]
+            scores = [[_read(each / scores_of(goal)) for each in folders] for goal in chosen.goals]
             found.append(Kept(chosen, scores, _read(folder / "manifest.json"), validations))
     return found
 
@@ -57,10 +60,15 @@ def rows(runs: list[Kept]) -> list[tuple[str, ...]]:
         told = f"{run.manifest['num_parameters']:,}", str(len(run.validations)), f"{commit}, {processor}{_minutes(run)}"
         for goal, scores in zip(run.recipe.goals, run.scores, strict=True):
             asked = " ".join([goal.figure, *goal.evaluate])
-            figure = f"**{scores[goal.figure]:.2f}** {asked} (± {goal.within} expected)"
+            values = [each[goal.figure] for each in scores]
+            figure = f"**{mean(values):.2f}** {asked}{_spread(values)} (± {goal.within} expected)"
             command = f"`python -m seq2seq.reproduce {run.recipe.name}`"
             found.append((run.recipe.about, figure, goal.published, *told, command))
     return found
+
+
+def _spread(values: list[float]) -> str:
+    return f", mean of {len(values)} seeds, {min(values):.2f} to {max(values):.2f}" if len(values) > 1 else ""
 
 
 def _minutes(run: Kept) -> str:
@@ -71,10 +79,10 @@ def _minutes(run: Kept) -> str:
 def signatures(runs: list[Kept]) -> list[str]:
     """What each figure is, once."""
     found = {
-        f"- `{goal.figure}`: `{scores['signatures'][goal.figure]}`"
+        f"- `{goal.figure}`: `{scores[0]['signatures'][goal.figure]}`"
         for run in runs
         for goal, scores in zip(run.recipe.goals, run.scores, strict=True)
-        if goal.figure in scores["signatures"]
+        if goal.figure in scores[0]["signatures"]
     }
     return sorted(found)
 

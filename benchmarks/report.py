@@ -22,6 +22,7 @@ from typing import Any
 import leaderboard
 import plots
 import speed
+import studies
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -126,6 +127,7 @@ def leaderboard_page() -> str:
     parts = [as_table(leaderboard.HEAD, leaderboard.rows(runs)), "\n".join(leaderboard.signatures(runs))]
     if leaderboard.curves(runs) is not None:
         parts.append(f"![Validation BLEU over minutes](../benchmarks/results/{CURVES})")
+    parts.extend(f"{text}\n\n{as_table(head, rows)}" for text, (head, *rows) in studies.tables(RESULTS))
     return "\n\n".join(parts)
 
 

@@ -18,7 +18,7 @@ RECIPE = Recipe("a", "a model", "1", (Goal("bleu", 30.0, 1.0, "20", ("--beam-siz
 
 def kept_run(**validation: Any) -> leaderboard.Kept:
     manifest = {"git_commit": "0123456789", "processor": "P", "num_parameters": 1234}
-    scores = [{"bleu": 30.25, "signatures": {"bleu": "a signature"}}]
+    scores = [[{"bleu": 30.25, "signatures": {"bleu": "a signature"}}]]
     return leaderboard.Kept(RECIPE, scores, manifest, [{"bleu": 0.0, **validation}, {"bleu": 12.5, **validation}])
 
 
@@ -30,6 +30,10 @@ def test_the_leaderboard_says_what_a_run_gave_and_how_it_is_had() -> None:
         "command": "`python -m seq2seq.reproduce a`",
     }  # fmt: skip
     assert leaderboard.rows([kept_run()])[0][5] == "0123456, P"
+    run = kept_run()
+    run.scores[0].append({"bleu": 31.75})
+    told = "**31.00** bleu --beam-size 5, mean of 2 seeds, 30.25 to 31.75 (± 1.0 expected)"
+    assert leaderboard.rows([run])[0][1] == told
     assert leaderboard.signatures([kept_run()]) == ["- `bleu`: `a signature`"]
     assert leaderboard.scores_of(RECIPE.goals[0]) == "test-beam5.json"
     assert leaderboard.scores_of(RECIPE.goals[0]._replace(evaluate=())) == "test.json"
