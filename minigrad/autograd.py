@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from minigrad.checks import check_tensor, tensors_of
 from minigrad.function import Function
 from minigrad.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from minigrad.leaves import Gradient
 from minigrad.missing import for_module as _for_module
 from minigrad.naming import described
-from minigrad.tape import Gradient, Leaf, Node, walk_back
+from minigrad.tape import Node, walk_back
 from minigrad.tensor import Tensor, accumulated
 
 __all__ = [
@@ -78,12 +79,7 @@ def grad(
             leaves.setdefault(id(tensor), []) if edge.node is None else capture.setdefault((edge.node, edge.output), [])
         )
     arrays = [output.initial_grad(seed) for output, seed in zip(outputs, seeds, strict=True)]
-
-    def deliver(leaf: Leaf, array: Gradient, owned: bool) -> None:
-        if id(leaf) in leaves:
-            leaves[id(leaf)].append(array)
-
-    walk_back([output.edge() for output in outputs], arrays, bool(retain_graph), capture, deliver)
+    walk_back([output.edge() for output in outputs], arrays, bool(retain_graph), capture, leaves)
     results = [_total(slot) for slot in slots]
     for position, result in enumerate(results):
         if result is None and not allow_unused:

@@ -11,10 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import dtypes, ops
+from minigrad import (
+    dtypes,
+    gradient_hooks,  # noqa: F401  (which names further methods, as do convert and inplace)
+    ops,
+)
 from minigrad.autocast import bfloat16
 from minigrad.missing import tensor_attribute
-from minigrad.ops import convert, inplace  # noqa: F401  (which name further methods)
+from minigrad.ops import convert, inplace  # noqa: F401
 from minigrad.ops.op import METHODS
 from minigrad.tensor import Tensor
 

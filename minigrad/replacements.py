@@ -39,8 +39,11 @@ _BY_NAMES: dict[str, str] = {
     "compile jit script trace_module": "the function as it is: the kernels under it are compiled",
     "GradScaler amp": "backward() as it is: bfloat16 needs no scaling",
     "DataParallel distributed": "torch.set_num_threads(n): one process uses all cores",
-    "register_hook retain_grad retains_grad": "torch.autograd.grad(loss, [x]), for any recorded x",
-    "register_forward_hook register_forward_pre_hook register_full_backward_hook": "a forward of your own around it",
+    "register_backward_hook": "register_full_backward_hook",
+    "register_post_accumulate_grad_hook": "x.register_hook(hook), which is called before",
+    "register_module_forward_hook register_module_forward_pre_hook register_module_full_backward_hook": (
+        "each of model.modules() with register_forward_hook and its like"
+    ),
     "get_submodule get_parameter": "dict(model.named_modules())[name], dict(model.named_parameters())[name]",
     "OneCycleLR CyclicLR CosineAnnealingWarmRestarts PolynomialLR ConstantLR MultiplicativeLR": (
         "optim.lr_scheduler.LambdaLR with the factor as a function of the epoch"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import kernels
-from minigrad.tape import SparseGradient
+from minigrad.leaves import SparseGradient
 from minigrad.tensor import Tensor
 
 Array = np.ndarray

@@ -10,53 +10,14 @@ Threads may walk at the same time, through graphs that share leaves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, Self
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels import ProcessLock, as_array, is_array
+from kernels import as_array, is_array
+from minigrad.leaves import Gradient, GradientHooks, Leaf, Leaves, SparseGradient, sharing, summed
 from minigrad.naming import described
-
-_sharing = ProcessLock()  # what walks of several threads may meet at: a leaf's gradient, a node's context
-
-
-class SparseGradient:
-    """A gradient that lists only some rows, as the tape and its leaves know it: ``minigrad.rows.RowGradient``."""
-
-    __slots__ = ()
-    is_sparse = True
-    shape: tuple[int, ...]
-
-    def astype(self, dtype: Any) -> Self:
-        """Itself if it has that dtype, else converted."""
-        raise NotImplementedError
-
-    def clone(self) -> Self:
-        """A copy with memory of its own."""
-        raise NotImplementedError
-
-    def dense_array(self) -> np.ndarray:
-        """All rows, memory of its own."""
-        raise NotImplementedError
-
-    def append(self, other: Any, owned: bool) -> None:
-        """self += other, of its class; ``owned``: nobody else holds the arrays of ``other``."""
-        raise NotImplementedError
-
-    def add_to(self, dense: np.ndarray) -> None:
-        """dense += self, in place."""
-        raise NotImplementedError
-
-
-Gradient = np.ndarray | SparseGradient
-
-
-class Leaf(Protocol):
-    """What the tape knows of a tensor that the user made."""
-
-    def accumulate_grad(self, grad: Gradient, owned: bool) -> None:
-        """Add to its gradient; ``owned``: nobody else holds the array."""
 
 
 class Version:
@@ -85,7 +46,7 @@ class Edge(NamedTuple):
 class Node:
     """A recorded call. ``edges[i]`` belongs to positional argument i; None where no gradient is wanted."""
 
-    __slots__ = ("__weakref__", "ctx", "edges", "function", "num_outputs", "versions")
+    __slots__ = ("__weakref__", "ctx", "edges", "function", "hooks", "num_outputs", "versions")
 
     def __init__(
         self,
@@ -100,10 +61,22 @@ class Node:
         self.edges = edges
         self.num_outputs = num_outputs
         self.versions = versions
+        self.hooks: dict[int, GradientHooks] | None = None  # by output
+
+    def hooks_of(self, output: int) -> GradientHooks:
+        """The hooks on the gradient of an output, made if there are none."""
+        if self.hooks is None:
+            self.hooks = {}
+        return self.hooks.setdefault(output, GradientHooks())
+
+    def keeper_of(self, output: int) -> Any:
+        """Which tensor keeps the gradient of an output, as a weak reference; None if none does."""
+        hooks = self.hooks.get(output) if self.hooks else None
+        return None if hooks is None else hooks.keeper
 
     def backward(self, grads: list[np.ndarray | None], release: bool) -> tuple:
         """One gradient per edge. ``release`` drops what forward saved, so memory falls while the walk goes on."""
-        with _sharing.held:
+        with sharing.held:
             ctx = self._context(release)
         result = self.function.backward(ctx, *grads)
         result = result if isinstance(result, tuple) else (result,)
@@ -143,21 +116,16 @@ class _Gradients:
 
     def add(self, node: Node, index: int, grad: np.ndarray, owned: bool) -> None:
         slots = self._slots.setdefault(node, [None] * node.num_outputs)
-        slots[index] = (grad, owned) if (held := slots[index]) is None else _accumulate(held, grad)
+        slots[index] = (grad, owned) if (held := slots[index]) is None else summed(held, grad)
 
     def pop(self, node: Node) -> list[np.ndarray | None]:
         slots = self._slots.pop(node, [None] * node.num_outputs)
+        for index, hooks in (node.hooks or {}).items():
+            if (slot := slots[index]) is not None:
+                slots[index] = hooks.run(*slot), False  # type: ignore[assignment]  # dense, as the slot was
         if node.function.consumes_grad:
             slots = [None if slot is None else (slot[0] if slot[1] else slot[0].copy(), True) for slot in slots]
         return [None if slot is None else slot[0] for slot in slots]
-
-
-def _accumulate(held: tuple[np.ndarray, bool], grad: np.ndarray) -> tuple[np.ndarray, bool]:
-    array, owned = held
-    if owned and array.ndim:
-        np.add(array, grad, out=array)
-        return array, True
-    return as_array(array + grad), True
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")  # gradients may be infinite or NaN, as in PyTorch
@@ -166,36 +134,32 @@ def walk_back(
     grads: Sequence[np.ndarray],
     retain_graph: bool = False,
     capture: dict[tuple[Node, int], list] | None = None,
-    on_leaf: Callable[[Leaf, Gradient, bool], None] | None = None,
+    asked: dict[int, list] | None = None,
 ) -> None:
     """Walk back from outputs, given by their edges, with their gradients ``grads``; leaves accumulate.
 
-    ``capture`` maps (node, output index) to a list that receives that gradient; ``on_leaf`` replaces accumulation.
-    Raises RuntimeError where the graph has been freed or a saved array was changed.
+    ``capture`` maps (node, output index) to a list that receives that gradient, ``asked`` the id of a leaf; with it no
+    leaf accumulates. Raises RuntimeError where the graph has been freed or a saved array was changed.
     """
-    gradients = _Gradients()
-    roots: list[Node] = []
+    gradients, leaves = _Gradients(), Leaves(asked)
 
-    def deliver(edge: Edge, grad: Gradient, owned: bool) -> None:
-        if edge.node is not None:
+    def deliver(edge: Edge, grad: Gradient | None, owned: bool) -> None:
+        if edge.node is None:
+            leaves.deliver(edge.leaf, grad, owned)
+        elif grad is not None:
             gradients.add(edge.node, edge.output, grad, owned)  # type: ignore[arg-type]  # see _checked
-        elif edge.leaf is not None and on_leaf is not None:
-            on_leaf(edge.leaf, grad, owned)
-        elif edge.leaf is not None:
-            with _sharing.held:  # or a sum of two threads would lose one
-                edge.leaf.accumulate_grad(grad, owned)
 
+    roots = [edge.node for edge in starts if edge.node is not None]
+    for edge in starts:
+        leaves.expect(edge.leaf)
+    waiting = _count_uses(roots, leaves)
     for edge, grad in zip(starts, grads, strict=True):
         deliver(edge, grad, False)
-        if edge.node is not None:
-            roots.append(edge.node)
-    waiting = _count_uses(roots)
     ready = [node for node in dict.fromkeys(roots) if waiting[node] == 0]
     while ready:
         node = ready.pop()
         for edge, array, owned in _visit(node, gradients.pop(node), retain_graph, capture or {}):
-            if array is not None:
-                deliver(edge, array, owned)
+            deliver(edge, array, owned)
             if edge.node is not None:
                 waiting[edge.node] -= 1
                 if waiting[edge.node] == 0:
@@ -224,17 +188,21 @@ def _visit(
     return delivered
 
 
-def _count_uses(roots: list[Node]) -> dict[Node, int]:
-    """For every node reachable from the roots, the number of edges that lead to it."""
+def _count_uses(roots: list[Node], leaves: Leaves) -> dict[Node, int]:
+    """For every node reachable from the roots, the number of edges that lead to it; leaves count their own."""
     uses: dict[Node, int] = dict.fromkeys(roots, 0)
     stack = list(uses)
     while stack:
         for edge in stack.pop().edges:
-            if edge is not None and edge.node is not None:
-                if edge.node not in uses:
-                    uses[edge.node] = 0
-                    stack.append(edge.node)
-                uses[edge.node] += 1
+            if edge is None:
+                continue
+            if edge.node is None:
+                leaves.expect(edge.leaf)
+                continue
+            if edge.node not in uses:
+                uses[edge.node] = 0
+                stack.append(edge.node)
+            uses[edge.node] += 1
     return uses
 
 

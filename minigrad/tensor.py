@@ -7,6 +7,7 @@ taken before such a change is refused afterwards instead of giving a silently wr
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +17,8 @@ import kernels
 from minigrad.device import CPU, device_of, two_devices, use
 from minigrad.device import device as Device
 from minigrad.dtypes import SUPPORTED, bool_, float32, int64, is_floating, unsupported
-from minigrad.tape import Edge, Gradient, Node, SparseGradient, Version, walk_back
+from minigrad.leaves import Gradient, GradientHooks, SparseGradient
+from minigrad.tape import Edge, Node, Version, walk_back
 
 
 class View(NamedTuple):
@@ -40,7 +42,9 @@ class Tensor:
         TypeError: another dtype, such as float16. RuntimeError: a gradient is asked for integers.
     """
 
-    __slots__ = ("__weakref__", "_index", "_node", "_seen", "_view", "array", "grad", "requires_grad", "version")
+    __slots__ = (
+        "__weakref__", "_index", "_node", "_seen", "_view", "array", "grad", "hooks", "requires_grad", "version",
+    )  # fmt: skip
     __array_ufunc__ = None  # ndarray + Tensor is left to Tensor.__radd__
     is_sparse = False  # only gradients can be: SparseGradient
 
@@ -66,6 +70,7 @@ class Tensor:
         self.version = Version()
         self._seen = 0
         self._view: View | None = None
+        self.hooks: GradientHooks | None = None  # of a leaf; a result's are at its node
 
     # --- the tape -------------------------------------------------------------------------------------------------
     def attach(self, node: Node, index: int) -> None:
@@ -78,8 +83,19 @@ class Tensor:
 
     def take_place_of(self, fresh: Tensor) -> None:
         """Continue on the tape where ``fresh``, a tensor over the same memory, stands."""
+        retained, former = self.retains_grad, self._node
+        if retained and former is not None:
+            former.hooks_of(self._index).keeper = None
         self._node, self._index, self.requires_grad = fresh._node, fresh._index, fresh.requires_grad
         self._seen = self.version.value
+        if retained and self._node is not None:
+            self._node.hooks_of(self._index).keeper = weakref.ref(self)
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether it is no leaf and keeps its gradient all the same, as ``retain_grad()`` asks for."""
+        keeper = None if self._node is None else self._node.keeper_of(self._index)
+        return keeper is not None and keeper() is self
 
     def edge(self) -> Edge:
         """Where a gradient of this tensor goes."""

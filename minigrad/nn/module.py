@@ -20,6 +20,7 @@ from minigrad.dtypes import is_floating
 from minigrad.grad_mode import no_grad
 from minigrad.missing import of_object
 from minigrad.naming import described
+from minigrad.nn.hooks import Hooked
 from minigrad.nn.parameter import Parameter
 from minigrad.ops.convert import wanted
 from minigrad.tensor import Tensor
@@ -41,7 +42,7 @@ def _missing_forward(self: Module, *inputs: Any, **keywords: Any) -> Any:
     raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
 
-class Module:
+class Module(Hooked):
     """Base class of layers and models: define submodules in ``__init__`` and the computation in ``forward``."""
 
     training: bool
@@ -56,10 +57,6 @@ class Module:
             object.__setattr__(self, table, {})
         object.__setattr__(self, "_transient", set())
         self.training = True
-
-    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
-        """Run ``forward`` on the inputs."""
-        return self.forward(*inputs, **keywords)
 
     # ---- registration ----------------------------------------------------------------------------------------------
 

@@ -220,7 +220,7 @@ def setitem(x: Tensor, index: Any, value: Operand) -> None:
     result = _assigned(x, _items(index), source)
     x.changed_in_place(recording)
     if result.grad_fn is not None:
-        x.attach(result.grad_fn, 0)
+        x.take_place_of(result)
 
 
 def _source(x: Tensor, value: Any) -> Tensor:
