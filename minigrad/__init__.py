@@ -18,7 +18,7 @@ if not getattr(_kernels, "__minigrad_kernels__", False):
 from minigrad import tensor as _tensor_module  # noqa: I001  (first: ops build on Tensor)
 from kernels import compiled_marker, get_num_threads, set_num_threads
 from minigrad import methods as _methods
-from minigrad import autograd, backends, cuda, nn, optim, random
+from minigrad import autograd, backends, cuda, nn, optim, random, utils
 from minigrad.allocator import keep_freed_memory
 from minigrad.autocast import autocast, bfloat16
 from minigrad.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
@@ -73,7 +73,7 @@ from minigrad.dtypes import int32 as int
 from minigrad.function import Function
 from minigrad.gradcheck import gradcheck
 from minigrad.ops import *  # noqa: F403
-from minigrad.random import manual_seed
+from minigrad.random import Generator, default_generator, initial_seed, manual_seed, seed
 from minigrad.serialization import load, save
 from minigrad.missing import for_module as _for_module
 from minigrad.missing import install_finder as _install_finder

@@ -14,6 +14,7 @@ from minigrad.arguments import checked, sizes
 from minigrad.device import CPU, moved, resolve
 from minigrad.dtypes import DEFAULT_FLOAT, as_dtype, check_fits, int64, is_floating
 from minigrad.naming import described
+from minigrad.random import Generator
 from minigrad.shapes_only import is_shapes_only, without_memory
 from minigrad.tensor import Tensor
 
@@ -252,15 +253,28 @@ def full_like(x: Tensor, fill_value: float, dtype: Any = None, device: Any = Non
 
 
 @checked
-def rand(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def rand(
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Draws from U[0, 1)."""
-    return _made("rand", random.generator().random(_shape("rand", size), np.float32), dtype, device, requires_grad)
+    values = random.generator(generator).random(_shape("rand", size), np.float32)
+    return _made("rand", values, dtype, device, requires_grad)
 
 
 @checked
-def randn(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def randn(
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Draws from N(0, 1)."""
-    values = random.generator().standard_normal(_shape("randn", size))
+    values = random.generator(generator).standard_normal(_shape("randn", size))
     return _made("randn", values, DEFAULT_FLOAT if dtype is None else dtype, device, requires_grad)
 
 
@@ -278,7 +292,13 @@ def randn_like(x: Tensor) -> Tensor:
 
 @checked
 def randint(
-    low: int, high: Size | None = None, size: Size | None = None, dtype: Any = None, device: Any = None
+    low: int,
+    high: Size | None = None,
+    size: Size | None = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
 ) -> Tensor:
     """``randint(high, size)`` or ``randint(low, high, size)``: integers from low (0) to high - 1."""
     if size is None and isinstance(high, int | tuple | list):
@@ -287,15 +307,14 @@ def randint(
         got = f"low {described(low)}, high {described(high)}, size {described(size)}"
         raise RuntimeError(f"randint: got {got}; expected low below high, and a size")
     shape = _shape("randint", (size,))
-    return _made(
-        "randint", random.generator().integers(low, high, shape), int64 if dtype is None else dtype, device, False
-    )
+    values = random.generator(generator).integers(low, high, shape)
+    return _made("randint", values, int64 if dtype is None else dtype, device, False)
 
 
 @checked
-def randperm(n: int, dtype: Any = None, device: Any = None) -> Tensor:
+def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None, device: Any = None) -> Tensor:
     """A random order of 0 to n - 1."""
-    order = random.generator().permutation(_count("randperm", "n", n))
+    order = random.generator(generator).permutation(_count("randperm", "n", n))
     return _made("randperm", order, dtype, device, False)
 
 

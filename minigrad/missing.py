@@ -17,7 +17,7 @@ from typing import Any
 MODULES = (
     "minigrad", "minigrad.nn", "minigrad.nn.functional", "minigrad.nn.init", "minigrad.nn.utils",
     "minigrad.nn.utils.rnn", "minigrad.optim", "minigrad.optim.lr_scheduler", "minigrad.autograd", "minigrad.cuda",
-    "minigrad.random", "minigrad.backends",
+    "minigrad.random", "minigrad.backends", "minigrad.utils", "minigrad.utils.data",
 )  # fmt: skip
 CLOSE = 0.78  # how alike a misspelt name must be: two letters out of order in five
 

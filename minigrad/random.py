@@ -9,11 +9,13 @@ which thread draws which one is up to their order. The generator is Philox (Salm
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from kernels import ProcessLock
+from minigrad.device import device as Device
 from minigrad.missing import for_module as _for_module
 
 
@@ -25,54 +27,75 @@ class State(NamedTuple):
     site: int
 
 
-_state = State(0, 0, 0)
 _changing = ProcessLock()
 
 
-def manual_seed(seed: int) -> None:
-    """Restart the stream: the same seed gives the same draws. ``seed``: any integer, taken modulo 2**64."""
-    seed_step(seed, 0)
+class Generator:
+    """A stream of draws, to be given as ``generator=``; everything that is given none draws from ``default_generator``.
 
-
-def seed_step(seed: int, step: int) -> None:
-    """Place the stream at the first draw of training step ``step``.
-
-    Raises:
-        TypeError: a seed or a step that is no integer.
+    Args:
+        device: "cpu": everything is drawn on the host.
     """
-    for name, number in (("seed", seed), ("step", step)):
-        if not hasattr(number, "__index__") or np.ndim(number):
-            raise TypeError(f"manual_seed: {name} is {number!r}; expected an integer")
-    seed, step = int(seed), int(step)
-    set_state(State(seed % 2**64, step, 0))
+
+    def __init__(self, device: Any = "cpu") -> None:
+        self.device = Device(device)
+        if self.device.type != "cpu":
+            raise RuntimeError(f"Generator: device is {self.device}; expected cpu: everything is drawn on the host")
+        self._state = State(0, 0, 0)
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Restart the stream; returns self. ``seed``: any integer, taken modulo 2**64."""
+        return self.seed_step(seed, 0)
+
+    def seed_step(self, seed: int, step: int) -> Generator:
+        """Place the stream at the first draw of training step ``step``; returns self."""
+        for name, number in (("seed", seed), ("step", step)):
+            if not hasattr(number, "__index__") or np.ndim(number):
+                raise TypeError(f"manual_seed: {name} is {number!r}; expected an integer")
+        self.set_state(State(int(seed) % 2**64, int(step), 0))
+        return self
+
+    def seed(self) -> int:
+        """Restart the stream with a seed from the system; returns it."""
+        self.manual_seed(int.from_bytes(os.urandom(8), "little"))
+        return self.initial_seed()
+
+    def initial_seed(self) -> int:
+        """The seed of the stream."""
+        return self._state.seed
+
+    def get_state(self) -> State:
+        """Where the stream stands, for ``set_state``."""
+        return self._state
+
+    def set_state(self, state: State) -> None:
+        """Put the stream where ``get_state`` found it: the same draws follow."""
+        if not isinstance(state, tuple | list) or len(state) != len(State._fields):
+            raise TypeError(f"set_state: state is {state!r}; expected what get_state() returned")
+        with _changing.held:
+            self._state = State(*state)
+
+    def next_key(self) -> State:
+        """The key of the next draw; every call gives another one."""
+        with _changing.held:
+            key = self._state
+            self._state = State(key.seed, key.step, key.site + 1)
+        return key
 
 
-def get_state() -> State:
-    """Where the stream stands, for ``set_state``."""
-    return _state
+default_generator = Generator()
+seed_step = default_generator.seed_step
+seed = default_generator.seed
+initial_seed = default_generator.initial_seed
+get_state = default_generator.get_state
+set_state = default_generator.set_state
+next_key = default_generator.next_key
+manual_seed = default_generator.manual_seed
 
 
-def set_state(state: State) -> None:
-    """Put the stream where ``get_state`` found it: the same draws follow."""
-    if not isinstance(state, tuple | list) or len(state) != len(State._fields):
-        raise TypeError(f"set_state: state is {state!r}; expected what get_state() returned")
-    global _state
-    with _changing.held:
-        _state = State(*state)
-
-
-def next_key() -> State:
-    """The key of the next draw; every call gives another one."""
-    global _state
-    with _changing.held:
-        key = _state
-        _state = State(key.seed, key.step, key.site + 1)
-    return key
-
-
-def generator() -> np.random.Generator:
-    """A NumPy generator for one draw of host numbers (initialisation, shuffling)."""
-    seed, step, site = next_key()
+def generator(stream: Generator | None = None) -> np.random.Generator:
+    """A NumPy generator for one draw of host numbers (initialisation, shuffling), of ``stream`` or of all's."""
+    seed, step, site = (default_generator if stream is None else stream).next_key()
     return np.random.Generator(np.random.Philox(key=[seed, (step << 32) | site]))
 
 

@@ -18,8 +18,6 @@ _BY_NAMES: dict[str, str] = {
         "torch.where(d < 1, d * d / 2, d - 0.5).mean() with d = torch.abs(x - y)"
     ),
     "EmbeddingBag embedding_bag": "nn.Embedding(...)(ids).sum(1)",
-    "utils data": "for utils.data.DataLoader a loop over torch.randperm(n).split(batch_size)",
-    "DataLoader Dataset TensorDataset": "torch.randperm(n).split(batch_size), the rows of each batch",
     "outer ger": "a.unsqueeze(1) * b",
     "hstack": "torch.cat(tensors, 1), or 0 for vectors",
     "vstack row_stack": "torch.cat(tensors, 0), or torch.stack(tensors, 0) for vectors",
@@ -34,7 +32,7 @@ _BY_NAMES: dict[str, str] = {
     "finfo iinfo": "numpy.finfo(x.dtype), numpy.iinfo(x.dtype)",
     "set_default_dtype get_default_dtype": "dtype= where a tensor is made; float32 is the default",
     "set_printoptions": "numpy.set_printoptions",
-    "Generator initial_seed seed": "torch.manual_seed(seed): there is one stream",
+    "DistributedSampler": "utils.data.Subset(dataset, range(rank, len(dataset), ranks))",
     "get_rng_state set_rng_state fork_rng": "torch.random.get_state(), torch.random.set_state(state)",
     "compile jit script trace_module": "the function as it is: the kernels under it are compiled",
     "GradScaler amp": "backward() as it is: bfloat16 needs no scaling",
@@ -52,6 +50,7 @@ _BY_NAMES: dict[str, str] = {
     "Adagrad Adadelta Adamax NAdam RAdam Rprop ASGD LBFGS Adafactor Muon": "optim.Adam, AdamW, RMSprop or SGD",
     "SparseAdam": "optim.Adam, which takes the gradient of nn.Embedding(..., sparse=True)",
     "trunc_normal_": "nn.init.normal_(w, std=std).clamp_(-2 * std, 2 * std)",
+    "tensorboard SummaryWriter": "tensorboardX.SummaryWriter",
     "onnx export": "torch.save(model.state_dict(), path), a safetensors file",
 }  # fmt: skip
 

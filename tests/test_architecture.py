@@ -61,7 +61,8 @@ DOCUMENTED = [
     "kernels.cuda.runtime.cublas", "kernels.cuda.runtime.geometry", "kernels.cuda.runtime.launcher",
     "minigrad", "minigrad.ops", "minigrad.nn",
     "minigrad.nn.functional", "minigrad.nn.init", "minigrad.nn.utils", "minigrad.nn.utils.rnn", "minigrad.optim",
-    "minigrad.optim.lr_scheduler", "minigrad.autograd", "minigrad.random", "minigrad.cuda", "minigrad.gradcheck",
+    "minigrad.optim.lr_scheduler", "minigrad.autograd", "minigrad.random", "minigrad.utils.data", "minigrad.cuda",
+    "minigrad.gradcheck",
     "seq2seq.sources", "seq2seq.metrics", "seq2seq.decoding.search", "seq2seq.models.model", "seq2seq.run.checkpoint",
 ]  # fmt: skip
 
@@ -327,6 +328,7 @@ SURFACE = {
     "minigrad.nn.utils": "clip_grad_norm_",
     "minigrad.nn.utils.rnn": "pad_sequence pack_padded_sequence pad_packed_sequence",
     "minigrad.optim": "SGD Adam AdamW RMSprop lr_scheduler",
+    "minigrad.utils.data": "Dataset IterableDataset TensorDataset DataLoader Subset random_split default_collate",
     "seq2seq": "Translator",
     "seq2seq.train": "main",
     "seq2seq.translate": "main",

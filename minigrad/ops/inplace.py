@@ -35,6 +35,7 @@ from minigrad.ops.index import setitem
 from minigrad.ops.op import method
 from minigrad.ops.rounding import ceil, floor, floor_divide, remainder, round, trunc
 from minigrad.ops.select import scatter, scatter_add
+from minigrad.random import Generator
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -133,21 +134,21 @@ def masked_fill_(x: Tensor, mask: Tensor, value: Operand) -> Tensor:
 
 
 @method
-def uniform_(x: Tensor, from_: float = 0.0, to: float = 1.0) -> Tensor:
+def uniform_(x: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with draws from U[from_, to); RuntimeError unless both are finite and in order."""
     if not (math.isfinite(from_) and math.isfinite(to) and from_ <= to):
         raise RuntimeError(f"uniform_: got from {from_} to {to}; expected finite numbers in order")
-    generator = random.generator()
-    return _fill(x, lambda count: generator.uniform(from_, to, count))
+    draws = random.generator(generator)
+    return _fill(x, lambda count: draws.uniform(from_, to, count))
 
 
 @method
-def normal_(x: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+def normal_(x: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with draws from N(mean, std**2); RuntimeError for a negative std."""
     if not std >= 0:
         raise RuntimeError(f"normal_: std is {std}; expected 0 or more")
-    generator = random.generator()
-    return _fill(x, lambda count: generator.normal(mean, std, count))
+    draws = random.generator(generator)
+    return _fill(x, lambda count: draws.normal(mean, std, count))
 
 
 def _fill(x: Tensor, draw: Callable[[int], Array]) -> Tensor:

@@ -13,6 +13,7 @@ from minigrad.function import Context, Function
 from minigrad.ops import choose, index, shape
 from minigrad.ops.common import broadcast_shape, constant, filler, normalize_dim
 from minigrad.ops.op import op
+from minigrad.random import Generator
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -179,13 +180,16 @@ def unique(
 
 
 @op()
-def multinomial(x: Tensor, num_samples: int, replacement: bool = False) -> Tensor:
+def multinomial(
+    x: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
+) -> Tensor:
     """Indices drawn with probabilities in proportion to the weights ``x``, from the generator of ``manual_seed``.
 
     Args:
         x: (V,) or (N, V), floating, none negative, no row without a positive one.
         num_samples: draws per row; without ``replacement`` at most the number of positive weights.
         replacement: whether an index may be drawn again.
+        generator: a stream of its own to draw from.
 
     Returns:
         int64 (num_samples,) or (N, num_samples).
@@ -198,19 +202,20 @@ def multinomial(x: Tensor, num_samples: int, replacement: bool = False) -> Tenso
     least = 1 if replacement else num_samples
     if (np.count_nonzero(weights, axis=-1) < least).any():
         raise RuntimeError(f"multinomial: num_samples is {num_samples}; expected {least} positive weights or more")
-    return constant(_drawn_again(weights, num_samples) if replacement else _drawn_once(weights, num_samples), x)
+    draw = _drawn_again if replacement else _drawn_once
+    return constant(draw(weights, num_samples, random.generator(generator)), x)
 
 
-def _drawn_once(weights: Array, count: int) -> Array:
+def _drawn_once(weights: Array, count: int, generator: np.random.Generator) -> Array:
     """The ``count`` first arrivals, where each index arrives after an exponential time of rate ``weights``."""
-    waiting = random.generator().standard_exponential(weights.shape)
+    waiting = generator.standard_exponential(weights.shape)
     with np.errstate(divide="ignore"):
         return np.argsort(waiting / weights, axis=-1, kind="stable")[..., :count]
 
 
-def _drawn_again(weights: Array, count: int) -> Array:
+def _drawn_again(weights: Array, count: int, generator: np.random.Generator) -> Array:
     """Where uniform numbers fall in the running sum of the weights."""
     ends = weights.cumsum(axis=-1)
     total = ends[..., -1:]
-    points = np.minimum(random.generator().random((*weights.shape[:-1], count)) * total, np.nextafter(total, 0))
+    points = np.minimum(generator.random((*weights.shape[:-1], count)) * total, np.nextafter(total, 0))
     return (points[..., None] >= ends[..., None, :]).sum(axis=-1)

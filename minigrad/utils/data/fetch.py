@@ -1,0 +1,51 @@
+"""How a task becomes what a loader gives: items fetched by index, or drawn from a stream, and collated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, Protocol
+
+from minigrad.utils.data.dataset import IterableDataset
+
+
+class Fetch(Protocol):
+    """Give it a task, an index or a list of them (of a stream: how many items); StopIteration at a stream's end."""
+
+    def __call__(self, task: Any) -> Any: ...
+
+
+class ByIndex:
+    """Items of a data set that has indices. ``collate`` makes a batch of a list, or converts a single item."""
+
+    def __init__(self, dataset: Any, collate: Callable[[Any], Any]) -> None:
+        self._dataset, self._collate = dataset, collate
+
+    def __call__(self, task: Any) -> Any:
+        if not isinstance(task, list | tuple):
+            return self._collate(self._dataset[task])
+        at_once = getattr(self._dataset, "__getitems__", None)
+        return self._collate(at_once(task) if at_once is not None else [self._dataset[index] for index in task])
+
+
+class FromStream:
+    """The next items of a stream. ``drop_last``: without a last batch that is shorter."""
+
+    def __init__(self, dataset: Any, collate: Callable[[Any], Any], drop_last: bool) -> None:
+        self._items: Iterator[Any] = iter(dataset)
+        self._collate, self._drop_last = collate, drop_last
+
+    def __call__(self, task: int | None) -> Any:
+        if task is None:
+            return self._collate(next(self._items))
+        items = list(islice(self._items, task))
+        if not items or (self._drop_last and len(items) < task):
+            raise StopIteration
+        return self._collate(items)
+
+
+def fetcher(dataset: Any, collate: Callable[[Any], Any], drop_last: bool) -> Fetch:
+    """What fetches the items of a data set for one epoch."""
+    return (
+        FromStream(dataset, collate, drop_last) if isinstance(dataset, IterableDataset) else ByIndex(dataset, collate)
+    )
