@@ -27,8 +27,8 @@ from seq2seq.run.errors import UserError
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import STDOUT, check_output, print_results, write_output
 from seq2seq.sources import read_lines
-from seq2seq.sources.corpus import suffix_language
 from seq2seq.sources.row_files import targets_of
+from seq2seq.sources.specs import suffix_language
 from seq2seq.training.validation import is_lowercase, target_language
 
 _DEFAULT = "bleu,chrf,exact_match"

@@ -28,9 +28,10 @@ _TOGETHER = 16_384  # sentences whose vectors are there at a time
 def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="python -m seq2seq.encode", description="Write what the encoder makes of sentences.")
     parser.add_text("run_dir", "folder of a training run")
-    parser.add_text("input", "text file, plain or .gz; - reads standard input")
+    parser.add_text("input", "text file, plain or .gz, or a table; - reads standard input")
     parser.add_text("--output", "file to write: float32 (sentences, D), as np.load reads it")
     parser.add_number("--batch-size", "sentences encoded together", 64)
+    runs.add_reading(parser)
     runs.add_computing(parser, "of the matrix products; by default as in training")
     return parser
 
@@ -45,7 +46,7 @@ def encode(arguments: Sequence[str] | None = None) -> int:
     runs.begin(options)
     translator = runs.translator(options)
     source = translator.codec.source
-    items = source.encode(translator.model.source.read(options.input))
+    items = source.encode(runs.source_of(translator.settings, options).read(options.input))
     if items.lengths.any():
         source.require_known(items, "standard input" if options.input == "-" else options.input)
     write_bytes(options.output, _array(translator, items, options.batch_size))

@@ -25,13 +25,14 @@ from seq2seq.run.streams import check_output, write_output
 
 def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="python -m seq2seq.score", description="Say how likely given translations are.")
-    parser.add_text("--data", "the pairs: CORPUS.tsv[.gz], or SRC,TRG (plain or .gz)")
+    parser.add_text("--data", "the pairs, in the forms of --data of seq2seq.train")
     parser.add_text("--src", "text file of the sources, instead of --data")
     parser.add_text("--trg", "text file of their translations")
     parser.add_text("--output", "file to write; - is standard output (default)", "-")
     parser.add_argument("--tokens", action="store_true", help="a line for each token instead, with its log p")
     parser.add_text("--json", "write the figures of all pairs together to this file")
     parser.add_number("--batch-size", "pairs scored together", 64)
+    runs.add_reading(parser)
     runs.add_options(parser, "the mean of their probabilities")
     return parser
 
@@ -45,7 +46,7 @@ def score(arguments: Sequence[str] | None = None) -> int:
     runs.begin(options)
     form = _form(options)
     translator = runs.translator(options)
-    pairs = translator.model.source.read_examples(*form).pairs
+    pairs = runs.source_of(translator.settings, options).read_examples(*form).pairs
     scores = translator.score_pairs(translator.codec.encode_pairs(pairs), options.batch_size)
     lines = _token_lines(scores) if options.tokens else map(_line, scores)
     write_output(options.output, "".join(f"{line}\n" for line in lines))

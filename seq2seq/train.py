@@ -19,15 +19,17 @@ from seq2seq.run import folder, registry, settings
 from seq2seq.run.cli import command_for, limit_threads, run_command
 from seq2seq.run.config import Config
 from seq2seq.run.devices import require
+from seq2seq.run.messages import one_line
 from seq2seq.run.streams import say
-from seq2seq.sources import Dataset, Source, drop_long
+from seq2seq.sources import Dataset, EncodedSplit, Source, drop_long
 from seq2seq.text.codec import TextCodec
+from seq2seq.text.vocabulary import EOS_ID, SPECIALS
 from seq2seq.training import batching, figures, memory, schedules
 from seq2seq.training.advice import advice
 from seq2seq.training.trainer import Trainer
 from seq2seq.training.warm_up import compile_kernels
 
-_SAMPLES = 5
+_SAMPLES, _EXAMPLES = 5, 3
 
 
 def train(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +50,7 @@ def train(arguments: Sequence[str] | None = None) -> int:
     with folder.prepared(config) as run_dir:
         if config.resume:
             folder.require_same_data(dataset, run_dir, accept)
-        trainer = _make_trainer(config, dataset, run_dir)
+        trainer = _make_trainer(config, source, dataset, run_dir)
         del dataset  # the raw text of the training split: ids are enough from here on
         return _run(trainer)
 
@@ -70,7 +72,7 @@ def _run(trainer: Trainer) -> int:
     return 0
 
 
-def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
+def _make_trainer(config: Config, source: Source, dataset: Dataset, run_dir: Path) -> Trainer:
     """The trainer of a new run, whose files stand then, or of one that goes on."""
     if config.resume:
         codec = TextCodec.load(run_dir)
@@ -78,14 +80,16 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path) -> Trainer:
     else:
         codec, encoded = TextCodec.build_encoded(dataset, config)
     encoded["train"] = codec.for_training(encoded["train"], dataset.split("train"), config)
+    dropped = 0
     if config.max_length is not None:
         encoded["train"], dropped = drop_long(encoded["train"], config.max_length)
-        say(f"left out {dropped} training pairs with more than {config.max_length} tokens on one side")
+    _tell_left_out(config, dataset, dropped)
     for name, split in encoded.items():
         codec.source.require_known(split.src, f"split {name}")
     if not config.resume:
         figures.require_meaning(config, dataset)
         _tell(advice(dataset, codec, encoded))
+        _show_examples(source, codec, encoded["train"])
     sizes = codec.source.num_inputs, len(codec.trg_vocabulary)
     compile_kernels(config)  # mistakes in the input are told by now
     plan = memory.before_steps(config, sizes)
@@ -124,6 +128,27 @@ def _put_in_place(trainer: Trainer, dataset: Dataset, entries: dict[str, Any]) -
 def _tell(notes: Sequence[str]) -> None:
     for note in notes:
         say(f"note: {note}")
+
+
+def _tell_left_out(config: Config, dataset: Dataset, too_long: int) -> None:
+    """How many training pairs are not trained on, and why."""
+    reasons = [
+        (dataset.left_out, "pairs with an empty side"),
+        (dataset.unreadable, "lines that cannot be read"),
+        (too_long, f"pairs with more than {config.max_length} tokens on one side"),
+    ]
+    told = [f"{count:,} {what}" for count, what in reasons if count]
+    if told or config.max_length is not None:
+        say(f"left out of the training data: {', '.join(told) or 'nothing'}")
+
+
+def _show_examples(source: Source, codec: TextCodec, train: EncodedSplit) -> None:
+    """The first training pairs, as the model reads and writes them."""
+    say("What the model reads and is to write, of the first training pairs:")
+    for number in range(min(_EXAMPLES, len(train))):
+        words = [codec.trg_vocabulary.token(index) for index in train.trg[number].tolist()]
+        say(f"  {one_line(source.shown(train.src[number], codec.source))}")
+        say(f"    > {one_line(' '.join([*words, SPECIALS[EOS_ID]]))}")
 
 
 def _show_samples(trainer: Trainer) -> None:

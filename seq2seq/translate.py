@@ -24,12 +24,13 @@ from seq2seq.sources import read_lines
 
 def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="python -m seq2seq.translate", description="Translate sentences, one a line.")
-    parser.add_text("--input", "text file, plain or .gz; - reads standard input (default)", "-")
+    parser.add_text("--input", "text file, plain or .gz, or a table; - reads standard input (default)", "-")
     parser.add_text("--output", "file to write; - is standard output (default)", "-")
     parser.add_number("--n-best", "translations of each line, with scores if more than 1", 1)
     parser.add_text("--prefix", "text file: what the translation of each line starts with; an empty line is nothing")
     parser.add_argument("--replace-unk", action="store_true", help="<unk> becomes the source token most looked at")
     settings.add_options(parser)
+    runs.add_reading(parser)
     runs.add_options(parser, "they translate together")
     return parser
 
@@ -42,7 +43,7 @@ def translate(arguments: Sequence[str] | None = None) -> int:
     check_output(options.output, "output", runs.files(options))
     runs.begin(options)
     translator = runs.translator(options)
-    raw = translator.model.source.read(options.input)
+    raw = runs.source_of(translator.settings, options).read(options.input)
     write_output(options.output, "".join(f"{line}\n" for line in _translated(translator, raw, options, asked)))
     return 0
 

@@ -4,6 +4,7 @@ that score them share: the data, the search, the metrics."""
 from __future__ import annotations
 
 import dataclasses
+import functools
 from argparse import Namespace
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
@@ -16,13 +17,15 @@ from seq2seq.decoding.translator import Translator
 from seq2seq.metrics import METRICS
 from seq2seq.run import checkpoint, config_file, folder, registry
 from seq2seq.run.cli import limit_threads
+from seq2seq.run.config import Config, field_types, setting
 from seq2seq.run.devices import DEVICES, PRECISIONS
 from seq2seq.run.errors import UserError
 from seq2seq.run.locking import locked
 from seq2seq.run.messages import shown
 from seq2seq.run.options import texts
 from seq2seq.run.parser import OneLineParser, suggestion
-from seq2seq.sources import Dataset, Items, Source
+from seq2seq.sources import Dataset, Items, Reading, Source
+from seq2seq.sources.reading import AUTO
 
 
 def add_options(
@@ -60,6 +63,32 @@ def translator(options: Namespace) -> Translator:
     return Translator.load_all(options.run_dir, options.checkpoint, options.precision, options.device)
 
 
+# --- reading ----------------------------------------------------------------------------------------------------------
+def add_reading(parser: OneLineParser) -> None:
+    """How files are read that the command is given; by default as those of the training, whatever form they have."""
+    for field in dataclasses.fields(Reading):
+        kind: dict[str, Any] = {"type": functools.partial(setting, field.name), "metavar": "VALUE"}
+        if field_types()[field.name] is bool:
+            kind |= {"nargs": "?", "const": True}
+        default = "auto" if field.name == "data_format" else "as in training"
+        help_text = f"{field.metadata['help']} (default: {default})"
+        parser.add_argument("--" + field.name.replace("_", "-"), help=help_text, **kind)
+
+
+def _given_of_reading(options: Namespace) -> dict[str, Any]:
+    """Of these options those that are given."""
+    names = (field.name for field in dataclasses.fields(Reading))
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+def source_of(settings: Config, options: Namespace) -> Source:
+    """The source of a run, which reads files as the command line says."""
+    form = {"data_format": AUTO} if hasattr(settings, "data_format") else {}
+    chosen = {**settings.options, **form, **_given_of_reading(options)}
+    source: Source = registry.build("source", dataclasses.replace(settings, options=chosen))
+    return source
+
+
 # --- scoring ----------------------------------------------------------------------------------------------------------
 def add_scoring(parser: OneLineParser) -> None:
     """What is translated, and how."""
@@ -67,7 +96,8 @@ def add_scoring(parser: OneLineParser) -> None:
     parser.add_text("--data-dir", "folder that holds the data sets, or your files; by default as in training")
     parser.add_text("--data", "where the training files lie now; by default as in training")
     parser.add_text("--valid", "where the validation files lie now; by default as in training")
-    parser.add_text("--test", "other files to score: CORPUS.tsv[.gz], or SRC,TRG (plain or .gz)")
+    parser.add_text("--test", "other files to score, in the forms of --data of seq2seq.train")
+    add_reading(parser)
     parser.add_argument("--replace-unk", action="store_true", help="<unk> becomes the source token most looked at")
     settings.add_options(parser)
 
@@ -85,8 +115,10 @@ def dataset(options: Namespace) -> Dataset:
     source: Source = registry.build("source", config)
     if options.test:
         src_language, trg_language = config.src_language or "xx", config.trg_language or "xx"
-        pairs, references = source.read_examples("test", options.test)
+        pairs, references = source_of(config, options).read_examples("test", options.test)
         return Dataset(options.test, src_language, trg_language, {"test": pairs}, {"test": references})
+    if given := _given_of_reading(options):
+        raise UserError(f"{next(iter(given))}: goes with --test; the files of the training are read as then")
     here = config_file.moved(config, {name: getattr(options, name) for name in ("data", "valid", "data_dir")})
     found = source.load(dataclasses.replace(here, data_dir=options.data_dir or config.data_dir))
     with locked(run_dir) if options.accept_changes else nullcontext():

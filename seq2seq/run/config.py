@@ -30,7 +30,7 @@ class Config:
         UserError: an unknown source, encoder or decoder, or an option that they do not have.
     """
 
-    # numbers, multi30k, spa-eng, scan, cmudict, or files: CORPUS.tsv[.gz], or SRC,TRG (plain or .gz)
+    # numbers, multi30k, spa-eng, scan, cmudict, or files: CORPUS.tsv (.csv, .jsonl, .txt), SRC,TRG, a folder or .zip, -
     data: str = "numbers"
     # folder that holds the public data sets; by default they are downloaded and checked
     data_dir: str | None = None

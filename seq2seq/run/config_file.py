@@ -20,9 +20,9 @@ from seq2seq.run.messages import shown
 from seq2seq.run.writing import replace_run_file
 
 # The version of config.json: 1 had neither this number nor the names of source, encoder and decoder.
-VERSION = 2
+VERSION = 3
 # Settings whose default changed: (the version that changed it, the setting, what runs of lower versions went by).
-FORMER_DEFAULTS: tuple[tuple[int, str, Any], ...] = ()
+FORMER_DEFAULTS: tuple[tuple[int, str, Any], ...] = ((3, "header", "absent"),)  # a header was taken for a pair
 
 # What may differ between a run and its continuation without making it another run.
 CHANGEABLE = ("epochs", "max_steps", "patience", "threads", "data_dir", "run_dir", "resume", "save_every", "device")
@@ -40,7 +40,7 @@ def moved(stored: Config, given: dict[str, Any]) -> Config:
     if given.get("data_dir") is not None and _is_files(stored.data):
         for name in PATHS:
             spec = getattr(stored, name)
-            places[name] = spec and _joined(name, spec, lambda path: str(Path(given["data_dir"]) / Path(path).name))
+            places[name] = spec and _relocated(name, spec, lambda path: str(Path(given["data_dir"]) / Path(path).name))
     for name in PATHS:
         value, old = given.get(name), getattr(stored, name)
         if value is None or value == old:
@@ -70,15 +70,15 @@ def _with_whole_paths(config: Config) -> Config:
     if _is_files(config.data):
         for name in PATHS:
             spec = getattr(config, name)
-            places[name] = spec and _joined(name, spec, os.path.abspath)
+            places[name] = spec and _relocated(name, spec, os.path.abspath)
     return dataclasses.replace(config, **places)
 
 
-def _joined(name: str, spec: str, change: Callable[[str], str]) -> str:
+def _relocated(name: str, spec: str, change: Callable[[str], str]) -> str:
     """The files of a specification, each with its path changed."""
-    from seq2seq.sources import split_spec
+    from seq2seq.sources import relocated
 
-    return ",".join(map(change, split_spec(name, spec, one_sided=True)))
+    return relocated(name, spec, change)
 
 
 def _is_files(data: str) -> bool:
@@ -117,11 +117,12 @@ def _stored(run_dir: Path) -> Config:
     version = stored.pop("version", 1)
     if type(version) is not int or not 1 <= version <= VERSION:
         raise UserError(f"{path}: version is {shown(version)}; expected 1 to {VERSION}, of this version or before it")
-    _checked({kind: stored[kind] for kind in registry.PACKAGES if kind in stored}, path)
+    parts = _checked({kind: stored[kind] for kind in registry.PACKAGES if kind in stored}, path)
     unknown = sorted(set(stored) - set(field_types()))
     if unknown:
         raise UserError(f"{path}: unknown settings: {', '.join(map(shown, unknown))}")
-    then = {name: value for before, name, value in FORMER_DEFAULTS if version < before}
+    known = Config(**parts).as_dict()
+    then = {name: value for before, name, value in FORMER_DEFAULTS if version < before and name in known}
     return Config(**{**then, **_checked(stored, path)})
 
 

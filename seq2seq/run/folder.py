@@ -25,6 +25,7 @@ from seq2seq.run.locking import is_lock, locked
 from seq2seq.run.streams import say
 from seq2seq.run.writing import read_run_file, remove_unfinished, replace_run_file
 from seq2seq.sources import Dataset
+from seq2seq.sources.files import STDIN
 from seq2seq.text.codec import TextCodec
 
 _RECORDED = ("minigrad-seq2seq", "numpy", "numba", "safetensors", "sacrebleu", "sentencepiece", "sacremoses", "spacy")
@@ -74,7 +75,7 @@ def _folder(config: Config) -> tuple[Path, list[Path]]:
 
 
 def _next_free(data: str) -> Path:
-    name = Path(data.split(",")[0].replace(":", "-")).name.split(".")[0] or "run"
+    name = "stdin" if data == STDIN else Path(data.split(",")[0].replace(":", "-")).name.split(".")[0] or "run"
     number = 1
     while os.path.lexists(Path("runs") / f"{name}-{number}"):
         number += 1

@@ -16,12 +16,14 @@ from seq2seq.sources.batches import (
     tokenize_pairs,
 )
 from seq2seq.sources.contract import Examples, Learner, Source, SourceSide
-from seq2seq.sources.corpus import read_pairs, split_spec
+from seq2seq.sources.corpus import read_pairs
 from seq2seq.sources.dataset import Dataset, Pair, hold_out
 from seq2seq.sources.files import decode_lines, read_lines, read_parallel
 from seq2seq.sources.load import load_dataset
 from seq2seq.sources.named import NAMED_SETS
+from seq2seq.sources.reading import Reading
 from seq2seq.sources.sampler import BatchSampler, evaluation_batches
+from seq2seq.sources.specs import relocated, split_spec
 from seq2seq.sources.text import TextSource
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "NumberedTokens",
     "Pair",
     "Ragged",
+    "Reading",
     "Source",
     "SourceSide",
     "TextSource",
@@ -48,6 +51,7 @@ __all__ = [
     "read_lines",
     "read_pairs",
     "read_parallel",
+    "relocated",
     "split_spec",
     "tokenize_pairs",
 ]

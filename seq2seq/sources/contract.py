@@ -122,6 +122,10 @@ class Source(Configured):
         """A raw source for people, in a line."""
         raise NotImplementedError
 
+    def shown(self, item: Any, side: Any) -> str:
+        """An item for people, as the encoder is given it, in a line; ``side`` is the source's own."""
+        return self.label(item)
+
     def learner(self, dataset: Dataset, config: Config) -> Learner:
         """Begin to learn from a data set."""
         raise NotImplementedError

@@ -1,133 +1,181 @@
-"""The user's own files as a data set: CORPUS.tsv, two parallel files SRC,TRG, or a text that is its own target.
+"""The user's own files as a data set: tables, parallel texts, or a text that is its own target.
 
 Contract: a training pair without text on both sides is left out and counted, since it would teach silence or noise; the
 other splits keep every line. What else looks wrong is counted by ``report`` and trained on as it is.
 """
 
-import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 from seq2seq.run.errors import UserError
 from seq2seq.sources import report
 from seq2seq.sources.dataset import Dataset, Pair, hold_out
-from seq2seq.sources.files import is_gzip, read_lines, read_parallel, sha256_of, split_columns, unchanged
+from seq2seq.sources.files import STDIN, STDIN_NAME, sha256_of, split_member, text_lines, unchanged
+from seq2seq.sources.forms import Table, form_of, read_table
+from seq2seq.sources.reading import AUTO, PLAIN, Reading
+from seq2seq.sources.specs import Part, collected, is_collection, parts_of, suffix_language
 
 HELD_OUT_SHARE, HELD_OUT_LIMIT = 0.02, 1000
-# What two parallel files cannot be, by their names.
-_NO_TEXT = (".tsv", ".tab", ".csv", ".json", ".jsonl", ".zip", ".xls", ".xlsx", ".ods", ".parquet", ".docx", ".pdf")
+Languages = tuple[str | None, str | None]  # codes of source and target that are asked for
 
 
 def load_files(
     data: str, src_language: str | None, trg_language: str | None, valid: str | None, test: str | None,
-    one_sided: bool = False,
+    one_sided: bool = False, reading: Reading = PLAIN,
 ) -> Dataset:  # fmt: skip
     """A data set of files; arguments and errors as ``load_dataset``."""
     given = {name: spec for name, spec in (("train", data), ("valid", valid), ("test", test)) if spec is not None}
-    files = {name: split_spec("data" if name == "train" else name, spec, one_sided) for name, spec in given.items()}
-    paths = [path for both in files.values() for path in both]
-    splits, notes = {}, []
-    with unchanged(paths):
-        for name, both in files.items():
-            splits[name], found = _read(both, training=name == "train")
-            notes += found
-        checksums = {path: sha256_of(path) for path in paths}
+    asked = (src_language, trg_language)
+    parts = _parts_of_splits(given, asked, one_sided, reading)
+    reader = _Reader(reading, asked, one_sided)
+    files = _files(path for each in parts.values() for part in each for path in part.paths)
+    splits: dict[str, list[Pair]] = {}
+    with unchanged(files):
+        for name, each in parts.items():
+            splits[name] = [pair for part in each for pair in reader.pairs(part, training=name == "train")]
+        checksums = {path: sha256_of(path) for path in files} | reader.digests
     whole = [pair for pair in splits["train"] if pair[0].strip() and pair[1].strip()]
     left_out, splits["train"] = len(splits["train"]) - len(whole), whole
-    if valid is None:
+    if "valid" not in splits:
         splits["valid"], splits["train"] = hold_out(splits["train"], (HELD_OUT_SHARE,), HELD_OUT_LIMIT)
     if not splits["train"]:
         raise UserError(f"{data}: {_shortage(splits)}; expected more, or a valid file beside it")
+    languages = reader.languages(parts["train"][0])
     return Dataset(
         name=data,
-        src_language=src_language or suffix_language(files["train"][0]),
-        trg_language=trg_language or suffix_language(files["train"][-1]),
+        src_language=src_language or languages[0],
+        trg_language=trg_language or languages[1],
         splits=splits,
         checksums=checksums,
-        notes=tuple(notes),
+        notes=tuple(reader.notes),
         left_out=left_out,
+        unreadable=reader.unreadable,
     )
 
 
-def read_pairs(argument: str, spec: str) -> list[Pair]:
-    """The pairs of `SRC,TRG` or of one tab-separated file, all of them; `argument` is what the user called it."""
-    paths = split_spec(argument, spec)
-    with unchanged(paths):
-        return _read(paths, training=False)[0]
+def read_pairs(argument: str, spec: str, reading: Reading = PLAIN) -> list[Pair]:
+    """The pairs of a specification, all of them; `argument` is what the user called it."""
+    return _read_all(argument, spec, reading, one_sided=False)
 
 
-def read_copies(argument: str, spec: str) -> list[Pair]:
+def read_copies(argument: str, spec: str, reading: Reading = PLAIN) -> list[Pair]:
     """The lines of a text, each as a pair of itself; arguments as of `read_pairs`."""
-    paths = split_spec(argument, spec, one_sided=True)
-    if len(paths) > 1 or _has_suffix(paths[0], _NO_TEXT):
+    parts = parts_of(argument, spec, one_sided=True)
+    if len(parts) > 1 or len(parts[0].paths) > 1 or parts[0].is_table:
         raise UserError(f"{argument} is {spec!r}; expected one text, which the run is to reconstruct, plain or .gz")
-    with unchanged(paths):
-        return _read(paths, training=False)[0]
+    return _read_all(argument, spec, reading, one_sided=True)
 
 
-def split_spec(argument: str, spec: str, one_sided: bool = False) -> list[str]:
-    """The paths in a specification: that of a table, those of the source and the target, or where it may be
-    ``one_sided`` that of a text.
+def read_sources(path: str, reading: Reading = PLAIN) -> list[str]:
+    """The sentences of a text, a line each, or of a table those of its source column; there may be none.
 
-    A comma may also be part of a name, where files of these names are there.
-
-    Raises:
-        UserError: the specification has another form.
+    Args:
+        path: a text, plain or .gz, ARCHIVE.zip/MEMBER, a table, or "-", which is a text unless ``reading`` says else.
     """
-    cuts = [number for number, character in enumerate(spec) if character == ","]
-    pairs = [(_trimmed(spec[:cut]), _trimmed(spec[cut + 1 :])) for cut in cuts]
-    if _has_suffix(spec, (".tsv",)) and (not pairs or os.path.isfile(spec)):
-        return [spec]
-    if one_sided and (not pairs or os.path.isfile(spec)):
-        return [spec]
-    if len(pairs) > 1:
-        pairs = [pair for pair in pairs if all(map(os.path.exists, pair))]
-    if len(pairs) == 1 and all(pairs[0]):
-        return list(pairs[0])
-    forms = "CORPUS.tsv[.gz], SRC,TRG or TEXT" if one_sided else "CORPUS.tsv[.gz] or SRC,TRG"
-    raise UserError(f"{argument} is {spec!r}; expected {_named_sets(argument)}files as {forms}")
+    fail = reading.faults()
+    if form_of(path) is None and reading.data_format == AUTO:
+        lines = text_lines(path, fail, may_be_empty=True)
+        return [reading.cleaned(line) for line in lines if line is not None]
+    name = STDIN_NAME if path == STDIN else path
+    table = read_table(path, name, text_lines(path, fail), reading, fail, source_alone=True)
+    return [src for src, _ in table.pairs]
 
 
-def suffix_language(path: str) -> str:
-    """The language code at the end of a file name such as train.de.gz, else "xx"."""
-    suffix = Path(path[:-3] if is_gzip(path) else path).suffix[1:]
-    return suffix.lower() if len(suffix) == 2 and suffix.isascii() and suffix.isalpha() else "xx"
+def _read_all(argument: str, spec: str, reading: Reading, one_sided: bool) -> list[Pair]:
+    parts = _parts_of_splits({argument: spec}, (None, None), one_sided, reading)[argument]
+    reader = _Reader(reading, (None, None), one_sided)
+    with unchanged(_files(path for part in parts for path in part.paths)):
+        return [pair for part in parts for pair in reader.pairs(part, training=False)]
 
 
-def _named_sets(argument: str) -> str:
-    from seq2seq.sources.named import NAMED_SETS
+def _parts_of_splits(
+    given: dict[str, str], languages: Languages, one_sided: bool, reading: Reading
+) -> dict[str, list[Part]]:
+    """By the split, what it is read from. Folders and archives given as training data may hold the other splits, too;
+    given for another split, or beside it, all that they hold is of that one."""
+    found: dict[str, list[Part]] = {}
+    in_files = (languages[1], languages[0]) if reading.swap else languages
+    for name, spec in given.items():
+        for part in parts_of("data" if name == "train" else name, spec, one_sided):
+            splits = collected(part.paths[0], in_files) if is_collection(part.paths[0]) else {"train": [part]}
+            for split, parts in splits.items():
+                if name != "train":
+                    found.setdefault(name, []).extend(parts)
+                elif split not in given or split == "train":
+                    found.setdefault(split, []).extend(parts)
+    if "train" in given and "train" not in found:
+        raise UserError(f"{given['train']}: all of it is called valid or test; expected training data")
+    if sum(part.paths == (STDIN,) for parts in found.values() for part in parts) > 1:
+        raise UserError("standard input: named twice; expected a file for one of them")
+    return found
 
-    names = ", ".join(["numbers", *NAMED_SETS])
-    return f"one of {names}, or " if argument == "data" else ""  # a named set has its own splits
+
+def _files(paths: Iterable[str]) -> list[str]:
+    """The files that hold the paths, each once: an archive in place of its members, without standard input."""
+    return list(dict.fromkeys(split_member(path)[0] for path in paths if path != STDIN))
 
 
-def _trimmed(path: str) -> str:
-    """A path without the blanks around it, unless they belong to the name."""
-    return path if os.path.exists(path) else path.strip()
+class _Reader:
+    """Reads parts of a specification.
 
+    Attributes:
+        notes: what is to be told of what was read.
+        unreadable: training lines that were skipped.
+        digests: sha256 (hex) of standard input, where that was read.
+    """
 
-def _has_suffix(path: str, suffixes: tuple[str, ...]) -> bool:
-    return path.lower().removesuffix(".gz").endswith(suffixes)
+    def __init__(self, reading: Reading, languages: Languages, one_sided: bool) -> None:
+        self._reading, self._asked, self._one_sided = reading, languages, one_sided
+        self._columns: dict[Part, tuple[str, str] | None] = {}
+        self.notes: list[str] = []
+        self.unreadable = 0
+        self.digests: dict[str, str] = {}
 
+    def pairs(self, part: Part, training: bool) -> list[Pair]:
+        """The pairs of a table, of two texts, or of one text whose lines are their own targets."""
+        table, name = (self._table if part.is_table else self._texts)(part)
+        self._columns[part] = table.names
+        alone = self._one_sided and len(part.paths) == 1 and not part.is_table
+        self.notes += [*table.notes, *report.report(table.pairs, name, training, alone, table.lines)]
+        if table.unreadable:
+            skipped = f"{table.unreadable:,} lines cannot be read; skipped (the first: {table.first_fault})"
+            self.notes.append(f"{name}: {skipped}")
+            self.unreadable += table.unreadable if training else 0
+        return table.pairs
 
-def _read(paths: Sequence[str], training: bool) -> tuple[list[Pair], list[str]]:
-    """The pairs of a table, of two files, or of one text whose lines are their own targets; what is to be told of
-    them."""
-    one_sided = len(paths) == 1 and not _has_suffix(paths[0], (".tsv",))
-    if len(paths) == 1 and not one_sided:
-        lines, name = read_lines(paths[0]), str(paths[0])
-        pairs = split_columns(lines, name)
-        return pairs, [*report.extra_columns(lines, name), *report.report(pairs, name, training)]
-    for path in paths:
-        if _has_suffix(path, _NO_TEXT):
-            raise UserError(
-                f"{path}: a table or an archive by its name; expected SRC,TRG as two text files of one sentence "
-                "a line, or one CORPUS.tsv alone"
-            )
-    pairs, name = read_parallel(paths[0], paths[-1]), ",".join(map(str, paths))
-    for side, path in enumerate(paths):
-        _require_no_table([pair[side] for pair in pairs], path)
-    return pairs, [*report.tabs(pairs, name), *report.report(pairs, name, training, one_sided)]
+    def languages(self, part: Part) -> tuple[str, str]:
+        """The codes that the names of files or columns tell; "xx" where they tell none."""
+        columns = self._columns.get(part)
+        names = columns if columns else (part.paths[0], part.paths[-1])
+        src, trg = (suffix_language(f"column.{name}" if columns else name) for name in names)
+        return (trg, src) if self._reading.swap else (src, trg)
+
+    def _table(self, part: Part) -> tuple[Table, str]:
+        (path,) = part.paths
+        name = STDIN_NAME if path == STDIN else path
+        fail = self._reading.faults()
+        asked = (self._asked[1], self._asked[0]) if self._reading.swap else self._asked
+        table = read_table(path, name, text_lines(path, fail, self.digests), self._reading, fail, asked)
+        return table, name
+
+    def _texts(self, part: Part) -> tuple[Table, str]:
+        """The pairs of the lines of two texts, or of one with itself."""
+        fail = self._reading.faults()
+        sides = [list(text_lines(path, fail)) for path in part.paths]
+        src, trg = sides[0], sides[-1]
+        if len(src) != len(trg):
+            first, second = part.paths
+            raise UserError(f"{first} has {len(src)} lines, {second} has {len(trg)}; expected equal numbers")
+        numbered = enumerate(zip(src, trg, strict=True), start=1)
+        whole = [(number, (one, other)) for number, (one, other) in numbered if one is not None and other is not None]
+        name = ",".join(part.paths)
+        for side, path in enumerate(part.paths):
+            _require_no_table([pair[side] for _, pair in whole], path)
+        clean = self._reading.cleaned
+        notes = report.tabs([pair for _, pair in whole], name)
+        pairs = [(clean(one), clean(other)) for _, (one, other) in whole]
+        if self._reading.swap:
+            pairs = [(other, one) for one, other in pairs]
+        return Table(pairs, [number for number, _ in whole], None, notes, fail.count, fail.first), name
 
 
 def _require_no_table(lines: Sequence[str], path: str) -> None:

@@ -34,6 +34,7 @@ class Dataset:
         notes: what the user should know of the files before they are trained on, a line each.
         license: under which terms the text may be used; empty for the user's own files.
         left_out: training pairs that were left out since a side of them is empty.
+        unreadable: training lines that were skipped since they cannot be read.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     license: str = ""
     left_out: int = 0
+    unreadable: int = 0
 
     def split(self, name: str) -> list[Pair]:
         """The pairs of one split.

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import compress, count
 
 from seq2seq.sources.dataset import Pair
+from seq2seq.sources.reading import ENTITY
 
 # What text holds only where something went wrong on the way: regular expressions, without the line end.
 _ODD = {
@@ -18,6 +19,7 @@ _ODD = {
     "a line separator (U+2028 or U+2029)": "[\u2028\u2029]",
     "a carriage return": "\r",
     "another control character": "[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]",
+    "an HTML entity such as &amp;, which --unescape-html undoes": ENTITY.pattern,
     "what looks like UTF-8 read as Latin-1 (\u00c3\u00a9 for \u00e9)": "\u00c3[\u00a0-\u00bf]|\u00e2\u20ac",
 }
 _CSV_ROW = re.compile(r'"(?:[^"]|"")*"(?:\s*[,;]\s*"(?:[^"]|"")*")+')
@@ -30,8 +32,11 @@ _HEADING = re.compile(
 )
 
 
-def report(pairs: Sequence[Pair], name: str, training: bool, one_sided: bool = False) -> list[str]:
-    """The notes on sentence pairs, pair k of line k of ``name``; a ``training`` leaves out those with an empty side.
+def report(
+    pairs: Sequence[Pair], name: str, training: bool, one_sided: bool = False, lines: Sequence[int] | None = None
+) -> list[str]:
+    """The notes on sentence pairs of ``name``, pair k of ``lines[k - 1]`` or of line k; a ``training`` leaves out those
+    with an empty side.
 
     In ``one_sided`` text every pair is meant to be a copy.
     """
@@ -45,20 +50,15 @@ def report(pairs: Sequence[Pair], name: str, training: bool, one_sided: bool = F
         (_quoted(pairs), "have a field in quotes, as CSV has; the quotes count as text"),
         *_odd_characters(pairs),
     ]
-    notes = [_note(name, len(pairs), lines, what) for lines, what in found]
-    return [*_header(pairs, name), *filter(None, notes)]
-
-
-def extra_columns(lines: Sequence[str], name: str) -> list[str]:
-    """A note where a table has columns that are not read."""
-    found = _places(line.count("\t") > 1 for line in lines)
-    return [_note(name, len(lines), found, "have more than two columns; the others are not read")] if found else []
+    where = lines or range(1, len(pairs) + 1)
+    notes = [note(name, len(pairs), [where[number - 1] for number in numbers], what) for numbers, what in found]
+    return [*_header(pairs, name, where), *filter(None, notes)]
 
 
 def tabs(pairs: Sequence[Pair], name: str) -> list[str]:
     """A note where parallel text holds tabs, which become parts of tokens."""
     found = _places("\t" in src or "\t" in trg for src, trg in pairs)
-    return [_note(name, len(pairs), found, "hold a tab, where one sentence a line is expected")] if found else []
+    return [note(name, len(pairs), found, "hold a tab, where one sentence a line is expected")] if found else []
 
 
 def count_tabs(lines: Sequence[str]) -> int:
@@ -70,7 +70,7 @@ def count_csv(lines: Sequence[str]) -> int:
     return sum(line[:1] == '"' and _CSV_ROW.fullmatch(line.strip()) is not None for line in lines)
 
 
-def _note(name: str, total: int, lines: Sequence[int], what: str) -> str:
+def note(name: str, total: int, lines: Sequence[int], what: str) -> str:
     """One line on the pairs of the given lines; empty if there are none."""
     where = f"line {lines[0]}" if len(lines) == 1 else f"the first in line {lines[0]}" if lines else ""
     return f"{name}: {len(lines):,} of {total:,} pairs {what} ({where})" if lines else ""
@@ -118,18 +118,24 @@ def _odd_characters(pairs: Sequence[Pair]) -> list[tuple[list[int], str]]:
 
 def _is_suspect(sentence: str) -> bool:
     """Whether it may hold one of the odd characters; in little time for most sentences."""
-    if sentence.isascii():
-        return not sentence.isprintable()
-    return not sentence.isprintable() or "\ufffd" in sentence or "\u00c3" in sentence or "\u00e2\u20ac" in sentence
+    if "&" in sentence or not sentence.isprintable():
+        return True
+    return not sentence.isascii() and any(odd in sentence for odd in ("\ufffd", "\u00c3", "\u00e2\u20ac"))
 
 
-def _header(pairs: Sequence[Pair], name: str) -> list[str]:
+def _header(pairs: Sequence[Pair], name: str, lines: Sequence[int]) -> list[str]:
     """A note where the first pair looks like the names of columns, and the second one does not."""
-    if not _is_heading(pairs[0]) or any(_is_heading(pair) for pair in pairs[1:2]):
+    if not pairs or not _are_headings(pairs[0]) or any(_are_headings(pair) for pair in pairs[1:2]):
         return []
     src, trg = pairs[0]
-    return [f"{name}: line 1 looks like a header ({src!r}, {trg!r}) and counts as a pair; tail -n +2 leaves it out"]
+    looks = f"line {lines[0]} looks like a header ({src!r}, {trg!r})"
+    return [f"{name}: {looks} and counts as a pair; tail -n +2 leaves it out"]
 
 
-def _is_heading(pair: Pair) -> bool:
-    return pair[0] != pair[1] and all(_HEADING.fullmatch(field.strip('" ')) for field in pair)
+def _are_headings(pair: Pair) -> bool:
+    return pair[0] != pair[1] and all(map(is_heading, pair))
+
+
+def is_heading(field: str) -> bool:
+    """Whether a field looks like the name of a column."""
+    return _HEADING.fullmatch(field.strip('" ')) is not None

@@ -18,10 +18,11 @@ from seq2seq.run.errors import UserError
 from seq2seq.run.registry import option
 from seq2seq.sources.batches import IntArray
 from seq2seq.sources.contract import Examples, Source
-from seq2seq.sources.corpus import HELD_OUT_LIMIT, HELD_OUT_SHARE, split_spec, suffix_language
+from seq2seq.sources.corpus import HELD_OUT_LIMIT, HELD_OUT_SHARE
 from seq2seq.sources.dataset import DEFAULTS, Dataset, Pair, held_out
 from seq2seq.sources.files import read_lines, sha256_of, unchanged
 from seq2seq.sources.rows import RowItems, RowLearner, Rows, RowSide
+from seq2seq.sources.specs import split_spec, suffix_language
 
 
 @dataclass(frozen=True)

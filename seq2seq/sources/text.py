@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,11 @@ from seq2seq.run.errors import UserError
 from seq2seq.run.registry import option, register
 from seq2seq.sources.batches import IntArray, Ragged, padded
 from seq2seq.sources.contract import Examples, Source
-from seq2seq.sources.corpus import read_copies, read_pairs
+from seq2seq.sources.corpus import read_copies, read_pairs, read_sources
 from seq2seq.sources.dataset import Dataset
-from seq2seq.sources.files import decode_lines, read_lines
 from seq2seq.sources.load import load_dataset
 from seq2seq.sources.noise import Noise, NoisySentences
+from seq2seq.sources.reading import Reading
 from seq2seq.text.side import TextLearner, TextSide
 from seq2seq.text.vocabulary import EOS_ID, SOS_ID, SPECIALS
 
@@ -26,8 +25,8 @@ TASKS = "translate", "autoencode"
 
 
 @dataclass(frozen=True)
-class TextOptions:
-    """How text is read."""
+class TextOptions(Reading):
+    """How text is read, from files and by a model."""
 
     reverse_source: bool = option(False, "feed the source backwards (Sutskever et al., 2014)")
     truncate_source: int = option(0, "read so many first tokens of a source, and no more; 0 reads all", 0, 1_000_000)
@@ -52,6 +51,7 @@ class TextSource(Source):
 
     def __init__(self, options: TextOptions | None = None) -> None:
         super().__init__(options)
+        self.options.check()
         if self.options.task not in TASKS:
             raise UserError(f"task is {self.options.task!r}; expected {' or '.join(TASKS)}")
         self._reconstructs = self.options.task == "autoencode"
@@ -60,23 +60,28 @@ class TextSource(Source):
         dataset = load_dataset(
             config.data, data_dir=config.data_dir, src_language=config.src_language, trg_language=config.trg_language,
             valid=config.valid, test=config.test, seed=config.seed, one_sided=self._reconstructs,
+            reading=self._reading,
         )  # fmt: skip
         return _reconstructing(dataset, config.src_tokenizer) if self._reconstructs else dataset
 
     def read_examples(self, argument: str, spec: str) -> Examples:
-        pairs = read_copies(argument, spec) if self._reconstructs else read_pairs(argument, spec)
+        read = read_copies if self._reconstructs else read_pairs
+        pairs = read(argument, spec, self._reading)
         return Examples(pairs, [(trg,) for _, trg in pairs])
 
     def read(self, path: str) -> list[str]:
-        """The lines of a file, which may be none."""
-        if path != "-":
-            return read_lines(path, may_be_empty=True)
-        if sys.stdin is None:
-            raise UserError("standard input is closed; name a file with --input")
-        return decode_lines(sys.stdin.buffer, "standard input", may_be_empty=True)
+        """The lines of a text, or the sources of a table, which may be none."""
+        return read_sources(path, self._reading)
+
+    @property
+    def _reading(self) -> Reading:
+        return Reading(**{field.name: getattr(self.options, field.name) for field in fields(Reading)})
 
     def label(self, raw: str) -> str:
         return raw
+
+    def shown(self, item: Sequence[int], side: TextSide) -> str:
+        return " ".join(map(side.vocabulary.token, self.collate([item])[0][:, 0].tolist()))
 
     def learner(self, dataset: Dataset, config: Config) -> TextLearner:
         return TextLearner("src", dataset, config, self.options.truncate_source)

@@ -6,7 +6,7 @@ from seq2seq import metrics
 from seq2seq.decoding.translator import Translator
 from seq2seq.models.model import sequence_losses
 from seq2seq.sources import Dataset, EncodedSplit, evaluation_batches
-from seq2seq.sources.corpus import suffix_language
+from seq2seq.sources.specs import suffix_language
 from seq2seq.text.codec import TextCodec
 
 

@@ -72,7 +72,7 @@ def test_a_text_that_is_its_own_target_has_no_copies_to_tell_of(text) -> None:
     ("settings", "message"),
     [
         (["--task", "copy"], "task is 'copy'; expected translate or autoencode"),
-        (["--task", "translate"], "data is '{text}'; expected one of numbers, "),
+        (["--task", "translate"], "{text}:1: neither a tab nor a JSON object; expected source TAB target"),
         (["--task", "autoencode", "--noise-drop", "1"], "noise_drop is 1.0; expected 0 to 0.99"),
         (["--task", "autoencode", "--source", "vectors"], "task is an option of source text"),
     ],

@@ -67,7 +67,7 @@ OPTIONS: dict[str, tuple[list[object], str]] = {
         ["--src-tokenizer", "sentencepiece", "--max-vocab-size", 4],
         "max_vocab_size is 4; expected at least --max-vocab-size ",
     ),
-    "form of valid": (["--valid", "v.txt"], "valid is 'v.txt'; expected files as CORPUS.tsv[.gz] or SRC,TRG"),
+    "form of valid": (["--valid", "v.txt"], "valid is 'v.txt'; expected files as CORPUS.tsv"),
     "one of two files": (["--data", "a.de,"], "data is 'a.de,'; expected one of numbers, "),
 }
 
@@ -169,14 +169,14 @@ def test_a_broken_gzip_file(refused, tmp_path) -> None:
 
 def test_a_folder_and_an_unknown_ending_are_no_data(refused, tmp_path) -> None:
     (tmp_path / "folder.tsv").mkdir()
-    refused(f"{tmp_path / 'folder.tsv'}: not a regular file", "train", "--data", tmp_path / "folder.tsv")
+    refused(f"{tmp_path / 'folder.tsv'}: no corpus in it", "train", "--data", tmp_path / "folder.tsv")
     refused(f"data is '{tmp_path / 'x.txt'}'; expected one of numbers", "train", "--data", tmp_path / "x.txt")
 
 
-def test_two_tables_are_no_pair(refused, corpus, tmp_path) -> None:
+def test_a_table_and_a_text_are_no_pair(refused, corpus, tmp_path) -> None:
     message = f"{corpus}: a table or an archive by its name; expected SRC,TRG as two text files of one sentence a line"
-    refused(message, "train", "--data", f"{corpus},{corpus}", "--run-dir", tmp_path / "run")
-    refused(message, "train", "--data", corpus, "--valid", f"{corpus},{corpus}", "--run-dir", tmp_path / "run")
+    refused(message, "train", "--data", f"{corpus},x.en", "--run-dir", tmp_path / "run")
+    refused(message, "train", "--data", corpus, "--valid", f"x.en,{corpus}", "--run-dir", tmp_path / "run")
 
 
 def test_faults_of_the_text_are_told_before_the_training(run, corpus, options, tmp_path) -> None:
@@ -188,7 +188,7 @@ def test_faults_of_the_text_are_told_before_the_training(run, corpus, options, t
     result = run("train", *options(corpus, tmp_path / "run"), "--max-steps", 1)
     notes = [line for line in result.out.splitlines() if line.startswith("note: ")]
     assert [note.removeprefix(f"note: {corpus}: ")[:30] for note in notes] == [
-        "line 1 looks like a header ('s", "1 of 43 pairs have text on one", "1 of 43 pairs hold the mark U+",
+        "line 1 is a header; columns 's", "1 of 42 pairs have text on one", "1 of 42 pairs hold the mark U+",
     ]  # fmt: skip
     assert result.out.splitlines()[: len(notes)] == notes
     resumed = run("train", "--run-dir", tmp_path / "run", "--resume", "--max-steps", 2)

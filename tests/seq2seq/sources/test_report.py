@@ -2,13 +2,15 @@
 
 import pytest
 
-from seq2seq.sources import report
+from seq2seq.sources import Reading, report
 from seq2seq.sources.dataset import Pair
+from seq2seq.sources.files import BadLines
+from seq2seq.sources.forms import read_table
 
 CLEAN: list[Pair] = [
     ("ein Hund läuft .", "a dog runs ."), ('"Hallo", sagt er.', '"Hello," he says.'), ("Ja!", "Yes!"),
     ("Der Text", "The text"), ("«\u00a0Été\u00a0»", "Summer"), ("\u0130\u200d\U0001f600", "(:"), ("Ça va ?", "Ãgua"),
-    ('"Wer ist da?"', '"Who is there?"'), ("de", "of"), ("source 1", "target 1"), ("我们", "we"), ("a  b", "1 2"),
+    ('"Wer ist da?"', '"Who is there?"'), ("de", "of"), ("R&D; a", "R & D;"), ("我们", "we"), ("a  b", "1 2"),
 ]  # fmt: skip
 
 FAULTS: dict[str, tuple[Pair, str]] = {
@@ -24,6 +26,7 @@ FAULTS: dict[str, tuple[Pair, str]] = {
     "return": (("a\rb", "c"), "hold a carriage return"),
     "escape": (("a\x1b[0m", "c"), "hold another control character"),
     "C1": (("a\x85", "c"), "hold another control character"),
+    "entity": (("a &amp; b", "c"), "hold an HTML entity such as &amp;, which --unescape-html undoes"),
     "Latin-1": (("schÃ¶n", "nice"), "hold what looks like UTF-8 read as Latin-1 (Ã© for é)"),
     "cp1252": (("nice", "câ€™est"), "hold what looks like UTF-8 read as Latin-1 (Ã© for é)"),
 }
@@ -37,7 +40,6 @@ HEADERS: list[Pair] = [
 def test_clean_text_gives_no_note() -> None:
     assert report.report(CLEAN, "c", True) == []
     assert report.tabs(CLEAN, "c") == []
-    assert report.extra_columns([f"{src}\t{trg}" for src, trg in CLEAN], "c") == []
 
 
 @pytest.mark.parametrize("case", FAULTS)
@@ -87,7 +89,8 @@ def test_tabs_and_further_columns() -> None:
     assert report.tabs([("a", "b"), ("a\tc", "b"), ("a", "b\t")], "a,b") == [
         "a,b: 2 of 3 pairs hold a tab, where one sentence a line is expected (the first in line 2)"
     ]
-    assert report.extra_columns(["a\tb", "a\tb\tc", "a\tb\t\td"], "c.tsv") == [
+    table = read_table("c.tsv", "c.tsv", ["a\tb", "a\tb\tc", "a\tb\t\td"], Reading(), BadLines(skip=False))
+    assert table.notes == [
         "c.tsv: 2 of 3 pairs have more than two columns; the others are not read (the first in line 2)"
     ]
 
