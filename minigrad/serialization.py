@@ -15,7 +15,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ _DTYPES = {
     "<f8": "F64", "<f4": "F32", "<i8": "I64", "<i4": "I32", "<i2": "I16", "|i1": "I8", "<u8": "U64",
     "<u4": "U32", "<u2": "U16", "|u1": "U8", "|b1": "BOOL",
 }  # fmt: skip
+_WITH_HALVES = {**_DTYPES, "<f2": "F16"}  # of arrays alone: there are no Tensors of 16 bits
 
 
 def save(obj: Any, path: str | os.PathLike) -> None:
@@ -73,14 +74,15 @@ def to_bytes(obj: Any) -> bytes:
     return b"".join(to_chunks(obj))
 
 
-def to_chunks(obj: Any) -> Iterator[Any]:
+def to_chunks(obj: Any, halves: bool = False) -> Iterator[Any]:
     """``to_bytes`` chunk by chunk: the header, then the memory of each tensor, none of which is copied first.
 
-    The format is eight bytes of length, a JSON header padded to a multiple of eight, and the tensors without gaps.
+    The format is eight bytes of length, a JSON header padded to a multiple of eight, and the tensors without gaps. With
+    ``halves`` arrays may be float16, for ``arrays_from_bytes``.
     """
     arrays: dict[str, np.ndarray] = {}
     structure = json.dumps(_flatten(obj, "", arrays), sort_keys=False)
-    header, names = _header(structure, arrays)
+    header, names = _header(structure, arrays, _WITH_HALVES if halves else _DTYPES)
     digest = hashlib.sha256(header)
     for name in names:
         digest.update(_memory(arrays[name]))
@@ -89,14 +91,14 @@ def to_chunks(obj: Any) -> Iterator[Any]:
         yield _memory(arrays[name])
 
 
-def _header(structure: str, arrays: dict[str, np.ndarray]) -> tuple[bytes, list[str]]:
+def _header(structure: str, arrays: dict[str, np.ndarray], dtypes: dict[str, str]) -> tuple[bytes, list[str]]:
     """The length and the JSON header, zeros for the digest; and the names in the order of their memory."""
     header: dict[str, Any] = {"__metadata__": {"sha256": "0" * 64, _STRUCTURE: structure}}
     names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # each begins at a multiple of its size
     end = 0
     for name in names:
         array, start = arrays[name], end
-        if (kind := _DTYPES.get(array.dtype.newbyteorder("<").str)) is None:
+        if (kind := dtypes.get(array.dtype.newbyteorder("<").str)) is None:
             raise TypeError(
                 f"save: {name} has dtype {array.dtype}; expected bool, integers or floating numbers of 32 or 64 bits"
             )
@@ -132,31 +134,41 @@ def _check_digest(data: bytes) -> None:
 def from_bytes(data: bytes, where: device = CPU) -> Any:
     """The inverse of ``to_bytes``, on a device; ValueError for anything that is not a whole safetensors file, or that
     changed since ``save`` wrote it."""
+    return _read(data, _DTYPES, lambda array: _tensor(array, where))
+
+
+def arrays_from_bytes(data: bytes) -> Any:
+    """As ``from_bytes``, with arrays in place of tensors, which may be float16 too."""
+    return _read(data, _WITH_HALVES, np.copy)
+
+
+def _read(data: bytes, dtypes: dict[str, str], make: Callable[[np.ndarray], Any]) -> Any:
     from safetensors import SafetensorError
     from safetensors.numpy import load as deserialize
 
     _check_digest(data)
-    _refuse_other_dtypes(data)
+    _refuse_other_dtypes(data, dtypes)
     try:
         tensors = deserialize(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         structure = header.get("__metadata__", {}).get(_STRUCTURE)
         if structure is None:
-            return {name: _tensor(array, where) for name, array in tensors.items()}
-        return _unflatten(json.loads(structure), tensors, where)
+            return {name: make(array) for name, array in tensors.items()}
+        return _unflatten(json.loads(structure), tensors, make)
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(_UNREADABLE.format(error)) from None
 
 
-def _refuse_other_dtypes(data: bytes) -> None:
-    """ValueError for a tensor of 16 bits and its like; a header that cannot be read is left to the reader proper."""
+def _refuse_other_dtypes(data: bytes, dtypes: dict[str, str]) -> None:
+    """ValueError for a tensor of another dtype, such as one of 16 bits; a header that cannot be read is left to the
+    reader proper."""
     try:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         kinds = {name: entry["dtype"] for name, entry in header.items() if name != "__metadata__"}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return
     for name, kind in kinds.items():
-        if kind not in _DTYPES.values():
+        if kind not in dtypes.values():
             raise ValueError(f"{name} has dtype {kind}, which is not supported; convert it to F32 before")
 
 
@@ -187,14 +199,14 @@ def _tensor(array: np.ndarray, where: device) -> Tensor:
     return Tensor(array.copy() if where is CPU else moved(array, where))
 
 
-def _unflatten(value: Any, tensors: dict[str, np.ndarray], where: device) -> Any:
+def _unflatten(value: Any, tensors: dict[str, np.ndarray], make: Callable[[np.ndarray], Any]) -> Any:
     if isinstance(value, dict):
         if _TENSOR in value:
-            return _tensor(tensors[value[_TENSOR]], where)
+            return make(tensors[value[_TENSOR]])
         if "__pairs__" in value:
-            return {key: _unflatten(item, tensors, where) for key, item in value["__pairs__"]}
-        return {key: _unflatten(item, tensors, where) for key, item in value.items()}
-    return [_unflatten(item, tensors, where) for item in value] if isinstance(value, list) else value
+            return {key: _unflatten(item, tensors, make) for key, item in value["__pairs__"]}
+        return {key: _unflatten(item, tensors, make) for key, item in value.items()}
+    return [_unflatten(item, tensors, make) for item in value] if isinstance(value, list) else value
 
 
 def write_atomically(

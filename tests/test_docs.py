@@ -24,7 +24,7 @@ import pytest
 
 import minigrad as torch
 from minigrad import nn, optim, random
-from seq2seq import average, compare, encode, evaluate, reproduce, score, seeds, train, translate
+from seq2seq import average, compare, encode, evaluate, export, reproduce, score, seeds, train, translate
 from seq2seq.examples import addition, captions, dialogue, digits, summaries, tones
 from seq2seq.run import config, config_file, recipes, registry
 from seq2seq.run.options import RANGES
@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "README.md"]
 TOOLKIT = (ROOT / "docs" / "toolkit.md").read_text(encoding="utf-8")
 DECODING = (ROOT / "docs" / "decoding.md").read_text(encoding="utf-8")
+SHIPPING = (ROOT / "docs" / "shipping.md").read_text(encoding="utf-8")
 LSTM = (ROOT / "docs" / "lstm.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```python run\n(?P<code>.*?)^```\n(?:^```output\n(?P<output>.*?)^```)?", re.MULTILINE | re.DOTALL)
 RUNNABLE = [
@@ -204,6 +205,7 @@ OPTIONS = {
     "compare": parser_options(compare.build_parser()),
     "score": parser_options(score.build_parser()),
     "encode": parser_options(encode.build_parser()),
+    "export": parser_options(export.build_parser()),
 }
 
 
@@ -228,6 +230,10 @@ def test_options_are_documented_with_their_defaults(command: str, marker: str) -
 def test_options_of_scoring_are_documented_with_their_defaults() -> None:
     found = documented_options("## Scoring given translations", DECODING)
     assert found | documented_options(READING) == OPTIONS["score"]
+
+
+def test_options_of_shipping_are_documented_with_their_defaults() -> None:
+    assert documented_options("A run's folder is made for", SHIPPING) == OPTIONS["export"]
 
 
 def test_presets() -> None:

@@ -24,6 +24,8 @@ from seq2seq.run.locking import locked
 from seq2seq.run.messages import shown
 from seq2seq.run.options import texts
 from seq2seq.run.parser import OneLineParser, suggestion
+from seq2seq.shipping import model_file
+from seq2seq.shipping.model_file import is_model_file
 from seq2seq.sources import Dataset, Items, Reading, Source
 from seq2seq.sources.reading import AUTO
 
@@ -32,7 +34,7 @@ def add_options(
     parser: OneLineParser, several: str, precision: str = "of the matrix products; by default as in training"
 ) -> None:
     """The folders of runs, and the options below; ``several`` says what several runs do together."""
-    parser.add_text("run_dir", f"folder of a training run; of several, {several}", several=True)
+    parser.add_text("run_dir", f"folder of a training run, or a model file; of several, {several}", several=True)
     add_computing(parser, precision)
 
 
@@ -47,14 +49,17 @@ def add_computing(parser: OneLineParser, precision: str) -> None:
 
 def files(options: Namespace) -> list[Path]:
     """Those of the runs, none of which may be an output."""
-    return [file for run_dir in options.run_dir for file in folder.files_of(Path(run_dir))]
+    paths = map(Path, options.run_dir)
+    return [file for path in paths for file in ([path] if is_model_file(path) else folder.files_of(path))]
 
 
 def begin(options: Namespace) -> None:
     """Accept changes of the runs, where that is asked for, and compute on so many threads from now on."""
     if options.accept_changes:
-        for run_dir in options.run_dir:
-            folder.accept_changes(Path(run_dir))
+        for run_dir in map(Path, options.run_dir):
+            if is_model_file(run_dir):
+                raise UserError(f"accept_changes: {run_dir} is a model file; expected the folder of a run")
+            folder.accept_changes(run_dir)
     limit_threads(options.threads)
 
 
@@ -109,9 +114,12 @@ def asked(options: Namespace) -> dict[str, Any]:
 
 
 def dataset(options: Namespace) -> Dataset:
-    """The data set of the first run, or the user's test files; a file that changed since the training is an error."""
+    """The data set of the first run, or the user's test files; a file that changed since the training is an error.
+
+    A model file does not know what its data were; it can but read those that have their name.
+    """
     run_dir = Path(options.run_dir[0])
-    config = config_file.load(run_dir)
+    config = model_file.read(run_dir).config if is_model_file(run_dir) else config_file.load(run_dir)
     source: Source = registry.build("source", config)
     if options.test:
         src_language, trg_language = config.src_language or "xx", config.trg_language or "xx"
@@ -121,6 +129,8 @@ def dataset(options: Namespace) -> Dataset:
         raise UserError(f"{next(iter(given))}: goes with --test; the files of the training are read as then")
     here = config_file.moved(config, {name: getattr(options, name) for name in ("data", "valid", "data_dir")})
     found = source.load(dataclasses.replace(here, data_dir=options.data_dir or config.data_dir))
+    if is_model_file(run_dir):
+        return found
     with locked(run_dir) if options.accept_changes else nullcontext():
         folder.require_same_data(found, run_dir, options.accept_changes)
     return found

@@ -26,6 +26,7 @@ from seq2seq.run.errors import UserError, UserTypeError
 from seq2seq.run.folder import run_of
 from seq2seq.run.messages import shown
 from seq2seq.run.options import check_text, number, texts
+from seq2seq.shipping import model_file
 from seq2seq.sources import EncodedSplit, Items, evaluation_batches
 from seq2seq.text.codec import TextCodec
 from seq2seq.text.vocabulary import EOS_ID, UNK_ID
@@ -54,8 +55,8 @@ class Translator:
     def load(
         cls, run_dir: str | Path, name: str = "best", precision: str | None = None, device: Device = "cpu"
     ) -> Translator:
-        """The translator of a run's checkpoint ``name`` ("best", "last" or "average"), on any device, wherever it was
-        trained.
+        """The translator of a run's checkpoint ``name`` ("best", "last" or "average"), or of a model file, which has
+        but one; on any device, wherever it was trained.
 
         Raises:
             UserError: the folder is no whole run, or there is no such checkpoint or device.
@@ -63,8 +64,14 @@ class Translator:
         run_dir = _folder(run_dir)
         if name not in checkpoint.NAMES:
             raise UserError(f"name is {shown(name)}; expected best, last or average")
-        settings = replace(config_file.load(run_dir), device=device)
         require(device, precision or "fp32")
+        if model_file.is_model_file(run_dir):
+            shipped = model_file.read(run_dir)
+            settings = replace(shipped.config, device=device)
+            model = model_file.build(run_dir, shipped, settings)
+            model.eval()
+            return cls(model, shipped.codec, settings, precision)
+        settings = replace(config_file.load(run_dir), device=device)
         codec = TextCodec.load(run_dir)
         model = build_model(codec.source.num_inputs, len(codec.trg_vocabulary), settings)
         checkpoint.load(checkpoint.path_of(run_dir, name), model, None, run_of(run_dir, codec))

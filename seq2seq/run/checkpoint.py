@@ -21,6 +21,7 @@ from seq2seq.run.writing import naming, read_run_file, replace_run_file
 
 NAMES = ("best", "last", "average")  # those that may be translated with
 FORMAT = "minigrad-seq2seq checkpoint 2"
+_BESIDE = "config.json"
 _WITHOUT_DIGEST = "minigrad-seq2seq checkpoint 1"  # of version 0.1
 
 
@@ -88,7 +89,7 @@ def load(
     content = _read(path)
     if content["fingerprint"] != fingerprint:
         raise UserError(f"{path}: belongs to another run than the other files of this folder")
-    _check_weights(path, content["model"], model)
+    check_weights(path, content["model"], model, _BESIDE)
     mean = None if average is None else _average(path, content, model)
     progress = _progress(path, content["progress"])
     if optimizer is not None:
@@ -129,10 +130,11 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return dict(named.values())
 
 
-def _check_weights(path: Path, stored: Any, model: nn.Module) -> None:
+def check_weights(path: Path, stored: Any, model: nn.Module, of: str) -> None:
+    """UserError unless these are finite weights of the model; ``of`` is what it was made of."""
     expected = weights_of(model)
     if not isinstance(stored, dict) or set(stored) != set(expected):
-        raise UserError(f"{path}: holds other parameters than the model of config.json beside it")
+        raise UserError(f"{path}: holds other parameters than the model of its {of}")
     for name, parameter in expected.items():
         tensor = stored[name]
         if not isinstance(tensor, Tensor) or (tensor.shape, tensor.dtype) != (parameter.shape, parameter.dtype):
@@ -148,7 +150,7 @@ def _average(path: Path, content: dict[str, Any], model: nn.Module) -> dict[str,
     if mean is None:
         raise UserError(f"{path}: holds no mean of the weights; expected the run's last checkpoint")
     if mean:
-        _check_weights(path, mean, model)
+        check_weights(path, mean, model, _BESIDE)
     return mean
 
 

@@ -94,6 +94,16 @@ def save(config: Config, run_dir: Path) -> None:
     replace_run_file(run_dir / "config.json", (json.dumps(stored, indent=1) + "\n").encode())
 
 
+def shipped(config: Config) -> dict[str, Any]:
+    """The settings as they leave this machine: of files the names alone, nothing of its folders."""
+    places: dict[str, Any] = dict.fromkeys(("data_dir", "run_dir"), None)
+    if _is_files(config.data):
+        for name in PATHS:
+            spec = getattr(config, name)
+            places[name] = spec and _joined(name, spec, os.path.basename)
+    return {"version": VERSION, **dataclasses.replace(config, **places, resume=False).as_dict()}
+
+
 def load(run_dir: Path) -> Config:
     """The config of a run as it goes on now; UserError if the folder holds none, it was edited, or has other keys."""
     stored = _stored(run_dir)
@@ -112,8 +122,14 @@ def _stored(run_dir: Path) -> Config:
         stored = json.loads(manifest.read_covered(run_dir, path.name).decode("utf-8"))
     except (ValueError, RecursionError):
         raise UserError(f"{path}: not valid JSON; expected the settings of a training run") from None
+    return restored(stored, path)
+
+
+def restored(stored: Any, path: Path) -> Config:
+    """The settings that JSON of ``path`` holds, of this version or a former one; it is not trusted (UserError)."""
     if not isinstance(stored, dict):
         raise UserError(f"{path}: not a JSON object; expected the settings of a training run")
+    stored = dict(stored)
     version = stored.pop("version", 1)
     if type(version) is not int or not 1 <= version <= VERSION:
         raise UserError(f"{path}: version is {shown(version)}; expected 1 to {VERSION}, of this version or before it")

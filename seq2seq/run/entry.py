@@ -52,6 +52,11 @@ def evaluate() -> int:
     return start("evaluate")
 
 
+def export() -> int:
+    """The console script."""
+    return start("export")
+
+
 def score() -> int:
     """The console script."""
     return start("score")

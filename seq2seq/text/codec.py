@@ -119,8 +119,17 @@ class TextCodec:
         path = run_dir / "text.json"
         data = manifest.read_covered(run_dir, path.name)
         config = config_file.load(run_dir)
+        try:
+            stored = json.loads(data.decode("utf-8"))
+        except (ValueError, RecursionError):
+            raise UserError(f"{path}: not valid JSON; expected the tokenizers and vocabularies of a run") from None
+        return cls.restored(stored, config, path)
+
+    @classmethod
+    def restored(cls, stored: Any, config: Config, path: Path) -> TextCodec:
+        """What ``to_dict`` told, as ``path`` holds it; it is not trusted (UserError)."""
         kind: Source = registry.build("source", config)
-        stored = _parsed(data, path, kind.keys)
+        _check_keys(stored, path, kind.keys)
         try:
             source = kind.restored({key: stored[f"src_{key}"] for key in kind.keys})
             target = TextSide.restored({key: stored[f"trg_{key}"] for key in TextSide.keys}, "trg")
@@ -139,16 +148,11 @@ def _open(source: SourceSide, target: TextSide) -> tuple[SourceSide, TextSide]:
     return replace(source, vocabulary=vocabulary), replace(target, vocabulary=vocabulary)
 
 
-def _parsed(data: bytes, path: Path, src_keys: Sequence[str]) -> dict[str, Any]:
-    """The entries of text.json, all of them; UserError for anything else."""
-    try:
-        stored = json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError):
-        raise UserError(f"{path}: not valid JSON; expected the tokenizers and vocabularies of a run") from None
+def _check_keys(stored: Any, path: Path, src_keys: Sequence[str]) -> None:
+    """UserError where there are other entries than those of text.json."""
     keys = *(f"src_{key}" for key in src_keys), *(f"trg_{key}" for key in TextSide.keys), "max_output_length"
     if not isinstance(stored, dict) or set(stored) != set(keys):
         raise UserError(f"{path}: expected the tokenizers and vocabularies of a run, with the keys {', '.join(keys)}")
-    return stored
 
 
 def _is_train(dataset: Dataset) -> npt.NDArray[np.bool_]:

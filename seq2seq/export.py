@@ -1,0 +1,88 @@
+"""``python -m seq2seq.export RUN_DIR --to MODEL.seq2seq``: a model in one file."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before anything large is loaded
+    import sys
+
+    from seq2seq.run.entry import start
+
+    sys.exit(start("export"))
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from seq2seq import evaluate
+from seq2seq.decoding import runs
+from seq2seq.decoding.translator import Translator
+from seq2seq.run import checkpoint
+from seq2seq.run.cli import run_command
+from seq2seq.run.errors import UserError
+from seq2seq.run.folder import files_of
+from seq2seq.run.parser import OneLineParser
+from seq2seq.run.streams import check_output, print_results
+from seq2seq.run.writing import replace_file
+from seq2seq.shipping import model_file, quantise
+
+READER = Path(model_file.__file__).with_name("decode.py")
+
+
+def build_parser() -> OneLineParser:
+    parser = OneLineParser(
+        prog="python -m seq2seq.export",
+        description="Write a trained model to one file that Translator.load and all commands that translate take.",
+    )
+    parser.add_text("run_dir", "folder of a training run")
+    parser.add_text("--to", "file to write, such as model.seq2seq")
+    parser.add_argument(
+        "--weights", choices=quantise.FORMS, default="full",
+        help="matrices as they are, in float16, or int8 with a scale for each row (default: full)",
+    )  # fmt: skip
+    parser.add_text("--reader", "also write decode.py to this file: it translates with the model in plain NumPy")
+    parser.add_argument("--checkpoint", choices=checkpoint.NAMES, default="best")
+    parser.add_text("--compare", "valid or test: say what the smaller numbers change on this split")
+    parser.add_text("--data-dir", "folder that holds the data sets, or your files; by default as in training")
+    return parser
+
+
+def export(arguments: Sequence[str] | None = None) -> int:
+    """Export as the command line says."""
+    options = build_parser().parse_args(arguments)
+    run_dir = Path(options.run_dir)
+    if options.to is None:
+        raise UserError("to: is missing; expected --to MODEL.seq2seq")
+    for name, path in (("to", options.to), ("reader", options.reader)):
+        if path == "-":
+            raise UserError(f"{name} is '-'; expected a file to write")
+        if path is not None:
+            check_output(path, name, files_of(run_dir))
+    translator = Translator.load(run_dir, options.checkpoint)
+    model_file.write(Path(options.to), translator.model, translator.codec, translator.settings, options.weights)
+    if options.reader is not None:
+        replace_file(Path(options.reader), READER.read_bytes())
+    print_results("\n".join(_told(options, translator)), options.to)
+    return 0
+
+
+def _told(options: Namespace, translator: Translator) -> list[str]:
+    """What was written, and what that changes where it is asked for."""
+    size, weights = Path(options.to).stat().st_size, checkpoint.weights_of(translator.model).values()
+    whole = sum(tensor.array.nbytes for tensor in weights)
+    lines = [f"{options.to}: {size:,} bytes, weights {options.weights}; in the run they are {whole:,} bytes"]
+    if options.compare is not None:
+        before, after = (_bleu(options, one) for one in (translator, Translator.load(options.to)))
+        lines.append(f"BLEU of {options.compare}, greedy: {before} in the run, {after} in the file")
+    return lines
+
+
+def _bleu(options: Namespace, translator: Translator) -> str:
+    """That of a split, for people."""
+    places = ["--data-dir", options.data_dir] if options.data_dir else []
+    dataset = runs.dataset(evaluate.build_parser().parse_args([options.run_dir, *places]))
+    found = evaluate.score(translator, dataset, options.compare, 1, 1.0, 64, metrics=("bleu",))["bleu"]
+    return "none" if found is None else f"{found:.2f}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_command(export, arguments)

@@ -1,0 +1,67 @@
+"""Weights in fewer bits: float16, or int8 with a scale for each row, of the matrices alone.
+
+    row = scale * q,  scale = max |row| / 127,  q = round(row / scale) in -127 .. 127
+
+Vectors (biases, gains) stay as they are: they are few. What was rounded is float32 again from loading on, and the
+products are in the precision that is asked for.
+
+Source: Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference"
+(2018), symmetric and by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+FORMS = ("full", "f16", "int8")
+SCALE = ":scale"  # behind the name of a matrix: (rows,) float32
+_LIMIT = {"f16": float(np.finfo(np.float16).max), "int8": np.inf, "full": np.inf}
+Array = np.ndarray
+
+
+def quantised(weights: Mapping[str, Array], form: str) -> dict[str, Array]:
+    """The arrays that stand for weights in a form of FORMS; of int8 two for each matrix.
+
+    Raises:
+        ValueError: a weight is too large for float16.
+    """
+    found: dict[str, Array] = {}
+    for name, array in weights.items():
+        if array.ndim < 2 or form == "full":
+            found[name] = array
+        elif form == "f16":
+            if np.abs(array).max(initial=0) > _LIMIT[form]:
+                raise ValueError(f"{name} has numbers beyond {_LIMIT[form]:.0f}; expected the form full or int8")
+            found[name] = array.astype(np.float16)
+        else:
+            scale = np.abs(array).max(axis=1, initial=0).astype(np.float32) / 127
+            scale[scale == 0] = 1.0
+            found[name] = np.rint(array / scale[:, None]).astype(np.int8)
+            found[name + SCALE] = scale
+    return found
+
+
+def restored(arrays: Mapping[str, Any], dtype: Any) -> dict[str, Array]:
+    """The weights that arrays stand for, of a floating dtype.
+
+    Raises:
+        ValueError: what is no array, a matrix of int8 without its scales, or scales without it.
+    """
+    found: dict[str, Array] = {}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.dtype not in (np.float64, np.float32, np.float16, np.int8):
+            raise ValueError(f"{name} is no array of floating numbers or int8")
+        if name.endswith(SCALE):
+            if name.removesuffix(SCALE) not in arrays:
+                raise ValueError(f"{name} belongs to no matrix")
+            continue
+        found[name] = array.astype(dtype)
+        if array.dtype == np.int8:
+            scale = arrays.get(name + SCALE)
+            if not isinstance(scale, np.ndarray) or array.ndim != 2 or scale.shape != array.shape[:1]:
+                raise ValueError(f"{name} is int8; expected a matrix with a scale for each of its rows")
+            found[name] *= scale[:, None].astype(dtype)
+    return found
