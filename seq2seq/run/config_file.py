@@ -100,7 +100,7 @@ def shipped(config: Config) -> dict[str, Any]:
     if _is_files(config.data):
         for name in PATHS:
             spec = getattr(config, name)
-            places[name] = spec and _joined(name, spec, os.path.basename)
+            places[name] = spec and _relocated(name, spec, os.path.basename)
     return {"version": VERSION, **dataclasses.replace(config, **places, resume=False).as_dict()}
 
 
