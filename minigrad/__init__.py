@@ -55,10 +55,12 @@ from minigrad.device import device
 from minigrad.dtypes import (
     bool_,
     double,
+    finfo,
     float16,
     float32,
     float64,
     half,
+    iinfo,
     int8,
     int16,
     int32,

@@ -99,6 +99,45 @@ def result_type(*operands: Any) -> np.dtype:
     return result
 
 
+class finfo:  # noqa: N801  (PyTorch's name)
+    """The range and the precision of a floating dtype, as Python's numbers: ``finfo(x.dtype).min``.
+
+    Attributes:
+        bits: of a number. dtype: its name.
+        eps: from 1 to the next number. resolution: as a power of ten.
+        min, max: the lowest and the highest number.
+        tiny, smallest_normal: the smallest positive number of full precision.
+    """
+
+    def __init__(self, dtype: Any = DEFAULT_FLOAT) -> None:
+        kind = as_dtype("finfo", dtype)
+        if not is_floating(kind):
+            raise TypeError(f"finfo: dtype is {kind}; expected a floating dtype, for others use iinfo")
+        found = np.finfo(kind)
+        self.bits, self.dtype = int(found.bits), kind.name
+        self.eps, self.resolution = float(found.eps), float(found.resolution)
+        self.min, self.max, self.tiny = float(found.min), float(found.max), float(found.tiny)
+        self.smallest_normal = self.tiny
+
+    def __repr__(self) -> str:
+        numbers = (f"{name}={getattr(self, name):g}" for name in ("resolution", "min", "max", "eps", "smallest_normal"))
+        return f"finfo({', '.join(numbers)}, tiny={self.tiny:g}, dtype={self.dtype})"
+
+
+class iinfo:  # noqa: N801  (PyTorch's name)
+    """The range of an integer dtype: ``bits``, ``min``, ``max``, and ``dtype``, its name."""
+
+    def __init__(self, dtype: Any) -> None:
+        kind = as_dtype("iinfo", dtype)
+        if kind.kind not in "iu":
+            raise TypeError(f"iinfo: dtype is {kind}; expected an integer dtype, for others use finfo")
+        found = np.iinfo(kind)
+        self.bits, self.dtype, self.min, self.max = int(found.bits), kind.name, int(found.min), int(found.max)
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+
+
 def _promote_pair(a: np.dtype, b: np.dtype) -> np.dtype:
     if category(a) != category(b):
         return a if category(a) > category(b) else b

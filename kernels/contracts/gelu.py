@@ -1,4 +1,4 @@
-"""The Gaussian error linear unit: a number times the probability that a normal one is smaller."""
+"""The Gaussian error linear unit, a number times the probability that a normal one is smaller; the error function."""
 
 from typing import Annotated
 
@@ -12,6 +12,21 @@ def gelu_forward(x: Annotated[Array, "*S"], approximate: bool = False) -> Annota
     Args:
         x: float32 or float64 of any shape.
         approximate: the form with tanh, which differs by 5e-4 at most.
+
+    Returns:
+        Array of the shape and dtype of x.
+
+    Raises:
+        TypeError: a dtype.
+    """
+
+
+@entry(by_reference=True)
+def erf(x: Annotated[Array, "*S"]) -> Annotated[Array, "*S"]:
+    """The error function: 2 P(x sqrt 2) - 1, P the distribution function of N(0, 1).
+
+    Args:
+        x: float32 or float64 of any shape.
 
     Returns:
         Array of the shape and dtype of x.

@@ -30,6 +30,11 @@ def gelu_backward(dy: np.ndarray, x: np.ndarray, approximate: bool = False) -> n
     return (dy * (probability + x * density)).astype(x.dtype)  # y = x * probability
 
 
+def erf(x: np.ndarray) -> np.ndarray:
+    """See `kernels.erf`."""
+    return _erf(x.astype(np.float64)).astype(x.dtype)
+
+
 def _distribution(x: np.ndarray, approximate: bool) -> tuple[np.ndarray, np.ndarray]:
     """P(x) and its derivative."""
     if not approximate:

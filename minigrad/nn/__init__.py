@@ -10,7 +10,17 @@ from minigrad.nn.cho_gru import ChoGRU
 from minigrad.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from minigrad.nn.incremental import IncrementalDropout, IncrementalLSTM
 from minigrad.nn.layers import Dropout, Embedding, Flatten, Identity, LayerNorm, Linear
-from minigrad.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
+from minigrad.nn.losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Parameter
 from minigrad.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
@@ -30,9 +40,11 @@ __all__ = [
     "Embedding",
     "Flatten",
     "GRUCell",
+    "HuberLoss",
     "Identity",
     "IncrementalDropout",
     "IncrementalLSTM",
+    "KLDivLoss",
     "L1Loss",
     "LSTMCell",
     "LayerNorm",
@@ -52,6 +64,7 @@ __all__ = [
     "ReLU",
     "Sequential",
     "Sigmoid",
+    "SmoothL1Loss",
     "Softmax",
     "Tanh",
     "TransformerDecoderLayer",

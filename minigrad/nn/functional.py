@@ -26,10 +26,13 @@ from minigrad.nn.loss_functions import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cross_entropy,
+    huber_loss,
+    kl_div,
     l1_loss,
     linear_cross_entropy,
     mse_loss,
     nll_loss,
+    smooth_l1_loss,
 )
 from minigrad.nn.variational import variational_dropout
 from minigrad.ops import choose, elementwise, fused, linalg, losses, moments, reduce
@@ -48,6 +51,8 @@ __all__ = [
     "elu",
     "embedding",
     "gelu",
+    "huber_loss",
+    "kl_div",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
@@ -64,6 +69,7 @@ __all__ = [
     "relu",
     "scaled_dot_product_attention",
     "sigmoid",
+    "smooth_l1_loss",
     "softmax",
     "softplus",
     "tanh",

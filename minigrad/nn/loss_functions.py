@@ -140,6 +140,55 @@ def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor
 
 
 @checked
+def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """(input - target)**2 / (2 beta) where they are less than ``beta`` apart, |input - target| - beta / 2 elsewhere."""
+    if not beta >= 0:
+        raise ValueError(f"smooth_l1_loss: beta is {beta}; expected 0 or more")
+    if beta == 0:
+        return l1_loss.__wrapped__(input, target, reduction=reduction)  # type: ignore[attr-defined]
+    check_reduction("smooth_l1_loss", reduction)
+    _warn_if_broadcast("smooth_l1_loss", input, target)
+    return _reduce(_huber(input - target, beta) / beta, reduction)
+
+
+@checked
+def huber_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """(input - target)**2 / 2 where they are less than ``delta`` apart, delta (|input - target| - delta / 2) beyond."""
+    if not delta > 0:
+        raise ValueError(f"huber_loss: delta is {delta}; expected more than 0")
+    check_reduction("huber_loss", reduction)
+    _warn_if_broadcast("huber_loss", input, target)
+    return _reduce(_huber(input - target, delta), reduction)
+
+
+def _huber(difference: Tensor, delta: float) -> Tensor:
+    distance = elementwise.abs(difference)
+    return choose.where(distance < delta, distance * distance / 2, (distance - delta / 2) * delta)
+
+
+@checked
+def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """The divergence of Kullback and Leibler, target (log target - input), elementwise.
+
+    Args:
+        input: log-probabilities, floating.
+        target: probabilities of the same shape; 0 log 0 is 0. With ``log_target`` their logarithms.
+        reduction: "batchmean" (the divergence: the sum by the size of the first dimension), "mean" (over all elements,
+            which is seldom meant), "sum" or "none".
+    """
+    if reduction != "batchmean":
+        check_reduction("kl_div", reduction)
+    _require_floating("kl_div", "input", input)
+    _warn_if_broadcast("kl_div", input, target)
+    if log_target:
+        losses = elementwise.exp(target) * (target - input)
+    else:
+        safe = choose.where(target > 0, target, elementwise.abs(target) + 1)
+        losses = target * (elementwise.log(safe) - input)
+    return losses.sum() / input.shape[0] if reduction == "batchmean" else _reduce(losses, reduction)
+
+
+@checked
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:

@@ -7,12 +7,14 @@ What is offered is what ``@op`` names in the files below; a new name there needs
 
 from typing import TYPE_CHECKING
 
+from minigrad.ops.arrange import *
 from minigrad.ops.attention import *
 from minigrad.ops.attentive import *
 from minigrad.ops.choose import *
 from minigrad.ops.compare import *
 from minigrad.ops.contraction import *
 from minigrad.ops.copies import *
+from minigrad.ops.diagonal import *
 from minigrad.ops.elementwise import *
 from minigrad.ops.embedding import *
 from minigrad.ops.fused import *

@@ -23,6 +23,7 @@ from minigrad.ops.op_case import (
     Rng,
     Sample,
     away_from_zero,
+    broadcastable,
     normal,
     operand,
     operands,
@@ -193,6 +194,17 @@ def _integer_power(rng: Rng, dims: Dims) -> Sample:
 
 
 CASES.append(OpCase("pow[integer]", OPS["pow"], lambda x, b: x ** float(b), _integer_power))
+
+
+def _weighted(rng: Rng, dims: Dims) -> Sample:
+    shape = some_shape(rng, dims)
+    return Sample((normal(rng, shape), normal(rng, shape), normal(rng, broadcastable(rng, shape))))
+
+
+@op(oracle=lambda a, b, weight: a + weight * (b - a), sample=_weighted)
+def lerp(a: Tensor, b: Tensor, weight: Operand) -> Tensor:
+    """a + weight * (b - a), from ``a`` at weight 0 to ``b`` at 1; a number, or a tensor that broadcasts."""
+    return add(a, mul(weight, sub(b, a)))
 
 
 @unary(lambda grad: -grad, oracle=np.negative, integers=True)

@@ -1,4 +1,4 @@
-"""The Gaussian error linear unit (kernels.gelu_forward)."""
+"""The Gaussian error linear unit (kernels.gelu_forward) and the error function (kernels.erf)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import kernels
 from minigrad.function import Context, Function
 from minigrad.naming import described
-from minigrad.ops.op import CASES, op
+from minigrad.ops.op import CASES, op, unary
 from minigrad.ops.op_case import Dims, ErrorCase, OpCase, Rng, Sample, normal, some_shape
 from minigrad.ops.reduce import require_floating
 from minigrad.tensor import Tensor
@@ -40,8 +40,11 @@ def _sample(rng: Rng, dims: Dims) -> Sample:
 def _oracle(x: Array, approximate: str) -> Array:
     if approximate == "tanh":
         return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-    erf = np.vectorize(math.erf, otypes=[x.dtype])
-    return 0.5 * x * (1 + erf(x / np.sqrt(x.dtype.type(2))))
+    return 0.5 * x * (1 + _erf(x / np.sqrt(x.dtype.type(2))))
+
+
+def _erf(x: Array) -> Array:
+    return np.vectorize(math.erf, otypes=[x.dtype])(x)
 
 
 @op(is_method=False)
@@ -69,3 +72,9 @@ CASES.append(
         ),
     )
 )
+
+
+@unary(lambda grad, x: grad * (2 / math.sqrt(math.pi) * np.exp(-x * x)).astype(x.dtype), oracle=lambda x: _erf(x))
+def erf(x: Array) -> Array:
+    """The error function, elementwise: 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
+    return kernels.erf(x)

@@ -12,6 +12,7 @@ from minigrad.autocast import bf16_enabled
 from minigrad.function import Context, Function
 from minigrad.ops.common import broadcast_shape, promote, unbroadcast
 from minigrad.ops.op import op
+from minigrad.ops.op_case import Dims, ErrorCase, Rng, Sample, broadcastable, normal
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -130,6 +131,35 @@ def mv(a: Tensor, b: Tensor) -> Tensor:
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner product of two vectors: (n,) . (n,) -> ()."""
     return _product("dot", a, b, (1, 1))
+
+
+def _vectors(rng: Rng, dims: Dims) -> Sample:
+    return Sample((normal(rng, dims[:1]), normal(rng, dims[1:2])))
+
+
+def _refuses_matrix() -> ErrorCase:
+    matrix = Tensor(np.zeros((2, 3)))
+    return ErrorCase(lambda: outer(matrix, matrix[0]), RuntimeError, "outer: got 2 and 1 dimensions; expected vectors")
+
+
+@op(oracle=np.outer, sample=_vectors, errors=(_refuses_matrix(),))
+def outer(a: Tensor, b: Tensor) -> Tensor:
+    """Every product of an element of ``a`` and one of ``b``: (n,) and (m,) -> (n,m)."""
+    if a.ndim != 1 or b.ndim != 1:
+        raise RuntimeError(f"outer: got {a.ndim} and {b.ndim} dimensions; expected vectors")
+    return a.unsqueeze(1) * b
+
+
+def _sum_and_product(rng: Rng, dims: Dims) -> Sample:
+    n, m, p = dims
+    factors = {"beta": 0.5, "alpha": 2.0} if rng.integers(2) else {}
+    return Sample((normal(rng, broadcastable(rng, (n, p))), normal(rng, (n, m)), normal(rng, (m, p))), factors)
+
+
+@op(oracle=lambda x, a, b, beta=1.0, alpha=1.0: beta * x + alpha * (a @ b), sample=_sum_and_product)
+def addmm(x: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta * x + alpha * (mat1 @ mat2): ``x`` broadcasts to (n,p), matrices (n,m) and (m,p)."""
+    return x * beta + mm(mat1, mat2) * alpha
 
 
 @op()

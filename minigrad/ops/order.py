@@ -30,6 +30,44 @@ class ValuesIndices(NamedTuple):
     indices: Tensor
 
 
+class MedianAlong(Function):
+    """y, index = the element in the middle along one dim, the lower of two; the first NaN if there is one"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, dim: int, keepdim: bool) -> tuple[Array, Array]:
+        middle = (x.shape[dim] - 1) // 2
+        index = _order(x, dim, False)[(slice(None),) * dim + (slice(middle, middle + 1),)]
+        if x.dtype.kind == "f":
+            nan = np.isnan(x)
+            index = np.where(nan.any(axis=dim, keepdims=True), np.expand_dims(nan.argmax(axis=dim), dim), index)
+        ctx.index, ctx.shape, ctx.dim, ctx.keepdim = index, x.shape, dim, keepdim
+        values = np.take_along_axis(x, index, dim)
+        return (values, index) if keepdim else (values.squeeze(dim), index.squeeze(dim))
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array, _index: None) -> tuple:
+        grad = grad if ctx.keepdim else np.expand_dims(grad, ctx.dim)
+        return _spread(grad, ctx.index, ctx.shape, ctx.dim), None, None
+
+
+class Median(Function):
+    """y = the element in the middle of all; those that are equal to it share the gradient"""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array) -> Array:
+        flat = x.reshape(-1)
+        y = flat[_order(flat, 0, False)[(flat.size - 1) // 2]]
+        if x.dtype.kind == "f":
+            y = np.where(np.isnan(flat).any(), np.nan, y).astype(x.dtype)
+        ctx.save_for_backward((x == y) | ((x != x) & (y != y)))
+        return as_array(y)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Array:
+        (where,) = ctx.saved
+        return as_array(grad * where / where.sum()).astype(grad.dtype)
+
+
 def _index_of_extreme(x: Array, dim: int, smallest: bool) -> Array:
     """Where along a dim the largest stands. CuPy takes no maximum of a zero-size array, not even of no row."""
     if x.size:
@@ -127,6 +165,35 @@ def min(x: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> An
 
 for _name, _oracle in (("max", np.max), ("min", np.min)):
     CASES.append(OpCase(f"{_name}[all]", OPS[_name], _oracle, over_all, min_size=1))
+
+
+def _middle(x: Array, axis: int, keepdims: bool) -> Array:
+    return np.quantile(x, 0.5, axis=axis, keepdims=keepdims, method="lower").astype(x.dtype)
+
+
+def _where_middle(x: Array, axis: int, keepdims: bool) -> Array:
+    return (x == _middle(x, axis, True)).argmax(axis=axis, keepdims=keepdims)
+
+
+@op(
+    oracle=_with_indices(_middle, _where_middle), sample=over_dim(distinct), min_size=1, errors=(refuses_dim("median"),)
+)
+def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """``median(x)``: the element in the middle. ``median(x, dim)``: (values, indices).
+
+    Of two in the middle it is the lower; NaN where one takes part. In ``median(x)`` equal ones share the gradient.
+    """
+    if dim is None:
+        require_elements("median", x, tuple(range(x.ndim)))
+        return Median.apply(x)
+    axis = normalize_dim(dim, x.ndim, "median")
+    if not x.ndim:
+        return ValuesIndices(*(each.reshape(()) for each in MedianAlong.apply(x.reshape(1), 0, False)))
+    require_elements("median", x, (axis,))
+    return ValuesIndices(*MedianAlong.apply(x, axis, keepdim))
+
+
+CASES.append(OpCase("median[all]", OPS["median"], lambda x: _middle(x.reshape(-1), 0, False), over_all, min_size=1))
 
 
 def _index(user: str, x: Tensor, dim: int | None, keepdim: bool, smallest: bool) -> Tensor:

@@ -17,103 +17,20 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from minigrad.missing import for_module as _for_module
 from minigrad.naming import described
+from minigrad.optim.chains import ChainedScheduler as ChainedScheduler
+from minigrad.optim.chains import SequentialLR as SequentialLR
 from minigrad.optim.checks import check_above_zero, check_number
+from minigrad.optim.cycles import CosineAnnealingWarmRestarts as CosineAnnealingWarmRestarts
+from minigrad.optim.cycles import OneCycleLR as OneCycleLR
 from minigrad.optim.optimizer import Optimizer
 from minigrad.optim.plateau import ReduceLROnPlateau as ReduceLROnPlateau
-from minigrad.optim.schedule_checks import check_optimizer, check_schedule_state
-
-
-class LRScheduler:
-    """Base class: subclasses compute the new rates in ``get_lr`` from ``self.last_epoch`` and the groups' rates.
-
-    Args:
-        optimizer: whose groups' "lr" is changed.
-        last_epoch: epochs already done, counted from 0; -1 starts anew. The rates that the schedule starts from are
-            ``base_lrs``: the groups' "initial_lr", which is the present rate where no schedule has been before.
-
-    Raises:
-        TypeError: no optimiser, or ``last_epoch`` is no integer.
-        KeyError: ``last_epoch`` is given, and a group has no "initial_lr".
-    """
-
-    from_rates: ClassVar[bool] = True  # whether ``get_lr`` goes on from the groups' rates
-
-    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
-        name = type(self).__name__
-        check_optimizer(name, optimizer)
-        if isinstance(last_epoch, bool) or not isinstance(last_epoch, int) or last_epoch < -1:
-            raise TypeError(f"{name}: last_epoch is {last_epoch!r}; expected an integer of at least -1")
-        for group in optimizer.param_groups:
-            if last_epoch == -1:
-                group.setdefault("initial_lr", group["lr"])
-            elif "initial_lr" not in group:
-                raise KeyError(f"{name}: last_epoch={last_epoch} needs 'initial_lr' in every param group")
-        self.optimizer = optimizer
-        self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
-        self.last_epoch = last_epoch
-        if last_epoch == -1:
-            with optimizer.schedule_being_made():
-                self.step()
-        else:
-            self._go_on()
-
-    def _go_on(self) -> None:
-        """Go to the epoch after ``last_epoch``: by all the steps of a run without interruption, where they matter."""
-        first = -1 if self.from_rates else self.last_epoch
-        steps = self.last_epoch - first + 1
-        self._set_rates(self.base_lrs)
-        self.last_epoch = first
-        for _ in range(steps):
-            self.step()
-
-    def get_lr(self) -> list[float]:
-        """The rate of each group for epoch ``self.last_epoch``."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how to compute the learning rate")
-
-    def get_last_lr(self) -> list[float]:
-        """The rates set by the last ``step``, one per group."""
-        return self._last_lr
-
-    def step(self) -> None:
-        """Go to the next epoch."""
-        self.last_epoch += 1
-        self._last_lr = self.get_lr()
-        self._set_rates(self._last_lr)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimiser."""
-        return {name: value for name, value in self.__dict__.items() if name != "optimizer"}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what ``state_dict`` returned; the groups' rates come with the optimiser's own state dict.
-
-        Raises:
-            TypeError: no dict. ValueError: of no schedule, or of one over another number of groups.
-        """
-        check_schedule_state(self, state_dict, "base_lrs")
-        self.__dict__.update(state_dict)
-        self.optimizer.undo_schedules_made()
-
-    def _rates(self) -> list[float]:
-        return [group["lr"] for group in self.optimizer.param_groups]
-
-    def _set_rates(self, rates: list[float]) -> None:
-        for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = lr
-
-    def _starting_rates(self) -> list[float]:
-        """``base_lrs``, one for each of the optimiser's groups."""
-        groups = len(self.optimizer.param_groups)
-        if len(self.base_lrs) != groups:
-            raise ValueError(
-                f"{type(self).__name__}: the optimiser has {groups} parameter groups; "
-                f"expected {len(self.base_lrs)}, as when the schedule was made"
-            )
-        return self.base_lrs
+from minigrad.optim.schedule import FactorLR
+from minigrad.optim.schedule import LRScheduler as LRScheduler
+from minigrad.optim.schedule_checks import check_optimizer
 
 
 class LambdaLR(LRScheduler):
@@ -151,18 +68,7 @@ class LambdaLR(LRScheduler):
         self.lr_lambdas = own
 
 
-class _FactorLR(LRScheduler):
-    """Schedules that multiply every group's rate by the same factor at each epoch."""
-
-    def get_lr(self) -> list[float]:
-        factor = self._factor()
-        return [lr * factor for lr in self._rates()]
-
-    def _factor(self) -> float:
-        raise NotImplementedError
-
-
-class StepLR(_FactorLR):
+class StepLR(FactorLR):
     """Times ``gamma`` every ``step_size`` epochs."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
@@ -176,7 +82,7 @@ class StepLR(_FactorLR):
         return self.gamma if self.last_epoch > 0 and self.last_epoch % self.step_size == 0 else 1.0
 
 
-class MultiStepLR(_FactorLR):
+class MultiStepLR(FactorLR):
     """Times ``gamma`` at each of the epochs ``milestones``."""
 
     def __init__(
@@ -194,7 +100,7 @@ class MultiStepLR(_FactorLR):
         return self.gamma**passed
 
 
-class ExponentialLR(_FactorLR):
+class ExponentialLR(FactorLR):
     """Times ``gamma`` at every epoch."""
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
@@ -206,7 +112,7 @@ class ExponentialLR(_FactorLR):
         return self.gamma if self.last_epoch > 0 else 1.0
 
 
-class LinearLR(_FactorLR):
+class LinearLR(FactorLR):
     """From ``start_factor`` to ``end_factor`` times the initial rate in ``total_iters`` equal steps."""
 
     def __init__(
@@ -234,7 +140,43 @@ class LinearLR(_FactorLR):
         return self._at(self.last_epoch) / self._at(self.last_epoch - 1)
 
     def _at(self, epoch: int) -> float:
-        return self.start_factor + (self.end_factor - self.start_factor) * epoch / self.total_iters
+        return self.start_factor + (self.end_factor - self.start_factor) * (
+            epoch / self.total_iters
+        )  # at the end 0 is 0
+
+
+class ConstantLR(FactorLR):
+    """``factor`` times the initial rate for ``total_iters`` epochs, then the initial rate."""
+
+    def __init__(
+        self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
+    ) -> None:
+        if not 0 < factor <= 1:
+            raise ValueError(f"ConstantLR: factor is {factor}; expected 0 < factor <= 1")
+        self.factor = factor
+        self.total_iters = total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def _factor(self) -> float:
+        if self.last_epoch == 0:
+            return self.factor
+        return 1 / self.factor if self.last_epoch == self.total_iters else 1.0
+
+
+class PolynomialLR(FactorLR):
+    """Down to 0 in ``total_iters`` epochs, as (1 - epoch / total_iters) to the power of ``power``."""
+
+    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
+        check_above_zero("PolynomialLR", "total_iters", total_iters)
+        self.total_iters = total_iters
+        self.power = power
+        super().__init__(optimizer, last_epoch)
+
+    def _factor(self) -> float:
+        if self.last_epoch == 0 or self.last_epoch > self.total_iters:
+            return 1.0
+        left = self.total_iters - self.last_epoch
+        return (left / (left + 1)) ** self.power
 
 
 class CosineAnnealingLR(LRScheduler):

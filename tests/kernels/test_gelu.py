@@ -63,6 +63,14 @@ def test_cpu_equals_reference(monkeypatch, approximate, dtype, tolerance, shape)
         np.testing.assert_allclose(got, want, rtol=tolerance, atol=4 * tolerance)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-7), (np.float64, 4e-15)])
+def test_the_error_function(backend, dtype, tolerance):
+    x = np.array([0, 1e-30, -1e-4, 0.3, -1, 2.5, 5, -7, np.inf, -np.inf, np.nan], dtype).reshape(1, -1)
+    y = backend.erf(x)
+    assert (y.dtype, y.shape) == (dtype, x.shape)
+    np.testing.assert_allclose(y, np.vectorize(math.erf)(x.astype(np.float64)), rtol=tolerance)
+
+
 @FORMS
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.filterwarnings("ignore:invalid:RuntimeWarning")

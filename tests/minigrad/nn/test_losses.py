@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,46 @@ def test_cross_entropy_of_distributions_equals_torch(
 
     inputs = {"x": RNG.normal(size=shape), "p": RNG.uniform(0, 1, shape), "w": RNG.uniform(0.5, 2, classes_of(shape))}
     twins.check(run, inputs, dtype)
+
+
+@pytest.mark.parametrize("reduction", ["batchmean", *REDUCTIONS])
+@pytest.mark.parametrize("log_target", [False, True])
+def test_divergence_equals_torch(twins: Any, dtype: str, log_target: bool, reduction: str) -> None:
+    def run(lib: Any, _: Any, x: Any, t: Any) -> Any:
+        return lib.nn.KLDivLoss(reduction=reduction, log_target=log_target)(x, t)
+
+    probabilities = RNG.uniform(0.1, 1, (3, 4))
+    x, t = np.log(RNG.uniform(0.1, 1, (3, 4))), np.log(probabilities) if log_target else probabilities
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="reduction: 'mean' divides")
+        twins.check(run, {"x": x, "t": t}, dtype)
+
+
+def test_nothing_is_lost_where_the_target_is_zero() -> None:
+    x = mg.tensor([-1.0, -2.0], requires_grad=True)
+    loss = F.kl_div(x, mg.tensor([0.0, 1.0]), reduction="sum")
+    loss.backward()
+    assert loss.item() == pytest.approx(2)
+    assert x.grad.tolist() == [0, -1]
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("SmoothL1Loss", {}),
+        ("SmoothL1Loss", {"beta": 0.3}),
+        ("SmoothL1Loss", {"beta": 0}),
+        ("HuberLoss", {"delta": 0.7}),
+    ],
+)
+def test_losses_that_change_at_a_distance_equal_torch(
+    twins: Any, dtype: str, name: str, options: dict, reduction: str
+) -> None:
+    def run(lib: Any, _: Any, x: Any, t: Any) -> Any:
+        return getattr(lib.nn, name)(reduction=reduction, **options)(x, t)
+
+    twins.check(run, {"x": RNG.normal(size=(3, 4)), "t": RNG.normal(size=(3, 4))}, dtype)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import pytest
 
 import minigrad as mg
@@ -22,7 +25,29 @@ SCHEDULES: list[tuple[str, dict[str, Any]]] = [
     ("LinearLR", {"start_factor": 0.2, "end_factor": 0.7, "total_iters": 10}),
     ("CosineAnnealingLR", {"T_max": 5, "eta_min": 0.01}),
     ("CosineAnnealingLR", {"T_max": 30}),
+    ("ConstantLR", {"factor": 0.5, "total_iters": 4}),
+    ("PolynomialLR", {"total_iters": 10, "power": 2.0}),
+    ("OneCycleLR", {"max_lr": [0.3, 0.7], "total_steps": 30}),
+    (
+        "OneCycleLR",
+        {"max_lr": 0.3, "epochs": 6, "steps_per_epoch": 5, "three_phase": True, "anneal_strategy": "linear"},
+    ),
+    ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2, "eta_min": 0.01}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 4}),
 ]
+Chain = Callable[[Any, Any], Any]
+CHAINS: dict[str, Chain] = {
+    "rising": lambda t, o: t.SequentialLR(
+        o, [t.LinearLR(o, 0.1, total_iters=5), t.ExponentialLR(o, 0.9), t.CosineAnnealingLR(o, 8)], [5, 12]
+    ),
+    "of functions": lambda t, o: t.SequentialLR(
+        o,
+        [t.ConstantLR(o, 0.1, 20), t.StepLR(o, 3, 0.5), t.LambdaLR(o, lambda e: 0.7**e), t.PolynomialLR(o, 9)],
+        [5, 12, 17],
+    ),
+    "restarts": lambda t, o: t.SequentialLR(o, [t.StepLR(o, 2), t.CosineAnnealingWarmRestarts(o, 3)], milestones=[4]),
+    "together": lambda t, o: t.ChainedScheduler([t.ConstantLR(o, 0.1, 20), t.ExponentialLR(o, 0.9)], optimizer=o),
+}
 PLATEAUS: list[dict[str, Any]] = [
     {"patience": 2},
     {"patience": 1, "factor": 0.5, "cooldown": 2, "threshold": 0.05},
@@ -59,6 +84,75 @@ def test_schedules_equal_torch(name: str, options: dict) -> None:
     torch = pytest.importorskip("torch")
     for ours, theirs in zip(history(mg, name, options), history(torch, name, options), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-9, abs=1e-15)
+
+
+def chained(lib: Any, make: Chain) -> tuple[Any, Any]:
+    optimizer = optimizer_of(lib)
+    return optimizer, make(lib.optim.lr_scheduler, optimizer)
+
+
+def go_on(optimizer: Any, schedule: Any, epochs: int) -> list[list[float]]:
+    found = [rates(optimizer)]
+    for _ in range(epochs):
+        optimizer.step()
+        schedule.step()
+        assert list(schedule.get_last_lr()) == rates(optimizer)
+        found.append(rates(optimizer))
+    return found
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_schedules_of_schedules_equal_torch(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    both = (go_on(*chained(lib, CHAINS[name]), EPOCHS) for lib in (mg, torch))
+    for ours, theirs in zip(*both, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+@pytest.mark.parametrize("epoch", [0, 4, 5, 13])
+def test_schedules_of_schedules_go_on(name: str, epoch: int) -> None:
+    straight = go_on(*chained(mg, CHAINS[name]), EPOCHS)
+    optimizer, schedule = chained(mg, CHAINS[name])
+    go_on(optimizer, schedule, epoch)
+    states = deepcopy([optimizer.state_dict(), schedule.state_dict()])
+    assert not any(callable(each) for each in states[1].values())
+    resumed, again = chained(mg, CHAINS[name])
+    resumed.load_state_dict(states[0])
+    again.load_state_dict(states[1])
+    assert go_on(resumed, again, EPOCHS - epoch) == straight[epoch:]
+
+
+def test_one_cycle_moves_the_momentum_the_other_way() -> None:
+    torch = pytest.importorskip("torch")
+    found: list[list[Any]] = []
+    for lib in (mg, torch):
+        a = lib.nn.Parameter(lib.ones(1))
+        for optimizer in (lib.optim.SGD([a], 0.1, momentum=0.9), lib.optim.Adam([a], 0.1)):
+            schedule = lib.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=9, three_phase=True)
+            group = optimizer.param_groups[0]
+            found.append([])
+            for _ in range(8):
+                found[-1].append(group["betas"][0] if "betas" in group else group["momentum"])
+                optimizer.step()
+                schedule.step()
+    assert found[0] == pytest.approx(found[2])
+    assert found[1] == pytest.approx(found[3])
+    assert found[0][0] == pytest.approx(0.95)
+    assert min(found[0]) == pytest.approx(0.85, abs=0.01)
+
+
+def test_restarts_within_an_epoch_equal_torch() -> None:
+    torch = pytest.importorskip("torch")
+    for lib in (mg, torch):
+        schedule = lib.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer_of(lib), 3, 2)
+        seen = []
+        for epoch in (0, 0.5, 1, 2.5, 3, 3.7, 8.9, 9, 10.2, None):
+            schedule.step(epoch)
+            seen.append([*rates(schedule.optimizer), schedule.last_epoch, schedule.T_cur, schedule.T_i])
+        if lib is mg:
+            ours = seen
+    np.testing.assert_allclose(ours, seen, atol=1e-12)
 
 
 @pytest.mark.parametrize("options", PLATEAUS)
@@ -146,5 +240,26 @@ def test_errors() -> None:
         schedulers.ReduceLROnPlateau(optimizer, factor=1)
     with pytest.raises(ValueError, match="threshold_mode is 'none'"):
         schedulers.ReduceLROnPlateau(optimizer, threshold_mode="none")
+    with pytest.raises(ValueError, match="factor is 2; expected 0 < factor <= 1"):
+        schedulers.ConstantLR(optimizer, 2)
+    with pytest.raises(ValueError, match="expected total_steps, or epochs and steps_per_epoch"):
+        schedulers.OneCycleLR(optimizer, 1.0, epochs=3)
+    with pytest.raises(ValueError, match="anneal_strategy is 'cosine'; expected 'cos' or 'linear'"):
+        schedulers.OneCycleLR(optimizer, 1.0, 9, anneal_strategy="cosine")
+    with pytest.raises(ValueError, match="max_lr has 3 entries; expected 2"):
+        schedulers.OneCycleLR(optimizer, [1.0, 2.0, 3.0], 9)
+    short = schedulers.OneCycleLR(optimizer, 1.0, 1)
+    short.step()
+    with pytest.raises(ValueError, match="step 2 of total_steps=1"):
+        short.step()
+    with pytest.raises(ValueError, match="T_mult is 0; expected an integer above 0"):
+        schedulers.CosineAnnealingWarmRestarts(optimizer, 3, 0)
+    step = schedulers.StepLR(optimizer, 3)
+    with pytest.raises(ValueError, match=r"milestones are \[3, 2\]; expected 2 rising epochs"):
+        schedulers.SequentialLR(optimizer, [step, step, step], [3, 2])
+    with pytest.raises(ValueError, match="scheduler 0 is of another optimiser"):
+        schedulers.SequentialLR(optimizer_of(mg), [step], [])
+    with pytest.raises(TypeError, match="scheduler 0 is a ReduceLROnPlateau; expected one that needs no metric"):
+        schedulers.ChainedScheduler([schedulers.ReduceLROnPlateau(optimizer)])
     with pytest.raises(ValueError, match="min_lr has 1 entries; expected 2"):
         schedulers.ReduceLROnPlateau(optimizer, min_lr=[0.1])

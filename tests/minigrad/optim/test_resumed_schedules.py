@@ -25,6 +25,12 @@ SCHEDULES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "LinearLR": st.fixed_dictionaries(
         {"start_factor": FACTORS, "end_factor": st.floats(0, 1), "total_iters": st.integers(1, EPOCHS)}
     ),
+    "ConstantLR": st.fixed_dictionaries({"factor": FACTORS, "total_iters": st.integers(1, EPOCHS)}),
+    "PolynomialLR": st.fixed_dictionaries({"total_iters": st.integers(1, EPOCHS), "power": st.floats(0.5, 2)}),
+    "OneCycleLR": st.fixed_dictionaries(
+        {"max_lr": st.floats(0.1, 1), "total_steps": st.integers(EPOCHS + 1, 40), "three_phase": st.booleans()}
+    ),
+    "CosineAnnealingWarmRestarts": st.fixed_dictionaries({"T_0": st.integers(1, 9), "T_mult": st.integers(1, 3)}),
     "CosineAnnealingLR": st.fixed_dictionaries({"T_max": st.integers(1, EPOCHS), "eta_min": st.floats(0, 0.05)}),
 }
 
