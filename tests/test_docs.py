@@ -24,7 +24,8 @@ import pytest
 
 import minigrad as torch
 from minigrad import nn, optim, random
-from seq2seq import average, compare, encode, evaluate, export, reproduce, score, seeds, train, translate
+from seq2seq import average, compare, encode, evaluate, export, inspect, reproduce, score, seeds, train, translate
+from seq2seq.doctor.contract import checks
 from seq2seq.examples import addition, captions, dialogue, digits, summaries, tones
 from seq2seq.run import config, config_file, recipes, registry
 from seq2seq.run.options import RANGES
@@ -206,6 +207,7 @@ OPTIONS = {
     "score": parser_options(score.build_parser()),
     "encode": parser_options(encode.build_parser()),
     "export": parser_options(export.build_parser()),
+    "inspect": parser_options(inspect.build_parser()),
 }
 
 
@@ -234,6 +236,13 @@ def test_options_of_scoring_are_documented_with_their_defaults() -> None:
 
 def test_options_of_shipping_are_documented_with_their_defaults() -> None:
     assert documented_options("A run's folder is made for", SHIPPING) == OPTIONS["export"]
+
+
+def test_the_data_doctor_is_documented() -> None:
+    page = (ROOT / "docs" / "inspect.md").read_text(encoding="utf-8")
+    assert documented_options("The exit code is 0\n", page) == OPTIONS["inspect"]
+    documented = [(code_in(name)[0], *rest) for name, *rest in rows_after(page, "## Findings\n")]
+    assert documented == [(one.name, one.level, one.message, one.advice) for one in checks()]
 
 
 def test_presets() -> None:

@@ -62,6 +62,11 @@ def score() -> int:
     return start("score")
 
 
+def inspect() -> int:
+    """The console script."""
+    return start("inspect")
+
+
 def _interrupted(number: int, frame: FrameType | None) -> None:
     """End at once: an exception might be lost or dressed as another one in the midst of an import."""
     try:

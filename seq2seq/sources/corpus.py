@@ -5,6 +5,7 @@ other splits keep every line. What else looks wrong is counted by ``report`` and
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from seq2seq.run.errors import UserError
 from seq2seq.sources import report
@@ -23,33 +24,57 @@ def load_files(
     one_sided: bool = False, reading: Reading = PLAIN,
 ) -> Dataset:  # fmt: skip
     """A data set of files; arguments and errors as ``load_dataset``."""
-    given = {name: spec for name, spec in (("train", data), ("valid", valid), ("test", test)) if spec is not None}
-    asked = (src_language, trg_language)
-    parts = _parts_of_splits(given, asked, one_sided, reading)
-    reader = _Reader(reading, asked, one_sided)
-    files = _files(path for each in parts.values() for part in each for path in part.paths)
-    splits: dict[str, list[Pair]] = {}
-    with unchanged(files):
-        for name, each in parts.items():
-            splits[name] = [pair for part in each for pair in reader.pairs(part, training=name == "train")]
-        checksums = {path: sha256_of(path) for path in files} | reader.digests
+    found = read_files(data, (src_language, trg_language), valid, test, one_sided, reading)
+    splits = {name: [pair for _, table in tables for pair in table.pairs] for name, tables in found.tables.items()}
     whole = [pair for pair in splits["train"] if pair[0].strip() and pair[1].strip()]
     left_out, splits["train"] = len(splits["train"]) - len(whole), whole
     if "valid" not in splits:
         splits["valid"], splits["train"] = hold_out(splits["train"], (HELD_OUT_SHARE,), HELD_OUT_LIMIT)
     if not splits["train"]:
         raise UserError(f"{data}: {_shortage(splits)}; expected more, or a valid file beside it")
-    languages = reader.languages(parts["train"][0])
     return Dataset(
         name=data,
-        src_language=src_language or languages[0],
-        trg_language=trg_language or languages[1],
+        src_language=found.languages[0],
+        trg_language=found.languages[1],
         splits=splits,
-        checksums=checksums,
-        notes=tuple(reader.notes),
+        checksums=found.checksums,
+        notes=found.notes,
         left_out=left_out,
-        unreadable=reader.unreadable,
+        unreadable=sum(table.unreadable for _, table in found.tables["train"]),
     )
+
+
+class FilesRead(NamedTuple):
+    """What files hold, before anything is left out or held out.
+
+    Attributes:
+        tables: by the split, what messages call each part, and its pairs.
+        languages: codes of source and target.
+        checksums: sha256 (hex) of every file by its path.
+        notes: what is to be told of them.
+    """
+
+    tables: dict[str, list[tuple[str, Table]]]
+    languages: tuple[str, str]
+    checksums: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def read_files(
+    data: str, languages: Languages = (None, None), valid: str | None = None, test: str | None = None,
+    one_sided: bool = False, reading: Reading = PLAIN,
+) -> FilesRead:  # fmt: skip
+    """The pairs of files, all of them, with their lines; arguments and errors as of ``load_dataset``."""
+    given = {name: spec for name, spec in (("train", data), ("valid", valid), ("test", test)) if spec is not None}
+    parts = _parts_of_splits(given, languages, one_sided, reading)
+    reader = _Reader(reading, languages, one_sided)
+    files = _files(path for each in parts.values() for part in each for path in part.paths)
+    with unchanged(files):
+        tables = {name: [reader.read(part, name == "train") for part in each] for name, each in parts.items()}
+        checksums = {path: sha256_of(path) for path in files} | reader.digests
+    told = reader.languages(parts["train"][0], tables["train"][0][1])
+    src, trg = (asked or found for asked, found in zip(languages, told, strict=True))
+    return FilesRead(tables, (src, trg), checksums, tuple(reader.notes))
 
 
 def read_pairs(argument: str, spec: str, reading: Reading = PLAIN) -> list[Pair]:
@@ -84,7 +109,7 @@ def _read_all(argument: str, spec: str, reading: Reading, one_sided: bool) -> li
     parts = _parts_of_splits({argument: spec}, (None, None), one_sided, reading)[argument]
     reader = _Reader(reading, (None, None), one_sided)
     with unchanged(_files(path for part in parts for path in part.paths)):
-        return [pair for part in parts for pair in reader.pairs(part, training=False)]
+        return [pair for part in parts for pair in reader.read(part, training=False)[1].pairs]
 
 
 def _parts_of_splits(
@@ -119,34 +144,28 @@ class _Reader:
 
     Attributes:
         notes: what is to be told of what was read.
-        unreadable: training lines that were skipped.
         digests: sha256 (hex) of standard input, where that was read.
     """
 
     def __init__(self, reading: Reading, languages: Languages, one_sided: bool) -> None:
         self._reading, self._asked, self._one_sided = reading, languages, one_sided
-        self._columns: dict[Part, tuple[str, str] | None] = {}
         self.notes: list[str] = []
-        self.unreadable = 0
         self.digests: dict[str, str] = {}
 
-    def pairs(self, part: Part, training: bool) -> list[Pair]:
-        """The pairs of a table, of two texts, or of one text whose lines are their own targets."""
+    def read(self, part: Part, training: bool) -> tuple[str, Table]:
+        """What a table, two texts, or one text whose lines are their own targets are called, and their pairs."""
         table, name = (self._table if part.is_table else self._texts)(part)
-        self._columns[part] = table.names
         alone = self._one_sided and len(part.paths) == 1 and not part.is_table
         self.notes += [*table.notes, *report.report(table.pairs, name, training, alone, table.lines)]
         if table.unreadable:
             skipped = f"{table.unreadable:,} lines cannot be read; skipped (the first: {table.first_fault})"
             self.notes.append(f"{name}: {skipped}")
-            self.unreadable += table.unreadable if training else 0
-        return table.pairs
+        return name, table
 
-    def languages(self, part: Part) -> tuple[str, str]:
+    def languages(self, part: Part, table: Table) -> tuple[str, str]:
         """The codes that the names of files or columns tell; "xx" where they tell none."""
-        columns = self._columns.get(part)
-        names = columns if columns else (part.paths[0], part.paths[-1])
-        src, trg = (suffix_language(f"column.{name}" if columns else name) for name in names)
+        names = table.names or (part.paths[0], part.paths[-1])
+        src, trg = (suffix_language(f"column.{name}" if table.names else name) for name in names)
         return (trg, src) if self._reading.swap else (src, trg)
 
     def _table(self, part: Part) -> tuple[Table, str]:
