@@ -3,6 +3,8 @@
 The error is what Python would raise, an AttributeError or an ImportError, so ``hasattr``, ``getattr`` with a default,
 copying and pickling go on as ever. Its text is made when somebody reads it, and only then is the table of PyTorch's
 names read (``torch_names.txt``, written by ``tests/golden/make_torch_names.py``).
+
+``python -m minigrad.missing FILE.py`` says the same of every name in a script, before it runs.
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ def tensor_attribute(self: Any, name: str) -> Any:
 
 def hint(space: str, name: str, owner: Any) -> str:
     """What to say of ``name``, which the namespace ``space`` has not; "" where there is nothing to say."""
-    near, theirs = _nearest(space, name, owner), _in_torch(space, name)
+    near, theirs = _nearest(space, name, owner), in_torch(space, name)
     if theirs == _short(space, name) or (theirs and near is None):
         return f"PyTorch has {theirs}, minigrad does not yet" + (f"; nearest: {near}" if near else "")
     if near:
@@ -80,7 +82,7 @@ def hint(space: str, name: str, owner: Any) -> str:
     return "PyTorch has no such name either" if space != "torch.nn.Module" else ""
 
 
-def _in_torch(space: str, name: str) -> str | None:
+def in_torch(space: str, name: str) -> str | None:
     """Where PyTorch has the name: in this namespace, or else in another one."""
     table = _torch_names()
     if name in table.get(space, ()) or f"{space}.{name}" in table["modules"]:
@@ -143,7 +145,7 @@ def _is_own(value: Any) -> bool:
 @functools.cache
 def _torch_names() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-    for line in Path(__file__).with_name("torch_names.txt").read_text(encoding="utf-8").splitlines()[1:]:
+    for line in (Path(__file__).parents[1] / "torch_names.txt").read_text(encoding="utf-8").splitlines()[1:]:
         if line.startswith("["):
             names = found.setdefault(line.strip("[]"), set())
         else:
