@@ -31,6 +31,7 @@ from kernels.arrays import add_at, as_array, device_of, is_array, like, on_devic
 from kernels.attentive import AttentiveState, AttentiveWeights, DecoderReading, SearchState
 from kernels.compiled import compiled_marker
 from kernels.contracts import *
+from kernels.environment import compiled_kernels, processor_features
 from kernels.scalars import AdamScalars, RMSpropScalars, SGDScalars
 from kernels.switches import allow_tf32, tf32_allowed
 from kernels.threads import ProcessLock, get_num_threads, set_num_threads

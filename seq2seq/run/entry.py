@@ -37,6 +37,21 @@ def start(command: str) -> int:
     return code
 
 
+def main() -> int:
+    """The console script ``seq2seq COMMAND ...``, and ``python -m seq2seq``."""
+    from seq2seq.run.commands import COMMANDS, overview
+
+    command, arguments = (sys.argv[1:2] or [""])[0], sys.argv[2:]
+    if command in ("", "-h", "--help"):
+        print(overview())
+        return 0 if command else 2
+    if command not in COMMANDS:
+        tell(f"error: there is no command {command[:40]!r}; expected one of {', '.join(COMMANDS)}")
+        return 2
+    sys.argv = [f"seq2seq {command}", *arguments]
+    return start(command)
+
+
 def train() -> int:
     """The console script."""
     return start("train")

@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from minigrad.utils.collect_env import processor
 from seq2seq.run import checkpoint, config_file, manifest
 from seq2seq.run.config import Config
 from seq2seq.run.devices import description
@@ -236,7 +237,7 @@ def _surroundings(config: Config) -> dict[str, Any]:
     return {
         "versions": {"python": platform.python_version(), **_versions()},
         "platform": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor(),
         **description(config.device),
         "blas": _blas(),
         "git_commit": _git_commit(),
@@ -253,14 +254,6 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _blas() -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
+from seq2seq.run.commands import COMMANDS
 from seq2seq.run.errors import UserError
 from seq2seq.run.options import RANGES, convert
 
@@ -17,7 +18,7 @@ class OneLineParser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are UserErrors, so that they end as one line too."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, **options)
+        super().__init__(allow_abbrev=False, **({"epilog": examples(options.get("prog", ""))} | options))
 
     def parse_args(self, args: Sequence[str] | None = None) -> argparse.Namespace:  # type: ignore[override]
         """As argparse, where of an option given twice the last one counts; a misspelled one is told the nearest."""
@@ -53,6 +54,14 @@ class OneLineParser(argparse.ArgumentParser):
         kind = functools.partial(convert, _name_of(option), kinds=(allowed.kind,))
         told = str(allowed) if default is None else f"{allowed}; default: {default}"
         self.add_argument(option, type=kind, default=default, metavar="NUMBER", help=f"{meaning} ({told})")
+
+
+def examples(prog: str) -> str | None:
+    """What the help of a command ends with."""
+    command = COMMANDS.get(prog.rpartition(".")[2])
+    if command is None:
+        return None
+    return "examples: " + "; ".join(f"{prog} {arguments}".strip() for arguments in command.examples)
 
 
 def _name_of(option: str) -> str:

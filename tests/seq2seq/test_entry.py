@@ -95,7 +95,7 @@ def test_the_console_scripts_start_here() -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     for name, target in scripts.items():
         module, _, function = target.partition(":")
-        assert (module, f"seq2seq-{function}") == ("seq2seq.run.entry", name)
+        assert (module, name) == ("seq2seq.run.entry", "seq2seq" if function == "main" else f"seq2seq-{function}")
         assert callable(getattr(importlib.import_module(module), function))
 
 
