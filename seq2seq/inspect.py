@@ -16,10 +16,10 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from seq2seq.doctor.contract import Corpus, Finding, Item, examine
-from seq2seq.doctor.figures import SIDES, figures
-from seq2seq.doctor.page import page
-from seq2seq.doctor.suggestions import Suggestion, suggestions
+from seq2seq.inspection.contract import Corpus, Finding, Item, examine
+from seq2seq.inspection.figures import SIDES, figures
+from seq2seq.inspection.page import page
+from seq2seq.inspection.suggestions import Suggestion, suggestions
 from seq2seq.run.cli import run_command
 from seq2seq.run.config import field_types, setting
 from seq2seq.run.messages import one_line

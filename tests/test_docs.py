@@ -25,8 +25,8 @@ import pytest
 import minigrad as torch
 from minigrad import nn, optim, random
 from seq2seq import average, compare, encode, evaluate, export, inspect, reproduce, score, seeds, train, translate
-from seq2seq.doctor.contract import checks
 from seq2seq.examples import addition, captions, dialogue, digits, summaries, tones
+from seq2seq.inspection.contract import checks
 from seq2seq.run import config, config_file, recipes, registry
 from seq2seq.run.options import RANGES
 

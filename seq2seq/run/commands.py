@@ -25,6 +25,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         ),
         "average": Command("average the best epochs of a run", ("runs/mine",)),
         "reproduce": Command("run a recipe and hold its figures against those expected", ("--list", "scan")),
+        "inspect": Command("what is in a corpus, and what is wrong with it", ("train.de,train.en --html report.html",)),
         "gradcheck": Command("hold the gradients of a model against finite differences", ("--config my.yaml",)),
     },
     "use": {

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq.doctor.alignment import slips
-from seq2seq.doctor.contract import Corpus, Item, check, checks, examine
-from seq2seq.doctor.figures import figures
-from seq2seq.doctor.suggestions import suggestions
+from seq2seq.inspection.alignment import slips
+from seq2seq.inspection.contract import Corpus, Item, check, checks, examine
+from seq2seq.inspection.figures import figures
+from seq2seq.inspection.suggestions import suggestions
 from seq2seq.sources.numbers import load_numbers
 
 Pairs = list[tuple[str, str]]

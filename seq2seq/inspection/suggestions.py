@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from seq2seq.doctor.contract import Corpus, Finding
-from seq2seq.doctor.figures import SIDES
-from seq2seq.doctor.languages import side_language
+from seq2seq.inspection.contract import Corpus, Finding
+from seq2seq.inspection.figures import SIDES
+from seq2seq.inspection.languages import side_language
 from seq2seq.text.languages import script_without_blanks
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from seq2seq.doctor.contract import Corpus
+from seq2seq.inspection.contract import Corpus
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _POINTS = 10  # at which the vocabulary is counted

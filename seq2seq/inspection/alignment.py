@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from seq2seq.doctor.contract import Corpus, check
+from seq2seq.inspection.contract import Corpus, check
 
 _LEAST_LINES = 50
 _DRIFT, _THRESHOLD = 0.5, 25.0  # in units of the spread

@@ -110,7 +110,7 @@ def check(level: str, message: str, advice: str) -> Callable[[Find], Find]:
 def checks() -> tuple[Check, ...]:
     """Those that are registered, the gravest first, then by name."""
     for room in _ROOMS:
-        importlib.import_module(f"seq2seq.doctor.{room}")
+        importlib.import_module(f"seq2seq.inspection.{room}")
     return tuple(sorted(_checks.values(), key=lambda one: (LEVELS.index(one.level), one.name)))
 
 

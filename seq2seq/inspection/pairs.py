@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from seq2seq.doctor.contract import Corpus, check, rare
+from seq2seq.inspection.contract import Corpus, check, rare
 from seq2seq.sources.report import is_heading
 
 _NUMBER = re.compile(r"\d+(?:[.,:/-]\d+)*")

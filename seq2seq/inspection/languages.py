@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from seq2seq.doctor.contract import Corpus, check, rare
+from seq2seq.inspection.contract import Corpus, check, rare
 
 _BUCKETS = 1 << 18  # that trigrams are counted in
 _LEAST_LETTERS = 20  # of a line that says what language it is in

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 
-from seq2seq.doctor.contract import Corpus, check, rare
+from seq2seq.inspection.contract import Corpus, check, rare
 from seq2seq.sources.reading import ENTITY
 
 # UTF-8 of letters and quotation marks read as Latin-1 or Windows-1252: a lead byte as a letter, and what follows it.

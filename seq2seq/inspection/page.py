@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from seq2seq.doctor.contract import Finding, Item
-from seq2seq.doctor.figures import SIDES
-from seq2seq.doctor.suggestions import Suggestion
+from seq2seq.inspection.contract import Finding, Item
+from seq2seq.inspection.figures import SIDES
+from seq2seq.inspection.suggestions import Suggestion
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
