@@ -1,6 +1,7 @@
 """Write tables and the plot from the JSON under benchmarks/results, so that no figure is typed by hand.
 
-python benchmarks/report.py                rewrite them in README.md, docs/speed.md and docs/leaderboard.md
+python benchmarks/report.py                rewrite them in README.md, docs/speed.md and docs/leaderboard.md, and
+                                           seq2seq/training/kept_runs.json
 python benchmarks/report.py --check        exit code 1 if what stands there is not what the files give
 python benchmarks/report.py --of FOLDER    print those of a run of gpu/run.sh, and write them to FOLDER/report.md
 
@@ -27,6 +28,7 @@ import studies
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PLOT, CURVES = "scaling.svg", "curves.svg"
+KEPT_RUNS = ROOT / "seq2seq" / "training" / "kept_runs.json"
 BEGIN, END = "<!-- results: written by benchmarks/report.py -->", "<!-- end of results -->"
 
 MULTI30K = "python -m seq2seq.train --data multi30k"
@@ -266,6 +268,34 @@ def drawings() -> dict[Path, str]:
     return {path: drawing for path, drawing in found.items() if drawing is not None}
 
 
+def kept_runs() -> str:
+    """What comes along with the package of the runs that say their seconds: data, parts, and BLEU over seconds."""
+    found = []
+    for path in sorted(RESULTS.glob("*/metrics.jsonl")):
+        records = list(map(json.loads, path.read_text(encoding="utf-8").splitlines()))
+        curve = curve_of(records)
+        config, manifest = (read(f"{path.parent.name}/{name}.json") for name in ("config", "manifest"))
+        if curve and "data_sha256" in manifest:
+            found.append({
+                "name": path.parent.name, "data_sha256": list(manifest["data_sha256"].values()),
+                "encoder": config.get("encoder", "lstm"), "decoder": config.get("decoder", "lstm"),
+                "processor": manifest["processor"], "curve": curve,
+            })  # fmt: skip
+    return "[\n" + ",\n".join(json.dumps(run) for run in found) + "\n]\n"
+
+
+def curve_of(records: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
+    """Seconds and BLEU of each validation; none where the log does not say both. A log of validations alone has the
+    seconds up to each, one of all updates those of each."""
+    whole, seconds, curve = any("loss" in record for record in records), 0.0, []
+    for record in records:
+        seconds = seconds * whole + record.get("seconds", 0.0)
+        if "val_loss" in record:
+            curve.append((round(seconds), None if record["bleu"] is None else round(record["bleu"], 2)))
+    known = all(at and bleu is not None for at, bleu in curve)
+    return curve if known else []
+
+
 def with_figures(text: str, figures: str) -> str:
     """A page with what is between its markers made anew."""
     head, rest = text.split(BEGIN)
@@ -285,7 +315,7 @@ def main() -> int:
     docs = ROOT / "docs"
     pages = {ROOT / "README.md": figures, docs / "speed.md": speed_tables, docs / "leaderboard.md": leaderboard_page}
     files = {path: with_figures(path.read_text(encoding="utf-8"), make()) for path, make in pages.items()}
-    files |= drawings()
+    files |= {**drawings(), KEPT_RUNS: kept_runs()}
     if options.check:
         return int(any(not path.exists() or path.read_text(encoding="utf-8") != new for path, new in files.items()))
     for path, new in files.items():

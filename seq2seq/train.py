@@ -10,22 +10,32 @@ if __name__ == "__main__":  # before anything large is loaded
     sys.exit(start("train"))
 
 import dataclasses
+import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from minigrad import keep_freed_memory
-from seq2seq.run import folder, registry, settings
+from seq2seq.decoding.translator import Translator
+from seq2seq.models.model import build_model
+from seq2seq.run import config_file, folder, registry, settings
+from seq2seq.run.checkpoint import Progress
 from seq2seq.run.cli import command_for, limit_threads, run_command
 from seq2seq.run.config import Config
 from seq2seq.run.devices import require
+from seq2seq.run.errors import UserError
 from seq2seq.run.messages import one_line
 from seq2seq.run.streams import say
 from seq2seq.sources import Dataset, EncodedSplit, Source, drop_long
+from seq2seq.sources.adding import with_added
 from seq2seq.text.codec import TextCodec
 from seq2seq.text.vocabulary import EOS_ID, SPECIALS
-from seq2seq.training import batching, figures, memory, schedules
+from seq2seq.training import batching, figures, memory, samples, schedules, starting, timing, tracking
 from seq2seq.training.advice import advice
+from seq2seq.training.batching import total_steps
+from seq2seq.training.budget import Clock
+from seq2seq.training.kept_runs import expectations
 from seq2seq.training.trainer import Trainer
 from seq2seq.training.warm_up import compile_kernels
 
@@ -34,25 +44,47 @@ _SAMPLES, _EXAMPLES = 5, 3
 
 def train(arguments: Sequence[str] | None = None) -> int:
     """Train as the command line says; the exit code: 0 when done, 130 when interrupted and saved."""
-    given, accept = settings.given(arguments)
+    return trained(*settings.given(arguments))[1]
+
+
+def trained(given: dict[str, Any], accept: bool = False) -> tuple[Path, int]:
+    """Train with the settings that are given.
+
+    Args:
+        accept: as --accept-changes.
+
+    Returns:
+        the folder of the run, and the exit code of the command.
+    """
+    clock = Clock(given.get("budget"))
     if accept:
+        _require_that_it_may_write(given)
         folder.accept_changes(Path(given.get("run_dir") or ""))
-    config = settings.resolved(given)
-    for part in (schedules, batching, figures):
+    config = settings.resolved(given, accept)
+    for part in (schedules, batching, figures, tracking):
         part.check(config)
     require(config.device, config.precision)
     limit_threads(config.threads)
     keep_freed_memory()
     source: Source = registry.build("source", config)
     dataset = source.load(config)
+    whole, added = with_added(dataset, source, config)
     if not config.resume:
-        _tell(dataset.notes)
-    with folder.prepared(config) as run_dir:
-        if config.resume:
-            folder.require_same_data(dataset, run_dir, accept)
-        trainer = _make_trainer(config, source, dataset, run_dir)
-        del dataset  # the raw text of the training split: ids are enough from here on
-        return _run(trainer)
+        _tell(whole.notes)
+    with folder.tried(config) if config.dry_run else folder.prepared(config) as run_dir:
+        other_data = config.resume and any(
+            [folder.require_same_data(dataset, run_dir, accept),
+             folder.require_same_addition(added, config, run_dir, accept)]
+        )  # fmt: skip
+        change = Change({"added_sha256": added} if added else {}, other_data)
+        trainer = _make_trainer(config, whole, run_dir, change, clock)
+        del dataset, whole  # the raw text of the training split: ids are enough from here on
+        return run_dir, 0 if config.dry_run else _run(trainer)
+
+
+def _require_that_it_may_write(given: dict[str, Any]) -> None:
+    if given.get("dry_run"):
+        raise UserError("accept_changes: writes the manifest, and dry_run writes nothing; expected one of them")
 
 
 def _run(trainer: Trainer) -> int:
@@ -68,17 +100,61 @@ def _run(trainer: Trainer) -> int:
     if trainer.gets_no_better:
         metric, patience = trainer.config.best_metric, trainer.config.patience
         say(f"ends early: {metric} was no better for {patience} validations in a row")
+    elif trainer.clock.stopped:
+        step = trainer.progress.step
+        folder.end_at(trainer.run_dir, step)
+        say(f"ends after step {step} of {trainer.total_steps}: the time is up; --max-steps {step} repeats it")
     _show_samples(trainer)
     return 0
 
 
-def _make_trainer(config: Config, source: Source, dataset: Dataset, run_dir: Path) -> Trainer:
-    """The trainer of a new run, whose files stand then, or of one that goes on."""
+class Change(NamedTuple):
+    """What is other than in the settings: entries of the manifest, and whether a run goes on with other data."""
+
+    entries: dict[str, Any]
+    other_data: bool
+
+
+def _make_trainer(config: Config, dataset: Dataset, run_dir: Path, change: Change, clock: Clock) -> Trainer:
+    """The trainer of a new run, whose files stand then, or of one that goes on; of a dry run no file does."""
+    start = None if config.resume else starting.former(config)
+    codec, encoded = _encoded(config, dataset, run_dir, start)
+    compile_kernels(config)  # mistakes in the input are told by now
+    plan = memory.before_steps(config, (codec.source.num_inputs, len(codec.trg_vocabulary)))
+    memory.require_fit(plan, config.batch_size, config.batch_tokens)
+    config, plan, lines = _planned(config, dataset, codec, encoded, plan, clock)
+    held_out = {name: pairs for name, pairs in dataset.splits.items() if name != "train"}
+    trainer = Trainer(config, dataclasses.replace(dataset, splits=held_out), codec, encoded, run_dir, clock)
+    entries = change.entries
+    if start is not None:
+        _tell(starting.copy_weights(start, trainer.model, codec))
+        entries = {**entries, "init_from": folder.weights_of(Path(start.settings.run_dir or ""))}
+        del start
+    num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    if config.resume:
+        _go_on(trainer, Change(entries, change.other_data))
+    elif not config.dry_run:
+        entries = {"num_parameters": num_parameters, "memory_plan": dataclasses.asdict(plan), **entries}
+        _begin(trainer, dataset, entries)
+    say(
+        f"{dataset.name} {dataset.src_language}-{dataset.trg_language}: {len(encoded['train']):,} training pairs, "
+        f"{codec.source}, a target vocabulary of {len(codec.trg_vocabulary):,}; "
+        f"{num_parameters:,} parameters; " + ("nothing is written" if config.dry_run else f"run in {run_dir}")
+    )
+    for line in (str(plan), *lines):
+        say(line)
+    return trainer
+
+
+def _encoded(
+    config: Config, dataset: Dataset, run_dir: Path, start: Translator | None
+) -> tuple[TextCodec, dict[str, EncodedSplit]]:
+    """What the run knows of its two sides, and the splits, of training what is left to train on."""
     if config.resume:
         codec = TextCodec.load(run_dir)
         encoded = codec.encode_dataset(dataset)
     else:
-        codec, encoded = TextCodec.build_encoded(dataset, config)
+        codec, encoded = TextCodec.build_encoded(dataset, config, None if start is None else start.codec)
     encoded["train"] = codec.for_training(encoded["train"], dataset.split("train"), config)
     dropped = 0
     if config.max_length is not None:
@@ -89,40 +165,69 @@ def _make_trainer(config: Config, source: Source, dataset: Dataset, run_dir: Pat
     if not config.resume:
         figures.require_meaning(config, dataset)
         _tell(advice(dataset, codec, encoded))
-        _show_examples(source, codec, encoded["train"])
-    sizes = codec.source.num_inputs, len(codec.trg_vocabulary)
-    compile_kernels(config)  # mistakes in the input are told by now
-    plan = memory.before_steps(config, sizes)
-    memory.require_fit(plan, config.batch_size, config.batch_tokens)
-    held_out = {name: pairs for name, pairs in dataset.splits.items() if name != "train"}
-    trainer = Trainer(config, dataclasses.replace(dataset, splits=held_out), codec, encoded, run_dir)
-    plan = memory.with_steps(plan, trainer.model, config, encoded["train"])
-    memory.require_fit(plan, config.batch_size, config.batch_tokens)
-    num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    _put_in_place(trainer, dataset, {"num_parameters": num_parameters, "memory_plan": dataclasses.asdict(plan)})
-    say(
-        f"{dataset.name} {dataset.src_language}-{dataset.trg_language}: {len(encoded['train']):,} training pairs, "
-        f"{codec.source}, a target vocabulary of {len(codec.trg_vocabulary):,}; "
-        f"{num_parameters:,} parameters; run in {run_dir}"
-    )
-    say(str(plan))
-    return trainer
+        _show_examples(registry.build("source", config), codec, encoded["train"])
+    return codec, encoded
 
 
-def _put_in_place(trainer: Trainer, dataset: Dataset, entries: dict[str, Any]) -> None:
-    """Write the files of a new run, or go to where the last checkpoint of another stands."""
+def _planned(
+    config: Config, dataset: Dataset, codec: TextCodec, encoded: dict[str, EncodedSplit], plan: memory.MemoryPlan,
+    clock: Clock,
+) -> tuple[Config, memory.MemoryPlan, list[str]]:  # fmt: skip
+    """The settings with what a budget decides, the whole plan of memory, and what is to be told of the time.
+
+    A model that is thrown away tries the steps, so that the run's own is what the seed makes of it.
+    """
+    trial = build_model(codec.source.num_inputs, len(codec.trg_vocabulary), config)
+    plan = memory.with_steps(plan, trial, config, encoded["train"])
+    memory.require_fit(plan, config.batch_size, config.batch_tokens)
+    asked = config.budget is not None or config.dry_run
+    steps = total_steps(encoded["train"], config)
+    if not asked and (config.resume or steps < timing.FEWEST_STEPS):
+        return config, plan, []
+    pace = timing.measured(trial, config, dataset, codec, encoded)
+    if config.budget is None:
+        return config, plan, [pace.told(steps, time.time(), config.patience is not None)]
+    if config.resume:  # its plan stands; the budget is a limit alone
+        clock.limit(pace)
+        return config, plan, []
+    seconds = clock.left
+    config = clock.planned(config, pace)
+    steps = total_steps(encoded["train"], config)
+    planned = f"budget {clock.text}: {config.epochs} epochs" + (f", {steps} updates" if config.max_steps else "")
+    return config, plan, [planned, pace.told(steps, time.time(), True), *expectations(dataset, config, seconds)]
+
+
+def _begin(trainer: Trainer, dataset: Dataset, entries: dict[str, Any]) -> None:
+    """Write the files of a new run."""
 
     def save_first(run: str) -> None:
         trainer.fingerprint = run
         trainer.save_first()
 
-    run_dir, config, codec = trainer.run_dir, trainer.config, trainer.codec
-    if config.resume:
-        trainer.fingerprint = folder.run_of(run_dir, codec)
-        trainer.resume()
-        folder.go_on(run_dir, config)
-    else:
-        folder.begin(run_dir, config, dataset, codec, entries, save_first)
+    folder.begin(trainer.run_dir, trainer.config, dataset, trainer.codec, entries, save_first)
+
+
+def _go_on(trainer: Trainer, change: Change) -> None:
+    """Go to where the last checkpoint stands; what is other than before is told and kept."""
+    run_dir = trainer.run_dir
+    trainer.fingerprint = folder.run_of(run_dir, trainer.codec)
+    trainer.resume()
+    if trainer.config.dry_run:
+        return
+    for line in folder.go_on(run_dir, trainer.config, trainer.progress.step, *change):
+        say(f"changed from here on: {line}")
+    trainer.progress = _after(trainer.progress, *folder.changes_at(run_dir, trainer.progress.step))
+
+
+def _after(progress: Progress, changed: set[str], other_data: bool) -> Progress:
+    """Where a run stands after settings changed there: an epoch whose batches are others now begins anew, and on other
+    data nobody knows how good the run was."""
+    if progress.batch and (other_data or changed & set(config_file.ORDERING)):
+        say(f"epoch {progress.epoch + 1} begins anew, since its batches are others now")
+        progress = dataclasses.replace(progress, batch=0)
+    if other_data:
+        progress = dataclasses.replace(progress, best=None, figures=(math.nan,) * len(progress.figures))
+    return progress
 
 
 def _tell(notes: Sequence[str]) -> None:
@@ -162,7 +267,8 @@ def _show_samples(trainer: Trainer) -> None:
     sources = trainer.codec.source.spoken(part, [src for src, _ in pairs])
     say(f"\nSentences it never saw ({split}):")
     for (src, trg), hypothesis in zip(pairs, trainer.best_translator().translate_ids(sources), strict=True):
-        say(f"  {label(src)}\n    = {hypothesis}" + ("" if hypothesis == trg else f"\n    (reference: {trg})"))
+        sample = {"source": label(src), "reference": trg, "hypothesis": hypothesis}
+        say("\n".join(samples.lines_of(sample)))
     say(f"\nScores:    {command_for(trainer.config, 'seq2seq.evaluate', run_dir)}")
     say(f"Translate: {command_for(trainer.config, 'seq2seq.translate', run_dir)}")
 

@@ -9,6 +9,7 @@ if __name__ == "__main__":  # before anything large is loaded
 
     sys.exit(start("translate"))
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from seq2seq.decoding.translator import Translator
 from seq2seq.run.cli import run_command
 from seq2seq.run.errors import UserError
 from seq2seq.run.parser import OneLineParser
-from seq2seq.run.streams import check_output, write_output
+from seq2seq.run.streams import STDOUT, check_output, write_output
 from seq2seq.sources import read_lines
 
 
@@ -28,6 +29,10 @@ def build_parser() -> OneLineParser:
     parser.add_text("--output", "file to write; - is standard output (default)", "-")
     parser.add_number("--n-best", "translations of each line, with scores if more than 1", 1)
     parser.add_text("--prefix", "text file: what the translation of each line starts with; an empty line is nothing")
+    parser.add_argument(
+        "--stream", action="store_true",
+        help="translate each line of standard input as it comes; where that is a terminal it is done anyway",
+    )  # fmt: skip
     parser.add_argument("--replace-unk", action="store_true", help="<unk> becomes the source token most looked at")
     settings.add_options(parser)
     runs.add_reading(parser)
@@ -43,9 +48,28 @@ def translate(arguments: Sequence[str] | None = None) -> int:
     check_output(options.output, "output", runs.files(options))
     runs.begin(options)
     translator = runs.translator(options)
+    if _streams(options):
+        for number, sentence in enumerate(translator.model.source.stream(), start=1):
+            lines = _lines(translator, [sentence], options, asked, number)
+            write_output(STDOUT, "".join(f"{line}\n" for line in lines))
+        return 0
     raw = runs.source_of(translator.settings, options).read(options.input)
     write_output(options.output, "".join(f"{line}\n" for line in _translated(translator, raw, options, asked)))
     return 0
+
+
+def _streams(options: Any) -> bool:
+    """Whether each line is translated as it comes.
+
+    Raises:
+        UserError: that is asked for beside something that needs all lines, or a file.
+    """
+    plain = options.input == STDOUT == options.output and options.prefix is None
+    if options.stream and not plain:
+        raise UserError(
+            "stream: reads standard input and writes standard output; expected no --input, --output, --prefix"
+        )
+    return options.stream or (plain and sys.stdin is not None and sys.stdin.isatty())
 
 
 def _translated(translator: Translator, raw: list[Any], options: Any, asked: dict[str, Any]) -> list[str]:
@@ -54,14 +78,19 @@ def _translated(translator: Translator, raw: list[Any], options: Any, asked: dic
     sources = codec.encode_sources(raw)
     if sources.lengths.any():
         codec.source.require_known(sources, "standard input" if options.input == "-" else options.input)
-    prefixes = _read_prefixes(options.prefix, len(raw))
-    found = translator.search_ids(sources, **asked, prefixes=prefixes, alignment=options.replace_unk)
+    with runs.watched(translator, sources):
+        return _lines(translator, raw, options, asked | {"prefixes": _read_prefixes(options.prefix, len(raw))})
+
+
+def _lines(translator: Translator, raw: list[Any], options: Any, asked: dict[str, Any], first: int = 1) -> list[str]:
+    """The lines of some sentences, of which the ``first`` has this number."""
+    found = translator.search_ids(translator.codec.encode_sources(raw), **asked, alignment=options.replace_unk)
 
     def line(number: int, hypothesis: Hypothesis) -> str:
-        text = translator.text_of(hypothesis, raw[number - 1] if options.replace_unk else None)
+        text = translator.text_of(hypothesis, raw[number - first] if options.replace_unk else None)
         return text if options.n_best == 1 else f"{number}\t{hypothesis.score:.4f}\t{text}"
 
-    return [line(number, one) for number, hypotheses in enumerate(found, start=1) for one in hypotheses]
+    return [line(number, one) for number, hypotheses in enumerate(found, start=first) for one in hypotheses]
 
 
 def _read_prefixes(path: str | None, count: int) -> list[str] | None:

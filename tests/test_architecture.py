@@ -46,14 +46,14 @@ MAY_IMPORT = {
     "minigrad": {"numpy", "safetensors", "kernels"},
     "seq2seq": {
         "numpy", "minigrad", "yaml", "num2words", "pooch", "sacrebleu", "sacremoses", "sentencepiece", "spacy",
-        "threadpoolctl", "tqdm",
+        "threadpoolctl", "tqdm", "tensorboardX", "matplotlib",
     },
 }  # fmt: skip
 NOT_AT_IMPORT = {"numba", "llvmlite", "cupy", "cuda", "torch", "scipy", *MAY_IMPORT["seq2seq"], "safetensors"} - {
     "numpy",
     "minigrad",
 }
-NOT_FOR_TESTS = {"torch", "spacy", "cupy", "jax", "onnx", "onnxruntime", "mlxtend"}
+NOT_FOR_TESTS = {"torch", "spacy", "cupy", "jax", "onnx", "onnxruntime", "mlxtend", "tensorboardX", "matplotlib"}
 ABSOLUTE_PATH = re.compile(r"(?<![\w.~])/(?:work|root|home|Users|mnt)/\w|\b[A-Z]:\\\\?\w")
 
 DOCUMENTED = [
@@ -64,6 +64,7 @@ DOCUMENTED = [
     "minigrad.optim.lr_scheduler", "minigrad.autograd", "minigrad.random", "minigrad.utils.data", "minigrad.cuda",
     "minigrad.gradcheck",
     "seq2seq.sources", "seq2seq.metrics", "seq2seq.decoding.search", "seq2seq.models.model", "seq2seq.run.checkpoint",
+    "seq2seq.api",
 ]  # fmt: skip
 
 Functions = ast.FunctionDef | ast.AsyncFunctionDef
@@ -210,7 +211,8 @@ def test_cycles_are_found(texts, cycles) -> None:
 
 def test_every_imported_package_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["spacy"]]
+    extras = (project["optional-dependencies"][extra] for extra in ("spacy", "track", "plot"))
+    declared = [*project["dependencies"], *(requirement for extra in extras for requirement in extra)]
     names = {re.split(r"[<>=\[ ;]", requirement)[0] for requirement in declared}
     names = {{"PyYAML": "yaml"}.get(name, name) for name in names}  # the one imported under another name
     imported = {name for path in PACKAGE_SOURCES for name in imported_packages(parse(path))}
@@ -329,7 +331,7 @@ SURFACE = {
     "minigrad.nn.utils.rnn": "pad_sequence pack_padded_sequence pad_packed_sequence",
     "minigrad.optim": "SGD Adam AdamW RMSprop lr_scheduler",
     "minigrad.utils.data": "Dataset IterableDataset TensorDataset DataLoader Subset random_split default_collate",
-    "seq2seq": "Translator",
+    "seq2seq": "Translator Run train_run load_run",
     "seq2seq.train": "main",
     "seq2seq.translate": "main",
     "seq2seq.evaluate": "main",

@@ -24,10 +24,10 @@ import pytest
 
 import minigrad as torch
 from minigrad import nn, optim, random
-from seq2seq import average, compare, encode, evaluate, export, inspect, reproduce, score, seeds, train, translate
+from seq2seq import average, compare, encode, evaluate, export, inspect, plot, reproduce, score, seeds, train, translate
 from seq2seq.examples import addition, captions, dialogue, digits, summaries, tones
 from seq2seq.inspection.contract import checks
-from seq2seq.run import config, config_file, recipes, registry
+from seq2seq.run import config, recipes, registry
 from seq2seq.run.options import RANGES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,7 +82,7 @@ def test_every_page_but_the_commands_has_a_runnable_block() -> None:
     pages = {str(parameter.id).rpartition("-")[0] for parameter in RUNNABLE}
     assert pages == {
         "lstm", "kernels", "products", "speed", "autograd", "reading-order", "from-the-tutorials", "cuda", "attention",
-        "transformer", "README",
+        "transformer", "README", "python",
     }  # fmt: skip
 
 
@@ -208,6 +208,7 @@ OPTIONS = {
     "encode": parser_options(encode.build_parser()),
     "export": parser_options(export.build_parser()),
     "inspect": parser_options(inspect.build_parser()),
+    "plot": parser_options(plot.build_parser()),
 }
 
 
@@ -219,8 +220,9 @@ OPTIONS = {
         ("evaluate", "## Scoring"),
         ("compare", "## Comparing"),
         ("encode", "## Sentence vectors"),
+        ("plot", "## Plotting"),
     ],
-    ids=["train", "translate", "evaluate", "compare", "encode"],
+    ids=["train", "translate", "evaluate", "compare", "encode", "plot"],
 )
 def test_options_are_documented_with_their_defaults(command: str, marker: str) -> None:
     of_search = {} if command in ("train", "encode") else documented_options("## Options\n", DECODING)
@@ -262,7 +264,7 @@ def test_ranges() -> None:
 
 def test_settings_that_may_change() -> None:
     sentence = TOOLKIT.partition("Settings that may change with\n`--resume`:")[2].partition(";")[0]
-    assert tuple(code_in(sentence)) == config_file.CHANGEABLE
+    assert tuple(code_in(sentence)) == config.may_change()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -6,16 +6,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 from argparse import Namespace
-from collections.abc import Collection, Sequence
-from contextlib import nullcontext
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from seq2seq.decoding import settings
 from seq2seq.decoding.contract import Hypothesis
 from seq2seq.decoding.translator import Translator
 from seq2seq.metrics import METRICS
 from seq2seq.run import checkpoint, config_file, folder, registry
+from seq2seq.run.bars import counting
 from seq2seq.run.cli import limit_threads
 from seq2seq.run.config import Config, field_types, setting
 from seq2seq.run.devices import DEVICES, PRECISIONS
@@ -151,9 +154,18 @@ def translated(
         asked: as of ``Translator.search``; replace_unk as of ``Translator.translate``.
     """
     sources = translator.codec.source.spoken(items, raw)
-    found = [best for best, *_ in translator.search_ids(sources, **asked, alignment=replace_unk)]
+    with watched(translator, sources):
+        found = [best for best, *_ in translator.search_ids(sources, **asked, alignment=replace_unk)]
     given: Sequence[Any] = raw if replace_unk else [None] * len(raw)
     return found, [translator.text_of(best, source) for best, source in zip(found, given, strict=True)]
+
+
+@contextmanager
+def watched(translator: Translator, sources: Items) -> Iterator[None]:
+    """Inside, a bar on a terminal shows how many sentences are translated."""
+    with counting(int(np.count_nonzero(sources.lengths)), "sentence") as translator.on_progress:
+        yield
+    translator.on_progress = None
 
 
 def searched(replace_unk: bool = False, **asked: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ class Translator:
         self.model, self.codec, self.settings = model, codec, settings
         self.precision = decoding_precision(settings.precision, precision, model.device)
         self.models: tuple[Seq2Seq, ...] = (model,)
+        self.on_progress: Callable[[int], None] | None = None
 
     @classmethod
     def load(
@@ -233,6 +234,8 @@ class Translator:
             found = asked.strategy.find(self._scorer(), [sources[i] for i in indices], part)
             for index, hypotheses in zip(indices, found, strict=True):
                 results[index] = self._of_run(hypotheses, sources[index])
+            if self.on_progress is not None:
+                self.on_progress(len(indices))
         return results
 
     def _within_pair(self, ids: tuple[int, ...], item: Any) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from seq2seq.run.registry import option
 # Parts share these, so each stands here once.
 _HIDDEN_SIZE: Any = (512, "size of the states, of all layers", 1, 65536)
 _NUM_LAYERS: Any = (2, "layers in the encoder and in the decoder", 1, 64)
-_DROPOUT: Any = (0.5, "probability that an embedding or what a layer gives is zeroed", 0.0, 0.99)
+_DROPOUT: Any = (0.5, "probability that an embedding or what a layer gives is zeroed", 0.0, 0.99, True)
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,10 @@ class RecurrentOptions:
     hidden_size: int = option(*_HIDDEN_SIZE)
     num_layers: int = option(*_NUM_LAYERS)
     dropout: float = option(*_DROPOUT)
-    variational_dropout: bool = option(False, "zero the same numbers at all steps of a sequence (Gal et al., 2016)")
-    recurrent_dropout: float = option(0.0, "probability that a recurrent weight is zeroed for a batch", 0.0, 0.99)
+    variational_dropout: bool = option(
+        False, "zero the same numbers at all steps of a sequence (Gal et al., 2016)", changeable=True
+    )
+    recurrent_dropout: float = option(0.0, "probability that a recurrent weight is zeroed for a batch", 0.0, 0.99, True)
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ class TransformerOptions:
     num_heads: int = option(8, "heads of each attention; a divisor of hidden_size", 1, 1024)
     ffn_size: int = option(2048, "units of each feed-forward block", 1, 65536)
     dropout: float = option(*_DROPOUT)
-    attention_dropout: float = option(0.0, "probability that a weight of an attention is zeroed", 0.0, 0.99)
-    ffn_dropout: float = option(0.0, "probability that a unit of a feed-forward block is zeroed", 0.0, 0.99)
+    attention_dropout: float = option(0.0, "probability that a weight of an attention is zeroed", 0.0, 0.99, True)
+    ffn_dropout: float = option(0.0, "probability that a unit of a feed-forward block is zeroed", 0.0, 0.99, True)
     norm_first: bool = option(True, "normalise what a block reads (pre-norm) instead of the sum with what it gives")
     activation: str = option("gelu", "of feed-forward blocks: gelu or relu")
     learned_positions: int = option(0, "positions that get a learned vector each; 0: sines and cosines", 0, 65536)

@@ -39,6 +39,10 @@ GROUPS: dict[str, dict[str, Command]] = {
         "compare": Command("two systems: both scores, and whether they differ by luck", ("runs/mine runs/other",)),
         "score": Command("how likely given translations are", ("runs/mine --data pairs.tsv",)),
         "encode": Command("a vector for each sentence", ("runs/mine new.de --output new.npy",)),
+        "plot": Command(
+            "learning curves, attention, BLEU by length, vectors in a plane",
+            ("runs/mine runs/other --output curves.png", "runs/mine --attention new.de --output maps.html"),
+        ),
     },
     "ship": {
         "export": Command("a model in one file", ("runs/mine --to mine.seq2seq --weights int8",)),

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from typing import Any
+
 from seq2seq.run.config import BASE, Config
 from seq2seq.run.errors import UserError
+
+DEFAULTS = {field.name: field.default for field in BASE}
 
 # The setting, the one it belongs to, and with which values of that; with () any but its default.
 BELONGS_TO: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -24,9 +29,25 @@ BELONGS_TO: dict[str, tuple[str, tuple[str, ...]]] = {
 
 def check(config: Config) -> None:
     """UserError for a setting that would do nothing, since it belongs to another choice."""
-    defaults = {field.name: field.default for field in BASE}
+    for name in _idle(config):
+        owner, values = BELONGS_TO[name]
+        belongs = f"{name} belongs to {owner}" + (f" {' or '.join(values)}" if values else "")
+        raise UserError(f"{belongs}; this run has {owner + ' ' + str(getattr(config, owner)) if values else 'none'}")
+
+
+def left_behind(former: Config, config: Config, given: Collection[str]) -> dict[str, Any]:
+    """The settings that belong to a choice which is another one than before, with their defaults, unless given: a run
+    that goes on by another schedule leaves the speed of the former one behind."""
+    return {
+        name: DEFAULTS[name]
+        for name, (owner, values) in BELONGS_TO.items()
+        if values and name not in given and getattr(config, owner) != getattr(former, owner)
+    }
+
+
+def _idle(config: Config) -> Iterator[str]:
+    """The settings that are not as by default although they do nothing."""
     for name, (owner, values) in BELONGS_TO.items():
         found = getattr(config, owner)
-        if getattr(config, name) != defaults[name] and (found not in values if values else found == defaults[owner]):
-            belongs = f"{name} belongs to {owner}" + (f" {' or '.join(values)}" if values else "")
-            raise UserError(f"{belongs}; this run has {owner + ' ' + str(found) if values else 'none'}")
+        if getattr(config, name) != DEFAULTS[name] and (found not in values if values else found == DEFAULTS[owner]):
+            yield name

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq.run import manifest, registry
-from seq2seq.run.config import Config, field_types, setting
+from seq2seq.run.config import LASTING, Config, field_types, may_change, setting
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import shown
 from seq2seq.run.writing import replace_run_file
@@ -24,14 +24,19 @@ VERSION = 3
 # Settings whose default changed: (the version that changed it, the setting, what runs of lower versions went by).
 FORMER_DEFAULTS: tuple[tuple[int, str, Any], ...] = ((3, "header", "absent"),)  # a header was taken for a pair
 
-# What may differ between a run and its continuation without making it another run.
-CHANGEABLE = ("epochs", "max_steps", "patience", "threads", "data_dir", "run_dir", "resume", "save_every", "device")
-# Files of data may have moved: their digests must be those of the training.
+# Files of data may have moved: their digests must be those of the training, unless a change is accepted.
 PATHS = ("data", "valid", "test")
+# What may be earlier in one continuation, and is remembered only where it is later.
+_ENDS = ("epochs", "max_steps")
+# Settings that say which pairs share an update, so that an epoch under way begins anew where they change.
+ORDERING = ("batch_size", "batch_tokens", "accumulate", "max_length", "add_data", "noise_drop", "noise_shuffle")
 
 
-def moved(stored: Config, given: dict[str, Any]) -> Config:
+def moved(stored: Config, given: dict[str, Any], accept: bool = False) -> Config:
     """``stored`` with the places where its data files lie now: given by ``PATHS``, or all in the folder ``data_dir``.
+
+    Args:
+        accept: other data may take their place.
 
     Raises:
         UserError: a path is given for a data set that is not made of files, or that has no such file.
@@ -45,32 +50,35 @@ def moved(stored: Config, given: dict[str, Any]) -> Config:
         value, old = given.get(name), getattr(stored, name)
         if value is None or value == old:
             continue
-        if old is None or not _is_files(stored.data) or (name == "data" and not _is_files(value)):
+        other = old is None or not _is_files(stored.data) or (name == "data" and not _is_files(value))
+        if other and not accept:
             raise UserError(f"{name} is {value!r}; the run was started with {old!r}; expected another place of it")
         places[name] = value
     return dataclasses.replace(stored, **places)
 
 
-def continued(config: Config, run_dir: Path) -> dict[str, Any]:
-    """What of a continuation's settings the next one shall go by too: a later end than before, other places of data."""
-    stored, kept = load(run_dir), dict[str, Any]()
-    if config.epochs > stored.epochs:
-        kept["epochs"] = config.epochs
-    if stored.max_steps is not None and (config.max_steps is None or config.max_steps > stored.max_steps):
-        kept["max_steps"] = config.max_steps
-    if config.patience != stored.patience:
-        kept["patience"] = config.patience
-    now = _with_whole_paths(config)
-    return kept | {name: getattr(now, name) for name in PATHS if getattr(now, name) != getattr(stored, name)}
+def differences(config: Config, run_dir: Path) -> dict[str, tuple[Any, Any]]:
+    """What of a continuation's settings the next one shall go by too, before and now: a later end, other rates, other
+    places of data."""
+    stored, now = load(run_dir).as_dict(), _with_whole_paths(config).as_dict()
+    lasting = {*LASTING, *PATHS, *(name for name in may_change() if name in config.options)}
+    found = {name: (old, now[name]) for name, old in stored.items() if name in lasting and old != now[name]}
+    return {name: both for name, both in found.items() if name not in _ENDS or _is_later(*both)}
+
+
+def _is_later(old: int | None, new: int | None) -> bool:
+    """Whether an end is later than another; None is none."""
+    return old is not None and (new is None or new > old)
 
 
 def _with_whole_paths(config: Config) -> Config:
     """``config`` with paths that mean the same from every folder."""
-    places: dict[str, Any] = {"data_dir": config.data_dir and os.path.abspath(config.data_dir)}
-    if _is_files(config.data):
-        for name in PATHS:
-            spec = getattr(config, name)
-            places[name] = spec and _relocated(name, spec, os.path.abspath)
+    places: dict[str, Any] = {
+        name: getattr(config, name) and os.path.abspath(getattr(config, name)) for name in ("data_dir", "init_from")
+    }
+    for name in (*(PATHS if _is_files(config.data) else ()), "add_data"):
+        spec = getattr(config, name)
+        places[name] = spec and _relocated(name, spec, os.path.abspath)
     return dataclasses.replace(config, **places)
 
 
@@ -96,11 +104,10 @@ def save(config: Config, run_dir: Path) -> None:
 
 def shipped(config: Config) -> dict[str, Any]:
     """The settings as they leave this machine: of files the names alone, nothing of its folders."""
-    places: dict[str, Any] = dict.fromkeys(("data_dir", "run_dir"), None)
-    if _is_files(config.data):
-        for name in PATHS:
-            spec = getattr(config, name)
-            places[name] = spec and _relocated(name, spec, os.path.basename)
+    places: dict[str, Any] = dict.fromkeys(("data_dir", "run_dir", "init_from"), None)
+    for name in (*(PATHS if _is_files(config.data) else ()), "add_data"):
+        spec = getattr(config, name)
+        places[name] = spec and _relocated(name, spec, os.path.basename)
     return {"version": VERSION, **dataclasses.replace(config, **places, resume=False).as_dict()}
 
 
@@ -109,7 +116,7 @@ def load(run_dir: Path) -> Config:
     stored = _stored(run_dir)
     continued = manifest.read(run_dir).get("continued", {})
     path = run_dir / manifest.NAME
-    if not set(continued) <= {*CHANGEABLE, *PATHS}:
+    if not set(continued) <= {*may_change(), *PATHS}:
         raise UserError(f"{path}: unknown settings in continued: {', '.join(sorted(continued))}")
     changes = _checked(continued, path)
     return dataclasses.replace(stored, **changes, run_dir=str(run_dir), resume=False)

@@ -1,5 +1,6 @@
-"""The folder of a run: config.json, manifest.json, text.json, metrics.jsonl, checkpoints/{last,best}.safetensors, and
-where they are asked for checkpoints/{average,epoch-N}.safetensors.
+"""The folder of a run: config.json, manifest.json, text.json, metrics.jsonl, samples.jsonl and
+checkpoints/{last,best}.safetensors, and where they are asked for checkpoints/{average,epoch-N}.safetensors and
+tensorboard/.
 
 Contract: a folder that holds anything but the run itself is refused before anything is written. While a run is trained
 it holds one more file, ``lock``. It is whole from its first moment: ``last.safetensors`` stands before the first step.
@@ -30,7 +31,13 @@ from seq2seq.sources.files import STDIN
 from seq2seq.text.codec import TextCodec
 
 _RECORDED = ("minigrad-seq2seq", "numpy", "numba", "safetensors", "sacrebleu", "sentencepiece", "sacremoses", "spacy")
+SAMPLES = "samples.jsonl"
 ACCEPT_HELP = "go on although files of the run or its data were changed; the manifest will say so"
+# How long and where a run is trained says nothing of which run it is.
+_NO_PART_OF_THE_NAME = (
+    "epochs", "max_steps", "patience", "threads", "data_dir", "run_dir", "resume", "save_every", "device",
+    *config_file.PATHS,
+)  # fmt: skip
 _CUPY = ("cupy-cuda13x", "cupy-cuda12x", "cupy")  # one library under the names of its builds; recorded where it is
 
 
@@ -55,6 +62,19 @@ def prepared(config: Config) -> Iterator[Path]:
             with suppress(OSError):  # not empty
                 folder.rmdir()
         raise
+
+
+@contextmanager
+def tried(config: Config) -> Iterator[Path]:
+    """As ``prepared`` for a run of which nothing is to be written: no folder is made, and none is locked."""
+    run_dir = Path(config.run_dir) if config.run_dir else _next_free(config.data)
+    if config.resume or run_dir.exists():
+        if not run_dir.is_dir():
+            raise UserError(
+                f"run_dir {run_dir}: no folder; expected {'that of the run to go on with' if config.resume else 'one'}"
+            )
+        _check(config, run_dir)
+    yield run_dir
 
 
 def _folder(config: Config) -> tuple[Path, list[Path]]:
@@ -108,7 +128,7 @@ def _may_be_replaced(path: Path) -> bool:
 
 def files_of(run_dir: Path) -> list[Path]:
     """Every file that a run is made of."""
-    names = (*manifest.COVERED, manifest.NAME, manifest.METRICS)
+    names = (*manifest.COVERED, manifest.NAME, manifest.METRICS, SAMPLES)
     kept = *checkpoint.NAMES, *(f"epoch-{epoch}" for epoch in checkpoint.epochs_kept(run_dir))
     return [*(run_dir / name for name in names), *(checkpoint.path_of(run_dir, name) for name in kept)]
 
@@ -145,10 +165,15 @@ def begin(
 
 
 def _name_for_itself(run_dir: Path, config: Config, dataset: Dataset) -> str:
-    changeable = *config_file.CHANGEABLE, *config_file.PATHS
-    rest = {name: value for name, value in config.as_dict().items() if name not in changeable}
+    rest = {name: value for name, value in config.as_dict().items() if name not in _NO_PART_OF_THE_NAME}
     parts = [rest, list(dataset.checksums.values()), manifest.digests(run_dir)["text.json"]]
     return manifest.sha256(json.dumps(parts).encode())
+
+
+def weights_of(run_dir: Path) -> dict[str, str]:
+    """What the manifest of a run says of the one whose best weights were its start."""
+    data = read_run_file(checkpoint.path_of(run_dir, "best"), "a checkpoint")
+    return {"run": str(manifest.read(run_dir).get("run")), "best_sha256": manifest.sha256(data)}
 
 
 def run_of(run_dir: Path, codec: TextCodec) -> str:
@@ -156,17 +181,45 @@ def run_of(run_dir: Path, codec: TextCodec) -> str:
     return str(manifest.read(run_dir).get("run") or codec.fingerprint())
 
 
-def go_on(run_dir: Path, config: Config) -> None:
-    """Write down, before a run goes on, what it goes on with: a later end, other places of its data.
+def go_on(run_dir: Path, config: Config, step: int, entries: dict[str, Any], other_data: bool = False) -> list[str]:
+    """Write down, before a run goes on, what it goes on with: a later end, another rate, other places of its data.
 
     A run of version 0.1 gets its digests here.
+
+    Args:
+        step: where it stands.
+        entries: of the manifest, as of ``begin``, that may have changed too.
+        other_data: whether a change of its data was accepted.
+
+    Returns:
+        what is other than before, for people.
     """
     former = manifest.read(run_dir)
-    content = _with_digests(run_dir, former)
-    continued = {**content.get("continued", {}), **config_file.continued(config, run_dir)}
-    if content is former and continued == content.get("continued", {}):
-        return
-    manifest.write(run_dir, {**content, "continued": continued})
+    content = {**_with_digests(run_dir, former), **entries}
+    found = config_file.differences(config, run_dir)
+    if found or other_data:
+        change = {"step": step, "settings": found, "other_data": other_data}
+        continued = {**content.get("continued", {}), **{name: now for name, (_, now) in found.items()}}
+        content = {**content, "continued": continued, "changes": [*content.get("changes", []), change]}
+    if content != former:
+        manifest.write(run_dir, content)
+    return [f"{name} {_written(before)} -> {_written(now)}" for name, (before, now) in found.items()]
+
+
+def end_at(run_dir: Path, step: int) -> None:
+    """Let a run end after the step where it stands, as if it had been started so."""
+    manifest.update(run_dir, continued={**manifest.read(run_dir).get("continued", {}), "max_steps": step})
+
+
+def _written(value: Any) -> str:
+    """A setting as it is given; None by the word of a file of settings."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def changes_at(run_dir: Path, step: int) -> tuple[set[str], bool]:
+    """The settings that were changed where the run stood after ``step``, and whether its data were."""
+    found = [change for change in manifest.read(run_dir).get("changes", []) if change["step"] == step]
+    return {name for change in found for name in change["settings"]}, any(change["other_data"] for change in found)
 
 
 def _with_digests(run_dir: Path, content: manifest.Manifest) -> manifest.Manifest:
@@ -198,11 +251,14 @@ def accept_changes(run_dir: Path) -> None:
         say(f"{run_dir / name}: changed since the training; accepted")
 
 
-def require_same_data(dataset: Dataset, run_dir: Path, accept: bool = False) -> None:
+def require_same_data(dataset: Dataset, run_dir: Path, accept: bool = False) -> bool:
     """UserError if a file of the data set is not what the run was trained on, wherever it lies now.
 
     Args:
         accept: write down that the data changed instead; the caller holds the run's lock.
+
+    Returns:
+        whether they changed.
     """
     content = manifest.read(run_dir)
     message = _difference(dataset.checksums, content["data_sha256"])
@@ -212,7 +268,7 @@ def require_same_data(dataset: Dataset, run_dir: Path, accept: bool = False) -> 
             f"now, so the parts of the data are others; {manifest.ACCEPT}"
         )
     if message is None:
-        return
+        return False
     if not accept:
         raise UserError(message)
     entry = {"file": "data", "was": content["data_sha256"], "is": dataset.checksums}
@@ -220,6 +276,22 @@ def require_same_data(dataset: Dataset, run_dir: Path, accept: bool = False) -> 
     content = _with_digests(run_dir, content)
     manifest.write(run_dir, {**content, "data_sha256": dataset.checksums, "accepted": accepted})
     say(f"{dataset.name}: changed since the training; accepted")
+    return True
+
+
+def require_same_addition(added: str | None, config: Config, run_dir: Path, accept: bool) -> bool:
+    """As ``require_same_data``, of the pairs of ``add_data``, unless the run goes on with other files of them.
+
+    Args:
+        added: their sha256.
+    """
+    then = manifest.read(run_dir).get("added_sha256")
+    if added in (None, then) or "add_data" in config_file.differences(config, run_dir):
+        return False
+    if not accept:
+        raise UserError(manifest.changed(config.add_data, str(added), str(then)))
+    say(f"{config.add_data}: changed since the training; accepted")
+    return True
 
 
 def _difference(now: dict[str, str], then: dict[str, str] | None) -> str | None:

@@ -175,7 +175,15 @@ def _has_the_right_types(content: Manifest) -> bool:
         and (metrics is None or known)
         and isinstance(content.get("continued", {}), dict)
         and isinstance(content.get("accepted", []), list)
+        and _are_changes(content.get("changes", []))
     )
+
+
+def _are_changes(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(change, dict) and type(change.get("step")) is int and isinstance(change.get("settings"), dict)
+        and type(change.get("other_data")) is bool for change in value
+    )  # fmt: skip
 
 
 def _are_digests(value: Any) -> bool:

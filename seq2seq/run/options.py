@@ -77,6 +77,7 @@ RANGES = {
     "label_smoothing": Range(0.0, 0.99),
     "ema_decay": Range(0.0, 0.999999),
     "patience": Range(1, 1_000_000),
+    "samples": Range(0, 1000),
     "keep_best": Range(1, 1000),
     "max_output_length": Range(1, 100_000),
     "seed": Range(0, 2**63 - 1),

@@ -34,13 +34,16 @@ _reserved = {"accept_changes", "config", "help", "recipe", *RANGES}  # means som
 Part = TypeVar("Part", bound=type[Any])
 
 
-def option(default: Any, help: str, low: float | None = None, high: float | None = None) -> Any:
+def option(
+    default: Any, help: str, low: float | None = None, high: float | None = None, changeable: bool = False
+) -> Any:
     """A field of a part's Options.
 
     Args:
         default: bool, int, float or str (not an empty one); the option is of its type.
         help: what it means, a line for the command line.
         low, high: of a number, the ends of its range, both allowed; given together or not at all.
+        changeable: whether a run may go on with another value: no tensor depends on it.
 
     Raises:
         ValueError: a default of another type or out of the range, or a range with one end.
@@ -48,12 +51,13 @@ def option(default: Any, help: str, low: float | None = None, high: float | None
     if type(default) not in (bool, int, float, str) or not str(default).strip():
         raise ValueError(f"option: default is {shown(default)}; expected a bool, an int, a float or text")
     if low is None and high is None:
-        return dataclasses.field(default=default, metadata={"help": help, "range": None})
+        return dataclasses.field(default=default, metadata={"help": help, "range": None, "changeable": changeable})
     if low is None or high is None or not low <= default <= high:
         raise ValueError(
             f"option: default is {shown(default)}, low {low}, high {high}; expected low <= default <= high"
         )
-    return dataclasses.field(default=default, metadata={"help": help, "range": Range(low, high)})
+    metadata = {"help": help, "range": Range(low, high), "changeable": changeable}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq.run import companions, recipes, registry
-from seq2seq.run.config import BASE, Config, field_types, setting
-from seq2seq.run.config_file import CHANGEABLE, PATHS, load, moved
+from seq2seq.run.config import BASE, Config, field_types, may_change, setting
+from seq2seq.run.config_file import PATHS, load, moved
 from seq2seq.run.errors import UserError
 from seq2seq.run.options import RANGES
 from seq2seq.run.parser import OneLineParser
@@ -26,6 +26,14 @@ _PURPOSES = {
     "train": "Train a translator.",
     "gradcheck": "Compare the gradients of the model that these settings describe with finite differences.",
 }
+
+
+# What a run that starts with another's weights takes over from it, unless it is given: what makes the model and its
+# tokens, beside the options of its parts.
+INHERITED = (
+    "src_language", "trg_language", "src_tokenizer", "trg_tokenizer", "lower", "share_vocab", "subword_model",
+    "tie_weights", *registry.PACKAGES,
+)  # fmt: skip
 
 
 def parse(arguments: Sequence[str] | None = None, command: str = "train") -> Config:
@@ -47,11 +55,15 @@ def given(arguments: Sequence[str] | None = None, command: str = "train") -> tup
     return settings, accept
 
 
-def resolved(given: dict[str, Any]) -> Config:
-    """The whole Config: what is given, and the rest from the preset, or from the run to go on with."""
+def resolved(given: dict[str, Any], accept: bool = False) -> Config:
+    """The whole Config: what is given, and the rest from the preset, or from the run to go on with or to start from.
+
+    Args:
+        accept: a run may go on with other data.
+    """
     if given.get("resume"):
-        return _resumed(given)
-    preset = recipes.presets().get(given.get("data", Config.data).partition(":")[0], {})
+        return _resumed(given, accept)
+    preset = recipes.presets().get(given.get("data", Config.data).partition(":")[0], {}) | _inherited(given)
     parts = {kind: value for kind, value in (preset | given).items() if kind in registry.PACKAGES}
     options = Config(**parts).options
     fits = {name: value for name, value in preset.items() if name in options or name in Config.__dataclass_fields__}
@@ -61,17 +73,35 @@ def resolved(given: dict[str, Any]) -> Config:
     return config
 
 
-def _resumed(given: dict[str, Any]) -> Config:
+def _inherited(given: dict[str, Any]) -> dict[str, Any]:
+    """What comes from the run whose weights are the start; nothing where there is none."""
+    if given.get("init_from") is None:
+        return {}
+    former = load(Path(given["init_from"]))
+    parts = {kind: getattr(former, kind) for kind in registry.PACKAGES}
+    same = [name for kind, name in parts.items() if given.get(kind, name) == name for name in _options_of(kind, name)]
+    return {name: getattr(former, name) for name in (*INHERITED, *same)}
+
+
+def _options_of(kind: str, name: str) -> list[str]:
+    return [field.name for field in dataclasses.fields(registry.part(kind, name).Options)]
+
+
+def _resumed(given: dict[str, Any], accept: bool) -> Config:
     """The stored config of the run, with what may change taken from what is given."""
     if given.get("run_dir") is None:
         raise UserError("resume: --run-dir is missing; expected the folder of the run to go on with")
-    stored = moved(load(Path(given["run_dir"])), given)
+    stored = moved(load(Path(given["run_dir"])), given, accept)
+    changeable = {*may_change(), *PATHS}
     for name, old in stored.as_dict().items():
         value = given.get(name, old)
-        if name not in (*CHANGEABLE, *PATHS) and value != old:
+        if name not in changeable and value != old:
             raise UserError(f"resume: {name} is {value!r}; the run was started with {old!r} and goes on only with that")
     rest = {name: value for name, value in given.items() if name not in PATHS}
-    return dataclasses.replace(stored, **rest)
+    config = dataclasses.replace(stored, **rest)
+    config = dataclasses.replace(config, **companions.left_behind(stored, config, given))
+    companions.check(config)
+    return config
 
 
 def build_parser(command: str = "train") -> OneLineParser:
@@ -112,6 +142,7 @@ def _told(field: dataclasses.Field[Any]) -> str:
         f"{name} {_as_given(preset[field.name])}" for name, preset in recipes.presets().items() if field.name in preset
     ]
     told += [f"presets: {', '.join(presets)}"] if presets else []
+    told += ["may change with --resume"] if field.metadata.get("changeable") else []
     return f" ({'; '.join(told)})" if told else ""
 
 

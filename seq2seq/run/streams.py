@@ -11,8 +11,9 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from seq2seq.run.errors import UserError
@@ -21,8 +22,28 @@ from seq2seq.run.writing import naming, replace_file
 STDOUT = "-"
 
 
+_quiet = ContextVar("quiet", default=False)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Inside nothing is said, in this thread."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
+
+
+def is_quiet() -> bool:
+    """Whether nothing is to be said now."""
+    return _quiet.get()
+
+
 def say(line: str) -> None:
     """Print a line of progress; where it cannot be printed, go on in silence."""
+    if is_quiet():
+        return
     with suppress(OSError, ValueError):  # ValueError: the stream was closed
         print(line, flush=True)
 

@@ -15,7 +15,7 @@ from seq2seq.sources.batches import (
     encode_split,
     tokenize_pairs,
 )
-from seq2seq.sources.contract import Examples, Learner, Source, SourceSide
+from seq2seq.sources.contract import Examples, KnownSide, Learner, Source, SourceSide
 from seq2seq.sources.corpus import read_pairs
 from seq2seq.sources.dataset import Dataset, Pair, hold_out
 from seq2seq.sources.files import decode_lines, read_lines, read_parallel
@@ -34,6 +34,7 @@ __all__ = [
     "EncodedSplit",
     "Examples",
     "Items",
+    "KnownSide",
     "Learner",
     "NumberedTokens",
     "Pair",

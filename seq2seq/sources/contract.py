@@ -6,7 +6,7 @@ training data and a run keeps of that, how examples become items, and how N item
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -88,6 +88,17 @@ class Learner:
         raise NotImplementedError
 
 
+class KnownSide(Learner):
+    """A side that is known already: nothing is learnt of the raw sources of all splits."""
+
+    def __init__(self, side: SourceSide, raw: Sequence[Any]) -> None:
+        self._side, self._items = side, side.encode(raw)
+        self.lengths = self._items.lengths
+
+    def learn(self, kept: np.ndarray) -> tuple[SourceSide, Items]:
+        return self._side, self._items
+
+
 class Source(Configured):
     """A kind of source, registered with ``register("source", NAME)``; an instance has the ``options`` of one run.
 
@@ -117,6 +128,10 @@ class Source(Configured):
     def read(self, path: str) -> list[Any]:
         """The raw sources of a file, to be translated; "-" is standard input, where it can be read from that."""
         raise NotImplementedError
+
+    def stream(self) -> Iterator[Any]:
+        """The raw sources of standard input one by one, as they come; UserError where that cannot be."""
+        raise UserError(f"stream: source {self.name} is not read line by line; expected one of text")
 
     def label(self, raw: Any) -> str:
         """A raw source for people, in a line."""

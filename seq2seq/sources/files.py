@@ -240,6 +240,11 @@ def _decoded_lines(
         raise UserError(f"{name}: empty; expected one sentence a line")
 
 
+def each_line(stream: BinaryIO, name: str) -> Iterator[str]:
+    """As `decode_lines`, each line as soon as it is there; there may be none."""
+    return cast(Iterator[str], _decoded_lines(stream, name, None, True, None))
+
+
 def open_checked(path: Path) -> io.BufferedReader:
     """Open a regular file for binary reading.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from seq2seq.sources.batches import IntArray, Ragged, padded
 from seq2seq.sources.contract import Examples, Source
 from seq2seq.sources.corpus import read_copies, read_pairs, read_sources
 from seq2seq.sources.dataset import Dataset
+from seq2seq.sources.files import each_line
 from seq2seq.sources.load import load_dataset
 from seq2seq.sources.noise import Noise, NoisySentences
 from seq2seq.sources.reading import Reading
@@ -31,8 +33,8 @@ class TextOptions(Reading):
     reverse_source: bool = option(False, "feed the source backwards (Sutskever et al., 2014)")
     truncate_source: int = option(0, "read so many first tokens of a source, and no more; 0 reads all", 0, 1_000_000)
     task: str = option("translate", "translate, or autoencode: the target is the source itself")
-    noise_drop: float = option(0.0, "probability that training leaves a word of the source out", 0.0, 0.99)
-    noise_shuffle: int = option(0, "places that training may move a word of the source by", 0, 1000)
+    noise_drop: float = option(0.0, "probability that training leaves a word of the source out", 0.0, 0.99, True)
+    noise_shuffle: int = option(0, "places that training may move a word of the source by", 0, 1000, True)
 
 
 @register("source", "text")
@@ -76,6 +78,11 @@ class TextSource(Source):
     @property
     def _reading(self) -> Reading:
         return Reading(**{field.name: getattr(self.options, field.name) for field in fields(Reading)})
+
+    def stream(self) -> Iterator[str]:
+        if sys.stdin is None:
+            raise UserError("standard input is closed; name a file with --input")
+        return each_line(sys.stdin.buffer, "standard input")
 
     def label(self, raw: str) -> str:
         return raw

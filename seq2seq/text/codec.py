@@ -17,7 +17,7 @@ from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.run.options import RANGES, convert
 from seq2seq.run.writing import replace_run_file
-from seq2seq.sources import Dataset, EncodedSplit, Items, Learner, Pair, Ragged, Source, SourceSide
+from seq2seq.sources import Dataset, EncodedSplit, Items, KnownSide, Learner, Pair, Ragged, Source, SourceSide
 from seq2seq.text import sampling
 from seq2seq.text.side import TextLearner, TextSide, opened
 from seq2seq.text.tokenizers import Tokenizer
@@ -54,11 +54,16 @@ class TextCodec:
         return cls.build_encoded(dataset, config)[0]
 
     @classmethod
-    def build_encoded(cls, dataset: Dataset, config: Config) -> tuple[TextCodec, dict[str, EncodedSplit]]:
-        """As ``build``, and every split encoded: each sentence is tokenised once."""
+    def build_encoded(
+        cls, dataset: Dataset, config: Config, known: TextCodec | None = None
+    ) -> tuple[TextCodec, dict[str, EncodedSplit]]:
+        """As ``build``, and every split encoded: each sentence is tokenised once.
+
+        Args:
+            known: of another run: its tokenizers and words are kept, and new words come behind them.
+        """
         is_train = _is_train(dataset)
-        src: Learner = registry.build("source", config).learner(dataset, config)
-        trg = TextLearner("trg", dataset, config, beside=src)
+        src, trg = _learners(dataset, config, known)
         sampling.check(config, [side.tokenizer for side in (src, trg) if isinstance(side, TextLearner)])
         if config.share_vocab:
             src.share(trg)
@@ -70,6 +75,8 @@ class TextCodec:
         target, ids = trg.learn(kept)
         longest = int(trg.lengths[kept].max())
         limit = config.max_output_length or min(longest + longest // 2 + 1, int(RANGES["max_output_length"].high))
+        if known is not None and config.max_output_length is None:
+            limit = max(limit, known.max_output_length)
         return cls(source, target, limit), _cut(dataset, EncodedSplit(items, ids))
 
     def encode_dataset(self, dataset: Dataset) -> dict[str, EncodedSplit]:
@@ -139,6 +146,19 @@ class TextCodec:
         if registry.reads(config).copies:
             source, target = _open(source, target)
         return cls(source, target, limit)
+
+
+def _learners(dataset: Dataset, config: Config, known: TextCodec | None) -> tuple[Learner, TextLearner]:
+    """What learns the two sides, from the beginning or on top of what is known."""
+    if known is None:
+        src: Learner = registry.build("source", config).learner(dataset, config)
+        return src, TextLearner("trg", dataset, config, beside=src)
+    if isinstance(known.source, TextSide):
+        first = config.options.get("truncate_source", 0)
+        src = TextLearner("src", dataset, config, first, known=known.source)
+    else:
+        src = KnownSide(known.source, [raw for pairs in dataset.splits.values() for raw, _ in pairs])
+    return src, TextLearner("trg", dataset, config, known=known.target)
 
 
 def _open(source: SourceSide, target: TextSide) -> tuple[SourceSide, TextSide]:

@@ -104,17 +104,20 @@ class TextLearner(Learner):
         side: "src" or "trg".
         first: tokens of each sentence that are kept; 0 is all.
         beside: the learner of the other side, where there is one already: subwords of both sides are learnt once.
+        known: this side of another run, whose tokenizer and words are kept; new words come behind them.
     """
 
     def __init__(
-        self, side: str, dataset: Dataset, config: Config, first: int = 0, beside: Learner | None = None
-    ) -> None:
+        self, side: str, dataset: Dataset, config: Config, first: int = 0, beside: Learner | None = None,
+        known: TextSide | None = None,
+    ) -> None:  # fmt: skip
         self._side, self._config, self._first = side, config, first
         self._other: TextLearner | None = None
         self._vocabulary: Vocabulary | None = None
         self._min_freq = setting(dataset, config, "min_freq") or 1
-        known = beside.tokenizer if isinstance(beside, TextLearner) and _is_joint(dataset, config) else None
-        self.tokenizer: Tokenizer = known or _new_tokenizer(side, dataset, config)
+        self._known = known
+        shared = beside.tokenizer if isinstance(beside, TextLearner) and _is_joint(dataset, config) else None
+        self.tokenizer: Tokenizer = known.tokenizer if known else shared or _new_tokenizer(side, dataset, config)
         number = ("src", "trg").index(side)
         sentences = [pair[number] for pairs in dataset.splits.values() for pair in pairs]
         self._tokens = _cut(self.tokenizer.tokenize_all(sentences), first)
@@ -142,12 +145,20 @@ class TextLearner(Learner):
         """A vocabulary of the sentences that are kept, on both sides where it is shared, and the ids of all."""
         if self._vocabulary is None:
             counts = self._counts(kept) if self._other is None else self._counts(kept) + self._other._counts(kept)
-            self._vocabulary = _vocabulary(self._side, counts, self._min_freq, self._config.max_vocab_size)
+            self._vocabulary = self._vocabulary_of(counts)
             if registry.reads(self._config).copies:
                 self._vocabulary = opened(self._vocabulary)
             if self._other is not None:
                 self._other._vocabulary = self._vocabulary
         return TextSide(self.tokenizer, self._vocabulary, self._first), self._numbered.encode(self._vocabulary)
+
+    def _vocabulary_of(self, counts: Mapping[str, int]) -> Vocabulary:
+        most = self._config.max_vocab_size
+        if self._known is None:
+            return _vocabulary(self._side, counts, self._min_freq, most)
+        known = self._known.vocabulary
+        new = Vocabulary.from_counts({t: count for t, count in counts.items() if t not in known}, self._min_freq)
+        return Vocabulary([*known.tokens[len(SPECIALS) :], *new.tokens[len(SPECIALS) :]][:most])
 
 
 def opened(vocabulary: Vocabulary) -> OpenVocabulary:

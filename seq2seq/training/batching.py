@@ -31,6 +31,12 @@ def epoch_batches(train: EncodedSplit, config: Config, epoch: int) -> tuple[Enco
     return read, training_sampler(read, config).batches(epoch)
 
 
+def total_steps(train: EncodedSplit, config: Config) -> int:
+    """Updates of a whole run; about, where epochs have unequal numbers of batches."""
+    steps = config.epochs * -(-len(epoch_batches(train, config, 0)[1]) // config.accumulate)
+    return steps if config.max_steps is None else min(steps, config.max_steps)
+
+
 def check(config: Config) -> None:
     """UserError where words shall be dropped of a source that has none."""
     if config.src_word_dropout and not registry.part("source", config.source).capturable:

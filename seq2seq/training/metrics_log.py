@@ -13,6 +13,7 @@ from seq2seq.run import manifest
 from seq2seq.run.errors import UserError
 from seq2seq.run.streams import say
 from seq2seq.run.writing import naming, replace_run_file
+from seq2seq.training.tracking import Tracker
 
 
 class MetricsLog:
@@ -21,13 +22,14 @@ class MetricsLog:
     A line that cannot be written, as on a full disk, is kept and tried again with the next: no step is lost for it.
     """
 
-    def __init__(self, run_dir: Path, last_step: int) -> None:
-        """Open the log; lines after ``last_step`` are dropped, since the steps will be taken again.
+    def __init__(self, run_dir: Path, last_step: int, tracker: Tracker) -> None:
+        """Open the log; lines after ``last_step`` are dropped, since the steps will be taken again. ``tracker`` writes
+        the same records for another reader.
 
         Raises:
             UserError: the log is not the one that was written.
         """
-        self.path = run_dir / manifest.METRICS
+        self.path, self.tracker = run_dir / manifest.METRICS, tracker
         kept = b"".join(line + b"\n" for line in _lines_up_to(manifest.read_metrics(run_dir), last_step))
         self._digest, self._bytes = hashlib.sha256(kept), len(kept)
         # In this order the file never has less than the manifest vouches for, whenever the process is killed.
@@ -43,6 +45,7 @@ class MetricsLog:
         finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
         self._unwritten += json.dumps(finite, allow_nan=False).encode() + b"\n"
         self._flush()
+        self.tracker.write(finite)
 
     def sync(self) -> dict[str, Any]:
         """Make what is written durable; the manifest's entry for it."""
@@ -55,6 +58,7 @@ class MetricsLog:
         """UserError if lines are left that could not be written."""
         self._flush()
         self._file.close()
+        self.tracker.close()
         if self._unwritten:
             reason = self._failure.strerror if self._failure else "cut short"
             raise UserError(f"{self.path}: {reason}; its last {self._unwritten.count(10)} lines are lost, nothing else")

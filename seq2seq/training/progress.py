@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import suppress
 from typing import Any
 
+from seq2seq.run.bars import bar
 from seq2seq.run.streams import say
 
 
@@ -25,12 +25,7 @@ class ProgressDisplay:
         self._start = self._shown = time.monotonic()
         self._tokens = 0
         self._window_loss, self._window_tokens = 0.0, 0
-        self._bar: Any = None
-        if sys.stderr is not None and sys.stderr.isatty():
-            from tqdm import tqdm
-
-            with suppress(OSError):
-                self._bar = tqdm(total=total_steps, initial=step, unit="step", dynamic_ncols=True)
+        self._bar: Any = bar(total_steps, "step", step)
 
     def update(self, record: dict[str, Any]) -> None:
         """One step's record of metrics.jsonl."""

@@ -27,11 +27,14 @@ from seq2seq.run.errors import UserError
 from seq2seq.sources import Batch, Dataset, EncodedSplit
 from seq2seq.text.codec import TextCodec
 from seq2seq.training import schedules
-from seq2seq.training.batching import epoch_batches
+from seq2seq.training.batching import epoch_batches, total_steps
+from seq2seq.training.budget import Clock
 from seq2seq.training.figures import is_better, ranked, waited
 from seq2seq.training.interruption import StopSignals
 from seq2seq.training.metrics_log import MetricsLog
 from seq2seq.training.progress import ProgressDisplay
+from seq2seq.training.samples import Samples
+from seq2seq.training.tracking import Tracker
 from seq2seq.training.update import Updates
 from seq2seq.training.validation import evaluate_split
 
@@ -47,6 +50,7 @@ class Trainer:
         codec: what the run knows of its two sides.
         encoded: the splits as items and ids.
         run_dir: where everything is written; this process holds its lock.
+        clock: says when the time of the run is up; by default never.
 
     Attributes:
         fingerprint: what its checkpoints carry to say that they are of this run; whoever makes a trainer sets it.
@@ -55,13 +59,15 @@ class Trainer:
     fingerprint: str
 
     def __init__(
-        self, config: Config, dataset: Dataset, codec: TextCodec, encoded: dict[str, EncodedSplit], run_dir: Path
-    ) -> None:
+        self, config: Config, dataset: Dataset, codec: TextCodec, encoded: dict[str, EncodedSplit], run_dir: Path,
+        clock: Clock | None = None,
+    ) -> None:  # fmt: skip
         self.config, self.dataset, self.codec, self.encoded, self.run_dir = config, dataset, codec, encoded, run_dir
         self.train = encoded["train"]
         self.model = build_model(codec.source.num_inputs, len(codec.trg_vocabulary), config)
         self.updates = Updates(self.model, config, self.train)
-        self.progress = Progress()
+        self.samples = Samples(run_dir, dataset, encoded["valid"], config.samples)
+        self.progress, self.clock = Progress(), clock or Clock(None)
         self.interrupted = False
         self._skipped = 0
         if config.lr_schedule == "cosine" and config.lr_steps is None:  # a continuation finds it in the stored config
@@ -70,15 +76,14 @@ class Trainer:
     @functools.cached_property
     def total_steps(self) -> int:
         """Updates of the whole run; about, where epochs have unequal numbers of batches."""
-        steps = self.config.epochs * -(-len(epoch_batches(self.train, self.config, 0)[1]) // self.config.accumulate)
-        return steps if self.config.max_steps is None else min(steps, self.config.max_steps)
+        return total_steps(self.train, self.config)
 
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to do."""
         progress, most = self.progress, self.config.max_steps
         over = progress.epoch >= self.config.epochs or (most is not None and progress.step >= most)
-        return over or self.gets_no_better
+        return over or self.gets_no_better or self.clock.is_up()
 
     @property
     def gets_no_better(self) -> bool:
@@ -90,7 +95,8 @@ class Trainer:
         """Go to where the run's last checkpoint stands."""
         path = checkpoint.path_of(self.run_dir, "last")
         updates = self.updates
-        self.progress = checkpoint.load(path, self.model, updates.optimizer, self.fingerprint, updates.mean)
+        with updates.settings_kept():
+            self.progress = checkpoint.load(path, self.model, updates.optimizer, self.fingerprint, updates.mean)
 
     def run(self) -> bool:
         """Train to the end; False if Ctrl-C (or a termination signal) stopped it, which is saved all the same."""
@@ -102,7 +108,7 @@ class Trainer:
             raise self._cannot_write(error) from None
 
     def _run(self) -> bool:
-        log = MetricsLog(self.run_dir, self.progress.step)
+        log = MetricsLog(self.run_dir, self.progress.step, Tracker(self.config, self.run_dir, self.progress.step))
         display = ProgressDisplay(self.total_steps, self.progress.step)
         try:
             with StopSignals(self._interrupt):
@@ -136,6 +142,7 @@ class Trainer:
             record = self._train_step(batches)
             log.write(record)
             display.update(record)
+            self.clock.updated(record["seconds"])
             self.progress = dataclasses.replace(self.progress, step=record["step"], batch=done)
             if self.interrupted:
                 return self._save_last(log)
@@ -183,9 +190,20 @@ class Trainer:
                 f"ppl_forced {result['ppl_forced']:.2f}  ppl_free {result['ppl_free']:.2f}  "
                 f"bleu {shown(result['bleu'], 2)}  exact {result['exact_match']:.1f}%"
             )
+            self._show_samples(log, display)
             self._keep(float(result[self.config.best_metric]), is_whole)
         self._save_last(log)
         self._drop_epochs()
+        self.clock.validated(time.monotonic() - start)
+
+    def _show_samples(self, log: MetricsLog, display: ProgressDisplay) -> None:
+        """Translate a few sentences of the validation, print and keep them."""
+        translator = Translator(self.model, self.codec, self.config)
+        lines = self.samples.after(translator, self.progress, self.progress.epoch)
+        release_prepacked(self.model)
+        log.tracker.write_text(lines, self.progress.step)
+        for line in lines:
+            display.say(line)
 
     def _keep(self, figure: float, is_whole: bool) -> None:
         """Count the epoch if it is whole, and save the weights if they are among the best."""

@@ -74,6 +74,14 @@ class Updates:
         return None if self._average is None else self._average.weights
 
     @contextmanager
+    def settings_kept(self) -> Iterator[None]:
+        """After it the optimiser's settings are those of the run, whatever a checkpoint loaded inside went by."""
+        kept = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
+        yield
+        for group, own in zip(self.optimizer.param_groups, kept, strict=True):
+            group.update(own)
+
+    @contextmanager
     def averaged(self) -> Iterator[None]:
         """Inside, the model has the mean of its weights, where the run keeps one: to be validated and to be kept."""
         if self._average is None:

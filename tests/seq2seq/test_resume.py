@@ -217,7 +217,7 @@ def test_resuming_a_finished_run_changes_nothing(train, run, history) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--lr", 0.5, "resume: lr is 0.5; the run was started with 0.01 and goes on only with that"),
+        ("--init-range", 0.5, "resume: init_range is 0.5; the run was started with 0.08 and goes on only with that"),
         ("--hidden-size", 9, "resume: hidden_size is 9; the run was started with 12"),
         ("--seed", 3, "resume: seed is 3; the run was started with 1234"),
         ("--data", "numbers", "data is 'numbers'; the run was started with"),

@@ -16,8 +16,10 @@ import pytest
 from minigrad.serialization import from_bytes
 from seq2seq.decoding.translator import Translator
 from seq2seq.run import checkpoint
+from seq2seq.run.config import Config
 from seq2seq.run.streams import check_output
 from seq2seq.training.metrics_log import MetricsLog
+from seq2seq.training.tracking import Tracker
 
 EPOCHS = 2
 
@@ -124,7 +126,7 @@ class FullFile:
 
 
 def test_lines_of_the_log_wait_until_there_is_room(folder, history, capsys) -> None:
-    log = MetricsLog(folder, 100)
+    log = MetricsLog(folder, 100, Tracker(Config(), folder, 100))
     log._file = FullFile(log._file)
     before = history(folder)
     log.write({"step": 101, "loss": 1.0})

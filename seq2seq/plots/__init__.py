@@ -1,0 +1,1 @@
+"""Drawings of runs by Matplotlib: curves, attention, scores by length, vectors of sentences; a file each."""

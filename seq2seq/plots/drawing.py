@@ -1,0 +1,64 @@
+"""Figures of Matplotlib without its state, and the files that they are written to.
+
+Contract: nothing is shown, no window is opened, and no setting of a user is read or changed; equal figures make equal
+bytes. A page of HTML holds the figure as SVG, and asks for nothing.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from seq2seq.run.errors import UserError
+
+INSTALL_PLOT = "pip install 'matplotlib>=3.8'"  # works in any folder; pyproject.toml says the same
+FORMS = (".png", ".svg", ".html")
+COLOURS = ("#0b6e4f", "#c8553d", "#3d5a80", "#f28f3b", "#7cb518", "#8d5a97", "#98a6b5", "#444444")
+_SALT = {"svg.hashsalt": "minigrad", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9.0}
+
+
+def require_matplotlib() -> None:
+    """UserError where Matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        raise UserError(f"plot: Matplotlib is not installed; {INSTALL_PLOT}")
+
+
+def require_form(path: str) -> None:
+    """UserError unless a file's name says in which form it is to be written."""
+    if Path(path).suffix.lower() not in FORMS:
+        raise UserError(f"output is {path!r}; expected a name that ends in {', '.join(FORMS)}")
+
+
+def new_figure(rows: int, columns: int, width: float = 4.2, height: float = 3.0) -> tuple[Any, list[Any]]:
+    """A figure and its axes, row by row; ``width`` and ``height`` are inches of each."""
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    axes = [figure.add_subplot(rows, columns, place + 1) for place in range(rows * columns)]
+    return figure, axes
+
+
+def colour(number: int) -> str:
+    """That of the run of this number."""
+    return COLOURS[number % len(COLOURS)]
+
+
+def as_bytes(figure: Any, form: str, title: str = "") -> bytes:
+    """A figure as a file of the form ".png", ".svg" or ".html"."""
+    from matplotlib import rc_context
+
+    buffer = io.BytesIO()
+    picture = "png" if form == ".png" else "svg"
+    with rc_context(_SALT):
+        figure.savefig(buffer, format=picture, dpi=150, metadata={} if picture == "png" else {"Date": None})
+    if form != ".html":
+        return buffer.getvalue()
+    svg = buffer.getvalue().decode("utf-8")
+    svg = svg[svg.index("<svg") :]
+    head = f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+    style = "<style>body{font-family:sans-serif;margin:2em}svg{max-width:100%;height:auto}</style></head>"
+    return f"{head}{style}\n<body><h1>{html.escape(title)}</h1>\n{svg}\n</body></html>\n".encode()
