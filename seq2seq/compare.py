@@ -25,7 +25,7 @@ from seq2seq.metrics import METRICS, Comparison, paired_bootstrap, shown
 from seq2seq.run.cli import run_command
 from seq2seq.run.errors import UserError
 from seq2seq.run.parser import OneLineParser
-from seq2seq.run.streams import STDOUT, check_output, print_results, write_output
+from seq2seq.run.streams import STDOUT, check_output, print_results, write_bytes, write_output
 from seq2seq.sources import read_lines
 from seq2seq.sources.row_files import targets_of
 from seq2seq.sources.specs import suffix_language
@@ -42,6 +42,7 @@ class References(NamedTuple):
     language: str
     lowercase: bool = False
     split: str | None = None
+    sources: list[str] | None = None  # for people
 
 
 def build_parser() -> OneLineParser:
@@ -54,6 +55,7 @@ def build_parser() -> OneLineParser:
     parser.add_text("--references", "text file, a line a sentence, of several with tabs between; for files alone")
     parser.add_number("--resamples", "sets of sentences that are drawn", 1000)
     parser.add_text("--json", "write the figures to this file as well")
+    parser.add_text("--html", "write a page with both side by side to this file")
     runs.add_scoring(parser)
     runs.add_computing(parser, "of the matrix products that translate; by default as in training")
     return parser
@@ -66,10 +68,12 @@ def compare(arguments: Sequence[str] | None = None) -> int:
     asked = runs.asked(options)
     folders = _folders(options)
     given = [Path(path) for path in (*options.systems, options.references) if path is not None]
+    inputs = [*given, *(file for each in folders.values() for file in runs.files(each))]
     if options.json is None:
         check_output(STDOUT, "json")
-    else:
-        check_output(options.json, "json", [*given, *(file for each in folders.values() for file in runs.files(each))])
+    for name in ("json", "html"):
+        if getattr(options, name) is not None:
+            check_output(getattr(options, name), name, inputs)
     references, (first, second) = _outputs(options, folders, asked)
     result = {
         "data": references.name, "split": references.split, "sentences": len(references.accepted),
@@ -78,6 +82,12 @@ def compare(arguments: Sequence[str] | None = None) -> int:
     }  # fmt: skip
     if options.json is not None:
         write_output(options.json, json.dumps(result, indent=1) + "\n")
+    if options.html is not None:
+        from seq2seq.analysis.beside import side_by_side
+
+        language, lowercase = references.language, references.lowercase
+        page = side_by_side(result, references.sources, references.accepted, (first, second), language, lowercase)
+        write_bytes(options.html, [page])
     print_results("\n".join(_table(result)), options.json)
     return 0
 
@@ -124,7 +134,8 @@ def _of_run(options: Namespace, asked: dict[str, Any]) -> tuple[References, list
     translator.codec.source.require_known(items, options.test or f"split {split}")
     _, texts = runs.translated(translator, items, raw, **asked)
     language, lowercase = target_language(translator, dataset), is_lowercase(translator.codec)
-    return References(dataset.name, dataset.references(split), language, lowercase, split), texts
+    sources = [translator.model.source.label(each) for each in raw]
+    return References(dataset.name, dataset.references(split), language, lowercase, split, sources), texts
 
 
 def _of_file(path: str) -> References:

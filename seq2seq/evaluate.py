@@ -11,8 +11,9 @@ if __name__ == "__main__":  # before anything large is loaded
 
 import json
 import math
+from argparse import Namespace
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from seq2seq.decoding.translator import Translator
 from seq2seq.metrics import METRICS, Score, bleu, exact_match, perplexity, shown
 from seq2seq.run.cli import run_command
 from seq2seq.run.parser import OneLineParser
-from seq2seq.run.streams import STDOUT, check_output, print_results, write_output
+from seq2seq.run.streams import STDOUT, check_output, check_output_folder, print_results, write_output
 from seq2seq.sources import Dataset, EncodedSplit, Items
 from seq2seq.training.validation import is_lowercase, split_losses, target_language
 
@@ -39,6 +40,8 @@ def build_parser() -> OneLineParser:
         "--metrics", f"of {', '.join(KNOWN)}, with commas between them; by default exact_match, bleu, chrf, bleu_tokens"
     )
     parser.add_text("--json", "write the figures to this file as well")
+    parser.add_text("--output", "write every sentence with its translation and scores to this folder")
+    parser.add_text("--html", "write a page on what goes wrong to this file")
     runs.add_options(
         parser, "they translate together",
         "of the matrix products that translate; by default as in training. bf16: also say how it changes BLEU",
@@ -51,32 +54,56 @@ def evaluate(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     asked = runs.asked(options)
     names = None if options.metrics is None else runs.metric_names(options.metrics, KNOWN)
-    if options.json is None:
-        check_output(STDOUT, "json")
-    else:
-        check_output(options.json, "json", runs.files(options))
+    _check_outputs(options)
     runs.begin(options)
     dataset = runs.dataset(options)
     split = runs.split_of(options, dataset)
     translator = runs.translator(options)
     encoded = translator.codec.encode_pairs(dataset.split(split))
     translator.codec.source.require_known(encoded.src, options.test or f"split {split}")
-    result = score(translator, dataset, split, **asked, encoded=encoded, metrics=names)
+    result, found = scored(translator, dataset, split, **asked, encoded=encoded, metrics=names)
     if options.precision == "bf16" and "bleu" in result:
         exact = translator.in_precision("fp32")
         result["bleu_fp32"] = _bleu(exact, dataset, split, encoded, **asked)
     if options.json is not None:
         write_output(options.json, json.dumps(result, indent=1) + "\n")
+    if options.output is not None or options.html is not None:
+        from seq2seq.analysis import of_run
+
+        of_run.write(translator, dataset, split, encoded, result, found, options.output, options.html)
     print_results("\n".join(_table(result)), options.json)
     return 0
 
 
-def score(
+def _check_outputs(options: Namespace) -> None:
+    """UserError where what is asked for could not be written: said before the work."""
+    if options.json is None:
+        check_output(STDOUT, "json")
+    for name in ("json", "html"):
+        if getattr(options, name) is not None:
+            check_output(getattr(options, name), name, runs.files(options))
+    if options.output is not None:
+        check_output_folder(options.output, "output")
+
+
+def score(translator: Translator, dataset: Dataset, split: str, *arguments: Any, **options: Any) -> dict[str, Any]:
+    """All figures of one split; arguments, figures and errors as of ``scored``."""
+    return scored(translator, dataset, split, *arguments, **options)[0]
+
+
+class Found(NamedTuple):
+    """What was found for a split, and the text that it gives."""
+
+    best: list[Hypothesis]
+    texts: list[str]
+
+
+def scored(
     translator: Translator, dataset: Dataset, split: str, beam_size: int, length_penalty: float, batch_size: int,
     encoded: EncodedSplit | None = None, replace_unk: bool = False, metrics: Sequence[str] | None = None,
     **options: Any,
-) -> dict[str, Any]:  # fmt: skip
-    """All figures of one split.
+) -> tuple[dict[str, Any], Found]:  # fmt: skip
+    """All figures of one split, and what they are of.
 
     Args:
         beam_size, length_penalty, batch_size, options: as of ``Translator.search``; replace_unk as of ``translate``.
@@ -102,7 +129,7 @@ def score(
     scores = {name: _figure(name, translator, dataset, split, found, hypotheses) for name in names}
     hits = {} if metrics is not None else {"exact_match": exact_match(hypotheses, references, is_lowercase(codec))}
     values = hits | {name: figure.value for name, figure in scores.items()}
-    return {
+    result = {
         "data": dataset.name, "split": split, "sentences": len(sources), "target_tokens": num_tokens,
         **runs.searched(replace_unk, **asked), "precision": translator.precision,
         "loss": _finite(forced / max(num_tokens, 1)), "ppl_forced": _finite(perplexity(forced, num_tokens)),
@@ -112,6 +139,7 @@ def score(
         "notes": {name: figure.note for name, figure in scores.items() if figure.note},
         "bleu_fp32": None, "exact": _exact_report(translator, sources, found, references, asked),
     }  # fmt: skip
+    return result, Found(found, hypotheses)
 
 
 def _figure(

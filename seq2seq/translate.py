@@ -19,7 +19,7 @@ from seq2seq.decoding.translator import Translator
 from seq2seq.run.cli import run_command
 from seq2seq.run.errors import UserError
 from seq2seq.run.parser import OneLineParser
-from seq2seq.run.streams import STDOUT, check_output, write_output
+from seq2seq.run.streams import STDOUT, check_output, write_bytes, write_output
 from seq2seq.sources import read_lines
 
 
@@ -29,6 +29,7 @@ def build_parser() -> OneLineParser:
     parser.add_text("--output", "file to write; - is standard output (default)", "-")
     parser.add_number("--n-best", "translations of each line, with scores if more than 1", 1)
     parser.add_text("--prefix", "text file: what the translation of each line starts with; an empty line is nothing")
+    parser.add_text("--explain", "write a page to this file: the beam's lattice, attention, gates over time")
     parser.add_argument(
         "--stream", action="store_true",
         help="translate each line of standard input as it comes; where that is a terminal it is done anyway",
@@ -46,6 +47,8 @@ def translate(arguments: Sequence[str] | None = None) -> int:
     asked = settings.asked(options)
     settings.decoding(**asked)
     check_output(options.output, "output", runs.files(options))
+    if options.explain is not None:
+        check_output(options.explain, "explain", runs.files(options))
     runs.begin(options)
     translator = runs.translator(options)
     if _streams(options):
@@ -54,7 +57,12 @@ def translate(arguments: Sequence[str] | None = None) -> int:
             write_output(STDOUT, "".join(f"{line}\n" for line in lines))
         return 0
     raw = runs.source_of(translator.settings, options).read(options.input)
-    write_output(options.output, "".join(f"{line}\n" for line in _translated(translator, raw, options, asked)))
+    lines = _translated(translator, raw, options, asked)
+    if options.explain is not None:
+        from seq2seq.analysis.explaining import explained
+
+        write_bytes(options.explain, [explained(translator, raw, **asked)])
+    write_output(options.output, "".join(f"{line}\n" for line in lines))
     return 0
 
 
@@ -64,11 +72,10 @@ def _streams(options: Any) -> bool:
     Raises:
         UserError: that is asked for beside something that needs all lines, or a file.
     """
-    plain = options.input == STDOUT == options.output and options.prefix is None
+    plain = options.input == STDOUT == options.output and options.prefix is options.explain is None
     if options.stream and not plain:
-        raise UserError(
-            "stream: reads standard input and writes standard output; expected no --input, --output, --prefix"
-        )
+        others = "--input, --output, --prefix, --explain"
+        raise UserError(f"stream: reads standard input and writes standard output; expected no {others}")
     return options.stream or (plain and sys.stdin is not None and sys.stdin.isatty())
 
 

@@ -6,12 +6,12 @@ bytes. A page of HTML holds the figure as SVG, and asks for nothing.
 
 from __future__ import annotations
 
-import html
 import io
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from seq2seq.pages.html import Markup, page
 from seq2seq.run.errors import UserError
 
 INSTALL_PLOT = "pip install 'matplotlib>=3.8'"  # works in any folder; pyproject.toml says the same
@@ -58,7 +58,4 @@ def as_bytes(figure: Any, form: str, title: str = "") -> bytes:
     if form != ".html":
         return buffer.getvalue()
     svg = buffer.getvalue().decode("utf-8")
-    svg = svg[svg.index("<svg") :]
-    head = f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-    style = "<style>body{font-family:sans-serif;margin:2em}svg{max-width:100%;height:auto}</style></head>"
-    return f"{head}{style}\n<body><h1>{html.escape(title)}</h1>\n{svg}\n</body></html>\n".encode()
+    return page(title, Markup(svg[svg.index("<svg") :]))

@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from seq2seq.run.errors import UserError
+from seq2seq.run.options import check_text
 from seq2seq.run.writing import naming, replace_file
 
 STDOUT = "-"
@@ -87,6 +88,24 @@ def check_output(path: str, name: str, inputs: Iterable[Path] = ()) -> None:
         _try(target)
     except (OSError, ValueError) as error:
         raise UserError(f"{name} {path}: {getattr(error, 'strerror', None) or error}; expected {expected}") from None
+
+
+def check_output_folder(path: str, name: str) -> None:
+    """UserError where files could not be put into a folder, which need not be there; that of a run holds no others."""
+    check_text(name, path)
+    folder = Path(path)
+    expected = "a folder to write to, or a name for a new one"
+    if folder.is_dir():
+        if (folder / "manifest.json").exists():
+            raise UserError(f"{name} {path}: is the folder of a run; expected another one to write to")
+    elif os.path.lexists(folder):
+        raise UserError(f"{name} {path}: no folder; expected {expected}")
+    try:
+        place = next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise UserError(f"{name} {path}: {error.strerror}; expected {expected}") from None
 
 
 def _check_stdout(name: str) -> None:

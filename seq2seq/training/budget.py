@@ -18,6 +18,7 @@ from seq2seq.training.timing import Pace, duration
 _FORM = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 _PLANNED = 0.95  # of the time; the rest is for what was not foreseen, such as saving
 _PART = 0.1  # of an epoch: less of it is not worth a validation
+_LAST = 1.5  # seconds for what is said after the last validation
 _CAREFUL = 1.25  # a validation may take so many times as long as the longest before
 
 
@@ -63,7 +64,7 @@ class Clock:
 
     def is_up(self) -> bool:
         """Whether there is no time for another update and a validation."""
-        if self._seconds is not None and self.left < self._update + self._reserve:
+        if self._seconds is not None and self.left < self._update + self._reserve + _LAST:
             self.stopped = True
         return self.stopped
 
@@ -79,7 +80,7 @@ class Clock:
             UserError: not even one does.
         """
         self.limit(pace)
-        time_left = _PLANNED * self.left
+        time_left = _PLANNED * self.left - _LAST
         epochs = int(time_left / pace.epoch)
         rest = max(0, int((time_left - epochs * pace.epoch - pace.validation) / pace.update))
         if epochs and rest < _PART * pace.steps:

@@ -1,0 +1,1 @@
+"""Pages of HTML that stand alone: text escaped, drawings as SVG, no script, nothing asked of any server."""
