@@ -13,6 +13,7 @@ import json
 import math
 import random as python_random
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -25,10 +26,12 @@ import pytest
 import minigrad as torch
 from minigrad import nn, optim, random
 from seq2seq import average, compare, encode, evaluate, export, inspect, plot, reproduce, score, seeds, train, translate
+from seq2seq.completion import options_of
 from seq2seq.examples import addition, captions, dialogue, digits, summaries, tones
 from seq2seq.inspection.contract import checks
 from seq2seq.run import config, recipes, registry
 from seq2seq.run.options import RANGES
+from seq2seq.run.settings import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "README.md"]
@@ -386,3 +389,47 @@ def test_an_afternoon_is_an_afternoon() -> None:
     lengths = {name: len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in listed}
     assert sum(lengths.values()) <= 3000
     assert {name: count for name, count in listed.items() if not -15 <= lengths[name] - count <= 15} == {}
+
+
+CHEATSHEET = ROOT / "docs" / "cheatsheet.md"
+ERRORS = ROOT / "docs" / "errors.md"
+
+
+def test_the_cheatsheet_is_of_commands_and_options_that_exist() -> None:
+    cells = re.findall(r"`([^`]+)`", CHEATSHEET.read_text(encoding="utf-8"))
+    commands = [shlex.split(cell)[1:] for cell in cells if cell.startswith("seq2seq ")]
+    assert len(commands) > 20
+    for command, *words in commands:
+        assert {word for word in words if word.startswith("--")} <= set(options_of(command)), command
+    for words in (shlex.split(cell) for cell in cells if cell.startswith("--")):
+        known = {*options_of("train"), *options_of("translate")}
+        assert {word for word in words if word.startswith("--")} <= known, words
+    for words in (shlex.split(cell) for cell in cells if cell.startswith(("--encoder", "--recipe"))):
+        parse(words)
+
+
+def test_the_lines_of_errors_are_those_of_the_program() -> None:
+    """Each piece between "..." stands in a source, whose own pieces of text are joined first."""
+    folders = [ROOT / package for package in ("seq2seq", "minigrad", "kernels")]
+    sources = " ".join(path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.py"))
+    sources = re.sub(r'"\s*\n\s*f?"', "", sources)
+    rows = rows_after(ERRORS.read_text(encoding="utf-8"), "A traceback is")
+    lines = [code for cells in rows for code in code_in(cells[0])]
+    assert len(lines) > 10
+    for piece in (piece.strip() for line in lines for piece in line.split("...")):
+        assert len(piece) < 4 or piece in sources, piece
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("sphinx")
+    pytest.importorskip("myst_parser")
+    pytest.importorskip("furo")
+    folders = ["-d", str(tmp_path / "trees"), "docs", str(tmp_path / "site")]
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", *folders]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    page = (tmp_path / "site" / "api" / "kernels.html").read_text(encoding="utf-8")
+    assert "Equal scores: the lower word" in page
+    for name in ("index", "toolkit", "api/nn"):
+        page = (tmp_path / "site" / f"{name}.html").read_text(encoding="utf-8")
+        assert not re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="https?:', page), "a page asks another host"
