@@ -16,6 +16,7 @@ import plots
 
 from seq2seq.run.recipes import Goal, Recipe, names, recipe
 
+ENOUGH = 30  # BLEU
 HEAD = ("recipe", "figure", "published", "parameters", "validations", "trained", "command")
 
 
@@ -26,6 +27,7 @@ class Kept(NamedTuple):
     scores: list[list[dict[str, Any]]]  # of each goal, by every seed
     manifest: dict[str, Any]
     validations: list[dict[str, Any]]
+    timed: list[dict[str, Any]] | None  # those of the first seed whose log says its seconds
 
 
 def kept(results: Path) -> list[Kept]:
@@ -34,12 +36,21 @@ def kept(results: Path) -> list[Kept]:
     for chosen in map(recipe, names()):
         folder = results / chosen.name
         if folder.exists():
-            log = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-            validations = [record for record in map(json.loads, log) if "val_loss" in record]
             folders = [folder, *sorted(folder.glob("seed-*"))]
             scores = [[_read(each / scores_of(goal)) for each in folders] for goal in chosen.goals]
-            found.append(Kept(chosen, scores, _read(folder / "manifest.json"), validations))
+            logs = [_validations(each) for each in folders]
+            timed = next((log for log in logs if _has_seconds(log)), None)
+            found.append(Kept(chosen, scores, _read(folder / "manifest.json"), logs[0], timed))
     return found
+
+
+def _validations(folder: Path) -> list[dict[str, Any]]:
+    log = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [record for record in map(json.loads, log) if "val_loss" in record]
+
+
+def _has_seconds(log: list[dict[str, Any]]) -> bool:
+    return all(record.get("seconds") is not None and record["bleu"] is not None for record in log)
 
 
 def _read(path: Path) -> Any:
@@ -87,11 +98,22 @@ def signatures(runs: list[Kept]) -> list[str]:
     return sorted(found)
 
 
+def times(runs: list[Kept]) -> list[str]:
+    """When each timed run that gets so far is first at 30 BLEU on its validation data."""
+    found = []
+    for run in (run for run in runs if any(goal.figure.startswith("bleu") for goal in run.recipe.goals)):
+        first = next((record for record in run.timed or [] if record["bleu"] >= ENOUGH), None)
+        if first is not None:
+            minutes, epochs = first["seconds"] / 60, first["epoch"] + 1
+            found.append(
+                f"- `{run.recipe.name}`: {ENOUGH} BLEU on validation data after {minutes:.1f} minutes, {epochs} epochs"
+            )
+    return found
+
+
 def curves(runs: list[Kept]) -> str | None:
     """The SVG of validation BLEU over minutes of the runs that say their seconds; None where none does."""
     lines = {
-        run.recipe.name: [(record["seconds"] / 60, record["bleu"]) for record in run.validations]
-        for run in runs
-        if all(record.get("seconds") is not None and record["bleu"] is not None for record in run.validations)
+        run.recipe.name: [(record["seconds"] / 60, record["bleu"]) for record in run.timed] for run in runs if run.timed
     }
     return plots.curves(lines, "minutes on two cores", "validation BLEU, greedy") if lines else None

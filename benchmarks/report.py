@@ -126,7 +126,8 @@ def recipe_rows() -> Rows:
 def leaderboard_page() -> str:
     """Everything between the markers of docs/leaderboard.md."""
     runs = leaderboard.kept(RESULTS)
-    parts = [as_table(leaderboard.HEAD, leaderboard.rows(runs)), "\n".join(leaderboard.signatures(runs))]
+    notes = [*leaderboard.signatures(runs), *leaderboard.times(runs)]
+    parts = [as_table(leaderboard.HEAD, leaderboard.rows(runs)), "\n".join(notes)]
     if leaderboard.curves(runs) is not None:
         parts.append(f"![Validation BLEU over minutes](../benchmarks/results/{CURVES})")
     parts.extend(f"{text}\n\n{as_table(head, rows)}" for text, (head, *rows) in studies.tables(RESULTS))

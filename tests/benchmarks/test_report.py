@@ -19,7 +19,8 @@ RECIPE = Recipe("a", "a model", "1", (Goal("bleu", 30.0, 1.0, "20", ("--beam-siz
 def kept_run(**validation: Any) -> leaderboard.Kept:
     manifest = {"git_commit": "0123456789", "processor": "P", "num_parameters": 1234}
     scores = [[{"bleu": 30.25, "signatures": {"bleu": "a signature"}}]]
-    return leaderboard.Kept(RECIPE, scores, manifest, [{"bleu": 0.0, **validation}, {"bleu": 12.5, **validation}])
+    log = [{"epoch": 0, "bleu": 0.0, **validation}, {"epoch": 1, "bleu": 32.5, **validation}]
+    return leaderboard.Kept(RECIPE, scores, manifest, log, log if validation else None)
 
 
 def test_the_leaderboard_says_what_a_run_gave_and_how_it_is_had() -> None:
@@ -45,6 +46,9 @@ def test_a_learning_curve_is_drawn_where_seconds_are_known() -> None:
     drawing = ElementTree.fromstring(str(leaderboard.curves([kept_run(), kept_run(seconds=90.0)])))
     (line,) = [element for element in drawing if element.tag.endswith("polyline")]
     assert len(line.attrib["points"].split()) == 2
+    assert leaderboard.times([kept_run()]) == []
+    told = "- `a`: 30 BLEU on validation data after 1.5 minutes, 2 epochs"
+    assert leaderboard.times([kept_run(seconds=90.0)]) == [told]
 
 
 def variant(framework: str, us: float, memory: int = 100) -> dict[str, Any]:
