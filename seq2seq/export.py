@@ -1,4 +1,4 @@
-"""``python -m seq2seq.export RUN_DIR --to MODEL.seq2seq``: a model in one file."""
+"""``python -m seq2seq.export RUN_DIR --to MODEL.seq2seq``: a model in one file; or ``--to PAGE.html``, in a page."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ if __name__ == "__main__":  # before anything large is loaded
 
     sys.exit(start("export"))
 
+import tempfile
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from seq2seq import evaluate
@@ -23,18 +24,20 @@ from seq2seq.run.folder import files_of
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import check_output, print_results
 from seq2seq.run.writing import replace_file
-from seq2seq.shipping import model_file, quantise
+from seq2seq.shipping import model_file, page, quantise
 
 READER = Path(model_file.__file__).with_name("decode.py")
+WRITERS: dict[str, Callable[..., None]] = {".html": page.write}  # by suffix; any other one is that of a model file
 
 
 def build_parser() -> OneLineParser:
     parser = OneLineParser(
         prog="python -m seq2seq.export",
-        description="Write a trained model to one file that Translator.load and all commands that translate take.",
+        description="Write a trained model to one file that Translator.load and all commands that translate take, "
+        "or to a page that translates in a browser.",
     )
     parser.add_text("run_dir", "folder of a training run")
-    parser.add_text("--to", "file to write, such as model.seq2seq")
+    parser.add_text("--to", "file to write, such as model.seq2seq, or page.html")
     parser.add_argument(
         "--weights", choices=quantise.FORMS, default="full",
         help="matrices as they are, in float16, or int8 with a scale for each row (default: full)",
@@ -57,12 +60,24 @@ def export(arguments: Sequence[str] | None = None) -> int:
             raise UserError(f"{name} is '-'; expected a file to write")
         if path is not None:
             check_output(path, name, files_of(run_dir))
+    if options.reader is not None and _suffix(options.to) in WRITERS:
+        raise UserError(f"reader: it reads model files; --to is {options.to}; expected --to MODEL.seq2seq beside it")
     translator = Translator.load(run_dir, options.checkpoint)
-    model_file.write(Path(options.to), translator.model, translator.codec, translator.settings, options.weights)
+    _write(Path(options.to), translator, options.weights)
     if options.reader is not None:
         replace_file(Path(options.reader), READER.read_bytes())
     print_results("\n".join(_told(options, translator)), options.to)
     return 0
+
+
+def _suffix(to: str) -> str:
+    return Path(to).suffix.lower()
+
+
+def _write(path: Path, translator: Translator, form: str) -> None:
+    """What the suffix of the path asks for."""
+    write = WRITERS.get(path.suffix.lower(), model_file.write)
+    write(path, translator.model, translator.codec, translator.settings, form)
 
 
 def _told(options: Namespace, translator: Translator) -> list[str]:
@@ -71,9 +86,19 @@ def _told(options: Namespace, translator: Translator) -> list[str]:
     whole = sum(tensor.array.nbytes for tensor in weights)
     lines = [f"{options.to}: {size:,} bytes, weights {options.weights}; in the run they are {whole:,} bytes"]
     if options.compare is not None:
-        before, after = (_bleu(options, one) for one in (translator, Translator.load(options.to)))
+        before, after = (_bleu(options, one) for one in (translator, _shipped(options, translator)))
         lines.append(f"BLEU of {options.compare}, greedy: {before} in the run, {after} in the file")
     return lines
+
+
+def _shipped(options: Namespace, translator: Translator) -> Translator:
+    """What was written, ready to translate here; of a page the model file in it."""
+    if _suffix(options.to) not in WRITERS:
+        return Translator.load(options.to)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.seq2seq"
+        _write(file, translator, options.weights)
+        return Translator.load(file)
 
 
 def _bleu(options: Namespace, translator: Translator) -> str:

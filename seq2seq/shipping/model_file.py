@@ -7,6 +7,7 @@ path of the machine that trained goes along.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,13 +59,18 @@ def write(path: Path, model: Seq2Seq, codec: TextCodec, config: Config, form: st
     Raises:
         UserError: the weights do not fit the form. OSError: the file cannot be written; what was there stays.
     """
+    replace_file(path, chunks(model, codec, config, form))
+
+
+def chunks(model: Seq2Seq, codec: TextCodec, config: Config, form: str = "full") -> Iterator[Any]:
+    """The bytes of a model file, in pieces; UserError where the weights do not fit the form."""
     weights = {name: tensor.cpu().numpy() for name, tensor in checkpoint.weights_of(model).items()}
     try:
         arrays = quantise.quantised(weights, form)
     except ValueError as error:
         raise UserError(f"weights: {error}") from None
     about = {"format": FORMAT, "form": form, "config": config_file.shipped(config), "text": codec.to_dict()}
-    replace_file(path, to_chunks(about | arrays, halves=True))
+    return to_chunks(about | arrays, halves=True)
 
 
 def read(path: Path) -> ModelFile:

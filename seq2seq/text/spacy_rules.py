@@ -44,7 +44,7 @@ class SpacyRules:
         _require(language)
 
     def split(self, sentence: str) -> list[str]:
-        return [sys.intern(token.text) for token in _rules(self.language)(sentence)]  # one string for equal words
+        return [sys.intern(token.text) for token in rules_of(self.language)(sentence)]  # one string for equal words
 
     def split_all(self, sentences: Sequence[str]) -> Iterable[list[str]]:
         """The tokens of each sentence. A child, if there is one, starts now, and is waited for when they are read."""
@@ -134,10 +134,10 @@ def _require(language: str) -> None:
         raise _not_installed()
     files = [os.path.join(folder, "lang", language, "__init__.py") for folder in spec.submodule_search_locations or ()]
     if not (language.isidentifier() and any(map(os.path.isfile, files))):
-        _rules(language)  # "eng" for "en", say; spaCy knows
+        rules_of(language)  # "eng" for "en", say; spaCy knows
 
 
-def _rules(language: str) -> Any:
+def rules_of(language: str) -> Any:
     """spaCy's tokenizer of a language, in this process."""
     if language not in _loaded:
         _loaded[language] = _load(language)

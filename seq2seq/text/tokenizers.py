@@ -27,7 +27,7 @@ _DECODED = {token: character for character, token in _ENCODED.items()}
 _MAX_SENTENCE_BYTES = 1_000_000
 _MOST_PIECES = 8000
 # What splitting may tear apart and the Moses rules do not join; for each of TORN_EXAMPLES: where the blank must go.
-_TORN = ((r"(?<=\w) - (?=\w)", "-"), (r"(?<=\w) (?=n['\u2019]t\b)", ""))
+TORN = ((r"(?<=\w) - (?=\w)", "-"), (r"(?<=\w) (?=n['\u2019]t\b)", ""))
 
 
 class Tokenizer(Protocol):
@@ -122,7 +122,7 @@ class WordTokenizer(Tokenizer):
 
     @functools.cached_property
     def _joins(self) -> list[tuple[re.Pattern[str], str]]:
-        torn = zip(_TORN, self._rules.torn_examples(), strict=True)
+        torn = zip(TORN, self._rules.torn_examples(), strict=True)
         return [(re.compile(pattern), whole) for (pattern, whole), is_torn in torn if is_torn]
 
     def to_config(self) -> dict[str, Any]:

@@ -13,46 +13,10 @@ import pytest
 
 from minigrad.serialization import arrays_from_bytes, save, to_chunks
 from seq2seq.decoding.translator import Translator
-from seq2seq.models.model import build_model
-from seq2seq.run import registry
-from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.shipping import decode, model_file, quantise
-from seq2seq.sources.rows import RowSide
-from seq2seq.text.codec import TextCodec
-from seq2seq.text.side import TextSide, opened
-from seq2seq.text.tokenizers import SpaceTokenizer, build_tokenizer, tokenizer_from_config
-from seq2seq.text.vocabulary import Vocabulary
-from tests.seq2seq.pairs import options_that_fit, representative_pairs
-
-WORDS = [f"w{number}" for number in range(12)]
-SIZES = {"embedding_size": 8, "hidden_size": 12}
-SENTENCES = ["w1 w2 w3", "w0", "w5 w5 w9 w2 w11 w4 w7", "w3 w8", "unseen w1 other unseen"]
-VARIANTS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "between": {
-        "num_layers": 3, "residual": True, "layer_norm": True, "decoder_residual": True, "decoder_layer_norm": True,
-        "pyramid": 1, "bridge": True, "norm_first": False, "activation": "relu", "learned_positions": 40,
-        "truncate_source": 4,
-    },
-    "turned": {
-        "num_layers": 2, "cell": "cho-gru", "attention": "additive", "input_feeding": True, "coverage": True,
-        "bridge": True, "reverse_source": True,
-    },
-    "scaled": {"num_layers": 1, "cell": "gru", "attention": "scaled"},
-}  # fmt: skip
-
-
-def translator(encoder: str, decoder: str, source: str = "text", **settings: Any) -> Translator:
-    """A tiny model with weights large enough to have opinions, and a text for it."""
-    config = Config(source=source, encoder=encoder, decoder=decoder, init_range=0.8, **settings)
-    known = Vocabulary(WORDS)
-    text = TextSide(SpaceTokenizer(), opened(known) if decoder == "pointer-generator" else known)
-    rows = RowSide(np.linspace(-1, 1, 5, dtype=np.float32), np.linspace(0.5, 2, 5, dtype=np.float32))
-    side = TextSide(text.tokenizer, text.vocabulary, settings.get("truncate_source", 0)) if source == "text" else rows
-    codec = TextCodec(side, text, 9)
-    model = build_model(side.num_inputs, len(text.vocabulary), config).eval()
-    return Translator(model, codec, config)
+from seq2seq.text.tokenizers import build_tokenizer, tokenizer_from_config
+from tests.seq2seq.tiny_translators import SENTENCES, SIZES, WORDS, cases, translator, translator_of
 
 
 def words_of(path: Path, sentences: list[str], **search: Any) -> list[str]:
@@ -62,21 +26,10 @@ def words_of(path: Path, sentences: list[str], **search: Any) -> list[str]:
     return list(decode.translations(str(path), str(source), **search))
 
 
-def cases() -> list[Any]:
-    """Every registered part in a pair that fits, as it is and with what its options change."""
-    found = []
-    for encoder, decoder in representative_pairs():
-        for variant, settings in VARIANTS.items():
-            found.append(pytest.param(encoder, decoder, settings, id=f"{encoder}-{decoder}-{variant}"))
-    return found
-
-
-@pytest.mark.parametrize(("encoder", "decoder", "wanted"), cases())
-def test_the_reader_finds_what_the_engine_finds(tmp_path: Path, encoder: str, decoder: str, wanted: dict) -> None:
-    fitting = options_that_fit(encoder, decoder) or {}
-    try:
-        ours = translator(encoder, decoder, **fitting | _known(encoder, decoder, SIZES | wanted))
-    except UserError:
+@pytest.mark.parametrize(("encoder", "decoder", "variant"), cases())
+def test_the_reader_finds_what_the_engine_finds(tmp_path: Path, encoder: str, decoder: str, variant: str) -> None:
+    ours = translator_of(encoder, decoder, variant)
+    if ours is None:
         pytest.skip("these options do not fit each other")
     path = tmp_path / "model.seq2seq"
     model_file.write(path, ours.model, ours.codec, ours.settings)
@@ -84,20 +37,12 @@ def test_the_reader_finds_what_the_engine_finds(tmp_path: Path, encoder: str, de
         assert words_of(path, SENTENCES, beam=beam) == ours.translate(SENTENCES, beam_size=beam)
 
 
-def _known(encoder: str, decoder: str, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Those of the options that these parts have."""
-    known = registry.options_of({"source": "text", "encoder": encoder, "decoder": decoder})
-    if decoder == "pointer-generator":
-        wanted = wanted | {"pyramid": 0}  # it copies what stands at a position
-    return {name: value for name, value in wanted.items() if name in known}
-
-
 @pytest.mark.parametrize("form", ["npy", "npz"])
 def test_the_reader_reads_vectors_and_frames(tmp_path: Path, form: str) -> None:
     decoder, source = ("attention", "frames") if form == "npz" else ("lstm", "vectors")
     encoder, tall = ("vector", False) if form == "npy" else ("bilstm", True)
-    fitting = options_that_fit(encoder, decoder, source) or {}
-    ours = translator(encoder, decoder, source, **fitting | _known(encoder, decoder, SIZES))
+    ours = translator_of(encoder, decoder, source=source)
+    assert ours is not None
     path, rng = tmp_path / "model.seq2seq", np.random.default_rng(1)
     rows = [rng.normal(size=(3 + number if tall else 1, 5)).astype(np.float32) for number in range(4)]
     model_file.write(path, ours.model, ours.codec, ours.settings)
