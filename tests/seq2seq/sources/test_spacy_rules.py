@@ -180,7 +180,7 @@ def test_an_interrupt_leaves_no_child(popen, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def in_own_process(program: str, folder: Path, *arguments: object) -> str:
-    root = str(Path(spacy_rules.__file__).parents[1])
+    root = str(Path(spacy_rules.__file__).parents[2])
     result = subprocess.run(
         [sys.executable, "-c", program, *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=200,
         env={**os.environ, "PYTHONPATH": root},
