@@ -29,6 +29,7 @@ from seq2seq.run.messages import one_line
 from seq2seq.run.streams import say
 from seq2seq.sources import Dataset, EncodedSplit, Source, drop_long
 from seq2seq.sources.adding import with_added
+from seq2seq.text import stored
 from seq2seq.text.codec import TextCodec
 from seq2seq.text.vocabulary import EOS_ID, SPECIALS
 from seq2seq.training import batching, figures, memory, samples, schedules, starting, timing, tracking
@@ -61,7 +62,7 @@ def trained(given: dict[str, Any], accept: bool = False) -> tuple[Path, int]:
         _require_that_it_may_write(given)
         folder.accept_changes(Path(given.get("run_dir") or ""))
     config = settings.resolved(given, accept)
-    for part in (schedules, batching, figures, tracking):
+    for part in (schedules, batching, figures, tracking, stored):
         part.check(config)
     require(config.device, config.precision)
     limit_threads(config.threads)
@@ -150,15 +151,11 @@ def _encoded(
     config: Config, dataset: Dataset, run_dir: Path, start: Translator | None
 ) -> tuple[TextCodec, dict[str, EncodedSplit]]:
     """What the run knows of its two sides, and the splits, of training what is left to train on."""
-    if config.resume:
-        codec = TextCodec.load(run_dir)
-        encoded = codec.encode_dataset(dataset)
+    known = TextCodec.load(run_dir) if config.resume else None
+    if config.data_cache is not None:
+        codec, encoded, dropped = stored.stored(config, dataset, known)
     else:
-        codec, encoded = TextCodec.build_encoded(dataset, config, None if start is None else start.codec)
-    encoded["train"] = codec.for_training(encoded["train"], dataset.split("train"), config)
-    dropped = 0
-    if config.max_length is not None:
-        encoded["train"], dropped = drop_long(encoded["train"], config.max_length)
+        codec, encoded, dropped = _in_memory(config, dataset, known, start)
     _tell_left_out(config, dataset, dropped)
     for name, split in encoded.items():
         codec.source.require_known(split.src, f"split {name}")
@@ -167,6 +164,22 @@ def _encoded(
         _tell(advice(dataset, codec, encoded))
         _show_examples(registry.build("source", config), codec, encoded["train"])
     return codec, encoded
+
+
+def _in_memory(
+    config: Config, dataset: Dataset, known: TextCodec | None, start: Translator | None
+) -> tuple[TextCodec, dict[str, EncodedSplit], int]:
+    """What the run knows of its two sides, ``known`` where it goes on; the splits; how many training pairs were too
+    long."""
+    if known is not None:
+        codec, encoded = known, known.encode_dataset(dataset)
+    else:
+        codec, encoded = TextCodec.build_encoded(dataset, config, None if start is None else start.codec)
+    encoded["train"] = codec.for_training(encoded["train"], dataset.split("train"), config)
+    dropped = 0
+    if config.max_length is not None:
+        encoded["train"], dropped = drop_long(encoded["train"], config.max_length)
+    return codec, encoded, dropped
 
 
 def _planned(

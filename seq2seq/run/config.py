@@ -77,6 +77,10 @@ class Config:
     bpe_dropout: float = 0.0
     # leave out training pairs with more tokens than this on one side
     max_length: int | None = changeable(None)
+    # folder for the ids of the training pairs, for corpora larger than memory; by default they are kept in memory
+    data_cache: str | None = changeable(None, lasts=False)
+    # shuffle so many neighbouring pairs at a time, and the order of these blocks; 0 shuffles all pairs together
+    shuffle_block: int = 0
 
     # the kind of source
     source: str = "text"

@@ -73,9 +73,8 @@ def _is_later(old: int | None, new: int | None) -> bool:
 
 def _with_whole_paths(config: Config) -> Config:
     """``config`` with paths that mean the same from every folder."""
-    places: dict[str, Any] = {
-        name: getattr(config, name) and os.path.abspath(getattr(config, name)) for name in ("data_dir", "init_from")
-    }
+    folders = {name: getattr(config, name) for name in ("data_dir", "data_cache", "init_from")}
+    places: dict[str, Any] = {name: path and os.path.abspath(path) for name, path in folders.items()}
     for name in (*(PATHS if _is_files(config.data) else ()), "add_data"):
         spec = getattr(config, name)
         places[name] = spec and _relocated(name, spec, os.path.abspath)

@@ -49,6 +49,7 @@ RANGES = {
     "subword_nbest": Range(2, 512),
     "bpe_dropout": Range(0.0, 0.99),
     "max_length": Range(1, 1_000_000),
+    "shuffle_block": Range(0, 1_000_000_000),
     "init_range": Range(1e-6, 100.0),
     "epochs": Range(1, 1_000_000),
     "max_steps": _COUNT,

@@ -22,7 +22,7 @@ from seq2seq.sources.files import decode_lines, read_lines, read_parallel
 from seq2seq.sources.load import load_dataset
 from seq2seq.sources.named import NAMED_SETS
 from seq2seq.sources.reading import Reading
-from seq2seq.sources.sampler import BatchSampler, evaluation_batches
+from seq2seq.sources.sampler import BatchSampler, BlockSampler, evaluation_batches
 from seq2seq.sources.specs import relocated, split_spec
 from seq2seq.sources.text import TextSource
 
@@ -30,6 +30,7 @@ __all__ = [
     "NAMED_SETS",
     "Batch",
     "BatchSampler",
+    "BlockSampler",
     "Dataset",
     "EncodedSplit",
     "Examples",

@@ -80,6 +80,14 @@ class Ragged(Items):
         ragged._set(flat, lengths)
         return ragged
 
+    @classmethod
+    def mapped(cls, flat: npt.NDArray[np.int32], lengths: IntArray, ends: IntArray) -> "Ragged":
+        """Lists of arrays that are read-only already, such as files mapped into memory; ``ends`` (number of lists,)
+        are the sums of the lengths up to each."""
+        ragged = cls(())
+        ragged.flat, ragged.lengths, ragged._ends = flat, lengths, ends
+        return ragged
+
     def __len__(self) -> int:
         return len(self.lengths)
 
@@ -96,7 +104,7 @@ class Ragged(Items):
 
     def part(self, start: int, stop: int) -> "Ragged":
         """Lists `start` to `stop` - 1, with ids of their own."""
-        begin, end = int(self.lengths[:start].sum()), int(self.lengths[:stop].sum())
+        begin, end = (int(self._ends[number - 1]) if number else 0 for number in (start, min(stop, len(self))))
         return Ragged.from_flat(self.flat[begin:end].copy(), self.lengths[start:stop].copy())
 
     def take(self, indices: Sequence[int]) -> "Ragged":

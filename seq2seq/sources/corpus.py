@@ -4,18 +4,21 @@ Contract: a training pair without text on both sides is left out and counted, si
 other splits keep every line. What else looks wrong is counted by ``report`` and trained on as it is.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import zip_longest
+from typing import NamedTuple, TypeVar
 
 from seq2seq.run.errors import UserError
 from seq2seq.sources import report
 from seq2seq.sources.dataset import Dataset, Pair, hold_out
-from seq2seq.sources.files import STDIN, STDIN_NAME, sha256_of, split_member, text_lines, unchanged
-from seq2seq.sources.forms import Table, form_of, read_table
+from seq2seq.sources.files import STDIN, STDIN_NAME, BadLines, sha256_of, split_member, text_lines, unchanged
+from seq2seq.sources.forms import Table, form_of, open_table, read_table
 from seq2seq.sources.reading import AUTO, PLAIN, Reading
 from seq2seq.sources.specs import Part, collected, is_collection, parts_of, suffix_language
 
 HELD_OUT_SHARE, HELD_OUT_LIMIT = 0.02, 1000
+_NO_LINE = object()  # behind the end of a text
+T = TypeVar("T")
 Languages = tuple[str | None, str | None]  # codes of source and target that are asked for
 
 
@@ -66,13 +69,13 @@ def read_files(
 ) -> FilesRead:  # fmt: skip
     """The pairs of files, all of them, with their lines; arguments and errors as of ``load_dataset``."""
     given = {name: spec for name, spec in (("train", data), ("valid", valid), ("test", test)) if spec is not None}
-    parts = _parts_of_splits(given, languages, one_sided, reading)
-    reader = _Reader(reading, languages, one_sided)
-    files = _files(path for each in parts.values() for part in each for path in part.paths)
+    parts = parts_of_splits(given, languages, one_sided, reading)
+    reader = Reader(reading, languages, one_sided)
+    files = files_of(path for each in parts.values() for part in each for path in part.paths)
     with unchanged(files):
         tables = {name: [reader.read(part, name == "train") for part in each] for name, each in parts.items()}
         checksums = {path: sha256_of(path) for path in files} | reader.digests
-    told = reader.languages(parts["train"][0], tables["train"][0][1])
+    told = reader.languages(parts["train"][0], tables["train"][0][1].names)
     src, trg = (asked or found for asked, found in zip(languages, told, strict=True))
     return FilesRead(tables, (src, trg), checksums, tuple(reader.notes))
 
@@ -106,13 +109,13 @@ def read_sources(path: str, reading: Reading = PLAIN) -> list[str]:
 
 
 def _read_all(argument: str, spec: str, reading: Reading, one_sided: bool) -> list[Pair]:
-    parts = _parts_of_splits({argument: spec}, (None, None), one_sided, reading)[argument]
-    reader = _Reader(reading, (None, None), one_sided)
-    with unchanged(_files(path for part in parts for path in part.paths)):
+    parts = parts_of_splits({argument: spec}, (None, None), one_sided, reading)[argument]
+    reader = Reader(reading, (None, None), one_sided)
+    with unchanged(files_of(path for part in parts for path in part.paths)):
         return [pair for part in parts for pair in reader.read(part, training=False)[1].pairs]
 
 
-def _parts_of_splits(
+def parts_of_splits(
     given: dict[str, str], languages: Languages, one_sided: bool, reading: Reading
 ) -> dict[str, list[Part]]:
     """By the split, what it is read from. Folders and archives given as training data may hold the other splits, too;
@@ -134,12 +137,12 @@ def _parts_of_splits(
     return found
 
 
-def _files(paths: Iterable[str]) -> list[str]:
+def files_of(paths: Iterable[str]) -> list[str]:
     """The files that hold the paths, each once: an archive in place of its members, without standard input."""
     return list(dict.fromkeys(split_member(path)[0] for path in paths if path != STDIN))
 
 
-class _Reader:
+class Reader:
     """Reads parts of a specification.
 
     Attributes:
@@ -157,44 +160,67 @@ class _Reader:
         table, name = (self._table if part.is_table else self._texts)(part)
         alone = self._one_sided and len(part.paths) == 1 and not part.is_table
         self.notes += [*table.notes, *report.report(table.pairs, name, training, alone, table.lines)]
-        if table.unreadable:
-            skipped = f"{table.unreadable:,} lines cannot be read; skipped (the first: {table.first_fault})"
-            self.notes.append(f"{name}: {skipped}")
+        self.tell(name, table)
         return name, table
 
-    def languages(self, part: Part, table: Table) -> tuple[str, str]:
+    def tell(self, name: str, skipped: Table | BadLines) -> None:
+        """Take note of the lines that were skipped."""
+        count, first = (skipped.count, skipped.first) if isinstance(skipped, BadLines) else skipped[-2:]
+        if count:
+            self.notes.append(f"{name}: {count:,} lines cannot be read; skipped (the first: {first})")
+
+    def languages(self, part: Part, columns: tuple[str, str] | None) -> tuple[str, str]:
         """The codes that the names of files or columns tell; "xx" where they tell none."""
-        names = table.names or (part.paths[0], part.paths[-1])
-        src, trg = (suffix_language(f"column.{name}" if table.names else name) for name in names)
+        names = columns or (part.paths[0], part.paths[-1])
+        src, trg = (suffix_language(f"column.{name}" if columns else name) for name in names)
         return (trg, src) if self._reading.swap else (src, trg)
 
+    def stream(self, part: Part, fail: BadLines) -> tuple[tuple[str, str] | None, Iterator[tuple[int, Pair]]]:
+        """The names of the columns, if they have any, and pair by pair its line and itself."""
+        if not part.is_table:
+            return None, self._lines(part, fail)
+        opened = self._opened(part, fail, open_table)
+        self.notes += opened.notes
+        return opened.names, ((line, pair) for line, pair, _ in opened.rows)
+
     def _table(self, part: Part) -> tuple[Table, str]:
+        name = name_of(part)
+        return self._opened(part, self._reading.faults(), read_table), name
+
+    def _opened(self, part: Part, fail: BadLines, read: Callable[..., T]) -> T:
         (path,) = part.paths
-        name = STDIN_NAME if path == STDIN else path
-        fail = self._reading.faults()
         asked = (self._asked[1], self._asked[0]) if self._reading.swap else self._asked
-        table = read_table(path, name, text_lines(path, fail, self.digests), self._reading, fail, asked)
-        return table, name
+        return read(path, name_of(part), text_lines(path, fail, self.digests), self._reading, fail, asked)
 
     def _texts(self, part: Part) -> tuple[Table, str]:
         """The pairs of the lines of two texts, or of one with itself."""
-        fail = self._reading.faults()
-        sides = [list(text_lines(path, fail)) for path in part.paths]
-        src, trg = sides[0], sides[-1]
-        if len(src) != len(trg):
-            first, second = part.paths
-            raise UserError(f"{first} has {len(src)} lines, {second} has {len(trg)}; expected equal numbers")
-        numbered = enumerate(zip(src, trg, strict=True), start=1)
-        whole = [(number, (one, other)) for number, (one, other) in numbered if one is not None and other is not None]
-        name = ",".join(part.paths)
-        for side, path in enumerate(part.paths):
-            _require_no_table([pair[side] for _, pair in whole], path)
-        clean = self._reading.cleaned
-        notes = report.tabs([pair for _, pair in whole], name)
-        pairs = [(clean(one), clean(other)) for _, (one, other) in whole]
-        if self._reading.swap:
-            pairs = [(other, one) for one, other in pairs]
-        return Table(pairs, [number for number, _ in whole], None, notes, fail.count, fail.first), name
+        fail, name = self._reading.faults(), name_of(part)
+        lines, pairs = [], []
+        for line, pair in self._lines(part, fail):
+            lines.append(line)
+            pairs.append(pair)
+        for side, path in zip((1, 0) if self._reading.swap else (0, 1), part.paths, strict=False):
+            _require_no_table([pair[side] for pair in pairs], path)
+        return Table(pairs, lines, None, report.tabs(pairs, name), fail.count, fail.first), name
+
+    def _lines(self, part: Part, fail: BadLines) -> Iterator[tuple[int, Pair]]:
+        """The numbers and the pairs of the lines of two texts, or of one with itself."""
+        sides = [text_lines(path, fail) for path in part.paths]
+        numbers, clean = [0, 0], self._reading.cleaned
+        for both in zip_longest(*sides, fillvalue=_NO_LINE):
+            src, trg = both[0], both[-1]
+            numbers = [number + (line is not _NO_LINE) for number, line in zip(numbers, (src, trg), strict=True)]
+            if numbers[0] == numbers[1] and isinstance(src, str) and isinstance(trg, str):
+                pair = clean(src), clean(trg)
+                yield numbers[0], (pair[1], pair[0]) if self._reading.swap else pair
+        if numbers[0] != numbers[1]:
+            (first, second), (count, other) = part.paths, numbers
+            raise UserError(f"{first} has {count} lines, {second} has {other}; expected equal numbers")
+
+
+def name_of(part: Part) -> str:
+    """What messages call a part of a specification."""
+    return STDIN_NAME if part.paths == (STDIN,) else ",".join(part.paths)
 
 
 def _require_no_table(lines: Sequence[str], path: str) -> None:

@@ -8,7 +8,7 @@ source are always in the same part.
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
@@ -27,7 +27,7 @@ class Dataset:
     Attributes:
         name: the set's name, or the file specification.
         src_language, trg_language: language codes, for the word tokenizers.
-        splits: "train", "valid" and mostly "test", each a list of (source, target), raw.
+        splits: "train", "valid" and mostly "test", each a sequence of (source, target), raw.
         alternatives: for splits where a target is not the only right one: per pair every accepted target.
         defaults: settings that suit this set: src_tokenizer, trg_tokenizer, lower, min_freq.
         checksums: sha256 (hex) of every file read, by its name, or of every generated split.
@@ -40,7 +40,7 @@ class Dataset:
     name: str
     src_language: str
     trg_language: str
-    splits: dict[str, list[Pair]]
+    splits: Mapping[str, Sequence[Pair]]
     alternatives: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=lambda: dict(DEFAULTS))
     checksums: dict[str, str] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Dataset:
     left_out: int = 0
     unreadable: int = 0
 
-    def split(self, name: str) -> list[Pair]:
+    def split(self, name: str) -> Sequence[Pair]:
         """The pairs of one split.
 
         Raises:
@@ -87,7 +87,7 @@ def hold_out(pairs: Sequence[Pair], shares: Sequence[float], limit: int | None =
     if limit is not None:
         require_integer("limit", limit, 1)
     _require_pairs(pairs)
-    digests = {src: _source_hash(src) for src, _ in pairs}
+    digests = {src: source_hash(src) for src, _ in pairs}
     numbers = held_out([digests[src] for src, _ in pairs], shares, limit)
     return [[pairs[number] for number in part] for part in numbers]
 
@@ -115,7 +115,8 @@ def _require_pairs(pairs: Sequence[Pair]) -> None:
             raise TypeError(f"pairs[{number}] is {pair!r}; expected two strings, (source, target)")
 
 
-def _source_hash(src: str) -> bytes:
+def source_hash(src: str) -> bytes:
+    """The sha256 of a source sentence, by which parts are held out."""
     return hashlib.sha256(src.encode("utf-8", "surrogatepass")).digest()
 
 

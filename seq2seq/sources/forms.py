@@ -170,7 +170,34 @@ def read_table(
     path: str, name: str, lines: Iterable[str | None], reading: Reading, fail: BadLines,
     languages: tuple[str | None, str | None] = (None, None), source_alone: bool = False,
 ) -> Table:  # fmt: skip
-    """The pairs of a table.
+    """The pairs of a table; arguments and errors as of ``open_table``."""
+    opened = open_table(path, name, lines, reading, fail, languages, source_alone)
+    pairs, places, wide = [], [], []
+    for line, pair, width in opened.rows:
+        pairs.append(pair)
+        places.append(line)
+        if width > 2:
+            wide.append(line)
+    notes = opened.notes
+    if wide and opened.names is None and reading.src_column == reading.trg_column == AUTO:
+        notes.append(note(name, len(pairs), wide, "have more than two columns; the others are not read"))
+    return Table(pairs, places, opened.names, notes, fail.count, fail.first)
+
+
+class Opened(NamedTuple):
+    """A table whose head was read: names of its two columns, where they have names; what is to be told of it; and of
+    each record its line, its pair and how many fields it has."""
+
+    names: tuple[str, str] | None
+    notes: list[str]
+    rows: Iterator[tuple[int, Pair, int]]
+
+
+def open_table(
+    path: str, name: str, lines: Iterable[str | None], reading: Reading, fail: BadLines,
+    languages: tuple[str | None, str | None] = (None, None), source_alone: bool = False,
+) -> Opened:  # fmt: skip
+    """A table that is read record by record.
 
     Args:
         path: of the file; its name, or the first line, says its form.
@@ -195,10 +222,7 @@ def read_table(
     columns = _columns(names, head[0].fields, reading, languages, f"{name}:{head[0].line}", source_alone)
     notes = [_header_note(name, head[0].line, columns)] if has_header and columns.names else []
     fields = _Fields(name, form, columns, head[0].names)
-    pairs, places, wide = _pairs(chain(head[has_header:], records), fields, reading, fail)
-    if wide and columns.names is None and reading.src_column == reading.trg_column == AUTO:
-        notes.append(note(name, len(pairs), wide, "have more than two columns; the others are not read"))
-    return Table(pairs, places, columns.names, notes, fail.count, fail.first)
+    return Opened(columns.names, notes, _rows(chain(head[has_header:], records), fields, reading, fail))
 
 
 def _form(path: str, name: str, first: Sequence[Line], reading: Reading) -> str:
@@ -212,23 +236,16 @@ def _form(path: str, name: str, first: Sequence[Line], reading: Reading) -> str:
     return found
 
 
-def _pairs(
-    rows: Iterable[Record], fields: _Fields, reading: Reading, fail: BadLines
-) -> tuple[list[Pair], list[int], list[int]]:
-    """The pairs, their lines, and the lines of those with more than two columns."""
-    pairs: list[Pair] = []
-    lines, wide = [], []
-    for row in rows:
+def _rows(
+    records: Iterable[Record], fields: _Fields, reading: Reading, fail: BadLines
+) -> Iterator[tuple[int, Pair, int]]:
+    for row in records:
         try:
             src, trg = (reading.cleaned(fields.text(row, column)) for column in fields.columns[:2])
         except UserError as error:
             fail(str(error))
             continue
-        if len(row.fields) > 2:
-            wide.append(row.line)
-        pairs.append((trg, src) if reading.swap else (src, trg))
-        lines.append(row.line)
-    return pairs, lines, wide
+        yield row.line, (trg, src) if reading.swap else (src, trg), len(row.fields)
 
 
 class _Fields(NamedTuple):

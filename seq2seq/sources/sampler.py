@@ -5,11 +5,19 @@ run sees what the uninterrupted one would have seen. Sentences of like length me
 sorted before they are cut; over 90 % of such batches is real tokens on Multi30k.
 """
 
+import bisect
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from seq2seq.run.errors import UserError, require_integer
 from seq2seq.sources.batches import IntArray
+
+_BLOCKS = 4  # the stream of blocks, beside (seed, epoch) of plain batches, noise and subwords
 
 
 class BatchSampler:
@@ -22,6 +30,7 @@ class BatchSampler:
         pool: size of a pool in batches; 1 gives plain random batches, larger pools give less padding.
         max_tokens: if given, the most padded positions of a batch, <sos> and <eos> of both sides counted; a pair that
             alone exceeds it forms its own batch.
+        stream: further numbers that choose what is drawn.
 
     Raises:
         UserError: batch_size, pool or max_tokens is no integer or below 1, or both limits are None, or the seed is
@@ -36,9 +45,11 @@ class BatchSampler:
         seed: int,
         pool: int = 100,
         max_tokens: int | None = None,
+        stream: Sequence[int] = (),
     ) -> None:
         require_integer("seed", seed, 0)
         require_integer("pool", pool, 1)
+        self._stream = stream
         self._lengths = _both_lengths(src_lengths, trg_lengths)
         self._limits = _checked_limits(batch_size, max_tokens)
         self._seed = seed
@@ -51,11 +62,87 @@ class BatchSampler:
             epoch: the number of the epoch; not negative.
         """
         require_integer("epoch", epoch, 0)
-        stream = np.random.PCG64([self._seed, epoch])
+        stream = np.random.PCG64([self._seed, epoch, *self._stream])
         order = _permutation(stream, self._lengths.shape[1])
         pools = [order[start : start + self._pool_size] for start in range(0, len(order), self._pool_size)]
         cut = [batch for pool in pools for batch in _cut(_by_length(pool, self._lengths), self._lengths, *self._limits)]
         return [cut[i] for i in _permutation(stream, len(cut))]
+
+
+class BlockSampler:
+    """Cuts a split into batches block by block: of ``block`` neighbouring pairs each, the last one of what is left.
+
+    The blocks of an epoch come in an order drawn from (seed, epoch), and each is cut as a split of its own, by what is
+    drawn from (seed, epoch, its number). So memory holds the order of one block, and pairs are read from one part of
+    their files at a time. Arguments otherwise as of ``BatchSampler``.
+    """
+
+    def __init__(
+        self, src_lengths: IntArray, trg_lengths: IntArray, batch_size: int | None, seed: int, block: int,
+        pool: int = 100, max_tokens: int | None = None,
+    ) -> None:  # fmt: skip
+        require_integer("block", block, 1)
+        self._both, self._block, self._seed = (src_lengths, trg_lengths), block, seed
+        self._limits, self._pool, self._max_tokens = batch_size, pool, max_tokens
+
+    def batches(self, epoch: int) -> Sequence[IntArray]:
+        """As of ``BatchSampler``; they are cut when they are asked for."""
+        count = -(-len(self._both[0]) // self._block)
+        stream = np.random.PCG64([self._seed, epoch, _BLOCKS])
+        order = _permutation(stream, count).tolist()
+        counts = None if self._max_tokens is not None else [self._count(number) for number in order]
+        return BlockBatches([self._of_block(number, epoch) for number in order], counts)
+
+    def _count(self, number: int) -> int:
+        """The batches of a block, where pairs alone limit them."""
+        size = min(self._block, len(self._both[0]) - number * self._block)
+        pools, rest = divmod(size, self._pool * (self._limits or 1))
+        return pools * self._pool + -(-rest // (self._limits or 1))
+
+    def _of_block(self, number: int, epoch: int) -> Callable[[], list[IntArray]]:
+        """What gives the batches of a block."""
+        start = number * self._block
+        part = slice(start, start + self._block)
+
+        def cut() -> list[IntArray]:
+            src, trg = (lengths[part] for lengths in self._both)
+            stream = (_BLOCKS, number)
+            sampler = BatchSampler(src, trg, self._limits, self._seed, self._pool, self._max_tokens, stream)
+            return [start + batch for batch in sampler.batches(epoch)]
+
+        return cut
+
+
+class BlockBatches(Sequence[IntArray]):
+    """The batches of an epoch, of which those of one block are there at a time.
+
+    Args:
+        blocks: for each block, in order, what gives its batches.
+        counts: how many these are; without it all are cut once to know.
+    """
+
+    def __init__(self, blocks: Sequence[Callable[[], list[IntArray]]], counts: Sequence[int] | None = None) -> None:
+        self._blocks, self._counts = blocks, counts
+        self._at, self._cut = -1, list[IntArray]()
+
+    @functools.cached_property
+    def _ends(self) -> list[int]:
+        """Up to each block, the number of batches."""
+        return list(itertools.accumulate(self._counts or (len(cut()) for cut in self._blocks)))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._blocks else 0
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"batch {index}; expected one of {len(self)}")
+        index %= len(self)
+        block = bisect.bisect_right(self._ends, index)
+        if block != self._at:
+            self._at, self._cut = block, self._blocks[block]()
+        return self._cut[index - (self._ends[block] - len(self._cut))]
 
 
 def _usual_pairs(lengths: IntArray, max_tokens: int) -> int:

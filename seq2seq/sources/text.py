@@ -18,8 +18,10 @@ from seq2seq.sources.corpus import read_copies, read_pairs, read_sources
 from seq2seq.sources.dataset import Dataset
 from seq2seq.sources.files import each_line
 from seq2seq.sources.load import load_dataset
+from seq2seq.sources.named import NAMED_SETS
 from seq2seq.sources.noise import Noise, NoisySentences
 from seq2seq.sources.reading import Reading
+from seq2seq.sources.streamed import load_streamed
 from seq2seq.text.side import TextLearner, TextSide
 from seq2seq.text.vocabulary import EOS_ID, SOS_ID, SPECIALS
 
@@ -59,6 +61,11 @@ class TextSource(Source):
         self._reconstructs = self.options.task == "autoencode"
 
     def load(self, config: Config) -> Dataset:
+        if config.data_cache is not None:
+            if config.data.partition(":")[0] in ("numbers", *NAMED_SETS):
+                raise UserError(f"data_cache is {config.data_cache!r}; it is for files, and {config.data} is none")
+            languages = config.src_language, config.trg_language
+            return load_streamed(config.data, languages, config.valid, config.test, self._reading)
         dataset = load_dataset(
             config.data, data_dir=config.data_dir, src_language=config.src_language, trg_language=config.trg_language,
             valid=config.valid, test=config.test, seed=config.seed, one_sided=self._reconstructs,

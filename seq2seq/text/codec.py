@@ -74,7 +74,7 @@ class TextCodec:
         source, items = src.learn(kept)
         target, ids = trg.learn(kept)
         longest = int(trg.lengths[kept].max())
-        limit = config.max_output_length or min(longest + longest // 2 + 1, int(RANGES["max_output_length"].high))
+        limit = output_limit(config, longest)
         if known is not None and config.max_output_length is None:
             limit = max(limit, known.max_output_length)
         return cls(source, target, limit), _cut(dataset, EncodedSplit(items, ids))
@@ -159,6 +159,11 @@ def _learners(dataset: Dataset, config: Config, known: TextCodec | None) -> tupl
     else:
         src = KnownSide(known.source, [raw for pairs in dataset.splits.values() for raw, _ in pairs])
     return src, TextLearner("trg", dataset, config, known=known.target)
+
+
+def output_limit(config: Config, longest: int) -> int:
+    """Tokens after which translations are cut, where the longest training target has so many."""
+    return config.max_output_length or min(longest + longest // 2 + 1, int(RANGES["max_output_length"].high))
 
 
 def _open(source: SourceSide, target: TextSide) -> tuple[SourceSide, TextSide]:

@@ -23,6 +23,8 @@ from seq2seq.text.sampling import DrawnSentences, Subwords
 from seq2seq.text.tokenizers import SentencePieceTokenizer, Tokenizer, build_tokenizer, tokenizer_from_config
 from seq2seq.text.vocabulary import SPECIALS, UNK_ID, OpenVocabulary, Vocabulary
 
+_AT_A_TIME = 1 << 20  # ids that are looked at together
+
 
 @dataclass(frozen=True)
 class TextSide(SourceSide):
@@ -38,7 +40,7 @@ class TextSide(SourceSide):
         return len(self.vocabulary)
 
     def encode(self, raw: Sequence[str]) -> Ragged:
-        return self.ids_of(_cut(self.tokenizer.tokenize_all(raw), self.first))
+        return self.ids_of(cut(self.tokenizer.tokenize_all(raw), self.first))
 
     def ids_of(self, token_lists: Iterable[Sequence[str]]) -> Ragged:
         """The ids of tokenised sentences."""
@@ -75,7 +77,8 @@ class TextSide(SourceSide):
 
     def require_known(self, items: Ragged, name: str) -> None:  # type: ignore[override]
         """UserError where not one word of the items is known: no text, another language or tokenisation."""
-        if ((items.flat == UNK_ID) | (items.flat >= self.num_inputs)).all():
+        pieces = (items.flat[start : start + _AT_A_TIME] for start in range(0, len(items.flat), _AT_A_TIME))
+        if not any(((ids != UNK_ID) & (ids < self.num_inputs)).any() for ids in pieces):
             raise UserError(
                 f"{name}: none of its {len(items.flat):,} words is in the source vocabulary "
                 f"(expected text like {' '.join(self.vocabulary.tokens[4:10])} ...)"
@@ -117,10 +120,10 @@ class TextLearner(Learner):
         self._min_freq = setting(dataset, config, "min_freq") or 1
         self._known = known
         shared = beside.tokenizer if isinstance(beside, TextLearner) and _is_joint(dataset, config) else None
-        self.tokenizer: Tokenizer = known.tokenizer if known else shared or _new_tokenizer(side, dataset, config)
+        self.tokenizer: Tokenizer = known.tokenizer if known else shared or new_tokenizer(side, dataset, config)
         number = ("src", "trg").index(side)
         sentences = [pair[number] for pairs in dataset.splits.values() for pair in pairs]
-        self._tokens = _cut(self.tokenizer.tokenize_all(sentences), first)
+        self._tokens = cut(self.tokenizer.tokenize_all(sentences), first)
 
     @cached_property
     def _numbered(self) -> NumberedTokens:
@@ -155,7 +158,7 @@ class TextLearner(Learner):
     def _vocabulary_of(self, counts: Mapping[str, int]) -> Vocabulary:
         most = self._config.max_vocab_size
         if self._known is None:
-            return _vocabulary(self._side, counts, self._min_freq, most)
+            return vocabulary_of(self._side, counts, self._min_freq, most)
         known = self._known.vocabulary
         new = Vocabulary.from_counts({t: count for t, count in counts.items() if t not in known}, self._min_freq)
         return Vocabulary([*known.tokens[len(SPECIALS) :], *new.tokens[len(SPECIALS) :]][:most])
@@ -166,7 +169,7 @@ def opened(vocabulary: Vocabulary) -> OpenVocabulary:
     return OpenVocabulary(vocabulary.tokens[len(SPECIALS) :])
 
 
-def _cut(token_lists: Iterable[list[str]], first: int) -> Iterable[list[str]]:
+def cut(token_lists: Iterable[list[str]], first: int) -> Iterable[list[str]]:
     """The first tokens of each sentence; with 0 all."""
     return (tokens[:first] for tokens in token_lists) if first else token_lists
 
@@ -187,11 +190,11 @@ def _is_joint(dataset: Dataset, config: Config) -> bool:
     return config.share_vocab and _names(dataset, config) == ["sentencepiece"] * 2
 
 
-def _new_tokenizer(side: str, dataset: Dataset, config: Config) -> Tokenizer:
+def new_tokenizer(side: str, dataset: Dataset, config: Config) -> Tokenizer:
     """For one side, or of subwords that both share, for both."""
     language, number = (dataset.src_language, 0) if side == "src" else (dataset.trg_language, 1)
     sides = (0, 1) if _is_joint(dataset, config) else (number,)
-    sentences = [pair[which] for which in sides for pair in dataset.split("train")]
+    sentences = (pair[which] for which in sides for pair in dataset.split("train"))  # subwords alone are learnt of them
     return build_tokenizer(
         _names(dataset, config)[number], language, sentences,
         lower=bool(setting(dataset, config, "lower")), vocab_size=config.max_vocab_size,
@@ -199,7 +202,7 @@ def _new_tokenizer(side: str, dataset: Dataset, config: Config) -> Tokenizer:
     )  # fmt: skip
 
 
-def _vocabulary(side: str, counts: Mapping[str, int], min_freq: int, max_size: int | None) -> Vocabulary:
+def vocabulary_of(side: str, counts: Mapping[str, int], min_freq: int, max_size: int | None) -> Vocabulary:
     """The vocabulary of one side; UserError where not one word is frequent enough, since nothing could be learned."""
     vocabulary = Vocabulary.from_counts(counts, min_freq, max_size)
     if len(vocabulary) == len(SPECIALS):

@@ -22,6 +22,7 @@ from seq2seq.text.vocabulary import UNK_ID
 _MOST_UNKNOWN = 0.2  # share of the validation tokens
 _WORD_LENGTH = {"zh": 2.5, "ja": 2.5}  # characters that a word has at most on average, punctuation among the words
 _OTHER_WORD_LENGTH = 8.0
+_SAMPLE = 10_000_000  # lengths that are looked at
 _LONG, _LONG_FOR_ITS_CORPUS = 100, 10  # tokens; and how many times the median
 
 
@@ -87,16 +88,17 @@ def _is_unsplit(sentences: Sequence[str], tokenizer: SpaceTokenizer | WordTokeni
 
 def _long(train: EncodedSplit) -> list[str]:
     """Pairs so long that a few of them decide what all the others cost."""
-    lengths = np.maximum(train.src.lengths, train.trg.lengths)
+    step = 1 + len(train) // _SAMPLE
+    lengths = np.maximum(train.src.lengths[::step], train.trg.lengths[::step])
     median = int(np.median(lengths))
     limit = max(_LONG, _LONG_FOR_ITS_CORPUS * median)
     number = int((lengths > limit).sum())
     if not number:
         return []
     return [
-        f"{number:,} of {len(lengths):,} training pairs have more than {limit:,} tokens on one side, up to "
-        f"{int(lengths.max()):,}, where half have at most {median:,}; that costs memory and time, and "
-        f"--max-length {limit} leaves them out"
+        f"{'about ' if step > 1 else ''}{number * step:,} of {len(train):,} training pairs have more than {limit:,} "
+        f"tokens on one side, up to {int(lengths.max()):,}, where half have at most {median:,}; that costs memory and "
+        f"time, and --max-length {limit} leaves them out"
     ]
 
 

@@ -7,6 +7,7 @@ Contract: what an epoch reads and in which order is a function of (seed, epoch),
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,18 +15,21 @@ from minigrad import random
 from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
-from seq2seq.sources import Batch, BatchSampler, EncodedSplit
+from seq2seq.sources import Batch, BatchSampler, BlockSampler, EncodedSplit
 from seq2seq.sources.batches import IntArray
 from seq2seq.text.vocabulary import SPECIALS, UNK_ID
 
 
-def training_sampler(train: EncodedSplit, config: Config) -> BatchSampler:
+def training_sampler(train: EncodedSplit, config: Config) -> BatchSampler | BlockSampler:
     """What cuts the training pairs into batches of ``batch_size`` pairs, or of ``batch_tokens`` padded positions."""
     size = config.batch_size if config.batch_tokens is None else None
+    if config.shuffle_block:
+        both, block = (train.src.lengths, train.trg.lengths), config.shuffle_block
+        return BlockSampler(*both, size, config.seed, block, max_tokens=config.batch_tokens)
     return BatchSampler(train.src.lengths, train.trg.lengths, size, config.seed, max_tokens=config.batch_tokens)
 
 
-def epoch_batches(train: EncodedSplit, config: Config, epoch: int) -> tuple[EncodedSplit, list[IntArray]]:
+def epoch_batches(train: EncodedSplit, config: Config, epoch: int) -> tuple[EncodedSplit, Sequence[IntArray]]:
     """The training pairs as an epoch reads them, and the numbers of those that share a batch."""
     read = train.of_epoch(epoch)
     return read, training_sampler(read, config).batches(epoch)

@@ -37,6 +37,7 @@ WORKSPACES = 3 * 32 << 20  # bytes: of cuBLAS, for each stream that computes
 POOL_BLOCK = 512  # bytes: what CuPy's pool rounds every array up to
 SMALL_BATCH = 6144  # tokens: such a batch is tried as it is; a quarter of a larger one fills every work space
 FEW_PAIRS = 4  # are tried as they are too: half of them may be as few as a quarter
+_LOOKED_AT = 10_000  # batches of an epoch among which the largest is looked for
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,9 @@ def largest_batch(train: EncodedSplit, config: Config, most_epochs: int = 5) -> 
     """The batch of the first epochs that has most tokens on both sides: what its epoch reads, and its pairs of that."""
     largest, most = (train, np.arange(0)), -1
     for epoch in range(min(config.epochs, most_epochs)):
-        read, batches = epoch_batches(train, config, epoch)
-        tokens = [int((read.src.lengths + read.trg.lengths)[batch].sum()) for batch in batches]
+        read, order = epoch_batches(train, config, epoch)
+        batches = order[:_LOOKED_AT]
+        tokens = [int((read.src.lengths[batch] + read.trg.lengths[batch]).sum()) for batch in batches]
         if max(tokens) > most:
             largest, most = (read, batches[tokens.index(max(tokens))]), max(tokens)
     return largest

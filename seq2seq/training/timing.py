@@ -27,6 +27,7 @@ from seq2seq.training.validation import split_losses
 
 TRIED = 3  # updates that are measured
 FEWEST_STEPS = 30  # a run of fewer is not worth the wait
+_LOOKED_AT = 10_000  # batches of an epoch whose tokens are counted
 _ENOUGH = 20.0  # seconds after which no further update is tried
 _MOST_TARGETS = 90  # percent of the targets are no longer than the translations that are measured
 
@@ -82,12 +83,17 @@ def measured(
         updates.apply(batches, config.lr, config.teacher_forcing_ratio)
         return time.monotonic() - start
 
-    groups = [order[start : start + config.accumulate] for start in range(0, len(order), config.accumulate)]
-    tokens = [int(sum((read.src.lengths + read.trg.lengths)[pairs].sum() for pairs in group)) for group in groups]
+    looked_at = order[:_LOOKED_AT]
+    groups = [looked_at[start : start + config.accumulate] for start in range(0, len(looked_at), config.accumulate)]
+    tokens = [
+        int(sum((read.src.lengths[pairs] + read.trg.lengths[pairs]).sum() for pairs in group)) for group in groups
+    ]
     seconds = _of_tokens(update, groups, tokens)
     updates.optimizer.zero_grad()
     return Pace(
-        len(groups), seconds * sum(tokens) / len(groups), _of_validation(model, config, dataset, codec, encoded)
+        -(-len(order) // config.accumulate),
+        seconds * sum(tokens) / len(groups),
+        _of_validation(model, config, dataset, codec, encoded),
     )
 
 

@@ -137,7 +137,7 @@ class Trainer:
         """The rest of the epoch under way, and the validation after it."""
         read, order = epoch_batches(self.train, self.config, self.progress.epoch)
         while self.progress.batch < len(order) and not self.is_done:
-            done = self.progress.batch + len(order[self.progress.batch :][: self.config.accumulate])
+            done = min(self.progress.batch + self.config.accumulate, len(order))
             batches = [self.model.source.batch(read, pairs) for pairs in order[self.progress.batch : done]]
             record = self._train_step(batches)
             log.write(record)
