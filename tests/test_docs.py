@@ -3,6 +3,8 @@
 Contract of the documents: a block fenced ``python run`` executes in a namespace of its own, and prints what the block
 fenced ``output`` after it shows. A table column headed by a source file quotes that file. Tables of options, settings
 and keys are complete.
+
+Long because each table and each block of the documents is held against the program here.
 """
 
 from __future__ import annotations

@@ -54,7 +54,10 @@ FOUND: list[tuple[str, list[tuple[int, str]]]] = [
         " def forward(self, x):\n  return self.out(x).lgamma()",
         [(6, "torch.Tensor.lgamma")],
     ),
-    ("from torch import optim as o\no.SGD([]).register_step_pre_hook(1)", [(2, "torch.optim.SGD.register_step_pre_hook")]),
+    (
+        "from torch import optim as o\no.SGD([]).register_step_pre_hook(1)",
+        [(2, "torch.optim.SGD.register_step_pre_hook")],
+    ),
     # arguments
     ("import torch\ntorch.ones(3, pin_memory=True)", [(2, "torch.ones(pin_memory=...)")]),
     ("from torch import nn\nnn.NLLLoss(\n  size_average=True)", [(3, "torch.nn.NLLLoss(size_average=...)")]),
