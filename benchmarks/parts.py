@@ -5,7 +5,7 @@ the toolkit that name it.
 
 A part is meant to be one file. Named is a part by a text in the code that is its name, or by its class; an option by
 such a text, or as an attribute, as in ``config.dropout``. Docstrings and comments do not count, nor the examples, nor
-the files of parts that have the option themselves.
+what is shipped, which are readers of their own, nor the files of parts that have the option themselves.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from seq2seq.run import registry
 
 ROOT = Path(__file__).parent.parent
+APART = ("examples", "shipping")
 KINDS = (*registry.PACKAGES, *registry.SEARCH_PACKAGES)
 
 
@@ -62,7 +63,7 @@ def _named_in(texts: set[str], identifiers: set[str], but: set[str]) -> tuple[st
 @cache
 def _words() -> dict[str, tuple[set[str], set[str]]]:
     """Of each file of the toolkit its texts, and its identifiers."""
-    paths = (path for path in sorted((ROOT / "seq2seq").rglob("*.py")) if path.parent.name != "examples")
+    paths = (path for path in sorted((ROOT / "seq2seq").rglob("*.py")) if path.parent.name not in APART)
     return {path.relative_to(ROOT).as_posix(): words(path.read_text(encoding="utf-8")) for path in paths}
 
 

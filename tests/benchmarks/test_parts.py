@@ -13,9 +13,12 @@ FOR_ALL = "an option of any part that wants it; the model does what it says"
 TOKENS = "targets are ids of text, whatever the source is"
 FORMER = "public functions, older than the registered parts"
 REPORT = "what a scoring says of the search"
+READING = "how files are read, which is the same for all who read some"
+GOING_ON = "may be another one when a run goes on"
 
-EVALUATE, SETTINGS = "seq2seq/evaluate.py", "seq2seq/decoding/settings.py"
+EVALUATE, SETTINGS, API = "seq2seq/evaluate.py", "seq2seq/decoding/settings.py", "seq2seq/api.py"
 CONFIG, MASKS = "seq2seq/run/config.py", "seq2seq/models/masks.py"
+FORMS, CORPUS, PLOT = "seq2seq/sources/forms.py", "seq2seq/sources/corpus.py", "seq2seq/plot.py"
 CELLS, SCORES = "seq2seq/models/cells.py", "seq2seq/models/attention.py"
 ATTENTION, CONTEXT = (f"seq2seq/models/decoders/{name}.py" for name in ("attention", "gru_context"))
 
@@ -24,13 +27,14 @@ KNOWN: dict[str, dict[str, str]] = {
     "source text": {
         "seq2seq/data.py": FORMER, "seq2seq/sources/__init__.py": FORMER, "seq2seq/gradcheck.py": TOKENS,
         "seq2seq/training/warm_up.py": TOKENS, CONFIG: DEFAULT, SETTINGS: WORD, "seq2seq/run/options.py": WORD,
+        FORMS: WORD, "seq2seq/pages/svg.py": WORD,
     },
-    "source vectors": {CONFIG: WORD},
+    "source vectors": {CONFIG: WORD, PLOT: WORD},
     "encoder cho-gru": {CELLS: CELL, CONTEXT: CELL},
     "encoder gru": {CELLS: CELL, ATTENTION: CELL, CONTEXT: CELL},
     "encoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT},
     "decoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT},
-    "decoder attention": {"seq2seq/models/decoders/pointer_generator.py": BASE},
+    "decoder attention": {"seq2seq/models/decoders/pointer_generator.py": BASE, PLOT: WORD},
     "strategy beam": {
         SETTINGS: DEFAULT, "seq2seq/decoding/search.py": FORMER, EVALUATE: REPORT,
         "seq2seq/decoding/strategies/diverse_beam.py": BASE,
@@ -40,15 +44,25 @@ KNOWN: dict[str, dict[str, str]] = {
     "option reverse_source": {CONFIG: DEFAULT},
     "option embedding_size": {CONFIG: DEFAULT},
     "option hidden_size": {CONFIG: DEFAULT},
-    "option num_layers": {CONFIG: DEFAULT},
+    "option num_layers": {CONFIG: DEFAULT, "seq2seq/analysis/gates.py": "the gates of every layer are drawn"},
+    "option data_format": {FORMS: READING, CORPUS: READING, "seq2seq/decoding/runs.py": READING},
+    "option header": {FORMS: READING, "seq2seq/sources/load.py": READING, "seq2seq/run/config_file.py": READING},
+    "option src_column": {FORMS: READING},
+    "option trg_column": {FORMS: READING},
+    "option swap": {FORMS: READING, CORPUS: READING},
+    "option truncate_source": {"seq2seq/text/codec.py": "what is added to a run is cut likewise"},
+    "option noise_drop": {"seq2seq/run/config_file.py": GOING_ON},
+    "option noise_shuffle": {"seq2seq/run/config_file.py": GOING_ON},
     "option dropout": {CONFIG: DEFAULT},
     "option variational_dropout": {MASKS: FOR_ALL, "seq2seq/run/devices.py": "no CUDA graph holds it"},
     "option recurrent_dropout": {MASKS: FOR_ALL},
     "option cell": {SCORES: WORD},
     "option coverage": {SCORES: WORD},
-    "option attention": {SCORES: WORD},
-    "option beam_size": {SETTINGS: "greedy where it is 1", "seq2seq/decoding/runs.py": REPORT, EVALUATE: REPORT},
-    "option length_penalty": {"seq2seq/decoding/runs.py": REPORT, EVALUATE: REPORT},
+    "option attention": {SCORES: WORD, PLOT: WORD, "seq2seq/analysis/report.py": WORD},
+    "option beam_size": {
+        SETTINGS: "greedy where it is 1", "seq2seq/decoding/runs.py": REPORT, EVALUATE: REPORT, API: REPORT,
+    },
+    "option length_penalty": {"seq2seq/decoding/runs.py": REPORT, EVALUATE: REPORT, API: REPORT},
     "option exact_steps": {EVALUATE: REPORT},
 }  # fmt: skip
 
