@@ -128,8 +128,8 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path, change: Chang
     trainer = Trainer(config, dataclasses.replace(dataset, splits=held_out), codec, encoded, run_dir, clock)
     entries = change.entries
     if start is not None:
-        _tell(starting.copy_weights(start, trainer.model, codec))
-        entries = {**entries, "init_from": folder.weights_of(Path(start.settings.run_dir or ""))}
+        _tell(starting.copy_weights(start, trainer.model, codec, config.init_from or ""))
+        entries = {**entries, "init_from": folder.weights_of(Path(config.init_from or ""))}
         del start
     num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     if config.resume:

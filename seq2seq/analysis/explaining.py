@@ -31,6 +31,8 @@ def explained(translator: Translator, sentences: Sequence[Any], **asked: Any) ->
     if len(sentences) > MOST:
         raise UserError(f"explain: there are {len(sentences)} sentences; expected {MOST} at most on a page")
     tracing = TracingTranslator(translator)
+    if asked.get("strategy", "beam") == "beam":  # all that the beam ends with
+        asked |= {"n_best": max(asked.get("n_best", 1), asked.get("beam_size", 1))}
     return page(
         f"{len(sentences)} translations, explained",
         *(_section(tracing, number, raw, asked) for number, raw in enumerate(sentences, start=1)),

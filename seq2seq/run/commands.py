@@ -17,7 +17,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "train": Command(
             "train a model, or go on with a training",
             ("--data train.de,train.en --valid valid.de,valid.en --run-dir runs/mine", "--run-dir runs/mine --resume",
-             "--recipe multi30k-attention --data-dir corpora"),
+             "--recipe multi30k-attention --data-dir corpora --budget 20m"),
         ),
         "seeds": Command(
             "train with several seeds: mean and spread of the scores",
@@ -34,7 +34,8 @@ GROUPS: dict[str, dict[str, Command]] = {
             ("runs/mine --input new.de --output new.en --beam-size 5", "runs/mine --n-best 3 < new.de"),
         ),
         "evaluate": Command(
-            "score what runs translate", ("runs/mine --test test.de,test.en", "runs/a runs/b runs/c --beam-size 5")
+            "score what runs translate",
+            ("runs/mine --test test.de,test.en --html errors.html", "runs/a runs/b runs/c --beam-size 5"),
         ),
         "compare": Command("two systems: both scores, and whether they differ by luck", ("runs/mine runs/other",)),
         "score": Command("how likely given translations are", ("runs/mine --data pairs.tsv",)),

@@ -48,7 +48,7 @@ class Config:
     data_dir: str | None = changeable(None, lasts=False)
     # further training pairs, in the form of --data FILES; those with a source of valid or test are left out
     add_data: str | None = changeable(None)
-    # a run whose weights, tokenizers and known words are the start of this one
+    # a run, or a model file, whose weights, tokenizers and known words are the start of this one
     init_from: str | None = None
     # source and target language codes; by default those of the data set
     src_language: str | None = None

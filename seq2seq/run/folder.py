@@ -170,10 +170,11 @@ def _name_for_itself(run_dir: Path, config: Config, dataset: Dataset) -> str:
     return manifest.sha256(json.dumps(parts).encode())
 
 
-def weights_of(run_dir: Path) -> dict[str, str]:
-    """What the manifest of a run says of the one whose best weights were its start."""
-    data = read_run_file(checkpoint.path_of(run_dir, "best"), "a checkpoint")
-    return {"run": str(manifest.read(run_dir).get("run")), "best_sha256": manifest.sha256(data)}
+def weights_of(path: Path) -> dict[str, str]:
+    """What the manifest of a run says of what its start was: a run with its best weights, or a model file."""
+    run = {} if path.is_file() else {"run": str(manifest.read(path).get("run"))}
+    weights = path if path.is_file() else checkpoint.path_of(path, "best")
+    return {**run, "sha256": manifest.sha256(read_run_file(weights, "a checkpoint"))}
 
 
 def run_of(run_dir: Path, codec: TextCodec) -> str:

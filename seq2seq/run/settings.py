@@ -77,7 +77,10 @@ def _inherited(given: dict[str, Any]) -> dict[str, Any]:
     """What comes from the run whose weights are the start; nothing where there is none."""
     if given.get("init_from") is None:
         return {}
-    former = load(Path(given["init_from"]))
+    from seq2seq.shipping import model_file  # which loads all that makes models
+
+    path = Path(given["init_from"])
+    former = model_file.read(path).config if model_file.is_model_file(path) else load(path)
     parts = {kind: getattr(former, kind) for kind in registry.PACKAGES}
     same = [name for kind, name in parts.items() if given.get(kind, name) == name for name in _options_of(kind, name)]
     return {name: getattr(former, name) for name in (*INHERITED, *same)}

@@ -39,8 +39,8 @@ def former(config: Config) -> Translator | None:
     return found
 
 
-def copy_weights(start: Translator, model: Seq2Seq, codec: TextCodec) -> list[str]:
-    """Put the weights of ``start`` in place, as far as they fit; what was done, in lines."""
+def copy_weights(start: Translator, model: Seq2Seq, codec: TextCodec, called: str) -> list[str]:
+    """Put the weights of ``start``, ``called`` so, in place, as far as they fit; what was done, in lines."""
     stored = start.model.state_dict(keep_vars=True)
     rows = _rows(start.codec, codec, model)
     copied: dict[str, Tensor] = {}
@@ -48,7 +48,7 @@ def copy_weights(start: Translator, model: Seq2Seq, codec: TextCodec) -> list[st
         if name in stored and (found := _fitted(stored[name].array, tensor, rows.get(name))) is not None:
             copied[name] = found
     model.load_state_dict(copied, strict=False)
-    return list(_told(start, model, codec, copied))
+    return list(_told(start, model, codec, copied, called))
 
 
 def _fitted(old: Array, tensor: Tensor, rows: Array | None) -> Tensor | None:
@@ -88,10 +88,10 @@ def _places(words: Vocabulary, among: Vocabulary) -> Array:
     return np.array([places.get(token, -1) for token in words.tokens])
 
 
-def _told(start: Translator, model: Seq2Seq, codec: TextCodec, copied: dict[str, Tensor]) -> Iterator[str]:
+def _told(start: Translator, model: Seq2Seq, codec: TextCodec, copied: dict[str, Tensor], called: str) -> Iterator[str]:
     own = weights_of(model)
     drawn, left = [n for n in own if n not in copied], [n for n in weights_of(start.model) if n not in own]
-    line = f"starts from {start.settings.run_dir}: {len(copied)} of {len(own)} tensors copied"
+    line = f"starts from {called}: {len(copied)} of {len(own)} tensors copied"
     yield line + "".join(
         f"; {what}: {', '.join(names)}" for what, names in (("drawn", drawn), ("left out", left)) if names
     )

@@ -211,10 +211,19 @@ def test_shared_weights_and_words_in_another_order(train, run, corpus, tmp_path)
     codec = replace(start.codec, source=target, target=target)
     model = build_model(len(words) + 5, len(words) + 5, replace(config, seed=7))
     drawn = model.decoder.output.weight.detach().numpy()[4].copy()
-    copy_weights(start, model, codec)
+    copy_weights(start, model, codec, "base")
     before, now = start.model.decoder.output.weight.detach().numpy(), model.decoder.output.weight.detach().numpy()
     np.testing.assert_array_equal(now, np.concatenate([before[:4], [drawn], before[:3:-1]]))
     assert model.encoder.embedding.weight is model.decoder.output.weight
+
+
+def test_a_model_file_is_a_start_too(base, run, corpus, tmp_path) -> None:
+    model, words = tmp_path / "base.seq2seq", ["train", "--data", corpus, "--max-steps", 1, "--init-from"]
+    assert run("export", base, "--to", model).code == 0
+    for start, folder in ((base, tmp_path / "one"), (model, tmp_path / "two")):
+        assert run(*words, start, "--run-dir", folder).code == 0
+    assert_same_checkpoint(tmp_path / "one", tmp_path / "two", "last", "model", "optimizer")
+    assert set(manifest.read(tmp_path / "two")["init_from"]) == {"sha256"}
 
 
 def test_a_start_that_is_no_run(refused, options, corpus, tmp_path) -> None:

@@ -59,7 +59,7 @@ def test_the_run_directory(train, corpus) -> None:
     folder = train("run", "--epochs", 2)
     names = sorted(str(entry.relative_to(folder)) for entry in folder.rglob("*") if entry.is_file())
     checkpoints = ["checkpoints/best.safetensors", "checkpoints/last.safetensors"]
-    assert names == [*checkpoints, "config.json", "manifest.json", "metrics.jsonl", "text.json"]
+    assert names == [*checkpoints, "config.json", "manifest.json", "metrics.jsonl", "samples.jsonl", "text.json"]
     config = json.loads((folder / "config.json").read_text())
     assert config.keys() == {"version", *Config().as_dict()}
     assert (config["hidden_size"], config["lr"], config["epochs"], config["data"]) == (12, 0.01, 2, str(corpus))
@@ -115,7 +115,7 @@ def test_what_a_validation_prepacks_is_not_kept(train, monkeypatch) -> None:
 
     monkeypatch.setattr(trainer_module, "release_prepacked", released)
     train("run", "--epochs", 2)
-    assert kept == [[True, True], [False, False]] * 2
+    assert kept == [[True, True], [False, False]] * 4  # of each epoch's validation, and of its samples
 
 
 def test_the_figures_of_a_validation_are_those_of_the_saved_model(train, corpus, history) -> None:
