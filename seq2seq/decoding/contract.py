@@ -92,6 +92,7 @@ class Search:
         max_ratio: most target ids for each token of the source, <eos> counted.
         alignment: whether hypotheses carry their alignment.
         seed: of what is drawn.
+        told: greedy search calls it with each row that has grown by a token, <eos> not told.
     """
 
     max_length: int
@@ -101,11 +102,13 @@ class Search:
     max_ratio: float = math.inf
     alignment: bool = False
     seed: int = 1234
+    told: Callable[[Row], None] | None = None
 
     @property
     def plain(self) -> bool:
         """Whether all that is asked is what a compiled search can do."""
-        return not (self.constraints or any(self.prefixes) or self.alignment) and self.max_ratio == math.inf
+        asked = self.constraints or any(self.prefixes) or self.alignment or self.told
+        return not asked and self.max_ratio == math.inf
 
     def sentences(self, sources: Sources) -> list[Sentence]:
         """What it says of each source; a forced prefix goes before a ratio."""
@@ -221,6 +224,11 @@ class Steps:
         """Row ``number`` of the last step with one token more, and the log p that it then has."""
         alignment = row.alignment if self._weights is None else (*row.alignment, self._weights[number])
         return Row(row.sentence, (*row.ids, token), log_prob, alignment)
+
+    def tell(self, row: Row) -> None:
+        """Tell whoever asked for it that a row has grown for good."""
+        if self._search.told is not None and row.ids[-1] != EOS_ID:
+            self._search.told(row)
 
 
 def _forced(row: Row) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from seq2seq.decoding.constraints.words import NotThese
-from seq2seq.decoding.contract import Array, Constrain, Hypothesis, Scorer, Search
+from seq2seq.decoding.contract import Array, Constrain, Hypothesis, Row, Scorer, Search
 from seq2seq.decoding.pairs import PairScore, token_log_probs
 from seq2seq.decoding.scorers import Ensemble, scorer_of
 from seq2seq.decoding.scorers import encode as encoded
@@ -180,6 +180,21 @@ class Translator:
         )
         return self._search(sources, asked)
 
+    def stream(
+        self, sentences: Iterable[Any], told: Callable[[int, Hypothesis], None], batch_size: int = 64, **options: Any
+    ) -> list[Hypothesis]:  # fmt: skip
+        """The greedy translation of each sentence, told token by token while it is found; the words are those of
+        ``translate``.
+
+        Args:
+            told: is called with the number of a sentence, from 0, and what there is of its translation, which has grown
+                by a token. What it raises ends the search.
+            options: as of ``search``, and so are the errors.
+        """
+        asked = decoding(strategy="greedy", batch_size=batch_size, **options)
+        sources = self.codec.encode_sources(self.codec.source.checked(sentences, "translate", "sentence"))
+        return [best for best, *_ in self._search(sources, asked, told)]
+
     def score(self, sources: Iterable[Any], targets: Iterable[str], batch_size: int = 64) -> list[PairScore]:
         """How likely each target is, given its source; errors as of ``search``, or where one side has more."""
         pairs = self.codec.source.checked(sources, "score", "source"), texts("score", targets, "target")
@@ -222,14 +237,16 @@ class Translator:
             found[indices] = encoder.vectors(memory)
         return found
 
-    def _search(self, sources: Items, asked: Decoding) -> list[list[Hypothesis]]:
+    def _search(
+        self, sources: Items, asked: Decoding, told: Callable[[int, Hypothesis], None] | None = None
+    ) -> list[list[Hypothesis]]:
         results = [[Hypothesis((), 0.0, 0.0)] for _ in range(len(sources))]
         spoken = np.flatnonzero(sources.lengths)
         whole = self._in_ids(asked, len(sources))
         for positions in evaluation_batches(sources.lengths[spoken], np.zeros_like(spoken), asked.batch_size):
             indices = spoken[positions].tolist()
             prefixes = tuple(self._within_pair(whole.prefixes[i], sources[i]) for i in indices if whole.prefixes)
-            part = replace(whole, prefixes=prefixes)
+            part = replace(whole, prefixes=prefixes, told=told and self._telling(told, sources, indices))
             allow_tf32(self.precision)
             found = asked.strategy.find(self._scorer(), [sources[i] for i in indices], part)
             for index, hypotheses in zip(indices, found, strict=True):
@@ -237,6 +254,17 @@ class Translator:
             if self.on_progress is not None:
                 self.on_progress(len(indices))
         return results
+
+    def _telling(
+        self, told: Callable[[int, Hypothesis], None], sources: Items, indices: Sequence[int]
+    ) -> Callable[[Row], None]:
+        """What a search of the sources at ``indices`` calls, so that ``told`` is given numbers and ids of its own."""
+
+        def tell(row: Row) -> None:
+            index = indices[row.sentence.number]
+            told(index, self._of_run([row.hypothesis(row.log_prob)], sources[index])[0])
+
+        return tell
 
     def _within_pair(self, ids: tuple[int, ...], item: Any) -> tuple[int, ...]:
         """Ids of the run as the model has them beside this source."""

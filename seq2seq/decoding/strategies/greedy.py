@@ -47,6 +47,7 @@ def extend(steps: Steps, rows: Sequence[Row], choose: Choose) -> list[Row]:
             gain = float(log_probs[number, token])
             if gain > -np.inf:
                 rows[r] = steps.extended(rows[r], number, token, rows[r].log_prob + gain)
+                steps.tell(rows[r])
             else:  # NaN, or nothing may follow
                 rows[r] = rows[r]._replace(log_prob=np.nan)
         parents = np.flatnonzero([not rows[r].ended for r in going])
