@@ -46,14 +46,18 @@ MAY_IMPORT = {
     "minigrad": {"numpy", "safetensors", "kernels"},
     "seq2seq": {
         "numpy", "minigrad", "yaml", "num2words", "pooch", "sacrebleu", "sacremoses", "sentencepiece", "spacy",
-        "threadpoolctl", "tqdm", "tensorboardX", "matplotlib",
+        "threadpoolctl", "tqdm", "tensorboardX", "matplotlib", "fastapi", "pydantic", "starlette",
+        "uvicorn",
     },
 }  # fmt: skip
 NOT_AT_IMPORT = {"numba", "llvmlite", "cupy", "cuda", "torch", "scipy", *MAY_IMPORT["seq2seq"], "safetensors"} - {
     "numpy",
     "minigrad",
 }
-NOT_FOR_TESTS = {"torch", "spacy", "cupy", "jax", "onnx", "onnxruntime", "mlxtend", "tensorboardX", "matplotlib"}
+NOT_FOR_TESTS = {
+    "torch", "spacy", "cupy", "jax", "onnx", "onnxruntime", "mlxtend", "fastapi", "pydantic", "starlette", "uvicorn",
+    "playwright", "tensorboardX", "matplotlib",
+}  # fmt: skip
 ABSOLUTE_PATH = re.compile(r"(?<![\w.~])/(?:work|root|home|Users|mnt)/\w|\b[A-Z]:\\\\?\w")
 
 DOCUMENTED = [
@@ -211,7 +215,7 @@ def test_cycles_are_found(texts, cycles) -> None:
 
 def test_every_imported_package_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = (project["optional-dependencies"][extra] for extra in ("spacy", "track", "plot"))
+    extras = (project["optional-dependencies"][extra] for extra in ("spacy", "track", "plot", "serve"))
     declared = [*project["dependencies"], *(requirement for extra in extras for requirement in extra)]
     names = {re.split(r"[<>=\[ ;]", requirement)[0] for requirement in declared}
     names = {{"PyYAML": "yaml"}.get(name, name) for name in names}  # the one imported under another name

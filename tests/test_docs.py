@@ -27,7 +27,21 @@ import pytest
 
 import minigrad as torch
 from minigrad import nn, optim, random
-from seq2seq import average, compare, encode, evaluate, export, inspect, plot, reproduce, score, seeds, train, translate
+from seq2seq import (
+    average,
+    compare,
+    encode,
+    evaluate,
+    export,
+    inspect,
+    plot,
+    reproduce,
+    score,
+    seeds,
+    serve,
+    train,
+    translate,
+)
 from seq2seq.completion import options_of
 from seq2seq.examples import addition, captions, dialogue, digits, summaries, tones
 from seq2seq.inspection.contract import checks
@@ -39,6 +53,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "README.md"]
 TOOLKIT = (ROOT / "docs" / "toolkit.md").read_text(encoding="utf-8")
 DECODING = (ROOT / "docs" / "decoding.md").read_text(encoding="utf-8")
+SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 SHIPPING = (ROOT / "docs" / "shipping.md").read_text(encoding="utf-8")
 LSTM = (ROOT / "docs" / "lstm.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```python run\n(?P<code>.*?)^```\n(?:^```output\n(?P<output>.*?)^```)?", re.MULTILINE | re.DOTALL)
@@ -214,6 +229,7 @@ OPTIONS = {
     "export": parser_options(export.build_parser()),
     "inspect": parser_options(inspect.build_parser()),
     "plot": parser_options(plot.build_parser()),
+    "serve": parser_options(serve.build_parser()),
 }
 
 
@@ -250,6 +266,10 @@ def test_the_data_doctor_is_documented() -> None:
     assert documented_options("The exit code is 0\n", page) == OPTIONS["inspect"]
     documented = [(code_in(name)[0], *rest) for name, *rest in rows_after(page, "## Findings\n")]
     assert documented == [(one.name, one.level, one.message, one.advice) for one in checks()]
+
+
+def test_options_of_serving_are_documented_with_their_defaults() -> None:
+    assert documented_options("## Options\n", SERVING) == OPTIONS["serve"]
 
 
 def test_presets() -> None:

@@ -47,6 +47,9 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     "ship": {
         "export": Command("a model in one file", ("runs/mine --to mine.seq2seq --weights int8",)),
+        "serve": Command(
+            "a page and a JSON API that translate", ("mine.seq2seq", "de-en=runs/multi30k say=runs/cmudict --port 8080")
+        ),
         "doctor": Command("what a bug report needs to know of this machine", ("",)),
         "completion": Command("a script that lets a shell complete commands and options", ("bash",)),
     },

@@ -82,6 +82,11 @@ def inspect() -> int:
     return start("inspect")
 
 
+def serve() -> int:
+    """The console script."""
+    return start("serve")
+
+
 def _interrupted(number: int, frame: FrameType | None) -> None:
     """End at once: an exception might be lost or dressed as another one in the midst of an import."""
     try:

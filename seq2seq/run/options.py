@@ -87,6 +87,17 @@ RANGES = {
     "n_best": Range(1, 1000),
     "max_length_ratio": Range(0.01, 1000.0),
     "resamples": Range(1, 1_000_000),
+    "port": Range(0, 65535),
+    "max_characters": Range(1, 1_000_000),
+    "max_sentences": Range(1, 100_000),
+    "max_body": Range(1, 1_000_000_000),
+    "max_beam_size": Range(1, 1000),
+    "queue_size": Range(1, 1_000_000),
+    "max_wait": Range(0.001, 86400.0),
+    "rate": Range(0.001, 1e6),
+    "client_timeout": Range(0.1, 86400.0),
+    "max_connections": Range(1, 1_000_000),
+    "stop_timeout": Range(0, 86400),
 }
 
 _KINDS: dict[Any, str] = {int: "an integer", float: "a number", bool: "true or false", str: "text"}

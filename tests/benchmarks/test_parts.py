@@ -61,6 +61,7 @@ KNOWN: dict[str, dict[str, str]] = {
     "option attention": {SCORES: WORD, PLOT: WORD, "seq2seq/analysis/report.py": WORD},
     "option beam_size": {
         SETTINGS: "greedy where it is 1", "seq2seq/decoding/runs.py": REPORT, EVALUATE: REPORT, API: REPORT,
+        "seq2seq/serving/schema.py": "a key of requests, with a limit of the server",
     },
     "option length_penalty": {"seq2seq/decoding/runs.py": REPORT, EVALUATE: REPORT, API: REPORT},
     "option exact_steps": {EVALUATE: REPORT},
