@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
-from seq2seq.sources import Reading, files, load_dataset, read_pairs
+from seq2seq.sources import Reading, files, load_dataset, read_pairs, relocated
 from seq2seq.sources.corpus import read_sources
 from seq2seq.sources.files import BadLines
 from seq2seq.sources.forms import read_table
@@ -347,3 +347,39 @@ def test_what_pythons_writers_write_is_read(pairs: list[tuple[str, str]]) -> Non
     ]
     jsons = [json.dumps({"a": src, "b": trg}) for src, trg in pairs]
     assert read_table("c.jsonl", "c.jsonl", jsons, plain, BadLines(False)).pairs == expected
+
+
+def test_files_that_moved(tmp_path: Path) -> None:
+    def here(path: str) -> str:
+        return f"new/{Path(path).name}"
+
+    assert relocated("data", "old/a.de,old/a.en,old/c.zip/in/b.tsv,-", here) == "new/a.de,new/a.en,new/c.zip/in/b.tsv,-"
+    (tmp_path / "folder").mkdir()
+    assert relocated("data", str(tmp_path / "folder"), here) == "new/folder"
+
+
+def test_a_run_on_a_member_is_scored_where_the_archive_lies_now(run, tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "c.zip", in__tsv="".join(f"{i} {i + 1}\t{i + 1} {i}\n" for i in range(40)))
+    sizes = ("--hidden-size", 4, "--embedding-size", 4, "--num-layers", 1, "--min-freq", 1, "--max-steps", 1)
+    tokens = ("--src-tokenizer", "space", "--trg-tokenizer", "space")
+    result = run("train", "--data", f"{archive}/in.tsv", "--run-dir", tmp_path / "run", *sizes, *tokens)
+    assert result.code == 0, result.err
+    assert (
+        "What the model reads and is to write, of the first training pairs:\n  <sos> 0 1 <eos>\n    > 1 0 <eos>"
+        in result.out
+    )
+    (tmp_path / "moved").mkdir()
+    Path(archive).rename(tmp_path / "moved" / "c.zip")
+    assert run("evaluate", tmp_path / "run").code == 2
+    assert run("evaluate", tmp_path / "run", "--data-dir", tmp_path / "moved").code == 0
+    table = tmp_path / "new.csv"
+    table.write_text("id,text,right\n7,1 2,2 1\n8,3 4,4 3\n")
+    columns = ("--src-column", "text", "--trg-column", "right")
+    assert run("evaluate", tmp_path / "run", "--test", table, *columns).code == 0
+    assert run("score", tmp_path / "run", "--data", table, *columns).out.count("\n") == 2
+    assert run("translate", tmp_path / "run", "--input", table, "--src-column", "text").out.count("\n") == 2
+    output = tmp_path / "v.npy"
+    assert run("encode", tmp_path / "run", table, "--src-column", "2", "--output", output).code == 0
+    assert len(np.load(output)) == 2
+    refusal = run("evaluate", tmp_path / "run", "--data-dir", tmp_path / "moved", *columns)
+    assert refusal.err.startswith("error: src_column: goes with --test; the files of the training are read as then")
