@@ -74,10 +74,10 @@ class _HeldOut:
         if digest in self._pairs:
             self._pairs[digest].append((number, pair))
             return
-        entry = (-int.from_bytes(digest[:8], "big"), digest)
+        entry = (-int.from_bytes(digest, "big"), digest)
         if len(self._heap) < HELD_OUT_LIMIT:
             heapq.heappush(self._heap, entry)
-        elif entry[0] > self._heap[0][0] or (entry[0] == self._heap[0][0] and digest < self._heap[0][1]):
+        elif entry > self._heap[0]:
             del self._pairs[heapq.heappushpop(self._heap, entry)[1]]
         else:
             return

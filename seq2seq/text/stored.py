@@ -72,6 +72,8 @@ def check(config: Config) -> None:
     for name, is_odd in odd.items():
         if is_odd:
             raise UserError(f"{name} is {getattr(config, name)}; with data_cache the ids of text are the same always")
+    if config.dry_run:
+        raise UserError("data_cache: holds the ids, and dry_run writes nothing; expected one of them")
 
 
 def stored(config: Config, dataset: Dataset, codec: TextCodec | None = None) -> Stored:

@@ -146,6 +146,9 @@ def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
         ({"noise_drop": 0.1}, "noise_drop is 0.1; with data_cache"),
         ({"bpe_dropout": 0.1}, "bpe_dropout is 0.1; with data_cache"),
         ({"source": "vectors"}, "source is vectors; with data_cache"),
+        ({"add_data": "more.tsv"}, "add_data is more.tsv; with data_cache"),
+        ({"init_from": "runs/one"}, "init_from is runs/one; with data_cache"),
+        ({"dry_run": True}, "data_cache: holds the ids, and dry_run writes nothing"),
         ({"decoder": "pointer-generator", "share_vocab": True}, "decoder is pointer-generator; with data_cache"),
     ],
 )
