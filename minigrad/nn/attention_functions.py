@@ -14,9 +14,10 @@ import numpy as np
 import kernels
 from minigrad.arguments import Operand, checked
 from minigrad.nn.checks import check_probability
-from minigrad.ops import choose, fused, linalg, select
+from minigrad.ops import choose, fused, linalg
 from minigrad.ops.common import tensor_of
 from minigrad.ops.masked_softmax import masked_softmax
+from minigrad.ops.select import repeat_interleave
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
@@ -64,7 +65,7 @@ def scaled_dot_product_attention(
     if attn_mask is not None and is_causal:
         raise RuntimeError("scaled_dot_product_attention: got attn_mask and is_causal=True; expected one of them")
     if enable_gqa and key.ndim > 2:
-        key, value = (select.repeat_interleave(x, query.shape[-3] // x.shape[-3], -3) for x in (key, value))
+        key, value = (repeat_interleave(x, query.shape[-3] // x.shape[-3], -3) for x in (key, value))
     counts = None if lengths is None else kernels.to_host(tensor_of(lengths).array)
     if counts is not None and counts.shape != query.shape[:-2][: counts.ndim]:
         raise RuntimeError(

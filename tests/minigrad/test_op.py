@@ -63,7 +63,8 @@ def test_what_is_offered_is_what_is_named() -> None:
     assert [name for name in OPS if getattr(minigrad, name) is not OPS[name]] == []
     assert [name for name, method in METHODS.items() if getattr(minigrad.Tensor, name) is not method] == []
     assert [name for name in METHODS if name not in OPS and not name.endswith("_")] == [
-        "register_hook", "retain_grad", "to", "type", "type_as", "cpu", "cuda", "contiguous", "new_tensor", "new_full", "new_zeros", "new_ones",
+        "register_hook", "retain_grad", "to", "type", "type_as", "cpu", "cuda", "contiguous", "new_tensor", "new_full",
+        "new_zeros", "new_ones",
     ]  # fmt: skip
     assert {case.function for case in CASES} <= set(OPS)
 
