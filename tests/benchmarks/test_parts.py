@@ -14,6 +14,7 @@ TOKENS = "targets are ids of text, whatever the source is"
 FORMER = "public functions, older than the registered parts"
 REPORT = "what a scoring says of the search"
 READING = "how files are read, which is the same for all who read some"
+ASKED = "a key of requests, within the limits of the server"
 GOING_ON = "may be another one when a run goes on"
 
 EVALUATE, SETTINGS, API = "seq2seq/evaluate.py", "seq2seq/decoding/settings.py", "seq2seq/api.py"
@@ -61,9 +62,11 @@ KNOWN: dict[str, dict[str, str]] = {
     "option attention": {SCORES: WORD, PLOT: WORD, "seq2seq/analysis/report.py": WORD},
     "option beam_size": {
         SETTINGS: "greedy where it is 1", "seq2seq/decoding/runs.py": REPORT, EVALUATE: REPORT, API: REPORT,
-        "seq2seq/serving/schema.py": "a key of requests, with a limit of the server",
+        "seq2seq/serving/schema.py": ASKED,
     },
-    "option length_penalty": {"seq2seq/decoding/runs.py": REPORT, EVALUATE: REPORT, API: REPORT},
+    "option length_penalty": {
+        "seq2seq/decoding/runs.py": REPORT, EVALUATE: REPORT, API: REPORT, "seq2seq/serving/schema.py": ASKED,
+    },
     "option exact_steps": {EVALUATE: REPORT},
 }  # fmt: skip
 
