@@ -88,6 +88,16 @@ def test_everything_is_escaped() -> None:
     assert b"\\ud800" in pages.page("a\ud800")
 
 
+@pytest.mark.parametrize(
+    "bad",
+    ["<script>1</script>", '<img src="x"/>', '<p onclick="x">y</p>', '<a href="x">y</a>', "<p>", "<p><i></p></i>"],
+)
+def test_the_check_of_pages_can_fail(bad) -> None:
+    checked(pages.page("good"))
+    with pytest.raises(AssertionError):
+        checked(pages.page("bad", pages.Markup(bad)))
+
+
 def test_drawings_are_whole() -> None:
     weights = np.array([[0.25, 1.5, 0.0]])
     drawn = svg.heat_map([EVIL], ["a", "b", "<"], weights)
