@@ -1,4 +1,5 @@
-"""``python -m seq2seq.export RUN_DIR --to MODEL.seq2seq``: a model in one file; or ``--to PAGE.html``, in a page."""
+"""``python -m seq2seq.export RUN_DIR --to MODEL.seq2seq``: a model in one file; ``--to PAGE.html``: in a page;
+``--to NAME.onnx``: as ONNX graphs in a folder."""
 
 from __future__ import annotations
 
@@ -24,20 +25,21 @@ from seq2seq.run.folder import files_of
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import check_output, print_results
 from seq2seq.run.writing import replace_file
-from seq2seq.shipping import model_file, page, quantise
+from seq2seq.shipping import model_file, onnx_model, page, quantise
 
 READER = Path(model_file.__file__).with_name("decode.py")
-WRITERS: dict[str, Callable[..., None]] = {".html": page.write}  # by suffix; any other one is that of a model file
+# By suffix; any other one is that of a model file.
+WRITERS: dict[str, Callable[..., None]] = {".html": page.write, ".onnx": onnx_model.write}
 
 
 def build_parser() -> OneLineParser:
     parser = OneLineParser(
         prog="python -m seq2seq.export",
         description="Write a trained model to one file that Translator.load and all commands that translate take, "
-        "or to a page that translates in a browser.",
+        "to a page that translates in a browser, or to a folder of ONNX graphs.",
     )
     parser.add_text("run_dir", "folder of a training run")
-    parser.add_text("--to", "file to write, such as model.seq2seq, or page.html")
+    parser.add_text("--to", "file to write, such as model.seq2seq, page.html or graphs.onnx")
     parser.add_argument(
         "--weights", choices=quantise.FORMS, default="full",
         help="matrices as they are, in float16, or int8 with a scale for each row (default: full)",
@@ -58,7 +60,9 @@ def export(arguments: Sequence[str] | None = None) -> int:
     for name, path in (("to", options.to), ("reader", options.reader)):
         if path == "-":
             raise UserError(f"{name} is '-'; expected a file to write")
-        if path is not None:
+        if name == "to" and _suffix(path) == ".onnx":
+            onnx_model.check(Path(path))
+        elif path is not None:
             check_output(path, name, files_of(run_dir))
     if options.reader is not None and _suffix(options.to) in WRITERS:
         raise UserError(f"reader: it reads model files; --to is {options.to}; expected --to MODEL.seq2seq beside it")
@@ -82,7 +86,8 @@ def _write(path: Path, translator: Translator, form: str) -> None:
 
 def _told(options: Namespace, translator: Translator) -> list[str]:
     """What was written, and what that changes where it is asked for."""
-    size, weights = Path(options.to).stat().st_size, checkpoint.weights_of(translator.model).values()
+    to, weights = Path(options.to), checkpoint.weights_of(translator.model).values()
+    size = sum(path.stat().st_size for path in (to, *to.glob("*")) if path.is_file())
     whole = sum(tensor.array.nbytes for tensor in weights)
     lines = [f"{options.to}: {size:,} bytes, weights {options.weights}; in the run they are {whole:,} bytes"]
     if options.compare is not None:

@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "seq2seq": {
         "numpy", "minigrad", "yaml", "num2words", "pooch", "sacrebleu", "sacremoses", "sentencepiece", "spacy",
         "threadpoolctl", "tqdm", "tensorboardX", "matplotlib", "fastapi", "pydantic", "starlette",
-        "uvicorn",
+        "uvicorn", "onnx",
     },
 }  # fmt: skip
 NOT_AT_IMPORT = {"numba", "llvmlite", "cupy", "cuda", "torch", "scipy", *MAY_IMPORT["seq2seq"], "safetensors"} - {
@@ -215,7 +215,7 @@ def test_cycles_are_found(texts, cycles) -> None:
 
 def test_every_imported_package_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = (project["optional-dependencies"][extra] for extra in ("spacy", "track", "plot", "serve"))
+    extras = (project["optional-dependencies"][extra] for extra in ("spacy", "track", "plot", "serve", "onnx"))
     declared = [*project["dependencies"], *(requirement for extra in extras for requirement in extra)]
     names = {re.split(r"[<>=\[ ;]", requirement)[0] for requirement in declared}
     names = {{"PyYAML": "yaml"}.get(name, name) for name in names}  # the one imported under another name

@@ -16,10 +16,11 @@ from seq2seq.text.codec import TextCodec
 from seq2seq.text.side import TextSide, opened
 from seq2seq.text.tokenizers import SpaceTokenizer
 from seq2seq.text.vocabulary import Vocabulary
-from tests.seq2seq.pairs import options_that_fit, representative_pairs
+from tests.seq2seq.pairs import SMALL, options_that_fit, representative_pairs
 
 WORDS = [f"w{number}" for number in range(12)]
 SIZES = {"embedding_size": 8, "hidden_size": 12}
+DECODERS = registry.names("decoder")
 SENTENCES = ["w1 w2 w3", "w0", "w5 w5 w9 w2 w11 w4 w7", "w3 w8", "unseen w1 other unseen"]
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -49,13 +50,17 @@ def translator(encoder: str, decoder: str, source: str = "text", **settings: Any
 
 
 def cases() -> list[tuple[str, str, str]]:
-    """Encoder, decoder and variant: every registered part with each variant."""
-    return [(*pair, variant) for pair in representative_pairs() for variant in VARIANTS]
+    """Encoder, decoder and variant: every registered part with each variant, and bridges to every decoder."""
+    found = [(*pair, variant) for pair in representative_pairs() for variant in VARIANTS]
+    bridged = [(encoder, decoder, "turned") for encoder in ("bilstm", "transformer") for decoder in DECODERS]
+    return found + [case for case in bridged if case not in found]
 
 
 def translator_of(encoder: str, decoder: str, variant: str = "plain", source: str = "text") -> Translator | None:
     """The tiny model of a case; None where its options do not fit each other."""
-    settings = options_that_fit(encoder, decoder, source) or {}
+    settings = options_that_fit(encoder, decoder, source)
+    if settings is None:  # a bridge may make them fit
+        settings = known(encoder, decoder, SMALL)
     try:
         return translator(encoder, decoder, source, **settings | known(encoder, decoder, SIZES | VARIANTS[variant]))
     except UserError:
