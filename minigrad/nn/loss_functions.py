@@ -176,7 +176,8 @@ def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target
         reduction: "batchmean" (the divergence: the sum by the size of the first dimension), "mean" (over all elements,
             which is seldom meant), "sum" or "none".
     """
-    if reduction != "batchmean":
+    is_divergence = isinstance(reduction, str) and reduction == "batchmean"
+    if not is_divergence:
         check_reduction("kl_div", reduction)
     _require_floating("kl_div", "input", input)
     _warn_if_broadcast("kl_div", input, target)
@@ -185,7 +186,7 @@ def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target
     else:
         safe = choose.where(target > 0, target, elementwise.abs(target) + 1)
         losses = target * (elementwise.log(safe) - input)
-    return losses.sum() / input.shape[0] if reduction == "batchmean" else _reduce(losses, reduction)
+    return losses.sum() / input.shape[0] if is_divergence else _reduce(losses, reduction)
 
 
 @checked

@@ -146,7 +146,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
         indexing: "ij", or "xy" for shape (m, n, ...), as in pictures.
     """
     given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors
-    if indexing not in ("ij", "xy"):
+    if not isinstance(indexing, str) or indexing not in ("ij", "xy"):
         raise RuntimeError(f"meshgrid: indexing is {described(indexing)}; expected 'ij' or 'xy'")
     for position, tensor in enumerate(given):
         if not isinstance(tensor, Tensor) or tensor.ndim > 1:
