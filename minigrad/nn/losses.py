@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from minigrad.nn import functional as F
 from minigrad.nn.checks import check_number, check_reduction, check_tensor
 from minigrad.nn.module import Module
@@ -16,12 +18,12 @@ class _Loss(Module):
         check_reduction(type(self).__name__, reduction)
         self.reduction = reduction
 
-    def __call__(self, input: Tensor, target: Tensor) -> Tensor:
-        """The loss of ``input`` against ``target``, two Tensors."""
-        name = type(self).__name__
-        check_tensor(name, "input", input)
-        check_tensor(name, "target", target)
-        return super().__call__(input, target)
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+        """The loss of ``input`` against ``target``, two Tensors; a forward of a subclass may take what it likes."""
+        if type(self).forward.__module__ == __name__:
+            for name, value in {**dict(zip(("input", "target"), inputs, strict=False)), **keywords}.items():
+                check_tensor(type(self).__name__, name, value)
+        return super().__call__(*inputs, **keywords)
 
 
 class _WeightedLoss(_Loss):
@@ -115,7 +117,8 @@ class KLDivLoss(_Loss):
     """Divergence of log-probabilities from probabilities; ``reduction="batchmean"`` is the divergence itself."""
 
     def __init__(self, *, reduction: str = "mean", log_target: bool = False) -> None:
-        super().__init__(reduction="mean" if reduction == "batchmean" else reduction)
+        whole = isinstance(reduction, str) and reduction == "batchmean"
+        super().__init__(reduction="mean" if whole else reduction)
         self.reduction, self.log_target = reduction, log_target
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:

@@ -83,6 +83,19 @@ def test_divergence_equals_torch(twins: Any, dtype: str, log_target: bool, reduc
         twins.check(run, {"x": x, "t": t}, dtype)
 
 
+def test_a_subclass_may_take_more() -> None:
+    class Masked(nn.CrossEntropyLoss):
+        def forward(self, input: Any, target: Any, lengths: list[int]) -> Any:
+            self.reduction = "none"
+            return super().forward(input, target)[: lengths[0]].sum()
+
+    x, t = mg.tensor(RNG.normal(size=(3, 4))), mg.tensor([0, 1, 2])
+    assert Masked()(x, t, [2]).item() == pytest.approx(F.cross_entropy(x[:2], t[:2], reduction="sum").item())
+    assert nn.MSELoss()(input=x, target=x).item() == 0
+    with pytest.raises(TypeError, match="MSELoss: target is 3; expected a tensor"):
+        nn.MSELoss()(x, target=3)
+
+
 def test_nothing_is_lost_where_the_target_is_zero() -> None:
     x = mg.tensor([-1.0, -2.0], requires_grad=True)
     loss = F.kl_div(x, mg.tensor([0.0, 1.0]), reduction="sum")
