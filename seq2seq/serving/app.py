@@ -125,7 +125,7 @@ def _add_translating(app: FastAPI, translators: Mapping[str, Translator], limits
     async def translate(asked: searched, request: Request) -> Response:  # type: ignore[valid-type]
         job = _job(asked, translators)
         batcher.submit(job)
-        return _json(await _unless_gone(asyncio.wrap_future(job.answer), request))
+        return _json(await _unless_gone(job, request))
 
     @app.post("/stream", response_class=StreamingResponse, responses={**REFUSALS, 200: STREAM})
     async def stream(asked: streamed) -> Response:  # type: ignore[valid-type]
@@ -146,15 +146,18 @@ def _job(asked: Any, translators: Mapping[str, Translator]) -> Job:
     return Job(model, sentences, options, replace_unk)
 
 
-async def _unless_gone(answer: asyncio.Future[dict[str, Any]], request: Request) -> dict[str, Any]:
-    """The answer; where the client goes before that, it is not waited for, nor decoded if that has not begun."""
+async def _unless_gone(job: Job, request: Request) -> dict[str, Any]:
+    """A job's answer; where the client goes before that, it is not waited for, nor decoded if that has not begun."""
+    answer = asyncio.wrap_future(job.answer)
     gone: asyncio.Future[Any] = asyncio.ensure_future(request.receive())
-    await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
-    gone.cancel()
-    if not answer.done():
-        answer.cancel()
-        raise RefusalError(499, "the client has gone")
-    return answer.result()
+    try:
+        await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise RefusalError(499, "the client has gone")
+        return answer.result()
+    finally:
+        gone.cancel()
+        job.answer.cancel()
 
 
 def _tokens_of(job: Job, translator: Translator) -> asyncio.Queue[dict[str, Any] | None]:
@@ -182,7 +185,7 @@ async def _events(job: Job, tokens: asyncio.Queue[dict[str, Any] | None]) -> Asy
         error = answer.exception()
         yield _event("done", answer.result()) if error is None else _event("error", {"error": _reason(error)[1]})
     finally:
-        answer.cancel()
+        job.answer.cancel()
 
 
 def _event(kind: str, content: Any) -> bytes:

@@ -87,6 +87,9 @@ class Guard:
         started, answered = time.perf_counter(), _Answer(send)
         try:
             await self._serve(scope, receive, answered)
+        except asyncio.CancelledError:  # the server waits no longer for the application
+            if not answered.status:
+                await answer(answered, RefusalError(503, "the server is stopping"))
         except Exception:
             if not answered.complete:
                 raise

@@ -50,10 +50,17 @@ class Elements(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
+FORBIDDEN = re.compile(
+    r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|createContextualFragment|DOMParser|srcdoc|setHTML|"
+    r"\beval\b|\bFunction\(|\.src\b|\.href\b|import\("
+)
+
+
 def test_the_script_makes_text_alone() -> None:
-    forbidden = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|createContextualFragment|DOMParser|srcdoc"
-    assert re.findall(rf"{forbidden}|\beval\b|\bFunction\(|\.src\b|\.href\b|setHTML|import\(", SCRIPT) == []
+    assert FORBIDDEN.findall(SCRIPT) == []
     assert SCRIPT.count("textContent") > 3
+    for line in ("cell.innerHTML = text", "eval(text)", "image.src = text", "new Function(text)", "document.write(a)"):
+        assert FORBIDDEN.search(line)
 
 
 def test_the_page_holds_no_script_and_no_style() -> None:
@@ -119,11 +126,16 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(browser: Any, serve: Any, tiny: dict[str, Any]) -> Iterator[Any]:
+def faults() -> list[str]:
+    """What went wrong on the page."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Any, serve: Any, tiny: dict[str, Any], faults: list[str]) -> Iterator[Any]:
     """The page as a telephone shows it, at a server whose models have odd names; nothing odd may have happened."""
     with serve({XSS[1]: Echo(tiny["attending"]), "plain": tiny["plain"]}) as own:
         found = browser.new_page(viewport={"width": 360, "height": 640})
-        faults: list[str] = []
         found.on("pageerror", lambda error: faults.append(str(error)))
         found.on("console", lambda message: faults.append(message.text))  # a policy that is broken, above all
         found.expose_function("hit", lambda: faults.append("a script of the text ran"))
@@ -132,6 +144,13 @@ def page(browser: Any, serve: Any, tiny: dict[str, Any]) -> Iterator[Any]:
         yield found
         assert [fault for fault in faults if "responded with a status of 422" not in fault] == []
         found.close()
+
+
+def test_what_is_no_text_is_noticed(page: Any, faults: list[str]) -> None:
+    page.evaluate("document.getElementById('output').innerHTML = '<img src=x onerror=hit()>'")
+    page.wait_for_timeout(50)
+    assert any("violates the following Content Security Policy" in fault for fault in faults)
+    faults.clear()
 
 
 def translated(page: Any, count: int) -> list[str]:
