@@ -35,6 +35,13 @@ from seq2seq.decoding.translator import Translator
 SERVERS = {"batched": ["-m", "seq2seq.serve"], "naive": [__file__, "--naive"]}
 
 
+class Patient(ThreadingHTTPServer):
+    """One that lets all clients connect at once, as uvicorn does."""
+
+    request_queue_size = 2048
+    daemon_threads = True
+
+
 def naive(path: str) -> None:
     """Serve as a first attempt would: a thread for each connection, and a lock around the model."""
     translator, lock = Translator.load(path), threading.Lock()
@@ -57,8 +64,7 @@ def naive(path: str) -> None:
             """Nothing is said."""
 
     translator.translate(["a"])
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
+    with Patient(("127.0.0.1", 0), Handler) as server:
         print(f"serving at http://127.0.0.1:{server.server_port}", flush=True)
         server.serve_forever()
 
@@ -90,18 +96,24 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=600)
-        for sentence in self._sentences:
-            body = json.dumps({"sentences": [sentence], "beam_size": self._beam_size})
-            start = time.perf_counter()
-            connection.request("POST", "/translate", body, {"content-type": "application/json"})
-            reply = connection.getresponse()
-            content = reply.read()
-            self.took.append(time.perf_counter() - start)
-            if reply.status == 200:
-                self.found[sentence] = json.loads(content)["translations"][0]
-            else:
-                self.failed.append(f"{reply.status}: {content[:200]!r}")
+        try:
+            for sentence in self._sentences:
+                self._ask(connection, sentence)
+        except OSError as error:
+            self.failed.append(str(error))
         connection.close()
+
+    def _ask(self, connection: http.client.HTTPConnection, sentence: str) -> None:
+        body = json.dumps({"sentences": [sentence], "beam_size": self._beam_size})
+        start = time.perf_counter()
+        connection.request("POST", "/translate", body, {"content-type": "application/json"})
+        reply = connection.getresponse()
+        content = reply.read()
+        self.took.append(time.perf_counter() - start)
+        if reply.status == 200:
+            self.found[sentence] = json.loads(content)["translations"][0]
+        else:
+            self.failed.append(f"{reply.status}: {content[:200]!r}")
 
 
 def load(port: int, count: int, requests: int, beam_size: int, expected: dict[str, str]) -> dict[str, float]:
@@ -115,8 +127,8 @@ def load(port: int, count: int, requests: int, beam_size: int, expected: dict[st
         client.join()
     seconds = time.perf_counter() - start
     took = [one for client in clients for one in client.took]
-    if len(took) < count * requests or any(client.failed for client in clients):
-        sys.exit(f"requests failed: {[client.failed[:1] for client in clients]}"[:1000])
+    if failed := [line for client in clients for line in client.failed]:
+        sys.exit(f"{len(failed)} of {count * requests} requests failed, the first by {failed[0]}")
     for text, words in [pair for client in clients for pair in client.found.items()]:
         if words != expected[text]:
             sys.exit(f"other words than the engine's for {text!r}: {words!r}")
@@ -137,7 +149,8 @@ def measure(model: Path, options: argparse.Namespace) -> dict[str, Any]:
         for count in options.clients:
             for kind, port in ports.items():
                 row = rows[kind][count] = load(port, count, options.requests, beam, expected)
-                print(f"{kind:8} {count:3} clients: " + ", ".join(f"{name} {value:.4g}" for name, value in row.items()))
+                told = ", ".join(f"{name} {value:.4g}" for name, value in row.items())
+                print(f"{kind:8} {count:3} clients: {told}", flush=True)
     return {"requests_of_each_client": options.requests, "beam_size": beam, "servers": rows}
 
 
