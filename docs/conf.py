@@ -16,7 +16,6 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = "minigrad"
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["examples"]
 myst_heading_anchors = 4
 suppress_warnings = ["myst.header"]  # pages that begin below their title's level
 autodoc_member_order = "bysource"
