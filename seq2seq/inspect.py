@@ -24,7 +24,7 @@ from seq2seq.run.cli import run_command
 from seq2seq.run.config import field_types, setting
 from seq2seq.run.messages import one_line
 from seq2seq.run.parser import OneLineParser
-from seq2seq.run.streams import check_output, print_results, write_output
+from seq2seq.run.streams import check_output, print_results, write_bytes, write_output
 from seq2seq.sources import NAMED_SETS, Reading, load_dataset
 from seq2seq.sources.corpus import read_files
 
@@ -62,7 +62,7 @@ def inspect(arguments: Sequence[str] | None = None) -> int:
     findings = list(examine(corpus))
     settings = suggestions(corpus, found, findings)
     if options.html is not None:
-        write_output(options.html, page(corpus.name, found, findings, settings))
+        write_bytes(options.html, [page(corpus.name, found, findings, settings)])
     if options.json is not None:
         write_output(options.json, json.dumps(_as_json(found, findings, settings), indent=1, ensure_ascii=False) + "\n")
     print_results("\n".join([*notes, *_figures(found), *_findings(findings), *_settings(settings)]))

@@ -19,6 +19,8 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 .note{color:#666}.card{border:1px solid #ddd;border-radius:4px;padding:.5em .9em;margin:.9em 0}
 mark{padding:0 .15em;border-radius:2px}mark.missing{background:#ffd9d2}mark.invented{background:#ffe9b8}
 mark.repeated{background:#e6d7f5}mark.unknown{background:#d8e6f7}
+.error{color:#b00020}.warning{color:#8a5a00}.hint{color:#555}code{background:#f3f3f3;padding:0 .3em}
+.text{white-space:pre-wrap;word-break:break-word}
 svg{max-width:100%;height:auto}svg text{font:11px sans-serif;fill:#333}
 """.strip()
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

@@ -14,10 +14,8 @@ COLOURS = ("#0b6e4f", "#c8553d", "#3d5a80", "#f28f3b", "#8d5a97")
 
 def drawing(width: float, height: float, *parts: object) -> Markup:
     """An SVG of a size in pixels."""
-    return tag(
-        "svg", *parts, xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {width:g} {height:g}", width=f"{width:g}",
-        height=f"{height:g}", role="img",
-    )  # fmt: skip
+    box = f"0 0 {width:g} {height:g}"
+    return tag("svg", *parts, viewBox=box, width=f"{width:g}", height=f"{height:g}", role="img")
 
 
 def text(x: float, y: float, content: object, anchor: str = "start", turn: float = 0) -> Markup:
@@ -48,6 +46,20 @@ def bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], unit: str
         parts.append(text(left + place * group + thick * len(series) / 2, 44 + height, label, "middle"))
     parts.append(text(left - 6, 30 + height, f"0 {unit}", "end"))
     return drawing(left + group * max(len(labels), 1) + 20, height + 54, *parts)
+
+
+def histogram(values: Sequence[int], title: str) -> Markup:
+    """A narrow bar for each value, from 0, which shows when it is pointed at."""
+    width, height, most = 320, 120, max([1, *values])
+    thick = width / max(1, len(values))
+    parts: list[object] = []
+    for number, value in enumerate(values):
+        tall = height * value / most
+        parts.append(tag(
+            "rect", tag("title", f"{value:,}"), x=f"{number * thick:.1f}", y=f"{height - tall:.1f}",
+            width=f"{thick - 2:.1f}", height=f"{tall:.1f}", fill=COLOURS[0],
+        ))  # fmt: skip
+    return drawing(width, height + 24, *parts, text(0, height + 18, title))
 
 
 def heat_map(rows: Sequence[str], columns: Sequence[str], weights: np.ndarray) -> Markup:
