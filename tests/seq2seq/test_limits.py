@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import os
@@ -21,6 +22,7 @@ from seq2seq.run.errors import UserError, UserTypeError
 from seq2seq.run.messages import one_line, shown
 from seq2seq.run.options import RANGES, Range, convert, number
 from seq2seq.run.settings import parse
+from seq2seq.serving.limits import Limits
 
 TYPES = field_types()
 TRAINING = [name for name in RANGES if name in TYPES]
@@ -94,7 +96,8 @@ def test_every_numeric_setting_has_a_range() -> None:
     assert numeric == set(TRAINING)
     of_search = registry.options(registry.SEARCH_PACKAGES)
     numeric_of_search = {name for name, field in of_search.items() if registry.type_of(field) in (int, float)}
-    assert set(RANGES) - numeric == {"n_best", "max_length_ratio", "resamples"} | numeric_of_search
+    of_serving = {"port", *(limit.name for limit in dataclasses.fields(Limits))} - numeric
+    assert set(RANGES) - numeric == {"n_best", "max_length_ratio", "resamples"} | numeric_of_search | of_serving
 
 
 @pytest.mark.parametrize("name", TRAINING)

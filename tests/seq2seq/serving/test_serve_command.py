@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import pytest
 
 from seq2seq import serve as command
 from seq2seq.run.errors import UserError
+from seq2seq.run.options import RANGES
+from seq2seq.serving.limits import Limits
 from seq2seq.shipping import model_file
 from tests.seq2seq.serving.conftest import Client
 
@@ -34,6 +38,16 @@ def test_names_of_models(tmp_path: Path) -> None:
     }  # fmt: skip
     with pytest.raises(UserError, match="two models are called mine; expected other names, as in NAME=PATH"):
         command.named(["runs/mine", "mine=x"])
+
+
+@pytest.mark.parametrize("name", ["port", *(limit.name for limit in fields(Limits))])
+def test_options_end_where_their_ranges_end(name: str) -> None:
+    option, allowed = "--" + name.replace("_", "-"), RANGES[name]
+    for value in (allowed.low, allowed.high):
+        assert getattr(command.build_parser().parse_args(["run", option, str(value)]), name) == value
+    for value in (allowed.low - 1, allowed.high + 1):
+        with pytest.raises(UserError, match=f"{name} is {value}.*; expected {re.escape(str(allowed))}"):
+            command.build_parser().parse_args(["run", option, str(value)])
 
 
 @pytest.mark.parametrize("package", ["fastapi", "uvicorn"])
