@@ -24,6 +24,7 @@ from seq2seq.run.checkpoint import Progress
 from seq2seq.run.cli import command_for, limit_threads, run_command
 from seq2seq.run.config import Config
 from seq2seq.run.devices import require
+from seq2seq.run.entry import began
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import one_line
 from seq2seq.run.streams import say
@@ -45,19 +46,21 @@ _SAMPLES, _EXAMPLES = 5, 3
 
 def train(arguments: Sequence[str] | None = None) -> int:
     """Train as the command line says; the exit code: 0 when done, 130 when interrupted and saved."""
-    return trained(*settings.given(arguments))[1]
+    start = began()
+    return trained(*settings.given(arguments), start)[1]
 
 
-def trained(given: dict[str, Any], accept: bool = False) -> tuple[Path, int]:
+def trained(given: dict[str, Any], accept: bool = False, start: float | None = None) -> tuple[Path, int]:
     """Train with the settings that are given.
 
     Args:
         accept: as --accept-changes.
+        start: when a budget of time began to run (``Clock``); by default now.
 
     Returns:
         the folder of the run, and the exit code of the command.
     """
-    clock = Clock(given.get("budget"))
+    clock = Clock(given.get("budget"), start)
     if accept:
         _require_that_it_may_write(given)
         folder.accept_changes(Path(given.get("run_dir") or ""))

@@ -10,6 +10,7 @@ import importlib
 import os
 import signal
 import sys
+import time
 from types import FrameType
 
 # Bytes of address space that NumPy, Numba and LLVM take for loading and compiling, before there is a model. With less
@@ -17,8 +18,18 @@ from types import FrameType
 _LEAST_ADDRESS_SPACE = 1 << 30
 
 
+_began: list[float] = []  # of the command that this process was started for, until it is asked for
+
+
+def began() -> float:
+    """When the command began, before anything was loaded, on the clock of ``time.monotonic``; now, where it was not
+    started by ``start``, or was told before."""
+    return _began.pop() if _began else time.monotonic()
+
+
 def start(command: str) -> int:
     """Run ``seq2seq.command`` on the command line; its exit code. For a process of its own."""
+    _began[:] = [time.monotonic()]
     handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not where it is ignored, as under nohup
     if handled:
         signal.signal(signal.SIGINT, _interrupted)

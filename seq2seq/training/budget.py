@@ -37,14 +37,15 @@ class Clock:
 
     Args:
         budget: as of the setting; None for as long as it takes.
+        began: when the time began to run, on the clock of ``time.monotonic``; by default now.
 
     Attributes:
         stopped: whether it said that the time is up.
     """
 
-    def __init__(self, budget: str | None) -> None:
+    def __init__(self, budget: str | None, began: float | None = None) -> None:
         self.text, self.stopped = budget, False
-        self._start = time.monotonic()
+        self._start = time.monotonic() if began is None else began
         self._seconds = None if budget is None else seconds_of(budget)
         self._reserve, self._update = 0.0, 0.0
 

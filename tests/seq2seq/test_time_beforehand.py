@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from seq2seq import train as train_command
-from seq2seq.run import manifest
+from seq2seq.run import entry, manifest
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.sources import Dataset
@@ -96,6 +96,15 @@ def test_the_clock_keeps_time_for_a_last_validation(now) -> None:
     now[0] = 0.0
     assert clock.is_up(), "once up it stays so"
     assert not Clock(None).is_up()
+
+
+def test_the_time_of_a_command_begins_before_anything_is_loaded(now, monkeypatch) -> None:
+    monkeypatch.setattr(entry, "_began", [])
+    now[0] = 30.0
+    assert Clock("100s", 10.0).left == 80.0
+    assert entry.began() == 30.0
+    monkeypatch.setattr(entry, "_began", [20.0])
+    assert [entry.began(), entry.began()] == [20.0, 30.0], "for one command"
 
 
 def test_what_is_measured_leaves_no_trace(train, run, history, monkeypatch) -> None:
