@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import os
@@ -96,7 +95,7 @@ def test_every_numeric_setting_has_a_range() -> None:
     assert numeric == set(TRAINING)
     of_search = registry.options(registry.SEARCH_PACKAGES)
     numeric_of_search = {name for name, field in of_search.items() if registry.type_of(field) in (int, float)}
-    of_serving = {"port", *(limit.name for limit in dataclasses.fields(Limits))} - numeric
+    of_serving = {"port", *Limits.__dataclass_fields__} - numeric
     assert set(RANGES) - numeric == {"n_best", "max_length_ratio", "resamples"} | numeric_of_search | of_serving
 
 
