@@ -101,7 +101,7 @@ def signatures(runs: list[Kept]) -> list[str]:
 def times(runs: list[Kept]) -> list[str]:
     """When each timed run that gets so far is first at 30 BLEU on its validation data."""
     found = []
-    for run in (run for run in runs if any(goal.figure.startswith("bleu") for goal in run.recipe.goals)):
+    for run in filter(_is_of_bleu, runs):
         first = next((record for record in run.timed or [] if record["bleu"] >= ENOUGH), None)
         if first is not None:
             minutes, epochs = first["seconds"] / 60, first["epoch"] + 1
@@ -111,9 +111,15 @@ def times(runs: list[Kept]) -> list[str]:
     return found
 
 
+def _is_of_bleu(run: Kept) -> bool:
+    return any(goal.figure.startswith("bleu") for goal in run.recipe.goals)
+
+
 def curves(runs: list[Kept]) -> str | None:
     """The SVG of validation BLEU over minutes of the runs that say their seconds; None where none does."""
     lines = {
-        run.recipe.name: [(record["seconds"] / 60, record["bleu"]) for record in run.timed] for run in runs if run.timed
+        run.recipe.name: [(record["seconds"] / 60, record["bleu"]) for record in run.timed]
+        for run in filter(_is_of_bleu, runs)
+        if run.timed
     }
     return plots.curves(lines, "minutes on two cores", "validation BLEU, greedy") if lines else None

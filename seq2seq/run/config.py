@@ -253,7 +253,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "embedding_size": 64, "hidden_size": 256, "num_layers": 1, "dropout": 0.0, "reverse_source": True,
         "teacher_forcing_ratio": 1.0, "epochs": 5, "batch_size": 64, "lr": 2e-3,
     },
-    "cmudict": {"embedding_size": 128, "hidden_size": 512, "dropout": 0.3, "teacher_forcing_ratio": 1.0, "epochs": 15},
     "spa-eng": {"teacher_forcing_ratio": 1.0, "epochs": 12},
 }  # fmt: skip
 

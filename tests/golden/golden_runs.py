@@ -40,9 +40,11 @@ DIGITS = f"--data digits.tsv {SPACES} --min-freq 1 --batch-size 8 --lr 0.01 "
 DIGITS += "--embedding-size 8 --hidden-size 12 --init-range 0.5 --epochs 4"
 SMALL = "--embedding-size 16 --hidden-size 24 --max-steps 3"
 
-# What the preset of scan was when its run was recorded.
+# What the presets of scan and of cmudict were when their runs were recorded.
 PLAIN = "--encoder lstm --decoder lstm --num-layers 1 --dropout 0.5 --batch-size 128 --lr-schedule constant "
 PLAIN += "--clip-norm 1 --init-range 0.08 --best-metric val_loss"
+LETTERS = "--encoder lstm --decoder lstm --num-layers 2 --output-dropout 0 --label-smoothing 0 --lr 0.001 "
+LETTERS += "--lr-schedule constant --warmup-steps 0 --init-range 0.08 --best-metric val_loss --precision fp32"
 
 RUNS = {
     "forcing 0.5": DIGITS,
@@ -56,7 +58,7 @@ RUNS = {
     "resumed": f"{DIGITS} --max-steps 22",
     "numbers": SMALL,
     "scan": f"{SMALL} --data scan {PLAIN}",
-    "cmudict": f"{SMALL} --data cmudict --batch-size 16",
+    "cmudict": f"{SMALL} --data cmudict {LETTERS} --batch-size 16",
     "multi30k": f"{SMALL} --data multi30k",
     "spa-eng": f"{SMALL} --data spa-eng {SPACES} --max-vocab-size 1000 --max-output-length 10",
 }
