@@ -13,12 +13,15 @@ FOR_ALL = "an option of any part that wants it; the model does what it says"
 TOKENS = "targets are ids of text, whatever the source is"
 FORMER = "public functions, older than the registered parts"
 REPORT = "what a scoring says of the search"
+SERVED = "what is served is text"
+IDS = "the ids that are kept in files depend on it, or cannot be had with it"
 READING = "how files are read, which is the same for all who read some"
 ASKED = "a key of requests, within the limits of the server"
 GOING_ON = "may be another one when a run goes on"
 
 EVALUATE, SETTINGS, API = "seq2seq/evaluate.py", "seq2seq/decoding/settings.py", "seq2seq/api.py"
 CONFIG, MASKS = "seq2seq/run/config.py", "seq2seq/models/masks.py"
+STORED, EXPLAINING = "seq2seq/text/stored.py", "seq2seq/analysis/explaining.py"
 FORMS, CORPUS, PLOT = "seq2seq/sources/forms.py", "seq2seq/sources/corpus.py", "seq2seq/plot.py"
 CELLS, SCORES = "seq2seq/models/cells.py", "seq2seq/models/attention.py"
 ATTENTION, CONTEXT = (f"seq2seq/models/decoders/{name}.py" for name in ("attention", "gru_context"))
@@ -28,7 +31,8 @@ KNOWN: dict[str, dict[str, str]] = {
     "source text": {
         "seq2seq/data.py": FORMER, "seq2seq/sources/__init__.py": FORMER, "seq2seq/gradcheck.py": TOKENS,
         "seq2seq/training/warm_up.py": TOKENS, CONFIG: DEFAULT, SETTINGS: WORD, "seq2seq/run/options.py": WORD,
-        FORMS: WORD, "seq2seq/pages/svg.py": WORD,
+        FORMS: WORD, "seq2seq/pages/svg.py": WORD, "seq2seq/inspection/page.py": WORD,
+        "seq2seq/serving/answers.py": WORD, "seq2seq/serving/app.py": SERVED, "seq2seq/serve.py": SERVED, STORED: TOKENS,
     },
     "source vectors": {CONFIG: WORD, PLOT: WORD},
     "encoder cho-gru": {CELLS: CELL, CONTEXT: CELL},
@@ -39,9 +43,14 @@ KNOWN: dict[str, dict[str, str]] = {
     "strategy beam": {
         SETTINGS: DEFAULT, "seq2seq/decoding/search.py": FORMER, EVALUATE: REPORT,
         "seq2seq/decoding/strategies/diverse_beam.py": BASE,
+        EXPLAINING: "a beam is drawn",
     },
     "strategy exact": {EVALUATE: REPORT},
-    "strategy greedy": {SETTINGS: "a beam of one", "seq2seq/decoding/search.py": FORMER},
+    "strategy greedy": {
+        SETTINGS: "a beam of one", "seq2seq/decoding/search.py": FORMER,
+        "seq2seq/decoding/translator.py": "a greedy translation comes token by token",
+    },
+    "option no_unk": {"seq2seq/serving/schema.py": "a field of a request"},
     "option reverse_source": {CONFIG: DEFAULT},
     "option embedding_size": {CONFIG: DEFAULT},
     "option hidden_size": {CONFIG: DEFAULT},
@@ -51,9 +60,10 @@ KNOWN: dict[str, dict[str, str]] = {
     "option src_column": {FORMS: READING},
     "option trg_column": {FORMS: READING},
     "option swap": {FORMS: READING, CORPUS: READING},
-    "option truncate_source": {"seq2seq/text/codec.py": "what is added to a run is cut likewise"},
-    "option noise_drop": {"seq2seq/run/config_file.py": GOING_ON},
-    "option noise_shuffle": {"seq2seq/run/config_file.py": GOING_ON},
+    "option truncate_source": {"seq2seq/text/codec.py": "what is added to a run is cut likewise", STORED: IDS},
+    "option noise_drop": {"seq2seq/run/config_file.py": GOING_ON, STORED: IDS},
+    "option noise_shuffle": {"seq2seq/run/config_file.py": GOING_ON, STORED: IDS},
+    "option task": {STORED: IDS},
     "option dropout": {CONFIG: DEFAULT},
     "option variational_dropout": {MASKS: FOR_ALL, "seq2seq/run/devices.py": "no CUDA graph holds it"},
     "option recurrent_dropout": {MASKS: FOR_ALL},
@@ -62,7 +72,7 @@ KNOWN: dict[str, dict[str, str]] = {
     "option attention": {SCORES: WORD, PLOT: WORD, "seq2seq/analysis/report.py": WORD},
     "option beam_size": {
         SETTINGS: "greedy where it is 1", "seq2seq/decoding/runs.py": REPORT, EVALUATE: REPORT, API: REPORT,
-        "seq2seq/serving/schema.py": ASKED,
+        "seq2seq/serving/schema.py": ASKED, EXPLAINING: "a beam is drawn",
     },
     "option length_penalty": {
         "seq2seq/decoding/runs.py": REPORT, EVALUATE: REPORT, API: REPORT, "seq2seq/serving/schema.py": ASKED,

@@ -224,7 +224,7 @@ def test_given_pairs_are_scored(root, capsys, translator) -> None:
 WRONG = [
     (score, [], "data, src, trg: expected --data CORPUS.tsv, or --src FILE and --trg FILE"),
     (score, ["--src", "input.txt"], "data, src, trg: expected --data CORPUS.tsv, or --src FILE and --trg FILE"),
-    (score, ["--data", "multi30k"], "--data is 'multi30k'; expected files as CORPUS.tsv[.gz] or SRC,TRG"),
+    (score, ["--data", "multi30k"], "--data is 'multi30k'; expected files as CORPUS.tsv (.csv,"),
     (score, ["--src", "input.txt", "--trg", "prefix.txt"], "input.txt has 4 lines, prefix.txt has 2; expected equal"),
     (translate, ["--input", "input.txt", "--prefix", "prefix.txt"], "prefix prefix.txt: has 2 lines; expected 4, as "),
     (translate, ["--input", "input.txt", "--prefix", "long.txt"], "prefixes: text 1 has 8 tokens; expected fewer than"),
