@@ -35,7 +35,9 @@ class Tracker:
         if config.tensorboard:
             from tensorboardX import SummaryWriter
 
-            self._writer = SummaryWriter(str(run_dir / FOLDER), purge_step=step + 1)
+            # A file's name is that of a second: without the step a run that goes on at once would write over the former.
+            suffix = f".{step}"
+            self._writer = SummaryWriter(str(run_dir / FOLDER), purge_step=step + 1, filename_suffix=suffix)
 
     def write(self, record: dict[str, Any]) -> None:
         """A record of metrics.jsonl: each of its figures over the steps."""
