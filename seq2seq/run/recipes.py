@@ -18,6 +18,7 @@ from seq2seq.run.errors import UserError
 from seq2seq.run.messages import shown
 from seq2seq.run.parser import suggestion
 
+_OF_THE_RUN = ("data", "seed")  # settings of a recipe that are not those of a preset
 FOLDER = Path(__file__).parents[1] / "recipes"
 
 
@@ -58,7 +59,7 @@ def presets() -> dict[str, dict[str, Any]]:
 def _presets(folder: Path) -> dict[str, dict[str, Any]]:
     found = {name: recipe(name).settings for name in names()}
     own = {name: given for name, given in found.items() if given["data"].partition(":")[0] == name}
-    return PRESETS | {name: {k: v for k, v in given.items() if k != "data"} for name, given in own.items()}
+    return PRESETS | {name: {k: v for k, v in given.items() if k not in _OF_THE_RUN} for name, given in own.items()}
 
 
 def recipe(name: str) -> Recipe:

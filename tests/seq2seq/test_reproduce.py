@@ -85,7 +85,7 @@ def test_a_figure_that_is_none_meets_no_goal() -> None:
 
 
 def test_mistakes(refused, tmp_path: Path) -> None:
-    refused("recipe: is missing; expected multi30k-attention", "reproduce")
+    refused("recipe: is missing; expected cmudict", "reproduce")
     refused("recipe is 'multi30k-atention'; did you mean", "reproduce", "multi30k-atention")
     with pytest.raises(UserError, match="recipe is 'x'"):
         recipe("x")
