@@ -35,7 +35,7 @@ class Tracker:
         if config.tensorboard:
             from tensorboardX import SummaryWriter
 
-            # A file's name is that of a second: without the step a run that goes on at once would write over the former.
+            # A file's name is that of a second: without the step a run that goes on at once would write over one.
             suffix = f".{step}"
             self._writer = SummaryWriter(str(run_dir / FOLDER), purge_step=step + 1, filename_suffix=suffix)
 
