@@ -26,6 +26,7 @@ from seq2seq.run.cli import run_command
 from seq2seq.run.errors import UserError
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import STDOUT, check_output, print_results, write_bytes, write_output
+from seq2seq.shipping.model_file import begins_as_one
 from seq2seq.sources import read_lines
 from seq2seq.sources.row_files import targets_of
 from seq2seq.sources.specs import suffix_language
@@ -50,7 +51,7 @@ def build_parser() -> OneLineParser:
         prog="python -m seq2seq.compare",
         description="Score two systems side by side, and say how sure their difference is (Koehn, 2004).",
     )
-    parser.add_text("systems", "two of: the folder of a run, or a text file of translations", several=True)
+    parser.add_text("systems", "two of: a run's folder, a model file, or a text file of translations", several=True)
     parser.add_text("--metrics", f"of {', '.join(METRICS)}, with commas between them (default: {_DEFAULT})", _DEFAULT)
     parser.add_text("--references", "text file, a line a sentence, of several with tabs between; for files alone")
     parser.add_number("--resamples", "sets of sentences that are drawn", 1000)
@@ -93,10 +94,11 @@ def compare(arguments: Sequence[str] | None = None) -> int:
 
 
 def _folders(options: Namespace) -> dict[str, Namespace]:
-    """Of the systems that are runs, the options with which each would be scored alone."""
+    """Of the systems that are runs or model files, the options with which each would be scored alone."""
     if len(options.systems) != 2:
         raise UserError(f"systems: got {len(options.systems)}; expected two, each a run or a file of translations")
-    folders = {path: Namespace(**vars(options), run_dir=[path]) for path in options.systems if Path(path).is_dir()}
+    systems = [path for path in options.systems if Path(path).is_dir() or begins_as_one(Path(path))]
+    folders = {path: Namespace(**vars(options), run_dir=[path]) for path in systems}
     if not folders and options.references is None:
         raise UserError("references: is missing; expected --references FILE, since neither system is a run")
     if folders and options.references is not None:

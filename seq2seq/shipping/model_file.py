@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import Tensor
-from minigrad.serialization import arrays_from_bytes, to_chunks
+from minigrad.serialization import arrays_from_bytes, has_digest, to_chunks
 from seq2seq.models.model import Seq2Seq, build_model
 from seq2seq.run import checkpoint, config_file
 from seq2seq.run.config import Config
@@ -48,6 +48,14 @@ class ModelFile:
 def is_model_file(path: Path) -> bool:
     """Whether a path that should lead to a run leads to a file instead."""
     return path.is_file()
+
+
+def begins_as_one(path: Path) -> bool:
+    """Whether the first bytes of a file are those of a model file, where text may stand in its place."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return has_digest(file.read(64))
 
 
 def write(path: Path, model: Seq2Seq, codec: TextCodec, config: Config, form: str = "full") -> None:

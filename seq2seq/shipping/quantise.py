@@ -18,7 +18,7 @@ import numpy as np
 
 FORMS = ("full", "f16", "int8")
 SCALE = ":scale"  # behind the name of a matrix: (rows,) float32
-_LIMIT = {"f16": float(np.finfo(np.float16).max), "int8": np.inf, "full": np.inf}
+_MOST = float(np.finfo(np.float16).max)
 Array = np.ndarray
 
 
@@ -33,8 +33,8 @@ def quantised(weights: Mapping[str, Array], form: str) -> dict[str, Array]:
         if array.ndim < 2 or form == "full":
             found[name] = array
         elif form == "f16":
-            if np.abs(array).max(initial=0) > _LIMIT[form]:
-                raise ValueError(f"{name} has numbers beyond {_LIMIT[form]:.0f}; expected the form full or int8")
+            if np.abs(array).max(initial=0) > _MOST:
+                raise ValueError(f"{name} has numbers beyond {_MOST:.0f}; expected the form full or int8")
             found[name] = array.astype(np.float16)
         else:
             scale = np.abs(array).max(axis=1, initial=0).astype(np.float32) / 127

@@ -160,6 +160,12 @@ def test_the_commands(train: Any, tmp_path: Path, run: Any) -> None:
         [sys.executable, reader, model, "--input", source], capture_output=True, text=True, check=True
     )
     assert read.stdout == translated.out
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("3 1 4\t4 1 3\n1 5 9 2\t2 9 5 1\n")
+    assert run("evaluate", model, "--test", pairs).code == run("score", model, "--data", pairs).code == 0
+    assert run("encode", model, source, "--output", tmp_path / "vectors.npy").code == 0
+    together = run("compare", model, trained_run, "--test", pairs, "--metrics", "chrf", "--resamples", 10)
+    assert together.code == 0, together.err
     refused = run("export", trained_run, "--to", trained_run / "config.json")
     assert (refused.code, "is a file of the run" in refused.err) == (2, True)
     assert "--to" in run("export", trained_run).err
