@@ -6,8 +6,9 @@ cannot hide a NaN or an infinity. Reordering is allowed to plain sums alone: els
 that would stop vectorising.
 
 Cache. Numba notices an edit of the file a kernel stands in, but not of a helper in another file. So the folder's name
-holds the Numba version and a digest of all sources of this package: any edit starts a fresh folder. A NUMBA_CACHE_DIR
-set by the user wins. Where no folder can be written, kernels are compiled in every process.
+holds the Numba version and a digest of all sources of this package: any edit starts a fresh folder. Leave to use a
+matrix unit, which Numba does not notice either, is in the digest too. A NUMBA_CACHE_DIR set by the user wins. Where no
+folder can be written, kernels are compiled in every process.
 """
 
 import hashlib
@@ -17,6 +18,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+
+from kernels.cpu import tile_data
 
 # What Numba and LLVM take unchecked and end by, far from here: name, form, and what is expected.
 _CHECKED_VARIABLES = (
@@ -61,8 +64,10 @@ EXACT_FLAGS: Any = {"error_model": "numpy", "nogil": True}
 
 
 def source_digest() -> str:
-    """16 hex digits that change with any source file of this package, and with its place: Numba looks there."""
-    digest = hashlib.sha256(str(Path(__file__).parent).encode())
+    """16 hex digits that change with any source file of this package, with its place: Numba looks there, and with leave
+    to use a matrix unit.
+    """
+    digest = hashlib.sha256(f"{Path(__file__).parent} {tile_data.ALLOWED}".encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]

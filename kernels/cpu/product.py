@@ -15,11 +15,15 @@ from numba.extending import intrinsic, register_jitable
 from numba.np.numpy_support import as_dtype
 
 from kernels.cpu.jit import config, jit, jit_inline
-from kernels.cpu.panels import pack_columns, pack_rows, panel_columns, per_element
-from kernels.cpu.tiles import ROWS, tile
+from kernels.cpu.matrix_unit import configure, release
+from kernels.cpu.panels import pack_blocks, pack_columns, pack_rows, panel_columns, panel_rows, per_element
+from kernels.cpu.tiles import PAIR_ROWS, ROWS, tile
 
 DEPTH = 1024  # numbers along k of a block; even
 ROW_BLOCK = 16 * ROWS  # rows of A packed at a time
+GROUP = (
+    1 << 16
+)  # elements of B whose panels all rows of a matrix unit's block meet in turn, so that C is written by rows
 TABLE = "minigrad_multiply_rows"
 ELEMENTS: list[types.Type] = [types.float32, types.float64, types.uint32]  # of the panels, in the order of the table
 
@@ -27,21 +31,27 @@ ELEMENTS: list[types.Type] = [types.float32, types.float64, types.uint32]  # of 
 @register_jitable
 def workspace(rows: int, depth: int) -> int:
     """Elements that `multiply_rows` needs to pack A."""
-    return min(rows, ROW_BLOCK) * min(depth, DEPTH)
+    panels = (min(rows, ROW_BLOCK) + PAIR_ROWS - 1) // PAIR_ROWS  # whole ones, as a matrix unit wants them
+    return panels * PAIR_ROWS * min(depth, DEPTH)
 
 
 @jit_inline
 def pack_row_blocks(source: Any, transposed: bool, at: int, stride: int, rows: int, k0: int, k1: int, a: Any) -> None:
-    """a <- k0 <= k < k1 of `rows` rows of A, in panels of ROWS rows.
+    """a <- k0 <= k < k1 of `rows` rows of A, in panels.
 
     Row r of A starts at source[at + r * stride]; if `transposed`, column k of it starts at source[at + k * stride].
     """
+    pair, height = per_element(a), panel_rows(a)
+    depth = (k1 - k0 + pair - 1) // pair
+    if height > ROWS:
+        for row in range(0, rows, height):
+            first = at + row * (1 if transposed else stride)
+            pack_blocks(source, transposed, first, stride, min(height, rows - row), k0, k1, a, row * depth)
+        return
     if transposed:
         # Literals in place of numbers would compile it once more than `gemm` does, to which `transposed` is False here.
         pack_columns(source, at, stride, rows, k0, k1, a, np.int64(0), np.int64(ROWS), transposed)
         return
-    pair = per_element(a)
-    depth = (k1 - k0 + pair - 1) // pair
     for row in range(0, rows, ROWS):
         width = min(ROWS, rows - row)
         pack_rows(source, at + row * stride, stride, width, k0, k1, a, row * depth, width)
@@ -58,33 +68,35 @@ def multiply_panels(
         depth: elements of the panels along k.
         more: add to C instead of overwriting it.
     """
-    width = panel_columns(b)
-    for column in range(0, columns, width):
-        panel = b_at + column * depth
-        if columns - column < width:
-            _edge_columns(a, rows, b, panel, c, c_at + column, ldc, depth, columns - column, more)
-            continue
-        for row in range(0, rows, ROWS):
-            tile(a, row * depth, b, panel, c, c_at + row * ldc + column, ldc, depth, more, min(ROWS, rows - row))
+    width, height = panel_columns(b), panel_rows(b)
+    on_unit = height > ROWS  # whose tiles are whole ones, and so fast that it counts where in C they lie
+    least = height if on_unit else 1
+    group = max(1, GROUP // (width * depth)) * width if on_unit else width
+    aside = np.empty(height * width, c.dtype) if columns % width or rows % least else c
+    if on_unit:
+        configure(depth)
+    for first in range(0, columns, group):
+        for row in range(0, rows, height):
+            count = min(height, rows - row)
+            for column in range(first, min(first + group, columns), width):
+                panel, place, real = b_at + column * depth, c_at + row * ldc + column, min(width, columns - column)
+                if real == width and count >= least:
+                    tile(a, row * depth, b, panel, c, place, ldc, depth, more, count)
+                    continue
+                if more:
+                    _copy_tile(c, place, ldc, aside, 0, width, count, real)
+                tile(a, row * depth, b, panel, aside, 0, width, depth, more, max(count, least))
+                _copy_tile(aside, 0, width, c, place, ldc, count, real)
+    if on_unit:
+        release()
 
 
 @jit_inline
-def _edge_columns(
-    a: Any, rows: int, b: Any, panel: int, c: Any, c_at: int, ldc: int, depth: int, real: int, more: bool
-) -> None:
-    """The last panel, of which `real` columns exist: tiles are computed aside, from what C holds, and copied."""
-    width = panel_columns(b)
-    aside = np.zeros(ROWS * width, c.dtype)
-    for row in range(0, rows, ROWS):
-        count = min(ROWS, rows - row)
-        if more:
-            for r in range(count):
-                for j in range(real):
-                    aside[r * width + j] = c[c_at + (row + r) * ldc + j]
-        tile(a, row * depth, b, panel, aside, 0, width, depth, more, count)
-        for r in range(count):
-            for j in range(real):
-                c[c_at + (row + r) * ldc + j] = aside[r * width + j]
+def _copy_tile(source: Any, at: int, stride: int, target: Any, to: int, ldt: int, rows: int, columns: int) -> None:
+    """Part of a tile from source[at], rows `stride` apart, to target[to], rows `ldt` apart."""
+    for r in range(rows):
+        for j in range(columns):
+            target[to + r * ldt + j] = source[at + r * stride + j]
 
 
 @jit

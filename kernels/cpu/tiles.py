@@ -10,10 +10,11 @@ multiplication", 2008, describe the scheme).
 
 Element types: float32, float64, and pairs of bfloat16 in one uint32 (low half first), whose two products are added to a
 float32 sum. Where the processor has `vdpbf16ps` it does that in one instruction, elsewhere two multiply-adds of
-unpacked halves do.
+unpacked halves do. A processor with a matrix unit has a tile of its own for them (`kernels.cpu.matrix_unit`).
 
 Order of sums. Every element of C is summed over k from front to back, whatever the tile's height, so a row of a product
-has the same bits whichever rows are computed beside it, and by whichever thread.
+has the same bits whichever rows are computed beside it, and by whichever thread. (The unit's order is another one, and
+as fixed.)
 """
 
 from typing import Any, NamedTuple
@@ -21,49 +22,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import binding, ir
 from numba import types
-from numba.core import codegen
 from numba.extending import intrinsic
 
 from kernels.cpu.jit import config, jit
+from kernels.cpu.matrix_unit import TILE_COLUMNS, TILE_ROWS, matrix_tile, rows_of_blocks
+from kernels.cpu.processor import SHAPE
 
-
-class Shape(NamedTuple):
-    """How a tile fills the registers: vectors of so many bytes, rows * vectors of them as sums."""
-
-    vector_bytes: int
-    rows: int
-    vectors: int
-    square: int  # side of the blocks that are transposed in registers while packing; divides rows
-    has_fma: bool
-    has_bf16: bool
-
-
-def target_features() -> dict[str, bool]:
-    """Features of the processor that Numba compiles for: this one's, or those that its settings name."""
-    listed = codegen.get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
-    return {name[1:]: name.startswith("+") for name in listed.split(",") if name}
-
-
-def choose_shape(features: dict[str, bool], triple: str) -> Shape:
-    """The tile for a processor.
-
-    AVX-512 has 32 registers of 64 bytes, AVX2 has 16 of 32, NEON 32 of 16; any other gets vectors of 16 bytes, which
-    LLVM maps to what there is. Rows and vectors were chosen by measurement: 8 x 2 is within 3 % of the best shape on
-    AVX-512, and 4 x 3 of the best on AVX2.
-    """
-    if features.get("avx512f"):
-        return Shape(64, 8, 2, 8, True, features.get("avx512bf16", False))
-    if features.get("avx2") and features.get("fma"):
-        return Shape(32, 4, 3, 4, True, False)
-    if triple.startswith(("aarch64", "arm64")):
-        return Shape(16, 8, 2, 4, True, False)
-    return Shape(16, 4, 2, 4, False, False)
-
-
-SHAPE = choose_shape(target_features(), binding.get_default_triple())
 ROWS, VECTOR_BYTES, VECTORS = SHAPE.rows, SHAPE.vector_bytes, SHAPE.vectors
 COLUMNS = VECTOR_BYTES // 4 * VECTORS  # of float32 and bfloat16
 COLUMNS_64 = VECTOR_BYTES // 8 * VECTORS  # of float64
+PAIR_ROWS = TILE_ROWS if SHAPE.has_matrix_unit else ROWS  # of bfloat16
+if SHAPE.has_matrix_unit and COLUMNS != TILE_COLUMNS:
+    raise ImportError(f"a panel has {COLUMNS} columns; expected the {TILE_COLUMNS} of the matrix unit")
 
 if SHAPE.has_bf16:
     binding.initialize_native_asmparser()  # LLVM assembles the one instruction that it has no portable name for
@@ -224,7 +194,8 @@ def tile_in_numpy(
 ) -> None:  # fmt: skip
     """What `tile` does, for runs without the compiler and as the oracle of its tests."""
     columns = COLUMNS_64 if a.dtype == np.float64 else COLUMNS
-    a_panel = a[a_at : a_at + depth * rows].reshape(depth, rows)
+    a_panel = a[a_at : a_at + depth * rows]
+    a_panel = a_panel.reshape(depth, rows) if rows <= 8 else rows_of_blocks(a_panel, depth).T
     b_panel = b[b_at : b_at + depth * columns].reshape(depth, columns)
     if a.dtype == np.uint32:
         a_panel, b_panel = (
@@ -249,14 +220,17 @@ else:
         """One tile: c (+)= a panel of `rows` rows times a panel of COLUMNS columns.
 
         Args:
-            a, b, c: flat arrays, a and b of one element type, c of its sums.
+            a, b, c: flat arrays, a and b of one element type, c of its sums. For TILE_ROWS rows a's panel is that of
+                the matrix unit, which must be configured.
             a_at, b_at, c_at: where the panels and the tile start.
             ldc: distance of the tile's rows in c.
             depth: elements (bfloat16: pairs) along k, at least 1.
             more: add to what c holds instead of overwriting it.
-            rows: 1 to ROWS.
+            rows: 1 to ROWS, or TILE_ROWS.
         """
-        if rows == 8:
+        if rows > 8:
+            matrix_tile(a, a_at, b, b_at, c, c_at, ldc, depth, more)
+        elif rows == 8:
             _8(a, a_at, b, b_at, c, c_at, ldc, depth, more)
         elif rows == 7:
             _7(a, a_at, b, b_at, c, c_at, ldc, depth, more)

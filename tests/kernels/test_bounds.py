@@ -41,7 +41,8 @@ class Guarded:
 
 spaces = [Guarded(1 << 22) for _ in range(5)]
 rng = np.random.default_rng(0)
-sizes = itertools.product((1, ROWS - 1, ROWS + 1, 2 * ROWS), (1, 7, 16, 33, 515), (1, 5, COLUMNS, COLUMNS + 3))
+heights = (1, ROWS - 1, ROWS + 1, 2 * ROWS, 2 * ROWS + 1)
+sizes = itertools.product(heights, (1, 7, 16, 33, 515), (1, 5, COLUMNS, COLUMNS + 3))
 for M, K, N in sizes:
     for dtype, bf16 in ((np.float32, False), (np.float64, False), (np.float32, True)):
         a, b = rng.standard_normal((M, K)).astype(dtype), rng.standard_normal((K, N)).astype(dtype)

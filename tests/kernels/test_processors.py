@@ -13,19 +13,29 @@ from pathlib import Path
 import pytest
 from numba.core import codegen
 
-from kernels.cpu import tiles
+from kernels.cpu import processor
 
-TESTS = [f"tests/kernels/test_{name}.py" for name in ("tiles", "panels", "gemm")]
+TESTS = [f"tests/kernels/test_{name}.py" for name in ("tiles", "panels", "gemm", "matrix_unit")]
 AVX2 = "+cx16,+sahf,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+lzcnt,+movbe"
 HOST = codegen.get_host_cpu_features().split(",")
-WITHOUT_BF16 = ",".join(f"-{name[1:]}" if name[1:] == "avx512bf16" else name for name in HOST)
+
+
+def without(*features):
+    """The features of this machine, less some."""
+    return ",".join(f"-{name[1:]}" if name[1:] in features else name for name in HOST)
+
 
 # What the host must have, its name and features as LLVM spells them, and the tile that these lead to.
 PROCESSORS = {
-    "portable": ([], "x86-64", "+cx8,+sse,+sse2", (16, 4, 2, 4, False, False)),
-    "avx2": (["+avx2", "+fma"], "haswell", AVX2, (32, 4, 3, 4, True, False)),
-    "avx512": (["+avx512f", "+avx512bf16"], "skylake-avx512", WITHOUT_BF16, (64, 8, 2, 8, True, False)),
-}
+    "portable": ([], "x86-64", "+cx8,+sse,+sse2", (16, 4, 2, 4, False, False, False)),
+    "avx2": (["+avx2", "+fma"], "haswell", AVX2, (32, 4, 3, 4, True, False, False)),
+    "avx512": (
+        ["+avx512f", "+avx512bf16"], "skylake-avx512", without("avx512bf16"), (64, 8, 2, 8, True, False, False),
+    ),
+    "avx512bf16": (
+        ["+avx512bf16", "+amx-bf16"], "cooperlake", without("amx-bf16"), (64, 8, 2, 8, True, True, False),
+    ),
+}  # fmt: skip
 
 SHAPE = "from kernels.cpu import tiles; print(tuple(tiles.SHAPE))"
 
@@ -85,13 +95,22 @@ def test_products_as_another_processor(name):
     assert "failed" not in report
 
 
-def test_products_without_the_compiler():
-    assert python("-c", WITHOUT_COMPILER, NUMBA_DISABLE_JIT="1") == "equal"
+@pytest.mark.parametrize("features", ["+avx2,+fma", "+avx512f,+avx512bf16,+amx-bf16"], ids=["avx2", "matrix-unit"])
+def test_products_without_the_compiler(features):
+    assert python("-c", WITHOUT_COMPILER, NUMBA_DISABLE_JIT="1", NUMBA_CPU_FEATURES=features) == "equal"
+
+
+def test_a_matrix_unit_needs_leave(monkeypatch):
+    monkeypatch.setattr(processor.config, "CPU_FEATURES", "+avx512f,+avx512bf16,+amx-bf16")
+    for allowed in (False, True):
+        monkeypatch.setattr(processor.tile_data, "ALLOWED", allowed)
+        assert processor.target_features()["amx-bf16"] == allowed
 
 
 def test_features_are_those_that_numba_compiles_for(monkeypatch):
     for listed, expected in (("", {}), ("+avx2,-fma", {"avx2": True, "fma": False})):
-        monkeypatch.setattr(tiles.config, "CPU_FEATURES", listed)
-        assert tiles.target_features() == expected
-    monkeypatch.setattr(tiles.config, "CPU_FEATURES", None)
-    assert tiles.target_features() == {name[1:]: name.startswith("+") for name in HOST if name}
+        monkeypatch.setattr(processor.config, "CPU_FEATURES", listed)
+        assert processor.target_features() == expected
+    monkeypatch.setattr(processor.config, "CPU_FEATURES", None)
+    monkeypatch.setattr(processor.tile_data, "ALLOWED", True)
+    assert processor.target_features() == {name[1:]: name.startswith("+") for name in HOST if name}

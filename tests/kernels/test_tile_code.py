@@ -12,6 +12,7 @@ from llvmlite import binding, ir
 from numba import types
 
 from kernels.cpu import tiles
+from kernels.cpu.processor import Shape, choose_shape
 
 LINUX = "-unknown-linux-gnu"
 ELEMENTS = {"float32": types.float32, "float64": types.float64, "bfloat16": types.uint32}
@@ -27,8 +28,8 @@ class Processor:
     multiply_add: str
     stack: str = r"\(%[er](sp|bp)"
 
-    def shape(self) -> tiles.Shape:
-        return tiles.choose_shape({name[1:]: True for name in self.features.split(",")}, self.triple)
+    def shape(self) -> Shape:
+        return choose_shape({name[1:]: True for name in self.features.split(",")}, self.triple)
 
 
 PROCESSORS = {
@@ -138,11 +139,11 @@ def test_scalar_code_is_found(processor):
 def test_shapes():
     """Which tile which processor gets."""
     arm, x86 = f"aarch64{LINUX}", f"x86_64{LINUX}"
-    every = {name: tiles.choose_shape({}, triple) for name, triple in (("arm", arm), ("apple", "arm64-apple-darwin"))}
+    every = {name: choose_shape({}, triple) for name, triple in (("arm", arm), ("apple", "arm64-apple-darwin"))}
     assert {shape.vector_bytes * shape.rows for shape in every.values()} == {128}
-    assert tiles.choose_shape({"avx2": True}, x86).has_fma is False
-    assert tiles.choose_shape({"avx2": True, "fma": True}, x86)[:3] == (32, 4, 3)
-    assert tiles.choose_shape({"avx2": True, "fma": True, "avx512f": True}, x86)[:3] == (64, 8, 2)
+    assert choose_shape({"avx2": True}, x86).has_fma is False
+    assert choose_shape({"avx2": True, "fma": True}, x86)[:3] == (32, 4, 3)
+    assert choose_shape({"avx2": True, "fma": True, "avx512f": True}, x86)[:3] == (64, 8, 2)
     for shape in (every["arm"], *(processor.shape() for processor in PROCESSORS.values())):
         assert shape.rows % shape.square == 0
         assert shape.vector_bytes // 8 * shape.vectors % shape.square == 0

@@ -1,0 +1,192 @@
+"""The matrix unit's panels, on every machine; its tile, to the bit, where there is one; its code, for one.
+
+`test_processors.py` runs this file for other processors too.
+"""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from llvmlite import binding, ir
+
+from kernels.cpu import matrix_unit, tiles
+from kernels.cpu.jit import config, jit
+from kernels.cpu.matrix_unit import BLOCK, TILE_COLUMNS, TILE_ROWS, configure, release, rows_of_blocks
+from kernels.cpu.panels import pack_blocks
+from kernels.reference.precision import round_bf16
+from tests.kernels.test_panels import unpack_pairs
+
+NEEDS_UNIT = pytest.mark.skipif(
+    tiles.PAIR_ROWS != TILE_ROWS or config.DISABLE_JIT, reason="this processor has no matrix unit that may be used"
+)
+DEPTHS = [1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 3 * BLOCK + 5]
+
+
+@jit
+def run_tile(a, a_at, b, b_at, c, c_at, ldc, depth, more):
+    configure(depth)
+    tiles.tile(a, a_at, b, b_at, c, c_at, ldc, depth, more, TILE_ROWS)
+    release()
+
+
+def pairs(numbers):
+    """(rows, 2 depth) float32 that bfloat16 holds -> (rows, depth) uint32, the first of a pair in the low half."""
+    halves = numbers.view(np.uint32) >> np.uint32(16)
+    return halves[:, ::2] | halves[:, 1::2] << np.uint32(16)
+
+
+def blocks_of_rows(elements):
+    """(TILE_ROWS, depth) -> a panel of A, index by index."""
+    depth = elements.shape[1]
+    panel = np.empty(TILE_ROWS * depth, np.uint32)
+    for r in range(TILE_ROWS):
+        for k in range(depth):
+            first = k // BLOCK * BLOCK
+            panel[first * TILE_ROWS + r * min(BLOCK, depth - first) + k % BLOCK] = elements[r, k]
+    return panel
+
+
+def in_order(a, b, c):
+    """c + a b in float32, as the unit adds up: a block's first halves, its second ones, and both to c."""
+    for first in range(0, a.shape[1], 2 * BLOCK):
+        sums = [np.zeros_like(c), np.zeros_like(c)]
+        for k in range(first, min(first + 2 * BLOCK, a.shape[1])):
+            sums[k % 2] = sums[k % 2] + a[:, k, None] * b[k]  # the product of two bfloat16 numbers is exact in float32
+        c = c + (sums[0] + sums[1])
+    return c
+
+
+class Sample:
+    """A tile's operands somewhere in longer arrays whose other elements are NaN."""
+
+    def __init__(self, depth, seed=0):
+        rng = np.random.default_rng(seed)
+        self.depth, self.ldc, self.a_at, self.b_at, self.c_at = depth, TILE_COLUMNS + 5, 3, 11, 7
+        self.a = round_bf16(rng.standard_normal((TILE_ROWS, 2 * depth)).astype(np.float32))
+        self.b = round_bf16(rng.standard_normal((2 * depth, TILE_COLUMNS)).astype(np.float32))
+        self.c = np.full(self.c_at + TILE_ROWS * self.ldc + 3, np.nan, np.float32)
+        self.inside = (self.c_at + np.arange(TILE_ROWS)[:, None] * self.ldc + np.arange(TILE_COLUMNS)).ravel()
+        self.c[self.inside] = rng.standard_normal(len(self.inside))
+
+    def start(self, more):
+        return self.c[self.inside].reshape(TILE_ROWS, -1) * np.float32(more)
+
+    def run(self, tile, more):
+        """The tile's values after one call; nothing else may be written."""
+        panels = blocks_of_rows(pairs(self.a)), pairs(np.ascontiguousarray(self.b.T)).T.ravel()
+        poison = np.full(64, 0x7FC07FC0, np.uint32)
+        a, b = (
+            np.concatenate([poison[:at], panel, poison])
+            for at, panel in zip((self.a_at, self.b_at), panels, strict=True)
+        )
+        c = self.c.copy()
+        tile(a, self.a_at, b, self.b_at, c, self.c_at, self.ldc, self.depth, more)
+        outside = np.ones(len(c), bool)
+        outside[self.inside] = False
+        assert np.isnan(c[outside]).all(), "written outside"
+        return c[self.inside].reshape(TILE_ROWS, -1)
+
+
+def tile_in_numpy(a, a_at, b, b_at, c, c_at, ldc, depth, more):
+    tiles.tile_in_numpy(a, a_at, b, b_at, c, c_at, ldc, depth, more, TILE_ROWS)
+
+
+@NEEDS_UNIT
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("more", [False, True])
+def test_the_tile_adds_up_in_its_order_to_the_bit(depth, more):
+    sample = Sample(depth, seed=depth)
+    np.testing.assert_array_equal(sample.run(run_tile, more), in_order(sample.a, sample.b, sample.start(more)))
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("more", [False, True])
+def test_its_twin_in_numpy(depth, more):
+    sample = Sample(depth, seed=depth)
+    exact = sample.a.astype(np.float64) @ sample.b + sample.start(more)
+    bound = (2 * depth + 2) * np.finfo(np.float32).eps * (np.abs(sample.a) @ np.abs(sample.b) + 1)
+    assert (np.abs(sample.run(tile_in_numpy, more) - exact) <= bound).all()
+
+
+@pytest.mark.parametrize("fault", ["front to back", "rounded", "outside"])
+def test_another_order_and_wrong_tiles_are_found(fault):
+    """That the checks above can fail."""
+    sample = Sample(2 * BLOCK)
+    expected = in_order(sample.a, sample.b, sample.start(True))
+
+    def wrong(a, a_at, b, b_at, c, c_at, ldc, depth, more):
+        tile_in_numpy(a, a_at, b, b_at, c, c_at, ldc, depth, more)
+        if fault == "outside":
+            c[c_at + TILE_COLUMNS] = 0
+
+    def check():
+        found = sample.run(wrong, True)
+        if fault == "front to back":
+            found = sample.start(True)
+            for k in range(sample.a.shape[1]):
+                found = found + sample.a[:, k, None] * sample.b[k]
+        np.testing.assert_array_equal(found, expected + (fault == "rounded") * np.float32(1e-5))
+
+    with pytest.raises(AssertionError):
+        check()
+
+
+@NEEDS_UNIT
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_pass(poison):
+    sample = Sample(BLOCK + 3)
+    sample.a[1, 5] = poison
+    found = sample.run(run_tile, False)
+    assert not np.isfinite(found[1]).any()
+    assert np.isfinite(np.delete(found, 1, axis=0)).all()
+
+
+@given(
+    rows=st.integers(1, TILE_ROWS), depth=st.integers(1, 100), k0=st.integers(0, 9).map(lambda k: 2 * k),
+    transposed=st.booleans(),
+)  # fmt: skip
+def test_blocks(rows, depth, k0, transposed):
+    """From rows and from columns alike; missing rows and the missing half of a pair are zero, nothing lies behind."""
+    matrix = np.random.default_rng(0).standard_normal((rows, k0 + depth)).astype(np.float32)
+    source, stride = (np.ascontiguousarray(matrix.T), rows) if transposed else (matrix, k0 + depth)
+    size = -(-depth // 2)
+    panel = np.full(TILE_ROWS * size + 8, 7, np.uint32)
+    pack_blocks(source.ravel(), transposed, 0, stride, rows, k0, k0 + depth, panel, 0)
+    assert (panel[TILE_ROWS * size :] == 7).all()
+    expected = np.zeros((TILE_ROWS, 2 * size), np.float32)
+    expected[:rows, :depth] = round_bf16(matrix[:, k0:])
+    np.testing.assert_array_equal(panel[: TILE_ROWS * size], blocks_of_rows(pairs(expected)))
+    found = unpack_pairs(rows_of_blocks(panel, size)).reshape(TILE_ROWS, -1)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_loop_is_loads_and_products_alone():
+    """Compiled for a processor that has the unit, on any machine."""
+    triple, i64 = "x86_64-unknown-linux-gnu", ir.IntType(64)
+    module = ir.Module()
+    module.triple = triple
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [i64] * 5 + [ir.IntType(1)]), "tile")
+    builder = ir.IRBuilder(function.append_basic_block())
+    unit = matrix_unit._Unit(builder)
+    unit.configure(function.args[4])
+    unit.tile(*function.args)
+    unit.call("tilerelease")
+    builder.ret_void()
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    try:
+        target = binding.Target.from_triple(triple)
+    except RuntimeError as error:
+        pytest.skip(f"this LLVM cannot compile for it: {error}")
+    code = target.create_target_machine(cpu="sapphirerapids", opt=3).emit_assembly(binding.parse_assembly(str(module)))
+    names = re.findall(r"^\s+(tile\w+|tdp\w+|ldtilecfg|call)", code, re.MULTILINE)
+    counts = {name: names.count(name) for name in set(names)}
+    assert counts == {
+        "ldtilecfg": 1, "tileloadd": 8, "tilezero": 2, "tdpbf16ps": 4, "tilestored": 2, "tilerelease": 1,
+    }  # fmt: skip
+    loop = re.search(r"^\.LBB0_\d+:[^\n]*Inner Loop.*?j\w+\s+\.LBB0_\d+", code, re.MULTILINE | re.DOTALL)
+    assert loop
+    assert len(re.findall(r"tileloadd|tdpbf16ps", loop[0])) == 5
+    assert not re.search(r"\(%rsp\)", loop[0])
