@@ -33,7 +33,7 @@ MANY_ARGUMENTS = {
     ),
     **dict.fromkeys(["coverage_complete", "parts_fit"], "a check, which is given what its entry is"),
     **dict.fromkeys(
-        ["pack_b", "pack_rows", "pack_columns", "pack_blocks", "_pack_edges", "multiply_panels", "multiply_block",
+        ["pack_b", "pack_rows", "pack_columns", "_pack_edges", "multiply_panels", "multiply_block",
          "_matrix_tile", "_call", "tile", "tile_of_rows", "tile_in_numpy"],
         "within a product: Numba counts the users of a view in atomic steps, and takes microseconds to tell a record",
     ),

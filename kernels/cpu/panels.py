@@ -2,9 +2,9 @@
 
 `[panel][k][width]`: A by panels of ROWS rows (the last one as narrow as its rows), B by panels of COLUMNS columns (the
 last one filled up with zeros). What is contiguous along k is transposed on the way, in square blocks held in vector
-registers; what is contiguous across a panel is copied. For a matrix unit A lies by blocks of k (`pack_blocks`), and the
-two change places. A panel of uint32 takes float32 numbers rounded to bfloat16 (nearest, ties to even), two of
-consecutive k in one element.
+registers; what is contiguous across a panel is copied. For a matrix unit A lies by blocks of k, and the two change
+places (`kernels.cpu.blocks`). A panel of uint32 takes float32 numbers rounded to bfloat16 (nearest, ties to even), two
+of consecutive k in one element.
 """
 
 from typing import Any
@@ -15,7 +15,6 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from kernels.cpu.jit import FLAGS, config, jit
-from kernels.cpu.matrix_unit import BLOCK, TILE_ROWS
 from kernels.cpu.tiles import COLUMNS, COLUMNS_64, PAIR_ROWS, ROWS, SHAPE
 
 SQUARE = SHAPE.square  # side of a transposed block; divides ROWS and COLUMNS
@@ -98,7 +97,7 @@ def _as_element(source: Any, at: Any, step: Any, real: Any, panel: Any) -> Any:
     return element
 
 
-class _Vectors:
+class Vectors:
     """Emits loads of numbers as vectors of `width` panel elements, and the transposition of SQUARE of them."""
 
     def __init__(self, builder: Any, source: Any, panel: Any, width: int = SQUARE) -> None:
@@ -170,7 +169,7 @@ def _transpose_square(
     """panel[panel_at + k * width + r] <- element k of the row at source[at + r * stride], k and r below SQUARE."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vectors, i64 = _Vectors(builder, source, panel), ir.IntType(64)
+        vectors, i64 = Vectors(builder, source, panel), ir.IntType(64)
         starts = [builder.add(args[1], builder.mul(args[2], i64(r))) for r in range(SQUARE)]
         rows = [vectors.along_k(vectors.address(context, source, args[0], start)) for start in starts]
         for k, column in enumerate(vectors.transpose(rows)):
@@ -182,43 +181,11 @@ def _transpose_square(
 
 
 @intrinsic
-def _transpose_across(
-    typing_context: Any, source: Any, at: Any, stride: Any, panel: Any, panel_at: Any, width: Any
-) -> Any:
-    """panel[panel_at + r * width + k] <- element k, of the rows at source[at + 2 k stride], r and k below SQUARE."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vectors, i64 = _Vectors(builder, source, panel), ir.IntType(64)
-        starts = [builder.add(args[1], builder.mul(args[2], i64(row))) for row in range(2 * SQUARE)]
-        places = [vectors.address(context, source, args[0], start) for start in starts]
-        across = [vectors.across_k(low, high) for low, high in zip(places[::2], places[1::2], strict=True)]
-        for r, row in enumerate(vectors.transpose(across)):
-            place = builder.add(args[4], builder.mul(args[5], i64(r)))
-            vectors.store(row, vectors.address(context, panel, args[3], place))
-        return context.get_dummy_value()
-
-    return types.void(source, types.intp, types.intp, panel, types.intp, types.intp), codegen
-
-
-@intrinsic
-def _copy_along(typing_context: Any, source: Any, at: Any, panel: Any, panel_at: Any) -> Any:
-    """panel[panel_at + k] <- element k of the numbers from source[at] on, k below SQUARE."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vectors = _Vectors(builder, source, panel)
-        elements = vectors.along_k(vectors.address(context, source, args[0], args[1]))
-        vectors.store(elements, vectors.address(context, panel, args[2], args[3]))
-        return context.get_dummy_value()
-
-    return types.void(source, types.intp, panel, types.intp), codegen
-
-
-@intrinsic
 def _copy_across(typing_context: Any, source: Any, at: Any, stride: Any, panel: Any, panel_at: Any) -> Any:
     """panel[panel_at + r] <- source[at + r], of a pair also source[at + stride + r], r below SQUARE."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vectors = _Vectors(builder, source, panel)
+        vectors = Vectors(builder, source, panel)
         address, next_k = (
             vectors.address(context, source, args[0], index) for index in (args[1], builder.add(args[1], args[2]))
         )
@@ -235,7 +202,7 @@ def _copy_both(
     """`_copy_across` of 2 SQUARE neighbours: the first half to panel[panel_at], the second to panel[next_at]."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vectors = _Vectors(builder, source, panel, 2 * SQUARE)
+        vectors = Vectors(builder, source, panel, 2 * SQUARE)
         address, next_k = (
             vectors.address(context, source, args[0], index) for index in (args[1], builder.add(args[1], args[2]))
         )
@@ -256,17 +223,6 @@ def _transpose_in_numpy(source: Any, at: int, stride: int, panel: Any, panel_at:
             panel[panel_at + k * width + r] = as_element(source, number, 1, True, panel)
 
 
-def _transpose_across_in_numpy(source: Any, at: int, stride: int, panel: Any, panel_at: int, width: int) -> None:
-    for r in range(SQUARE):
-        for k in range(SQUARE):
-            panel[panel_at + r * width + k] = as_element(source, at + 2 * k * stride + r, stride, True, panel)
-
-
-def _copy_along_in_numpy(source: Any, at: int, panel: Any, panel_at: int) -> None:
-    for k in range(SQUARE):
-        panel[panel_at + k] = as_element(source, at + k * per_element(panel), 1, True, panel)
-
-
 def _copy_in_numpy(source: Any, at: int, stride: int, panel: Any, panel_at: int) -> None:
     for r in range(SQUARE):
         panel[panel_at + r] = as_element(source, at + r, stride, True, panel)
@@ -278,8 +234,6 @@ def _copy_both_in_numpy(source: Any, at: int, stride: int, panel: Any, panel_at:
 
 
 transpose_square: Any = _transpose_in_numpy if config.DISABLE_JIT else _transpose_square
-transpose_across: Any = _transpose_across_in_numpy if config.DISABLE_JIT else _transpose_across
-copy_along: Any = _copy_along_in_numpy if config.DISABLE_JIT else _copy_along
 copy_across: Any = _copy_in_numpy if config.DISABLE_JIT else _copy_across
 copy_both: Any = _copy_both_in_numpy if config.DISABLE_JIT else _copy_both
 
@@ -311,35 +265,6 @@ def pack_rows(
     for k in range(count):
         for r in range(rows, width):
             panel[panel_at + k * width + r] = 0
-
-
-@jit
-def pack_blocks(
-    source: Any, transposed: bool, at: int, stride: int, rows: int, k0: int, k1: int, panel: Any, panel_at: int
-) -> None:
-    """One panel of A for a matrix unit, `[block of k][TILE_ROWS][BLOCK]`; pairs of bfloat16 alone.
-
-    panel[panel_at:] <- numbers k0 <= k < k1 of `rows` rows, which start at source[at], source[at + stride], ..., or, if
-    `transposed`, of the rows whose k starts at source[at + k * stride]. The rows that are missing become zero.
-    """
-    row_step, k_step = (1, stride) if transposed else (stride, 1)
-    square_rows = rows // SQUARE * SQUARE if transposed else rows
-    for first in range(0, (k1 - k0 + 1) // 2, BLOCK):
-        width = min(BLOCK, (k1 - k0 + 1) // 2 - first)
-        whole = min(BLOCK, (k1 - k0) // 2 - first) // SQUARE * SQUARE
-        start, place = at + (k0 + 2 * first) * k_step, panel_at + first * TILE_ROWS
-        for k in range(0, whole, SQUARE):
-            if transposed:
-                for r in range(0, square_rows, SQUARE):
-                    transpose_across(source, start + 2 * k * stride + r, stride, panel, place + r * width + k, width)
-            else:
-                for r in range(rows):
-                    copy_along(source, start + 2 * k + r * stride, panel, place + r * width + k)
-        for r in range(rows):
-            for k in range(whole if r < square_rows else 0, width):
-                number, real = start + r * row_step + 2 * k * k_step, k0 + 2 * (first + k) + 1 < k1
-                panel[place + r * width + k] = as_element(source, number, k_step, real, panel)
-        panel[place + rows * width : place + TILE_ROWS * width] = 0
 
 
 @jit

@@ -14,13 +14,14 @@ from numba import types
 from numba.extending import intrinsic, register_jitable
 from numba.np.numpy_support import as_dtype
 
+from kernels.cpu.blocks import pack_blocks
 from kernels.cpu.jit import config, jit, jit_inline
 from kernels.cpu.matrix_unit import configure, release
-from kernels.cpu.panels import pack_blocks, pack_columns, pack_rows, panel_columns, panel_rows, per_element
+from kernels.cpu.panels import pack_columns, pack_rows, panel_columns, panel_rows, per_element
 from kernels.cpu.tiles import PAIR_ROWS, ROWS, tile
 
 DEPTH = 1024  # numbers along k of a block; even
-ROW_BLOCK = 16 * ROWS  # rows of A packed at a time
+ROW_BLOCK = 16 * PAIR_ROWS  # rows of A packed at a time
 GROUP = (
     1 << 16
 )  # elements of B whose panels all rows of a matrix unit's block meet in turn, so that C is written by rows
@@ -41,17 +42,15 @@ def pack_row_blocks(source: Any, transposed: bool, at: int, stride: int, rows: i
 
     Row r of A starts at source[at + r * stride]; if `transposed`, column k of it starts at source[at + k * stride].
     """
-    pair, height = per_element(a), panel_rows(a)
-    depth = (k1 - k0 + pair - 1) // pair
-    if height > ROWS:
-        for row in range(0, rows, height):
-            first = at + row * (1 if transposed else stride)
-            pack_blocks(source, transposed, first, stride, min(height, rows - row), k0, k1, a, row * depth)
+    if panel_rows(a) > ROWS:
+        pack_blocks(source, transposed, at, stride, rows, k0, k1, a)
         return
     if transposed:
         # Literals in place of numbers would compile it once more than `gemm` does, to which `transposed` is False here.
         pack_columns(source, at, stride, rows, k0, k1, a, np.int64(0), np.int64(ROWS), transposed)
         return
+    pair = per_element(a)
+    depth = (k1 - k0 + pair - 1) // pair
     for row in range(0, rows, ROWS):
         width = min(ROWS, rows - row)
         pack_rows(source, at + row * stride, stride, width, k0, k1, a, row * depth, width)

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from llvmlite import binding, ir
 
 from kernels.cpu import matrix_unit, tiles
+from kernels.cpu.blocks import pack_blocks
 from kernels.cpu.jit import config, jit
 from kernels.cpu.matrix_unit import BLOCK, TILE_COLUMNS, TILE_ROWS, configure, release, rows_of_blocks
-from kernels.cpu.panels import pack_blocks
 from kernels.reference.precision import round_bf16
-from tests.kernels.test_panels import unpack_pairs
 from tests.kernels.test_tile_code import loops
 
 NEEDS_UNIT = pytest.mark.skipif(
@@ -145,22 +144,24 @@ def test_nan_and_infinity_pass(poison):
 
 
 @given(
-    rows=st.integers(1, TILE_ROWS), depth=st.integers(1, 100), k0=st.integers(0, 9).map(lambda k: 2 * k),
+    rows=st.integers(1, 3 * TILE_ROWS), depth=st.integers(1, 100), k0=st.integers(0, 9).map(lambda k: 2 * k),
     transposed=st.booleans(),
 )  # fmt: skip
 def test_blocks(rows, depth, k0, transposed):
     """From rows and from columns alike; missing rows and the missing half of a pair are zero, nothing lies behind."""
     matrix = np.random.default_rng(0).standard_normal((rows, k0 + depth)).astype(np.float32)
     source, stride = (np.ascontiguousarray(matrix.T), rows) if transposed else (matrix, k0 + depth)
-    size = -(-depth // 2)
-    panel = np.full(TILE_ROWS * size + 8, 7, np.uint32)
-    pack_blocks(source.ravel(), transposed, 0, stride, rows, k0, k0 + depth, panel, 0)
-    assert (panel[TILE_ROWS * size :] == 7).all()
-    expected = np.zeros((TILE_ROWS, 2 * size), np.float32)
+    size, whole = -(-depth // 2), -(-rows // TILE_ROWS) * TILE_ROWS
+    panels = np.full(whole * size + 8, 7, np.uint32)
+    pack_blocks(source.ravel(), transposed, 0, stride, rows, k0, k0 + depth, panels)
+    assert (panels[whole * size :] == 7).all()
+    expected = np.zeros((whole, 2 * size), np.float32)
     expected[:rows, :depth] = round_bf16(matrix[:, k0:])
-    np.testing.assert_array_equal(panel[: TILE_ROWS * size], blocks_of_rows(pairs(expected)))
-    found = unpack_pairs(rows_of_blocks(panel, size)).reshape(TILE_ROWS, -1)
-    np.testing.assert_array_equal(found, expected)
+    written = panels[: whole * size].reshape(-1, TILE_ROWS * size)
+    for row, panel in zip(range(0, whole, TILE_ROWS), written, strict=True):
+        elements = pairs(np.ascontiguousarray(expected[row : row + TILE_ROWS]))
+        np.testing.assert_array_equal(panel, blocks_of_rows(elements))
+        np.testing.assert_array_equal(rows_of_blocks(panel, size), elements)
 
 
 def test_the_loop_is_loads_and_products_alone():
