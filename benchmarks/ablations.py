@@ -104,7 +104,7 @@ def ablate(row: Row, options: Any) -> dict[str, Any]:
     VARIANTS[other] = Variant("ablated", row.precision, {"without": row.without})
     of_model = isinstance(row.task, Task)
     task = dataclasses.replace(row.task, dropout=0.0) if of_model else row.task
-    with arena(options.device).open([ours, other], options.threads, task) as workers:
+    with arena(options).open([ours, other], options.threads, task) as workers:
         both = list(workers.values())
         if of_model:
             verify(both, row.calls)

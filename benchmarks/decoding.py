@@ -122,7 +122,7 @@ def main() -> None:
     task = Task(init_range=0.3) if options.model == "lstm" else AttentionTask(init_range=0.3, decoder=options.model)
     if options.quick:
         task = dataclasses.replace(task, vocab_sizes=(60, 50), embedding_size=8, hidden_size=16)
-    made, where = contests(options, task.vocab_sizes[0]), arena(options.device)
+    made, where = contests(options, task.vocab_sizes[0]), arena(options)
     names, missing = usable([*dict.fromkeys(name for one in made.values() for name in one.names)], options.variants)
     words = next(iter(made.values())).words
     with (

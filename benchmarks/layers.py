@@ -87,7 +87,7 @@ def check(name: str, errors: tuple[float, float]) -> None:
 def measure(row: Row, options: Any) -> dict[str, Any]:
     """Errors of all, and times of those that compute what they should."""
     task, precision, method = row
-    where, left_out = arena(options.device), {}
+    where, left_out = arena(options), {}
     names = [name for name in contestants(precision) if options.variants is None or name in options.variants]
     with where.open([REFERENCE], options.threads, task) as judge:
         right = judge[REFERENCE].call("results")[1]

@@ -11,6 +11,7 @@ ends it, but on a GPU (`peers/device.py`), where what others do is worth knowing
 from __future__ import annotations
 
 import argparse
+import atexit
 import math
 import os
 import sys
@@ -98,6 +99,21 @@ def open_workers(names: Sequence[str], threads: int, task: Any) -> Iterator[dict
             worker.close()
 
 
+_kept: dict[tuple[str, int], Worker] = {}
+
+
+@contextmanager
+def kept_workers(names: Sequence[str], threads: int, task: Any) -> Iterator[dict[str, Worker]]:
+    """The same for a quick run, which starts each process once for all that it does; they end with this one."""
+    for name in names:
+        if (name, threads) in _kept:
+            _kept[name, threads].call("build", task)
+        else:
+            _kept[name, threads] = Worker(name, threads, task)
+            atexit.register(_kept[name, threads].close)
+    yield {name: _kept[name, threads] for name in names}
+
+
 class Arena(NamedTuple):
     """Where variants run.
 
@@ -113,12 +129,13 @@ class Arena(NamedTuple):
 
 
 PROCESSES = Arena(open_workers, OURS, True)
+QUICK = Arena(kept_workers, OURS, True)
 
 
-def arena(device: str) -> Arena:
+def arena(options: argparse.Namespace) -> Arena:
     """Processes on the processor; all in this one on a GPU."""
-    if device == "cpu":
-        return PROCESSES
+    if options.device == "cpu":
+        return QUICK if options.quick else PROCESSES
     from peers import device as gpu
 
     return Arena(gpu.open_here, gpu.reference(), strict=False)

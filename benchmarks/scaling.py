@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from figures import Figures
 from peers.problem import Task
 from peers.worker import Worker
-from racing import PROCESSES, leave_out, open_workers, parser, run, spared, usable
+from racing import arena, leave_out, parser, run, spared, usable
 from training import Case, measure, verify
 from workloads import fixed
 
@@ -53,15 +53,15 @@ def main() -> None:
     options = parser(__doc__).parse_args()
     names, missing = usable(PEERS, options.variants)
     middle = Point(4, 16, 5, 50, options.threads) if options.quick else Point(threads=options.threads)
-    made = sweeps(options, middle)
+    made, where = sweeps(options, middle), arena(options)
     small = dataclasses.replace(middle.task(), vocab_sizes=(200, 150))
-    (verified,) = verify([Case(names, small, 1.0)], options.threads, PROCESSES)
+    (verified,) = verify([Case(names, small, 1.0)], options.threads, where)
     more: dict[str, Any] = {"verified_to": verified.to, "middle": middle._asdict()}
     more["left_out"] = missing | verified.left_out
     with Figures(options, "sweeps", matmul_gflops={}, **more) as figures:
         figures.rows |= {name: [] for name in made}
         for threads in range(1, options.threads + 1):
-            with open_workers(list(verified.to), threads, None) as workers:
+            with where.open(list(verified.to), threads, None) as workers:
                 for name, point in ((name, point) for name, points in made.items() for point in points):
                     if point.threads == threads:
                         figures.rows[name].append(race_at(workers, name, point, options.rounds, figures.result))

@@ -165,7 +165,7 @@ def main(documentation: str | None, races: Callable[[Any], dict[str, Race]]) -> 
 
 def run_races(races: dict[str, Race], options: Any, figures: Any) -> None:
     """Verify, race, print, keep; on the processor all is proven first, since a process takes long to start."""
-    where = arena(options.device)
+    where = arena(options)
     able = {name: usable(race.case.names, options.variants) for name, race in races.items()}
     races = {name: race for name, race in races.items() if able[name][0]}
     cases = {name: race.case._replace(names=able[name][0]) for name, race in races.items()}
@@ -191,7 +191,7 @@ def train(
     case: Case, batches: Sequence[Tokens], options: Any, peaks: dict[str, float], rounds: int, steps: int = 1
 ) -> dict[str, Any]:
     """A race with the peak memory of each variant; so many steps in a row at a time, on a GPU as make a sample."""
-    where = arena(options.device)
+    where = arena(options)
     with where.open(case.names, options.threads, case.task) as workers:
         found = measure(workers, case, batches, rounds, peaks, steps if where.strict else 0)
         left_out: dict[str, str] = {}
