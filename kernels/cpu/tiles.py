@@ -193,9 +193,9 @@ def tile_in_numpy(
     rows: int,
 ) -> None:  # fmt: skip
     """What `tile` does, for runs without the compiler and as the oracle of its tests."""
-    columns = COLUMNS_64 if a.dtype == np.float64 else COLUMNS
+    columns = TILE_COLUMNS if rows > 8 else COLUMNS_64 if a.dtype == np.float64 else COLUMNS
     a_panel = a[a_at : a_at + depth * rows]
-    a_panel = a_panel.reshape(depth, rows) if rows <= 8 else rows_of_blocks(a_panel, depth).T
+    a_panel = rows_of_blocks(a_panel, depth).T if rows > 8 else a_panel.reshape(depth, rows)
     b_panel = b[b_at : b_at + depth * columns].reshape(depth, columns)
     if a.dtype == np.uint32:
         a_panel, b_panel = (

@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import re
+from argparse import Namespace
 from typing import Any
 
 import decoding
@@ -296,3 +297,14 @@ def test_a_workers_error_is_told_and_its_memory_its_own() -> None:
             workers["minigrad"].call("peak_memory", 1)
         assert 5 < workers["minigrad"].call("peak_memory")[1] < 400
     assert ballast[0] == 1
+
+
+def test_a_quick_run_starts_each_process_once():
+    for quick in (True, False):
+        found = []
+        for _ in range(2):
+            with racing.arena(Namespace(device="cpu", quick=quick)).open(["minigrad"], 1, None) as workers:
+                workers["minigrad"].call("peak_memory")
+                found.append(workers["minigrad"]._process.pid)
+        assert (found[0] == found[1]) == quick
+    assert racing._kept.pop(("minigrad", 1)).close() is None
