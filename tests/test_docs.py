@@ -30,6 +30,7 @@ from minigrad import nn, optim, random
 from seq2seq import (
     average,
     compare,
+    convert,
     encode,
     evaluate,
     export,
@@ -43,6 +44,7 @@ from seq2seq import (
     translate,
 )
 from seq2seq.completion import options_of
+from seq2seq.conversion.layouts import LAYOUTS
 from seq2seq.examples import addition, captions, dialogue, digits, summaries, tones
 from seq2seq.inspection.contract import checks
 from seq2seq.run import config, recipes, registry
@@ -227,6 +229,7 @@ OPTIONS = {
     "score": parser_options(score.build_parser()),
     "encode": parser_options(encode.build_parser()),
     "export": parser_options(export.build_parser()),
+    "convert": parser_options(convert.build_parser()),
     "inspect": parser_options(inspect.build_parser()),
     "plot": parser_options(plot.build_parser()),
     "serve": parser_options(serve.build_parser()),
@@ -259,6 +262,13 @@ def test_options_of_scoring_are_documented_with_their_defaults() -> None:
 
 def test_options_of_shipping_are_documented_with_their_defaults() -> None:
     assert documented_options("A run's folder is made for", SHIPPING) == OPTIONS["export"]
+
+
+def test_options_of_converting_are_documented_with_their_defaults() -> None:
+    page = (ROOT / "docs" / "converting.md").read_text(encoding="utf-8")
+    assert documented_options("have is never written.", page) == OPTIONS["convert"]
+    documented = {code_in(name)[0] for name, *_ in rows_after(page, "## Layouts\n")}
+    assert documented == set(LAYOUTS)
 
 
 def test_the_data_doctor_is_documented() -> None:

@@ -47,6 +47,10 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     "ship": {
         "export": Command("a model in one file", ("runs/mine --to mine.seq2seq --weights int8",)),
+        "convert": Command(
+            "weights of another framework as a model file",
+            ("tut1-model.pt --to tut1.seq2seq --src-vocab words.de --trg-vocab words.en --lower",),
+        ),
         "serve": Command(
             "a page and a JSON API that translate", ("mine.seq2seq", "de-en=runs/multi30k say=runs/cmudict --port 8080")
         ),

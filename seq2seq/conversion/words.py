@@ -1,0 +1,81 @@
+"""The words of weights from elsewhere: lists of tokens in the order of their ids, and rows of arrays put in ours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from seq2seq.run.errors import UserError
+from seq2seq.sources.files import read_lines
+from seq2seq.text.vocabulary import EOS_ID, PAD_ID, SOS_ID, SPECIALS, UNK_ID, Vocabulary
+
+Array = np.ndarray
+SPELLINGS = {
+    UNK_ID: ("<unk>", "[UNK]", "UNK"),
+    PAD_ID: ("<pad>", "<blank>", "[PAD]", "PAD"),
+    SOS_ID: ("<sos>", "<s>", "<bos>", "[START]", "SOS"),
+    EOS_ID: ("<eos>", "</s>", "[END]", "EOS"),
+}
+NEVER = -1e9  # the output layer's bias of a mark that the file's model does not know
+
+
+class Words:
+    """The tokens of one side, by the ids that they have in the file.
+
+    Args:
+        tokens: in the order of ids, marks included.
+        where: the file of the list, for messages.
+
+    Raises:
+        UserError: a token is there twice, or there is no <sos> or <eos>.
+    """
+
+    def __init__(self, tokens: list[str], where: str) -> None:
+        self.count = len(tokens)
+        self.marks: dict[int, int] = {}
+        for mark, spellings in SPELLINGS.items():
+            found = [tokens.index(spelling) for spelling in spellings if spelling in tokens]
+            if found:
+                self.marks[mark] = found[0]
+            elif mark in (SOS_ID, EOS_ID):
+                spelled = " or ".join(spellings)
+                raise UserError(f"{where}: has no {SPECIALS[mark]}; expected it among the tokens, as {spelled}")
+        others = [index for index in range(len(tokens)) if index not in self.marks.values()]
+        try:
+            self.vocabulary = Vocabulary(tokens[index] for index in others)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{where}: {str(error).removeprefix('Vocabulary: ')}") from None
+        self._order = [*(self.marks.get(mark) for mark in range(len(SPECIALS))), *others]
+
+    def rows(self, table: Array, name: str, missing: float = 0.0) -> Array:
+        """A table (V, ...) of the file with its rows in the order of ``vocabulary``; UserError where it has other ones.
+
+        Args:
+            missing: what stands in the row of a mark that the file does not have.
+        """
+        if len(table) != self.count:
+            raise UserError(f"{name} has {len(table):,} rows, the list of words {self.count:,}; expected as many")
+        rows = [np.full_like(table[0], missing) if index is None else table[index] for index in self._order]
+        return np.stack(rows)
+
+    def file_ids(self, ids: list[int]) -> list[int]:
+        """What ids of ``vocabulary`` are in the file; they must be there."""
+        found = [self._order[index] for index in ids]
+        assert None not in found
+        return found  # type: ignore[return-value]
+
+
+def read_words(path: str) -> Words:
+    """A text file with a token on each line, or a JSON list; UserError where it is neither."""
+    lines = read_lines(path)
+    if Path(path).suffix.lower() != ".json":
+        return Words(lines, path)
+    try:
+        tokens = json.loads("\n".join(lines))
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: not valid JSON; expected a list of tokens in the order of their ids") from None
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        raise UserError(f"{path}: expected a list of tokens in the order of their ids")
+    return Words(tokens, path)

@@ -1,0 +1,156 @@
+"""``python -m seq2seq.convert FILE --to MODEL.seq2seq``: weights of another framework, ready to translate here."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before anything large is loaded
+    import sys
+
+    from seq2seq.run.entry import start
+
+    sys.exit(start("convert"))
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigrad import Tensor
+from seq2seq.conversion.files import read_arrays
+from seq2seq.conversion.layouts import LAYOUTS, Layout, recognised
+from seq2seq.conversion.words import NEVER, Words, read_words
+from seq2seq.decoding.translator import Translator
+from seq2seq.models.model import Seq2Seq, build_model
+from seq2seq.run import checkpoint
+from seq2seq.run.cli import run_command
+from seq2seq.run.config import Config
+from seq2seq.run.errors import UserError
+from seq2seq.run.parser import OneLineParser
+from seq2seq.run.streams import check_output, print_results
+from seq2seq.shipping import model_file
+from seq2seq.sources import EncodedSplit, Ragged
+from seq2seq.text.codec import TextCodec
+from seq2seq.text.side import TextSide
+from seq2seq.text.tokenizers import build_tokenizer
+from seq2seq.text.vocabulary import EOS_ID, SOS_ID, SPECIALS
+
+TOKENIZERS = ("word", "space", "char")
+TRIALS = 20  # pairs of random words by which a conversion is proven
+CLOSE = 1e-4  # of log-probabilities: sums of a few thousand float32 products, against float64
+DATA = "elsewhere.tsv"  # in place of training data that nobody knows of
+
+
+def build_parser() -> OneLineParser:
+    parser = OneLineParser(
+        prog="python -m seq2seq.convert",
+        description="Turn weights of another framework into a model file, and prove that it computes the same.",
+    )
+    parser.add_text("file", "weights: a file of torch.save, or of safetensors; nothing in it is run")
+    parser.add_text("--to", "model file to write, such as model.seq2seq")
+    parser.add_text("--src-vocab", "the source's tokens in the order of their ids: one a line, or a JSON list")
+    parser.add_text("--trg-vocab", "the target's")
+    parser.add_argument("--layout", choices=tuple(LAYOUTS), help="what wrote the weights; by default what fits them")
+    for side, noun in (("src", "source"), ("trg", "target")):
+        parser.add_text(f"--{side}-language", f"code of the {noun}'s language", "en")
+        parser.add_argument(
+            f"--{side}-tokenizer", choices=TOKENIZERS, default="word", help=f"what splits the {noun} (default: word)"
+        )
+    parser.add_argument("--lower", action="store_true", help="the words are lower-case: lower-case all text")
+    parser.add_argument("--reverse-source", action="store_true", help="the model was trained on reversed sources")
+    parser.add_number("--max-output-length", "tokens after which a translation is cut", 100)
+    return parser
+
+
+def convert(arguments: Sequence[str] | None = None) -> int:
+    """Convert as the command line says."""
+    options = build_parser().parse_args(arguments)
+    for name in ("to", "src_vocab", "trg_vocab"):
+        if getattr(options, name) is None:
+            raise UserError(f"{name} is missing; expected --{name.replace('_', '-')} FILE")
+    check_output(options.to, "to", [Path(options.file), Path(options.src_vocab), Path(options.trg_vocab)])
+    src, trg = read_words(options.src_vocab), read_words(options.trg_vocab)
+    arrays = read_arrays(Path(options.file))
+    try:
+        layout, settings = recognised(arrays, options.layout)
+        weights = in_our_order(layout, src, trg)
+    except UserError as error:
+        raise UserError(f"{options.file}: {error}") from None
+    codec = _codec(options, src, trg)
+    config = _config(options, settings)
+    model = _model(weights, codec, config, Path(options.file))
+    apart = difference(layout, Translator(model, codec, config), src, trg)
+    if not apart <= CLOSE:
+        raise UserError(
+            f"{options.file}: its log-probabilities here are {apart:.1e} from those of {layout.name}; "
+            "expected a model of that layout"
+        )
+    model_file.write(Path(options.to), model, codec, config)
+    print_results(
+        f"{options.to}: {layout.name}, {_told(settings)}\n"
+        f"log-probabilities of {TRIALS} pairs of random words are those of the layout's own equations, to {apart:.0e}",
+        options.to,
+    )
+    return 0
+
+
+def _told(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
+
+
+def in_our_order(layout: Layout, src: Words, trg: Words) -> dict[str, np.ndarray]:
+    """The weights with the rows of words in the order of our vocabularies."""
+    weights = dict(layout.weights())
+    for words, tables, missing in (
+        (src, layout.source_tables, 0.0), (trg, layout.target_tables, 0.0), (trg, layout.target_biases, NEVER),
+    ):  # fmt: skip
+        weights |= {name: words.rows(weights[name], name, missing) for name in tables}
+    return weights
+
+
+def _codec(options: Namespace, src: Words, trg: Words) -> TextCodec:
+    """Tokenizers and words of both sides."""
+    source, target = (
+        TextSide(build_tokenizer(tokenizer, language, [], lower=options.lower), words.vocabulary)
+        for words, tokenizer, language in (
+            (src, options.src_tokenizer, options.src_language), (trg, options.trg_tokenizer, options.trg_language),
+        )
+    )  # fmt: skip
+    return TextCodec(source, target, options.max_output_length)
+
+
+def _config(options: Namespace, settings: dict[str, Any]) -> Config:
+    """Settings that make the model, and that say how its text is split."""
+    text = {name: getattr(options, name) for name in ("src_language", "trg_language", "lower")}
+    text |= {name: getattr(options, name) for name in ("src_tokenizer", "trg_tokenizer", "max_output_length")}
+    return Config(data=DATA, reverse_source=options.reverse_source, **text, **settings)
+
+
+def _model(weights: dict[str, np.ndarray], codec: TextCodec, config: Config, path: Path) -> Seq2Seq:
+    model = build_model(codec.source.num_inputs, len(codec.trg_vocabulary), config)
+    tensors: dict[str, Any] = {name: Tensor(array) for name, array in weights.items()}
+    checkpoint.check_weights(path, tensors, model, "layout")
+    model.load_state_dict(tensors)
+    return model
+
+
+def difference(layout: Layout, translator: Translator, src: Words, trg: Words) -> float:
+    """The largest one between log-probabilities of the engine and of the layout, for pairs of random words."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 12, (TRIALS, 2))
+    sources, targets = (
+        [rng.integers(len(SPECIALS), len(words.vocabulary), length).tolist() for length in lengths[:, side]]
+        for side, words in enumerate((src, trg))
+    )
+    found = translator.score_pairs(EncodedSplit(Ragged(sources), Ragged(targets)))
+    worst = 0.0
+    for source, target, score in zip(sources, targets, found, strict=True):
+        read = [SOS_ID, *(source[::-1] if translator.settings.options["reverse_source"] else source), EOS_ID]
+        own = layout.log_probs(src.file_ids(read), trg.file_ids([SOS_ID, *target]))
+        right = own[np.arange(len(target) + 1), trg.file_ids([*target, EOS_ID])]
+        worst = max(worst, float(np.abs(right - score.log_probs).max()))
+    return worst
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_command(convert, arguments)
