@@ -23,6 +23,7 @@ PACKAGES = ("kernels", "minigrad", "seq2seq")
 SOURCES = sorted(path for room in (*PACKAGES, "tests", "benchmarks") for path in (ROOT / room).rglob("*.py"))
 PACKAGE_SOURCES = [path for path in SOURCES if path.relative_to(ROOT).parts[0] in PACKAGES]
 MAX_FILE, MAX_FUNCTION = 400, 60
+ALLOWED_CALLS = {"seq2seq/conversion/pickles.py": ["pickle"]}  # whose every name is looked up there: test_pickles.py
 MAX_ARGUMENTS = 8  # of a kernel; what belongs together is a record or a view
 # What takes more, and why.
 MANY_ARGUMENTS = {
@@ -241,7 +242,7 @@ def test_kernels_have_few_arguments() -> None:
 
 def test_no_banned_calls() -> None:
     found = {name_of(path): banned(parse(path)) for path in [*PACKAGE_SOURCES, *(ROOT / "benchmarks").rglob("*.py")]}
-    assert {name: problems for name, problems in found.items() if problems} == {}
+    assert {name: problems for name, problems in found.items() if problems} == ALLOWED_CALLS
 
 
 def test_every_file_says_what_it_is() -> None:
