@@ -251,6 +251,8 @@ def pack_rows(
     span, count = SQUARE * pair, (k1 - k0 + pair - 1) // pair
     whole = (k1 - k0) // span * SQUARE
     square_rows = rows // SQUARE * SQUARE
+    if rows < width:
+        panel[panel_at : panel_at + count * width] = 0
     for k in range(0, whole, SQUARE):
         for r in range(0, square_rows, SQUARE):
             transpose_square(source, at + r * stride + k0 + k * pair, stride, panel, panel_at + k * width + r, width)
@@ -262,9 +264,6 @@ def pack_rows(
         for r in range(rows):
             number = at + r * stride + k0 + k * pair
             panel[panel_at + k * width + r] = as_element(source, number, 1, k0 + k * pair + 1 < k1, panel)
-    for k in range(count):
-        for r in range(rows, width):
-            panel[panel_at + k * width + r] = 0
 
 
 @jit
@@ -278,7 +277,10 @@ def pack_columns(
     """
     pair = per_element(panel)
     count, whole = (k1 - k0 + pair - 1) // pair, (k1 - k0) // pair
-    stop_column = columns // width * width // (2 * SQUARE) * (2 * SQUARE)
+    whole_columns = columns // width * width
+    stop_column = whole_columns // (2 * SQUARE) * (2 * SQUARE)
+    if whole_columns < columns and not narrow:
+        panel[panel_at + whole_columns * count : panel_at + (whole_columns + width) * count] = 0
     for start in range(0, whole, K_GROUP):
         stop = min(start + K_GROUP, whole)
         for column in range(0, stop_column, 2 * SQUARE):
@@ -303,7 +305,7 @@ def _pack_edges(
 ) -> None:  # fmt: skip
     """What `pack_columns` cannot copy two squares at a time: elements start .. stop - 1 of the columns from one on.
 
-    both: whether the second number of the elements' pairs exists.
+    both: whether the second number of the elements' pairs exists. What the columns do not fill is zero already.
     """
     pair = per_element(panel)
     if start == stop:
@@ -317,5 +319,3 @@ def _pack_edges(
                 copy_across(source, number + r, stride, panel, place + r)
             for r in range(whole, real):
                 panel[place + r] = as_element(source, number + r, stride, both, panel)
-            for r in range(real, across):
-                panel[place + r] = 0
