@@ -1,5 +1,5 @@
 """``python -m seq2seq.export RUN_DIR --to MODEL.seq2seq``: a model in one file; ``--to PAGE.html``: in a page;
-``--to NAME.onnx``: as ONNX graphs in a folder."""
+``--to NAME.onnx``: as ONNX graphs in a folder; ``--to NAME.hub``: in a folder with a card, as the hub wants it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from seq2seq import evaluate
 from seq2seq.decoding import runs
@@ -24,27 +25,30 @@ from seq2seq.run.errors import UserError
 from seq2seq.run.folder import files_of
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import check_output, print_results
-from seq2seq.run.writing import replace_file
-from seq2seq.shipping import model_file, onnx_model, page, quantise
+from seq2seq.run.writing import replace_file, require_new_folder
+from seq2seq.shipping import hub, model_file, onnx_model, page, quantise
 
 READER = Path(model_file.__file__).with_name("decode.py")
 # By suffix; any other one is that of a model file.
-WRITERS: dict[str, Callable[..., None]] = {".html": page.write, ".onnx": onnx_model.write}
+WRITERS: dict[str, Callable[..., None]] = {".html": page.write, ".onnx": onnx_model.write, ".hub": hub.write}
+# Of those that make a folder, what must be so before.
+NEW_FOLDERS: dict[str, Callable[[Path], None]] = {".onnx": onnx_model.check, ".hub": require_new_folder}
 
 
 def build_parser() -> OneLineParser:
     parser = OneLineParser(
         prog="python -m seq2seq.export",
         description="Write a trained model to one file that Translator.load and all commands that translate take, "
-        "to a page that translates in a browser, or to a folder of ONNX graphs.",
+        "to a page that translates in a browser, to a folder of ONNX graphs, or to one for the Hugging Face hub.",
     )
     parser.add_text("run_dir", "folder of a training run")
-    parser.add_text("--to", "file to write, such as model.seq2seq, page.html or graphs.onnx")
+    parser.add_text("--to", "file or folder to write, such as model.seq2seq, page.html, graphs.onnx or card.hub")
     parser.add_argument(
         "--weights", choices=quantise.FORMS, default="full",
         help="matrices as they are, in float16, or int8 with a scale for each row (default: full)",
     )  # fmt: skip
     parser.add_text("--reader", "also write decode.py to this file: it translates with the model in plain NumPy")
+    parser.add_text("--scores", "files of seq2seq.evaluate --json, for the card of a .hub folder", several=True)
     parser.add_argument("--checkpoint", choices=checkpoint.NAMES, default="best")
     parser.add_text("--compare", "valid or test: say what the smaller numbers change on this split")
     parser.add_text("--data-dir", "folder that holds the data sets, or your files; by default as in training")
@@ -60,14 +64,17 @@ def export(arguments: Sequence[str] | None = None) -> int:
     for name, path in (("to", options.to), ("reader", options.reader)):
         if path == "-":
             raise UserError(f"{name} is '-'; expected a file to write")
-        if name == "to" and _suffix(path) == ".onnx":
-            onnx_model.check(Path(path))
+        if name == "to" and _suffix(path) in NEW_FOLDERS:
+            NEW_FOLDERS[_suffix(path)](Path(path))
         elif path is not None:
             check_output(path, name, files_of(run_dir))
     if options.reader is not None and _suffix(options.to) in WRITERS:
         raise UserError(f"reader: it reads model files; --to is {options.to}; expected --to MODEL.seq2seq beside it")
+    if options.scores is not None and _suffix(options.to) != ".hub":
+        raise UserError(f"scores: they go into a model's card; --to is {options.to}; expected --to NAME.hub")
     translator = Translator.load(run_dir, options.checkpoint)
-    _write(Path(options.to), translator, options.weights)
+    more = {"known": hub.known_of(run_dir, options.scores or ())} if _suffix(options.to) == ".hub" else {}
+    _write(Path(options.to), translator, options.weights, **more)
     if options.reader is not None:
         replace_file(Path(options.reader), READER.read_bytes())
     print_results("\n".join(_told(options, translator)), options.to)
@@ -78,10 +85,10 @@ def _suffix(to: str) -> str:
     return Path(to).suffix.lower()
 
 
-def _write(path: Path, translator: Translator, form: str) -> None:
+def _write(path: Path, translator: Translator, form: str, **more: Any) -> None:
     """What the suffix of the path asks for."""
     write = WRITERS.get(path.suffix.lower(), model_file.write)
-    write(path, translator.model, translator.codec, translator.settings, form)
+    write(path, translator.model, translator.codec, translator.settings, form, **more)
 
 
 def _told(options: Namespace, translator: Translator) -> list[str]:

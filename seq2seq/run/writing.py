@@ -8,8 +8,10 @@ the run's lock writes them, so it may replace what a killed one left under these
 from __future__ import annotations
 
 import os
+import shutil
 import stat
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,24 @@ def _unfinished(path: Path) -> Path:
     """The temporary file of a run's file: its own name in the folder where its bytes lie."""
     whole = Path(os.path.realpath(path))
     return whole.with_name(f".{whole.name}.tmp")
+
+
+def require_new_folder(path: Path) -> None:
+    """UserError where there is something at ``path`` already, or nowhere to put it."""
+    if path.exists() or path.is_symlink():
+        raise UserError(f"to {path}: File exists; expected the name of a new folder")
+    if not path.parent.is_dir():
+        raise UserError(f"to {path}: No such file or directory; expected a new folder in one that is there")
+
+
+def write_new_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    """Make the folder ``path`` with these files in one step; after an OSError nothing is there."""
+    with naming(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".minigrad-") as made:
+        folder = Path(made) / path.name
+        folder.mkdir()
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+        shutil.move(folder, path)
 
 
 def read_run_file(path: Path, expected: str) -> bytes:

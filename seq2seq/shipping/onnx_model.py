@@ -12,8 +12,6 @@ a copy of it is, V or above for a word that is not in the vocabulary; its log_pr
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from seq2seq.models.model import Seq2Seq
 from seq2seq.run import checkpoint, config_file
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
-from seq2seq.run.writing import naming
+from seq2seq.run.writing import require_new_folder, write_new_folder
 from seq2seq.shipping import known_parts
 from seq2seq.shipping.onnx_encoder import EncoderGraph
 from seq2seq.shipping.onnx_graph import require_onnx
@@ -34,10 +32,7 @@ from seq2seq.text.codec import TextCodec
 
 def check(path: Path) -> None:
     """UserError where there is something at ``path`` already, nowhere to put it, or no library to write it with."""
-    if path.exists() or path.is_symlink():
-        raise UserError(f"to {path}: File exists; expected the name of a new folder")
-    if not path.parent.is_dir():
-        raise UserError(f"to {path}: No such file or directory; expected a new folder in one that is there")
+    require_new_folder(path)
     require_onnx()
 
 
@@ -52,13 +47,7 @@ def write(path: Path, model: Seq2Seq, codec: TextCodec, config: Config, form: st
     known_parts.check(config, str(path))
     if form != "full":
         raise UserError(f"weights is {form}; expected full: the graphs compute in float32")
-    files = graphs(model, codec, config)
-    with naming(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".minigrad-") as made:
-        folder = Path(made) / path.name
-        folder.mkdir()
-        for name, data in files.items():
-            (folder / name).write_bytes(data)
-        shutil.move(folder, path)
+    write_new_folder(path, graphs(model, codec, config))
 
 
 def graphs(model: Seq2Seq, codec: TextCodec, config: Config) -> dict[str, bytes]:
