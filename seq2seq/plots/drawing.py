@@ -53,7 +53,8 @@ def as_bytes(figure: Any, form: str, title: str = "") -> bytes:
 
     buffer = io.BytesIO()
     picture = "png" if form == ".png" else "svg"
-    with rc_context(_SALT):
+    settings: Any = _SALT
+    with rc_context(settings):
         figure.savefig(buffer, format=picture, dpi=150, metadata={} if picture == "png" else {"Date": None})
     if form != ".html":
         return buffer.getvalue()
