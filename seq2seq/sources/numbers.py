@@ -7,7 +7,8 @@ their magnitudes, so short numbers are learned as well as long ones.
 Source of the draw without replacement by weights: Efraimidis and Spirakis 2006.
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -89,14 +90,27 @@ def _check_language(argument: str, language: str) -> None:
 
 
 def _spelled(numbers: Sequence[int], language: str) -> list[str]:
-    from num2words import num2words
-
     try:
-        return [num2words(number, lang=language) for number in numbers]
+        return list(map(_speller(language, max(numbers)), numbers))
     except Exception as error:  # the converters of rarer languages fail in ways of their own
         raise UserError(
             f"numbers: num2words fails for language {language!r} ({type(error).__name__}: {error})"
         ) from None
+
+
+def _speller(language: str, maximum: int) -> Callable[[int], str]:
+    """What spells numbers up to `maximum`: num2words without the words that are too large for them.
+
+    It looks through the numbers that have a word of their own, from the largest on, at every step; most of them are
+    beyond any use, and without them it takes a tenth of the time.
+    """
+    from num2words import CONVERTER_CLASSES
+
+    converter = copy.copy(CONVERTER_CLASSES[language])
+    if isinstance(words := getattr(converter, "cards", None), dict):
+        converter.cards = type(words)((number, word) for number, word in words.items() if number <= maximum)
+    spell: Callable[[int], str] = converter.to_cardinal
+    return spell
 
 
 def _suitable_tokenizer(sentences: Sequence[str]) -> str:
