@@ -7,11 +7,11 @@ _FEATURES = ("avx2", "fma", "avx512f", "avx512bf16", "amx-bf16", "neon", "sve", 
 
 
 def processor_features() -> list[str]:
-    """Of the features that count, those that this processor has."""
-    from numba.core import codegen
+    """Of the features that count, those that kernels are compiled for: of a matrix unit, if it may be used."""
+    from kernels.cpu.processor import target_features
 
-    found = codegen.get_host_cpu_features().split(",")
-    return [name for name in _FEATURES if f"+{name}" in found]
+    found = target_features()
+    return [name for name in _FEATURES if found.get(name)]
 
 
 def compiled_kernels() -> tuple[str | None, int]:
