@@ -26,9 +26,7 @@ def _transpose_across(
         starts = [builder.add(args[1], builder.mul(args[2], i64(row))) for row in range(2 * SQUARE)]
         places = [vectors.address(context, source, args[0], start) for start in starts]
         across = [vectors.across_k(low, high) for low, high in zip(places[::2], places[1::2], strict=True)]
-        for r, row in enumerate(vectors.transpose(across)):
-            place = builder.add(args[4], builder.mul(args[5], i64(r)))
-            vectors.store(row, vectors.address(context, panel, args[3], place))
+        vectors.store_transposed(context, across, panel, *args[3:])
         return context.get_dummy_value()
 
     return types.void(source, types.intp, types.intp, panel, types.intp, types.intp), codegen

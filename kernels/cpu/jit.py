@@ -6,9 +6,9 @@ cannot hide a NaN or an infinity. Reordering is allowed to plain sums alone: els
 that would stop vectorising.
 
 Cache. Numba notices an edit of the file a kernel stands in, but not of a helper in another file. So the folder's name
-holds the Numba version and a digest of all sources of this package: any edit starts a fresh folder. Leave to use a
-matrix unit, which Numba does not notice either, is in the digest too. A NUMBA_CACHE_DIR set by the user wins. Where no
-folder can be written, kernels are compiled in every process.
+holds the Numba version and a digest of all sources of this package: any edit starts a fresh folder. A NUMBA_CACHE_DIR
+set by the user wins. Nor does Numba notice whether a matrix unit may be used: a process that may not, where there is
+one, has a folder inside. Where no folder can be written, kernels are compiled in every process.
 """
 
 import hashlib
@@ -64,10 +64,8 @@ EXACT_FLAGS: Any = {"error_model": "numpy", "nogil": True}
 
 
 def source_digest() -> str:
-    """16 hex digits that change with any source file of this package, with its place: Numba looks there, and with leave
-    to use a matrix unit.
-    """
-    digest = hashlib.sha256(f"{Path(__file__).parent} {tile_data.ALLOWED}".encode())
+    """16 hex digits that change with any source file of this package, and with its place: Numba looks there."""
+    digest = hashlib.sha256(str(Path(__file__).parent).encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
@@ -79,6 +77,8 @@ def cache_folder() -> str | None:
     if not (config.CACHE_DIR or home.is_absolute()):
         return None  # no home directory: "~" was left as it is
     folder = Path(config.CACHE_DIR or home / "minigrad" / f"{numba.__version__}-{source_digest()}")
+    if "+amx-bf16" in numba.core.codegen.get_host_cpu_features().split(",") and not tile_data.ALLOWED:
+        folder /= "no-matrix-unit"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -13,6 +13,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
+from numba.np.numpy_support import as_dtype
 
 from kernels.cpu.jit import FLAGS, config, jit
 from kernels.cpu.tiles import COLUMNS, COLUMNS_64, PAIR_ROWS, ROWS, SHAPE
@@ -21,49 +22,37 @@ SQUARE = SHAPE.square  # side of a transposed block; divides ROWS and COLUMNS
 K_GROUP = 8  # k copied panel by panel before the next ones, so that reads and writes stay on few pages
 
 
+def of_dtype(function: Any) -> Any:
+    """Compiled code takes for a constant what the function says of an array's dtype."""
+
+    @overload(function, jit_options=FLAGS)
+    def compiled(panels: Any) -> Any:
+        found = function(np.empty(0, as_dtype(panels.dtype)))
+
+        def constant(panels: Any) -> int:
+            return found
+
+        return constant
+
+    return function
+
+
+@of_dtype
 def panel_columns(panels: Any) -> int:
     """Columns of a panel of B."""
     return COLUMNS_64 if panels.dtype == np.float64 else COLUMNS
 
 
+@of_dtype
 def panel_rows(panels: Any) -> int:
     """Rows of a panel of A."""
     return PAIR_ROWS if panels.dtype == np.uint32 else ROWS
 
 
+@of_dtype
 def per_element(panels: Any) -> int:
     """Numbers along k that one element of a panel holds: 2 for pairs of bfloat16."""
     return 2 if panels.dtype == np.uint32 else 1
-
-
-@overload(panel_columns, jit_options=FLAGS)
-def _panel_columns(panels: Any) -> Any:
-    columns = COLUMNS_64 if panels.dtype == types.float64 else COLUMNS
-
-    def constant(panels: Any) -> int:
-        return columns
-
-    return constant
-
-
-@overload(panel_rows, jit_options=FLAGS)
-def _panel_rows(panels: Any) -> Any:
-    rows = PAIR_ROWS if panels.dtype == types.uint32 else ROWS
-
-    def constant(panels: Any) -> int:
-        return rows
-
-    return constant
-
-
-@overload(per_element, jit_options=FLAGS)
-def _per_element(panels: Any) -> Any:
-    count = 2 if panels.dtype == types.uint32 else 1
-
-    def constant(panels: Any) -> int:
-        return count
-
-    return constant
 
 
 @jit
@@ -157,6 +146,12 @@ class Vectors:
             rows = [self._interleave(a, b, start) for a, b in pairs for start in (0, half)]
         return rows
 
+    def store_transposed(self, context: Any, rows: list[Any], panel: Any, array: Any, at: Any, width: Any) -> None:
+        """The transposed rows to array[at], array[at + width], ..."""
+        for number, row in enumerate(self.transpose(rows)):
+            place = self.builder.add(at, self.builder.mul(width, ir.IntType(64)(number)))
+            self.store(row, self.address(context, panel, array, place))
+
     def _interleave(self, a: Any, b: Any, start: int) -> Any:
         lanes = [lane + offset for lane in range(start, start + SQUARE // 2) for offset in (0, SQUARE)]
         return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), SQUARE), lanes))
@@ -172,9 +167,7 @@ def _transpose_square(
         vectors, i64 = Vectors(builder, source, panel), ir.IntType(64)
         starts = [builder.add(args[1], builder.mul(args[2], i64(r))) for r in range(SQUARE)]
         rows = [vectors.along_k(vectors.address(context, source, args[0], start)) for start in starts]
-        for k, column in enumerate(vectors.transpose(rows)):
-            place = builder.add(args[4], builder.mul(args[5], i64(k)))
-            vectors.store(column, vectors.address(context, panel, args[3], place))
+        vectors.store_transposed(context, rows, panel, *args[3:])
         return context.get_dummy_value()
 
     return types.void(source, types.intp, types.intp, panel, types.intp, types.intp), codegen

@@ -22,9 +22,7 @@ from kernels.cpu.tiles import PAIR_ROWS, ROWS, tile
 
 DEPTH = 1024  # numbers along k of a block; even
 ROW_BLOCK = 16 * PAIR_ROWS  # rows of A packed at a time
-GROUP = (
-    1 << 16
-)  # elements of B whose panels all rows of a matrix unit's block meet in turn, so that C is written by rows
+GROUP = 1 << 16  # elements of B that a matrix unit's rows meet before the next ones, so that C is written along rows
 TABLE = "minigrad_multiply_rows"
 ELEMENTS: list[types.Type] = [types.float32, types.float64, types.uint32]  # of the panels, in the order of the table
 

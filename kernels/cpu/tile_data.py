@@ -10,8 +10,8 @@ _ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18  # of Linux on x8
 def request() -> bool:
     """Whether this process, its threads and its forked children may use them; the first use without leave ends it.
 
-    Linux refuses where the processor has none, and where a signal's stack has no room for them (Documentation/arch/x86/
-    xstate.rst). Nobody else asks: elsewhere they stay unused.
+    Linux refuses where the processor has none, and where a signal's stack has no room for them (its documentation has
+    the rules in arch/x86/xstate.rst). On other systems they stay unused.
     """
     if sys.platform != "linux" or platform.machine() != "x86_64" or sys.maxsize < 2**32:
         return False

@@ -193,9 +193,9 @@ def tile_in_numpy(
     rows: int,
 ) -> None:  # fmt: skip
     """What `tile` does, for runs without the compiler and as the oracle of its tests."""
-    columns = TILE_COLUMNS if rows > 8 else COLUMNS_64 if a.dtype == np.float64 else COLUMNS
+    columns = TILE_COLUMNS if rows > ROWS else COLUMNS_64 if a.dtype == np.float64 else COLUMNS
     a_panel = a[a_at : a_at + depth * rows]
-    a_panel = rows_of_blocks(a_panel, depth).T if rows > 8 else a_panel.reshape(depth, rows)
+    a_panel = rows_of_blocks(a_panel, depth).T if rows > ROWS else a_panel.reshape(depth, rows)
     b_panel = b[b_at : b_at + depth * columns].reshape(depth, columns)
     if a.dtype == np.uint32:
         a_panel, b_panel = (
@@ -228,7 +228,7 @@ else:
             more: add to what c holds instead of overwriting it.
             rows: 1 to ROWS, or TILE_ROWS.
         """
-        if rows > 8:
+        if rows > ROWS:
             matrix_tile(a, a_at, b, b_at, c, c_at, ldc, depth, more)
         elif rows == 8:
             _8(a, a_at, b, b_at, c, c_at, ldc, depth, more)

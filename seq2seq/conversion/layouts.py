@@ -27,6 +27,7 @@ class Layout:
         name: for --layout.
         about: what it is.
         source_tables, target_tables: arrays with a row for each word.
+        target_biases: with a number for each.
     """
 
     name: ClassVar[str]

@@ -18,7 +18,7 @@ import numpy as np
 
 from seq2seq.run.errors import UserError
 
-PLAIN = {"b": "?", "i": "i", "u": "u", "f": "f"}  # kinds of numpy.dtype that are numbers
+NUMBERS = "biuf"  # kinds of numpy.dtype
 
 
 class Fields(dict[Any, Any]):
@@ -44,7 +44,7 @@ class _Kind:
 
     def __init__(self, code: Any, *_: Any) -> None:
         self.dtype = np.dtype(code) if isinstance(code, str) else np.dtype("O")
-        if self.dtype.kind not in PLAIN:
+        if self.dtype.kind not in NUMBERS:
             raise pickle.UnpicklingError(f"an array of {code!r}, which are no numbers")
 
     def __setstate__(self, state: Any) -> None:
@@ -131,7 +131,8 @@ def read(file: io.BytesIO, known: Mapping[str, Any] = KNOWN, storage: Callable[[
             if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > count:
                 raise UserError(f"asks for place {argument:,} of its memory; expected as many as it has things")
         file.seek(start)
-        return plain(_Reader(file, known, _no_storage if storage is None else storage).load())
+        value = _Reader(file, known, _no_storage if storage is None else storage).load()
+        return resolved(value, lambda leaf: leaf.array if isinstance(leaf, _Array) else leaf)
     except UserError:
         raise
     except Exception as error:  # whatever a broken program leads to, here it is one thing: no pickle of weights
@@ -143,12 +144,22 @@ def _no_storage(pid: Any) -> Any:
     raise pickle.UnpicklingError("refers to something beside it")
 
 
-def plain(value: Any) -> Any:
-    """A value with the arrays themselves in place of what stood for them."""
-    if isinstance(value, _Array):
-        return value.array
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(plain, value))
-    return value
+def resolved(value: Any, make: Callable[[Any], Any], known: dict[int, Any] | None = None) -> Any:
+    """A value with what ``make`` makes of each leaf, tuples as lists; what is there twice stays one object, or a small
+    pickle could become a large one.
+
+    Raises:
+        UserError: it holds itself.
+    """
+    known = {} if known is None else known
+    if not isinstance(value, (dict, list, tuple)):
+        return make(value)
+    if id(value) not in known:
+        known[id(value)] = None
+        if isinstance(value, dict):
+            known[id(value)] = {key: resolved(item, make, known) for key, item in value.items()}
+        else:
+            known[id(value)] = [resolved(item, make, known) for item in value]
+    if known[id(value)] is None:
+        raise UserError("holds itself")
+    return known[id(value)]

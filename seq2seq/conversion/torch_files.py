@@ -55,6 +55,8 @@ class _Tensor:
         last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
         if min(whole) < 0 or (math.prod(sizes) and last >= storage.numbers):
             raise UserError("holds a tensor that reaches beyond its storage")
+        if math.prod(sizes) > storage.numbers:  # by strides of 0: a few bytes could ask for any amount of memory
+            raise UserError("holds a tensor that is larger than its storage")
         self._view = storage, offset, tuple(sizes), tuple(strides)
 
     def array(self) -> np.ndarray:
@@ -127,10 +129,4 @@ def read_legacy(data: bytes) -> Any:
 
 def _with_arrays(value: Any) -> Any:
     """A value with arrays in place of tensors."""
-    if isinstance(value, _Tensor):
-        return value.array()
-    if isinstance(value, dict):
-        return {key: _with_arrays(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_with_arrays(item) for item in value]
-    return value
+    return pickles.resolved(value, lambda leaf: leaf.array() if isinstance(leaf, _Tensor) else leaf)

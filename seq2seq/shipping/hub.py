@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from seq2seq.metrics import METRICS
 from seq2seq.models.model import Seq2Seq
 from seq2seq.run import config_file, manifest
 from seq2seq.run.config import Config
@@ -24,7 +25,7 @@ from seq2seq.shipping import model_file
 from seq2seq.text.codec import TextCodec
 
 NOT_TOLD = ("version", "data_dir", "run_dir", "init_from", "add_data", "resume", "dry_run", "threads", "options")
-FIGURES = ("bleu", "bleu_tokens", "chrf", "ter", "exact_match", "wer", "cer", "rouge1", "rougeL", "ppl_forced")
+FIGURES = (*METRICS, "bleu_tokens", "ppl_forced")
 NAMES = {"chrf": "chrF", "ppl_forced": "perplexity, the right words given", "exact_match": "exact match, %"}
 USE = """## How to use it
 
@@ -61,7 +62,7 @@ def _scores(path: Path) -> Mapping[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"scores: {path}: {' '.join(str(error).split())}; expected evaluate --json's file") from None
-    if not isinstance(found, dict) or not {"data", "split", "signatures"} <= set(found):
+    if not isinstance(found, dict) or not {"data", "split", "sentences", "signatures"} <= set(found):
         raise UserError(f"scores: {path}: expected what seq2seq.evaluate --json wrote")
     return found
 

@@ -105,6 +105,16 @@ def test_numba_is_configured_in_one_place(path):
 PRINT_FOLDER = "import numba; from kernels.cpu import jit; print(jit.CACHE_FOLDER, repr(numba.config.CACHE_DIR))"
 
 
+def test_kernels_of_a_process_without_leave_lie_apart(monkeypatch, tmp_path):
+    """One that may not use a matrix unit would end by what one that may has compiled."""
+    monkeypatch.setattr(cpu_jit.config, "CACHE_DIR", str(tmp_path))
+    cases = ("+avx2,+amx-bf16", False, True), ("+amx-bf16", True, False), ("+avx2", False, False)
+    for features, allowed, apart in cases:
+        monkeypatch.setattr(cpu_jit.numba.core.codegen, "get_host_cpu_features", lambda features=features: features)
+        monkeypatch.setattr(cpu_jit.tile_data, "ALLOWED", allowed)
+        assert cpu_jit.cache_folder() == str(tmp_path / "no-matrix-unit" if apart else tmp_path)
+
+
 def test_cache_folder(tmp_path):
     own = python(PRINT_FOLDER, XDG_CACHE_HOME=str(tmp_path), NUMBA_CACHE_DIR="")
     assert own.startswith(str(tmp_path / "minigrad"))

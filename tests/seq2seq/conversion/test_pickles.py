@@ -27,7 +27,7 @@ def read(data: bytes) -> Any:
 @pytest.mark.parametrize("protocol", range(6))
 def test_what_weights_need_comes_through(protocol: int) -> None:
     held = {
-        "step": 12, "rate": 1e-3, "name": "größe", "none": None, "raw": b"\x00\xff", "list": [1, (2, True)],
+        "step": 12, "rate": 1e-3, "name": "größe", "none": None, "raw": b"\x00\xff", "list": [1, [2, True]],
         "array": np.arange(6.0).reshape(2, 3).T, "ids": np.arange(3), "scalar": np.float32(0.5),
         "ordered": OrderedDict(a=1), "settings": Namespace(layers=2),
     }  # fmt: skip
@@ -53,6 +53,25 @@ class Object:
     pass
 
 
+def doubled() -> list[Any]:
+    """Forty lists, each of which holds the one before twice: a terabyte if each were copied where it stands."""
+    value: list[Any] = []
+    for _ in range(40):
+        value = [value, value]
+    return value
+
+
+def test_what_is_there_twice_stays_one_object() -> None:
+    found = read(pickle.dumps(doubled()))
+    assert found[0] is found[1]
+
+
+def endless() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
 HOSTILE: dict[str, tuple[bytes, str]] = {
     "a command": (pickle.dumps(Calls(__import__("os").system, "echo")), "names (posix|nt).system"),
     "eval": (pickle.dumps(Calls(eval, "1")), "names builtins.eval"),
@@ -69,6 +88,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "a huge number": (b"I" + b"9" * 10_000 + b"\n.", "no pickle of weights"),
     "a reference": (b"Pkey\n.", "no pickle of weights"),
     "a class's attribute": (b"\x80\x04\x8c\x05numpy\x8c\x10ndarray.__init__\x93.", "names numpy.ndarray.__init__"),
+    "a list that holds itself": (pickle.dumps(endless()), "holds itself"),
     "no pickle": (b"weights", "no pickle of weights"),
     "nothing": (b"", "no pickle of weights"),
 }
@@ -113,9 +133,9 @@ for number in range(1000):
     except UserError as error:
         refused += 1
         assert "\\n" not in str(error), error
-harmless = {"pickle.find_class", "object.__getattr__", "code.__new__", "marshal.loads", "object.__setattr__"}
+harmless = {"pickle.find_class", "object.__getattr__", "object.__setattr__", "builtins.id"}
 harmful = {event for event, _ in seen} - harmless
-print(sorted(harmful - {"import"}), refused)
+print(sorted(harmful), refused)
 """
 
 
