@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from kernels.cpu.gemm import TASK_WORK, pack_b
+from kernels.cpu.gemm import TASK_WORK, pack_b, panels_size
 from kernels.cpu.jit import jit
-from kernels.cpu.panels import panel_columns, per_element
 from kernels.cpu.product import ROW_BLOCK, multiply_rows, prepare, workspace
 from kernels.cpu.tiles import ROWS
 from kernels.threads import chunks, run_all
@@ -70,8 +69,8 @@ def _tasks(batch: int, M: int, work: int) -> Iterator[tuple[tuple[int, int], tup
 def _multiply(a: _Batch, b: _Batch, like: Any, sizes: Any, out: Any, items: Any, some_rows: Any) -> None:
     """Some rows of some of the products, ranges both; sizes are M, K, N, panels are of the dtype of `like`."""
     (M, K, N), (start, stop), (row, row_stop) = sizes, items, some_rows
-    width, pair, rows = panel_columns(like), per_element(like), row_stop - row
-    panels = np.empty((K + pair - 1) // pair * ((N + width - 1) // width * width), like.dtype)
+    rows = row_stop - row
+    panels = np.empty(panels_size(like, K, N), like.dtype)
     work = np.empty(workspace(rows, K), like.dtype)
     for item in range(start, stop):
         pack_b(b.flat, b.transposed, item * b.item, b.stride, panels, K, N, 0, N)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cpu.jit import jit
-from kernels.cpu.panels import pack_columns, pack_rows, panel_columns, per_element
+from kernels.cpu.panels import pack_columns, pack_rows, panel_columns, panel_depth, per_element
 from kernels.cpu.product import DEPTH, ROW_BLOCK, multiply_block, prepare, workspace
 from kernels.cpu.tiles import ROWS
 from kernels.threads import chunks, get_num_threads, run_all
@@ -39,6 +39,13 @@ class Prepacked(NamedTuple):
 
 
 @jit
+def panels_size(like: Any, depth: int, columns: int) -> int:
+    """Elements of all panels of B (depth, columns), of the dtype of `like`."""
+    width = panel_columns(like)
+    return panel_depth(like, depth) * ((columns + width - 1) // width * width)
+
+
+@jit
 def pack_b(
     source: Any, transposed: bool, at: int, stride: int, panels: Any, depth: int, columns: int, first_column: int,
     stop_column: int,
@@ -54,7 +61,7 @@ def pack_b(
     padded = (columns + width - 1) // width * width
     for k0 in range(0, depth, DEPTH):
         k1 = min(k0 + DEPTH, depth)
-        size = (k1 - k0 + pair - 1) // pair
+        size = panel_depth(panels, k1 - k0)
         block = k0 // pair * padded
         if not transposed:
             place = block + first_column * size
@@ -84,9 +91,8 @@ def prepacking(source: np.ndarray, transposed: bool, bf16: bool = False) -> tupl
     """`pack` as tasks: the panels are filled when all of them have run."""
     columns, depth = source.shape if transposed else source.shape[::-1]
     panels = np.empty(0, np.uint32 if bf16 and source.dtype == np.float32 else source.dtype)
-    width, pair = panel_columns(panels), per_element(panels)
-    padded = -(-columns // width) * width
-    panels = np.empty(-(-depth // pair) * padded, panels.dtype)
+    width = panel_columns(panels)
+    panels = np.empty(panels_size(panels, depth, columns), panels.dtype)
     part = max(1, SERIAL_WORK // 16 // (width * max(depth, 1))) * width
     arguments = (source.reshape(-1), transposed, 0, source.shape[1], panels, depth, columns)
     prepare(panels.dtype)

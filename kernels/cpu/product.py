@@ -16,8 +16,8 @@ from numba.np.numpy_support import as_dtype
 
 from kernels.cpu.blocks import pack_blocks
 from kernels.cpu.jit import config, jit, jit_inline
-from kernels.cpu.matrix_unit import configure, release
-from kernels.cpu.panels import pack_columns, pack_rows, panel_columns, panel_rows, per_element
+from kernels.cpu.matrix_unit import BLOCK, configure, release
+from kernels.cpu.panels import copy_row, pack_columns, pack_rows, panel_columns, panel_depth, panel_rows, per_element
 from kernels.cpu.tiles import PAIR_ROWS, ROWS, tile
 
 DEPTH = 1024  # numbers along k of a block; even
@@ -31,7 +31,7 @@ ELEMENTS: list[types.Type] = [types.float32, types.float64, types.uint32]  # of 
 def workspace(rows: int, depth: int) -> int:
     """Elements that `multiply_rows` needs to pack A."""
     panels = (min(rows, ROW_BLOCK) + PAIR_ROWS - 1) // PAIR_ROWS  # whole ones, as a matrix unit wants them
-    return panels * PAIR_ROWS * min(depth, DEPTH)
+    return panels * PAIR_ROWS * ((min(depth, DEPTH) + 2 * BLOCK - 1) // (2 * BLOCK) * (2 * BLOCK))
 
 
 @jit_inline
@@ -47,8 +47,7 @@ def pack_row_blocks(source: Any, transposed: bool, at: int, stride: int, rows: i
         # Literals in place of numbers would compile it once more than `gemm` does, to which `transposed` is False here.
         pack_columns(source, at, stride, rows, k0, k1, a, np.int64(0), np.int64(ROWS), transposed)
         return
-    pair = per_element(a)
-    depth = (k1 - k0 + pair - 1) // pair
+    depth = panel_depth(a, k1 - k0)
     for row in range(0, rows, ROWS):
         width = min(ROWS, rows - row)
         pack_rows(source, at + row * stride, stride, width, k0, k1, a, row * depth, width)
@@ -62,27 +61,28 @@ def multiply_panels(
 
     Args:
         rows, columns: of C, which is flat: row 0, column 0 at c_at, rows ldc apart.
-        depth: elements of the panels along k.
+        depth: `panel_depth`, elements of the panels along k.
         more: add to C instead of overwriting it.
     """
-    width, height = panel_columns(b), panel_rows(b)
-    on_unit = height > ROWS  # whose tiles are whole ones, and so fast that it counts where in C they lie
-    least = height if on_unit else 1
+    width, least = panel_columns(b), panel_rows(b)
+    on_unit = least > ROWS  # whose tiles are whole ones, and so fast that it counts where in C they lie
+    height, least = (2 * least, least) if on_unit else (least, 1)
     group = max(1, GROUP // (width * depth)) * width if on_unit else width
     aside = np.empty(height * width, c.dtype) if columns % width or rows % least else c
     if on_unit:
-        configure(depth)
+        configure()
     for first in range(0, columns, group):
         for row in range(0, rows, height):
             count = min(height, rows - row)
             for column in range(first, min(first + group, columns), width):
                 panel, place, real = b_at + column * depth, c_at + row * ldc + column, min(width, columns - column)
-                if real == width and count >= least:
+                whole = (count + least - 1) // least * least
+                if real == width and count == whole:
                     tile(a, row * depth, b, panel, c, place, ldc, depth, more, count)
                     continue
                 if more:
                     _copy_tile(c, place, ldc, aside, 0, width, count, real)
-                tile(a, row * depth, b, panel, aside, 0, width, depth, more, max(count, least))
+                tile(a, row * depth, b, panel, aside, 0, width, depth, more, whole)
                 _copy_tile(aside, 0, width, c, place, ldc, count, real)
     if on_unit:
         release()
@@ -92,8 +92,7 @@ def multiply_panels(
 def _copy_tile(source: Any, at: int, stride: int, target: Any, to: int, ldt: int, rows: int, columns: int) -> None:
     """Part of a tile from source[at], rows `stride` apart, to target[to], rows `ldt` apart."""
     for r in range(rows):
-        for j in range(columns):
-            target[to + r * ldt + j] = source[at + r * stride + j]
+        copy_row(source, at + r * stride, target, to + r * ldt, columns)
 
 
 @jit
@@ -116,7 +115,7 @@ def multiply_block(
         count = min(ROW_BLOCK, rows - row)
         for k0 in range(0, depth, DEPTH):
             k1 = min(k0 + DEPTH, depth)
-            size = (k1 - k0 + pair - 1) // pair
+            size = panel_depth(b, k1 - k0)
             pack_row_blocks(source, transposed, at + row * (1 if transposed else stride), stride, count, k0, k1, a)
             multiply_panels(
                 a, count, b, k0 // pair * padded + first_column * size, stop_column - first_column,

@@ -25,7 +25,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from kernels.cpu.jit import config, jit
-from kernels.cpu.matrix_unit import TILE_COLUMNS, TILE_ROWS, matrix_tile, rows_of_blocks
+from kernels.cpu.matrix_unit import TILE_COLUMNS, TILE_ROWS, matrix_tile, matrix_tile_of_two, rows_of_blocks
 from kernels.cpu.processor import SHAPE
 
 ROWS, VECTOR_BYTES, VECTORS = SHAPE.rows, SHAPE.vector_bytes, SHAPE.vectors
@@ -220,15 +220,17 @@ else:
         """One tile: c (+)= a panel of `rows` rows times a panel of COLUMNS columns.
 
         Args:
-            a, b, c: flat arrays, a and b of one element type, c of its sums. For TILE_ROWS rows a's panel is that of
-                the matrix unit, which must be configured.
+            a, b, c: flat arrays, a and b of one element type, c of its sums. For TILE_ROWS rows and more a's panels
+                are those of the matrix unit, which must be configured.
             a_at, b_at, c_at: where the panels and the tile start.
             ldc: distance of the tile's rows in c.
-            depth: elements (bfloat16: pairs) along k, at least 1.
+            depth: elements (bfloat16: pairs) along k, at least 1; for the matrix unit a multiple of BLOCK.
             more: add to what c holds instead of overwriting it.
-            rows: 1 to ROWS, or TILE_ROWS.
+            rows: 1 to ROWS, or TILE_ROWS, or twice as many.
         """
-        if rows > ROWS:
+        if rows > TILE_ROWS:
+            matrix_tile_of_two(a, a_at, b, b_at, c, c_at, ldc, depth, more)
+        elif rows > ROWS:
             matrix_tile(a, a_at, b, b_at, c, c_at, ldc, depth, more)
         elif rows == 8:
             _8(a, a_at, b, b_at, c, c_at, ldc, depth, more)

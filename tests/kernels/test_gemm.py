@@ -190,7 +190,7 @@ def one_product(source, a, panels, c, depth, columns):
 def arrays_of_one_product(kind="float64"):
     a, b, c = sample(kind, 1, 3, 4)
     packed = prepack(b, False, kind == "bfloat16")
-    return a.ravel(), np.empty(workspace(1, 3), packed.panels.dtype), packed.panels, c.ravel(), a @ b
+    return a.ravel(), np.zeros(workspace(1, 3), packed.panels.dtype), packed.panels, c.ravel(), a @ b
 
 
 @NEEDS_COMPILER

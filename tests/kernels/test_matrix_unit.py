@@ -21,13 +21,14 @@ from tests.kernels.test_tile_code import loops
 NEEDS_UNIT = pytest.mark.skipif(
     tiles.PAIR_ROWS != TILE_ROWS or config.DISABLE_JIT, reason="this processor has no matrix unit that may be used"
 )
-DEPTHS = [1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 3 * BLOCK + 5]
+DEPTHS = [BLOCK, 2 * BLOCK, 5 * BLOCK]
+HEIGHTS = pytest.mark.parametrize("heights", [1, 2])
 
 
 @jit
-def run_tile(a, a_at, b, b_at, c, c_at, ldc, depth, more):
-    configure(depth)
-    tiles.tile(a, a_at, b, b_at, c, c_at, ldc, depth, more, TILE_ROWS)
+def run_tile(a, a_at, b, b_at, c, c_at, ldc, depth, more, rows):
+    configure()
+    tiles.tile(a, a_at, b, b_at, c, c_at, ldc, depth, more, rows)
     release()
 
 
@@ -38,14 +39,14 @@ def pairs(numbers):
 
 
 def blocks_of_rows(elements):
-    """(TILE_ROWS, depth) -> a panel of A, index by index."""
-    depth = elements.shape[1]
-    panel = np.empty(TILE_ROWS * depth, np.uint32)
-    for r in range(TILE_ROWS):
-        for k in range(depth):
-            first = k // BLOCK * BLOCK
-            panel[first * TILE_ROWS + r * min(BLOCK, depth - first) + k % BLOCK] = elements[r, k]
-    return panel
+    """(rows, depth), whole panels and blocks -> panels of A, index by index."""
+    rows, depth = elements.shape
+    panels = np.empty(elements.size, np.uint32)
+    for r, k in np.ndindex(rows, depth):
+        height, block = r // TILE_ROWS, k // BLOCK
+        place = (height * (depth // BLOCK) + block) * TILE_ROWS * BLOCK
+        panels[place + r % TILE_ROWS * BLOCK + k % BLOCK] = elements[r, k]
+    return panels
 
 
 def in_order(a, b, c):
@@ -61,17 +62,18 @@ def in_order(a, b, c):
 class Sample:
     """A tile's operands somewhere in longer arrays whose other elements are NaN."""
 
-    def __init__(self, depth, seed=0):
+    def __init__(self, depth, heights, seed=0):
         rng = np.random.default_rng(seed)
+        self.rows = heights * TILE_ROWS
         self.depth, self.ldc, self.a_at, self.b_at, self.c_at = depth, TILE_COLUMNS + 5, 3, 11, 7
-        self.a = round_bf16(rng.standard_normal((TILE_ROWS, 2 * depth)).astype(np.float32))
+        self.a = round_bf16(rng.standard_normal((self.rows, 2 * depth)).astype(np.float32))
         self.b = round_bf16(rng.standard_normal((2 * depth, TILE_COLUMNS)).astype(np.float32))
-        self.c = np.full(self.c_at + TILE_ROWS * self.ldc + 3, np.nan, np.float32)
-        self.inside = (self.c_at + np.arange(TILE_ROWS)[:, None] * self.ldc + np.arange(TILE_COLUMNS)).ravel()
+        self.c = np.full(self.c_at + self.rows * self.ldc + 3, np.nan, np.float32)
+        self.inside = (self.c_at + np.arange(self.rows)[:, None] * self.ldc + np.arange(TILE_COLUMNS)).ravel()
         self.c[self.inside] = rng.standard_normal(len(self.inside))
 
     def start(self, more):
-        return self.c[self.inside].reshape(TILE_ROWS, -1) * np.float32(more)
+        return self.c[self.inside].reshape(self.rows, -1) * np.float32(more)
 
     def run(self, tile, more):
         """The tile's values after one call; nothing else may be written."""
@@ -82,42 +84,40 @@ class Sample:
             for at, panel in zip((self.a_at, self.b_at), panels, strict=True)
         )
         c = self.c.copy()
-        tile(a, self.a_at, b, self.b_at, c, self.c_at, self.ldc, self.depth, more)
+        tile(a, self.a_at, b, self.b_at, c, self.c_at, self.ldc, self.depth, more, self.rows)
         outside = np.ones(len(c), bool)
         outside[self.inside] = False
         assert np.isnan(c[outside]).all(), "written outside"
-        return c[self.inside].reshape(TILE_ROWS, -1)
-
-
-def tile_in_numpy(a, a_at, b, b_at, c, c_at, ldc, depth, more):
-    tiles.tile_in_numpy(a, a_at, b, b_at, c, c_at, ldc, depth, more, TILE_ROWS)
+        return c[self.inside].reshape(self.rows, -1)
 
 
 @NEEDS_UNIT
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("more", [False, True])
-def test_the_tile_adds_up_in_its_order_to_the_bit(depth, more):
-    sample = Sample(depth, seed=depth)
+@HEIGHTS
+def test_the_tile_adds_up_in_its_order_to_the_bit(heights, depth, more):
+    sample = Sample(depth, heights, seed=depth)
     np.testing.assert_array_equal(sample.run(run_tile, more), in_order(sample.a, sample.b, sample.start(more)))
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("more", [False, True])
-def test_its_twin_in_numpy(depth, more):
-    sample = Sample(depth, seed=depth)
+@HEIGHTS
+def test_its_twin_in_numpy(heights, depth, more):
+    sample = Sample(depth, heights, seed=depth)
     exact = sample.a.astype(np.float64) @ sample.b + sample.start(more)
     bound = (2 * depth + 2) * np.finfo(np.float32).eps * (np.abs(sample.a) @ np.abs(sample.b) + 1)
-    assert (np.abs(sample.run(tile_in_numpy, more) - exact) <= bound).all()
+    assert (np.abs(sample.run(tiles.tile_in_numpy, more) - exact) <= bound).all()
 
 
 @pytest.mark.parametrize("fault", ["front to back", "rounded", "outside"])
 def test_another_order_and_wrong_tiles_are_found(fault):
     """That the checks above can fail."""
-    sample = Sample(2 * BLOCK)
+    sample = Sample(2 * BLOCK, 2)
     expected = in_order(sample.a, sample.b, sample.start(True))
 
-    def wrong(a, a_at, b, b_at, c, c_at, ldc, depth, more):
-        tile_in_numpy(a, a_at, b, b_at, c, c_at, ldc, depth, more)
+    def wrong(a, a_at, b, b_at, c, c_at, ldc, depth, more, rows):
+        tiles.tile_in_numpy(a, a_at, b, b_at, c, c_at, ldc, depth, more, rows)
         if fault == "outside":
             c[c_at + TILE_COLUMNS] = 0
 
@@ -136,7 +136,7 @@ def test_another_order_and_wrong_tiles_are_found(fault):
 @NEEDS_UNIT
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
 def test_nan_and_infinity_pass(poison):
-    sample = Sample(BLOCK + 3)
+    sample = Sample(2 * BLOCK, 1)
     sample.a[1, 5] = poison
     found = sample.run(run_tile, False)
     assert not np.isfinite(found[1]).any()
@@ -148,23 +148,21 @@ def test_nan_and_infinity_pass(poison):
     transposed=st.booleans(),
 )  # fmt: skip
 def test_blocks(rows, depth, k0, transposed):
-    """From rows and from columns alike; missing rows and the missing half of a pair are zero, nothing lies behind."""
+    """From rows and from columns alike; what rows and numbers do not fill is zero, nothing lies behind."""
     matrix = np.random.default_rng(0).standard_normal((rows, k0 + depth)).astype(np.float32)
     source, stride = (np.ascontiguousarray(matrix.T), rows) if transposed else (matrix, k0 + depth)
-    size, whole = -(-depth // 2), -(-rows // TILE_ROWS) * TILE_ROWS
+    size, whole = -(-depth // (2 * BLOCK)) * BLOCK, -(-rows // TILE_ROWS) * TILE_ROWS
     panels = np.full(whole * size + 8, 7, np.uint32)
     pack_blocks(source.ravel(), transposed, 0, stride, rows, k0, k0 + depth, panels)
     assert (panels[whole * size :] == 7).all()
     expected = np.zeros((whole, 2 * size), np.float32)
     expected[:rows, :depth] = round_bf16(matrix[:, k0:])
-    written = panels[: whole * size].reshape(-1, TILE_ROWS * size)
-    for row, panel in zip(range(0, whole, TILE_ROWS), written, strict=True):
-        elements = pairs(np.ascontiguousarray(expected[row : row + TILE_ROWS]))
-        np.testing.assert_array_equal(panel, blocks_of_rows(elements))
-        np.testing.assert_array_equal(rows_of_blocks(panel, size), elements)
+    np.testing.assert_array_equal(panels[: whole * size], blocks_of_rows(pairs(expected)))
+    np.testing.assert_array_equal(rows_of_blocks(panels[: whole * size], size), pairs(expected))
 
 
-def test_the_loop_is_loads_and_products_alone():
+@HEIGHTS
+def test_the_loop_is_loads_and_products_alone(heights):
     """Compiled for a processor that has the unit, on any machine."""
     triple, i64 = "x86_64-unknown-linux-gnu", ir.IntType(64)
     module = ir.Module()
@@ -172,8 +170,8 @@ def test_the_loop_is_loads_and_products_alone():
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [i64] * 5 + [ir.IntType(1)]), "tile")
     builder = ir.IRBuilder(function.append_basic_block())
     unit = matrix_unit._Unit(builder)
-    unit.configure(function.args[4])
-    unit.tile(*function.args)
+    unit.configure()
+    unit.tile(*function.args, heights)
     unit.call("tilerelease")
     builder.ret_void()
     binding.initialize_all_targets()
@@ -186,8 +184,10 @@ def test_the_loop_is_loads_and_products_alone():
     names = re.findall(r"^\s+(tile\w+|tdp\w+|ldtilecfg|call)", code, re.MULTILINE)
     counts = {name: names.count(name) for name in set(names)}
     assert counts == {
-        "ldtilecfg": 1, "tileloadd": 8, "tilezero": 2, "tdpbf16ps": 4, "tilestored": 2, "tilerelease": 1,
+        "ldtilecfg": 1, "tileloadd": 2 + 3 * heights, "tilezero": 2 * heights, "tdpbf16ps": 2 * heights,
+        "tilestored": 2 * heights, "tilerelease": 1,
     }  # fmt: skip
     (body,) = loops(code)
-    assert [line.split()[0] for line in body if line.startswith("t")] == 3 * ["tileloadd"] + 2 * ["tdpbf16ps"]
+    found = [line.split()[0] for line in body if line.startswith("t")]
+    assert found == 2 * ["tileloadd"] + heights * ["tileloadd", "tdpbf16ps", "tdpbf16ps"]
     assert not any("(%rsp" in line for line in body)
