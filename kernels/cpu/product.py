@@ -21,7 +21,7 @@ from kernels.cpu.panels import copy_row, pack_columns, pack_rows, panel_columns,
 from kernels.cpu.tiles import PAIR_ROWS, ROWS, tile
 
 DEPTH = 1024  # numbers along k of a block; even
-ROW_BLOCK = 16 * ROWS  # rows of A packed at a time
+ROW_BLOCK = 32 * ROWS  # rows of A packed at a time, while a panel of B stays in a cache
 GROUP = 1 << 16  # elements of B that a matrix unit's rows meet before the next ones, so that C is written along rows
 TABLE = "minigrad_multiply_rows"
 ELEMENTS: list[types.Type] = [types.float32, types.float64, types.uint32]  # of the panels, in the order of the table

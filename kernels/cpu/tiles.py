@@ -6,7 +6,8 @@ A panel of A is `[depth][rows]`, a panel of B `[depth][COLUMNS]`, so both are re
 VECTORS vectors of B, spreads one number of A at a time over all lanes, and does rows * VECTORS multiply-adds into as
 many vector registers. The loop is written in LLVM's vector instructions through Numba's `intrinsic`; LLVM turns it into
 AVX-512, AVX2, NEON or whatever the processor has (Goto and van de Geijn, "Anatomy of high-performance matrix
-multiplication", 2008, describe the scheme).
+multiplication", 2008, describe the scheme). What lies AHEAD in B, and the rows of C, which are a page apart, is asked
+for before it is needed, since no processor foresees both.
 
 Element types: float32, float64, and pairs of bfloat16 in one uint32 (low half first), whose two products are added to a
 float32 sum. Where the processor has `vdpbf16ps` it does that in one instruction, elsewhere two multiply-adds of
@@ -31,6 +32,8 @@ from kernels.cpu.processor import SHAPE
 ROWS, VECTOR_BYTES, VECTORS = SHAPE.rows, SHAPE.vector_bytes, SHAPE.vectors
 COLUMNS = VECTOR_BYTES // 4 * VECTORS  # of float32 and bfloat16
 COLUMNS_64 = VECTOR_BYTES // 8 * VECTORS  # of float64
+AHEAD = 16  # steps of k
+LINE = 64  # bytes of a cache line
 PAIR_ROWS = TILE_ROWS if SHAPE.has_matrix_unit else ROWS  # of bfloat16
 if SHAPE.has_matrix_unit and COLUMNS != TILE_COLUMNS:
     raise ImportError(f"a panel has {COLUMNS} columns; expected the {TILE_COLUMNS} of the matrix unit")
@@ -104,6 +107,10 @@ class _Tile:
         builder, vector, i64 = self.builder, self.kind.vector, ir.IntType(64)
         a_row, b_row = builder.mul(k, i64(self.rows)), builder.mul(k, i64(VECTORS * vector.count))
         b_k = [number(self.load(b, builder.add(b_row, i64(v * vector.count)), vector)) for v in range(VECTORS)]
+        if self.rows > 2:  # fewer read B as fast as it comes
+            for byte in range(0, VECTORS * VECTOR_BYTES, LINE):
+                ahead = builder.add(b_row, i64(AHEAD * VECTORS * vector.count + byte // self.size))
+                self.prefetch(self.address(b, ahead, self.kind.scalar), False)
         results = []
         for row in range(self.rows):
             a_k = number(self.spread(self.load(a, builder.add(a_row, i64(row)), self.kind.scalar)))
@@ -135,6 +142,8 @@ class _Tile:
         lanes = kind.sums.count
         tile = [(row, vector) for row in range(self.rows) for vector in range(VECTORS)]
         places = [builder.add(builder.mul(ldc, i64(row)), i64(vector * lanes)) for row, vector in tile]
+        for place in places:
+            self.prefetch(self.address(c, place, kind.sums), True)
         before = builder.block
         with builder.if_then(accumulate):
             loaded = [self.load(c, place, kind.sums) for place in places]
@@ -157,6 +166,13 @@ class _Tile:
         builder.position_at_end(done)
         for place, value in zip(places, results, strict=True):
             builder.store(value, self.address(c, place, kind.sums)).align = self.size
+
+    def prefetch(self, pointer: Any, to_write: bool) -> None:
+        i32, module, name = ir.IntType(32), self.builder.module, "llvm.prefetch.p0"
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), i32, i32, i32])
+        function = module.globals.get(name) or ir.Function(module, kind, name)
+        place = self.builder.bitcast(pointer, ir.IntType(8).as_pointer())
+        self.builder.call(function, [place, i32(int(to_write)), i32(3), i32(1)])  # 3: into all caches; 1: data
 
     def _phi(self, kind: ir.Type, *incoming: tuple[Any, Any]) -> Any:
         phi = self.builder.phi(kind)

@@ -26,7 +26,7 @@ class Processor:
     name: str
     features: str
     multiply_add: str
-    stack: str = r"\(%[er](sp|bp)"
+    stack: str = r"\(%rsp"
 
     def shape(self) -> Shape:
         return choose_shape({name[1:]: True for name in self.features.split(",")}, self.triple)
@@ -79,8 +79,9 @@ def faults(code, processor, multiply_adds, on_stack=0):
     may use the stack.
     """
     found = [] if loops(code) else ["no loop"]
+    stack = processor.stack + (r"|\(%rbp" if "%rsp, %rbp" in code else "")  # else it is a register like all others
     for body in loops(code):
-        spills = [line for line in body if re.search(processor.stack, line)]
+        spills = [line for line in body if re.search(stack, line)]
         found += spills if len(spills) > on_stack else []
         found += [line for line in body if re.match(r"(call|bl|blr)\b", line)]
         count = sum(bool(re.match(processor.multiply_add, line)) for line in body)
