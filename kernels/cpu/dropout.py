@@ -29,21 +29,20 @@ def _drop(
     x[0] has the first word of the stream.
     """
     site, step, key, block = stream
-    dropped = scale * 0
-    words = np.empty((4, BLOCKS), np.uint32)
+    dropped = x.dtype.type(0)  # a plain 0 would make float64 of all
+    words, factors = np.empty((4, BLOCKS), np.uint32), np.empty((BLOCKS, 4), x.dtype)
+    factor = factors.reshape(-1)
     for first in range(start, stop, 4 * BLOCKS):
         philox_blocks(words, block + first // 4, site, step, key)
+        for b in range(BLOCKS):  # first into the order of the elements, which then meet their factors in vectors
+            factors[b, 0] = scale if words[0, b] >= threshold else dropped
+            factors[b, 1] = scale if words[1, b] >= threshold else dropped
+            factors[b, 2] = scale if words[2, b] >= threshold else dropped
+            factors[b, 3] = scale if words[3, b] >= threshold else dropped
         last = min(first + 4 * BLOCKS, stop)
         piece, kept = x[first:last], out[first:last]
-        w0, w1, w2, w3 = words[0], words[1], words[2], words[3]
-        whole = piece.shape[0] // 4
-        for b in range(whole):
-            kept[4 * b] = piece[4 * b] * (scale if w0[b] >= threshold else dropped)
-            kept[4 * b + 1] = piece[4 * b + 1] * (scale if w1[b] >= threshold else dropped)
-            kept[4 * b + 2] = piece[4 * b + 2] * (scale if w2[b] >= threshold else dropped)
-            kept[4 * b + 3] = piece[4 * b + 3] * (scale if w3[b] >= threshold else dropped)
-        for k in range(4 * whole, piece.shape[0]):
-            kept[k] = piece[k] * (scale if words[k % 4, whole] >= threshold else dropped)
+        for k in range(piece.shape[0]):
+            kept[k] = piece[k] * factor[k]
 
 
 def dropout(x: np.ndarray, p: float, seed: int, step: int, site: int, start: int = 0) -> np.ndarray:

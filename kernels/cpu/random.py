@@ -4,7 +4,8 @@ import numpy as np
 
 from kernels.cpu.jit import jit
 
-# Words are 32-bit values in uint64, where products and sums are exact and the loops still vectorise.
+# Words are the low halves of uint64, where products are exact and the loops still vectorise. What lies in the upper
+# halves is cleared before a product alone: a multiplication of low halves clears it for nothing.
 MULTIPLIER_0, MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 INCREMENT_0, INCREMENT_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 LOW_WORD = np.uint64(0xFFFFFFFF)
@@ -20,11 +21,11 @@ def philox(
 ) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
     """Counter and key words -> the block's four words."""
     for _ in range(ROUNDS):
-        product0, product1 = MULTIPLIER_0 * c0, MULTIPLIER_1 * c2
+        product0, product1 = MULTIPLIER_0 * (c0 & LOW_WORD), MULTIPLIER_1 * (c2 & LOW_WORD)
         c0, c2 = (product1 >> WORD_BITS) ^ c1 ^ k0, (product0 >> WORD_BITS) ^ c3 ^ k1
-        c1, c3 = product1 & LOW_WORD, product0 & LOW_WORD
-        k0, k1 = (k0 + INCREMENT_0) & LOW_WORD, (k1 + INCREMENT_1) & LOW_WORD
-    return c0, c1, c2, c3
+        c1, c3 = product1, product0
+        k0, k1 = k0 + INCREMENT_0, k1 + INCREMENT_1
+    return c0 & LOW_WORD, c1 & LOW_WORD, c2 & LOW_WORD, c3 & LOW_WORD
 
 
 @jit

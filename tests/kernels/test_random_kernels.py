@@ -68,6 +68,19 @@ def test_dropout_cpu_equals_reference_to_the_bit(dtype, shape, p, seed):
     np.testing.assert_array_equal(x, before)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("size", [1023, 1024, 1025, 2049, 3000])
+def test_every_piece_is_dropped_alike(dtype, size, rng):
+    """Around the edges of the pieces whose words are drawn together; signs of zero, infinities and NaN included."""
+    x = rng.standard_normal(size).astype(dtype)
+    x[::7], x[1::11], x[2::13] = np.inf, -np.inf, np.nan
+    with np.errstate(invalid="ignore"):
+        found, expected = (backend.dropout(x, 0.3, 1, 2, 3) for backend in (kernels, reference))
+    np.testing.assert_array_equal(found, expected)
+    numbers = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(found[numbers]), np.signbit(expected[numbers]))
+
+
 def test_mask_follows_the_words(backend, rng):
     x, p = rng.standard_normal((5, 7, 3)), 0.3
     keep = backend.random_bits(x.size, 1, 2, 3).reshape(x.shape) >= int(p * 2**32)
