@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cpu.batches import multiply_batches
+from kernels.cpu.chunks import rows_per_chunk, run_chunks
 from kernels.cpu.gemm import Prepacked, multiply, prepack
 from kernels.cpu.jit import jit, jit_sum
 from kernels.cpu.panels import to_bf16
@@ -48,9 +49,7 @@ def linear_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, b
     rounded = bf16 and x.dtype == np.float32
     few = 0 < len(x) <= (FEW_ROWS // 2 if rounded else FEW_ROWS)
     y = _dot_products(x, weight, rounded) if few else product(x, False, prepack(weight, True, bf16))
-    if bias is not None:
-        y += bias
-    return y
+    return y if bias is None else _with_bias(y, bias)
 
 
 class LinearWeights(NamedTuple):
@@ -73,9 +72,7 @@ def prepack_linear(weight: np.ndarray, bias: np.ndarray | None, bf16: bool = Fal
 
 def linear_prepacked(x: np.ndarray, weights: LinearWeights) -> np.ndarray:
     """See `kernels.linear_prepacked`."""
-    y = product(x, False, weights.matrix)
-    y += weights.bias
-    return y
+    return _with_bias(product(x, False, weights.matrix), weights.bias)
 
 
 def linear_backward(
@@ -90,6 +87,21 @@ def linear_backward(
     dweight = product(dy, True, prepack(x, False, bf16)) if needs[1] else None  # y = x W^T + b
     dbias = column_sums(dy) if needs[2] else None  # y = x W^T + b
     return dx, dweight, dbias
+
+
+def _with_bias(y: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """y (M, O) + bias (O,), in the memory of y."""
+    run_chunks(_add_bias, len(y), rows_per_chunk(y.shape[1]), y, bias)
+    return y
+
+
+@jit
+def _add_bias(y: Any, bias: Any, start: int, stop: int) -> None:
+    """y[r] += bias for rows start .. stop - 1."""
+    for r in range(start, stop):
+        row = y[r]
+        for j in range(row.shape[0]):
+            row[j] += bias[j]
 
 
 def _dot_products(x: np.ndarray, weight: np.ndarray, rounded: bool) -> np.ndarray:
