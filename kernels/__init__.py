@@ -5,11 +5,12 @@ Dimensions
     T time steps, N batch rows, I input size, H hidden size, L layers, V vocabulary size, E embedding size, K beam size,
     M rows of logits, P real tokens of a batch (the sum of its lengths), R distinct rows of an embedding gradient,
     S positions of a memory that is attended to, A size of its keys and of queries, D size of its values, B matrices of
-    a batch of products (M, K) (K, N).
+    a batch of products (M, K) (K, N), F columns of a table whose R rows are moved.
 
 Layout
     Sequences are time-major (T, N, .), C-contiguous. LSTM gates lie in blocks i, f, g, o; GRU gates in blocks r, z, n.
-    dtype in = dtype out, float32 or float64; a call with mixed floating dtypes is a TypeError.
+    dtype in = dtype out, float32 or float64; a call with mixed floating dtypes is a TypeError. What moves rows
+    and does no more takes any dtype.
 
 Contract
     Every kernel is declared once, in `kernels.contracts`, and exists with the same name and signature in

@@ -23,6 +23,7 @@ class Mark(NamedTuple):
 
 integers = Mark("of any integer dtype")
 int64 = Mark("of dtype int64")
+any_dtype = Mark("of any dtype, and of one with the others")
 mixed = Mark("of a floating dtype of its own")
 on_host = Mark("NumPy's, wherever the others lie, and of a floating dtype of its own")
 updated = Mark("written to in place")
@@ -112,7 +113,7 @@ class Plan:
                 if int64 in marks and array.dtype != np.int64:
                     raise self._dtype_error(name, array, "int64")
             elif first is None or array.dtype != first:
-                if array.dtype not in FLOATING:
+                if array.dtype not in FLOATING and any_dtype not in marks:
                     raise self._dtype_error(name, array, "float32 or float64")
                 if first is None:
                     first, first_name = array.dtype, name

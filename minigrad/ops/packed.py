@@ -5,6 +5,7 @@ T time, N batch, F features, P packed rows.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -26,19 +27,15 @@ class PlaceRows(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, rows: Array, fill: float) -> Array:
-        filled = np.flatnonzero(rows >= 0)
-        ctx.shape, ctx.filled, ctx.rows = x.shape, kernels.like(filled, x), kernels.like(rows.reshape(-1)[filled], x)
-        ctx.num_rows = rows.size
-        y = np.full_like(x, fill, shape=(rows.size, *x.shape[1:]), order="C")
-        y[ctx.filled] = x[ctx.rows]
+        ctx.shape, ctx.rows = x.shape, rows.reshape(-1)
+        (y,) = kernels.split_rows(x.reshape(len(x), math.prod(x.shape[1:])), ctx.rows, 1, fill)
         return y.reshape(rows.shape + x.shape[1:])
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array, None, None]:
-        dx = np.zeros(ctx.shape, grad_output.dtype, like=grad_output)
-        # y[filled] = x[rows]; rows are distinct, so assigning is adding
-        dx[ctx.rows] = grad_output.reshape(ctx.num_rows, *ctx.shape[1:])[ctx.filled]
-        return dx, None, None
+        dy = grad_output.reshape(len(ctx.rows), math.prod(ctx.shape[1:]))
+        dx = kernels.join_rows([dy], _places(ctx.rows, ctx.shape[0]))  # y[i] = x[rows[i]]
+        return dx.reshape(ctx.shape), None, None
 
 
 class SplitRows(Function):
@@ -50,29 +47,26 @@ class SplitRows(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, rows: Array | None, num_parts: int) -> tuple[Array, ...]:
-        ctx.shape, ctx.num_rows, ctx.num_parts = x.shape, len(x) if rows is None else rows.size, num_parts
-        if rows is None:
-            ctx.rows = None
-            return tuple([part.copy() for part in np.split(x, num_parts, 1)])
-        filled = np.flatnonzero(rows >= 0)
-        ctx.filled, ctx.rows = kernels.like(filled, x), kernels.like(rows.reshape(-1)[filled], x)
-        parts = []
-        for part in np.split(x, num_parts, 1):
-            y = np.zeros((rows.size, part.shape[1]), x.dtype, like=x)
-            y[ctx.filled] = part[ctx.rows]
-            parts.append(y.reshape(*rows.shape, part.shape[1]))
-        return tuple(parts)
+        ctx.num_rows, ctx.rows = len(x), None if rows is None else rows.reshape(-1)
+        parts = kernels.split_rows(x, ctx.rows, num_parts)
+        return parts if rows is None else tuple([y.reshape(*rows.shape, y.shape[1]) for y in parts])
 
     @staticmethod
     def backward(ctx: Context, *grad_outputs: Array | None) -> tuple[Array, None, None]:
         like = next(grad for grad in grad_outputs if grad is not None)
-        dx = np.zeros(ctx.shape, like.dtype, like=like)
-        for part, grad in zip(np.split(dx, ctx.num_parts, 1), grad_outputs, strict=True):
-            if grad is not None:
-                dy = grad.reshape(ctx.num_rows, part.shape[1])
-                # y[filled] = part[rows]; rows are distinct, so assigning is adding
-                part[slice(None) if ctx.rows is None else ctx.rows] = dy if ctx.rows is None else dy[ctx.filled]
+        size = math.prod(like.shape[:-1])
+        dparts = [np.zeros_like(like) if grad is None else grad for grad in grad_outputs]
+        places = None if ctx.rows is None else _places(ctx.rows, ctx.num_rows)
+        dx = kernels.join_rows([dy.reshape(size, dy.shape[-1]) for dy in dparts], places)  # y[i] = x[rows[i], part]
         return dx, None, None
+
+
+def _places(rows: Array, num_rows: int) -> Array:
+    """(num_rows,) where ``rows`` names each row, -1 for nowhere; none is named twice, so its gradient lies there."""
+    places = np.full(num_rows, -1)
+    filled = np.flatnonzero(rows >= 0)
+    places[rows[filled]] = filled
+    return places
 
 
 def packing_of(op: str, x: Tensor, lengths: Any, reverse: bool = False) -> Packing:
