@@ -118,7 +118,7 @@ def _figures(name: str, options: list[str]) -> dict[str, Any]:
     dataset = load_dataset(settings["data"], data_dir=settings["data_dir"])
     sources = [src for src, _ in dataset.split("valid")[:3]]
     with contextlib.redirect_stdout(io.StringIO()):
-        split = ["--split", "valid", "--device", device]
+        split = ["--split", "valid", "--device", device, "--metrics", "chrf,exact_match"]  # those that are told below
         assert evaluate.main([str(run_dir), *split, "--json", "scores.json"]) == 0
     scores = json.loads(Path("scores.json").read_text())
     return {
