@@ -49,7 +49,7 @@ def _vocab_sizes(config: Config) -> tuple[int, int]:
     return (_TRG_WORDS if config.share_vocab else _SRC_WORDS), _TRG_WORDS
 
 
-def check_model(config: Config, num_directions: int = 50) -> GradcheckReport:
+def check_model(config: Config, num_directions: int = 50, directions_per_parameter: int = 2) -> GradcheckReport:
     """The report for the model of ``config``; a row for all parameters together and one for each.
 
     UserError where the machine has not got the memory for such a model.
@@ -64,7 +64,8 @@ def check_model(config: Config, num_directions: int = 50) -> GradcheckReport:
         return model.loss(batch, config.teacher_forcing_ratio, config.label_smoothing) / batch.num_trg_tokens
 
     model.train()
-    return gradcheck_module(loss, model.named_parameters(), num_directions=num_directions, raise_exception=False)
+    counts = {"num_directions": num_directions, "directions_per_parameter": directions_per_parameter}
+    return gradcheck_module(loss, model.named_parameters(), **counts, raise_exception=False)
 
 
 def gradcheck(arguments: Sequence[str] | None = None) -> int:

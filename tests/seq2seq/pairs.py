@@ -14,6 +14,10 @@ from seq2seq.run.errors import UserError
 TRIED: tuple[dict[str, Any], ...] = ({}, {"num_layers": 1}, {"num_layers": 2}, {"share_vocab": True})
 SMALL = {"num_heads": 2, "ffn_size": 7}
 
+# Directions of each parameter by itself, where gradients of whole models are checked. A random direction has a part of
+# every entry, so the first shows a wrong one; a second costs as much and would show the same.
+ONE_EACH = 1
+
 
 @cache
 def options_that_fit(encoder: str, decoder: str, source: str = "text") -> dict[str, Any] | None:

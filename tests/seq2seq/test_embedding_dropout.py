@@ -14,7 +14,7 @@ from seq2seq.models.model import Seq2Seq, build_model
 from seq2seq.run.config import Config
 from seq2seq.sources import Batch
 from tests.seq2seq.checkpoints import assert_same_checkpoint
-from tests.seq2seq.pairs import options_that_fit, representative_pairs
+from tests.seq2seq.pairs import ONE_EACH, options_that_fit, representative_pairs
 
 Array = np.ndarray
 P, V = 0.4, 13
@@ -62,7 +62,7 @@ def test_the_model_is_one_whose_embeddings_have_rows_of_zeros(draw_batch, encode
 @pytest.mark.parametrize(("encoder", "decoder"), PAIRS)
 def test_gradients_are_those_of_finite_differences(encoder: str, decoder: str) -> None:
     sizes = {"hidden_size": 6, **(options_that_fit(encoder, decoder) or {})}
-    report = check_model(Config(encoder=encoder, decoder=decoder, **sizes, embedding_dropout=P), num_directions=2)
+    report = check_model(Config(encoder=encoder, decoder=decoder, **sizes, embedding_dropout=P), 2, ONE_EACH)
     assert report, str(report)
 
 

@@ -29,7 +29,7 @@ from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.sources import Batch, EncodedSplit, Ragged
 from seq2seq.text.vocabulary import EOS_ID, PAD_ID, SOS_ID
-from tests.seq2seq.pairs import representative_pairs
+from tests.seq2seq.pairs import ONE_EACH, representative_pairs
 
 Array = np.ndarray
 SRC, TRG, MOST = 13, 11, 7
@@ -96,7 +96,7 @@ def test_gradients_are_those_of_finite_differences(build, encoder, decoder, fitt
     from seq2seq.gradcheck import check_model
 
     options = fitting_options(encoder, decoder, **SIZES)
-    report = check_model(Config(encoder=encoder, decoder=decoder, **options), num_directions=4)
+    report = check_model(Config(encoder=encoder, decoder=decoder, **options), 4, ONE_EACH)
     assert report, str(report)
 
 

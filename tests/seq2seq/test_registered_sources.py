@@ -24,7 +24,7 @@ from seq2seq.gradcheck import check_model
 from seq2seq.models.model import Seq2Seq, build_model
 from seq2seq.run import registry
 from seq2seq.run.config import Config
-from tests.seq2seq.pairs import options_that_fit, representative_pairs
+from tests.seq2seq.pairs import ONE_EACH, options_that_fit, representative_pairs
 
 SOURCES = [name for name in registry.names("source") if not registry.part("source", name).ids]
 # With 10 the Transformer's derivative along one drawn direction all but cancels (0.002 of 0.09), and the truncation of
@@ -86,7 +86,7 @@ class TestEveryTrio:
         return [rng.standard_normal((length, F), np.float32) for length in rng.integers(1, 7, count)]
 
     def test_gradients_are_those_of_finite_differences(self, settings) -> None:
-        report = check_model(Config(**settings), num_directions=8)
+        report = check_model(Config(**settings), 8, ONE_EACH)
         assert report, str(report)
 
     @no_grad()

@@ -18,6 +18,7 @@ from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from tests.seq2seq.checkpoints import assert_same_checkpoint, stored
+from tests.seq2seq.pairs import ONE_EACH
 
 WORDS = 13
 DECODERS = registry.names("decoder")
@@ -71,7 +72,7 @@ def test_loss_and_gradients_are_pytorchs(kind: str, draw_batch: Callable) -> Non
 def test_gradients_of_every_decoder_that_can(kind: str, decoder: str, fitting_options: Callable) -> None:
     options = {"embedding_size": 6, "hidden_size": 6, "decoder": decoder, **fitting_options("lstm", decoder)}
     try:
-        report = check_model(Config(**{**options, **TIED[kind]}), num_directions=4)
+        report = check_model(Config(**{**options, **TIED[kind]}), 4, ONE_EACH)
     except UserError as error:
         assert "numbers, those of the output layer" in str(error)  # noqa: PT017  (either is right)
     else:
