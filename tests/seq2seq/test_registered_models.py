@@ -170,14 +170,18 @@ def log_probs_of(model: Seq2Seq, source: list[int], ids: tuple[int, ...]) -> Arr
 
 
 def all_hypotheses(model: Seq2Seq, source: list[int], most: int) -> list[tuple[float, int, tuple]]:
-    """Every output there is: log p, length with <eos>, ids."""
+    """Every output there is: log p, length with <eos>, ids.
+
+    The steps of an output are the first ones of any that begins with it, so those of the longest are those of all.
+    """
     possible = np.flatnonzero(np.isfinite(log_probs_of(model, source, ())[0])).tolist()
     tokens = [token for token in possible if token not in (PAD_ID, SOS_ID, EOS_ID)]
+    tables = {ids: log_probs_of(model, source, ids) for ids in itertools.product(tokens, repeat=most - 1)}
     found = []
     for length in range(most + 1):
         for ids in itertools.product(tokens, repeat=length):
             said = [*ids, EOS_ID][:most]
-            table = log_probs_of(model, source, ids)
+            table = tables[(*ids, *tokens[:1] * most)[: most - 1]]
             total = sum(table[t, token] for t, token in enumerate(said))
             found.append((total, len(said), ids))
     return found
