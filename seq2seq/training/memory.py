@@ -99,7 +99,7 @@ def with_steps(plan: MemoryPlan, model: Seq2Seq, config: Config, train: EncodedS
     tokens = _tokens(model.source.batch(train, largest))
     small = tokens < SMALL_BATCH or len(largest) <= FEW_PAIRS
     parts = [largest] if small else [_every(4, largest, train), _every(2, largest, train)]
-    _try_step(model, config, model.source.batch(train, largest[:4]))  # kernels that are loaded count for no array
+    _step(model, config, model.source.batch(train, largest[:4]))  # kernels that are loaded count for no array
     tried = [_try_step(model, config, model.source.batch(train, part)) for part in parts]
     step = _extrapolated(*tried[0], *tried[-1], tokens)
     return dataclasses.replace(plan, step=step * (2 if steps_in_graphs(config) else 1))
@@ -119,16 +119,21 @@ def _extrapolated(tokens: int, taken: int, more_tokens: int, more_taken: int, al
 
 def _try_step(model: Seq2Seq, config: Config, batch: Batch) -> tuple[int, int]:
     """The tokens of a batch, and the bytes that its step takes beside the weights."""
+    with _most_taken(config.device) as most:
+        _step(model, config, batch)
+    return _tokens(batch), most()
+
+
+def _step(model: Seq2Seq, config: Config, batch: Batch) -> None:
+    """Forward and backward; what it leaves is let go."""
     random.seed_step(config.seed, 0)
     model.train()
-    with _most_taken(config.device) as most:
-        for _ in range(min(config.accumulate, 2)):  # where they add up, gradients are there from the second batch on
-            loss = model.loss(batch, least_forcing(config), config.label_smoothing) / batch.num_trg_tokens
-            loss.backward()
-            del loss
+    for _ in range(min(config.accumulate, 2)):  # where they add up, gradients are there from the second batch on
+        loss = model.loss(batch, least_forcing(config), config.label_smoothing) / batch.num_trg_tokens
+        loss.backward()
+        del loss
     for parameter in model.parameters():
         parameter.grad = None
-    return _tokens(batch), most()
 
 
 def _tokens(batch: Batch) -> int:
