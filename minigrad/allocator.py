@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import sys
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # glibc's numbers of mallopt's parameters
-_MOST_TRIM, _MOST_MMAP = 2**31 - 1, 32 << 20  # the largest values it takes
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # glibc's numbers of mallopt's parameters
+_MOST_TRIM = 2**31 - 1  # the largest value it takes
 
 
 def keep_freed_memory() -> bool:
@@ -14,8 +14,9 @@ def keep_freed_memory() -> bool:
 
     A training step makes and frees the same hundreds of MB again and again. glibc returns such memory to the system and
     asks for it anew, and the system clears every page: about a tenth of a step in bfloat16. The most that the process
-    occupies does not grow: threads share what is free, where each would keep some for itself. For programs, not for
-    libraries: it concerns the whole process.
+    occupies does not grow: threads share what is free, where each would keep some for itself. Arrays of more than 32 MB
+    would be asked for one by one (mmap) whatever the threshold, so that way is closed. For programs, not for libraries:
+    it concerns the whole process.
 
     Returns:
         Whether the C library has such a setting.
@@ -25,5 +26,5 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     if mallopt is None:
         return False
-    settings = ((_TRIM_THRESHOLD, _MOST_TRIM), (_MMAP_THRESHOLD, _MOST_MMAP), (_ARENA_MAX, 1))
+    settings = ((_TRIM_THRESHOLD, _MOST_TRIM), (_MMAP_MAX, 0), (_ARENA_MAX, 1))
     return all(mallopt(*setting) for setting in settings)

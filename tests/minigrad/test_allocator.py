@@ -11,7 +11,7 @@ CODE = """
 import sys, resource, numpy as np, minigrad
 kept = sys.argv[1] == "keep" and minigrad.keep_freed_memory()
 def use():
-    arrays = [np.ones(5_000_000, np.float32) for _ in range(3)]
+    arrays = [np.ones(int(sys.argv[2]), np.float32) for _ in range(3)]
 use()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):
@@ -21,9 +21,11 @@ print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of glibc")
-def test_pages_are_not_asked_for_again():
+@pytest.mark.parametrize("size", [5_000_000, 15_000_000])
+def test_pages_are_not_asked_for_again(size):
     def faults(mode):
-        result = subprocess.run([sys.executable, "-c", CODE, mode], capture_output=True, text=True, check=True)
+        command = [sys.executable, "-c", CODE, mode, str(size)]
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
         kept, count = result.stdout.split()
         if mode == "keep" and kept == "False":
             pytest.skip("the C library has no such setting")
