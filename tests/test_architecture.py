@@ -176,6 +176,20 @@ def banned(tree: ast.AST) -> list[str]:
     return found
 
 
+def row_copies(tree: ast.AST) -> list[str]:
+    """Lines of compiled functions like `target[:] = source`: with each, a process compiles the text of an error about
+    shapes, in seconds that no cache saves. `kernels.cpu.rows.copy_numbers` does the same."""
+    compiled = [
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
+        and any(ast.unparse(decorator).startswith("jit") for decorator in node.decorator_list)
+    ]  # fmt: skip
+    return [
+        ast.unparse(node) for function in compiled for node in ast.walk(function)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript | ast.Name)
+        and any(isinstance(part, ast.Slice) for target in node.targets for part in ast.walk(target))
+    ]  # fmt: skip
+
+
 def is_true(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and (node.value is True or node.value == "fast")
 
@@ -240,6 +254,10 @@ def test_kernels_have_few_arguments() -> None:
     assert {name: names for name, names in found.items() if {*names} - {*MANY_ARGUMENTS}} == {}
 
 
+def test_compiled_code_copies_rows_by_a_function() -> None:
+    assert [copy for path in (ROOT / "kernels" / "cpu").glob("*.py") for copy in row_copies(parse(path))] == []
+
+
 def test_no_banned_calls() -> None:
     found = {name_of(path): banned(parse(path)) for path in [*PACKAGE_SOURCES, *(ROOT / "benchmarks").rglob("*.py")]}
     assert {name: problems for name, problems in found.items() if problems} == ALLOWED_CALLS
@@ -288,6 +306,7 @@ def test_importing_loads_neither_numba_nor_what_is_optional(module) -> None:
             "def f(a, b, c, d, e, f, g, h): pass",
             "class Many:\n def f(a, b, c, d, /, e, f, g, *, h, i): pass",
         ),
+        (row_copies, "@jit\ndef f(x, y):\n x[:] = 0", "@jit_sum\ndef f(x, y):\n x[1:] = y[k]"),
         (banned, "model.eval()", "eval('1')"),
         (banned, "re.compile('a')", "exec(text)"),
         (banned, "import json", "from pickle import loads"),

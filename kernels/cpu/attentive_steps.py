@@ -15,6 +15,7 @@ from kernels.cpu.gru import gru_cell, gru_cell_backward
 from kernels.cpu.jit import jit
 from kernels.cpu.lstm import lstm_cell, lstm_cell_backward
 from kernels.cpu.product import multiply_rows, workspace
+from kernels.cpu.rows import copy_numbers
 from kernels.cpu.team import Rows
 
 LSTM, GRU, CHO_GRU = range(3)
@@ -207,7 +208,7 @@ def backward_rows(
             at, row = span.token + k * shares, span.position + k * shares
             _add_row(back.dy, at, dh[row])
             _add_row(back.dread, at, dcontext[row])
-            dscores[:] = back.dcoverage[row]  # after = before + alignment
+            copy_numbers(back.dcoverage[row], dscores)  # after = before + alignment
             _add_row(back.dalignment, at, dscores)
             attend_backward(
                 memory, order[row], query[at], coverage[span.before + k * shares], alignment[at], dcontext[row],

@@ -20,6 +20,7 @@ from kernels.cpu.gemm import prepack
 from kernels.cpu.jit import jit
 from kernels.cpu.lstm import lstm_cell
 from kernels.cpu.panels import panel_columns, per_element
+from kernels.cpu.rows import copy_numbers
 from kernels.cpu.team import Matrix, Rows, Team, make_team, multiply, team_size
 
 BLOCK = 64  # rows whose gates or logits are computed together, and used while they are in cache
@@ -221,10 +222,10 @@ def advance(
     read_at = x_end - fed
     for row in range(count):
         parent = rows.parents[row]
-        inputs[after, 0, row, read_at - embedding_size : read_at] = weights.embedding[rows.words[row]]
-        inputs[after, 0, row, read_at:x_end] = states.contexts[before, parent, :fed]
+        copy_numbers(weights.embedding[rows.words[row]], inputs[after, 0, row, read_at - embedding_size : read_at])
+        copy_numbers(states.contexts[before, parent, :fed], inputs[after, 0, row, read_at:x_end])
         for layer in range(layers):
-            inputs[after, layer, row, x_end:] = inputs[before, layer, parent, x_end:]
+            copy_numbers(inputs[before, layer, parent, x_end:], inputs[after, layer, row, x_end:])
     for layer in range(layers):
         for first in range(0, count, BLOCK):
             stop = min(first + BLOCK, count)
@@ -234,7 +235,7 @@ def advance(
             _cells(weights, reading, states, before, given, gates, rows)
             for row in range(first, stop if layer + 1 < layers else first):
                 end = x_end if layer else read_at
-                inputs[after, layer + 1, row, end - size : end] = inputs[after, layer, row, x_end:]
+                copy_numbers(inputs[after, layer, row, x_end:], inputs[after, layer + 1, row, end - size : end])
         if reading is not None:
             _read(weights, layer, states, team, memory, before, rows, count)
     if reading is not None:
@@ -287,15 +288,15 @@ def _read(weights: Any, layer: int, states: Any, team: Any, memory: Any, before:
             queries = multiply_inputs(weights, matrix, states, team, given, reading.key_size)
         for row in range(first, stop):
             if projected:
-                states.query[:] = queries[row - first, : reading.key_size]
+                copy_numbers(queries[row - first, : reading.key_size], states.query)
             else:
-                states.query[:] = inputs[after, reading.layer, row, x_end:]
+                copy_numbers(inputs[after, reading.layer, row, x_end:], states.query)
             context = contexts[after, row]
             attend(memory, rows.sentences[row], states.query, none, states.scratch, states.alignment, context)
             read = contexts[before, rows.parents[row]] if reading.before else context
-            inputs[after, layers, row, x_end - reading.context_size : x_end] = read
+            copy_numbers(read, inputs[after, layers, row, x_end - reading.context_size : x_end])
             if layers > 1:
-                inputs[after, 1, row, x_end - reading.fed : x_end] = read[: reading.fed]
+                copy_numbers(read[: reading.fed], inputs[after, 1, row, x_end - reading.fed : x_end])
 
 
 @jit
@@ -307,7 +308,7 @@ def _combine(weights: Any, states: Any, team: Any, now: int, count: int) -> None
     for first in range(0, count, BLOCK):
         stop = min(first + BLOCK, count)
         for row in range(first, stop):
-            inputs[now, layers, row, x_end:] = inputs[now, layers - 1, row, x_end:]
+            copy_numbers(inputs[now, layers - 1, row, x_end:], inputs[now, layers, row, x_end:])
         given = Inputs(now, layers, first, stop, x_end - reading.context_size)
         products = multiply_inputs(weights, layers + 1, states, team, given, size)
         for row in range(first, stop):

@@ -26,6 +26,7 @@ from kernels.cpu.decoder_steps import (
 )
 from kernels.cpu.jit import jit
 from kernels.cpu.ranking import insert, log_sum_exp, offer_words
+from kernels.cpu.rows import copy_numbers
 from kernels.cpu.team import run_teams
 from kernels.threads import get_num_threads
 
@@ -109,7 +110,7 @@ def _make_rows(task: Any, live: np.ndarray, steps: int) -> Any:
     """One row for each of the sentences `live`, before the first step."""
     count = len(live) * task.beam_size
     words, order, sentences = np.full(count, task.start), np.arange(count), np.empty(count, np.int64)
-    sentences[: len(live)] = live
+    copy_numbers(live, sentences[: len(live)])
     history = np.zeros((2, steps, count), np.int64)
     return Hypotheses(words, order, np.zeros((2, count)), order.copy(), sentences, history[0], history[1])
 
@@ -217,7 +218,8 @@ def _finish(found: Any, sentence: int, rows: Any, parent: int, word: int, step: 
         return
     words, lengths, log_probs = found.words[sentence], found.lengths[sentence], found.log_probs[sentence]
     for k in range(min(count, len(scores) - 1), place, -1):
-        words[k], lengths[k], log_probs[k] = words[k - 1], lengths[k - 1], log_probs[k - 1]
+        copy_numbers(words[k - 1], words[k])
+        lengths[k], log_probs[k] = lengths[k - 1], log_probs[k - 1]
     found.counts[sentence] = min(count + 1, len(scores))
     words[place], lengths[place], log_probs[place] = -1, step + (word != end), total
     if word != end:
@@ -264,7 +266,7 @@ def _beam_share(
     for step in range(task.max_length):
         advance(weights, reading, states, team, task.first.memory, now, rows, count)
         after = 1 - now
-        rows.log_probs[after, :count] = rows.log_probs[now, :count]
+        copy_numbers(rows.log_probs[now, :count], rows.log_probs[after, :count])
         candidates.counts[:num_live] = 0
         _rank(weights, states, team, after, rows, count, task.excluded, candidates)
         count, still = 0, 0

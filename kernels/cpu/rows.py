@@ -14,6 +14,16 @@ from kernels.threads import chunks, run_all
 
 
 @jit
+def copy_numbers(source: np.ndarray, target: np.ndarray) -> None:
+    """target <- source, (S,) both.
+
+    Of `target[:] = source` every process that compiles it compiles the text of an error about shapes too, in 2.5 s.
+    """
+    for k in range(target.shape[0]):
+        target[k] = source[k]
+
+
+@jit
 def _move(
     x: np.ndarray, column: int, rows: np.ndarray, fill: np.ndarray, y: np.ndarray, to: int, start: int, stop: int
 ) -> None:
