@@ -67,9 +67,13 @@ def test_an_interrupt_while_a_command_loads() -> None:
 @pytest.mark.parametrize("command", ["train", "translate"])
 @pytest.mark.parametrize("delay", [0.1, 0.25])
 def test_an_interrupt_soon_after_the_start(spawn, folder, tmp_path, command, delay) -> None:
-    """Python itself ends by the signal, which a shell calls 130 too, where it came during an eval() of some import."""
-    arguments = [folder, "--input", folder / "config.json"] if command == "translate" else ["--run-dir", tmp_path / "r"]
-    child = spawn(command, *arguments)
+    """Python itself ends by the signal, which a shell calls 130 too, where it came during an eval() of some import.
+
+    What there is to translate never comes, so that no machine is done before.
+    """
+    child = spawn(
+        command, *([folder] if command == "translate" else ["--run-dir", tmp_path / "r"]), stdin=subprocess.PIPE
+    )
     _wait_for_python(child.pid)
     time.sleep(delay)
     child.send_signal(signal.SIGINT)
