@@ -112,7 +112,12 @@ for number, changed in enumerate(files):
     else:
         watched = False
         found.translate([sentence])
-print(json.dumps({"refused": refused, "harmful": sorted({event for event in map(str, seen)})}))
+found = [str(event) for event in seen]
+watched = True
+open(place, "ab").close()  # which the hook must see, or it would have seen nothing before either
+watched = False
+assert len(seen) == len(found) + 1, "the hook is blind"
+print(json.dumps({"refused": refused, "harmful": found}))
 """
 
 
