@@ -291,7 +291,9 @@ class Model:
             top, states = self.stack("decoder", self.cell, x[None], states)
             read, coverage = self.attend(top[0], coverage)
         both = np.concatenate([read, top[0]], 1)
-        p = softmax(self.linear("decoder.fc_out", np.tanh(self.linear("decoder.combine", both))))
+        combines = "decoder.combine.weight" in self.w
+        features = np.tanh(self.linear("decoder.combine", both)) if combines else np.concatenate([both, x], 1)
+        p = softmax(self.linear("decoder.fc_out", features))
         if self.kind == "pointer-generator":
             written = sigmoid(self.linear("decoder.generate", np.concatenate([both, x], 1)))
             p = np.concatenate([p * written, np.zeros_like(self.alignment)], 1)

@@ -50,7 +50,9 @@ def memory_of(graph: Layers) -> Kept:
 
 def _depth(graph: Layers) -> int:
     """Of an encoder's outputs."""
-    return int(graph.w["decoder.combine.weight"].shape[1]) - int(graph.c["hidden_size"])
+    if "decoder.combine.weight" in graph.w:
+        return int(graph.w["decoder.combine.weight"].shape[1]) - int(graph.c["hidden_size"])
+    return int(graph.w["decoder.fc_out.weight"].shape[1]) - int(graph.c["hidden_size"]) - graph.width("decoder")
 
 
 class StepGraph(Layers):
@@ -151,10 +153,16 @@ class StepGraph(Layers):
         if "coverage" in given:
             found["coverage"] = self.op("Add", given["coverage"], alignment)
         both = self.op("Concat", read, top, axis=1)
-        features = self.op("Tanh", self.linear("decoder.combine", both))
+        features = self._features(both, x)
         copied = self.kind == "pointer-generator"
         logs = self._copied(features, both, x, looked, given["copies"]) if copied else self._logs(features)
         return found | {"log_probs": logs, "alignment": looked}
+
+    def _features(self, both: str, x: str) -> str:
+        """What the output layer reads, of [context; h] and the embedded token."""
+        if "decoder.combine.weight" in self.w:
+            return self.op("Tanh", self.linear("decoder.combine", both))
+        return self.op("Concat", both, x, axis=1)
 
     def _attended(self, h: str, given: Mapping[str, str]) -> tuple[str, str]:
         values = given["values"]

@@ -33,7 +33,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "num_layers": 2, "cell": "cho-gru", "attention": "additive", "input_feeding": True, "coverage": True,
         "bridge": True, "reverse_source": True,
     },
-    "scaled": {"num_layers": 1, "cell": "gru", "attention": "scaled"},
+    "scaled": {"num_layers": 1, "cell": "gru", "attention": "scaled", "plain_output": True},
 }  # fmt: skip
 
 

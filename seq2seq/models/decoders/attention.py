@@ -4,6 +4,8 @@ align and translate", 2015).
 
     features = tanh(W_c [context; h] + b),  context = sum of the outputs with the weights of the alignment
 
+or, with a plain output, [context; h; embedded token], which the output layer reads as they are.
+
 Without input feeding the recurrent layers do not know what was attended to, and all states ask at once. With it the
 first layer reads the context of the step before, and those above it that of the step itself (Wu et al., 2016). The
 decoder ``bahdanau`` attends with the state before: its context is an input of the step that it is read for. A sequence
@@ -47,6 +49,7 @@ class BahdanauOptions(CellOptions):
     """Those of every decoder with attention and a choice of cells."""
 
     coverage: bool = option(False, "let what was attended to before enter the score, an additive one")
+    plain_output: bool = option(False, "let the output layer read context, state and token, without a layer between")
 
 
 @dataclass(frozen=True)
@@ -84,13 +87,14 @@ class AttentionDecoder(Decoder):
             layers, width = layers - 1, size + depth
         self.norm = nn.LayerNorm(size) if chosen.input_feeding and chosen.decoder_layer_norm else nn.Identity()
         self.rnn = layers_of(CELLS[cell], width, size, layers, chosen.dropout, **chosen.between) if layers else None
-        self.combine = nn.Linear(depth + size, size)
-        self.fc_out = nn.Linear(size, vocab_size)
+        self.combine = None if chosen.plain_output else nn.Linear(depth + size, size)
+        self.fc_out = nn.Linear(depth + size + chosen.embedding_size if chosen.plain_output else size, vocab_size)
         self.dropout = nn.Dropout(chosen.dropout)
         kept = {"h": True, "c": cell == "lstm", "context": chosen.input_feeding, "next": self.attends_before}
         kept |= {"alignment": True, "coverage": chosen.coverage, "keys": self.attention.key is not None}
         self._parts = tuple(name for name, is_kept in kept.items() if is_kept)
-        self._compilable = cell in ("lstm", "gru") and not chosen.coverage and not any(chosen.between.values())
+        uncompiled = chosen.coverage or chosen.plain_output or any(chosen.between.values())
+        self._compilable = cell in ("lstm", "gru") and not uncompiled
 
     @classmethod
     def chosen(cls, options: Any) -> AttentionOptions:
@@ -143,11 +147,12 @@ class AttentionDecoder(Decoder):
         return PrepackedDecoder(self, bf16)
 
     def compiled_search(self, bf16: bool) -> PackedAttentiveDecoder | None:
-        """None where there is no such kernel: for Cho's GRU, coverage, what may be between layers, a GPU, and a
-        subclass that changes what a step gives."""
+        """None where there is no such kernel: for Cho's GRU, coverage, a plain output, what may be between layers, a
+        GPU, and a subclass that changes what a step gives."""
         changed = changes(self, AttentionDecoder, "start", "step", "features", "log_probs")
-        if not self._compilable or self.combine.weight.device.type != "cpu" or changed:
+        if not self._compilable or self.fc_out.weight.device.type != "cpu" or changed:
             return None
+        assert self.combine is not None  # all that is compiled has it
         parts = self.embedding, self.attentive, self.rnn, self.attention, self.combine, self.fc_out
         layers = partial(_weights_of, self.attentive, self.rnn)
         feeding = self.attentive is not None, self.attends_before
@@ -173,7 +178,8 @@ class AttentionDecoder(Decoder):
     def features(self, layers: Any, context: Tensor, top: Tensor, embedded: Tensor, alignment: Tensor) -> Tensor:
         """What a step has for the output layer: of contexts (P, D), the last layer's h (P, H), what the step read
         (P, E), and alignments (P, S)."""
-        return tanh(layers.combine(cat([context, top], 1)))
+        read = [context, top]
+        return cat([*read, embedded], 1) if layers.combine is None else tanh(layers.combine(cat(read, 1)))
 
     def _feed_back(
         self, layers: Any, x: PackedSequence, state: Named, attended: Attended
@@ -227,7 +233,8 @@ class PrepackedDecoder:
         self.attentive = None if attentive is None else PrepackedAttentiveRNN(attentive, decoder.attention, bf16)
         self._lstm = PackedLSTM(rnn, bf16) if isinstance(rnn, nn.LSTM) else None
         self.rnn = rnn if self._lstm is None else self._step_of_stack
-        self.combine, self.output = PackedLinear(decoder.combine, bf16), PackedLinear(decoder.fc_out, bf16)
+        self.combine = None if decoder.combine is None else PackedLinear(decoder.combine, bf16)
+        self.output = PackedLinear(decoder.fc_out, bf16)
 
     def step(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
         """As of the decoder in evaluation."""

@@ -319,7 +319,9 @@ class Model {
       found = this.attend(ys, coverage);
       [tops, next, read, weights] = [ys, after.flat(), found.contexts, found.alignments];
     }
-    const both = tops.map((top, r) => joined(read[r], top)), features = tanhOf(this.linear("decoder.combine", both));
+    const both = tops.map((top, r) => joined(read[r], top));
+    const features = this.w["decoder.combine.weight"]
+      ? tanhOf(this.linear("decoder.combine", both)) : both.map((row, r) => joined(row, xs[r]));
     const after = [...next, found.coverage, found.contexts, found.alignments];
     const step = this.written(features, after, weights);
     return this.kind === "pointer-generator" ? this.copied(step, both, xs) : step;
