@@ -5,7 +5,8 @@ the toolkit that name it.
 
 A part is meant to be one file. Named is a part by a text in the code that is its name, or by its class; an option by
 such a text, or as an attribute, as in ``config.dropout``. Docstrings and comments do not count, nor the examples, nor
-what is shipped, which are readers of their own, nor the files of parts that have the option themselves.
+what is shipped, which are readers of their own, nor the layouts of other frameworks, which say what they become, nor
+the files of parts that have the option themselves.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 from seq2seq.run import registry
 
 ROOT = Path(__file__).parent.parent
-APART = ("examples", "shipping")
+APART = ("examples", "shipping", "layouts")
 KINDS = (*registry.PACKAGES, *registry.SEARCH_PACKAGES)
 
 

@@ -24,7 +24,6 @@ CONFIG, MASKS = "seq2seq/run/config.py", "seq2seq/models/masks.py"
 STORED, EXPLAINING = "seq2seq/text/stored.py", "seq2seq/analysis/explaining.py"
 FORMS, CORPUS, PLOT = "seq2seq/sources/forms.py", "seq2seq/sources/corpus.py", "seq2seq/plot.py"
 CELLS, SCORES = "seq2seq/models/cells.py", "seq2seq/models/attention.py"
-LAYOUTS, BECOMES = "seq2seq/conversion/layouts.py", "what a layout of another framework becomes"
 ATTENTION, CONTEXT = (f"seq2seq/models/decoders/{name}.py" for name in ("attention", "gru_context"))
 
 # What is named in other files than its own, and why.
@@ -38,10 +37,9 @@ KNOWN: dict[str, dict[str, str]] = {
     },
     "source vectors": {CONFIG: WORD, PLOT: WORD},
     "encoder cho-gru": {CELLS: CELL, CONTEXT: CELL},
-    "encoder gru": {CELLS: CELL, ATTENTION: CELL, CONTEXT: CELL, LAYOUTS: BECOMES},
-    "encoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT, LAYOUTS: BECOMES},
-    "decoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT, LAYOUTS: BECOMES},
-    "decoder gru-context": {LAYOUTS: BECOMES},
+    "encoder gru": {CELLS: CELL, ATTENTION: CELL, CONTEXT: CELL},
+    "encoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT},
+    "decoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT},
     "decoder attention": {"seq2seq/models/decoders/pointer_generator.py": BASE, PLOT: WORD},
     "strategy beam": {
         SETTINGS: DEFAULT, "seq2seq/decoding/search.py": FORMER, EVALUATE: REPORT,
@@ -54,12 +52,10 @@ KNOWN: dict[str, dict[str, str]] = {
         "seq2seq/decoding/translator.py": "a greedy translation comes token by token",
     },
     "option no_unk": {"seq2seq/serving/schema.py": "a field of a request"},
-    "option reverse_source": {CONFIG: DEFAULT, "seq2seq/convert.py": BECOMES},
-    "option embedding_size": {CONFIG: DEFAULT, LAYOUTS: BECOMES},
-    "option hidden_size": {CONFIG: DEFAULT, LAYOUTS: BECOMES},
-    "option num_layers": {
-        CONFIG: DEFAULT, "seq2seq/analysis/gates.py": "the gates of every layer are drawn", LAYOUTS: BECOMES,
-    },
+    "option reverse_source": {CONFIG: DEFAULT, "seq2seq/convert.py": "weights of another framework may read so"},
+    "option embedding_size": {CONFIG: DEFAULT},
+    "option hidden_size": {CONFIG: DEFAULT},
+    "option num_layers": {CONFIG: DEFAULT, "seq2seq/analysis/gates.py": "the gates of every layer are drawn"},
     "option data_format": {FORMS: READING, CORPUS: READING, "seq2seq/decoding/runs.py": READING},
     "option header": {FORMS: READING, "seq2seq/sources/load.py": READING, "seq2seq/run/config_file.py": READING},
     "option src_column": {FORMS: READING},

@@ -1,4 +1,4 @@
-"""Models in the layouts of others, made by PyTorch as their authors make them: the same numbers and words here."""
+"""Models of the tutorials, made by PyTorch as their authors make them: the same numbers and words here."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from seq2seq.conversion.words import NEVER, Words
 from seq2seq.decoding.translator import Translator
 from seq2seq.run.errors import UserError
 
+TUTORIALS = "tutorial-lstm", "tutorial-gru-context"
 SOURCE = ["<unk>", "<pad>", "<sos>", "<eos>", *(f"s{number}" for number in range(7))]
 TARGET = ["t0", "t1", "</s>", "t2", "<s>", "t3", "t4", "<pad>", "t5"]  # in an order of its own, without <unk>
 
@@ -71,7 +72,7 @@ def torch_log_probs(layout: str, weights: dict[str, np.ndarray], source: list[in
         return torch.log_softmax(logits, 1).numpy()
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", TUTORIALS)
 def test_the_equations_of_a_layout_are_pytorchs(name: str) -> None:
     layout, settings = recognised(arrays(name))
     assert layout.name == name
@@ -81,7 +82,7 @@ def test_the_equations_of_a_layout_are_pytorchs(name: str) -> None:
     np.testing.assert_allclose(layout.log_probs(source, target), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", TUTORIALS)
 @pytest.mark.parametrize("form", ["archive", "legacy", "safetensors", "checkpoint"])
 def test_it_translates_as_the_layout_says(name: str, form: str, tmp_path: Path, lists: list[str], capsys) -> None:
     weights, path = arrays(name), tmp_path / "weights"
@@ -158,7 +159,7 @@ def test_other_weights_are_refused_in_one_line(fault: str, tmp_path: Path, lists
     said = capsys.readouterr().err
     assert said.startswith(f"error: {tmp_path / 'weights'}: ")
     assert said.count("\n") == 1
-    assert "known (tutorial-lstm, tutorial-gru-context)" in said or "has 10 rows, the list of words 11" in said
+    assert "known (tutorial-lstm, tutorial-gru-context" in said or "has 10 rows, the list of words 11" in said
 
 
 def test_lists_of_words(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""What a layout promises: to know its own arrays, to become parts of this engine, and to compute what its model does.
+
+The last is what a conversion is held against: equations in NumPy alone, of the arrays as the file has them, so that
+they know nothing of the engine.
+
+T target positions, V words of the target.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+Array = np.ndarray
+Arrays = dict[str, Array]
+
+
+class Layout:
+    """One kind of model as its authors' code lays it out.
+
+    Attributes:
+        name: for --layout.
+        about: what it is.
+        source_tables, target_tables: arrays with a row for each word.
+        target_biases: with a number for each.
+    """
+
+    name: ClassVar[str]
+    about: ClassVar[str]
+    source_tables: ClassVar[tuple[str, ...]] = ("encoder.embedding.weight",)
+    target_tables: ClassVar[tuple[str, ...]] = ("decoder.embedding.weight", "decoder.fc_out.weight")
+    target_biases: ClassVar[tuple[str, ...]] = ("decoder.fc_out.bias",)
+
+    def __init__(self, arrays: Arrays) -> None:
+        self.arrays = arrays
+
+    @classmethod
+    def settings(cls, arrays: Arrays) -> dict[str, Any] | None:
+        """Those of the model that the arrays make, None where they are not of this layout."""
+        raise NotImplementedError
+
+    def weights(self) -> Arrays:
+        """By the names of the engine's model, rows of words in the file's order."""
+        return self.arrays
+
+    def log_probs(self, source: list[int], target: list[int]) -> Array:
+        """(T, V) of what follows each of the target's ids, of the ids that the model reads, marks included."""
+        raise NotImplementedError
