@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from seq2seq.conversion.layouts.contract import Arrays, Layout
-from seq2seq.conversion.layouts.tutorials import TutorialGRU, TutorialLSTM
+from seq2seq.conversion.layouts.tutorials import TutorialAttention, TutorialGRU, TutorialLSTM
 from seq2seq.run.errors import UserError
 
 KINDS: tuple[type[Layout], ...] = (
     TutorialLSTM,
     TutorialGRU,
+    TutorialAttention,
 )  # fmt: skip
 LAYOUTS = {layout.name: layout for layout in KINDS}
 FORMER_NAMES = {"decoder.out.weight": "decoder.fc_out.weight", "decoder.out.bias": "decoder.fc_out.bias"}

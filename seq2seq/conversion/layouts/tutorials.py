@@ -1,4 +1,4 @@
-"""The first two models of the PyTorch tutorials on translation (Trevett).
+"""The first three models of the PyTorch tutorials on translation (Trevett).
 
 E embedding size, H state size, L layers.
 """
@@ -109,3 +109,105 @@ class TutorialGRU(TutorialLSTM):
             read = np.concatenate([embedded, h, context])
             found.append(log_softmax(arrays["decoder.fc_out.weight"] @ read + arrays["decoder.fc_out.bias"]))
         return np.array(found)
+
+
+class TutorialAttention(Layout):
+    """Bahdanau et al. (2015) as the same tutorials build it ("Neural machine translation by jointly learning to align
+    and translate"): a GRU in both directions, a layer from its last states to the decoder's first, and an output layer
+    that reads state, context and token. Both sides must have states of one size."""
+
+    name = "tutorial-attention"
+    about = "encoder.fc, decoder.attention.attn_fc and v_fc beside them; GRUs of one layer, the encoder's both ways"
+
+    @classmethod
+    def settings(cls, arrays: Arrays) -> dict[str, Any] | None:
+        arrays = _of_today(arrays)
+        if set(arrays) != set(cls.shapes(1, 1, 1, 1)):
+            return None
+        size, own = (arrays[f"{part}.rnn.weight_hh_l0"].shape[1] for part in ("encoder", "decoder"))
+        if own != size:
+            raise UserError(f"states have {size} numbers in the encoder and {own} in the decoder; expected as many")
+        sources, width = arrays["encoder.embedding.weight"].shape
+        expected = cls.shapes(sources, len(arrays["decoder.embedding.weight"]), width, size)
+        if any(arrays[name].shape != shape for name, shape in expected.items()):
+            return None
+        sizes = {"embedding_size": width, "hidden_size": size, "num_layers": 1}
+        return {"encoder": "bigru", "decoder": "bahdanau", "cell": "gru", "plain_output": True} | sizes
+
+    @staticmethod
+    def shapes(sources: int, targets: int, width: int, size: int) -> dict[str, tuple[int, ...]]:
+        """Of all arrays: words of both sides, E, H."""
+        found: dict[str, tuple[int, ...]] = {
+            "encoder.embedding.weight": (sources, width),
+            "decoder.embedding.weight": (targets, width),
+            "encoder.fc.weight": (size, 2 * size), "encoder.fc.bias": (size,),
+            "decoder.attention.attn_fc.weight": (size, 3 * size), "decoder.attention.attn_fc.bias": (size,),
+            "decoder.attention.v_fc.weight": (1, size),
+            "decoder.fc_out.weight": (targets, 3 * size + width), "decoder.fc_out.bias": (targets,),
+        }  # fmt: skip
+        for rnn, suffix, reads in (("encoder", "", 0), ("encoder", "_reverse", 0), ("decoder", "", 2 * size)):
+            found[f"{rnn}.rnn.weight_ih_l0{suffix}"] = 3 * size, width + reads
+            found[f"{rnn}.rnn.weight_hh_l0{suffix}"] = 3 * size, size
+            found |= {f"{rnn}.rnn.bias_{name}_l0{suffix}": (3 * size,) for name in ("ih", "hh")}
+        return found
+
+    def weights(self) -> Arrays:
+        arrays = _of_today(self.arrays)
+        both, size = arrays.pop("decoder.attention.attn_fc.weight"), arrays["encoder.fc.bias"].size
+        found = {
+            "decoder.attention.query.weight": both[:, :size],
+            "decoder.attention.key.weight": both[:, size:],
+            "decoder.attention.key.bias": arrays.pop("decoder.attention.attn_fc.bias"),
+            "decoder.attention.v": arrays.pop("decoder.attention.v_fc.weight")[0],
+        }
+        h, context, token = np.split(arrays.pop("decoder.fc_out.weight"), [size, 3 * size], 1)
+        found["decoder.fc_out.weight"] = np.concatenate([context, h, token], 1)
+        ours = {"encoder.fc.": "encoder.bridges.0.", "decoder.rnn.": "decoder.attentive."}
+        one_layer = {
+            name.removesuffix("_l0") if name.startswith("decoder.rnn.") else name: arrays[name] for name in arrays
+        }
+        return found | {_renamed(name, ours): array for name, array in one_layer.items()}
+
+    def log_probs(self, source: list[int], target: list[int]) -> Array:
+        arrays = _of_today(self.arrays)
+        forward, backward, decoder = (
+            [arrays[f"{rnn}.rnn.{name}_l0{suffix}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+            for rnn, suffix in (("encoder", ""), ("encoder", "_reverse"), ("decoder", ""))
+        )
+        rows = arrays["encoder.embedding.weight"][source]
+        ahead, behind = _gru_outputs(rows, forward), _gru_outputs(rows[::-1], backward)
+        outputs = np.concatenate([ahead, behind[::-1]], 1)
+        last = np.concatenate([ahead[-1], behind[-1]])
+        h = np.tanh(arrays["encoder.fc.weight"] @ last + arrays["encoder.fc.bias"])
+        found = []
+        for token in target:
+            asked = np.concatenate([np.tile(h, (len(outputs), 1)), outputs], 1)
+            hidden = np.tanh(
+                asked @ arrays["decoder.attention.attn_fc.weight"].T + arrays["decoder.attention.attn_fc.bias"]
+            )
+            context = np.exp(log_softmax(hidden @ arrays["decoder.attention.v_fc.weight"][0])) @ outputs
+            embedded = arrays["decoder.embedding.weight"][token]
+            h = gru_step(np.concatenate([embedded, context]), h, decoder)
+            read = np.concatenate([h, context, embedded])
+            found.append(log_softmax(arrays["decoder.fc_out.weight"] @ read + arrays["decoder.fc_out.bias"]))
+        return np.array(found)
+
+
+def _of_today(arrays: Arrays) -> Arrays:
+    """By the names that the tutorials have now."""
+    now = {"decoder.attention.attn.": "decoder.attention.attn_fc.", "decoder.attention.v.": "decoder.attention.v_fc."}
+    return {_renamed(name, now): array for name, array in arrays.items()}
+
+
+def _renamed(name: str, names: dict[str, str]) -> str:
+    """With the beginning that it has in another place."""
+    return next((new + name.removeprefix(old) for old, new in names.items() if name.startswith(old)), name)
+
+
+def _gru_outputs(rows: Array, weights: list[Array]) -> Array:
+    """States (S, H) of a layer after each of the rows (S, E)."""
+    h, found = np.zeros(weights[1].shape[1]), []
+    for row in rows:
+        h = gru_step(row, h, weights)
+        found.append(h)
+    return np.array(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,17 +12,20 @@ from minigrad import save
 from seq2seq import convert
 from seq2seq.conversion.files import read_arrays
 from seq2seq.conversion.layouts import LAYOUTS, recognised
+from seq2seq.conversion.layouts.tutorials import TutorialAttention
 from seq2seq.conversion.words import NEVER, Words
 from seq2seq.decoding.translator import Translator
 from seq2seq.run.errors import UserError
 
-TUTORIALS = "tutorial-lstm", "tutorial-gru-context"
+TUTORIALS = "tutorial-lstm", "tutorial-gru-context", "tutorial-attention"
 SOURCE = ["<unk>", "<pad>", "<sos>", "<eos>", *(f"s{number}" for number in range(7))]
 TARGET = ["t0", "t1", "</s>", "t2", "<s>", "t3", "t4", "<pad>", "t5"]  # in an order of its own, without <unk>
 
 
 def shapes(layout: str, layers: int = 2) -> dict[str, tuple[int, ...]]:
     """Of the tutorials' state_dict; E = 5, H = 6."""
+    if layout == "tutorial-attention":
+        return TutorialAttention.shapes(len(SOURCE), len(TARGET), 5, 6)
     gates, context = (4, 0) if layout == "tutorial-lstm" else (3, 6)
     layers = layers if layout == "tutorial-lstm" else 1
     found: dict[str, tuple[int, ...]] = {}
@@ -53,6 +57,8 @@ def lists(tmp_path: Path) -> list[str]:
 def torch_log_probs(layout: str, weights: dict[str, np.ndarray], source: list[int], target: list[int]) -> np.ndarray:
     """(T, V) by PyTorch's own modules, put together as the tutorials do."""
     torch = pytest.importorskip("torch")
+    if layout == "tutorial-attention":
+        return torch_log_probs_with_attention(weights, source, target)
     of = {name: torch.from_numpy(array) for name, array in weights.items()}
     kind, context = (torch.nn.LSTM, 0) if layout == "tutorial-lstm" else (torch.nn.GRU, 6)
     depth = sum(name.startswith("encoder.rnn.weight_ih") for name in weights)
@@ -70,6 +76,30 @@ def torch_log_probs(layout: str, weights: dict[str, np.ndarray], source: list[in
             y, _ = decoder(embedded, state)
         logits = y[:, 0] @ of["decoder.fc_out.weight"].T + of["decoder.fc_out.bias"]
         return torch.log_softmax(logits, 1).numpy()
+
+
+def torch_log_probs_with_attention(weights: dict[str, np.ndarray], source: list[int], target: list[int]) -> np.ndarray:
+    """The same of their third model, a step at a time."""
+    torch = pytest.importorskip("torch")
+    of = {name: torch.from_numpy(array) for name, array in weights.items()}
+    encoder, decoder = torch.nn.GRU(5, 6, bidirectional=True), torch.nn.GRU(2 * 6 + 5, 6)
+    for part, rnn in (("encoder", encoder), ("decoder", decoder)):
+        rnn.load_state_dict({key.split(".")[2]: of[key] for key in weights if key.startswith(f"{part}.rnn")})
+
+    def linear(name: str, x: Any) -> Any:
+        return torch.nn.functional.linear(x, of[f"{name}.weight"], of.get(f"{name}.bias"))
+
+    with torch.no_grad():
+        outputs, hidden = encoder(of["encoder.embedding.weight"][torch.tensor(source)][:, None])
+        hidden, found = torch.tanh(linear("encoder.fc", torch.cat([hidden[-2], hidden[-1]], 1))), []
+        for token in target:
+            both = torch.cat([hidden[None].repeat(len(source), 1, 1), outputs], 2)
+            energy = torch.tanh(linear("decoder.attention.attn_fc", both))
+            context = (torch.softmax(linear("decoder.attention.v_fc", energy), 0) * outputs).sum(0)
+            embedded = of["decoder.embedding.weight"][[token]]
+            _, (hidden,) = decoder(torch.cat([embedded, context], 1)[None], hidden[None])
+            found.append(linear("decoder.fc_out", torch.cat([hidden, context, embedded], 1))[0])
+        return torch.log_softmax(torch.stack(found), 1).numpy()
 
 
 @pytest.mark.parametrize("name", TUTORIALS)
@@ -120,6 +150,20 @@ def test_former_names_and_reversed_sources(tmp_path: Path, lists: list[str]) -> 
     (pair,) = Translator.load(to).score(["s1 s5 s0"], ["t5"])
     own = layout.log_probs([2, 4, 9, 5, 3], [4, 8])
     np.testing.assert_allclose(pair.log_probs, [own[0, 8], own[1, 2]], atol=1e-5)
+
+
+def test_attention_of_former_names_and_of_two_sizes(tmp_path: Path, lists: list[str], capsys) -> None:
+    weights = {name.replace("_fc.", "."): array for name, array in arrays("tutorial-attention").items()}
+    save(weights, tmp_path / "weights")
+    to = tmp_path / "model.seq2seq"
+    assert convert.main([str(tmp_path / "weights"), "--to", str(to), *lists]) == 0
+    assert "plain_output True" in capsys.readouterr().out
+    weights["decoder.rnn.weight_hh_l0"] = np.ones((21, 7), np.float32)
+    with pytest.raises(UserError, match="states have 6 numbers in the encoder and 7 in the decoder; expected as many"):
+        recognised(weights)
+    weights["decoder.rnn.weight_hh_l0"], weights["encoder.fc.bias"] = np.ones((18, 6), np.float32), np.ones(5)
+    with pytest.raises(UserError, match="are not known"):
+        recognised(weights)
 
 
 def test_a_wrong_engine_is_found(tmp_path: Path, lists: list[str], monkeypatch, capsys) -> None:
