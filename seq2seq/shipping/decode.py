@@ -232,6 +232,8 @@ class Model:
         coverage, context = (np.zeros((1, size), np.float32) for size in self.values.shape)
         if self.kind == "bahdanau":
             context, coverage = self.attend(states[0][0], coverage)
+        if self.kind == "luong":  # it reads its features instead
+            context = np.zeros_like(states[0][0])
         return [states, coverage, context]
 
     def attend(self, h: Any, coverage: Any) -> tuple[Any, Any]:
@@ -288,12 +290,15 @@ class Model:
                 top, others = self.stack("decoder", self.cell, np.concatenate([top, read[None]], 2), states[1:])
             states = [first, *others]
         else:
-            top, states = self.stack("decoder", self.cell, x[None], states)
+            given = np.concatenate([x, context], 1) if self.kind == "luong" else x
+            top, states = self.stack("decoder", self.cell, given[None], states)
             read, coverage = self.attend(top[0], coverage)
         both = np.concatenate([read, top[0]], 1)
-        combines = "decoder.combine.weight" in self.w
-        features = np.tanh(self.linear("decoder.combine", both)) if combines else np.concatenate([both, x], 1)
-        p = softmax(self.linear("decoder.fc_out", features))
+        features = np.concatenate([both, x], 1)
+        if "decoder.combine.weight" in self.w:
+            combined = self.linear("decoder.combine", both)
+            features = combined if self.c.get("linear_features") else np.tanh(combined)
+        p, context = softmax(self.linear("decoder.fc_out", features)), features if self.kind == "luong" else context
         if self.kind == "pointer-generator":
             written = sigmoid(self.linear("decoder.generate", np.concatenate([both, x], 1)))
             p = np.concatenate([p * written, np.zeros_like(self.alignment)], 1)

@@ -7,8 +7,10 @@ from seq2seq.run.errors import UserError
 
 KNOWN = {
     "encoder": ("bicho-gru", "bigru", "bilstm", "cho-gru", "gru", "lstm", "transformer", "vector"),
-    "decoder": ("attention", "bahdanau", "dot-attention", "gru-context", "lstm", "pointer-generator", "transformer"),
-}
+    "decoder": (
+        "attention", "bahdanau", "dot-attention", "gru-context", "lstm", "luong", "pointer-generator", "transformer",
+    ),
+}  # fmt: skip
 
 
 def check(config: Config, path: str) -> None:

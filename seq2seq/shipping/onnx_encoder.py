@@ -115,6 +115,7 @@ class EncoderGraph(Layers):
         given["coverage"] = self.op("Sub", first, first)
         row = self.op("ReduceMean", values, axes=[1], keepdims=0)
         given["context"] = self.op("Sub", row, row)
+        given["features"] = self.op("Sub", given["h_0"], given["h_0"])
         if self.kind == "bahdanau":
             covered = given["coverage"] if "coverage" in states_of(self) else None
             attended = self.attend(given["h_0"], values, given["keys"], self.lengths, covered)

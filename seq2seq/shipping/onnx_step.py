@@ -27,6 +27,8 @@ def states_of(graph: Layers) -> Kept:
         kept["coverage"] = np.float32, ["batch", "memory"]
     if graph.feeds and graph.kind not in _PLAIN:
         kept["context"] = np.float32, ["batch", _depth(graph)]
+    if graph.kind == "luong":
+        kept["features"] = np.float32, ["batch", graph.c["hidden_size"]]
     if graph.kind == "bahdanau":  # the alignment that the context is of
         kept["attended"] = np.float32, ["batch", "memory"]
     return kept
@@ -147,22 +149,25 @@ class StepGraph(Layers):
                 top, others = self._stack(self.op("Concat", top, read, axis=1), size + _depth(self), given, first=1)
                 found |= others
         else:
-            top, found = self._stack(x, self.width("decoder"), given)
+            given_before = [given["features"]] if self.kind == "luong" else []
+            width = self.width("decoder") + size * len(given_before)
+            top, found = self._stack(self.op("Concat", x, *given_before, axis=1), width, given)
             read, alignment = self._attended(top, given)
             looked = alignment
         if "coverage" in given:
             found["coverage"] = self.op("Add", given["coverage"], alignment)
         both = self.op("Concat", read, top, axis=1)
-        features = self._features(both, x)
+        features = found["features"] = self._features(both, x)
         copied = self.kind == "pointer-generator"
         logs = self._copied(features, both, x, looked, given["copies"]) if copied else self._logs(features)
         return found | {"log_probs": logs, "alignment": looked}
 
     def _features(self, both: str, x: str) -> str:
         """What the output layer reads, of [context; h] and the embedded token."""
-        if "decoder.combine.weight" in self.w:
-            return self.op("Tanh", self.linear("decoder.combine", both))
-        return self.op("Concat", both, x, axis=1)
+        if "decoder.combine.weight" not in self.w:
+            return self.op("Concat", both, x, axis=1)
+        combined = self.linear("decoder.combine", both)
+        return combined if self.c.get("linear_features") else self.op("Tanh", combined)
 
     def _attended(self, h: str, given: Mapping[str, str]) -> tuple[str, str]:
         values = given["values"]

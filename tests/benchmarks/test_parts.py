@@ -40,7 +40,9 @@ KNOWN: dict[str, dict[str, str]] = {
     "encoder gru": {CELLS: CELL, ATTENTION: CELL, CONTEXT: CELL},
     "encoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT},
     "decoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT},
-    "decoder attention": {"seq2seq/models/decoders/pointer_generator.py": BASE, PLOT: WORD},
+    "decoder attention": {
+        "seq2seq/models/decoders/luong.py": BASE, "seq2seq/models/decoders/pointer_generator.py": BASE, PLOT: WORD,
+    },
     "strategy beam": {
         SETTINGS: DEFAULT, "seq2seq/decoding/search.py": FORMER, EVALUATE: REPORT,
         "seq2seq/decoding/strategies/diverse_beam.py": BASE,

@@ -30,6 +30,7 @@ VARIANTS: list[dict[str, Any]] = [
     BETWEEN | {"encoder": "bilstm", "decoder": "attention", "input_feeding": True},
     BETWEEN | {"encoder": "bigru", "decoder": "bahdanau", "cell": "gru"},
     {"encoder": "bigru", "decoder": "bahdanau", "cell": "gru", "num_layers": 1, "plain_output": True},
+    BETWEEN | {"encoder": "bigru", "decoder": "luong", "cell": "gru", "attention": "additive", "coverage": True},
     BRIDGED | {"encoder": "lstm", "decoder": "lstm"},
     BRIDGED | {"encoder": "gru", "decoder": "lstm"},
     BRIDGED | {"encoder": "bigru", "decoder": "attention"},

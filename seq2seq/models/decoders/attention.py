@@ -44,20 +44,36 @@ Array = np.ndarray
 Named = dict[str, Tensor]  # parts of a state by name
 
 
+_PLAIN_OUTPUT: Any = (False, "let the output layer read context, state and token, without a layer between")
+
+
 @dataclass(frozen=True)
-class BahdanauOptions(CellOptions):
+class CoverageOptions(CellOptions):
     """Those of every decoder with attention and a choice of cells."""
 
     coverage: bool = option(False, "let what was attended to before enter the score, an additive one")
-    plain_output: bool = option(False, "let the output layer read context, state and token, without a layer between")
 
 
 @dataclass(frozen=True)
-class AttentionOptions(BahdanauOptions):
-    """All that can be chosen."""
+class BahdanauOptions(CoverageOptions):
+    """Those of a decoder whose score is given."""
+
+    plain_output: bool = option(*_PLAIN_OUTPUT)
+
+
+@dataclass(frozen=True)
+class ScoreOptions(CoverageOptions):
+    """Those of a decoder with a choice of scores too."""
 
     attention: str = option("general", "how a state is compared with a position: dot, scaled, general, or additive")
+
+
+@dataclass(frozen=True)
+class AttentionOptions(ScoreOptions):
+    """All that can be chosen."""
+
     input_feeding: bool = option(False, "let the next step read what this one attended to")
+    plain_output: bool = option(*_PLAIN_OUTPUT)
 
 
 @register("decoder", "attention")
@@ -66,14 +82,16 @@ class AttentionDecoder(Decoder):
 
     Its state is h (L, N, H) and, of an LSTM, c; with input feeding the context (N, D) that the next step reads; the
     last alignment (N, S), and the next one where that is known; with coverage that too (N, S); and the keys (S, N, H)
-    where the score is additive.
+    where the score is additive. A subclass may keep its last features (N, H).
 
     Attributes:
         attends_before: whether a step reads what the state before it attends to.
+        feeds_features: whether the recurrent layers read the features of the step before beside the token.
     """
 
     Options: ClassVar[type] = AttentionOptions
     attends_before: ClassVar[bool] = False
+    feeds_features: ClassVar[bool] = False
 
     def __init__(self, options: Any, vocab_size: int, memory: MemoryShape) -> None:
         super().__init__()
@@ -86,12 +104,14 @@ class AttentionDecoder(Decoder):
         if chosen.input_feeding:
             layers, width = layers - 1, size + depth
         self.norm = nn.LayerNorm(size) if chosen.input_feeding and chosen.decoder_layer_norm else nn.Identity()
+        width += size if self.feeds_features else 0
         self.rnn = layers_of(CELLS[cell], width, size, layers, chosen.dropout, **chosen.between) if layers else None
         self.combine = None if chosen.plain_output else nn.Linear(depth + size, size)
         self.fc_out = nn.Linear(depth + size + chosen.embedding_size if chosen.plain_output else size, vocab_size)
         self.dropout = nn.Dropout(chosen.dropout)
         kept = {"h": True, "c": cell == "lstm", "context": chosen.input_feeding, "next": self.attends_before}
-        kept |= {"alignment": True, "coverage": chosen.coverage, "keys": self.attention.key is not None}
+        kept |= {"features": self.feeds_features, "alignment": True, "coverage": chosen.coverage}
+        kept |= {"keys": self.attention.key is not None}
         self._parts = tuple(name for name, is_kept in kept.items() if is_kept)
         uncompiled = chosen.coverage or chosen.plain_output or any(chosen.between.values())
         self._compilable = cell in ("lstm", "gru") and not uncompiled
@@ -114,13 +134,14 @@ class AttentionDecoder(Decoder):
         values = memory.outputs
         assert values is not None  # they are read, and so they are there
         S, N, D = values.shape
-        nothing = zeros(N, S, dtype=values.dtype, device=values.device)
+        of_zeros = partial(zeros, dtype=values.dtype, device=values.device)
+        nothing = of_zeros(N, S)
         state = dict(zip(("h", "c"), memory.states, strict=False)) | {"alignment": nothing, "coverage": nothing}
-        state |= {"context": zeros(N, D, dtype=values.dtype, device=values.device)}
+        state |= {"context": of_zeros(N, D), "features": of_zeros(N, self.output.in_features)}
         state |= {"keys": self.attention.keys(values)}
         if self.attends_before:
             first = state["coverage"] if "coverage" in self._parts else None
-            read = self.attention(state["h"][0], _attended(state, memory), first, np.ones(N, np.int64))
+            read = self.attention(state["h"][0], attended_of(state, memory), first, np.ones(N, np.int64))
             state |= {"context": read[0], "next": read[1], "coverage": read[1]}
         return tuple(state[name] for name in self._parts)
 
@@ -162,14 +183,14 @@ class AttentionDecoder(Decoder):
 
     def search_start(self, state: State, memory: Memory) -> AttentiveSearchState:
         now = dict(zip(self._parts, state, strict=True))
-        keys, values, lengths = _attended(now, memory)
+        keys, values, lengths = attended_of(now, memory)
         return AttentiveSearchState(SearchState(now["h"], keys, values, now.get("c"), now.get("context")), lengths)
 
     def _run(self, tokens: PackedSequence, state: Named, memory: Memory, layers: Any) -> tuple[Tensor, Tensor, Named]:
         """Packed tokens (P,) -> features (P, H), alignments (P, S), the last h, c and context."""
-        x, attended = tokens._replace(data=self.dropout(self.embedding(tokens.data))), _attended(state, memory)
+        x, attended = tokens._replace(data=self.dropout(self.embedding(tokens.data))), attended_of(state, memory)
         if layers.attentive is None:
-            top, after = _stack(layers.rnn, x, state)
+            top, after = through_stack(layers.rnn, x, state)
             context, alignment = self.attention(top, attended, state.get("coverage"), lengths_of(tokens))
         else:
             context, alignment, top, after = self._feed_back(layers, x, state, attended)
@@ -194,12 +215,12 @@ class AttentionDecoder(Decoder):
             context = delay_sequence(x._replace(data=context), state["context"]).data
         if layers.rnn is not None:
             both = x._replace(data=self.dropout(cat([top, context], 1)))
-            top, others = _stack(layers.rnn, both, {name: state[name][1:] for name in hidden})
+            top, others = through_stack(layers.rnn, both, {name: state[name][1:] for name in hidden})
             last = {name: cat([last[name], others[name]]) for name in hidden}
         return context, alignment, top, last | {"context": after["context"]}
 
 
-def _stack(rnn: Any, x: PackedSequence, state: Named) -> tuple[Tensor, Named]:
+def through_stack(rnn: Any, x: PackedSequence, state: Named) -> tuple[Tensor, Named]:
     """Ordinary layers: rows (P, .) -> the last one's h (P, H), the last h and c (L, N, H)."""
     states = state["h"], state.get("c")
     y, last = rnn(x, states[0] if states[1] is None else states)
@@ -219,7 +240,7 @@ def _reading_of(attention: Attention, combine: nn.Linear, feeds: bool, before: b
     return DecoderReading(combine.weight, combine.bias, query, attention.v, attention.scale, feeds, before)
 
 
-def _attended(state: Named, memory: Memory) -> Attended:
+def attended_of(state: Named, memory: Memory) -> Attended:
     assert memory.outputs is not None  # they are read, and so they are there
     assert memory.lengths is not None
     return Attended(state.get("keys", memory.outputs), memory.outputs, memory.lengths)

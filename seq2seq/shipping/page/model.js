@@ -239,7 +239,8 @@ class Model {
     if (["lstm", "gru-context"].includes(this.kind)) return flat;
     this.keys = this.w["decoder.attention.v"] ? this.linear("decoder.attention.key", values) : values;
     const nothing = [new Float32Array(values.length)];
-    const first = { contexts: [new Float32Array(values[0].length)], coverage: nothing, alignments: nothing };
+    const size = (this.kind === "luong" ? flat[0][0] : values[0]).length; // it reads its features instead of contexts
+    const first = { contexts: [new Float32Array(size)], coverage: nothing, alignments: nothing };
     const { contexts, coverage, alignments } = this.kind === "bahdanau" ? this.attend(flat[0], nothing) : first;
     return [...flat, coverage, contexts, alignments];
   }
@@ -315,16 +316,21 @@ class Model {
         ? this.stack(this.cell, normed.map((top, r) => joined(top, read[r])), others) : [normed, []];
       [tops, next] = [ys, [...first, ...after.flat()]];
     } else {
-      const [ys, after] = this.stack(this.cell, xs, this.byLayer(flat));
+      const given = this.kind === "luong" ? xs.map((x, r) => joined(x, before[r])) : xs;
+      const [ys, after] = this.stack(this.cell, given, this.byLayer(flat));
       found = this.attend(ys, coverage);
       [tops, next, read, weights] = [ys, after.flat(), found.contexts, found.alignments];
     }
     const both = tops.map((top, r) => joined(read[r], top));
-    const features = this.w["decoder.combine.weight"]
-      ? tanhOf(this.linear("decoder.combine", both)) : both.map((row, r) => joined(row, xs[r]));
-    const after = [...next, found.coverage, found.contexts, found.alignments];
+    const features = this.w["decoder.combine.weight"] ? this.combined(both) : both.map((row, r) => joined(row, xs[r]));
+    const after = [...next, found.coverage, this.kind === "luong" ? features : found.contexts, found.alignments];
     const step = this.written(features, after, weights);
     return this.kind === "pointer-generator" ? this.copied(step, both, xs) : step;
+  }
+
+  combined(both) {
+    const found = this.linear("decoder.combine", both);
+    return this.c.linear_features ? found : tanhOf(found);
   }
 
   // The same where words may also be copied from the source.
