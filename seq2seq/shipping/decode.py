@@ -350,7 +350,8 @@ def translations(path: str, source: str | None, beam: int = 1, penalty: float = 
     config, text, weights = read(path)
     model, words, (_, join) = Model(config, weights), text["trg_vocabulary"]["tokens"], tokenizer(text["trg_tokenizer"])
     for given, copies, tokens in sources(source, config, text):
-        found = search(model, given, copies, beam, penalty, text["max_output_length"]) if len(tokens) != 2 else []
+        says = any(tokens) or "src_mean" in text  # a blank line does not
+        found = search(model, given, copies, beam, penalty, text["max_output_length"]) if says else []
         yield join([words[i] if i < len(words) else tokens[i - len(words)] for i in found])
 
 
@@ -364,10 +365,12 @@ def sources(path: str | None, config: dict[str, Any], text: dict[str, Any]) -> A
     (split, _), known = tokenizer(text["src_tokenizer"]), text["src_vocabulary"]["tokens"]
     ids = {word: number for number, word in enumerate(known) if number > EOS}
     lines = (Path(path).read_text(encoding="utf-8") if path else sys.stdin.read()).split("\n")
+    marks = {"both": ([SOS], [EOS]), "end": ([], [EOS]), "none": ([], [])}[config.get("source_marks", "both")]
     for line in lines[:-1] if lines[-1] == "" else lines:
         tokens = split(line)[: config.get("truncate_source") or None][:: -1 if config.get("reverse_source") else 1]
-        tokens = ["", *tokens, ""] if line.strip() else ["", ""]
-        given = [SOS, *(ids.get(token, UNK) for token in tokens[1:-1]), EOS]
+        tokens = tokens if line.strip() else []
+        given = [*marks[0], *(ids.get(token, UNK) for token in tokens), *marks[1]]
+        tokens = [*("" for _ in marks[0]), *tokens, *("" for _ in marks[1])]
         places = [len(known) + tokens.index(token) for token in tokens]
         yield np.array(given), [n if n != UNK else place for n, place in zip(given, places, strict=True)], tokens
 

@@ -114,7 +114,7 @@ class Source(Configured):
 
     keys: ClassVar[tuple[str, ...]]
     ids: ClassVar[bool] = False
-    marks: ClassVar[int] = 0
+    marks: int = 0
     capturable: ClassVar[bool] = False
 
     def load(self, config: Config) -> Dataset:

@@ -1,4 +1,4 @@
-"""Text as a source: the ids of its tokens between <sos> and <eos>, to be translated, or to be reconstructed."""
+"""Text as a source: the ids of its tokens and marks around them, to be translated, or to be reconstructed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import shown
 from seq2seq.run.registry import option, register
 from seq2seq.sources.batches import IntArray, Ragged, padded
 from seq2seq.sources.contract import Examples, Source
@@ -26,6 +27,9 @@ from seq2seq.text.side import TextLearner, TextSide
 from seq2seq.text.vocabulary import EOS_ID, SOS_ID, SPECIALS
 
 TASKS = "translate", "autoencode"
+MARKS: dict[str, tuple[list[int], list[int]]] = {  # before and behind the tokens
+    "both": ([SOS_ID], [EOS_ID]), "end": ([], [EOS_ID]), "none": ([], []),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class TextOptions(Reading):
     """How text is read, from files and by a model."""
 
     reverse_source: bool = option(False, "feed the source backwards (Sutskever et al., 2014)")
+    source_marks: str = option("both", "around a source's tokens: both <sos> and <eos>, the end alone, or none")
     truncate_source: int = option(0, "read so many first tokens of a source, and no more; 0 reads all", 0, 1_000_000)
     task: str = option("translate", "translate, or autoencode: the target is the source itself")
     noise_drop: float = option(0.0, "probability that training leaves a word of the source out", 0.0, 0.99, True)
@@ -50,7 +55,6 @@ class TextSource(Source):
     Options = TextOptions
     keys = TextSide.keys
     ids = True
-    marks = 2
     capturable = True
 
     def __init__(self, options: TextOptions | None = None) -> None:
@@ -58,6 +62,10 @@ class TextSource(Source):
         self.options.check()
         if self.options.task not in TASKS:
             raise UserError(f"task is {self.options.task!r}; expected {' or '.join(TASKS)}")
+        if self.options.source_marks not in MARKS:
+            raise UserError(f"source_marks is {shown(self.options.source_marks)}; expected {', '.join(MARKS)}")
+        self._before, self._behind = MARKS[self.options.source_marks]
+        self.marks = len(self._before) + len(self._behind)
         self._reconstructs = self.options.task == "autoencode"
 
     def load(self, config: Config) -> Dataset:
@@ -104,12 +112,14 @@ class TextSource(Source):
         return TextSide.restored(stored, "src", self.options.truncate_source)
 
     def collate(self, items: Sequence[Sequence[int]]) -> tuple[IntArray, IntArray]:
-        """N lists of ids -> <sos> tokens <eos> in columns (S, N) int64, and their lengths (N,)."""
-        step = -1 if self.options.reverse_source else 1
-        return padded([[SOS_ID, *np.asarray(ids, np.int64)[::step].tolist(), EOS_ID] for ids in items])
+        """N lists of ids -> tokens and marks, <sos> and <eos>, in columns (S, N) int64, and their lengths (N,). Where
+        there would be nothing, <eos> is."""
+        step, before, behind = -1 if self.options.reverse_source else 1, self._before, self._behind
+        columns = ([*before, *np.asarray(ids, np.int64)[::step].tolist(), *behind] for ids in items)
+        return padded([column or [EOS_ID] for column in columns])
 
     def own(self, positions: np.ndarray) -> np.ndarray:
-        tokens = positions[..., 1:-1]
+        tokens = positions[..., len(self._before) : positions.shape[-1] - len(self._behind)]
         return tokens[..., ::-1] if self.options.reverse_source else tokens
 
     def for_training(self, items: Ragged, side: TextSide, seed: int) -> Ragged:

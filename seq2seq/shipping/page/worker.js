@@ -19,16 +19,19 @@ function load(base64, rules) {
   return {
     model: new Model({ config, weights }), source: tokenizer(rules.source), target: tokenizer(rules.target),
     known, ids, words, first: config.truncate_source || Infinity, reverses: Boolean(config.reverse_source),
+    marks: { both: [[SOS], [EOS]], end: [[], [EOS]], none: [[], []] }[config.source_marks ?? "both"],
     most: text.max_output_length,
   };
 }
 
 // A line -> {text, source, target, alignments}: the translation, the tokens, how much a target looked at each source.
-function translate({ model, most, first, reverses, known, ids, words, source, target }, line, beam) {
+function translate({ model, most, first, reverses, marks, known, ids, words, source, target }, line, beam) {
   if (trimmed(line) === "") return { text: "", source: [], target: [], alignments: [] };
   const tokens = source.split(line).slice(0, first);
   if (reverses) tokens.reverse();
-  const given = [SOS, ...tokens.map((token) => ids.get(token) ?? UNK), EOS], places = ["", ...tokens, ""];
+  const [before, behind] = marks, unsaid = (ids) => ids.map(() => "");
+  const given = [...before, ...tokens.map((token) => ids.get(token) ?? UNK), ...behind];
+  const places = [...unsaid(before), ...tokens, ...unsaid(behind)];
   const copies = given.map((id, s) => (id === UNK ? known.length + places.indexOf(places[s]) : id));
   const found = search(model, given, copies, beam, most);
   const out = found.ids.map((id) => words[id] ?? places[id - words.length]);

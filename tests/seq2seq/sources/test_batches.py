@@ -89,24 +89,38 @@ def test_reversal_leaves_the_marks_in_place() -> None:
     assert batch.trg_output.tolist() == [[7, 9], [8, 3], [3, 1]]
 
 
-@given(ID_LISTS, st.booleans(), st.data())
-def test_batches_pad_and_shift(pairs: list[tuple[list[int], list[int]]], reverse: bool, data: st.DataObject) -> None:
+AROUND = {"both": ([SOS_ID], [EOS_ID]), "end": ([], [EOS_ID]), "none": ([], [])}
+
+
+@given(ID_LISTS, st.booleans(), st.sampled_from(list(AROUND)), st.data())
+def test_batches_pad_and_shift(
+    pairs: list[tuple[list[int], list[int]]], reverse: bool, marks: str, data: st.DataObject
+) -> None:
     indices = data.draw(st.permutations(range(len(pairs))))
-    source = TextSource(TextSource.Options(reverse_source=reverse))
+    source = TextSource(TextSource.Options(reverse_source=reverse, source_marks=marks))
+    before, behind = AROUND[marks]
+    assert source.marks == len(before) + len(behind)
     batch = source.batch(split_of(pairs), np.array(indices))
     for array in (batch.src, batch.trg_input, batch.trg_output):
         assert array.dtype == np.int64
         assert array.flags.c_contiguous
     for column, index in enumerate(indices):
         src, trg = pairs[index]
-        expected = [SOS_ID, *(src[::-1] if reverse else src), EOS_ID]
+        expected = [*before, *(src[::-1] if reverse else src), *behind] or [EOS_ID]
+        if src:
+            assert source.own(np.array(expected)).tolist() == src
         assert batch.src[:, column].tolist() == expected + [PAD_ID] * (len(batch.src) - len(expected))
         padding = [PAD_ID] * (len(batch.trg_input) - len(trg) - 1)
         assert batch.trg_input[:, column].tolist() == [SOS_ID, *trg, *padding]
         assert batch.trg_output[:, column].tolist() == [*trg, EOS_ID, *padding]
-        assert (batch.src_lengths[column], batch.trg_lengths[column]) == (len(src) + 2, len(trg) + 1)
+        assert (batch.src_lengths[column], batch.trg_lengths[column]) == (len(expected), len(trg) + 1)
     assert len(batch.src) == batch.src_lengths.max()
     assert len(batch.trg_output) == batch.trg_lengths.max()
+
+
+def test_other_marks_are_refused() -> None:
+    with pytest.raises(UserError, match="source_marks is 'sos'; expected both, end, none"):
+        TextSource(TextSource.Options(source_marks="sos"))
 
 
 def test_the_names_of_version_0_1_still_work() -> None:
