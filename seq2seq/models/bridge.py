@@ -1,4 +1,5 @@
 """Bridges: layers that make a decoder's first states of what an encoder leaves, tanh(W x + b), one for each state.
+Those of other toolkits have another activation, or none.
 
 So a decoder with h and c can start from an encoder that has h alone, or no states.
 
@@ -10,13 +11,15 @@ N sources, L layers, H state size, D size of what a bridge reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from minigrad import Tensor, nn, tanh
+from minigrad import Tensor, nn, relu, tanh
 from seq2seq.models.contract import Array, State
 from seq2seq.run.registry import option
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": tanh, "relu": relu, "linear": lambda x: x}
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,10 @@ def make_bridges(count: int, input_size: int, output_size: int) -> nn.ModuleList
     return nn.ModuleList([nn.Linear(input_size, output_size) for _ in range(count)])
 
 
-def bridged_states(bridges: Iterable[Any], states: State) -> State:
+def bridged_states(bridges: Iterable[Any], states: State, activation: str) -> State:
     """(L, N, D) each -> (L, N, H) for each bridge, which all layers share; of h alone both h and c are made."""
-    return tuple(tanh(bridge(state)) for bridge, state in zip(bridges, states + states[-1:], strict=False))
+    activate = ACTIVATIONS[activation]
+    return tuple(activate(bridge(state)) for bridge, state in zip(bridges, states + states[-1:], strict=False))
 
 
 def bridged_mean(bridges: nn.ModuleList, mean: Tensor, num_layers: int) -> State:

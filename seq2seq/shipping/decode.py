@@ -95,6 +95,8 @@ def softmax(x: Any) -> Any:
 
 
 ACTIVATIONS: dict[str, Any] = {
+    "linear": lambda x: x,
+    "tanh": np.tanh,
     "relu": lambda x: np.maximum(x, 0),
     "gelu": lambda x: 0.5 * x * (1 + np.vectorize(math.erf, [np.float32])(x / math.sqrt(2))),
 }
@@ -203,13 +205,16 @@ class Model:
                 x = np.tanh(x)
             else:
                 cell, both = kind.removeprefix("bi"), kind.startswith("bi")
-                first = [np.zeros((1, self.c["hidden_size"]), np.float32)] * (2 if cell == "lstm" else 1)
+                size = self.c["hidden_size"] // (2 if self.c.get("split_directions") else 1)
+                first = [np.zeros((1, size), np.float32)] * (2 if cell == "lstm" else 1)
                 x, states = self.stack("encoder", cell, x[:, None], [first] * layers, both)
                 x = x[:, 0]
         bridges = [f"encoder.bridges.{k}" for k in (0, 1) if f"encoder.bridges.{k}.weight" in self.w]
         if bridges and states:  # of h alone both h and c are made
+            states = [states[-1][:1]] * layers if self.c.get("bridge_top") else states
             pairs = [zip(bridges, (*two, two[-1]), strict=False) for two in states]
-            states = [[np.tanh(self.linear(*pair)) for pair in layer] for layer in pairs]
+            activate = ACTIVATIONS[self.c.get("bridge_activation", "tanh")]
+            states = [[activate(self.linear(*pair)) for pair in layer] for layer in pairs]
         elif bridges:
             made = [np.tanh(self.linear(bridge, x.mean(0))).reshape(layers, 1, -1) for bridge in bridges]
             states = [list(parts) for parts in zip(*made, strict=True)]

@@ -88,8 +88,10 @@ class EncoderGraph(Layers):
     def _bridged(self, values: str, states: list[list[str]]) -> list[list[str]]:
         bridges = [f"encoder.bridges.{k}" for k in (0, 1) if f"encoder.bridges.{k}.weight" in self.w]
         if bridges and states:  # of h alone both h and c are made
+            states = [states[-1][:1]] * len(states) if self.c.get("bridge_top") else states
             pairs = [zip(bridges, (*two, two[-1]), strict=False) for two in states]
-            return [[self.op("Tanh", self.linear(*pair)) for pair in layer] for layer in pairs]
+            kind = {"tanh": "Tanh", "relu": "Relu", "linear": "Identity"}[self.c.get("bridge_activation", "tanh")]
+            return [[self.op(kind, self.linear(*pair)) for pair in layer] for layer in pairs]
         if not bridges:
             return states
         within = self.op("Unsqueeze", self.within(self.lengths, values), [2])

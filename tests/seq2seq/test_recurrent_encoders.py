@@ -42,6 +42,66 @@ def test_lstm_in_both_directions(tiny_model, draw_batch) -> None:
     twin.compare(y)
 
 
+def of_both(states):
+    """(L*2, N, H) -> (L, N, 2H)."""
+    return torch.cat([states[0::2], states[1::2]], 2)
+
+
+@pytest.mark.parametrize("decoder", ["lstm", "luong"])
+def test_directions_of_half_the_size_need_no_bridge(tiny_model, draw_batch, decoder: str) -> None:
+    """Their states side by side are the decoder's; the outputs are as wide."""
+    model = tiny_model(encoder="bilstm", decoder=decoder, split_directions=True, precision="fp64")
+    assert model.encoder.memory_shape == (((2, 6), (2, 6)), 6)
+    assert not len(model.encoder.bridges)
+    batch = draw_batch(1)
+    twin = TorchTwin(model, batch)
+    states = tuple(map(of_both, twin.encode(bidirectional=True)))
+    memory = model.remember(model.pack(batch))
+    for ours, expected in zip(memory.states, states, strict=True):
+        np.testing.assert_allclose(ours.array, expected.detach().numpy(), atol=1e-14)
+    if decoder == "lstm":
+        y, _ = twin.recurrent(torch.nn.LSTM, "decoder.rnn")(twin.embed("decoder", twin.trg_input), states)
+        twin.compare(y)
+
+
+ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "linear": lambda x: x}
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("split", [False, True], ids=["whole", "split"])
+def test_bridges_of_other_toolkits(tiny_model, draw_batch, activation: str, split: bool) -> None:
+    options = {"encoder": "bilstm", "bridge": True, "split_directions": split, "bridge_activation": activation}
+    twin = TorchTwin(tiny_model(precision="fp64", **options), draw_batch(1))
+    states = zip(range(2), twin.encode(bidirectional=True), strict=True)
+    first = tuple(ACTIVATIONS[activation](twin.linear(f"encoder.bridges.{k}", of_both(state))) for k, state in states)
+    y, _ = twin.recurrent(torch.nn.LSTM, "decoder.rnn")(twin.embed("decoder", twin.trg_input), first)
+    twin.compare(y)
+
+
+def test_a_bridge_may_read_the_last_layer_alone(tiny_model, draw_batch) -> None:
+    """h and c of both layers are made of its h."""
+    twin = TorchTwin(tiny_model(encoder="bilstm", bridge_top=True, precision="fp64"), draw_batch(1))
+    h, _ = twin.encode(bidirectional=True)
+    top = of_both(h)[-1:].expand(2, -1, -1)
+    first = tuple(torch.tanh(twin.linear(f"encoder.bridges.{k}", top)) for k in range(2))
+    y, _ = twin.recurrent(torch.nn.LSTM, "decoder.rnn")(twin.embed("decoder", twin.trg_input), first)
+    twin.compare(y)
+
+
+REFUSED = {
+    "split_directions is true; expected an encoder of two directions": {"encoder": "lstm", "split_directions": True},
+    "hidden_size is 7; expected an even one": {"encoder": "bilstm", "split_directions": True, "hidden_size": 7},
+    "bridge_activation is 'gelu'; expected tanh, relu, linear": {"encoder": "lstm", "bridge_activation": "gelu"},
+    "bridge_top is true, but there is no bridge": {"encoder": "lstm", "bridge_top": True},
+}
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_options_that_do_not_go_together_are_refused(tiny_model, line: str) -> None:
+    with pytest.raises(UserError, match=line):
+        tiny_model(**REFUSED[line])
+
+
 @pytest.mark.parametrize("encoder", ["gru", "bigru", "cho-gru", "bicho-gru"])
 def test_gru(tiny_model, draw_batch, encoder: str) -> None:
     twin = TorchTwin(tiny_model(encoder=encoder, decoder="gru-context", precision="fp64"), draw_batch(1))

@@ -31,10 +31,19 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "turned": {
         "num_layers": 2, "cell": "cho-gru", "attention": "additive", "input_feeding": True, "coverage": True,
-        "bridge": True, "reverse_source": True,
+        "bridge": True, "reverse_source": True, "source_marks": "end",
     },
-    "scaled": {"num_layers": 1, "cell": "gru", "attention": "scaled", "plain_output": True},
+    "scaled": {
+        "num_layers": 1, "cell": "gru", "attention": "scaled", "linear_features": True, "source_marks": "none",
+        "plain_output": True,
+    },
 }  # fmt: skip
+OF_OTHERS = {  # what weights of other toolkits become; of encoders with two directions
+    "split": {"num_layers": 2, "split_directions": True, "source_marks": "none"},
+    "split and bridged": {"num_layers": 2, "split_directions": True, "bridge": True, "bridge_activation": "relu"},
+    "linear bridge": {"num_layers": 2, "bridge_activation": "linear", "source_marks": "end"},
+    "top": {"num_layers": 2, "bridge_top": True, "bridge": True, "source_marks": "end"},
+}
 
 
 def translator(encoder: str, decoder: str, source: str = "text", **settings: Any) -> Translator:
@@ -53,7 +62,8 @@ def cases() -> list[tuple[str, str, str]]:
     """Encoder, decoder and variant: every registered part with each variant, and bridges to every decoder."""
     found = [(*pair, variant) for pair in representative_pairs() for variant in VARIANTS]
     bridged = [(encoder, decoder, "turned") for encoder in ("bilstm", "transformer") for decoder in DECODERS]
-    return found + [case for case in bridged if case not in found]
+    elsewhere = [(encoder, "luong", variant) for encoder in ("bilstm", "bigru") for variant in OF_OTHERS]
+    return found + [case for case in bridged + elsewhere if case not in found]
 
 
 def translator_of(encoder: str, decoder: str, variant: str = "plain", source: str = "text") -> Translator | None:
@@ -62,7 +72,8 @@ def translator_of(encoder: str, decoder: str, variant: str = "plain", source: st
     if settings is None:  # a bridge may make them fit
         settings = known(encoder, decoder, SMALL)
     try:
-        return translator(encoder, decoder, source, **settings | known(encoder, decoder, SIZES | VARIANTS[variant]))
+        wanted = SIZES | (VARIANTS | OF_OTHERS)[variant]
+        return translator(encoder, decoder, source, **settings | known(encoder, decoder, wanted))
     except UserError:
         return None
 

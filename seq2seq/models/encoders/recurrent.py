@@ -7,6 +7,9 @@ machine translation by jointly learning to align and translate", 2015, appendix 
 each by a matrix of its own that all layers share: tanh(W [forward; backward] + b). With the option ``bridge`` there is
 one for a single direction too, and for each state that the decoder has: a GRU's h makes h and c. Decoders with
 attention read the outputs.
+
+Where ``split_directions`` gives each direction half of hidden_size, its states side by side are of that size already,
+and there is a bridge only if it is asked for.
 """
 
 from __future__ import annotations
@@ -18,15 +21,16 @@ from weakref import proxy
 
 import numpy as np
 
-from minigrad import Tensor, nn
+from minigrad import Tensor, cat, nn
 from minigrad.decoding import PackedEncoder, PackedLinear
 from minigrad.nn.utils.rnn import PackedSequence, pad_packed_sequence
-from seq2seq.models.bridge import BridgeOptions, bridged_states, make_bridges
+from seq2seq.models.bridge import ACTIVATIONS, BridgeOptions, bridged_states, make_bridges
 from seq2seq.models.contract import Encoder, Memory, MemoryShape, Reads, changes
 from seq2seq.models.inputs import Inputs
 from seq2seq.models.options import RecurrentOptions
 from seq2seq.models.stack import layers_of
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import shown
 from seq2seq.run.registry import option, register
 
 Array = np.ndarray
@@ -39,6 +43,26 @@ class RecurrentEncoderOptions(BridgeOptions, RecurrentOptions):
     residual: bool = option(False, "add to what an encoder's layer gives what it reads (Wu et al., 2016)")
     layer_norm: bool = option(False, "normalise what an encoder's layer gives (Ba et al., 2016)")
     pyramid: int = option(0, "upper layers of the encoder that each halve the time (Chan et al., 2016)", 0, 63)
+    split_directions: bool = option(False, "half of hidden_size for each of two directions, and no bridge unless asked")
+    bridge_activation: str = option("tanh", "of a recurrent encoder's bridge: tanh, relu, or linear, which is none")
+    bridge_top: bool = option(False, "let that bridge make the states of all layers of the last one's h")
+
+    def check(self, bidirectional: bool) -> None:
+        """UserError where some do not go together, or not with this number of directions."""
+        if self.pyramid >= self.num_layers:
+            raise UserError(f"pyramid is {self.pyramid}; expected less than num_layers = {self.num_layers}")
+        if self.split_directions and not bidirectional:
+            raise UserError("split_directions is true; expected an encoder of two directions, such as bilstm")
+        if self.split_directions and self.hidden_size % 2:
+            raise UserError(f"hidden_size is {self.hidden_size}; expected an even one with split_directions")
+        if self.bridge_activation not in ACTIVATIONS:
+            raise UserError(f"bridge_activation is {shown(self.bridge_activation)}; expected {', '.join(ACTIVATIONS)}")
+        if self.bridge_top and not self.has_bridge(bidirectional):
+            raise UserError("bridge_top is true, but there is no bridge; expected bridge true too")
+
+    def has_bridge(self, bidirectional: bool) -> bool:
+        """Whether the encoder has one."""
+        return self.bridge or (bidirectional and not self.split_directions)
 
 
 class RecurrentEncoder(Encoder):
@@ -54,19 +78,20 @@ class RecurrentEncoder(Encoder):
         own = len(self.cell.state_names)  # h, or h and c
         self.num_states = reads.states if options.bridge else min(reads.states, own)
         self.embedding = inputs.layer(options.embedding_size)
-        if options.pyramid >= options.num_layers:
-            raise UserError(f"pyramid is {options.pyramid}; expected less than num_layers = {options.num_layers}")
+        options.check(self.bidirectional)
+        self._activation, self._top = options.bridge_activation, options.bridge_top
+        self._width = self.size // 2 if options.split_directions else self.size  # of a direction
         between = {name: getattr(options, name) for name in ("residual", "layer_norm", "pyramid")}
-        sizes = options.embedding_size, self.size, self.num_layers
+        sizes = options.embedding_size, self._width, self.num_layers
         self.rnn = layers_of(self.cell, *sizes, options.dropout, self.bidirectional, **between)
-        count = self.num_states if self.bidirectional or options.bridge else 0
+        count = self.num_states if options.has_bridge(self.bidirectional) else 0
         self.bridges = make_bridges(count, self.memory_shape.output_size, self.size)
         self.dropout = nn.Dropout(options.dropout)
 
     @property
     def memory_shape(self) -> MemoryShape:
         states = ((self.num_layers, self.size),) * self.num_states
-        return MemoryShape(states, 2 * self.size if self.bidirectional else self.size)
+        return MemoryShape(states, 2 * self._width if self.bidirectional else self._width)
 
     def forward(self, source: PackedSequence) -> Memory:
         """Packed ids (P,) int64 -> final states (L, N, H), and where they are read the outputs (S, N, D), of both
@@ -96,7 +121,9 @@ class RecurrentEncoder(Encoder):
         states = states[: self.num_states]
         if self.bidirectional:
             states = tuple(map(_side_by_side, states))
-        return bridged_states(bridges or self.bridges, states) if len(self.bridges) else states
+        if self._top:
+            states = (cat([states[0][-1:]] * self.num_layers),)
+        return bridged_states(bridges or self.bridges, states, self._activation) if len(self.bridges) else states
 
 
 def _side_by_side(state: Tensor) -> Tensor:

@@ -118,7 +118,7 @@ class Model {
 
   // All positions (S, .) through a layer of an encoder: h of each, the last h and c.
   pass(cell, name, suffix, xs) {
-    const zero = [new Float32Array(this.c.hidden_size)], ys = [];
+    const zero = [new Float32Array(this.c.hidden_size / (this.c.split_directions ? 2 : 1))], ys = [];
     let state = cell === "lstm" ? [zero, zero] : [zero];
     for (const gates of this.gates(name, suffix, xs)) {
       state = this.advance(cell, name, suffix, [gates], state);
@@ -217,9 +217,13 @@ class Model {
   bridged(xs, states) {
     const bridges = [0, 1].map((k) => `encoder.bridges.${k}`).filter((name) => this.w[`${name}.weight`]);
     if (!bridges.length) return states;
-    const made = (name, rows) => tanhOf(this.linear(name, rows));
-    if (states.length) return states.map((two) => bridges.map((name, k) => made(name, two[k] ?? two[two.length - 1])));
-    const whole = bridges.map((name) => made(name, [meanOf(xs)])[0]), layers = this.c.num_layers;
+    const layers = this.c.num_layers, activate = ACTIVATIONS[this.c.bridge_activation ?? "tanh"];
+    const made = (name, rows) => this.linear(name, rows).map((row) => row.map(activate));
+    if (states.length) {
+      const read = this.c.bridge_top ? states.map(() => states[layers - 1].slice(0, 1)) : states;
+      return read.map((two) => bridges.map((name, k) => made(name, two[k] ?? two[two.length - 1])));
+    }
+    const whole = bridges.map((name) => made(name, [meanOf(xs)])[0]);
     const cut = (row, n) => row.subarray((n * row.length) / layers, ((n + 1) * row.length) / layers);
     return Array.from({ length: layers }, (_, n) => whole.map((row) => [cut(row, n)]));
   }
