@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from minigrad import Tensor
-from seq2seq.conversion.files import read_arrays
-from seq2seq.conversion.layouts import LAYOUTS, Layout, recognised
-from seq2seq.conversion.words import NEVER, Words, read_words
+from seq2seq.conversion.files import read_weights
+from seq2seq.conversion.layouts import LAYOUTS, SHAPES, Layout, recognised
+from seq2seq.conversion.words import NEVER, Words, read_tokens
 from seq2seq.decoding.translator import Translator
 from seq2seq.models.model import Seq2Seq, build_model
 from seq2seq.run import checkpoint
@@ -30,6 +30,7 @@ from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import check_output, print_results
 from seq2seq.shipping import model_file
 from seq2seq.sources import EncodedSplit, Ragged
+from seq2seq.sources.text import MARKS
 from seq2seq.text.codec import TextCodec
 from seq2seq.text.side import TextSide
 from seq2seq.text.tokenizers import build_tokenizer
@@ -65,17 +66,22 @@ def build_parser() -> OneLineParser:
 def convert(arguments: Sequence[str] | None = None) -> int:
     """Convert as the command line says."""
     options = build_parser().parse_args(arguments)
-    for name in ("to", "src_vocab", "trg_vocab"):
-        if getattr(options, name) is None:
-            raise UserError(f"{name} is missing; expected --{name.replace('_', '-')} FILE")
-    check_output(options.to, "to", [Path(options.file), Path(options.src_vocab), Path(options.trg_vocab)])
-    src, trg = read_words(options.src_vocab), read_words(options.trg_vocab)
-    arrays = read_arrays(Path(options.file))
+    if options.to is None:
+        raise UserError("to is missing; expected --to FILE")
+    lists = [Path(path) for path in (options.src_vocab, options.trg_vocab) if path is not None]
+    check_output(options.to, "to", [Path(options.file), *lists])
+    arrays, kept = read_weights(Path(options.file))
     try:
         layout, settings = recognised(arrays, options.layout)
+    except UserError as error:
+        raise UserError(f"{options.file}: {error}") from None
+    src, trg = _words(options, layout, settings, kept)
+    try:
         weights = in_our_order(layout, src, trg)
     except UserError as error:
         raise UserError(f"{options.file}: {error}") from None
+    except SHAPES:
+        raise UserError(f"{options.file}: its arrays have names of layout {layout.name}, but not its shapes") from None
     codec = _codec(options, src, trg)
     config = _config(options, settings)
     model = _model(weights, codec, config, Path(options.file))
@@ -94,6 +100,22 @@ def convert(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _words(
+    options: Namespace, layout: Layout, settings: dict[str, Any], kept: dict[str, list[str]]
+) -> tuple[Words, Words]:
+    """Of both sides, from the files that the command names, or from that of the weights."""
+    sides = []
+    for side, name in (("src", "src"), ("trg", "tgt")):
+        path = getattr(options, f"{side}_vocab")
+        if path is None and name not in kept:
+            raise UserError(f"{side}_vocab is missing; expected --{side}-vocab FILE")
+        sides.append((kept[name], options.file) if path is None else (read_tokens(path, layout.tokens), path))
+    before, behind = MARKS[settings.get("source_marks", "both")]
+    begins = layout.begins_with_end
+    needed = [EOS_ID] if begins else [SOS_ID, EOS_ID]
+    return Words(*sides[0], needed=before + behind), Words(*sides[1], needed=needed, begins_with_end=begins)
+
+
 def _told(settings: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in settings.items())
 
@@ -104,7 +126,7 @@ def in_our_order(layout: Layout, src: Words, trg: Words) -> dict[str, np.ndarray
     for words, tables, missing in (
         (src, layout.source_tables, 0.0), (trg, layout.target_tables, 0.0), (trg, layout.target_biases, NEVER),
     ):  # fmt: skip
-        weights |= {name: words.rows(weights[name], name, missing) for name in tables}
+        weights |= {name: words.rows(weights[name], name, missing, "embedding" in name) for name in tables}
     return weights
 
 
@@ -145,7 +167,8 @@ def difference(layout: Layout, translator: Translator, src: Words, trg: Words) -
     found = translator.score_pairs(EncodedSplit(Ragged(sources), Ragged(targets)))
     worst = 0.0
     for source, target, score in zip(sources, targets, found, strict=True):
-        read = [SOS_ID, *(source[::-1] if translator.settings.options["reverse_source"] else source), EOS_ID]
+        before, behind = MARKS[translator.settings.options["source_marks"]]
+        read = [*before, *(source[::-1] if translator.settings.options["reverse_source"] else source), *behind]
         own = layout.log_probs(src.file_ids(read), trg.file_ids([SOS_ID, *target]))
         right = own[np.arange(len(target) + 1), trg.file_ids([*target, EOS_ID])]
         worst = max(worst, float(np.abs(right - score.log_probs).max()))

@@ -18,21 +18,38 @@ Arrays = dict[str, np.ndarray]
 PLACES = ("state_dict", "model_state_dict", "model", "model_state")
 
 
+# What they have beside that, whose names do not say so.
+BESIDE = ("generator",)
+
+
 def read_arrays(path: Path) -> Arrays:
     """The weights of a file of torch.save or of safetensors, in float32; it is not trusted (UserError)."""
+    return read_weights(path)[0]
+
+
+def read_weights(path: Path) -> tuple[Arrays, dict[str, list[str]]]:
+    """The same, and the lists of tokens that a checkpoint keeps beside them, as ``vocab``, by name."""
     data = read_run_file(path, "a file of weights")
     try:
         content = _content(data)
     except (UserError, ValueError) as error:
         raise UserError(f"{path}: {error}; expected a file of torch.save, or of safetensors") from None
-    for place in PLACES:
-        if isinstance(content, dict) and isinstance(content.get(place), dict):
-            content = content[place]
-            break
-    arrays = dict(_named(content))
+    whole = content if isinstance(content, dict) else {}
+    weights = next((whole[place] for place in PLACES if isinstance(whole.get(place), dict)), whole)
+    arrays = dict(_named(weights))
+    for place in BESIDE:
+        arrays |= {f"{place}.{name}": array for name, array in _named(whole.get(place))}
     if not arrays:
         raise UserError(f"{path}: holds no arrays by name; expected a state_dict, alone or under {', '.join(PLACES)}")
-    return arrays
+    vocab = whole.get("vocab")
+    return arrays, {name: list(map(str, tokens)) for name, tokens in _lists(vocab)}
+
+
+def _lists(content: Any) -> Iterator[tuple[str, list[Any]]]:
+    """The lists of texts of a dictionary."""
+    for name, value in content.items() if isinstance(content, dict) else ():
+        if isinstance(name, str) and isinstance(value, list) and all(isinstance(each, str) for each in value):
+            yield name, value
 
 
 def _content(data: bytes) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -27,19 +28,25 @@ class Words:
     Args:
         tokens: in the order of ids, marks included.
         where: the file of the list, for messages.
+        needed: marks that must be among them.
+        begins_with_end: whether <eos> is read where others read <sos>, which then is no mark.
 
     Raises:
-        UserError: a token is there twice, or there is no <sos> or <eos>.
+        UserError: a token is there twice, or a mark that is needed is missing.
     """
 
-    def __init__(self, tokens: list[str], where: str) -> None:
+    def __init__(
+        self, tokens: list[str], where: str, needed: Collection[int] = (SOS_ID, EOS_ID), begins_with_end: bool = False
+    ) -> None:
         self.count = len(tokens)
         self.marks: dict[int, int] = {}
         for mark, spellings in SPELLINGS.items():
             found = [tokens.index(spelling) for spelling in spellings if spelling in tokens]
+            if mark == SOS_ID and begins_with_end:
+                continue
             if found:
                 self.marks[mark] = found[0]
-            elif mark in (SOS_ID, EOS_ID):
+            elif mark in needed:
                 spelled = " or ".join(spellings)
                 raise UserError(f"{where}: has no {SPECIALS[mark]}; expected it among the tokens, as {spelled}")
         others = [index for index in range(len(tokens)) if index not in self.marks.values()]
@@ -48,34 +55,42 @@ class Words:
         except (TypeError, ValueError) as error:
             raise UserError(f"{where}: {str(error).removeprefix('Vocabulary: ')}") from None
         self._order = [*(self.marks.get(mark) for mark in range(len(SPECIALS))), *others]
+        self._read = [*self._order]  # what of the file stands for each id that is read
+        if begins_with_end:
+            self._read[SOS_ID] = self._read[EOS_ID]
 
-    def rows(self, table: Array, name: str, missing: float = 0.0) -> Array:
+    def rows(self, table: Array, name: str, missing: float = 0.0, read: bool = False) -> Array:
         """A table (V, ...) of the file with its rows in the order of ``vocabulary``; UserError where it has other ones.
 
         Args:
             missing: what stands in the row of a mark that the file does not have.
+            read: whether it is of what a model reads, rather than of what it writes.
         """
         if len(table) != self.count:
             raise UserError(f"{name} has {len(table):,} rows, the list of words {self.count:,}; expected as many")
-        rows = [np.full_like(table[0], missing) if index is None else table[index] for index in self._order]
+        order = self._read if read else self._order
+        rows = [np.full_like(table[0], missing) if index is None else table[index] for index in order]
         return np.stack(rows)
 
     def file_ids(self, ids: list[int]) -> list[int]:
         """What ids of ``vocabulary`` are in the file; they must be there."""
-        found = [self._order[index] for index in ids]
+        found = [self._read[index] for index in ids]
         assert None not in found
         return found  # type: ignore[return-value]
 
 
-def read_words(path: str) -> Words:
-    """A text file with a token on each line, or a JSON list; UserError where it is neither."""
+def read_tokens(path: str, of_lines: Callable[[list[str]], list[str]]) -> list[str]:
+    """Of a text file what ``of_lines`` makes of its lines, or a JSON list; UserError where it is neither."""
     lines = read_lines(path)
     if Path(path).suffix.lower() != ".json":
-        return Words(lines, path)
+        try:
+            return of_lines(lines)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
     try:
         tokens = json.loads("\n".join(lines))
     except (ValueError, RecursionError):
         raise UserError(f"{path}: not valid JSON; expected a list of tokens in the order of their ids") from None
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise UserError(f"{path}: expected a list of tokens in the order of their ids")
-    return Words(tokens, path)
+    return tokens

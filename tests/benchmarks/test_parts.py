@@ -55,6 +55,7 @@ KNOWN: dict[str, dict[str, str]] = {
     },
     "option no_unk": {"seq2seq/serving/schema.py": "a field of a request"},
     "option reverse_source": {CONFIG: DEFAULT, "seq2seq/convert.py": "weights of another framework may read so"},
+    "option source_marks": {"seq2seq/convert.py": "weights of another framework read other marks"},
     "option embedding_size": {CONFIG: DEFAULT},
     "option hidden_size": {CONFIG: DEFAULT},
     "option num_layers": {CONFIG: DEFAULT, "seq2seq/analysis/gates.py": "the gates of every layer are drawn"},

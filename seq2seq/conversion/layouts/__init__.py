@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from seq2seq.conversion.layouts.contract import Arrays, Layout
+from seq2seq.conversion.layouts.fairseq import Fairseq
+from seq2seq.conversion.layouts.joeynmt import JoeyNMT, JoeyNMTLast, JoeyNMTZero
+from seq2seq.conversion.layouts.opennmt import OpenNMT
 from seq2seq.conversion.layouts.tutorials import TutorialAttention, TutorialGRU, TutorialLSTM
 from seq2seq.run.errors import UserError
 
@@ -12,18 +15,28 @@ KINDS: tuple[type[Layout], ...] = (
     TutorialLSTM,
     TutorialGRU,
     TutorialAttention,
+    OpenNMT,
+    Fairseq,
+    JoeyNMT,
+    JoeyNMTLast,
+    JoeyNMTZero,
 )  # fmt: skip
 LAYOUTS = {layout.name: layout for layout in KINDS}
+SHAPES = IndexError, ValueError  # of arrays of a file that nobody has looked at: sizes that do not go together
 FORMER_NAMES = {"decoder.out.weight": "decoder.fc_out.weight", "decoder.out.bias": "decoder.fc_out.bias"}
 
 
 def recognised(arrays: Arrays, name: str | None = None) -> tuple[Layout, dict[str, Any]]:
     """The layout of arrays, and the settings of its model; UserError where none fits, or not the one that is named."""
     arrays = {FORMER_NAMES.get(key, key): array for key, array in arrays.items()}
-    for layout in LAYOUTS.values() if name is None else (LAYOUTS[name],):
-        settings = layout.settings(arrays)
-        if settings is not None:
-            return layout(arrays), settings
+    open_ones = [layout for layout in KINDS if not layout.must_be_named]
+    for layout in open_ones if name is None else (LAYOUTS[name],):
+        try:
+            settings = layout.settings(arrays)
+            if settings is not None:
+                return layout(arrays), settings
+        except SHAPES:
+            raise UserError(f"its arrays have names of layout {layout.name}, but not its shapes") from None
     listed = ", ".join(f"{key} {array.shape}" for key, array in sorted(arrays.items())[:6])
     told = f"of layout {name}" if name else f"known ({', '.join(LAYOUTS)})"
     raise UserError(f"its {len(arrays)} arrays are not {told}; it has {listed}{' ...' if len(arrays) > 6 else ''}")

@@ -24,6 +24,9 @@ class Layout:
         about: what it is.
         source_tables, target_tables: arrays with a row for each word.
         target_biases: with a number for each.
+        begins_with_end: whether <eos> is what its decoder reads first; then the file's mark of beginning, if there is
+            one, is a word as any other.
+        must_be_named: whether its arrays do not tell it from another layout.
     """
 
     name: ClassVar[str]
@@ -31,6 +34,8 @@ class Layout:
     source_tables: ClassVar[tuple[str, ...]] = ("encoder.embedding.weight",)
     target_tables: ClassVar[tuple[str, ...]] = ("decoder.embedding.weight", "decoder.fc_out.weight")
     target_biases: ClassVar[tuple[str, ...]] = ("decoder.fc_out.bias",)
+    begins_with_end: ClassVar[bool] = False
+    must_be_named: ClassVar[bool] = False
 
     def __init__(self, arrays: Arrays) -> None:
         self.arrays = arrays
@@ -39,6 +44,11 @@ class Layout:
     def settings(cls, arrays: Arrays) -> dict[str, Any] | None:
         """Those of the model that the arrays make, None where they are not of this layout."""
         raise NotImplementedError
+
+    @classmethod
+    def tokens(cls, lines: list[str]) -> list[str]:
+        """Those of a list of words in a text file, in the order of their ids."""
+        return lines
 
     def weights(self) -> Arrays:
         """By the names of the engine's model, rows of words in the file's order."""
