@@ -19,7 +19,7 @@ import numpy as np
 from minigrad import Tensor
 from seq2seq.conversion.files import read_weights
 from seq2seq.conversion.layouts import LAYOUTS, SHAPES, Layout, recognised
-from seq2seq.conversion.words import NEVER, Words, read_tokens
+from seq2seq.conversion.words import NEVER, Words, as_characters, read_tokens
 from seq2seq.decoding.translator import Translator
 from seq2seq.models.model import Seq2Seq, build_model
 from seq2seq.run import checkpoint
@@ -47,7 +47,7 @@ def build_parser() -> OneLineParser:
         prog="python -m seq2seq.convert",
         description="Turn weights of another framework into a model file, and prove that it computes the same.",
     )
-    parser.add_text("file", "weights: a file of torch.save, or of safetensors; nothing in it is run")
+    parser.add_text("file", "weights: a file of torch.save, safetensors or Keras; nothing in it is run")
     parser.add_text("--to", "model file to write, such as model.seq2seq")
     parser.add_text("--src-vocab", "the source's tokens in the order of their ids: one a line, or a JSON list")
     parser.add_text("--trg-vocab", "the target's")
@@ -109,7 +109,10 @@ def _words(
         path = getattr(options, f"{side}_vocab")
         if path is None and name not in kept:
             raise UserError(f"{side}_vocab is missing; expected --{side}-vocab FILE")
-        sides.append((kept[name], options.file) if path is None else (read_tokens(path, layout.tokens), path))
+        tokens = kept[name] if path is None else read_tokens(path, layout.tokens)
+        if getattr(options, f"{side}_tokenizer") == "char":
+            tokens = as_characters(tokens)
+        sides.append((tokens, options.file if path is None else path))
     before, behind = MARKS[settings.get("source_marks", "both")]
     begins = layout.begins_with_end
     needed = [EOS_ID] if begins else [SOS_ID, EOS_ID]

@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "seq2seq": {
         "numpy", "minigrad", "yaml", "num2words", "pooch", "sacrebleu", "sacremoses", "sentencepiece", "spacy",
         "threadpoolctl", "tqdm", "tensorboardX", "matplotlib", "fastapi", "pydantic", "starlette",
-        "uvicorn", "onnx",
+        "uvicorn", "onnx", "h5py",
     },
 }  # fmt: skip
 NOT_AT_IMPORT = {"numba", "llvmlite", "cupy", "cuda", "torch", "scipy", *MAY_IMPORT["seq2seq"], "safetensors"} - {
@@ -57,7 +57,7 @@ NOT_AT_IMPORT = {"numba", "llvmlite", "cupy", "cuda", "torch", "scipy", *MAY_IMP
 }
 NOT_FOR_TESTS = {
     "torch", "spacy", "cupy", "jax", "onnx", "onnxruntime", "mlxtend", "fastapi", "pydantic", "starlette", "uvicorn",
-    "playwright", "tensorboardX", "matplotlib",
+    "playwright", "tensorboardX", "matplotlib", "h5py",
 }  # fmt: skip
 ABSOLUTE_PATH = re.compile(r"(?<![\w.~])/(?:work|root|home|Users|mnt)/\w|\b[A-Z]:\\\\?\w")
 
@@ -230,7 +230,9 @@ def test_cycles_are_found(texts, cycles) -> None:
 
 def test_every_imported_package_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = (project["optional-dependencies"][extra] for extra in ("spacy", "track", "plot", "serve", "onnx"))
+    extras = (
+        project["optional-dependencies"][extra] for extra in ("spacy", "track", "plot", "serve", "onnx", "convert")
+    )
     declared = [*project["dependencies"], *(requirement for extra in extras for requirement in extra)]
     names = {re.split(r"[<>=\[ ;]", requirement)[0] for requirement in declared}
     names = {{"PyYAML": "yaml"}.get(name, name) for name in names}  # the one imported under another name

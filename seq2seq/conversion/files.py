@@ -9,21 +9,19 @@ from typing import Any
 import numpy as np
 
 from minigrad.serialization import arrays_from_bytes
-from seq2seq.conversion import torch_files
+from seq2seq.conversion import keras_files, torch_files
 from seq2seq.run.errors import UserError
 from seq2seq.run.writing import read_run_file
 
 Arrays = dict[str, np.ndarray]
 # Where files that hold more than weights have them.
 PLACES = ("state_dict", "model_state_dict", "model", "model_state")
-
-
 # What they have beside that, whose names do not say so.
 BESIDE = ("generator",)
 
 
 def read_arrays(path: Path) -> Arrays:
-    """The weights of a file of torch.save or of safetensors, in float32; it is not trusted (UserError)."""
+    """The weights of a file of torch.save, safetensors or Keras, in float32; it is not trusted (UserError)."""
     return read_weights(path)[0]
 
 
@@ -33,7 +31,7 @@ def read_weights(path: Path) -> tuple[Arrays, dict[str, list[str]]]:
     try:
         content = _content(data)
     except (UserError, ValueError) as error:
-        raise UserError(f"{path}: {error}; expected a file of torch.save, or of safetensors") from None
+        raise UserError(f"{path}: {error}; expected a file of torch.save, safetensors or Keras") from None
     whole = content if isinstance(content, dict) else {}
     weights = next((whole[place] for place in PLACES if isinstance(whole.get(place), dict)), whole)
     arrays = dict(_named(weights))
@@ -53,6 +51,8 @@ def _lists(content: Any) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _content(data: bytes) -> Any:
+    if keras_files.is_keras(data):
+        return keras_files.read(data)
     if data.startswith(b"PK"):
         return torch_files.read_archive(data)
     if data.startswith(b"\x80"):

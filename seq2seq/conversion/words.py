@@ -10,14 +10,15 @@ import numpy as np
 
 from seq2seq.run.errors import UserError
 from seq2seq.sources.files import read_lines
+from seq2seq.text.tokenizers import CharTokenizer
 from seq2seq.text.vocabulary import EOS_ID, PAD_ID, SOS_ID, SPECIALS, UNK_ID, Vocabulary
 
 Array = np.ndarray
 SPELLINGS = {
     UNK_ID: ("<unk>", "[UNK]", "UNK"),
     PAD_ID: ("<pad>", "<blank>", "[PAD]", "PAD"),
-    SOS_ID: ("<sos>", "<s>", "<bos>", "[START]", "SOS"),
-    EOS_ID: ("<eos>", "</s>", "[END]", "EOS"),
+    SOS_ID: ("<sos>", "<s>", "<bos>", "[START]", "SOS", "\t"),
+    EOS_ID: ("<eos>", "</s>", "[END]", "EOS", "\n"),
 }
 NEVER = -1e9  # the output layer's bias of a mark that the file's model does not know
 
@@ -47,7 +48,7 @@ class Words:
             if found:
                 self.marks[mark] = found[0]
             elif mark in needed:
-                spelled = " or ".join(spellings)
+                spelled = " or ".join(spelling for spelling in spellings if spelling.strip())
                 raise UserError(f"{where}: has no {SPECIALS[mark]}; expected it among the tokens, as {spelled}")
         others = [index for index in range(len(tokens)) if index not in self.marks.values()]
         try:
@@ -77,6 +78,12 @@ class Words:
         found = [self._read[index] for index in ids]
         assert None not in found
         return found  # type: ignore[return-value]
+
+
+def as_characters(tokens: list[str]) -> list[str]:
+    """Tokens of a model of characters as the tokenizer spells them: a blank is one of its own."""
+    spell = CharTokenizer().tokenize
+    return [spell(token)[0] if len(token) == 1 else token for token in tokens]
 
 
 def read_tokens(path: str, of_lines: Callable[[list[str]], list[str]]) -> list[str]:

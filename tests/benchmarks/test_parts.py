@@ -8,6 +8,7 @@ import pytest
 DEFAULT = "the default of a setting, or a preset of a data set"
 WORD = "the word means something else there"
 CELL = "a recurrent cell of this name"
+LAYER = "a layer of another toolkit"
 BASE = "a part that is a kind of it"
 FOR_ALL = "an option of any part that wants it; the model does what it says"
 TOKENS = "targets are ids of text, whatever the source is"
@@ -23,6 +24,7 @@ EVALUATE, SETTINGS, API = "seq2seq/evaluate.py", "seq2seq/decoding/settings.py",
 CONFIG, MASKS = "seq2seq/run/config.py", "seq2seq/models/masks.py"
 STORED, EXPLAINING = "seq2seq/text/stored.py", "seq2seq/analysis/explaining.py"
 FORMS, CORPUS, PLOT = "seq2seq/sources/forms.py", "seq2seq/sources/corpus.py", "seq2seq/plot.py"
+KERAS = "seq2seq/conversion/keras_files.py"
 CELLS, SCORES = "seq2seq/models/cells.py", "seq2seq/models/attention.py"
 ATTENTION, CONTEXT = (f"seq2seq/models/decoders/{name}.py" for name in ("attention", "gru_context"))
 
@@ -38,8 +40,8 @@ KNOWN: dict[str, dict[str, str]] = {
     "source vectors": {CONFIG: WORD, PLOT: WORD},
     "encoder cho-gru": {CELLS: CELL, CONTEXT: CELL},
     "encoder gru": {CELLS: CELL, ATTENTION: CELL, CONTEXT: CELL},
-    "encoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT},
-    "decoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT},
+    "encoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT, KERAS: LAYER},
+    "decoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT, KERAS: LAYER},
     "decoder attention": {
         "seq2seq/models/decoders/luong.py": BASE, "seq2seq/models/decoders/pointer_generator.py": BASE, PLOT: WORD,
     },
@@ -53,6 +55,7 @@ KNOWN: dict[str, dict[str, str]] = {
         SETTINGS: "a beam of one", "seq2seq/decoding/search.py": FORMER,
         "seq2seq/decoding/translator.py": "a greedy translation comes token by token",
     },
+    "option activation": {KERAS: LAYER},
     "option no_unk": {"seq2seq/serving/schema.py": "a field of a request"},
     "option reverse_source": {CONFIG: DEFAULT, "seq2seq/convert.py": "weights of another framework may read so"},
     "option source_marks": {"seq2seq/convert.py": "weights of another framework read other marks"},
