@@ -39,11 +39,10 @@ def read_weights(path: Path) -> tuple[Arrays, dict[str, list[str]]]:
         arrays |= {f"{place}.{name}": array for name, array in _named(whole.get(place))}
     if not arrays:
         raise UserError(f"{path}: holds no arrays by name; expected a state_dict, alone or under {', '.join(PLACES)}")
-    vocab = whole.get("vocab")
-    return arrays, {name: list(map(str, tokens)) for name, tokens in _lists(vocab)}
+    return arrays, dict(_lists(whole.get("vocab")))
 
 
-def _lists(content: Any) -> Iterator[tuple[str, list[Any]]]:
+def _lists(content: Any) -> Iterator[tuple[str, list[str]]]:
     """The lists of texts of a dictionary."""
     for name, value in content.items() if isinstance(content, dict) else ():
         if isinstance(name, str) and isinstance(value, list) and all(isinstance(each, str) for each in value):

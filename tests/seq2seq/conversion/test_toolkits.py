@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +56,18 @@ def saved(toolkit: Toolkit, weights: dict[str, np.ndarray], folder: Path) -> Pat
     tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
     path = folder / "checkpoint.pt"
     if toolkit is OPENNMT:
-        parts: dict[str, Any] = {"model": {}, "generator": {}, "optim": {"step": torch.tensor(3)}}
+        parts: dict[str, Any] = {"model": {}, "generator": {}, "opt": Namespace(rnn_type="LSTM", dropout=[0.3])}
+        parts["optim"] = {"training_step": 3, "optimizer": {"state": {0: {"step": torch.tensor(3)}}}}
         for name, tensor in tensors.items():
             place, own = ("generator", name[10:]) if name.startswith("generator.") else ("model", name)
             parts[place][own] = tensor
         torch.save(parts, path)
     elif toolkit is FAIRSEQ:
-        torch.save({"args": None, "model": tensors, "extra_state": {"epoch": 2}}, path)
+        args, extra = Namespace(arch="lstm", lr=[0.25]), {"epoch": 2, "train_iterator": {"offset": 0}}
+        torch.save({"args": args, "model": tensors, "optimizer_history": [{}], "extra_state": extra}, path)
     else:
-        torch.save({"steps": 5, "model_state": tensors, "best_ckpt_score": 1.5}, path)
+        drawn = torch.arange(4, dtype=torch.uint8)
+        torch.save({"steps": 5, "model_state": tensors, "best_ckpt_score": 1.5, "train_iter_state": drawn}, path)
     return path
 
 
@@ -109,8 +113,9 @@ def test_the_words_that_a_checkpoint_keeps_are_used(tmp_path: Path, capsys) -> N
     """OpenNMT-py's, from version 3 on; a list that is named goes before it."""
     weights, to = OPENNMT.arrays("newer"), tmp_path / "model.seq2seq"
     path = saved(OPENNMT, weights, tmp_path)
-    content = torch.load(path)
-    content["vocab"] = {"src": OPENNMT.tokens[0], "tgt": OPENNMT.tokens[1], "decoder_start_token": "<s>"}
+    content = torch.load(path, weights_only=False)
+    lists = {"src": OPENNMT.tokens[0], "tgt": OPENNMT.tokens[1], "src_feats": [["a"]]}
+    content["vocab"] = lists | {"data_task": "seq2seq", "decoder_start_token": "<s>"}
     torch.save(content, path)
     assert convert.main([str(path), "--to", str(to), "--src-tokenizer", "space", "--trg-tokenizer", "space"]) == 0
     side = Translator.load(to).codec
@@ -194,8 +199,14 @@ SPOILT: dict[str, Any] = {
 }
 
 
+WHOLE = [
+    (OPENNMT, "brnn"), (OPENNMT, "mlp"), (OPENNMT, "bridge"), (FAIRSEQ, "both"), (FAIRSEQ, "a layer behind"),
+    (JOEYNMT, "luong"), (JOEYNMT, "bahdanau, GRU, three layers"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("spoilt", SPOILT)
-@each_case
+@pytest.mark.parametrize(("toolkit", "case"), WHOLE, ids=[f"{toolkit.layout}, {case}" for toolkit, case in WHOLE])
 def test_no_array_can_be_another(toolkit: Toolkit, case: str, spoilt: str, tmp_path: Path, capsys) -> None:
     """Each in turn: every file is refused in one line, or is another whole model."""
     whole, options = toolkit.arrays(case), options_of(toolkit, tmp_path)
