@@ -36,15 +36,18 @@ class Attention(nn.Module):
 
     Args:
         score: of SCORES.
-        query_size: H. With the additive score keys are made of that size too.
+        query_size: H.
         memory_size: D.
         coverage: whether what was attended to before enters the score.
+        key_size: of the keys that the additive score makes; by default H.
 
     Raises:
         UserError: an unknown score, one that does not fit the sizes, or coverage with another than additive.
     """
 
-    def __init__(self, score: str, query_size: int, memory_size: int, coverage: bool) -> None:
+    def __init__(
+        self, score: str, query_size: int, memory_size: int, coverage: bool, key_size: int | None = None
+    ) -> None:
         super().__init__()
         if score not in SCORES:
             raise UserError(f"attention is {shown(score)}; expected {', '.join(SCORES)}")
@@ -56,7 +59,7 @@ class Attention(nn.Module):
                 f"{memory_size}; expected a pair that fits, or attention general"
             )
         self.scale = 1 / math.sqrt(query_size) if score == "scaled" else 1.0
-        size = query_size if score == "additive" else memory_size
+        size = key_size or query_size if score == "additive" else memory_size
         self.query = nn.Linear(query_size, size, bias=False) if score in ("general", "additive") else None
         self.key = nn.Linear(memory_size, size) if score == "additive" else None
         self.v = nn.Parameter(empty(size)) if score == "additive" else None

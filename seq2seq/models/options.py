@@ -8,23 +8,26 @@ from typing import Any
 from seq2seq.run.registry import option
 
 # Parts share these, so each stands here once.
+_EMBEDDING_SIZE: Any = (256, "size of the embeddings", 1, 65536)
 _HIDDEN_SIZE: Any = (512, "size of the states, of all layers", 1, 65536)
 _NUM_LAYERS: Any = (2, "layers in the encoder and in the decoder", 1, 64)
 _DROPOUT: Any = (0.5, "probability that an embedding or what a layer gives is zeroed", 0.0, 0.99, True)
+_VARIATIONAL_DROPOUT: Any = (
+    False, "zero the same numbers at all steps of a sequence (Gal et al., 2016)", None, None, True,
+)  # fmt: skip
+_RECURRENT_DROPOUT: Any = (0.0, "probability that a recurrent weight is zeroed for a batch", 0.0, 0.99, True)
 
 
 @dataclass(frozen=True)
 class RecurrentOptions:
     """Those of an embedding with a stack of recurrent layers on it; ``seq2seq.models.masks`` has the last two."""
 
-    embedding_size: int = option(256, "size of the embeddings", 1, 65536)
+    embedding_size: int = option(*_EMBEDDING_SIZE)
     hidden_size: int = option(*_HIDDEN_SIZE)
     num_layers: int = option(*_NUM_LAYERS)
     dropout: float = option(*_DROPOUT)
-    variational_dropout: bool = option(
-        False, "zero the same numbers at all steps of a sequence (Gal et al., 2016)", changeable=True
-    )
-    recurrent_dropout: float = option(0.0, "probability that a recurrent weight is zeroed for a batch", 0.0, 0.99, True)
+    variational_dropout: bool = option(*_VARIATIONAL_DROPOUT)
+    recurrent_dropout: float = option(*_RECURRENT_DROPOUT)
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,17 @@ class RecurrentDecoderOptions(RecurrentOptions):
     def between(self) -> dict[str, bool]:
         """As ``seq2seq.models.stack.layers_of`` takes it."""
         return {"residual": self.decoder_residual, "layer_norm": self.decoder_layer_norm}
+
+
+@dataclass(frozen=True)
+class SingleLayerOptions:
+    """Those of a decoder of one layer, however many its encoder has."""
+
+    embedding_size: int = option(*_EMBEDDING_SIZE)
+    hidden_size: int = option(*_HIDDEN_SIZE)
+    dropout: float = option(*_DROPOUT)
+    variational_dropout: bool = option(*_VARIATIONAL_DROPOUT)
+    recurrent_dropout: float = option(*_RECURRENT_DROPOUT)
 
 
 @dataclass(frozen=True)

@@ -230,6 +230,8 @@ class Model:
             self.memory = [(name, self.project(f"{name}.multihead_attn", x[None])[1:]) for name in names]
             return [[np.zeros((1, 0, x.shape[1]), np.float32)] * 2 for _ in names]
         states = [two[: 2 if self.cell == "lstm" else 1] for two in states]
+        if self.kind == "conditional-gru":
+            states = [[np.tanh(self.linear("decoder.initial", self.values.mean(0, keepdims=True)))]]
         if self.kind in ("lstm", "gru-context"):
             return states
         additive = "decoder.attention.v" in self.w
@@ -264,6 +266,8 @@ class Model:
             context = np.repeat(self.context, len(x), 0)[:, : None if self.kind == "gru-context" else 0]
             y, state = self.stack("decoder", self.cell, np.concatenate([x, context], 1)[None], state)
             features = y[0] if self.kind == "lstm" else np.concatenate([x, y[0], context], 1)
+        elif self.kind == "conditional-gru":
+            features, state = self.step_of_conditional_gru(x, *state)
         else:
             return self.step_with_attention(x, *state)
         return softmax(self.linear("decoder.fc_out", features)), state
@@ -283,6 +287,12 @@ class Model:
 
             x = self.blocks(name, x, to_steps, to_memory)
         return self.norm("decoder.norm", x)[:, 0], after
+
+    def step_of_conditional_gru(self, x: Any, states: list[Any], coverage: Any, _: Any) -> tuple[Any, list[Any]]:
+        _, asks = self.layer("gru", "decoder.cells.0", "", x[None], states[0])
+        read, coverage = self.attend(asks[0], coverage)
+        _, after = self.layer("gru", "decoder.cells.1", "", read[None], asks)
+        return np.tanh(self.linear("decoder.combine", np.concatenate([read, *after, x], 1))), [[after], coverage, read]
 
     def step_with_attention(self, x: Any, states: list[Any], coverage: Any, context: Any) -> tuple[Any, list[Any]]:
         read = context  # what Bahdanau's decoder attended to with the state before

@@ -8,7 +8,8 @@ from seq2seq.run.errors import UserError
 KNOWN = {
     "encoder": ("bicho-gru", "bigru", "bilstm", "cho-gru", "gru", "lstm", "transformer", "vector"),
     "decoder": (
-        "attention", "bahdanau", "dot-attention", "gru-context", "lstm", "luong", "pointer-generator", "transformer",
+        "attention", "bahdanau", "conditional-gru", "dot-attention", "gru-context", "lstm", "luong",
+        "pointer-generator", "transformer",
     ),
 }  # fmt: skip
 

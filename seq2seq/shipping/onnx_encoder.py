@@ -94,13 +94,19 @@ class EncoderGraph(Layers):
             return [[self.op(kind, self.linear(*pair)) for pair in layer] for layer in pairs]
         if not bridges:
             return states
-        within = self.op("Unsqueeze", self.within(self.lengths, values), [2])
-        total = self.op("ReduceSum", self.op("Where", within, values, 0.0), [1], keepdims=0)
-        counts = self.op("Unsqueeze", self.op("Cast", self.lengths, to=self._onnx.TensorProto.FLOAT), [1])
-        made = [self.op("Tanh", self.linear(bridge, self.op("Div", total, counts))) for bridge in bridges]
+        mean = self._mean(values)
+        made = [self.op("Tanh", self.linear(bridge, mean)) for bridge in bridges]
         layers = self.c["num_layers"]
         parts = [self.op("Split", whole, outputs=layers, axis=1) if layers > 1 else [whole] for whole in made]
         return [list(layer) for layer in zip(*parts, strict=True)]
+
+    def _mean(self, values: str) -> str:
+        """Of each source's own positions: (N, S, D) -> (N, D)."""
+        within = self.op("Unsqueeze", self.within(self.lengths, values), [2])
+        total = self.op("ReduceSum", self.op("Where", within, values, 0.0), [1], keepdims=0)
+        counts = self.op("Unsqueeze", self.op("Cast", self.lengths, to=self._onnx.TensorProto.FLOAT), [1])
+        mean: str = self.op("Div", total, counts)
+        return mean
 
     def _started(self, values: str, states: list[list[str]]) -> dict[str, str]:
         """The first state and the memory, by name."""
@@ -108,6 +114,8 @@ class EncoderGraph(Layers):
         if self.kind == "transformer":
             return given | self._caches(values)
         given |= {f"{'hc'[k]}_{n}": part for n, layer in enumerate(states) for k, part in enumerate(layer)}
+        if self.kind == "conditional-gru":
+            given["h_0"] = self.op("Tanh", self.linear("decoder.initial", self._mean(values)))
         if self.kind == "gru-context":
             given["context"] = states[-1][0]
         if self.kind in ("lstm", "gru-context"):

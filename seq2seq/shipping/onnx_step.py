@@ -20,6 +20,8 @@ def states_of(graph: Layers) -> Kept:
         size = graph.width("decoder")
         names = [f"{part}_{n}" for n in range(graph.c["num_layers"]) for part in ("keys", "values")]
         return {name: (np.float32, ["batch", "steps", size]) for name in names}
+    if graph.kind == "conditional-gru":
+        return {"h_0": (np.float32, ["batch", graph.c["hidden_size"]])}
     parts = "hc" if graph.cell == "lstm" else "h"
     names = [f"{part}_{n}" for n in range(graph.c["num_layers"]) for part in parts]
     kept: Kept = {name: (np.float32, ["batch", graph.c["hidden_size"]]) for name in names}
@@ -52,9 +54,9 @@ def memory_of(graph: Layers) -> Kept:
 
 def _depth(graph: Layers) -> int:
     """Of an encoder's outputs."""
-    if "decoder.combine.weight" in graph.w:
-        return int(graph.w["decoder.combine.weight"].shape[1]) - int(graph.c["hidden_size"])
-    return int(graph.w["decoder.fc_out.weight"].shape[1]) - int(graph.c["hidden_size"]) - graph.width("decoder")
+    with_token = graph.kind == "conditional-gru" or "decoder.combine.weight" not in graph.w
+    read = graph.w.get("decoder.combine.weight", graph.w["decoder.fc_out.weight"])
+    return int(read.shape[1]) - int(graph.c["hidden_size"]) - (graph.width("decoder") if with_token else 0)
 
 
 class StepGraph(Layers):
@@ -72,6 +74,8 @@ class StepGraph(Layers):
             found = self._transformer(token, given)
         elif self.kind in _PLAIN:
             found = self._plain(token, given)
+        elif self.kind == "conditional-gru":
+            found = self._conditional(token, given)
         else:
             found = self._attentive(token, given)
         width = "vocabulary_and_memory" if self.kind == "pointer-generator" else self.vocab_size
@@ -132,6 +136,18 @@ class StepGraph(Layers):
 
             x = self.blocks(name, x, to_steps, to_memory)
         return found | {"log_probs": self._logs(self.op("Squeeze", self.norm("decoder.norm", x), [1]))}
+
+    def _conditional(self, token: str, given: Mapping[str, str]) -> dict[str, str]:
+        x = self.embedded("decoder", token)
+        asks = self._cell("decoder.cells.0", x, given["h_0"])
+        read, alignment = self._attended(asks, given)
+        h = self._cell("decoder.cells.1", read, asks)
+        features = self.op("Tanh", self.linear("decoder.combine", self.op("Concat", read, h, x, axis=1)))
+        return {"h_0": h, "alignment": alignment, "log_probs": self._logs(features)}
+
+    def _cell(self, name: str, x: str, h: str) -> str:
+        """One step of a GRU."""
+        return self.recurrent("gru", name, [""], self.op("Unsqueeze", x, [0]), [h])[1][0]
 
     def _attentive(self, token: str, given: Mapping[str, str]) -> dict[str, str]:
         x, size = self.embedded("decoder", token), self.c["hidden_size"]

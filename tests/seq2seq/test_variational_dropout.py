@@ -50,7 +50,8 @@ def assert_equal(found: list[Array], expected: list[Array]) -> None:
 
 def test_every_recurrent_part_has_both() -> None:
     assert {encoder for encoder, _ in PAIRS} >= {"lstm", "gru", "bilstm", "bigru", "cho-gru", "bicho-gru"}
-    decoders = {"lstm", "gru-context", "attention", "bahdanau", "dot-attention", "luong", "pointer-generator"}
+    decoders = {"lstm", "gru-context", "attention", "bahdanau", "conditional-gru", "dot-attention", "luong"}
+    decoders |= {"pointer-generator"}
     assert {decoder for _, decoder in PAIRS} >= decoders
 
 

@@ -238,7 +238,8 @@ class Model {
       this.memory = this.layers("decoder").map((name) => this.project(`${name}.multihead_attn`, xs, 1, 2));
       return this.memory.flatMap(() => [[[]], [[]]]);
     }
-    const flat = states.flatMap((two) => two.slice(0, this.parts));
+    const made = () => [tanhOf(this.linear("decoder.initial", [meanOf(values)]))];
+    const flat = this.kind === "conditional-gru" ? made() : states.flatMap((two) => two.slice(0, this.parts));
     if (this.kind === "gru-context") this.context = states[states.length - 1][0][0];
     if (["lstm", "gru-context"].includes(this.kind)) return flat;
     this.keys = this.w["decoder.attention.v"] ? this.linear("decoder.attention.key", values) : values;
@@ -269,6 +270,7 @@ class Model {
     const known = this.w["decoder.fc_out.weight"].rows, ids = tokens.map((token) => (token < known ? token : UNK));
     if (this.kind === "transformer") return this.stepOfTransformer(ids, state);
     const xs = this.embedded("decoder", ids), attends = !["lstm", "gru-context"].includes(this.kind);
+    if (this.kind === "conditional-gru") return this.stepOfConditionalGRU(xs, state);
     if (attends) return this.stepWithAttention(xs, state);
     const contexts = xs.map(() => this.context ?? new Float32Array(0));
     const [ys, next] = this.stack(this.cell, xs.map((x, r) => joined(x, contexts[r])), this.byLayer(state));
@@ -305,6 +307,14 @@ class Model {
       xs = this.blocks(name, xs, toSteps, toMemory);
     });
     return this.written(this.norm("decoder.norm", xs), next, alignments);
+  }
+
+  stepOfConditionalGRU(xs, [hs, before]) {
+    const cell = (name, rows, h) => this.advance("gru", name, "", this.gates(name, "", rows), [h])[0];
+    const asks = cell("decoder.cells.0", xs, hs), { contexts, coverage, alignments } = this.attend(asks, before);
+    const next = cell("decoder.cells.1", contexts, asks);
+    const features = this.linear("decoder.combine", xs.map((x, r) => joined(contexts[r], next[r], x)));
+    return this.written(tanhOf(features), [next, coverage], alignments);
   }
 
   stepWithAttention(xs, state) {
