@@ -27,7 +27,7 @@ from seq2seq.run.cli import run_command
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.run.parser import OneLineParser
-from seq2seq.run.streams import check_output, print_results
+from seq2seq.run.streams import check_output, print_results, say
 from seq2seq.shipping import model_file
 from seq2seq.sources import EncodedSplit, Ragged
 from seq2seq.sources.text import MARKS
@@ -47,9 +47,9 @@ def build_parser() -> OneLineParser:
         prog="python -m seq2seq.convert",
         description="Turn weights of another framework into a model file, and prove that it computes the same.",
     )
-    parser.add_text("file", "weights: a file of torch.save, safetensors or Keras; nothing in it is run")
+    parser.add_text("file", "weights: a file of torch.save, numpy.savez, safetensors or Keras; nothing in it is run")
     parser.add_text("--to", "model file to write, such as model.seq2seq")
-    parser.add_text("--src-vocab", "the source's tokens in the order of their ids: one a line, or a JSON list")
+    parser.add_text("--src-vocab", "the source's tokens: a list in the order of their ids, or a dictionary of them")
     parser.add_text("--trg-vocab", "the target's")
     parser.add_argument("--layout", choices=tuple(LAYOUTS), help="what wrote the weights; by default what fits them")
     for side, noun in (("src", "source"), ("trg", "target")):
@@ -109,14 +109,15 @@ def _words(
         path = getattr(options, f"{side}_vocab")
         if path is None and name not in kept:
             raise UserError(f"{side}_vocab is missing; expected --{side}-vocab FILE")
-        tokens = kept[name] if path is None else read_tokens(path, layout.tokens)
+        tokens, where = (kept[name], options.file) if path is None else (read_tokens(path, layout.tokens), path)
         if getattr(options, f"{side}_tokenizer") == "char":
             tokens = as_characters(tokens)
-        sides.append((tokens, options.file if path is None else path))
+        sides.append((layout.fitted(tokens, side), where))
+        if len(sides[-1][0]) != len(tokens):
+            say(f"{where}: {len(tokens):,} words; the model has rows for {len(sides[-1][0]):,}")
     before, behind = MARKS[settings.get("source_marks", "both")]
-    begins = layout.begins_with_end
-    needed = [EOS_ID] if begins else [SOS_ID, EOS_ID]
-    return Words(*sides[0], needed=before + behind), Words(*sides[1], needed=needed, begins_with_end=begins)
+    needed = {EOS_ID, EOS_ID if layout.reads_first is None else layout.reads_first}
+    return Words(*sides[0], needed=before + behind), Words(*sides[1], needed=needed, first=layout.reads_first)
 
 
 def _told(settings: dict[str, Any]) -> str:

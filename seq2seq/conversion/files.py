@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from minigrad.serialization import arrays_from_bytes
-from seq2seq.conversion import keras_files, torch_files
+from seq2seq.conversion import keras_files, npz, torch_files
 from seq2seq.run.errors import UserError
 from seq2seq.run.writing import read_run_file
 
 Arrays = dict[str, np.ndarray]
+TEXTS = "special:"  # how Marian names what says what the arrays are
 # Where files that hold more than weights have them.
 PLACES = ("state_dict", "model_state_dict", "model", "model_state")
 # What they have beside that, whose names do not say so.
@@ -21,7 +22,7 @@ BESIDE = ("generator",)
 
 
 def read_arrays(path: Path) -> Arrays:
-    """The weights of a file of torch.save, safetensors or Keras, in float32; it is not trusted (UserError)."""
+    """The weights of a file of torch.save, numpy.savez, safetensors or Keras, in float32; it is not trusted."""
     return read_weights(path)[0]
 
 
@@ -31,7 +32,7 @@ def read_weights(path: Path) -> tuple[Arrays, dict[str, list[str]]]:
     try:
         content = _content(data)
     except (UserError, ValueError) as error:
-        raise UserError(f"{path}: {error}; expected a file of torch.save, safetensors or Keras") from None
+        raise UserError(f"{path}: {error}; expected a file of torch.save, numpy.savez, safetensors or Keras") from None
     whole = content if isinstance(content, dict) else {}
     weights = next((whole[place] for place in PLACES if isinstance(whole.get(place), dict)), whole)
     arrays = dict(_named(weights))
@@ -53,14 +54,16 @@ def _content(data: bytes) -> Any:
     if keras_files.is_keras(data):
         return keras_files.read(data)
     if data.startswith(b"PK"):
-        return torch_files.read_archive(data)
+        return npz.read(data) if npz.is_one(data) else torch_files.read_archive(data)
     if data.startswith(b"\x80"):
         return torch_files.read_legacy(data)
     return arrays_from_bytes(data)
 
 
 def _named(content: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays of numbers of a dictionary; whole numbers are no weights."""
+    """The arrays of numbers of a dictionary; whole numbers are no weights, but may be the bytes of a text."""
     for name, value in content.items() if isinstance(content, dict) else ():
         if isinstance(name, str) and isinstance(value, np.ndarray) and value.dtype.kind == "f":
             yield name, np.ascontiguousarray(value, np.float32)
+        elif isinstance(name, str) and name.startswith(TEXTS) and isinstance(value, np.ndarray):
+            yield name, value

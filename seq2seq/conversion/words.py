@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from seq2seq.conversion.dictionaries import from_yaml, tokens_of
+from seq2seq.conversion.layouts.contract import NOTHING
 from seq2seq.run.errors import UserError
 from seq2seq.sources.files import read_lines
 from seq2seq.text.tokenizers import CharTokenizer
@@ -30,20 +32,20 @@ class Words:
         tokens: in the order of ids, marks included.
         where: the file of the list, for messages.
         needed: marks that must be among them.
-        begins_with_end: whether <eos> is read where others read <sos>, which then is no mark.
+        first: the mark that is read where others read <sos>, which then is no mark; None: nothing is.
 
     Raises:
         UserError: a token is there twice, or a mark that is needed is missing.
     """
 
     def __init__(
-        self, tokens: list[str], where: str, needed: Collection[int] = (SOS_ID, EOS_ID), begins_with_end: bool = False
+        self, tokens: list[str], where: str, needed: Collection[int] = (SOS_ID, EOS_ID), first: int | None = SOS_ID
     ) -> None:
         self.count = len(tokens)
         self.marks: dict[int, int] = {}
         for mark, spellings in SPELLINGS.items():
             found = [tokens.index(spelling) for spelling in spellings if spelling in tokens]
-            if mark == SOS_ID and begins_with_end:
+            if mark == SOS_ID != first:
                 continue
             if found:
                 self.marks[mark] = found[0]
@@ -57,8 +59,7 @@ class Words:
             raise UserError(f"{where}: {str(error).removeprefix('Vocabulary: ')}") from None
         self._order = [*(self.marks.get(mark) for mark in range(len(SPECIALS))), *others]
         self._read = [*self._order]  # what of the file stands for each id that is read
-        if begins_with_end:
-            self._read[SOS_ID] = self._read[EOS_ID]
+        self._read[SOS_ID] = None if first is None else self._read[first]
 
     def rows(self, table: Array, name: str, missing: float = 0.0, read: bool = False) -> Array:
         """A table (V, ...) of the file with its rows in the order of ``vocabulary``; UserError where it has other ones.
@@ -74,10 +75,9 @@ class Words:
         return np.stack(rows)
 
     def file_ids(self, ids: list[int]) -> list[int]:
-        """What ids of ``vocabulary`` are in the file; they must be there."""
-        found = [self._read[index] for index in ids]
-        assert None not in found
-        return found  # type: ignore[return-value]
+        """What ids of ``vocabulary`` are in the file, NOTHING for a mark that it does not have."""
+        found = (self._read[index] for index in ids)
+        return [NOTHING if index is None else index for index in found]
 
 
 def as_characters(tokens: list[str]) -> list[str]:
@@ -87,17 +87,25 @@ def as_characters(tokens: list[str]) -> list[str]:
 
 
 def read_tokens(path: str, of_lines: Callable[[list[str]], list[str]]) -> list[str]:
-    """Of a text file what ``of_lines`` makes of its lines, or a JSON list; UserError where it is neither."""
-    lines = read_lines(path)
-    if Path(path).suffix.lower() != ".json":
-        try:
-            return of_lines(lines)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
+    """Of a text file what ``of_lines`` makes of its lines; a JSON list; or a dictionary of tokens to their ids, in JSON
+    or YAML. UserError where it is none of them."""
+    lines, form = read_lines(path), Path(path).suffix.lower()
     try:
-        tokens = json.loads("\n".join(lines))
+        if form in (".yml", ".yaml"):
+            return tokens_of(from_yaml("\n".join(lines)))
+        return tokens_in_json("\n".join(lines)) if form == ".json" else of_lines(lines)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def tokens_in_json(text: str) -> list[str]:
+    """Of a list, or a dictionary of tokens to their ids."""
+    try:
+        tokens = json.loads(text)
     except (ValueError, RecursionError):
-        raise UserError(f"{path}: not valid JSON; expected a list of tokens in the order of their ids") from None
+        raise UserError("not valid JSON; expected a list of tokens in the order of their ids") from None
+    if isinstance(tokens, dict):
+        return tokens_of(tokens)
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-        raise UserError(f"{path}: expected a list of tokens in the order of their ids")
+        raise UserError("expected a list of tokens in the order of their ids")
     return tokens

@@ -8,6 +8,8 @@ from seq2seq.conversion.layouts.contract import Arrays, Layout
 from seq2seq.conversion.layouts.fairseq import Fairseq
 from seq2seq.conversion.layouts.joeynmt import JoeyNMT, JoeyNMTLast, JoeyNMTZero
 from seq2seq.conversion.layouts.keras import KerasLSTM
+from seq2seq.conversion.layouts.marian import Marian
+from seq2seq.conversion.layouts.nematus import Nematus
 from seq2seq.conversion.layouts.opennmt import OpenNMT
 from seq2seq.conversion.layouts.tutorials import TutorialAttention, TutorialGRU, TutorialLSTM
 from seq2seq.run.errors import UserError
@@ -22,6 +24,8 @@ KINDS: tuple[type[Layout], ...] = (
     JoeyNMTLast,
     JoeyNMTZero,
     KerasLSTM,
+    Marian,
+    Nematus,
 )  # fmt: skip
 LAYOUTS = {layout.name: layout for layout in KINDS}
 SHAPES = IndexError, ValueError  # of arrays of a file that nobody has looked at: sizes that do not go together

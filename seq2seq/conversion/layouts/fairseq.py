@@ -27,6 +27,7 @@ from seq2seq.conversion.layouts.recurrent import (
 )
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import shown
+from seq2seq.text.vocabulary import EOS_ID
 
 BEFORE = ["<s>", "<pad>", "</s>", "<unk>"]
 INPUT, OUTPUT = "decoder.attention.input_proj.weight", "decoder.attention.output_proj.weight"
@@ -40,7 +41,7 @@ class Fairseq(AttentiveLayout):
 
     name = "fairseq-lstm"
     about = "encoder.lstm, decoder.layers and decoder.attention of fairseq; LSTMs"
-    begins_with_end = True
+    reads_first = EOS_ID
     encoder, decoder = "encoder.lstm.{part}_l{n}", "decoder.layers.{n}.{part}"
     source_table, target_table = "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"
 
