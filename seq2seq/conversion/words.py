@@ -35,7 +35,7 @@ class Words:
         first: the mark that is read where others read <sos>, which then is no mark; None: nothing is.
 
     Raises:
-        UserError: a token is there twice, or a mark that is needed is missing.
+        UserError: a token is there twice, a mark that is needed is missing, or there is nothing else.
     """
 
     def __init__(
@@ -53,6 +53,8 @@ class Words:
                 spelled = " or ".join(spelling for spelling in spellings if spelling.strip())
                 raise UserError(f"{where}: has no {SPECIALS[mark]}; expected it among the tokens, as {spelled}")
         others = [index for index in range(len(tokens)) if index not in self.marks.values()]
+        if not others:
+            raise UserError(f"{where}: has no words; expected some beside the marks")
         try:
             self.vocabulary = Vocabulary(tokens[index] for index in others)
         except (TypeError, ValueError) as error:

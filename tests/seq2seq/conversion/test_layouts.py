@@ -211,6 +211,8 @@ def test_lists_of_words(tmp_path: Path) -> None:
         Words(["<sos>", "a"], "trg")
     with pytest.raises(UserError, match=r"trg: tokens repeat \['a'\]"):
         Words(["<sos>", "<eos>", "a", "a"], "trg")
+    with pytest.raises(UserError, match="trg: has no words; expected some beside the marks"):
+        Words(["<sos>", "<eos>", "<unk>"], "trg")
 
 
 def test_what_holds_no_weights(tmp_path: Path) -> None:
