@@ -130,7 +130,8 @@ def in_our_order(layout: Layout, src: Words, trg: Words) -> dict[str, np.ndarray
     for words, tables, missing in (
         (src, layout.source_tables, 0.0), (trg, layout.target_tables, 0.0), (trg, layout.target_biases, NEVER),
     ):  # fmt: skip
-        weights |= {name: words.rows(weights[name], name, missing, "embedding" in name) for name in tables}
+        present = [name for name in tables if name in weights]  # a shared table is there once
+        weights |= {name: words.rows(weights[name], name, missing, "embedding" in name) for name in present}
     return weights
 
 
@@ -156,7 +157,7 @@ def _model(weights: dict[str, np.ndarray], codec: TextCodec, config: Config, pat
     model = build_model(codec.source.num_inputs, len(codec.trg_vocabulary), config)
     tensors: dict[str, Any] = {name: Tensor(array) for name, array in weights.items()}
     checkpoint.check_weights(path, tensors, model, "layout")
-    model.load_state_dict(tensors)
+    model.load_state_dict(tensors, strict=False)  # a shared tensor is there once
     return model
 
 

@@ -90,6 +90,7 @@ class Nematus(Layout):
             if arrays[name].shape != shape:
                 raise UserError(f"{name} has shape {arrays[name].shape}; expected {shape}")
         parts = {"encoder": "bigru", "decoder": "conditional-gru", "num_layers": 1, "source_marks": "end"}
+        parts |= {} if "ff_logit_W" in arrays else {"tie_weights": "decoder"}
         return parts | {"embedding_size": width, "hidden_size": size}
 
     def weights(self) -> Arrays:
@@ -107,8 +108,8 @@ class Nematus(Layout):
         combine = [a[f"ff_logit_{part}_W"] for part in READOUT]
         found |= {"decoder.combine.weight": np.concatenate(combine).T}
         found |= {"decoder.combine.bias": np.sum([a[f"ff_logit_{part}_b"] for part in READOUT], 0)}
-        output = a.get("ff_logit_W", a[self.target_table].T).T
-        return found | {"decoder.fc_out.weight": output, "decoder.fc_out.bias": a["ff_logit_b"]}
+        found |= {"decoder.fc_out.weight": a["ff_logit_W"].T} if "ff_logit_W" in a else {}
+        return found | {"decoder.fc_out.bias": a["ff_logit_b"]}
 
     def _cell(self, names: Sequence[str], inside: bool) -> Arrays:
         """A cell as PyTorch has it, gates r, z, n; ``inside``: the candidate's bias is behind the reset gate."""

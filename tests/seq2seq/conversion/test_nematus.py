@@ -95,10 +95,17 @@ def marian(kind: str = "s2s", tied: str = "nothing", **settings: Any) -> Arrays:
     return made | {"special:model.yml": np.frombuffer(text.encode() + b"\0", np.int8)}
 
 
+def turned(arrays: Arrays) -> Arrays:
+    """With a row for each word in the output layer."""
+    return arrays | {"decoder_ff_logit_l2_Wt": np.ascontiguousarray(arrays.pop("decoder_ff_logit_l2_W").T)}
+
+
 FILES = {
     **{f"nematus, tied {tied}": ("nematus", nematus(tied)) for tied in TABLES},
     **{f"marian s2s, tied {tied}": ("marian", marian("s2s", tied)) for tied in TABLES},
     "marian amun": ("marian", marian("amun")), "marian nematus": ("marian", marian("nematus", "decoder")),
+    "marian from 1.9 on": ("marian", turned(marian())),
+    "marian without settings": ("marian", {k: v for k, v in marian().items() if k != "special:model.yml"}),
 }  # fmt: skip
 
 
@@ -205,9 +212,12 @@ def test_it_translates_as_the_layout_says(case: str, tmp_path: Path, capsys) -> 
     (pair,) = translator.score(["s1 s5 s0"], ["t5 yes ~"])
     own = layout.log_probs([3, 7, 2, 0], [-1, 7, 2, 6])
     np.testing.assert_allclose(pair.log_probs, [own[0, 7], own[1, 2], own[2, 6], own[3, 0]], atol=1e-5)
-    assert translator.model.decoder.embedding.weight.array[SOS_ID].tolist() == [0] * E
+    decoder = translator.model.decoder
+    assert decoder.embedding.weight.array[SOS_ID].tolist() == [0] * E
+    shares = not {"ff_logit_W", "decoder_ff_logit_l2_W", "decoder_ff_logit_l2_Wt"} & set(arrays)
+    assert (decoder.embedding.weight is decoder.output.weight) == shares
     table = arrays.get("Wemb_dec", arrays.get("decoder_Wemb", arrays.get("Wemb")))
-    np.testing.assert_array_equal(translator.model.decoder.embedding.weight.array[EOS_ID], table[0])
+    np.testing.assert_array_equal(decoder.embedding.weight.array[EOS_ID], table[0])
 
 
 def test_a_wrong_engine_is_found(tmp_path: Path, monkeypatch, capsys) -> None:
