@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from seq2seq.models.contract import Decoder
+from tests.seq2seq.tiny_translators import SENTENCES, SIZES, translator
 
 torch = pytest.importorskip("torch")
 from tests.seq2seq.torch_twin import ChoGRU, TorchTwin  # noqa: E402  (which needs it)
@@ -63,3 +64,14 @@ def test_it_goes_step_by_step(tiny_model) -> None:
     assert decoder.prepacked(bf16=False) is not None
     assert decoder._parts == ("h", "c", "features", "alignment", "keys")
     np.testing.assert_equal(decoder.rnn.input_size, 5 + 6)
+
+
+@pytest.mark.parametrize("marks", ["both", "end", "none"])
+def test_alignments_are_over_the_tokens_whatever_stands_around_them(marks: str) -> None:
+    """What marks get is left out, and without any nothing is."""
+    ours = translator("lstm", "luong", source_marks=marks, num_layers=1, **SIZES)
+    for (found,), sentence in zip(ours.search(SENTENCES, alignment=True), SENTENCES, strict=True):
+        assert found.alignment is not None
+        assert found.alignment.shape == (len(found.ids), len(sentence.split()))
+        missing = 1 - found.alignment.sum(1)
+        assert (abs(missing) < 1e-5).all() if marks == "none" else (missing > 1e-9).all()

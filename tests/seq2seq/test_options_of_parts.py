@@ -22,6 +22,7 @@ from tests.seq2seq.test_registered_models import (  # noqa: F401  (fixtures and 
 
 BETWEEN = {"decoder_residual": True, "decoder_layer_norm": True, "num_layers": 3}
 BRIDGED = {"bridge": True}
+SPLIT = {"split_directions": True}
 VARIANTS: list[dict[str, Any]] = [
     {"encoder": "cho-gru", "decoder": "gru-context", "cell": "cho-gru"},
     BETWEEN | {"encoder": "lstm", "decoder": "lstm"},
@@ -35,6 +36,9 @@ VARIANTS: list[dict[str, Any]] = [
     BRIDGED | {"encoder": "gru", "decoder": "lstm"},
     BRIDGED | {"encoder": "bigru", "decoder": "attention"},
     BRIDGED | {"encoder": "transformer", "decoder": "attention", "num_heads": 2, "ffn_size": 7},
+    SPLIT | {"encoder": "bilstm", "decoder": "attention"},
+    SPLIT | {"encoder": "bigru", "decoder": "gru-context", "bridge": True, "bridge_activation": "linear"},
+    {"encoder": "bilstm", "decoder": "luong", "bridge_top": True, "linear_features": True},
 ]
 pytestmark = pytest.mark.parametrize("options", VARIANTS, ids=lambda options: ",".join(map(str, options.values())))
 

@@ -15,6 +15,7 @@ from seq2seq.conversion.layouts import LAYOUTS, Layout, recognised
 from seq2seq.conversion.words import read_tokens
 from seq2seq.decoding.translator import Translator
 from seq2seq.run.errors import UserError
+from seq2seq.shipping import decode
 
 torch = pytest.importorskip("torch")
 from tests.seq2seq.conversion.toolkits import (  # noqa: E402  (which needs it)
@@ -29,6 +30,7 @@ from tests.seq2seq.conversion.toolkits import (  # noqa: E402  (which needs it)
 )
 
 CASES = [(toolkit, case) for toolkit in TOOLKITS for case in toolkit.cases]
+SENTENCES = ["s1 s5 s0", "s6", "s2 s2 s4 s3"]
 each_case = pytest.mark.parametrize(
     ("toolkit", "case"), CASES, ids=[f"{toolkit.layout}, {case}" for toolkit, case in CASES]
 )
@@ -84,14 +86,17 @@ def options_of(toolkit: Toolkit, folder: Path) -> list[str]:
 
 @each_case
 def test_it_translates_as_the_toolkit_does(toolkit: Toolkit, case: str, tmp_path: Path, capsys) -> None:
-    """Greedily, in the numbers of PyTorch; and the log p of a given pair."""
+    """Greedily, in the numbers of PyTorch, in the engine and in NumPy alone; and the log p of a given pair."""
     weights, to = toolkit.arrays(case), tmp_path / "model.seq2seq"
     path = saved(toolkit, weights, tmp_path)
     assert convert.main([str(path), "--to", str(to), *options_of(toolkit, tmp_path)]) == 0, capsys.readouterr().err
     assert f"{toolkit.layout}, encoder" in capsys.readouterr().out
     translator = Translator.load(to)
     source, target = toolkit.tokens
-    for sentence in ("s1 s5 s0", "s6", "s2 s2 s4 s3"):
+    text = tmp_path / "text"
+    text.write_text("\n".join(SENTENCES) + "\n")
+    assert list(decode.translations(str(to), str(text))) == translator.translate(SENTENCES)
+    for sentence in SENTENCES:
         given = [*toolkit.before, *map(source.index, sentence.split()), *toolkit.behind]
         ids, best = [toolkit.begin], -1
         while best != toolkit.end and len(ids) < 12:
