@@ -164,6 +164,13 @@ def startup_rows() -> Rows:
     ]
 
 
+def install_rows() -> Rows:
+    result, command = read("install_size.json"), "`python benchmarks/install_size.py`"
+    added = ", ".join(f"`[{name}]` {table['megabytes']:.0f} MB" for name, table in result["extras"].items())
+    core = f"{result['core']['megabytes_without_numpy']:.0f} MB"
+    return [("The core installed, NumPy apart", core, command), ("what its extras add", added, command)]
+
+
 def as_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("|" + "|".join(f" {cell} " if cell != "---" else cell for cell in line) + "|" for line in lines)
@@ -251,7 +258,15 @@ def figures() -> str:
     """Everything between the markers."""
     rows = [
         row
-        for make in (numbers_rows, addition_rows, multi30k_rows, precision_rows, recipe_rows, startup_rows)
+        for make in (
+            numbers_rows,
+            addition_rows,
+            multi30k_rows,
+            precision_rows,
+            recipe_rows,
+            startup_rows,
+            install_rows,
+        )
         for row in present(make)
     ]
     parts = [as_table(("what", "figure", "command"), rows)]
