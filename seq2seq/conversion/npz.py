@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import tokenize
+import warnings
 import zipfile
 
 import numpy as np
@@ -49,7 +50,9 @@ def read(data: bytes) -> dict[str, np.ndarray]:
 
 def _array(name: str, data: bytes) -> np.ndarray:
     file = io.BytesIO(data)
-    shape, by_columns, dtype = HEADERS[np.lib.format.read_magic(file)](file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that Python 2 wrote it
+        shape, by_columns, dtype = HEADERS[np.lib.format.read_magic(file)](file)
     if dtype.kind not in NUMBERS:
         raise UserError(f"holds {name} of {dtype}, which are no numbers; nothing of it was run")
     start, size = file.tell(), math.prod(shape) * dtype.itemsize

@@ -99,6 +99,13 @@ def test_arrays_of_any_number_are_read() -> None:
         assert found[name].dtype == array.dtype
 
 
+def test_what_python_2_wrote_is_read_in_silence(recwarn: pytest.WarningsRecorder) -> None:
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1L, 2L), }\n"
+    found = npz.read(archive({"a.npy": headed(header, np.array([3, 4], "<f4").tobytes())}))
+    assert found["a"].tolist() == [[3, 4]]
+    assert list(recwarn) == []
+
+
 def test_what_is_no_npz_is_left_to_others() -> None:
     assert npz.is_one(archive({"a.npy": ONE}))
     assert not npz.is_one(archive({"archive/data.pkl": b"x"}))
