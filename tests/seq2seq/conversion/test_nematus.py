@@ -14,6 +14,7 @@ from seq2seq.conversion.layouts import LAYOUTS, recognised
 from seq2seq.conversion.layouts.contract import Layout
 from seq2seq.decoding.translator import Translator
 from seq2seq.run.errors import UserError
+from seq2seq.shipping import decode
 from seq2seq.text.vocabulary import EOS_ID, SOS_ID
 
 Arrays = dict[str, np.ndarray]
@@ -218,6 +219,16 @@ def test_it_translates_as_the_layout_says(case: str, tmp_path: Path, capsys) -> 
     assert (decoder.embedding.weight is decoder.output.weight) == shares
     table = arrays.get("Wemb_dec", arrays.get("decoder_Wemb", arrays.get("Wemb")))
     np.testing.assert_array_equal(decoder.embedding.weight.array[EOS_ID], table[0])
+
+
+def test_what_is_converted_ships(tmp_path: Path) -> None:
+    """The reader of plain NumPy gives such a source its one mark, and begins with zeros."""
+    assert convert.main(written(tmp_path, marian("s2s", "decoder"), True)) == 0
+    to, sentences = tmp_path / "model.seq2seq", ["s1 s5 s0", "s3", "s2 other s2 s6"]
+    (tmp_path / "source").write_text("".join(f"{sentence}\n" for sentence in sentences))
+    for beam in (1, 3):
+        expected = Translator.load(to).translate(sentences, beam_size=beam)
+        assert list(decode.translations(str(to), str(tmp_path / "source"), beam)) == expected
 
 
 def test_a_wrong_engine_is_found(tmp_path: Path, monkeypatch, capsys) -> None:
