@@ -1,15 +1,15 @@
 """The conditional GRU: two cells a step, and between them a look at the source (Sennrich et al., "Nematus: a toolkit
-for neural machine translation", 2017, section 2; before it the tutorial of Cho's group, dl4mt).
+for neural machine translation", 2017, section 2; before it NYU's tutorial dl4mt).
 
-    h0       = tanh(W_0 mean of the outputs + b)                                          their equation 2
-    h'       = GRU_1(e(y), h)                                                             3 to 6
-    C        = sum of the outputs with the weights softmax of v . tanh(W h' + U m + b)    7 to 9
-    h        = GRU_2(C, h')                                                               10 to 13
-    features = tanh(W_h h + W_e e(y) + W_c C + b), of the embedding's size                14
+    h0       = tanh(W_0 mean of the outputs + b)
+    h'       = GRU_1(e(y), h)
+    C        = sum of the outputs with the weights softmax of v . tanh(W h' + U m + b)
+    h        = GRU_2(C, h')
+    features = tanh(W_h h + W_e e(y) + W_c C + b), of the embedding's size
 
-So a step attends after it has read its token, which Bahdanau's cannot, and the next cell reads what was found, which
-Luong's first decoder does not. In the second cell the bias of the candidate is inside the reset gate, as their equation
-11 has it and as PyTorch's GRU has it for both.
+So a step attends after it has read its token, which Bahdanau's cannot, and the cell that follows reads what was found.
+The cells are PyTorch's, with a bias on both sides of the reset gate: the first of Nematus has it outside alone, the
+second inside alone.
 
 E embedding size, H state size, D size of an encoder's outputs, N sources, S positions.
 """
