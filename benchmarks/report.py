@@ -1,7 +1,7 @@
 """Write tables and the plot from the JSON under benchmarks/results, so that no figure is typed by hand.
 
-python benchmarks/report.py                rewrite them in README.md, docs/speed.md and docs/leaderboard.md, and
-                                           seq2seq/training/kept_runs.json
+python benchmarks/report.py                rewrite them in README.md, in docs/speed.md, leaderboard.md,
+                                           shipping.md and serving.md, and seq2seq/training/kept_runs.json
 python benchmarks/report.py --check        exit code 1 if what stands there is not what the files give
 python benchmarks/report.py --of FOLDER    print those of a run of gpu/run.sh, and write them to FOLDER/report.md
 
@@ -149,6 +149,50 @@ def precision_rows() -> Rows:
         return f"{means} (seeds differ by {last[name]['spread']:.{digits}f})"
 
     return [(what, both("val_loss", 3), command), ("the same, validation BLEU, greedy", both("bleu", 2), command)]
+
+
+def shipping_page() -> str:
+    """Everything between the markers of docs/shipping.md: of each pair kB of the files, and ms a sentence."""
+    files, ways = ("model file", "int8 file", "page", "ONNX"), ("engine", "decode.py", "ONNX", "page")
+    found = read("shipping.json") if (RESULTS / "shipping.json").exists() else {"rows": {}}
+    rows = [
+        (
+            f"`{name.replace(' ', '` `')}`",
+            *(f"{row['bytes'][form] / 1000:,.0f}" for form in files),
+            *(f"{row['ms'][f'{way}, beam 1']:.2f}" for way in ways),
+        )
+        for name, row in found["rows"].items()
+    ]
+    head = ("", *(f"{form}, kB" for form in files), *(f"{way}, ms" for way in ways))
+    if not rows:
+        return ""
+    counts = {row["sentences"] for row in found["rows"].values()}
+    text = f"The same words for {max(counts):,} sentences, greedy and with a beam of 3 ({found['processor']['name']}):"
+    return f"{text}\n\n{as_table(head, rows)}"
+
+
+def serving_page() -> str:
+    """Everything between the markers of docs/serving.md: latencies by model, server and number of clients."""
+    found = [read(f"{name}.json") for name in ("serving", "serving_large") if (RESULTS / f"{name}.json").exists()]
+    names, points = {"batched": "`seq2seq.serve`", "naive": "one after the other"}, ("p50_ms", "p95_ms", "p99_ms")
+    head = ("model", "clients", "server", "p50, ms", "p95, ms", "p99, ms", "requests a second")
+    parts = []
+    for result in found:
+        model = f"{result['hidden_size']} units, {result['words']:,} words"
+        rows = [
+            (
+                model,
+                clients,
+                names[kind],
+                *(f"{row[point]:.1f}" for point in points),
+                f"{row['requests_per_second']:.0f}",
+            )
+            for clients in result["servers"]["batched"]
+            for kind, row in ((kind, table[clients]) for kind, table in result["servers"].items())
+        ]
+        text = f"{result['requests_of_each_client']:,} requests of each client, all answered, with the engine's words"
+        parts.append(f"{text} ({result['processor']['name']}):\n\n{as_table(head, rows)}")
+    return "\n\n".join(parts)
 
 
 def startup_rows() -> Rows:
@@ -330,6 +374,7 @@ def main() -> int:
         return 0
     docs = ROOT / "docs"
     pages = {ROOT / "README.md": figures, docs / "speed.md": speed_tables, docs / "leaderboard.md": leaderboard_page}
+    pages |= {docs / "shipping.md": shipping_page, docs / "serving.md": serving_page}
     files = {path: with_figures(path.read_text(encoding="utf-8"), make()) for path, make in pages.items()}
     files |= {**drawings(), KEPT_RUNS: kept_runs()}
     if options.check:

@@ -1,6 +1,7 @@
 """Latency of the server at 1, 8 and 64 clients, beside one that decodes a request after the other.
 
     python benchmarks/serving.py [MODEL] [--clients 1,8,64] [--requests 1000] [--json FILE]
+    python benchmarks/serving.py --hidden-size 512 --words 8000 --requests 200 --json FILE
     python benchmarks/serving.py MODEL --pictures docs/images --text "ein hund läuft durch den schnee ."
 
 Each client sends its requests one after the other over one connection, a sentence each, drawn from those of ``--input``
@@ -151,7 +152,8 @@ def measure(model: Path, options: argparse.Namespace) -> dict[str, Any]:
                 row = rows[kind][count] = load(port, count, options.requests, beam, expected)
                 told = ", ".join(f"{name} {value:.4g}" for name, value in row.items())
                 print(f"{kind:8} {count:3} clients: {told}", flush=True)
-    return {"requests_of_each_client": options.requests, "beam_size": beam, "servers": rows}
+    size = {"hidden_size": translator.settings.options["hidden_size"], "words": len(translator.codec.trg_vocabulary)}
+    return {"requests_of_each_client": options.requests, "beam_size": beam, **size, "servers": rows}
 
 
 def sentences_for(translator: Translator, path: Path | None) -> list[str]:
@@ -162,8 +164,8 @@ def sentences_for(translator: Translator, path: Path | None) -> list[str]:
     return list(dict.fromkeys(" ".join(rng.choices(words, k=rng.randint(3, 15))) for _ in range(200)))
 
 
-def made(folder: Path) -> Path:
-    """A small model that was never trained, in a file."""
+def made(folder: Path, size: int, count: int) -> Path:
+    """A model of one layer of so many units and words that was never trained, in a file."""
     from seq2seq.models.model import build_model
     from seq2seq.run.config import Config
     from seq2seq.shipping import model_file
@@ -172,8 +174,8 @@ def made(folder: Path) -> Path:
     from seq2seq.text.tokenizers import SpaceTokenizer
     from seq2seq.text.vocabulary import Vocabulary
 
-    config = Config(init_range=0.8, embedding_size=32, hidden_size=64, num_layers=1, dropout=0.0)
-    side = TextSide(SpaceTokenizer(), Vocabulary([f"w{number}" for number in range(200)]))
+    config = Config(init_range=0.8, embedding_size=size // 2, hidden_size=size, num_layers=1, dropout=0.0)
+    side = TextSide(SpaceTokenizer(), Vocabulary([f"w{number}" for number in range(count)]))
     model = build_model(side.num_inputs, side.num_inputs, config)
     model_file.write(folder / "made.seq2seq", model, TextCodec(side, side, 15), config)
     return folder / "made.seq2seq"
@@ -199,6 +201,8 @@ def photograph(model: Path, folder: Path, text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", type=Path, help="a run or a model file; without one a small one is made")
+    parser.add_argument("--hidden-size", type=int, default=64, help="of the one that is made")
+    parser.add_argument("--words", type=int, default=200, help="of both its sides")
     parser.add_argument("--clients", type=lambda text: [int(word) for word in text.split(",")], default=[1, 8, 64])
     parser.add_argument("--requests", type=int, default=1000, help="of each client")
     parser.add_argument("--beam-size", type=int, default=1)
@@ -211,7 +215,7 @@ def main() -> None:
     if options.naive:
         return naive(options.naive)
     with tempfile.TemporaryDirectory() as folder:
-        model = options.model or made(Path(folder))
+        model = options.model or made(Path(folder), options.hidden_size, options.words)
         if options.pictures:
             return photograph(model, options.pictures, options.text)
         result = measure(model, options)
