@@ -1,4 +1,4 @@
-"""Drawings as SVG text: small multiples with logarithmic axes, one for every thing that is varied, and plain curves."""
+"""Drawings as SVG text: small multiples with logarithmic axes for all that is varied, plain curves, bars."""
 
 from __future__ import annotations
 
@@ -100,6 +100,29 @@ def curves(lines: dict[str, Sequence[tuple[float, float]]], across_text: str, ti
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colours[name]}" stroke-width="2"/>')
         parts.append(f'<text x="{LEFT + width - 6}" y="{TOP + height - 10 - 15 * number}" text-anchor="end" '
                      f'fill="{colours[name]}">{name}</text>')  # fmt: skip
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def bars(rows: dict[str, tuple[float, float, float]], title: str) -> str:
+    """An SVG of a bar for each ratio (median, low, high) by name, and a line where both are equal."""
+    left, width, step = 180, 2.4 * WIDTH, 26
+    most, bottom = _round_up(max(high for _, _, high in rows.values())), TOP + step * len(rows)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + GAP:g} {bottom + 16}" '
+        'font-family="sans-serif" font-size="11" fill="#333">',
+        '<rect width="100%" height="100%" fill="#fff"/>', f'<text x="8" y="16">{title}</text>',
+    ]  # fmt: skip
+    for number, (name, (median, low, high)) in enumerate(rows.items()):
+        y, length = TOP + step * number, width * median / most
+        ends = [round(left + width * end / most, 1) for end in (low, high)]
+        parts += [
+            f'<text x="{left - 8}" y="{y + 12}" text-anchor="end">{name}</text>',
+            f'<rect x="{left}" y="{y}" width="{length:.1f}" height="16" fill="{COLOURS[0 if median >= 1 else 2]}"/>',
+            f'<line x1="{ends[0]}" y1="{y + 8}" x2="{ends[1]}" y2="{y + 8}" stroke="#333"/>',
+            f'<text x="{ends[1] + 6}" y="{y + 12}">{median:.2f}</text>',
+        ]
+    equal = round(left + width / most, 1)
+    parts.append(f'<line x1="{equal}" y1="{TOP - 8}" x2="{equal}" y2="{bottom}" stroke="#333" stroke-dasharray="3 3"/>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

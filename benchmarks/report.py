@@ -27,7 +27,7 @@ import studies
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-PLOT, CURVES = "scaling.svg", "curves.svg"
+PLOT, CURVES, BARS = "scaling.svg", "curves.svg", "speed.svg"
 KEPT_RUNS = ROOT / "seq2seq" / "training" / "kept_runs.json"
 BEGIN, END = "<!-- results: written by benchmarks/report.py -->", "<!-- end of results -->"
 
@@ -325,6 +325,9 @@ def drawings() -> dict[Path, str]:
     """The SVG files whose results are there."""
     scaling = plots.scaling(read("scaling.json")) if (RESULTS / "scaling.json").exists() else None
     found = {RESULTS / PLOT: scaling, RESULTS / CURVES: leaderboard.curves(leaderboard.kept(RESULTS))}
+    ratios = speed.drawn({name: read(f"{name}.json") for name in speed.DRAWN if (RESULTS / f"{name}.json").exists()})
+    if ratios:
+        found[RESULTS / BARS] = plots.bars(ratios, "the time of PyTorch's best variant over ours, float32, 2 threads")
     return {path: drawing for path, drawing in found.items() if drawing is not None}
 
 

@@ -58,6 +58,38 @@ def _training(name: str) -> str:
     return TRAINING.get(name.partition(",")[0], name)
 
 
+# What the picture of the README tells, by file and race.
+DRAWN = {
+    "training_step": {
+        "forcing 1.0": "training, LSTM", "forcing 0.5": "training, the tutorials' loop",
+        "small model": "training, 128 units",
+    },
+    "attention": {"general": "training, Luong's attention", "bahdanau": "training, Bahdanau's attention"},
+    "transformer": {"Transformer": "training, Transformer"},
+    "decoding": {
+        "1 sentence, greedy": "1 sentence, greedy", "1 sentence, beam 5": "1 sentence, beam 5",
+        "64 sentences, beam 5": "64 sentences, beam 5",
+    },
+}  # fmt: skip
+
+
+def drawn(found: dict[str, Any]) -> dict[str, tuple[float, float, float]]:
+    """The ratios of a picture by name, median and middle half: PyTorch's best variant, in float32."""
+    ratios = {}
+    for file, names in DRAWN.items():
+        races = found.get(file, {}).get("races", {})
+        for name, text in names.items():
+            peers = races.get(name, {}).get("ratios", {}).get("minigrad", {})
+            best = min((peers[peer] for peer in peers if peer.startswith("pytorch")), key=_median, default=None)
+            if best is not None:
+                ratios[text] = best["median"], best["low"], best["high"]
+    return ratios
+
+
+def _median(ratio: dict[str, float]) -> float:
+    return ratio["median"]
+
+
 def _left_out(found: dict[str, Any]) -> Iterator[str]:
     """Variants that could not run, once for each reason, for which another of their framework may stand in a table."""
     reasons: dict[str, list[str]] = {}
