@@ -71,7 +71,7 @@ def test_training_step(peers, tmp_path) -> None:
 
 
 def test_attention(tmp_path) -> None:
-    names = installed("pytorch", "pytorch-packed")
+    names = installed("pytorch-packed")
     races = figures("attention.py", ["minigrad", "minigrad-bf16", *names], tmp_path)["races"]
     assert set(races) == {"general", "bahdanau", "bahdanau-2"}
     for race in races.values():
