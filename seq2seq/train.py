@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from minigrad import keep_freed_memory
 from seq2seq.decoding.translator import Translator
-from seq2seq.models.model import build_model
+from seq2seq.models.model import build_model, require_fitting_parts
 from seq2seq.run import config_file, folder, registry, settings
 from seq2seq.run.checkpoint import Progress
 from seq2seq.run.cli import command_for, limit_threads, run_command
@@ -67,6 +67,7 @@ def trained(given: dict[str, Any], accept: bool = False, start: float | None = N
     config = settings.resolved(given, accept)
     for part in (schedules, batching, figures, tracking, stored):
         part.check(config)
+    require_fitting_parts(config)  # before data are read, which may take minutes
     require(config.device, config.precision)
     limit_threads(config.threads)
     keep_freed_memory()

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from minigrad import Tensor, autocast, device, nn, no_grad, random
 from minigrad.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from minigrad.shapes_only import shapes_only
 from seq2seq.models import copying
 from seq2seq.models.contract import Decoder, Encoder, Memory, State
 from seq2seq.models.inputs import Inputs
@@ -26,6 +27,7 @@ from seq2seq.run.errors import UserError
 from seq2seq.sources import Batch, Source
 
 Array = np.ndarray
+_SOME_WORDS = 9  # of either side, where it does not matter how many
 
 
 class PackedBatch(NamedTuple):
@@ -188,6 +190,13 @@ def build_model(num_inputs: int, vocab_size: int, config: Config) -> Seq2Seq:
 
 
 @no_grad()
+def require_fitting_parts(config: Config) -> None:
+    """UserError where the parts of a run do not fit each other, whatever its data: a model of a few words is built, but
+    for its numbers."""
+    with shapes_only():
+        Seq2Seq(_SOME_WORDS, _SOME_WORDS, config)
+
+
 def sequence_losses(model: Seq2Seq, batches: Sequence[Batch], teacher_forcing_ratio: float) -> tuple[float, int]:
     """The summed -log p over all real target positions of ``batches``, and their number."""
     model.eval()

@@ -326,3 +326,17 @@ def test_samples_are_printed_in_utf8_whatever_the_locale(spawn, options, tmp_pat
     out, err = child.communicate(timeout=60)
     assert (child.returncode, err) == (0, "")
     assert "é" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--decoder", "gru-context", "--encoder", "gru", "--cell", "lstm"], "cell is 'lstm'; expected gru, cho-gru"),
+        (["--decoder", "dot-attention", "--encoder", "bilstm"], "attention dot multiplies outputs of hidden_size"),
+        (["--encoder", "gru", "--decoder", "lstm"], "decoder lstm starts from 2 states"),
+        (["--encoder", "lstm", "--pyramid", 2], "pyramid is 2; expected less than num_layers = 2"),
+    ],
+)
+def test_parts_that_do_not_fit_are_told_before_the_data_are_read(refused, tmp_path, options, said) -> None:
+    """The data are not even there."""
+    refused(said, "train", "--data", tmp_path / "nowhere.tsv", "--run-dir", tmp_path / "run", *options)
