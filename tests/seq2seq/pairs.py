@@ -13,6 +13,7 @@ from seq2seq.run.errors import UserError
 
 TRIED: tuple[dict[str, Any], ...] = ({}, {"num_layers": 1}, {"num_layers": 2}, {"share_vocab": True})
 SMALL = {"num_heads": 2, "ffn_size": 7}
+USUAL = "lstm", "gru-context", "transformer"
 
 # Directions of each parameter by itself, where gradients of whole models are checked. A random direction has a part of
 # every entry, so the first shows a wrong one; a second costs as much and would show the same.
@@ -40,16 +41,22 @@ def representative_pairs(source: str = "text") -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     for one, partners in (("encoder", decoders), ("decoder", encoders)):
         for name in encoders if one == "encoder" else decoders:
-            both = [(name, other) if one == "encoder" else (other, name) for other in _first(partners, source)]
+            others = _first(partners, name, source)
+            both = [(name, other) if one == "encoder" else (other, name) for other in others]
             fitting = [pair for pair in both if options_that_fit(*pair, source) is not None]
             if not fitting:
-                others = (pair for pair in both for other in registry.names("source") if options_that_fit(*pair, other))
-                assert any(others), f"{one} {name} fits to nothing"
+                known = registry.names("source")
+                assert any(options_that_fit(*pair, other) for pair in both for other in known), (
+                    f"{name} fits to nothing"
+                )
                 continue
             pairs.append(next((pair for pair in fitting if pair in pairs), fitting[0]))
     return sorted(set(pairs))
 
 
-def _first(names: tuple[str, ...], source: str) -> list[str]:
-    """The usual partners first."""
-    return sorted(names, key=lambda name: (source != "vectors" or name != "vector", name != "lstm"))
+def _first(names: tuple[str, ...], partner: str, source: str) -> list[str]:
+    """The usual partners first: of vectors what reads them, the part of the same name, those that train at once."""
+    rank = {name: number for number, name in enumerate(USUAL)}
+    return sorted(
+        names, key=lambda name: (source != "vectors" or name != "vector", name != partner, rank.get(name, len(USUAL)))
+    )
