@@ -83,7 +83,7 @@ def _arrays(h5py: Any, group: Any, path: str, most: int) -> Iterator[tuple[str, 
             raise UserError(f"{here} is a link to another place")
         item = group[name]
         if isinstance(item, h5py.Group):
-            if not here.startswith(("/optimizer", "/_optimizer", "/training")):
+            if not here.startswith("/optimizer"):
                 yield from _arrays(h5py, item, here, most)
         elif item.dtype.kind == "f":
             if item.external or item.is_virtual or item.id.get_create_plist().get_nfilters():
@@ -95,7 +95,7 @@ def _arrays(h5py: Any, group: Any, path: str, most: int) -> Iterator[tuple[str, 
 
 def _name(path: str) -> str:
     """A path such as /model_weights/lstm_1/lstm_1/kernel:0 or /layers/lstm/cell/vars/0 -> layer and role."""
-    parts = [part for part in path.split("/") if part not in ("", "model_weights", "layers", "_layer_checkpoint")]
+    parts = [part for part in path.split("/") if part not in ("", "model_weights", "layers")]
     layer, role = parts[0], parts[-1].removesuffix(":0")
     if "vars" in parts and role.isdigit():
         roles = ROLES.get(re.sub(r"_\d+$", "", layer), ())

@@ -29,12 +29,16 @@ KINDS: tuple[type[Layout], ...] = (
 )  # fmt: skip
 LAYOUTS = {layout.name: layout for layout in KINDS}
 SHAPES = IndexError, ValueError  # of arrays of a file that nobody has looked at: sizes that do not go together
-FORMER_NAMES = {"decoder.out.weight": "decoder.fc_out.weight", "decoder.out.bias": "decoder.fc_out.bias"}
+FORMER_NAMES = {  # of modules, as versions of the tutorials had them
+    "decoder.out": "decoder.fc_out",
+    "decoder.attention.attn": "decoder.attention.attn_fc",
+    "decoder.attention.v": "decoder.attention.v_fc",
+}
 
 
 def recognised(arrays: Arrays, name: str | None = None) -> tuple[Layout, dict[str, Any]]:
     """The layout of arrays, and the settings of its model; UserError where none fits, or not the one that is named."""
-    arrays = {FORMER_NAMES.get(key, key): array for key, array in arrays.items()}
+    arrays = {_of_today(name): array for name, array in arrays.items()}
     open_ones = [layout for layout in KINDS if not layout.must_be_named]
     for layout in open_ones if name is None else (LAYOUTS[name],):
         try:
@@ -46,3 +50,9 @@ def recognised(arrays: Arrays, name: str | None = None) -> tuple[Layout, dict[st
     listed = ", ".join(f"{key} {array.shape}" for key, array in sorted(arrays.items())[:6])
     told = f"of layout {name}" if name else f"known ({', '.join(LAYOUTS)})"
     raise UserError(f"its {len(arrays)} arrays are not {told}; it has {listed}{' ...' if len(arrays) > 6 else ''}")
+
+
+def _of_today(name: str) -> str:
+    """A name with that of its module as it is now."""
+    module, dot, rest = name.rpartition(".")
+    return FORMER_NAMES.get(module, module) + dot + rest

@@ -12,6 +12,7 @@ import numpy as np
 
 from seq2seq.conversion.layouts.arithmetic import gru_step, layers_of, log_softmax, lstm_step
 from seq2seq.conversion.layouts.contract import Array, Arrays, Layout
+from seq2seq.conversion.layouts.recurrent import passed
 from seq2seq.run.errors import UserError
 
 
@@ -121,7 +122,6 @@ class TutorialAttention(Layout):
 
     @classmethod
     def settings(cls, arrays: Arrays) -> dict[str, Any] | None:
-        arrays = _of_today(arrays)
         if set(arrays) != set(cls.shapes(1, 1, 1, 1)):
             return None
         size, own = (arrays[f"{part}.rnn.weight_hh_l0"].shape[1] for part in ("encoder", "decoder"))
@@ -152,7 +152,7 @@ class TutorialAttention(Layout):
         return found
 
     def weights(self) -> Arrays:
-        arrays = _of_today(self.arrays)
+        arrays = dict(self.arrays)
         both, size = arrays.pop("decoder.attention.attn_fc.weight"), arrays["encoder.fc.bias"].size
         found = {
             "decoder.attention.query.weight": both[:, :size],
@@ -169,13 +169,13 @@ class TutorialAttention(Layout):
         return found | {_renamed(name, ours): array for name, array in one_layer.items()}
 
     def log_probs(self, source: list[int], target: list[int]) -> Array:
-        arrays = _of_today(self.arrays)
+        arrays = self.arrays
         forward, backward, decoder = (
             [arrays[f"{rnn}.rnn.{name}_l0{suffix}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
             for rnn, suffix in (("encoder", ""), ("encoder", "_reverse"), ("decoder", ""))
         )
         rows = arrays["encoder.embedding.weight"][source]
-        ahead, behind = _gru_outputs(rows, forward), _gru_outputs(rows[::-1], backward)
+        ahead, behind = passed(rows, forward)[0], passed(rows[::-1], backward)[0]
         outputs = np.concatenate([ahead, behind[::-1]], 1)
         last = np.concatenate([ahead[-1], behind[-1]])
         h = np.tanh(arrays["encoder.fc.weight"] @ last + arrays["encoder.fc.bias"])
@@ -193,21 +193,6 @@ class TutorialAttention(Layout):
         return np.array(found)
 
 
-def _of_today(arrays: Arrays) -> Arrays:
-    """By the names that the tutorials have now."""
-    now = {"decoder.attention.attn.": "decoder.attention.attn_fc.", "decoder.attention.v.": "decoder.attention.v_fc."}
-    return {_renamed(name, now): array for name, array in arrays.items()}
-
-
 def _renamed(name: str, names: dict[str, str]) -> str:
     """With the beginning that it has in another place."""
     return next((new + name.removeprefix(old) for old, new in names.items() if name.startswith(old)), name)
-
-
-def _gru_outputs(rows: Array, weights: list[Array]) -> Array:
-    """States (S, H) of a layer after each of the rows (S, E)."""
-    h, found = np.zeros(weights[1].shape[1]), []
-    for row in rows:
-        h = gru_step(row, h, weights)
-        found.append(h)
-    return np.array(found)
