@@ -116,12 +116,28 @@ def jit_exact(function: Function) -> Function:
 def _compile(function: Function, flags: dict[str, Any]) -> Function:
     flags = flags | {"no_cfunc_wrapper": True}  # nobody calls a kernel from C; without the wrapper it compiles faster
     if CACHE_FOLDER is None:
-        return numba.njit(**flags)(function)
+        return _take_values(numba.njit(**flags)(function))
     # Numba fixes the folder while it decorates; other packages' kernels must not land in ours, nor ours elsewhere.
     ours = {"CACHE_DIR": CACHE_FOLDER, "CACHE_LOCATOR_CLASSES": ""}
     configured = {name: getattr(config, name, None) for name in ours}
     vars(config).update(ours)
     try:
-        return numba.njit(cache=True, **flags)(function)
+        return _take_values(numba.njit(cache=True, **flags)(function))
     finally:
         vars(config).update(configured)
+
+
+def _take_values(kernel: Any) -> Any:
+    """The kernel, to which a constant among the arguments of a call is a value as any other.
+
+    Numba would compile it, and all that it hands that argument to, once more for each constant in a call.
+    """
+    if config.DISABLE_JIT:
+        return kernel
+    of_types, unliteral = kernel.get_call_template, numba.core.types.unliteral
+
+    def of_values(args: Any, kws: Any) -> Any:
+        return of_types([unliteral(kind) for kind in args], {name: unliteral(kind) for name, kind in dict(kws).items()})
+
+    kernel.get_call_template = of_values
+    return kernel

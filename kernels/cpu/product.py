@@ -44,8 +44,7 @@ def pack_row_blocks(source: Any, transposed: bool, at: int, stride: int, rows: i
         pack_blocks(source, transposed, at, stride, rows, k0, k1, a)
         return
     if transposed:
-        # Literals in place of numbers would compile it once more than `gemm` does, to which `transposed` is False here.
-        pack_columns(source, at, stride, rows, k0, k1, a, np.int64(0), np.int64(ROWS), transposed)
+        pack_columns(source, at, stride, rows, k0, k1, a, 0, ROWS, True)
         return
     depth = panel_depth(a, k1 - k0)
     for row in range(0, rows, ROWS):

@@ -119,7 +119,7 @@ def multiply(team: Any, rows: Rows, matrix: Matrix, out: Rows, more: bool) -> No
     for field, value in enumerate((at, stride, count, start, stop, depth, columns, out.at, out.stride, int(more))):
         board[PRODUCT + field] = value
     publish(board, len(team.a))
-    while do_part(team, np.int64(0)):  # a literal 0 would compile all of it once more
+    while do_part(team, 0):
         pass
     await_parts(board)
 

@@ -134,6 +134,19 @@ def test_compiled_code_lands_in_the_cache_folder_only(tmp_path):
     assert not list(Path(cpu.__file__).parent.glob("__pycache__/*.nbc"))
 
 
+def test_a_constant_in_a_call_compiles_nothing_anew():
+    @cpu_jit.jit
+    def add(a, b):
+        return a + b
+
+    @cpu_jit.jit
+    def add_more(a):
+        return add(add(add(a, a), 1), b=2)
+
+    assert add_more(3) == 9
+    assert len(add.signatures) == 1
+
+
 def test_works_without_a_cache_and_without_the_compiler(tmp_path):
     (tmp_path / "file").write_text("")
     assert python(RUN_A_KERNEL, XDG_CACHE_HOME=str(tmp_path / "file"), NUMBA_CACHE_DIR="") == "5.0"
