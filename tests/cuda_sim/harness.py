@@ -92,7 +92,16 @@ def build(source: Path, folder: Path = SOURCE_FOLDER) -> Path:
 def command(source: Path, folder: Path, options: Sequence[str]) -> list[str]:
     """How g++ is called to make a shared library of a .cu file, which includes what lies in a folder."""
     folders = [f"-I{place}" for place in (folder, SIMULATOR_FOLDER)]
-    return ["g++", *FLAGS, *EXTRA_FLAGS, *options, *folders, "-x", "c++", str(source), "-x", "none", str(scheduler())]
+    parsed = ["-include", str(header([word for word in options if word.startswith("-O")]).with_suffix(""))]
+    words = ["g++", *FLAGS, *EXTRA_FLAGS, *options, *parsed, *folders]
+    return [*words, "-x", "c++", str(source), "-x", "none", str(scheduler())]
+
+
+def header(levels: Sequence[str]) -> Path:
+    """simulator.hpp, which takes longer to parse than most kernels to compile, parsed once for an -O of its own."""
+    source = SIMULATOR_FOLDER / "simulator.hpp"
+    words = ["g++", *FLAGS, *EXTRA_FLAGS, *levels, "-w", "-x", "c++-header", str(source)]
+    return _compiled([source], words, cache_folder(), "".join(["simulator", *levels, "-{}.hpp.gch"]))
 
 
 def scheduler() -> Path:
