@@ -31,7 +31,7 @@ REQUIRED_CASES = 2000
 
 settings.register_profile(
     "ci",
-    max_examples=40,
+    max_examples=25,
     derandomize=True,
     deadline=None,
     database=None,
