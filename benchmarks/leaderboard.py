@@ -17,6 +17,8 @@ import plots
 from seq2seq.run.recipes import Goal, Recipe, names, recipe
 
 ENOUGH = 30  # BLEU
+SUMMARY_HEAD = ("what", "ours, on two cores", "published", "command")
+UNITS = {"bleu": "BLEU", "bleu_tokens": "BLEU of tokens", "exact_match": "% right"}
 HEAD = ("recipe", "figure", "published", "parameters", "validations", "trained", "command")
 
 
@@ -75,6 +77,20 @@ def rows(runs: list[Kept]) -> list[tuple[str, ...]]:
             figure = f"**{mean(values):.2f}** {asked}{_spread(values)} (± {goal.within} expected)"
             command = f"`python -m seq2seq.reproduce {run.recipe.name}`"
             found.append((run.recipe.about, figure, goal.published, *told, command))
+    return found
+
+
+def summary(runs: list[Kept]) -> list[tuple[str, ...]]:
+    """One for each recipe, under `SUMMARY_HEAD`."""
+    found = []
+    for run in runs:
+        figures = []
+        for goal, scores in zip(run.recipe.goals, run.scores, strict=True):
+            asked = f" with {' '.join(goal.evaluate).removeprefix('--').replace('-size', '')}" if goal.evaluate else ""
+            figures.append(f"**{mean(each[goal.figure] for each in scores):.1f}**{asked}")
+        first = run.recipe.goals[0]
+        ours = f"{', '.join(figures)}: {UNITS.get(first.figure, first.figure)}"
+        found.append((run.recipe.about, ours, first.published, f"`python -m seq2seq.reproduce {run.recipe.name}`"))
     return found
 
 

@@ -1,12 +1,13 @@
-"""Write tables and the plot from the JSON under benchmarks/results, so that no figure is typed by hand.
+"""Write tables and the plots from the JSON under benchmarks/results, so that no figure is typed by hand.
 
-python benchmarks/report.py                rewrite them in README.md, in docs/speed.md, leaderboard.md,
-                                           shipping.md and serving.md, and seq2seq/training/kept_runs.json
+python benchmarks/report.py                rewrite them in README.md, in the pages of docs that hold results, and
+                                           seq2seq/training/kept_runs.json
 python benchmarks/report.py --check        exit code 1 if what stands there is not what the files give
 python benchmarks/report.py --of FOLDER    print those of a run of gpu/run.sh, and write them to FOLDER/report.md
 
 A file that is missing leaves its rows out. Figures of other processors and GPUs, in files like decoding.PROCESSOR.json,
-have rows and tables of their own behind those of the plain names. The tables of speed are made by `speed.py`.
+have rows and tables of their own behind those of the plain names. The tables of races are made by `speed.py`, those of
+recipes by `leaderboard.py`.
 """
 
 from __future__ import annotations
@@ -14,54 +15,49 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import leaderboard
 import plots
+import single_runs
 import speed
 import studies
+import tables
+from tables import as_table, cells, files, present, read, read_all
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 PLOT, CURVES, BARS = "scaling.svg", "curves.svg", "speed.svg"
 KEPT_RUNS = ROOT / "seq2seq" / "training" / "kept_runs.json"
 BEGIN, END = "<!-- results: written by benchmarks/report.py -->", "<!-- end of results -->"
 
-MULTI30K = "python -m seq2seq.train --data multi30k"
 MODELS = {
     "transformer": "training a Transformer, a target token",
     "decoding_attention": "search with attention (general), all sentences",
     "decoding_bahdanau": "search with attention (Bahdanau), all sentences",
 }
-PUBLISHED_BLEU, PUBLISHED_PPL = 13.76, 43.83  # the tutorials' first model, as its published notebook prints them
-
-Rows = list[tuple[str, ...]]
 
 
-def read(name: str) -> Any:
-    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+def readme() -> str:
+    """Everything between the markers of README.md: what models reach, how fast it is, what it takes to begin."""
+    parts = [as_table(leaderboard.SUMMARY_HEAD, leaderboard.summary(leaderboard.kept(tables.RESULTS)))]
+    raced = read_all(speed.DRAWN)
+    if rows := speed.summary(raced):
+        parts += [speed.said(raced), as_table(speed.SUMMARY_HEAD, rows)]
+    makers = single_runs.numbers_rows, single_runs.startup_rows, single_runs.install_rows
+    parts.append(as_table(single_runs.HEAD, [row for make in makers for row in present(make)]))
+    return "\n\n".join(parts)
 
 
-def present(make: Callable[[], Rows]) -> Rows:
-    """The rows, or none where a file of theirs is missing."""
-    with suppress(FileNotFoundError):
-        return make()
-    return []
-
-
-def files(stem: str) -> list[str]:
-    """The file of results with this name, and those of other processors."""
-    own = [f"{stem}.json"] if (RESULTS / f"{stem}.json").exists() else []
-    return own + sorted(path.name for path in RESULTS.glob(f"{stem}.*.json"))
-
-
-def on(result: dict[str, Any], name: str) -> str:
-    """What to add to a row from a file that is not the plain one."""
-    return f", on {result['processor']['name']}" if name.count(".") > 1 else ""
+def races_page() -> str:
+    """Everything between the markers of docs/races.md."""
+    sections = [part for found in machines() for part in speed.sections(found)]
+    parts = [part if isinstance(part, str) else as_table(part[0], part[1:]) for part in sections]
+    parts.append(model_tables())
+    if files("scaling"):
+        parts.append(f"![Time per token over batch size, cells, steps, words, threads](../benchmarks/results/{PLOT})")
+    return "\n\n".join(filter(None, parts))
 
 
 def machines() -> list[dict[str, Any]]:
@@ -74,87 +70,24 @@ def machines() -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def numbers_rows() -> Rows:
-    test = read("numbers/test.json")
-    what = f"Number words, English to French, {test['sentences']:,} numbers never seen: exact match, greedy"
-    rows = [(what, f"{test['exact_match']:.1f} %", "`make train`, then `python -m seq2seq.evaluate runs/numbers-1`")]
-    for name in files("make_train"):
-        timing = read(name)
-        what = f"The same from clone to translations, {timing['cores']} cores, warm package cache{on(timing, name)}"
-        least, most, count = min(timing["seconds"]), max(timing["seconds"]), len(timing["seconds"])
-        figure = f"{median(timing['seconds']):.0f} s ({least:.0f} to {most:.0f}, {count} runs)"
-        rows.append((what, figure, "`python benchmarks/make_train.py`"))
-    return rows
-
-
-def addition_rows() -> Rows:
-    test = read("addition/test.json")
-    what = "Sums of numbers of up to 3 digits, an LSTM of 128 units with settings of its own"
-    what = f"{what}, {test['sentences']:,} never seen: all digits right"
-    return [(what, f"{test['exact_match']:.1f} %", "`python -m seq2seq.examples.addition runs/addition`")]
-
-
-def multi30k_rows() -> Rows:
-    greedy, beam, manifest = (read(f"multi30k/{n}.json") for n in ("test", "test-beam5", "manifest"))
-    records = map(json.loads, (RESULTS / "multi30k" / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    best = min((record for record in records if "val_loss" in record), key=lambda record: record["val_loss"])
-    evaluate = "`python -m seq2seq.evaluate runs/multi30k-1`"
-    model = (
-        f"Multi30k de-en, the tutorials' LSTM model ({manifest['num_parameters']:,} parameters, 10 epochs, trained at "
-        f"commit {manifest['git_commit'][:7]}): test_2016 BLEU, greedy, their tokens (they: {PUBLISHED_BLEU})"
-    )
-    fed_back = "test_2016 perplexity with the model's own words fed back (they: {}) / with the right words"
-    validated = f"validation perplexity, right words given, best epoch ({best['epoch'] + 1})"
-    return [
-        (model, f"{greedy['bleu_tokens']:.2f}", f"`{MULTI30K}`, then {evaluate}"),
-        ("the same, sacreBLEU 13a of detokenised text, lower-cased", f"{greedy['bleu']:.2f}", evaluate),
-        ("the same, beam 5, their tokens", f"{beam['bleu_tokens']:.2f}", f"{evaluate[:-1]} --beam-size 5`"),
-        (fed_back.format(PUBLISHED_PPL), f"{greedy['ppl_free']:.2f} / {greedy['ppl_forced']:.2f}", evaluate),
-        (validated, f"{best['ppl_forced']:.2f}", f"`{MULTI30K}`"),
-    ]
-
-
-def recipe_rows() -> Rows:
-    """The figures of the recipes, which docs/leaderboard.md has with all that belongs to them."""
-    return [
-        (f"{about}: {asked}", figure, command)
-        for about, figure, published, *_, command in leaderboard.rows(leaderboard.kept(RESULTS))
-        for asked in [f"test set, published: {published}"]
-    ]
-
-
 def leaderboard_page() -> str:
     """Everything between the markers of docs/leaderboard.md."""
-    runs = leaderboard.kept(RESULTS)
+    runs = leaderboard.kept(tables.RESULTS)
     notes = [*leaderboard.signatures(runs), *leaderboard.times(runs)]
     parts = [as_table(leaderboard.HEAD, leaderboard.rows(runs)), "\n".join(notes)]
+    makers = single_runs.multi30k_rows, single_runs.precision_rows, single_runs.addition_rows
+    others = [row for make in makers for row in present(make)]
     if leaderboard.curves(runs) is not None:
         parts.append(f"![Validation BLEU over minutes](../benchmarks/results/{CURVES})")
-    parts.extend(f"{text}\n\n{as_table(head, rows)}" for text, (head, *rows) in studies.tables(RESULTS))
+    parts.append(f"Runs with settings of the tutorials, not tuned:\n\n{as_table(single_runs.HEAD, others)}")
+    parts.extend(f"{text}\n\n{as_table(head, rows)}" for text, (head, *rows) in studies.tables(tables.RESULTS))
     return "\n\n".join(parts)
-
-
-def precision_rows() -> Rows:
-    """The last epoch of the curves in both precisions."""
-    found, command = read("precision_curves.json"), "`python benchmarks/precision_curves.py`"
-    last, seeds = found["epochs"][-1], len(found["runs"]["bf16"])
-    worst = max(abs(epoch["val_loss"]["difference_in_errors"]) for epoch in found["epochs"])
-    what = (
-        f"Multi30k, the same model, fp32 / bf16 after {last['epoch']} epochs, means of {seeds} seeds: validation loss; "
-        f"over all epochs at most {worst:.1f} standard errors apart"
-    )
-
-    def both(name: str, digits: int) -> str:
-        means = " / ".join(f"{last[name][precision]:.{digits}f}" for precision in ("fp32", "bf16"))
-        return f"{means} (seeds differ by {last[name]['spread']:.{digits}f})"
-
-    return [(what, both("val_loss", 3), command), ("the same, validation BLEU, greedy", both("bleu", 2), command)]
 
 
 def shipping_page() -> str:
     """Everything between the markers of docs/shipping.md: of each pair kB of the files, and ms a sentence."""
     files, ways = ("model file", "int8 file", "page", "ONNX"), ("engine", "decode.py", "ONNX", "page")
-    found = read("shipping.json") if (RESULTS / "shipping.json").exists() else {"rows": {}}
+    found = read("shipping.json") if (tables.RESULTS / "shipping.json").exists() else {"rows": {}}
     rows = [
         (
             f"`{name.replace(' ', '` `')}`",
@@ -173,7 +106,9 @@ def shipping_page() -> str:
 
 def serving_page() -> str:
     """Everything between the markers of docs/serving.md: latencies by model, server and number of clients."""
-    found = [read(f"{name}.json") for name in ("serving", "serving_large") if (RESULTS / f"{name}.json").exists()]
+    found = [
+        read(f"{name}.json") for name in ("serving", "serving_large") if (tables.RESULTS / f"{name}.json").exists()
+    ]
     names, points = {"batched": "`seq2seq.serve`", "naive": "one after the other"}, ("p50_ms", "p95_ms", "p99_ms")
     head = ("model", "clients", "server", "p50, ms", "p95, ms", "p99, ms", "requests a second")
     parts = []
@@ -195,31 +130,6 @@ def serving_page() -> str:
     return "\n\n".join(parts)
 
 
-def startup_rows() -> Rows:
-    names = {
-        "import": "`import minigrad`",
-        "first_step_cold": "Extra time of the first training step: compiling, empty kernel cache",
-        "first_step_warm": "the same, warm kernel cache",
-    }
-    return [
-        (f"{text}{on(result, file)}", f"{median(result['seconds'][name]):.2f} s", "`python benchmarks/startup.py`")
-        for file, result in ((file, read(file)) for file in files("startup"))
-        for name, text in names.items()
-    ]
-
-
-def install_rows() -> Rows:
-    result, command = read("install_size.json"), "`python benchmarks/install_size.py`"
-    added = ", ".join(f"`[{name}]` {table['megabytes']:.0f} MB" for name, table in result["extras"].items())
-    core = f"{result['core']['megabytes_without_numpy']:.0f} MB"
-    return [("The core installed, NumPy apart", core, command), ("what its extras add", added, command)]
-
-
-def as_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join("|" + "|".join(f" {cell} " if cell != "---" else cell for cell in line) + "|" for line in lines)
-
-
 def ablation_tables() -> str:
     """One for every processor."""
     parts = []
@@ -232,7 +142,7 @@ def ablation_tables() -> str:
 
 
 def model_tables() -> str:
-    """Races of the models that README leaves out, one table for every file."""
+    """Races of other models, one table for every file."""
     parts = []
     for stem, what in MODELS.items():
         for result in map(read, files(stem)):
@@ -253,26 +163,10 @@ def model_rows(name: str, race: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         yield name, variant, f"{found['us']['median']:,.0f}", against, memory
 
 
-def speed_tables() -> str:
-    """Everything between the markers of docs/speed.md."""
-    return "\n\n".join(part for part in (ablation_tables(), model_tables()) if part)
-
-
 def rows_table(rows: dict[str, dict[str, Any]]) -> str:
     """Whatever a part of gpu/run.sh has found, a column for everything that it tells."""
     keys = list(dict.fromkeys(key for row in rows.values() for key, value in row.items()))
     return as_table(("what", *keys), [(name, *cells(row, keys)) for name, row in rows.items()])
-
-
-def cells(row: dict[str, Any], keys: Sequence[str]) -> list[str]:
-    """Values as text: a median with its middle half, a number, or what it is."""
-
-    def text(value: Any) -> str:
-        if isinstance(value, dict) and "median" in value:
-            return f"{value['median']:.4g} ({value['low']:.4g} to {value['high']:.4g})"
-        return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "/")
-
-    return [text(row[key]) if key in row else "" for key in keys]
 
 
 def of_run(folder: Path) -> Iterator[str]:
@@ -298,43 +192,22 @@ def of_run(folder: Path) -> Iterator[str]:
         yield from (rows_table(rows) for rows in (failed, longest) if rows)
 
 
-def figures() -> str:
-    """Everything between the markers."""
-    rows = [
-        row
-        for make in (
-            numbers_rows,
-            addition_rows,
-            multi30k_rows,
-            precision_rows,
-            recipe_rows,
-            startup_rows,
-            install_rows,
-        )
-        for row in present(make)
-    ]
-    parts = [as_table(("what", "figure", "command"), rows)]
-    sections = [part for found in machines() for part in speed.sections(found)]
-    parts += [part if isinstance(part, str) else as_table(part[0], part[1:]) for part in sections]
-    if (RESULTS / "scaling.json").exists():
-        parts.append(f"![Time per token over batch size, cells, steps, words, threads](benchmarks/results/{PLOT})")
-    return "\n\n".join(parts)
-
-
 def drawings() -> dict[Path, str]:
     """The SVG files whose results are there."""
-    scaling = plots.scaling(read("scaling.json")) if (RESULTS / "scaling.json").exists() else None
-    found = {RESULTS / PLOT: scaling, RESULTS / CURVES: leaderboard.curves(leaderboard.kept(RESULTS))}
-    ratios = speed.drawn({name: read(f"{name}.json") for name in speed.DRAWN if (RESULTS / f"{name}.json").exists()})
-    if ratios:
-        found[RESULTS / BARS] = plots.bars(ratios, "the time of PyTorch's best variant over ours, float32, 2 threads")
-    return {path: drawing for path, drawing in found.items() if drawing is not None}
+    scaled, ratios = read_all(("scaling",)), speed.drawn(read_all(speed.DRAWN))
+    title = "the time of PyTorch's best variant over ours, float32, 2 threads"
+    found = {
+        PLOT: plots.scaling(scaled["scaling"]) if scaled else None,
+        CURVES: leaderboard.curves(leaderboard.kept(tables.RESULTS)),
+        BARS: plots.bars(ratios, title) if ratios else None,
+    }
+    return {tables.RESULTS / name: drawing for name, drawing in found.items() if drawing is not None}
 
 
 def kept_runs() -> str:
     """What comes along with the package of the runs that say their seconds: data, parts, and BLEU over seconds."""
     found = []
-    for path in sorted(RESULTS.glob("*/metrics.jsonl")):
+    for path in sorted(tables.RESULTS.glob("*/metrics.jsonl")):
         records = list(map(json.loads, path.read_text(encoding="utf-8").splitlines()))
         curve = curve_of(records)
         config, manifest = (read(f"{path.parent.name}/{name}.json") for name in ("config", "manifest"))
@@ -376,13 +249,17 @@ def main() -> int:
         print(text)
         return 0
     docs = ROOT / "docs"
-    pages = {ROOT / "README.md": figures, docs / "speed.md": speed_tables, docs / "leaderboard.md": leaderboard_page}
-    pages |= {docs / "shipping.md": shipping_page, docs / "serving.md": serving_page}
-    files = {path: with_figures(path.read_text(encoding="utf-8"), make()) for path, make in pages.items()}
-    files |= {**drawings(), KEPT_RUNS: kept_runs()}
+    pages = {ROOT / "README.md": readme, docs / "leaderboard.md": leaderboard_page, docs / "races.md": races_page}
+    pages |= {
+        docs / "speed.md": ablation_tables,
+        docs / "shipping.md": shipping_page,
+        docs / "serving.md": serving_page,
+    }
+    contents = {path: with_figures(path.read_text(encoding="utf-8"), make()) for path, make in pages.items()}
+    contents |= {**drawings(), KEPT_RUNS: kept_runs()}
     if options.check:
-        return int(any(not path.exists() or path.read_text(encoding="utf-8") != new for path, new in files.items()))
-    for path, new in files.items():
+        return int(any(not path.exists() or path.read_text(encoding="utf-8") != new for path, new in contents.items()))
+    for path, new in contents.items():
         path.write_text(new, encoding="utf-8")
     return 0
 

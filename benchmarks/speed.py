@@ -58,7 +58,7 @@ def _training(name: str) -> str:
     return TRAINING.get(name.partition(",")[0], name)
 
 
-# What the picture of the README tells, by file and race.
+# What the README tells and draws, by file and race.
 DRAWN = {
     "training_step": {
         "forcing 1.0": "training, LSTM", "forcing 0.5": "training, the tutorials' loop",
@@ -73,17 +73,50 @@ DRAWN = {
 }  # fmt: skip
 
 
+SUMMARY_HEAD = ("time of PyTorch's best variant over ours", *(PRECISIONS[name] for name in ("fp32", "bf16")), "command")
+SCRIPTS = {
+    "training_step": "training_step.py --data-dir DIR", "attention": "attention.py --data-dir DIR",
+    "transformer": "training_step.py --races Transformer --data-dir DIR", "decoding": "decoding.py",
+}  # fmt: skip
+
+
 def drawn(found: dict[str, Any]) -> dict[str, tuple[float, float, float]]:
     """The ratios of a picture by name, median and middle half: PyTorch's best variant, in float32."""
-    ratios = {}
+    best = {text: _of_pytorch(race, "minigrad") for _, text, race in _chosen(found)}
+    return {text: (ratio["median"], ratio["low"], ratio["high"]) for text, ratio in best.items() if ratio}
+
+
+def summary(found: dict[str, Any]) -> Rows:
+    """The same in both precisions, under `SUMMARY_HEAD`; for bfloat16 PyTorch takes the one in which it is faster."""
+    rows = []
+    for file, text, race in _chosen(found):
+        ratios = [_of_pytorch(race, ours) for ours in ("minigrad", "minigrad-bf16")]
+        told = ["{median:.2f} ({low:.2f} to {high:.2f})".format(**ratio) if ratio else "-" for ratio in ratios]
+        rows.append((text, *told, f"`python benchmarks/{SCRIPTS[file]}`"))
+    return rows
+
+
+def said(found: dict[str, Any]) -> str:
+    """What a reader of `summary` has to know."""
+    result = next(iter(found.values()))
+    where = f"{result['threads']} threads of an {result['processor']['name']}"
+    return (
+        f"Both in one interleaved run, median and middle half, {where}; above 1 we are faster. Other frameworks and "
+        "processors, times and memory: [docs/races.md](docs/races.md)."
+    )
+
+
+def _chosen(found: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """File, text and race of what `DRAWN` names and is there."""
     for file, names in DRAWN.items():
         races = found.get(file, {}).get("races", {})
-        for name, text in names.items():
-            peers = races.get(name, {}).get("ratios", {}).get("minigrad", {})
-            best = min((peers[peer] for peer in peers if peer.startswith("pytorch")), key=_median, default=None)
-            if best is not None:
-                ratios[text] = best["median"], best["low"], best["high"]
-    return ratios
+        yield from ((file, text, races[name]) for name, text in names.items() if "ratios" in races.get(name, {}))
+
+
+def _of_pytorch(race: dict[str, Any], ours: str) -> dict[str, float] | None:
+    """The ratio of its best variant to one of ours."""
+    peers = race["ratios"].get(ours, {})
+    return min((ratio for peer, ratio in peers.items() if peer.startswith("pytorch")), key=_median, default=None)
 
 
 def _median(ratio: dict[str, float]) -> float:

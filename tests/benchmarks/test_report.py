@@ -10,6 +10,7 @@ import leaderboard
 import plots
 import report
 import speed
+import tables
 
 from seq2seq.run.recipes import Goal, Recipe
 
@@ -99,6 +100,17 @@ def test_rows_quote_the_best_variant() -> None:
     assert memory[1][1:] == ("100 MB, 1.2 s", "900 MB, 1.2 s", "100 MB, 1.2 s")
 
 
+def test_the_first_page_has_a_row_for_each_recipe_and_race() -> None:
+    (row,) = leaderboard.summary([kept_run()])
+    assert row == ("a model", "**30.2** with beam 5: BLEU", "20", "`python -m seq2seq.reproduce a`")
+    raced = {"training_step": {**MACHINE, "races": {"forcing 1.0": RACE, "small model": {"error": "none"}}}}
+    (row,) = speed.summary(raced)
+    command = "`python benchmarks/training_step.py --data-dir DIR`"
+    assert row == ("training, LSTM", "1.20 (0.95 to 1.45)", "-", command)
+    assert speed.drawn(raced) == {"training, LSTM": (1.2, 0.95, 1.45)}
+    assert "2 threads of an A;" in speed.said(raced)
+
+
 def test_a_framework_that_could_not_run_has_the_reason() -> None:
     race = {
         "variants": {name: RACE["variants"][name] for name in ("minigrad", "pytorch")},
@@ -112,7 +124,7 @@ def test_a_framework_that_could_not_run_has_the_reason() -> None:
 
 
 def test_other_processors_have_tables_of_their_own(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
     other = {**MACHINE, "processor": {"name": "B", "has": []}, "races": {"forcing 1.0": RACE}}
     starts = {name: [1.0] for name in ("import", "first_step_cold", "first_step_warm")}
     for name, result in {
@@ -121,8 +133,9 @@ def test_other_processors_have_tables_of_their_own(tmp_path, monkeypatch) -> Non
     }.items():  # fmt: skip
         (tmp_path / f"{name}.json").write_text(json.dumps({"words": 2, **result}))
     assert [list(found) for found in report.machines()] == [["training_step"], ["training_step", "decoding"]]
-    text = report.figures()
+    text = report.races_page()
     assert text.index("(A, avx2)") < text.index("(B, )")
+    text = report.readme()
     assert "| `import minigrad` | 1.00 s |" in text
     assert "| `import minigrad`, on B | 1.00 s |" in text
 
