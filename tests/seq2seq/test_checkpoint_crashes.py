@@ -113,9 +113,10 @@ while True:
 """
 
 
-def test_a_killed_process_leaves_a_whole_checkpoint(tmp_path) -> None:
+@pytest.mark.timeout(3600)  # for many MINIGRAD_ROUNDS
+def test_a_killed_process_leaves_a_whole_checkpoint(tmp_path, rounds) -> None:
     path, rng = checkpoint.path_of(tmp_path, "last"), random.Random(0)
-    for _ in range(15):
+    for _ in range(5 * rounds):
         child = subprocess.Popen([sys.executable, "-c", SAVER, path], stdout=subprocess.PIPE, text=True)
         assert child.stdout.readline() == "0\n"
         time.sleep(rng.uniform(0, 0.03))

@@ -195,9 +195,10 @@ def test_ctrl_c_says_how_to_resume(spawn, options, corpus, tmp_path, run, train,
     go_on_and_compare(run, train, folder, "whole", history)
 
 
-def test_killed_at_any_moment(spawn, options, corpus, tmp_path, run, train, history) -> None:
+@pytest.mark.timeout(3600)  # for many MINIGRAD_ROUNDS
+def test_killed_at_any_moment(spawn, options, corpus, tmp_path, run, train, history, rounds) -> None:
     rng = random.Random(1)
-    for attempt in range(4):
+    for attempt in range(2 * rounds):
         folder = tmp_path / f"parts-{attempt}"
         child = spawn("train", *options(corpus, folder), "--epochs", 900, "--save-every", 2)
         wait_for_steps(folder, rng.randrange(8, 25), child)

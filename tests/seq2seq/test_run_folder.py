@@ -252,7 +252,7 @@ def test_killed_at_any_moment_beside_another_process(spawn, options, corpus, tmp
 
 def kill_and_go_on(spawn, start: list[object], folder: Path, seed: int) -> None:
     rng = random.Random(3 + seed)
-    for _ in range(5):
+    for _ in range(3):
         children = [spawn("train", *start), spawn("train", "--run-dir", folder, "--resume")]
         time.sleep(rng.uniform(0.5, 3))
         for child in children:
