@@ -110,7 +110,8 @@ def by_onnx(graphs: Path, file: Path, text: Path) -> list[str]:
     sources = list(decode.sources(str(text), config, told))
     words, found = told["trg_vocabulary"]["tokens"], list[str]()
     for start in range(0, len(sources), BATCH):
-        given, copies, tokens = zip(*sources[start : start + BATCH], strict=True)
+        given, tokens = zip(*sources[start : start + BATCH], strict=True)
+        copies = [decode.copies_of(*both, len(words)) for both in zip(given, tokens, strict=True)]
         inputs = {"tokens": _padded(given), "lengths": np.array(list(map(len, given))), "copies": _padded(copies)}
         ids = _greedy(encoder, step, inputs, told["max_output_length"])
         found += [" ".join([*words, *read][i] for i in _until_end(row)) for row, read in zip(ids, tokens, strict=True)]

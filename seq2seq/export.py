@@ -26,9 +26,8 @@ from seq2seq.run.folder import files_of
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import check_output, print_results
 from seq2seq.run.writing import replace_file, require_new_folder
-from seq2seq.shipping import hub, model_file, onnx_model, page, quantise
+from seq2seq.shipping import hub, model_file, onnx_model, page, quantise, reader
 
-READER = Path(model_file.__file__).with_name("decode.py")
 # By suffix; any other one is that of a model file.
 WRITERS: dict[str, Callable[..., None]] = {".html": page.write, ".onnx": onnx_model.write, ".hub": hub.write}
 # Of those that make a folder, what must be so before.
@@ -76,7 +75,7 @@ def export(arguments: Sequence[str] | None = None) -> int:
     more = {"known": hub.known_of(run_dir, options.scores or ())} if _suffix(options.to) == ".hub" else {}
     _write(Path(options.to), translator, options.weights, **more)
     if options.reader is not None:
-        replace_file(Path(options.reader), READER.read_bytes())
+        replace_file(Path(options.reader), reader.for_model(Path(options.to).read_bytes()).encode())
     print_results("\n".join(_told(options, translator)), options.to)
     return 0
 

@@ -71,16 +71,18 @@ def test_graphs_find_what_the_engine_finds(
     text = tmp_path / "text"
     text.write_text("\n".join(SENTENCES), encoding="utf-8")
     config, told, weights = decode.read(str(file))
-    given, copies, tokens = zip(*decode.sources(str(text), config, told), strict=True)
+    given, tokens = zip(*decode.sources(str(text), config, told), strict=True)
+    words = told["trg_vocabulary"]["tokens"]
+    copies = [decode.copies_of(*both, len(words)) for both in zip(given, tokens, strict=True)]
     inputs = {"tokens": padded(given), "lengths": np.array([len(row) for row in given]), "copies": padded(copies)}
     ids = documented["greedy"](graphs, inputs, told["max_output_length"])
-    words = told["trg_vocabulary"]["tokens"]
     spelt = [[*words, *read] for read in tokens]
     found = [[spelt[n][token] for token in _until_end(row)] for n, row in enumerate(ids)]
     assert list(map(" ".join, found)) == ours.translate(SENTENCES)
     logs, reader = log_probs_of(documented, graphs, inputs, ids), decode.Model(config, weights)
     for n in range(len(SENTENCES)):
-        state, before = reader.start(given[n], copies[n]), SOS_ID
+        reader.copies = copies[n]
+        state, before = reader.start(given[n]), SOS_ID
         for step in range(len(_until_end(ids[n]))):
             p, state = reader.step(np.array([before]), state)
             seen = p[0] > 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,16 +16,23 @@ import pytest
 from minigrad.serialization import arrays_from_bytes, save, to_chunks
 from seq2seq.decoding.translator import Translator
 from seq2seq.run.errors import UserError
-from seq2seq.shipping import decode, model_file, quantise
+from seq2seq.shipping import decode, folding, model_file, quantise, reader
 from seq2seq.text.tokenizers import build_tokenizer, tokenizer_from_config
-from tests.seq2seq.tiny_translators import SENTENCES, SIZES, WORDS, cases, translator, translator_of
+from tests.seq2seq.pairs import SMALL
+from tests.seq2seq.tiny_translators import SENTENCES, SIZES, WORDS, cases, known, translator, translator_of
 
 
-def words_of(path: Path, sentences: list[str], **search: Any) -> list[str]:
-    """As decode.py prints them."""
-    source = path.with_name("source.txt")
-    source.write_text("".join(f"{sentence}\n" for sentence in sentences), encoding="utf-8")
-    return list(decode.translations(str(path), str(source), **search))
+def reader_of(path: Path) -> Any:
+    """decode.py as it is shipped beside a model file, loaded."""
+    program = path.with_name("decode.py")
+    program.write_text(reader.for_model(path.read_bytes()))
+    assert len(program.read_text().splitlines()) <= 250
+    spec = importlib.util.spec_from_file_location("shipped_reader", program)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.parametrize(("encoder", "decoder", "variant"), cases())
@@ -33,8 +42,135 @@ def test_the_reader_finds_what_the_engine_finds(tmp_path: Path, encoder: str, de
         pytest.skip("these options do not fit each other")
     path = tmp_path / "model.seq2seq"
     model_file.write(path, ours.model, ours.codec, ours.settings)
+    source = tmp_path / "source.txt"
+    source.write_text("".join(f"{sentence}\n" for sentence in SENTENCES), encoding="utf-8")
+    shipped = reader_of(path)
     for beam in (1, 3):
-        assert words_of(path, SENTENCES, beam=beam) == ours.translate(SENTENCES, beam_size=beam)
+        assert list(shipped.translations(str(path), str(source), beam)) == ours.translate(SENTENCES, beam_size=beam)
+
+
+LONGEST = ("transformer", "bahdanau"), ("bicho-gru", "transformer")
+
+
+@pytest.mark.parametrize("pair", LONGEST)
+def test_the_longest_readers_are_short(tmp_path: Path, pair: tuple[str, str]) -> None:
+    """With the tokenizer that takes most lines, in int8; every other pair of parts takes fewer."""
+    options = SIZES | SMALL | {"num_layers": 2, "bridge": True, "share_vocab": True}
+    ours = translator(*pair, **known(*pair, options))
+    config = {"name": "word", "language": "en", "backend": "spacy", "lower": True}
+    codec = SimpleNamespace(to_dict=lambda: ours.codec.to_dict() | {"src_tokenizer": config, "trg_tokenizer": config})
+    path: Any = tmp_path / "model.seq2seq"
+    model_file.write(path, ours.model, codec, ours.settings, "int8")  # type: ignore[arg-type]
+    program = reader.for_model(path.read_bytes())
+    assert len(program.splitlines()) <= 250
+    assert max(map(len, program.splitlines())) <= 120
+    compile(program, "decode.py", "exec")
+
+
+def test_a_reader_reads_what_it_was_written_for(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("one.seq2seq", "other.seq2seq")]
+    for path, decoder in zip(paths, ("lstm", "attention"), strict=True):
+        ours = translator("lstm", decoder, **SIZES, num_layers=1)
+        model_file.write(path, ours.model, ours.codec, ours.settings)
+    shipped = reader_of(paths[0])
+    with pytest.raises(SystemExit, match="another model than the one that this program was written for"):
+        shipped.read(str(paths[1]))
+
+
+PROGRAM = """\
+import json
+import re
+import sys
+
+TABLE = {"a": len, "b": min}
+
+
+class C:
+    def __init__(self, c):
+        self.c, self.d = c, 0
+        self.kind = c["kind"]
+
+    def f(self, x):
+        # said of the choice
+        if self.kind == "a" and x:
+            y = TABLE[self.kind](x)
+        elif self.kind == "b":
+            y = g(x)
+        else:
+            y = (1 if self.kind.startswith("c") else x) + 3
+        return y
+        return json
+
+
+def g(x):
+    return re.escape(x)
+
+
+C({}).f(sys)
+"""
+LEFT = {
+    "a": """\
+import sys
+
+
+class C:
+    def __init__(self, c):
+        self.c, self.d = c, 0
+
+    def f(self, x):
+        # said of the choice
+        if x:
+            y = len(x)
+        else:
+            y = x + 3
+        return y
+
+
+C({}).f(sys)
+""",
+    "b": """\
+import re
+import sys
+
+
+class C:
+    def __init__(self, c):
+        self.c, self.d = c, 0
+
+    def f(self, x):
+        # said of the choice
+        y = g(x)
+        return y
+
+
+def g(x):
+    return re.escape(x)
+
+
+C({}).f(sys)
+""",
+    "c": """\
+import sys
+
+
+class C:
+    def __init__(self, c):
+        self.c, self.d = c, 0
+
+    def f(self, x):
+        # said of the choice
+        y = 1 + 3
+        return y
+
+
+C({}).f(sys)
+""",
+}
+
+
+@pytest.mark.parametrize("kind", LEFT)
+def test_what_is_known_is_folded_and_the_rest_is_left(kind: str) -> None:
+    assert folding.folded(PROGRAM, {"c": {"kind": kind}}) == LEFT[kind]
 
 
 @pytest.mark.parametrize("form", ["npy", "npz"])
@@ -51,7 +187,7 @@ def test_the_reader_reads_vectors_and_frames(tmp_path: Path, form: str) -> None:
         np.savez(given, *rows)
     else:
         np.save(given, np.concatenate(rows))
-    assert list(decode.translations(str(path), str(given))) == ours.translate(rows)
+    assert list(reader_of(path).translations(str(path), str(given))) == ours.translate(rows)
 
 
 @pytest.mark.parametrize("name", ["word", "space", "char", "sentencepiece"])
@@ -62,10 +198,10 @@ def test_the_reader_splits_and_joins_as_the_engine_does(name: str) -> None:
             pytest.importorskip("spacy")
         config = build_tokenizer(name, "en", lines * 9, lower=True, vocab_size=60).to_config()
         config |= {"backend": backend} if backend else {}
-        ours, (split, join) = tokenizer_from_config(config), decode.tokenizer(config)
+        ours, (split, join) = tokenizer_from_config(config), decode.TOKENIZERS[name](config)
         for line in lines:
             tokens = ours.tokenize(line)
-            assert list(split(line)) == tokens
+            assert list(split(line.lower())) == tokens
             assert join(tokens) == ours.detokenize(tokens)
 
 
