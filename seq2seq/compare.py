@@ -128,9 +128,8 @@ def _outputs(
 def _of_run(options: Namespace, asked: dict[str, Any]) -> tuple[References, list[str]]:
     """The references that belong to a run, and its translations."""
     runs.begin(options)
-    dataset = runs.dataset(options)
+    translator, dataset = runs.with_data(options)
     split = runs.split_of(options, dataset)
-    translator = runs.translator(options)
     raw = [source for source, _ in dataset.split(split)]
     items = translator.codec.encode_sources(raw)
     translator.codec.source.require_known(items, options.test or f"split {split}")

@@ -82,9 +82,8 @@ def _scored(options: Namespace, run_dir: str) -> Scored:
     alone = Namespace(**{**vars(options), "run_dir": [run_dir]})
     asked = runs.asked(alone)
     runs.begin(alone)
-    dataset = runs.dataset(alone)
+    translator, dataset = runs.with_data(alone)
     split = runs.split_of(alone, dataset)
-    translator = runs.translator(alone)
     raw = [source for source, _ in dataset.split(split)]
     items = translator.codec.encode_sources(raw)
     _, texts = runs.translated(translator, items, raw, **asked)

@@ -116,13 +116,26 @@ def asked(options: Namespace) -> dict[str, Any]:
     return settings.asked(options) | {"replace_unk": options.replace_unk}
 
 
-def dataset(options: Namespace) -> Dataset:
+def with_data(options: Namespace) -> tuple[Translator, Dataset]:
+    """The translator of the runs, and their data set; a model file is read once for both."""
+    if not is_model_file(Path(options.run_dir[0])):
+        found = dataset(options)  # what is wrong with the data is told before weights are loaded
+        return translator(options), found
+    loaded = translator(options)
+    return loaded, dataset(options, loaded.settings)
+
+
+def dataset(options: Namespace, config: Config | None = None) -> Dataset:
     """The data set of the first run, or the user's test files; a file that changed since the training is an error.
 
     A model file does not know what its data were; it can but read those that have their name.
+
+    Args:
+        config: the settings of the first run, where they have been read already.
     """
     run_dir = Path(options.run_dir[0])
-    config = model_file.read(run_dir).config if is_model_file(run_dir) else config_file.load(run_dir)
+    if config is None:
+        config = model_file.read(run_dir).config if is_model_file(run_dir) else config_file.load(run_dir)
     source: Source = registry.build("source", config)
     if options.test:
         src_language, trg_language = config.src_language or "xx", config.trg_language or "xx"

@@ -279,6 +279,19 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         decode.read(str(path))
 
 
+def test_a_command_reads_a_model_file_once(tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = translator("lstm", "lstm", **SIZES, num_layers=1)
+    path, pairs, reads = tmp_path / "m.seq2seq", tmp_path / "pairs.tsv", list[Path]()
+    model_file.write(path, ours.model, ours.codec, ours.settings)
+    pairs.write_text("w1 w2\tw2 w1\n")
+    once = model_file.read
+    monkeypatch.setattr(model_file, "read", lambda path: reads.append(path) or once(path))
+    for command in (["evaluate", path], ["compare", path, path, "--metrics", "chrf", "--resamples", 10]):
+        told = run(*command, "--test", pairs)
+        assert told.code == 0, told.err
+    assert reads == [path, path]  # of one that is named twice too
+
+
 def test_the_commands(train: Any, tmp_path: Path, run: Any) -> None:
     """Export, then translate and decode.py with what was written."""
     trained_run = train("run", "--epochs", 1)
