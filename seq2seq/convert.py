@@ -39,6 +39,7 @@ from seq2seq.text.vocabulary import EOS_ID, SOS_ID, SPECIALS
 TOKENIZERS = ("word", "space", "char")
 TRIALS = 20  # pairs of random words by which a conversion is proven
 CLOSE = 1e-4  # of log-probabilities: sums of a few thousand float32 products, against float64
+SOURCE, TARGET, OUTPUT = "encoder.embedding.weight", "decoder.embedding.weight", "decoder.fc_out.weight"
 DATA = "elsewhere.tsv"  # in place of training data that nobody knows of
 
 
@@ -77,7 +78,9 @@ def convert(arguments: Sequence[str] | None = None) -> int:
         raise UserError(f"{options.file}: {error}") from None
     src, trg = _words(options, layout, settings, kept)
     try:
-        weights = in_our_order(layout, src, trg)
+        weights = layout.weights()
+        settings |= tying(weights, src, trg)
+        weights = in_our_order(weights, layout, src, trg, settings.get("tie_weights", "none"))
     except UserError as error:
         raise UserError(f"{options.file}: {error}") from None
     except SHAPES:
@@ -117,16 +120,36 @@ def _words(
             say(f"{where}: {len(tokens):,} words; the model has rows for {len(sides[-1][0]):,}")
     before, behind = MARKS[settings.get("source_marks", "both")]
     needed = {EOS_ID, EOS_ID if layout.reads_first is None else layout.reads_first}
-    return Words(*sides[0], needed=before + behind), Words(*sides[1], needed=needed, first=layout.reads_first)
+    (src, _), (trg, _) = sides
+    # One list for both sides has one order of words, whichever mark a side begins with.
+    first = layout.reads_first if src == trg and SOS_ID not in before else SOS_ID
+    return Words(*sides[0], before + behind, first), Words(*sides[1], needed, layout.reads_first)
 
 
 def _told(settings: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
-def in_our_order(layout: Layout, src: Words, trg: Words) -> dict[str, np.ndarray]:
-    """The weights with the rows of words in the order of our vocabularies."""
-    weights = dict(layout.weights())
+def tying(weights: dict[str, np.ndarray], src: Words, trg: Words) -> dict[str, Any]:
+    """The settings for tables that are the same in the file, so that they are one here too.
+
+    Of a mark that a table has no row for, what another has in its place does no harm: it is never written, since the
+    output layer's bias forbids it.
+    """
+    table = weights[TARGET]
+    if not np.array_equal(table, weights.get(OUTPUT, table)):
+        return {}
+    if np.array_equal(table, weights[SOURCE]) and src.vocabulary.tokens == trg.vocabulary.tokens:
+        return {"tie_weights": "all", "share_vocab": True}
+    return {"tie_weights": "decoder"}
+
+
+def in_our_order(
+    weights: dict[str, np.ndarray], layout: Layout, src: Words, trg: Words, tied: str
+) -> dict[str, np.ndarray]:
+    """A layout's weights with the rows of words in the order of our vocabularies, tables that are tied once."""
+    twice = {"none": (), "decoder": (OUTPUT,), "all": (TARGET, OUTPUT)}[tied]
+    weights = {name: array for name, array in weights.items() if name not in twice}
     for words, tables, missing in (
         (src, layout.source_tables, 0.0), (trg, layout.target_tables, 0.0), (trg, layout.target_biases, NEVER),
     ):  # fmt: skip

@@ -15,7 +15,7 @@ from seq2seq.conversion.layouts import LAYOUTS, Layout, recognised
 from seq2seq.conversion.words import read_tokens
 from seq2seq.decoding.translator import Translator
 from seq2seq.run.errors import UserError
-from seq2seq.shipping import decode
+from seq2seq.shipping import decode, model_file
 
 torch = pytest.importorskip("torch")
 from tests.seq2seq.conversion.toolkits import (  # noqa: E402  (which needs it)
@@ -73,10 +73,10 @@ def saved(toolkit: Toolkit, weights: dict[str, np.ndarray], folder: Path) -> Pat
     return path
 
 
-def options_of(toolkit: Toolkit, folder: Path) -> list[str]:
-    """Those that name the lists of words, as the toolkit writes them."""
+def options_of(toolkit: Toolkit, folder: Path, words: tuple[list[str], list[str]] | None = None) -> list[str]:
+    """Those that name the lists of words, by default its own, as the toolkit writes them."""
     found = ["--src-tokenizer", "space", "--trg-tokenizer", "space"]
-    for side, tokens in zip(("src", "trg"), toolkit.tokens, strict=True):
+    for side, tokens in zip(("src", "trg"), words or toolkit.tokens, strict=True):
         path = folder / f"dict.{side}.txt"
         lines = [f"{token} {9 - n}" for n, token in enumerate(tokens[4:])] if toolkit is FAIRSEQ else tokens
         path.write_text("\n".join(lines) + "\n")
@@ -131,6 +131,36 @@ def test_the_words_that_a_checkpoint_keeps_are_used(tmp_path: Path, capsys) -> N
     again = [str(path), "--to", str(tmp_path / "b.seq2seq"), "--src-vocab", str(shorter)]
     assert convert.main(again) == 2
     assert "has 9 rows, the list of words 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("toolkit", "tied"), [(FAIRSEQ, "decoder"), (FAIRSEQ, "all"), (JOEYNMT, "all")])
+def test_a_table_that_is_shared_is_stored_once(toolkit: Toolkit, tied: str, tmp_path: Path, capsys) -> None:
+    """Of embeddings as wide as the states; the conversion itself proves that the log-probabilities are the same."""
+    own = {"tied": True} if toolkit is FAIRSEQ else toolkit.cases["luong"]
+    wider, kind = {5: 6, 11: 12}, LAYOUTS[toolkit.layout]
+    shapes = {
+        name: (shape[0], *(wider.get(size, size) for size in shape[1:]))
+        for name, shape in toolkit.shapes(**own).items()
+    }
+    rng = np.random.default_rng(0)
+    weights = {name: rng.uniform(-0.8, 0.8, shape).astype(np.float32) for name, shape in shapes.items()}
+    source, target = kind.source_table, kind.target_table  # type: ignore[attr-defined]
+    weights |= {source: weights[target]} if tied == "all" else {}
+    weights |= {"decoder.output_layer.weight": weights[target]} if toolkit is JOEYNMT else {}
+    words = toolkit.tokens if tied == "decoder" else (toolkit.tokens[1],) * 2
+    path, to = saved(toolkit, weights, tmp_path), tmp_path / "model.seq2seq"
+    options = options_of(toolkit, tmp_path, words)
+    assert convert.main([str(path), "--to", str(to), *options]) == 0, capsys.readouterr().err
+    assert f"tie_weights {tied}" in capsys.readouterr().out
+    translator = Translator.load(to)
+    decoder, encoder = translator.model.decoder, translator.model.encoder
+    assert decoder.embedding.weight is decoder.output.weight
+    assert (encoder.embedding.weight is decoder.output.weight) == (tied == "all")
+    tables = {convert.SOURCE, convert.TARGET, convert.OUTPUT} & set(model_file.read(to).weights)
+    assert len(tables) == (1 if tied == "all" else 2)
+    text = tmp_path / "text"
+    text.write_text(f"{words[0][6]} {words[0][4]}\n")
+    assert list(decode.translations(str(to), str(text))) == translator.translate(text.read_text().splitlines())
 
 
 def test_without_words_the_option_is_named(tmp_path: Path, capsys) -> None:
