@@ -28,9 +28,10 @@ class BatchSampler:
         batch_size: the most pairs of a batch; None where ``max_tokens`` alone limits it.
         seed: with the epoch, the only source of randomness; not negative.
         pool: size of a pool in batches; 1 gives plain random batches, larger pools give less padding.
-        max_tokens: if given, the most padded positions of a batch, <sos> and <eos> of both sides counted; a pair that
-            alone exceeds it forms its own batch.
+        max_tokens: if given, the most padded positions of a batch, marks of both sides counted; a pair that alone
+            exceeds it forms its own batch.
         stream: further numbers that choose what is drawn.
+        marks: positions that the source adds to each item.
 
     Raises:
         UserError: batch_size, pool or max_tokens is no integer or below 1, or both limits are None, or the seed is
@@ -46,11 +47,12 @@ class BatchSampler:
         pool: int = 100,
         max_tokens: int | None = None,
         stream: Sequence[int] = (),
+        marks: int = 2,
     ) -> None:
         require_integer("seed", seed, 0)
         require_integer("pool", pool, 1)
         self._stream = stream
-        self._lengths = _both_lengths(src_lengths, trg_lengths)
+        self._lengths = _both_lengths(src_lengths, trg_lengths, marks)
         self._limits = _checked_limits(batch_size, max_tokens)
         self._seed = seed
         self._pool_size = pool * (batch_size or _usual_pairs(self._lengths, max_tokens or 1))
@@ -79,11 +81,11 @@ class BlockSampler:
 
     def __init__(
         self, src_lengths: IntArray, trg_lengths: IntArray, batch_size: int | None, seed: int, block: int,
-        pool: int = 100, max_tokens: int | None = None,
+        pool: int = 100, max_tokens: int | None = None, marks: int = 2,
     ) -> None:  # fmt: skip
         require_integer("block", block, 1)
         self._both, self._block, self._seed = (src_lengths, trg_lengths), block, seed
-        self._limits, self._pool, self._max_tokens = batch_size, pool, max_tokens
+        self._limits, self._pool, self._max_tokens, self._marks = batch_size, pool, max_tokens, marks
 
     def batches(self, epoch: int) -> Sequence[IntArray]:
         """As of ``BatchSampler``; they are cut when they are asked for."""
@@ -107,7 +109,8 @@ class BlockSampler:
         def cut() -> list[IntArray]:
             src, trg = (lengths[part] for lengths in self._both)
             stream = (_BLOCKS, number)
-            sampler = BatchSampler(src, trg, self._limits, self._seed, self._pool, self._max_tokens, stream)
+            limits = self._pool, self._max_tokens
+            sampler = BatchSampler(src, trg, self._limits, self._seed, *limits, stream, self._marks)
             return [start + batch for batch in sampler.batches(epoch)]
 
         return cut
@@ -161,12 +164,12 @@ def evaluation_batches(
     return _cut(_by_length(np.arange(lengths.shape[1]), lengths), lengths, *_checked_limits(batch_size, max_tokens))
 
 
-def _both_lengths(src_lengths: npt.ArrayLike, trg_lengths: npt.ArrayLike) -> IntArray:
-    """(2, number of pairs): the positions of src and of trg_output, specials counted."""
+def _both_lengths(src_lengths: npt.ArrayLike, trg_lengths: npt.ArrayLike, marks: int = 2) -> IntArray:
+    """(2, number of pairs): the positions of src and of trg_output, marks counted, ``marks`` of a source."""
     src, trg = _lengths("src_lengths", src_lengths), _lengths("trg_lengths", trg_lengths)
     if len(src) != len(trg):
         raise UserError(f"src_lengths are {len(src)}, trg_lengths {len(trg)}; expected one of each for a pair")
-    return np.stack([src + 2, trg + 1])
+    return np.stack([src + marks, trg + 1])
 
 
 def _lengths(name: str, values: npt.ArrayLike) -> IntArray:

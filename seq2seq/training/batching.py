@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from minigrad import random
 from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
-from seq2seq.sources import Batch, BatchSampler, BlockSampler, EncodedSplit
+from seq2seq.sources import Batch, BatchSampler, BlockSampler, EncodedSplit, Source
 from seq2seq.sources.batches import IntArray
 from seq2seq.text.vocabulary import SPECIALS, UNK_ID
 
@@ -23,10 +24,12 @@ from seq2seq.text.vocabulary import SPECIALS, UNK_ID
 def training_sampler(train: EncodedSplit, config: Config) -> BatchSampler | BlockSampler:
     """What cuts the training pairs into batches of ``batch_size`` pairs, or of ``batch_tokens`` padded positions."""
     size = config.batch_size if config.batch_tokens is None else None
+    source: Source = registry.build("source", config)
+    limits: dict[str, Any] = {"max_tokens": config.batch_tokens, "marks": source.marks}
+    both = train.src.lengths, train.trg.lengths
     if config.shuffle_block:
-        both, block = (train.src.lengths, train.trg.lengths), config.shuffle_block
-        return BlockSampler(*both, size, config.seed, block, max_tokens=config.batch_tokens)
-    return BatchSampler(train.src.lengths, train.trg.lengths, size, config.seed, max_tokens=config.batch_tokens)
+        return BlockSampler(*both, size, config.seed, config.shuffle_block, **limits)
+    return BatchSampler(*both, size, config.seed, **limits)
 
 
 def epoch_batches(train: EncodedSplit, config: Config, epoch: int) -> tuple[EncodedSplit, Sequence[IntArray]]:

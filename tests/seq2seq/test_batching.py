@@ -105,6 +105,15 @@ def test_batches_by_tokens(split: EncodedSplit) -> None:
     assert (split.src.lengths + split.trg.lengths)[largest].sum() >= max(tokens)
 
 
+@pytest.mark.parametrize(("marks", "pairs"), [("both", 60 // 8), ("end", 60 // 7), ("none", 60 // 6)])
+@pytest.mark.parametrize("block", [0, 40])
+def test_the_marks_that_a_source_has_are_counted(marks: str, pairs: int, block: int) -> None:
+    """Of three tokens a source, and of two a target, which always has one mark more."""
+    split = EncodedSplit(Ragged([[4, 5, 6]] * 80), Ragged([[4, 5]] * 80))
+    sampler = training_sampler(split, Config(batch_tokens=60, source_marks=marks, shuffle_block=block))
+    assert max(map(len, sampler.batches(0))) == pairs
+
+
 def test_a_run_by_tokens_goes_on_exactly(train, run, history) -> None:
     """Epochs have unequal numbers of batches."""
     options = ["--batch-tokens", 60, "--epochs", 3]
