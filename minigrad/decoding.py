@@ -20,6 +20,7 @@ from kernels import AttentiveState, AttentiveWeights
 from kernels import DecoderReading as DecoderReading
 from kernels import SearchState as SearchState
 from kernels import best_extensions as best_extensions
+from kernels.forms import int8_rows as int8_rows
 from kernels.packing import Packing, equal_lengths, pack_lengths
 from minigrad.grad_mode import no_grad
 from minigrad.nn.layers import Embedding, Linear
@@ -59,7 +60,7 @@ class PackedEncoder(_Packed):
     Args:
         embedding: of the words, (V, E).
         rnn: from E to H, in D directions; its dropout is left out.
-        bf16: as for ``PackedDecoder``.
+        bf16: products in bfloat16; sums and states stay in float32.
 
     Raises:
         ValueError: modules that do not fit each other.
@@ -135,17 +136,17 @@ class PackedDecoder(_Packed):
         embedding: of the words, (V, E).
         rnn: unidirectional, from E to H.
         output: from H to V.
-        bf16: keep the matrices in bfloat16, half as large and faster; sums and states stay in float32. Nothing changes
-            in float64.
+        form: of the matrices: "full"; "bf16", half as large; "f16", as large as that, or "int8" with a scale for each
+            row, a quarter as large. Sums and states stay in float32. Nothing changes in float64.
 
     Raises:
         ValueError: modules that do not fit each other.
     """
 
-    def __init__(self, embedding: Embedding, rnn: LSTM, output: Linear, bf16: bool = False) -> None:
+    def __init__(self, embedding: Embedding, rnn: LSTM, output: Linear, form: str = "full") -> None:
         _check_fit("PackedDecoder", embedding, rnn, output)
         super().__init__(embedding, rnn, output)
-        self._embedding, self._rnn, self._output, self._bf16 = embedding, rnn, output, bf16
+        self._embedding, self._rnn, self._output, self._form = embedding, rnn, output, form
 
     def greedy(
         self, state: tuple[Tensor, Tensor], start: int, end: int, excluded: Sequence[int], max_length: int
@@ -171,7 +172,7 @@ class PackedDecoder(_Packed):
         bias = self._output.bias
         output_bias = np.zeros_like(output_weight[:, 0], order="C") if bias is None else bias.array
         return kernels.prepack_decoder(
-            embedding, weights_ih, weights_hh, biases, output_weight, output_bias, self._bf16
+            embedding, weights_ih, weights_hh, biases, output_weight, output_bias, self._form
         )  # fmt: skip
 
 
@@ -191,16 +192,16 @@ class PackedAttentiveDecoder(_Packed):
         layers: gives weight_ih, weight_hh and both biases of each layer, of LSTMs or of GRUs in PyTorch's form.
         reading: gives how it attends, in Tensors.
         output: from H to V.
-        bf16: as for ``PackedDecoder``.
+        form: as for ``PackedDecoder``.
     """
 
     def __init__(
         self, modules: Sequence[Module], embedding: Embedding, layers: Callable[[], Sequence[Sequence[Tensor]]],
-        reading: Callable[[], DecoderReading], output: Linear, bf16: bool = False,
+        reading: Callable[[], DecoderReading], output: Linear, form: str = "full",
     ) -> None:  # fmt: skip
         super().__init__(*modules)
         self._embedding, self._layers, self._reading = embedding, layers, reading
-        self._output, self._bf16 = output, bf16
+        self._output, self._form = output, form
 
     def greedy(
         self, start_state: AttentiveSearchState, start: int, end: int, excluded: Sequence[int], max_length: int
@@ -228,7 +229,7 @@ class PackedAttentiveDecoder(_Packed):
         output_bias = np.zeros_like(output_weight[:, 0], order="C") if bias is None else bias.array
         return kernels.prepack_attentive_decoder(
             self._embedding.weight.array, weights_ih, weights_hh, biases, output_weight, output_bias,
-            _arrays_of(self._reading()), self._bf16,
+            _arrays_of(self._reading()), self._form,
         )  # fmt: skip
 
 
@@ -252,7 +253,7 @@ class PackedLinear(_Packed):
 
     Args:
         linear: whose weights are packed.
-        bf16: as for ``PackedDecoder``.
+        bf16: products in bfloat16; sums and states stay in float32.
     """
 
     def __init__(self, linear: Linear, bf16: bool = False) -> None:
@@ -274,7 +275,7 @@ class PackedLSTM(_Packed):
 
     Args:
         rnn: unidirectional; its dropout is left out.
-        bf16: as for ``PackedDecoder``.
+        bf16: products in bfloat16; sums and states stay in float32.
     """
 
     def __init__(self, rnn: LSTM, bf16: bool = False) -> None:
@@ -306,7 +307,7 @@ class PackedAttentive(_Packed):
             weight_query, v, coverage_weight.
         cell, scale: as of the layer.
         input_size: I.
-        bf16: as for ``PackedDecoder``.
+        bf16: products in bfloat16; sums and states stay in float32.
     """
 
     def __init__(

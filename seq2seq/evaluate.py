@@ -13,6 +13,7 @@ import json
 import math
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,8 @@ from seq2seq.metrics import METRICS, Score, bleu, exact_match, perplexity, shown
 from seq2seq.run.cli import run_command
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import STDOUT, check_output, check_output_folder, print_results, write_output
+from seq2seq.shipping.model_file import is_model_file
+from seq2seq.shipping.quantise import NARROW
 from seq2seq.sources import Dataset, EncodedSplit, Items
 from seq2seq.training.validation import is_lowercase, split_losses, target_language
 
@@ -44,7 +47,8 @@ def build_parser() -> OneLineParser:
     parser.add_text("--html", "write a page on what goes wrong to this file")
     runs.add_options(
         parser, "they translate together",
-        "of the matrix products that translate; by default as in training. bf16: also say how it changes BLEU",
+        "of the matrix products that translate, or form of the weights; by default as in training. Of bf16, f16 and "
+        "int8: also say how it changes BLEU",
     )  # fmt: skip
     return parser
 
@@ -61,9 +65,9 @@ def evaluate(arguments: Sequence[str] | None = None) -> int:
     encoded = translator.codec.encode_pairs(dataset.split(split))
     translator.codec.source.require_known(encoded.src, options.test or f"split {split}")
     result, found = scored(translator, dataset, split, **asked, encoded=encoded, metrics=names)
-    if options.precision == "bf16" and "bleu" in result:
-        exact = translator.in_precision("fp32")
-        result["bleu_fp32"] = _bleu(exact, dataset, split, encoded, **asked)
+    if options.precision in ("bf16", *NARROW) and "bleu" in result:
+        exact = _in_fp32(translator, options)
+        result["bleu_fp32"] = None if exact is None else _bleu(exact, dataset, split, encoded, **asked)
     if options.json is not None:
         write_output(options.json, json.dumps(result, indent=1) + "\n")
     if options.output is not None or options.html is not None:
@@ -72,6 +76,15 @@ def evaluate(arguments: Sequence[str] | None = None) -> int:
         of_run.write(translator, dataset, split, encoded, result, found, options.output, options.html)
     print_results("\n".join(_table(result)), options.json)
     return 0
+
+
+def _in_fp32(translator: Translator, options: Namespace) -> Translator | None:
+    """The same as trained; None where but the rounded weights are there."""
+    if options.precision == "bf16":
+        return translator.in_precision("fp32")
+    if any(map(is_model_file, map(Path, options.run_dir))):
+        return None
+    return runs.translator(Namespace(**{**vars(options), "precision": "fp32"}))
 
 
 def _check_outputs(options: Namespace) -> None:
@@ -200,8 +213,8 @@ def _table(result: dict[str, Any]) -> list[str]:
         lines += [f"  {name:12} {_cell(result, name)}   {signature}"]
         lines += [f"  {'':22}   ({result['notes'][name]})"] if name in result["notes"] else []
     if result["bleu_fp32"] is not None:
-        change = result["bleu"] - result["bleu_fp32"]
-        lines += [f"  {'bleu_fp32':12} {_cell(result, 'bleu_fp32')}   bf16 changes it by {change:+.3f}"]
+        change = f"{result['precision']} changes it by {result['bleu'] - result['bleu_fp32']:+.3f}"
+        lines += [f"  {'bleu_fp32':12} {_cell(result, 'bleu_fp32')}   {change}"]
     return lines + ([] if result["exact"] is None else _exact_lines(result["exact"], result["beam_size"]))
 
 

@@ -35,7 +35,8 @@ MANY_ARGUMENTS = {
     **dict.fromkeys(["coverage_complete", "parts_fit"], "a check, which is given what its entry is"),
     **dict.fromkeys(
         ["pack_b", "pack_rows", "pack_columns", "_transpose_edge", "_transpose_edge_in_numpy", "_copy_edge",
-         "multiply_panels", "multiply_block", "_call", "tile", "tile_of_rows", "tile_of_panels", "tile_in_numpy"],
+         "multiply_panels", "multiply_block", "_call", "_call_slot", "tile", "tile_of_rows", "tile_of_panels",
+         "tile_in_numpy"],
         "within a product: Numba counts the users of a view in atomic steps, and takes microseconds to tell a record",
     ),
     **dict.fromkeys(["attend_backward", "_additive_backward", "backward_rows"], "attention's gradient, row by row"),

@@ -106,11 +106,11 @@ class Peer:
         self._exclude_specials()
         if self.model.training:
             self.model.eval()  # as a Translator's is, which decoding would else turn for each call
-        bf16 = self.precision == "bf16"
+        form = "bf16" if self.precision == "bf16" else "full"
         with switched(step_graphs=False) if self._eager else nullcontext():
             if beam_size == 1:
-                return [list(h.ids) for h in greedy_search(self.model, sources, steps, bf16=bf16)]
-            return [list(h[0].ids) for h in beam_search(self.model, sources, steps, beam_size, bf16=bf16)]
+                return [list(h.ids) for h in greedy_search(self.model, sources, steps, form=form)]
+            return [list(h[0].ids) for h in beam_search(self.model, sources, steps, beam_size, form=form)]
 
     @no_grad()
     def _exclude_specials(self) -> None:

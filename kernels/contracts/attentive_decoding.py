@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from kernels.attentive import DecoderReading, SearchState
 from kernels.contracts.attention import lengths_within
 from kernels.contracts.checks import between, check_shape
-from kernels.contracts.decoding import Excluded, Token, best_of_beam, nothing_is_empty, same_counts
+from kernels.contracts.decoding import Excluded, Form, Token, best_of_beam, nothing_is_empty, same_counts
 from kernels.contracts.entry import Array, Counts, Fields, entry
 from kernels.contracts.plan import integers, on_host
 
@@ -78,7 +78,7 @@ def prepack_attentive_decoder(
     output_weight: Annotated[Array, "V H"],
     output_bias: Annotated[Array, "V"],
     reading: Reading,
-    bf16: bool = False,
+    form: Form = "full",
 ) -> Any:
     """A decoder's weights in the order in which the searches with attention read them; a copy, made once for many.
 
@@ -96,8 +96,8 @@ def prepack_attentive_decoder(
         output_weight: (V, H).
         output_bias: (V,).
         reading: combine (H, D + H), bias (H,), query (A, H), v (A,), dtype of the embedding; see its class.
-        bf16: keep the matrices in bfloat16 and round what they are multiplied with, as in `attention_forward` the
-            memory too; sums, states and the embedding stay in float32. float64 ignores it.
+        form: of the matrices, one of `kernels.forms.FORMS`: of bf16 what they are multiplied with is rounded too, and
+            as in `attention_forward` the memory; sums, states and the embedding stay in float32. float64 ignores it.
 
     Returns:
         a named tuple that belongs to the backend, with `embedding` (V, E), `bias` (L, 4H), the sizes `key_size` A and

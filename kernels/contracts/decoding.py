@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from kernels.contracts.checks import between, check_range, check_shape, ids_below
 from kernels.contracts.entry import Array, Fields, entry
 from kernels.contracts.plan import int64, on_host
+from kernels.forms import FORMS
 
 Arrays = Sequence[Array]
 Decoder = Annotated[Any, Fields(embedding="V E", bias="L 4H")]
@@ -18,6 +19,15 @@ def nothing_is_empty(function: str, name: str, embedding: Array, sizes: dict[str
     """No size is 0. Raises ValueError."""
     for letter in "VEH":
         check_range(function, letter, sizes[letter], 1)
+
+
+def known_form(function: str, name: str, form: str, sizes: dict[str, int]) -> None:
+    """One of FORMS. Raises ValueError."""
+    if form not in FORMS:
+        raise ValueError(f"{function}: {name} is {form!r}; expected {', '.join(FORMS[:-1])} or {FORMS[-1]}")
+
+
+Form = Annotated[str, known_form]
 
 
 def same_counts(function: str, weights_ih: Arrays, weights_hh: Arrays, biases: Arrays) -> None:
@@ -67,7 +77,7 @@ def prepack_decoder(
     biases: Annotated[Arrays, "*"],
     output_weight: Annotated[Array, "V H"],
     output_bias: Annotated[Array, "V"],
-    bf16: bool = False,
+    form: Form = "full",
 ) -> Any:
     """A decoder's weights in the order in which the searches read them; a copy, made once for many searches.
 
@@ -78,8 +88,8 @@ def prepack_decoder(
         biases: of each layer (4H,).
         output_weight: (V, H).
         output_bias: (V,).
-        bf16: keep the matrices in bfloat16 and round what they are multiplied with; sums, states and the embedding
-            stay in float32. float64 ignores it.
+        form: of the matrices, one of `kernels.forms.FORMS`: of bf16 what they are multiplied with is rounded too; sums,
+            states and the embedding stay in float32. float64 ignores it.
 
     Returns:
         a named tuple that belongs to the backend, with `embedding` (V, E), `bias` (L, 4H), `output_bias` (V,).

@@ -16,12 +16,13 @@ import numpy as np
 from kernels.attentive import DecoderReading
 from kernels.cpu.activations import sigmoid, tanh
 from kernels.cpu.attention import Memory, attend
-from kernels.cpu.gemm import prepack
 from kernels.cpu.jit import jit
 from kernels.cpu.lstm import lstm_cell
 from kernels.cpu.panels import panel_columns, per_element
+from kernels.cpu.product import dtype_of, slot_of
 from kernels.cpu.rows import copy_numbers
 from kernels.cpu.team import Matrix, Rows, Team, make_team, multiply, team_size
+from kernels.cpu.weights import prepack_as
 
 BLOCK = 64  # rows whose gates or logits are computed together, and used while they are in cache
 
@@ -49,10 +50,11 @@ class DecoderWeights(NamedTuple):
     """
 
     embedding: np.ndarray  # (V, E)
-    panels: np.ndarray  # flat
+    panels: np.ndarray  # flat, called what the numbers are: see `Team`
     starts: np.ndarray  # where each matrix begins in panels, and the end
     bias: np.ndarray  # (L, 4H)
     output_bias: np.ndarray  # (V,)
+    slot: int  # what the panels hold
     reading: Reading | None  # None of LSTMs without attention, for which nothing else is compiled
 
     @property
@@ -127,11 +129,11 @@ def prepack_decoder(
     biases: Sequence[np.ndarray],
     output_weight: np.ndarray,
     output_bias: np.ndarray,
-    bf16: bool = False,
+    form: str = "full",
 ) -> DecoderWeights:
     """See `kernels.prepack_decoder`."""
-    stacked = [np.concatenate(pair, axis=1) for pair in zip(weights_ih, weights_hh, strict=True)]
-    return _decoder(embedding, [*stacked, output_weight], np.stack(biases), output_bias, None, bf16)
+    stacked = [_stacked(*pair) for pair in zip(weights_ih, weights_hh, strict=True)]
+    return _decoder(embedding, [*stacked, output_weight], np.stack(biases), output_bias, None, form)
 
 
 def prepack_attentive_decoder(
@@ -142,7 +144,7 @@ def prepack_attentive_decoder(
     output_weight: np.ndarray,
     output_bias: np.ndarray,
     reading: DecoderReading,
-    bf16: bool = False,
+    form: str = "full",
 ) -> DecoderWeights:
     """See `kernels.prepack_attentive_decoder`."""
     combine, bias, query, v, scale, feeds, before = reading
@@ -151,11 +153,11 @@ def prepack_attentive_decoder(
     score = np.empty(0, embedding.dtype) if v is None else v.copy()
     key_size = size if query is None else len(query)
     has_cells, fed = len(weights_hh[0]) == 4 * size, feeds * depth
-    how = Reading(layer, fed, before, has_cells, bias.copy(), score, float(scale), bf16, key_size, depth)
+    how = Reading(layer, fed, before, has_cells, bias.copy(), score, float(scale), form == "bf16", key_size, depth)
     stacked = [_stacked(*pair) for pair in zip(weights_ih, weights_hh, strict=True)]
     asking = np.empty((0, size), embedding.dtype) if query is None else query
     matrices = [*stacked, output_weight, combine, asking]
-    return _decoder(embedding, matrices, np.stack(biases), output_bias, how, bf16)
+    return _decoder(embedding, matrices, np.stack(biases), output_bias, how, form)
 
 
 def _stacked(weight_ih: np.ndarray, weight_hh: np.ndarray) -> np.ndarray:
@@ -171,12 +173,14 @@ def _stacked(weight_ih: np.ndarray, weight_hh: np.ndarray) -> np.ndarray:
 
 def _decoder(
     embedding: np.ndarray, matrices: Sequence[np.ndarray], bias: np.ndarray, output_bias: np.ndarray,
-    reading: Reading | None, bf16: bool,
+    reading: Reading | None, form: str,
 ) -> DecoderWeights:  # fmt: skip
-    packed = [prepack(matrix, True, bf16).panels for matrix in matrices]
-    starts = np.cumsum([0, *(len(panels) for panels in packed)])
-    panels = np.concatenate(packed)
-    return DecoderWeights(embedding.copy(), panels, starts, bias, output_bias.copy(), reading)
+    layers, size = len(bias), bias.shape[1] // 4
+    begins = [matrix.shape[1] - size for matrix in matrices[:layers]] + [0] * (len(matrices) - layers)  # of h
+    packed = [prepack_as(form, matrix, cut).panels for matrix, cut in zip(matrices, begins, strict=True)]
+    panels, slot = [one.view(embedding.dtype) for one in packed], slot_of(packed[0])
+    starts = np.cumsum([0, *map(len, panels)])
+    return DecoderWeights(embedding.copy(), np.concatenate(panels), starts, bias, output_bias.copy(), slot, reading)
 
 
 def make_shares(weights: DecoderWeights, start: Start, shares: int, rows: int) -> tuple[list[States], list[Team]]:
@@ -188,8 +192,9 @@ def make_shares(weights: DecoderWeights, start: Start, shares: int, rows: int) -
     (vocab_size, embedding_size), depth, key_size = weights.embedding.shape, weights.context_size, weights.key_size
     x_end = max(max(embedding_size, size) + weights.fed, depth)
     columns = max(4 * size, vocab_size, key_size)
-    large = np.diff(weights.starts[: layers + 2]).min()  # of the layers and the output
-    members = team_size(int(large) * per_element(weights.panels)) if shares == 1 else 1
+    panels = weights.panels.view(dtype_of(weights.slot))
+    large = int(np.diff(weights.starts[: layers + 2]).min()) * len(panels) // len(weights.panels)  # of the large ones
+    members = team_size(large * per_element(panels)) if shares == 1 else 1
     states, teams = [], []
     for share in range(shares):
         count = len(range(share, sentences, shares))
@@ -202,7 +207,7 @@ def make_shares(weights: DecoderWeights, start: Start, shares: int, rows: int) -
         products = np.empty(min(BLOCK, count * rows) * (-(-columns // width) * width), dtype)
         work = [np.empty(length, dtype) for length in (vocab_size, key_size, key_size, positions)]
         states.append(States(inputs, c, contexts, products, *work))
-        teams.append(make_team(inputs, weights.panels, products, BLOCK, x_end + size, members))
+        teams.append(make_team(inputs, panels, products, BLOCK, x_end + size, members))
     return states, teams
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from kernels.cpu.jit import jit
 from kernels.cpu.panels import pack_columns, pack_rows, panel_columns, panel_depth, per_element
-from kernels.cpu.product import DEPTH, ROW_BLOCK, multiply_block, prepare, workspace
+from kernels.cpu.product import DEPTH, ROW_BLOCK, left_dtype, multiply_block, prepare, workspace
 from kernels.cpu.tiles import ROWS
 from kernels.threads import chunks, get_num_threads, run_all
 
@@ -33,7 +33,8 @@ Task = Callable[[], None]
 class Prepacked(NamedTuple):
     """The right-hand side B (K, N) of a product, in panels."""
 
-    panels: np.ndarray  # flat; block by block of k, in it panel by panel of columns, in it [depth][COLUMNS]
+    # Flat; block by block of k, in it panel by panel of columns, in it [depth][COLUMNS]; of int8: `kernels.cpu.narrow`.
+    panels: np.ndarray
     depth: int  # K
     columns: int  # N
 
@@ -125,7 +126,7 @@ def multiplying(matrix: np.ndarray, transposed: bool, b: Prepacked, out: np.ndar
     flat_a, flat_out = matrix.reshape(-1), out.reshape(-1)
 
     def block(row: int, row_stop: int, column: int, column_stop: int) -> None:
-        a = np.empty(workspace(row_stop - row, b.depth), b.panels.dtype)
+        a = np.empty(workspace(row_stop - row, b.depth), left_dtype(b.panels))
         multiply_block(
             flat_a, transposed, row * (1 if transposed else stride), stride, row_stop - row, a, b.panels, b.depth,
             b.columns, column, column_stop, flat_out, row * b.columns, b.columns, more,

@@ -17,7 +17,7 @@ from numba.np.numpy_support import as_dtype
 
 from kernels.cpu.jit import FLAGS, config, jit
 from kernels.cpu.matrix_unit import BLOCK
-from kernels.cpu.tiles import COLUMNS, COLUMNS_64, PAIR_ROWS, ROWS, SHAPE
+from kernels.cpu.tiles import COLUMNS, COLUMNS_64, PAIR_ROWS, ROWS, SCALE_ROWS, SHAPE
 
 SQUARE = SHAPE.square  # side of a transposed block; divides ROWS and COLUMNS
 K_GROUP = 8  # k copied panel by panel before the next ones, so that reads and writes stay on few pages
@@ -54,6 +54,12 @@ def panel_rows(panels: Any) -> int:
 def per_element(panels: Any) -> int:
     """Numbers along k that one element of a panel holds: 2 for pairs of bfloat16."""
     return 2 if panels.dtype == np.uint32 else 1
+
+
+@of_dtype
+def scale_rows(panels: Any) -> int:
+    """Rows of a panel of B that its scales take, before its numbers."""
+    return SCALE_ROWS if panels.dtype == np.int8 else 0
 
 
 @of_dtype

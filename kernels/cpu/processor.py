@@ -19,6 +19,7 @@ class Shape(NamedTuple):
     has_fma: bool
     has_bf16: bool
     has_matrix_unit: bool
+    has_half: bool  # float16 becomes float32 in one instruction
 
 
 def target_features() -> dict[str, bool]:
@@ -42,12 +43,12 @@ def choose_shape(features: dict[str, bool], triple: str) -> Shape:
     """
     if features.get("avx512f"):
         has_bf16 = features.get("avx512bf16", False)
-        return Shape(64, 8, 2, 8, True, has_bf16, has_bf16 and features.get("amx-bf16", False))
+        return Shape(64, 8, 2, 8, True, has_bf16, has_bf16 and features.get("amx-bf16", False), True)
     if features.get("avx2") and features.get("fma"):
-        return Shape(32, 4, 3, 4, True, False, False)
+        return Shape(32, 4, 3, 4, True, False, False, features.get("f16c", False))
     if triple.startswith(("aarch64", "arm64")):
-        return Shape(16, 8, 2, 4, True, False, False)
-    return Shape(16, 4, 2, 4, False, False, False)
+        return Shape(16, 8, 2, 4, True, False, False, True)
+    return Shape(16, 4, 2, 4, False, False, False, False)
 
 
 SHAPE = choose_shape(target_features(), binding.get_default_triple())

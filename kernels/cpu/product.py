@@ -17,14 +17,16 @@ from numba.np.numpy_support import as_dtype
 from kernels.cpu.blocks import pack_blocks
 from kernels.cpu.jit import config, jit, jit_inline
 from kernels.cpu.matrix_unit import BLOCK, configure, release
-from kernels.cpu.panels import copy_row, pack_columns, pack_rows, panel_columns, panel_depth, panel_rows, per_element
-from kernels.cpu.tiles import PAIR_ROWS, ROWS, tile
+from kernels.cpu.narrow import cut_of, panels_begin
+from kernels.cpu.panels import copy_row, pack_columns, pack_rows, panel_columns, panel_depth, panel_rows, scale_rows
+from kernels.cpu.tiles import LEFT, PAIR_ROWS, ROWS, tile
 
 DEPTH = 1024  # numbers along k of a block; even
 ROW_BLOCK = 32 * ROWS  # rows of A packed at a time, while a panel of B stays in a cache
 GROUP = 1 << 16  # elements of B that a matrix unit's rows meet before the next ones, so that C is written along rows
 TABLE = "minigrad_multiply_rows"
-ELEMENTS: list[types.Type] = [types.float32, types.float64, types.uint32]  # of the panels, in the order of the table
+# Of the panels of B, in the order of the table.
+ELEMENTS: list[types.Type] = [types.float32, types.float64, types.uint32, types.int8, types.uint16]
 
 
 @register_jitable
@@ -56,14 +58,14 @@ def pack_row_blocks(source: Any, transposed: bool, at: int, stride: int, rows: i
 def multiply_panels(
     a: Any, rows: int, b: Any, b_at: int, columns: int, c: Any, c_at: int, ldc: int, depth: int, more: bool
 ) -> None:
-    """C (+)= A B for one block of k, all of it in panels: A's from a[0] on, B's from b[b_at] on.
+    """C (+)= A B for one block of k, all of it in panels: A's from a[0] on, B's, with their scales, from b[b_at] on.
 
     Args:
         rows, columns: of C, which is flat: row 0, column 0 at c_at, rows ldc apart.
         depth: `panel_depth`, elements of the panels along k.
         more: add to C instead of overwriting it.
     """
-    width, least = panel_columns(b), panel_rows(b)
+    width, least, head = panel_columns(b), panel_rows(b), scale_rows(b)
     on_unit = least > ROWS  # whose tiles are whole ones, and so fast that it counts where in C they lie
     height, least = (2 * least, least) if on_unit else (least, 1)
     group = max(1, GROUP // (width * depth)) * width if on_unit else width
@@ -74,7 +76,8 @@ def multiply_panels(
         for row in range(0, rows, height):
             count = min(height, rows - row)
             for column in range(first, min(first + group, columns), width):
-                panel, place, real = b_at + column * depth, c_at + row * ldc + column, min(width, columns - column)
+                panel, real = b_at + column * (depth + head) + head * width, min(width, columns - column)
+                place = c_at + row * ldc + column
                 whole = (count + least - 1) // least * least
                 if real == width and count == whole:
                     tile(a, row * depth, b, panel, c, place, ldc, depth, more, count)
@@ -103,23 +106,24 @@ def multiply_block(
 
     Args:
         source, transposed, at, stride: A, see `pack_row_blocks`.
-        a: work space for `workspace(rows, depth)` elements, of B's element type.
+        a: work space for `workspace(rows, depth)` elements, see `left_dtype`.
         b, depth, columns: a `Prepacked`.
         first_column, stop_column: the columns to compute, from a multiple of a panel's columns on.
         c: flat; row 0, column 0 of these rows (not first_column) is at c_at, rows are ldc apart.
     """
-    width, pair = panel_columns(b), per_element(b)
+    width, cut = panel_columns(b), cut_of(b, depth)
     padded = (columns + width - 1) // width * width
     for row in range(0, rows, ROW_BLOCK):
-        count = min(ROW_BLOCK, rows - row)
-        for k0 in range(0, depth, DEPTH):
-            k1 = min(k0 + DEPTH, depth)
+        count, k0, block = min(ROW_BLOCK, rows - row), 0, panels_begin(b)
+        while k0 < depth:
+            k1 = min(k0 + DEPTH, depth if k0 >= cut else cut)
             size = panel_depth(b, k1 - k0)
             pack_row_blocks(source, transposed, at + row * (1 if transposed else stride), stride, count, k0, k1, a)
             multiply_panels(
-                a, count, b, k0 // pair * padded + first_column * size, stop_column - first_column,
+                a, count, b, block + first_column * (size + scale_rows(b)), stop_column - first_column,
                 c, c_at + row * ldc + first_column, ldc, size, more or k0 > 0,
             )  # fmt: skip
+            k0, block = k1, block + (size + scale_rows(b)) * padded
 
 
 _SLOTS = {as_dtype(element): slot for slot, element in enumerate(ELEMENTS)}
@@ -129,8 +133,24 @@ binding.add_symbol(TABLE, _addresses.ctypes.data)
 
 def _argument_types(number: types.Type, element: types.Type) -> tuple[types.Type, ...]:
     """Of `multiply_block`, for matrices of `number` and panels of `element`."""
-    matrix, panel, i, flag = number[::1], element[::1], types.intp, types.boolean
-    return matrix, flag, i, i, i, panel, panel, i, i, i, i, matrix, i, i, flag
+    matrix, left, panel, i, flag = number[::1], LEFT.get(element, element)[::1], element[::1], types.intp, types.boolean
+    return matrix, flag, i, i, i, left, panel, i, i, i, i, matrix, i, i, flag
+
+
+def left_dtype(panels: np.ndarray) -> np.dtype:
+    """Of the panels of A beside these of B."""
+    element = ELEMENTS[slot_of(panels)]
+    return np.dtype(as_dtype(LEFT.get(element, element)))
+
+
+def slot_of(panels: np.ndarray) -> int:
+    """Where the product with panels of this dtype stands in the table."""
+    return _SLOTS[panels.dtype]
+
+
+def dtype_of(slot: int) -> np.dtype:
+    """Of the panels that a slot of the table is for."""
+    return np.dtype(as_dtype(ELEMENTS[slot]))
 
 
 def prepare(dtype: np.dtype) -> None:
@@ -146,33 +166,68 @@ def prepare(dtype: np.dtype) -> None:
     _addresses[slot] = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
 
 
+def _call_in_table(context: Any, builder: Any, signature: Any, args: Any, slot: Any) -> Any:
+    """`multiply_block` at its address in the table; arrays of other element types are given their numbers' type."""
+    function = context.call_conv.get_function_type(types.void, signature.args)
+    pointers = ir.ArrayType(function.as_pointer(), len(ELEMENTS))
+    table = builder.module.globals.get(TABLE) or ir.GlobalVariable(builder.module, pointers, TABLE)
+    callee = builder.load(builder.gep(table, [ir.IntType(64)(0), slot]))
+    with builder.if_then(builder.icmp_unsigned("==", callee, ir.Constant(callee.type, None)), likely=False):
+        message = ("multiply_rows: called before prepare() for these panels",)
+        context.call_conv.return_user_exc(builder, RuntimeError, message)
+    status, _ = context.call_conv.call_function(builder, callee, types.void, signature.args, args)
+    with builder.if_then(status.is_error, likely=False):
+        context.call_conv.return_status_propagate(builder, status)
+    return context.get_dummy_value()
+
+
+def _arguments(source: Any, a: Any, b: Any, c: Any) -> tuple[types.Type, ...] | None:
+    """Those of `multiply_block`; None if the arrays are none that it takes, but for the element type of b."""
+    if any(array.layout != "C" or array.ndim != 1 for array in (source, a, b, c)) or c.dtype != source.dtype:
+        return None
+    i, flag = types.intp, types.boolean
+    return source, flag, i, i, i, a, b, i, i, i, i, c, i, i, flag
+
+
 @intrinsic
 def _call(
     typing_context: Any, source: Any, transposed: Any, at: Any, stride: Any, rows: Any, a: Any, b: Any, depth: Any,
     columns: Any, first_column: Any, stop_column: Any, c: Any, c_at: Any, ldc: Any, more: Any,
 ) -> Any:  # fmt: skip
-    """`multiply_block` at its address in the table."""
-    arrays = source, a, b, c
-    if any(array.layout != "C" or array.ndim != 1 for array in arrays) or a.dtype != b.dtype or c.dtype != source.dtype:
+    """`multiply_block` for the panels' element type."""
+    arguments = _arguments(source, a, b, c)
+    if arguments is None or b.dtype not in ELEMENTS or a.dtype != LEFT.get(b.dtype, b.dtype):
         return None
-    i, flag = types.intp, types.boolean
-    signature = types.void(source, flag, i, i, i, a, b, i, i, i, i, c, i, i, flag)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        function = context.call_conv.get_function_type(types.void, signature.args)
-        pointers = ir.ArrayType(function.as_pointer(), len(ELEMENTS))
-        table = builder.module.globals.get(TABLE) or ir.GlobalVariable(builder.module, pointers, TABLE)
-        zero, slot = ir.IntType(32)(0), ir.IntType(32)(ELEMENTS.index(b.dtype))
-        callee = builder.load(builder.gep(table, [zero, slot]))
-        with builder.if_then(builder.icmp_unsigned("==", callee, ir.Constant(callee.type, None)), likely=False):
-            message = ("multiply_rows: called before prepare() for these panels",)
-            context.call_conv.return_user_exc(builder, RuntimeError, message)
-        status, _ = context.call_conv.call_function(builder, callee, types.void, signature.args, args)
-        with builder.if_then(status.is_error, likely=False):
-            context.call_conv.return_status_propagate(builder, status)
-        return context.get_dummy_value()
+        return _call_in_table(context, builder, signature, args, ir.IntType(64)(ELEMENTS.index(b.dtype)))
 
-    return signature, codegen
+    return types.void(*arguments), codegen
+
+
+@intrinsic
+def _call_slot(
+    typing_context: Any, slot: Any, source: Any, transposed: Any, at: Any, stride: Any, rows: Any, a: Any, b: Any,
+    depth: Any, columns: Any, first_column: Any, stop_column: Any, c: Any, c_at: Any, ldc: Any, more: Any,
+) -> Any:  # fmt: skip
+    """`multiply_block` for panels that are called numbers, as all other arrays are, whatever they hold."""
+    arguments = _arguments(source, a, b, c)
+    if arguments is None or a.dtype != source.dtype or b.dtype != source.dtype:
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        of_product = types.void(*signature.args[1:])
+        return _call_in_table(context, builder, of_product, args[1:], args[0])
+
+    return types.void(types.int64, *arguments), codegen
+
+
+def _slot_in_numpy(slot: int, *arguments: Any) -> None:
+    """`_call_slot` without the compiler."""
+    source, transposed, at, stride, rows, a, b, *others = arguments
+    panels = b.view(dtype_of(slot))
+    multiply_block(source, transposed, at, stride, rows, a.view(left_dtype(panels)), panels, *others)
 
 
 multiply_rows: Any = multiply_block if config.DISABLE_JIT else _call
+multiply_rows_as: Any = _slot_in_numpy if config.DISABLE_JIT else _call_slot

@@ -31,7 +31,7 @@ from numba.extending import intrinsic
 
 from kernels.cpu.jit import config, jit
 from kernels.cpu.panels import panel_columns
-from kernels.cpu.product import multiply_rows, workspace
+from kernels.cpu.product import multiply_rows_as, slot_of, workspace
 from kernels.threads import get_num_threads, run
 
 OPEN, PENDING, PRODUCT = 0, 8, 16  # places on the board; the bits of open parts, the number pending, then the product
@@ -44,13 +44,18 @@ LEAST_WEIGHTS = 1 << 17  # numbers of a matrix that a member should have; with f
 
 
 class Team(NamedTuple):
-    """The arrays of all products of one recurrence, flat, and where the members meet."""
+    """The arrays of all products of one recurrence, flat, and where the members meet.
+
+    The panels are called what the numbers are, float32 or float64, whatever they hold, and the slot says what that is:
+    so what goes through the steps is compiled once for all forms of weights.
+    """
 
     board: np.ndarray  # (PRODUCT + FIELDS,) int64
     source: np.ndarray  # holds the left-hand sides
     panels: np.ndarray  # holds the matrices
     out: np.ndarray  # holds the results
-    a: np.ndarray  # (members, .) work space for `multiply_rows`
+    a: np.ndarray  # (members, .) work space for `multiply_rows_as`
+    slot: int  # see `multiply_rows_as`
 
 
 class Rows(NamedTuple):
@@ -62,7 +67,7 @@ class Rows(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """A `Prepacked` among the panels of a team."""
+    """A `Prepacked` among the panels of a team, in elements of these."""
 
     start: Any
     stop: int
@@ -77,8 +82,8 @@ def team_size(weights: int) -> int:
 
 def make_team(source: np.ndarray, panels: np.ndarray, out: np.ndarray, rows: int, depth: int, members: int = 1) -> Team:
     """A team for products of up to `rows` rows with up to `depth` numbers each."""
-    a = np.empty((members, workspace(rows, depth)), panels.dtype)
-    return Team(np.zeros(PRODUCT + FIELDS, np.int64), source.reshape(-1), panels, out.reshape(-1), a)
+    a, numbers = np.empty((members, workspace(rows, depth)), source.dtype), panels.view(source.dtype)
+    return Team(np.zeros(PRODUCT + FIELDS, np.int64), source.reshape(-1), numbers, out.reshape(-1), a, slot_of(panels))
 
 
 def run_teams(work: Callable[[int, Team], None], teams: Sequence[Team]) -> None:
@@ -111,9 +116,9 @@ def multiply(team: Any, rows: Rows, matrix: Matrix, out: Rows, more: bool) -> No
     """
     board, (at, stride, count), (start, stop, depth, columns) = team.board, rows, matrix
     if len(team.a) == 1:
-        multiply_rows(
-            team.source, False, at, stride, count, team.a[0], team.panels[start:stop], depth, columns, 0, columns,
-            team.out, out.at, out.stride, more,
+        multiply_rows_as(
+            team.slot, team.source, False, at, stride, count, team.a[0], team.panels[start:stop], depth,
+            columns, 0, columns, team.out, out.at, out.stride, more,
         )  # fmt: skip
         return
     for field, value in enumerate((at, stride, count, start, stop, depth, columns, out.at, out.stride, int(more))):
@@ -145,8 +150,8 @@ def do_part(team: Any, member: Any) -> bool:
     columns, width, parts = product[COLUMNS], panel_columns(team.panels), len(team.a)
     panels = (columns + width - 1) // width
     first, last = part * panels // parts * width, min((part + 1) * panels // parts * width, columns)
-    multiply_rows(
-        team.source, False, product[AT], product[STRIDE], product[ROWS], team.a[member],
+    multiply_rows_as(
+        team.slot, team.source, False, product[AT], product[STRIDE], product[ROWS], team.a[member],
         team.panels[product[START] : product[STOP]], product[DEPTH], columns, first, last,
         team.out, product[OUT_AT], product[LDC], product[MORE] != 0,
     )  # fmt: skip

@@ -25,6 +25,7 @@ import numpy as np
 
 from kernels.arrays import to_host
 from kernels.attentive import DecoderReading, SearchState
+from kernels.forms import rounded
 from kernels.reference.attention import Memory as AttendedMemory
 from kernels.reference.attention import Score, attend, memory_of
 from kernels.reference.gru import gru_step
@@ -36,7 +37,7 @@ Step = Callable[[np.ndarray, State], tuple[np.ndarray, State]]  # words (R,), st
 
 
 class DecoderWeights(NamedTuple):
-    """The arguments of `prepack_decoder`."""
+    """The arguments of `prepack_decoder`, matrices rounded to a narrow form."""
 
     embedding: np.ndarray  # (V, E)
     weights_ih: Sequence[np.ndarray]  # (4H, E), then (4H, H)
@@ -62,11 +63,12 @@ def prepack_decoder(
     biases: Sequence[np.ndarray],
     output_weight: np.ndarray,
     output_bias: np.ndarray,
-    bf16: bool = False,
+    form: str = "full",
 ) -> DecoderWeights:
     """See `kernels.prepack_decoder`."""
-    ih, hh = [weight.copy() for weight in weights_ih], [weight.copy() for weight in weights_hh]
-    return DecoderWeights(embedding.copy(), ih, hh, np.stack(biases), output_weight.copy(), output_bias.copy(), bf16)
+    ih, hh = ([rounded(weight.copy(), form) for weight in weights] for weights in (weights_ih, weights_hh))
+    output = rounded(output_weight.copy(), form)
+    return DecoderWeights(embedding.copy(), ih, hh, np.stack(biases), output, output_bias.copy(), form == "bf16")
 
 
 def _on_host(decoder: DecoderWeights) -> DecoderWeights:
@@ -176,11 +178,13 @@ def prepack_attentive_decoder(
     output_weight: np.ndarray,
     output_bias: np.ndarray,
     reading: DecoderReading,
-    bf16: bool = False,
+    form: str = "full",
 ) -> AttentiveDecoderWeights:
     """See `kernels.prepack_attentive_decoder`."""
-    decoder = prepack_decoder(embedding, weights_ih, weights_hh, biases, output_weight, output_bias, bf16)
-    return AttentiveDecoderWeights(decoder, _reading_by(lambda array: array.copy(), reading))
+    decoder = prepack_decoder(embedding, weights_ih, weights_hh, biases, output_weight, output_bias, form)
+    return AttentiveDecoderWeights(
+        decoder, _reading_by(lambda part: rounded(part.copy(), form) if part.ndim == 2 else part.copy(), reading)
+    )
 
 
 def _reading_by(change: Callable[[Any], Any], reading: DecoderReading) -> DecoderReading:

@@ -179,23 +179,30 @@ def _encoded(model: Seq2Seq, inputs: Array, lengths: Array, bf16: bool) -> Memor
         return memory.select(rows) if len(rows) < len(columns) else memory
 
 
-def scorer_of(model: Seq2Seq, bf16: bool | None = None) -> ModelScorer:
-    """A scorer of the model; ``bf16`` None is its own precision."""
-    bf16 = model.bf16 if bf16 is None else bf16
-    return ModelScorer(model, bf16, _kept(model.decoder, "search", bf16, lambda: model.decoder.compiled_search(bf16)))
+def scorer_of(model: Seq2Seq, form: str | None = None) -> ModelScorer:
+    """A scorer of the model.
+
+    Args:
+        form: of the matrices in a search that is compiled, as of ``minigrad.decoding.PackedDecoder``. All else has
+            them as they are, but with "bf16" products in bfloat16. None is the model's own, in which its weights are.
+    """
+    if form is None:
+        form = "bf16" if model.bf16 else model.form
+    compiled = _kept(model.decoder, "search", form, lambda: model.decoder.compiled_search(form))
+    return ModelScorer(model, form == "bf16", compiled)
 
 
 # What encoders and decoders have prepacked, by precision: kept for as long as they live, or until it is released. It
 # follows the weights by itself.
-_prepacked: WeakKeyDictionary[Encoder | Decoder, dict[tuple[str, bool], Any]] = WeakKeyDictionary()
+_prepacked: WeakKeyDictionary[Encoder | Decoder, dict[tuple[str, str | bool], Any]] = WeakKeyDictionary()
 
 
-def _kept(half: Encoder | Decoder, what: str, bf16: bool, make: Callable[[], Any]) -> Any:
-    """What half a model has prepacked for something in one precision, the same object in every call."""
+def _kept(half: Encoder | Decoder, what: str, form: str | bool, make: Callable[[], Any]) -> Any:
+    """What half a model has prepacked for something in one form, the same object in every call."""
     kept = _prepacked.setdefault(half, {})
-    if (what, bf16) not in kept:
-        kept[what, bf16] = make()
-    return kept[what, bf16]
+    if (what, form) not in kept:
+        kept[what, form] = make()
+    return kept[what, form]
 
 
 def release_prepacked(model: Seq2Seq) -> None:

@@ -16,22 +16,23 @@ from seq2seq.models.model import Seq2Seq
 _MOST_EXPONENT = 300  # e**300 and log-probabilities times or divided by it are far from the ends of float64
 
 
-def greedy_search(model: Seq2Seq, sources: Sources, max_length: int, bf16: bool | None = None) -> list[Hypothesis]:
+def greedy_search(model: Seq2Seq, sources: Sources, max_length: int, form: str | None = None) -> list[Hypothesis]:
     """The hypothesis for each source that takes the likeliest token at each step; its score is its log_prob.
 
     Args:
         sources: N items of the model's source; of text, lists of ids without <sos> and <eos>.
         max_length: most target ids, <eos> counted; at least 1.
-        bf16: products in bfloat16, sums and states in float32; None is the model's own precision.
+        form: "bf16" for products in bfloat16, sums and states in float32; others as of ``scorer_of``. None is the
+            model's own.
     """
     if not sources:
         return []
-    return [found for (found,) in Greedy().find(scorer_of(model, bf16), sources, Search(max_length))]
+    return [found for (found,) in Greedy().find(scorer_of(model, form), sources, Search(max_length))]
 
 
 def beam_search(
     model: Seq2Seq, sources: Sources, max_length: int, beam_size: int = 5, length_penalty: float = 1.0,
-    n_best: int = 1, bf16: bool | None = None,
+    n_best: int = 1, form: str | None = None,
 ) -> list[list[Hypothesis]]:  # fmt: skip
     """The ``n_best`` best-scored hypotheses that a beam of ``beam_size`` finds for each source, best first.
 
@@ -49,4 +50,4 @@ def beam_search(
     if not sources:
         return []
     beam = Beam(BeamOptions(beam_size=beam_size, length_penalty=length_penalty))
-    return beam.find(scorer_of(model, bf16), sources, Search(max_length, n_best))
+    return beam.find(scorer_of(model, form), sources, Search(max_length, n_best))

@@ -27,6 +27,7 @@ from seq2seq.run.folder import run_of
 from seq2seq.run.messages import shown
 from seq2seq.run.options import check_text, number, texts
 from seq2seq.shipping import model_file
+from seq2seq.shipping.quantise import NARROW
 from seq2seq.sources import EncodedSplit, Items, evaluation_batches
 from seq2seq.text.codec import TextCodec
 from seq2seq.text.vocabulary import EOS_ID, UNK_ID
@@ -39,8 +40,9 @@ class Translator:
         model: trained weights.
         codec: the tokenizers and vocabularies they belong to.
         settings: the run's Config.
-        precision: of the products while decoding, "fp32", "bf16" or on cuda "tf32"; by default as in training, and a
-            run in fp64 has no other (UserError).
+        precision: of the products while decoding, "fp32", "bf16" or on cuda "tf32", or the form of the weights, "f16"
+            or "int8"; by default as the weights are stored, else as in training, and a run in fp64 has no other
+            (UserError).
 
     Attributes:
         models: those that translate together: the one, or all of an ensemble.
@@ -48,7 +50,9 @@ class Translator:
 
     def __init__(self, model: Seq2Seq, codec: TextCodec, settings: Config, precision: str | None = None) -> None:
         self.model, self.codec, self.settings = model, codec, settings
-        self.precision = decoding_precision(settings.precision, precision, model.device)
+        self.precision = decoding_precision(settings.precision, precision, model.device, model.form)
+        if self.precision in NARROW and model.form == "full":
+            raise UserError(f"precision is {self.precision!r}; the weights are not; expected it for Translator.load")
         self.models: tuple[Seq2Seq, ...] = (model,)
         self.on_progress: Callable[[int], None] | None = None
 
@@ -57,7 +61,8 @@ class Translator:
         cls, run_dir: str | Path, name: str = "best", precision: str | None = None, device: Device = "cpu"
     ) -> Translator:
         """The translator of a run's checkpoint ``name`` ("best", "last" or "average"), or of a model file, which has
-        but one; on any device, wherever it was trained.
+        but one; on any device, wherever it was trained. In the precision "f16" or "int8" it is that of the file that
+        ``seq2seq.export --weights`` would write.
 
         Raises:
             UserError: the folder is no whole run, or there is no such checkpoint or device.
@@ -76,6 +81,8 @@ class Translator:
         codec = TextCodec.load(run_dir)
         model = build_model(codec.source.num_inputs, len(codec.trg_vocabulary), settings)
         checkpoint.load(checkpoint.path_of(run_dir, name), model, None, run_of(run_dir, codec))
+        if precision in NARROW:
+            model_file.narrow(model, precision)
         model.eval()
         return cls(model, codec, settings, precision)
 
@@ -98,8 +105,9 @@ class Translator:
             raise UserError("ensemble: got no translators; expected one or more")
         first, *others = translators
         for place, other in enumerate(others, start=2):
-            if (other.codec.to_dict(), other.precision) != (first.codec.to_dict(), first.precision):
-                what = "precision" if other.precision != first.precision else "tokenizers or vocabularies"
+            precisions = {"fp32" if one.precision in NARROW else one.precision for one in (first, other)}  # of steps
+            if other.codec.to_dict() != first.codec.to_dict() or len(precisions) > 1:
+                what = "precision" if len(precisions) > 1 else "tokenizers or vocabularies"
                 raise UserError(f"ensemble: translator {place} has other {what} than the first; expected the same")
             _require_same_copies(first.model, other.model, place)
         together = first.in_precision(first.precision)
@@ -308,8 +316,13 @@ class Translator:
             raise UserError(f"forbidden_words: {shown(word)} is not in the target vocabulary; expected words of it")
         return ids
 
+    @property
+    def _form(self) -> str:
+        """Of the matrices while decoding, as of ``scorer_of``."""
+        return self.precision if self.precision in ("bf16", *NARROW) else "full"
+
     def _scorer(self) -> Scorer:
-        scorers: list[Scorer] = [scorer_of(model, self.precision == "bf16") for model in self.models]
+        scorers: list[Scorer] = [scorer_of(model, self._form) for model in self.models]
         return scorers[0] if len(scorers) == 1 else Ensemble(scorers)
 
 

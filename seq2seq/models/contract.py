@@ -218,10 +218,10 @@ class Decoder(Part):
         are in bfloat16 on request. It does not keep the decoder alive."""
         return None
 
-    def compiled_search(self, bf16: bool) -> Any:
+    def compiled_search(self, form: str) -> Any:
         """Optional: whole searches in one call, ``greedy`` and ``beam`` from ``search_start``, as
-        ``minigrad.decoding.PackedDecoder`` has them. It does not keep the decoder alive. None: the search goes step by
-        step."""
+        ``minigrad.decoding.PackedDecoder`` has them, which says what forms there are of its weights. It does not keep
+        the decoder alive. None: the search goes step by step."""
         return None
 
     def search_start(self, state: State, memory: Memory) -> Any:

@@ -65,7 +65,7 @@ class Seq2Seq(nn.Module):
 
     def __init__(self, num_inputs: int, vocab_size: int, config: Config) -> None:
         super().__init__()
-        self.precision = config.precision
+        self.precision, self.form = config.precision, "full"  # of what the weights are: ``quantise.FORMS``
         self.source: Source = registry.build("source", config)
         reads = registry.reads(config)
         self.copies: bool = reads.copies

@@ -10,11 +10,12 @@ from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import folded, shown
+from seq2seq.shipping import quantise
 
 Device = Literal["cpu", "cuda"]
 DEVICES: tuple[Device, ...] = ("cpu", "cuda")
-# Of the products while decoding; a run in fp64 has no other.
-PRECISIONS = ("fp32", "tf32", "bf16")
+# Of the products while decoding, the last two of the weights alone; a run in fp64 has no other.
+PRECISIONS = ("fp32", "tf32", "bf16", *quantise.NARROW)
 
 
 def require(name: str, precision: str) -> None:
@@ -30,18 +31,23 @@ def require(name: str, precision: str) -> None:
         raise UserError("precision is 'tf32'; expected fp32 or bf16 on the cpu, since only cuda has TensorFloat-32")
 
 
-def decoding_precision(trained: str, asked: str | None, where: device) -> str:
-    """The precision to translate in: as asked, else as in training as far as the device has it.
+def decoding_precision(trained: str, asked: str | None, where: device, form: str = "full") -> str:
+    """The precision to translate in: as asked, else as the weights are, and where these are in full as in training as
+    far as the device has it.
+
+    Args:
+        form: of the weights, one of ``quantise.FORMS``.
 
     Raises:
-        UserError: a precision that the run or the device has not.
+        UserError: a precision that the run, its weights or the device have not.
     """
-    default = "fp32" if trained == "tf32" and where.type == "cpu" else trained
+    default, choices = trained, tuple[str, ...](["fp64"])
+    if trained != "fp64":
+        lacking = {"tf32"} if where.type == "cpu" else set()
+        lacking |= {*quantise.NARROW} - {form} if form in quantise.NARROW else set()
+        choices = tuple(name for name in PRECISIONS if name not in lacking)
+        default = form if form in quantise.NARROW else trained if trained in choices else "fp32"
     precision = asked or default
-    if trained == "fp64":
-        choices: tuple[str, ...] = ("fp64",)
-    else:
-        choices = tuple(name for name in PRECISIONS if where.type == "cuda" or name != "tf32")
     if precision not in choices:
         raise UserError(
             f"precision is {shown(precision)}; expected {_listed(choices)} for a run in {trained} on the {where.type}"

@@ -72,13 +72,17 @@ def write(path: Path, model: Seq2Seq, codec: TextCodec, config: Config, form: st
 
 def chunks(model: Seq2Seq, codec: TextCodec, config: Config, form: str = "full") -> Iterator[Any]:
     """The bytes of a model file, in pieces; UserError where the weights do not fit the form."""
+    about = {"format": FORMAT, "form": form, "config": config_file.shipped(config), "text": codec.to_dict()}
+    return to_chunks(about | _arrays(model, form), halves=True)
+
+
+def _arrays(model: Seq2Seq, form: str) -> dict[str, np.ndarray]:
+    """A model's weights in a form, by name."""
     weights = {name: tensor.cpu().numpy() for name, tensor in checkpoint.weights_of(model).items()}
     try:
-        arrays = quantise.quantised(weights, form)
+        return quantise.quantised(weights, form)
     except ValueError as error:
         raise UserError(f"weights: {error}") from None
-    about = {"format": FORMAT, "form": form, "config": config_file.shipped(config), "text": codec.to_dict()}
-    return to_chunks(about | arrays, halves=True)
 
 
 def read(path: Path) -> ModelFile:
@@ -112,4 +116,12 @@ def build(path: Path, file: ModelFile, config: Config) -> Seq2Seq:
     weights: dict[str, Any] = {name: Tensor(array) for name, array in file.weights.items()}
     checkpoint.check_weights(path, weights, model, "settings")
     model.load_state_dict(weights, strict=False)  # a shared tensor is there once
+    model.form = file.form
     return model
+
+
+def narrow(model: Seq2Seq, form: str) -> None:
+    """Round a model's weights to what a file in this form would hold; UserError where they do not fit it."""
+    arrays = _arrays(model, form)
+    model.load_state_dict(quantise.restored(arrays, next(model.parameters()).dtype), strict=False)
+    model.form = form

@@ -2,8 +2,8 @@
 
     row = scale * q,  scale = max |row| / 127,  q = round(row / scale) in -127 .. 127
 
-Vectors (biases, gains) stay as they are: they are few. What was rounded is float32 again from loading on, and the
-products are in the precision that is asked for.
+Vectors (biases, gains) stay as they are: they are few. For a model, what was rounded is float32 again from loading on;
+a compiled search packs it in the same numbers as the file has (``minigrad.decoding``).
 
 Source: Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference"
 (2018), symmetric and by row.
@@ -16,7 +16,10 @@ from typing import Any
 
 import numpy as np
 
-FORMS = ("full", "f16", "int8")
+from minigrad.decoding import int8_rows
+
+NARROW = ("f16", "int8")
+FORMS = ("full", *NARROW)
 SCALE = ":scale"  # behind the name of a matrix: (rows,) float32
 _MOST = float(np.finfo(np.float16).max)
 Array = np.ndarray
@@ -37,10 +40,7 @@ def quantised(weights: Mapping[str, Array], form: str) -> dict[str, Array]:
                 raise ValueError(f"{name} has numbers beyond {_MOST:.0f}; expected the form full or int8")
             found[name] = array.astype(np.float16)
         else:
-            scale = np.abs(array).max(axis=1, initial=0).astype(np.float32) / 127
-            scale[scale == 0] = 1.0
-            found[name] = np.rint(array / scale[:, None]).astype(np.int8)
-            found[name + SCALE] = scale
+            found[name], found[name + SCALE] = int8_rows(array)
     return found
 
 

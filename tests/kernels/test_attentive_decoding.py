@@ -52,11 +52,11 @@ class Case:
 
 
 def search_both(
-    backend: Any, case: Case, *, order: Any = slice(None), bf16: bool = False, excluded: Any = EXCLUDED,
+    backend: Any, case: Case, *, order: Any = slice(None), form: str = "full", excluded: Any = EXCLUDED,
     max_length: int = 6, beam: tuple[int, float, int] = (5, 1.0, 2),
 ) -> list[np.ndarray]:  # fmt: skip
     """What the two searches of a backend return, in one list."""
-    decoder = backend.prepack_attentive_decoder(*case.arrays, bf16)
+    decoder = backend.prepack_attentive_decoder(*case.arrays, form)
     asked = (*case.of(order), START, END, excluded, max_length)
     return [*backend.attentive_greedy_decode(decoder, *asked), *backend.attentive_beam_decode(decoder, *asked, *beam)]
 
@@ -89,18 +89,18 @@ def test_the_oracle_finds_the_same(seed, kind, sizes, counts, max_length, beam_s
 @pytest.mark.parametrize("feeds", FEEDS)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(
-    ("dtype", "bf16", "tolerance"),
+    ("dtype", "form", "tolerance"),
     # Where a float32 lies next to the middle of two bfloat16, the two backends may round it apart, by 2^-8 of it.
-    [(np.float64, True, 1e-10), (np.float32, False, 1e-4), (np.float32, True, 3e-2)],
+    [(np.float64, "bf16", 1e-10), (np.float32, "full", 1e-4), (np.float32, "bf16", 3e-2), (np.float32, "int8", 1e-4)],
 )
-def test_log_probs_are_those_of_the_words(cell, feeds, dtype, bf16, tolerance) -> None:
+def test_log_probs_are_those_of_the_words(cell, feeds, dtype, form, tolerance) -> None:
     """Sizes are no multiples of a panel, rows fill several blocks, and sums of k two of them."""
     case = Case(3, (cell, "additive", feeds), dtype, V=150, E=21, H=270, A=65, D=130, S=9, N=30)
     case.arrays = [_scaled(part) for part in case.arrays]
-    words, lengths, log_probs, *_, counts = search_both(kernels, case, bf16=bf16, max_length=5, beam=(5, 0.7, 3))
+    words, lengths, log_probs, *_, counts = search_both(kernels, case, form=form, max_length=5, beam=(5, 0.7, 3))
     assert (counts == 3).all()
     assert len(np.unique(words)) > 10, "the outputs are too much alike to tell"
-    decoder = reference.prepack_attentive_decoder(*case.arrays, bf16)
+    decoder = reference.prepack_attentive_decoder(*case.arrays, form)
     for n in range(0, 30, 7):
         state, total = _attentive_start(decoder, *case.of([n])), 0.0
         said = [*words[n, : lengths[n]], END][:5]
@@ -118,8 +118,10 @@ def _scaled(part: Any) -> Any:
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="NumPy's products round a row as its neighbours let them")
 @pytest.mark.parametrize("kind", [("lstm", "general", "none"), ("gru", "additive", "after"), ("lstm", "dot", "before")])
-@pytest.mark.parametrize(("dtype", "bf16"), [(np.float32, False), (np.float32, True), (np.float64, False)])
-def test_bits_do_not_depend_on_the_batch_or_on_threads(kind, dtype, bf16) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "form"), [(np.float32, "full"), (np.float32, "bf16"), (np.float32, "int8"), (np.float64, "full")]
+)
+def test_bits_do_not_depend_on_the_batch_or_on_threads(kind, dtype, form) -> None:
     """Alone, beside 63 others, in another order, on 1 to 3 threads."""
     case = Case(5, kind, dtype, V=90, E=10, H=33, D=20, N=64)
     case.arrays[4] *= 0.5
@@ -129,7 +131,7 @@ def test_bits_do_not_depend_on_the_batch_or_on_threads(kind, dtype, bf16) -> Non
     def search(order: Any, num_threads: int) -> list[np.ndarray]:
         threads.set_num_threads(num_threads)
         try:
-            return search_both(kernels, case, order=order, bf16=bf16, max_length=9)
+            return search_both(kernels, case, order=order, form=form, max_length=9)
         finally:
             threads.set_num_threads(before)
 

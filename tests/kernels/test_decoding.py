@@ -42,9 +42,9 @@ def assert_found(found, expected, rtol):
             np.testing.assert_allclose(got, want, rtol=rtol)
 
 
-def search_both(backend, arrays, states, *, bf16=False, excluded=EXCLUDED, max_length=6, beam=(5, 1.0, 2)):
+def search_both(backend, arrays, states, *, form="full", excluded=EXCLUDED, max_length=6, beam=(5, 1.0, 2)):
     """What the two searches of a backend return, in one list."""
-    decoder = backend.prepack_decoder(*arrays, bf16)
+    decoder = backend.prepack_decoder(*arrays, form)
     common = (*states, START, END, excluded, max_length)
     return [*backend.greedy_decode(decoder, *common), *backend.beam_decode(decoder, *common, *beam)]
 
@@ -98,25 +98,28 @@ def log_prob_of(decoder, states, sentence, words, length, max_length):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "bf16", "tolerance"),
+    ("dtype", "form", "tolerance"),
     [
-        (np.float64, False, 1e-10),
-        (np.float64, True, 1e-10),  # float64 is never rounded
-        (np.float32, False, 1e-5),
+        (np.float64, "full", 1e-10),
+        (np.float64, "bf16", 1e-10),  # float64 is never rounded
+        (np.float64, "int8", 1e-10),
+        (np.float32, "full", 1e-5),
+        (np.float32, "int8", 1e-5),
+        (np.float32, "f16", 1e-5),
         # Where a float32 lies next to the middle of two bfloat16, the two backends may round it apart, by 2^-8 of it.
-        (np.float32, True, 1e-2),
+        (np.float32, "bf16", 1e-2),
     ],
 )
-def test_log_probs_are_those_of_the_words(dtype, bf16, tolerance):
+def test_log_probs_are_those_of_the_words(dtype, form, tolerance):
     """V, H, E and 4H are no multiples of a panel, the rows fill several blocks, and the sums of k two of them."""
     sizes, max_length, N = {"V": 150, "E": 21, "H": 530}, 5, 30
     arrays, states = draw_arrays(3, dtype=dtype, scale=0.1, **sizes), draw_states(3, N, sizes["H"], dtype=dtype)
     greedy_words, greedy_lengths, greedy_log_probs, words, lengths, log_probs, scores, counts = search_both(
-        kernels, arrays, states, bf16=bf16, max_length=max_length, beam=(5, 0.7, 3)
+        kernels, arrays, states, form=form, max_length=max_length, beam=(5, 0.7, 3)
     )
     assert (counts == 3).all()
     assert len(np.unique(greedy_words)) > 20, "the outputs are too much alike to tell"
-    decoder = reference.prepack_decoder(*arrays, bf16)
+    decoder = reference.prepack_decoder(*arrays, form)
     for n in range(0, N, 7):
         expected = log_prob_of(decoder, states, n, greedy_words[n], greedy_lengths[n], max_length)
         assert greedy_log_probs[n] == pytest.approx(expected, rel=tolerance)
@@ -127,17 +130,20 @@ def test_log_probs_are_those_of_the_words(dtype, bf16, tolerance):
             assert scores[n, k] == pytest.approx(log_probs[n, k] / scored**0.7, rel=1e-12)
 
 
-def test_bf16_rounds():
+@pytest.mark.parametrize(("form", "least"), [("bf16", 1e-5), ("int8", 1e-5), ("f16", 1e-7)])
+def test_other_forms_round(form, least):
     arrays, states = draw_arrays(4, H=12, dtype=np.float32), draw_states(4, 8, 12, dtype=np.float32)
-    exact, rounded = (search_both(kernels, arrays, states, bf16=bf16)[2] for bf16 in (False, True))
+    exact, rounded = (search_both(kernels, arrays, states, form=one)[2] for one in ("full", form))
     differences = np.abs(rounded - exact) / np.abs(exact)
-    assert differences.min() > 1e-5
+    assert differences.min() > least
     assert np.median(differences) < 0.1
 
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="NumPy's products round a row as its neighbours let them")
-@pytest.mark.parametrize(("dtype", "bf16"), [(np.float32, False), (np.float32, True), (np.float64, False)])
-def test_bits_do_not_depend_on_the_batch_or_on_threads(dtype, bf16):
+@pytest.mark.parametrize(
+    ("dtype", "form"), [(np.float32, "full"), (np.float32, "bf16"), (np.float32, "int8"), (np.float64, "full")]
+)
+def test_bits_do_not_depend_on_the_batch_or_on_threads(dtype, form):
     """Alone, beside 63 others, in another order, on 1 to 3 threads."""
     sizes = {"V": 90, "E": 10, "H": 33}
     arrays, states = draw_arrays(5, dtype=dtype, scale=0.5, **sizes), draw_states(5, 64, 33, dtype=dtype)
@@ -147,7 +153,7 @@ def test_bits_do_not_depend_on_the_batch_or_on_threads(dtype, bf16):
     def search(order, num_threads):
         threads.set_num_threads(num_threads)
         try:
-            return search_both(kernels, arrays, [state[:, order] for state in states], bf16=bf16, max_length=9)
+            return search_both(kernels, arrays, [state[:, order] for state in states], form=form, max_length=9)
         finally:
             threads.set_num_threads(before)
 

@@ -13,11 +13,14 @@ from kernels import get_num_threads, set_num_threads
 from kernels.cpu import gemm, product
 from kernels.cpu.gemm import multiply, prepack
 from kernels.cpu.jit import FLAGS, config
-from kernels.cpu.product import DEPTH, ROW_BLOCK, multiply_rows, workspace
+from kernels.cpu.product import DEPTH, ROW_BLOCK, left_dtype, multiply_rows, workspace
 from kernels.cpu.tiles import COLUMNS, ROWS
+from kernels.cpu.weights import prepack_as
+from kernels.forms import rounded
 from kernels.reference.precision import round_bf16
 
-KINDS = pytest.mark.parametrize("kind", ["float32", "float64", "bfloat16"])
+KINDS = pytest.mark.parametrize("kind", ["float32", "float64", "bfloat16", "float16", "int8"])
+FORMS = {"bfloat16": "bf16", "float16": "f16", "int8": "int8"}
 DEPTHS = st.integers(0, 70) | st.integers(DEPTH - 2, DEPTH + 3) | st.integers(2 * DEPTH - 1, 2 * DEPTH + 70)
 ROW_COUNTS = st.integers(0, 3 * ROWS) | st.integers(ROW_BLOCK - 1, ROW_BLOCK + ROWS + 1)
 
@@ -36,13 +39,17 @@ def sample(kind, rows, depth, columns, seed=0):
     return [rng.standard_normal(shape).astype(dtype) for shape in ((rows, depth), (depth, columns), (rows, columns))]
 
 
+def packed(kind, b, transposed=False):
+    """The panels of B, which is stored as is said, or if only weights are packed so, as a weight is."""
+    if kind in ("float16", "int8"):
+        return prepack_as(FORMS[kind], np.ascontiguousarray(b.T))
+    return prepack(np.ascontiguousarray(b.T) if transposed else b, transposed, kind == "bfloat16")
+
+
 def run(product, kind, operands, layout=(False, False), more=False):
     """A B, or C + A B, from operands stored as the layout says."""
-    a, b = (
-        np.ascontiguousarray(matrix.T) if transposed else matrix
-        for matrix, transposed in zip(operands[:2], layout, strict=True)
-    )
-    return product(a, layout[0], prepack(b, layout[1], kind == "bfloat16"), operands[2].copy(), more)
+    a = np.ascontiguousarray(operands[0].T) if layout[0] else operands[0]
+    return product(a, layout[0], packed(kind, operands[1], layout[1]), operands[2].copy(), more)
 
 
 def check(product, kind, operands, layout=(False, False), more=False):
@@ -55,6 +62,8 @@ def check(product, kind, operands, layout=(False, False), more=False):
     a, b, c = (matrix.astype(np.float64) for matrix in operands)
     if kind == "bfloat16":
         a, b = (round_bf16(matrix).astype(np.float64) for matrix in operands[:2])
+    elif kind in FORMS:
+        b = rounded(operands[1].T, FORMS[kind]).T.astype(np.float64)
     start = c if more else np.zeros_like(c)
     bound = (a.shape[1] + 2) * np.finfo(found.dtype).eps * (np.abs(a) @ np.abs(b) + np.abs(start))
     assert found.dtype == operands[0].dtype
@@ -166,9 +175,9 @@ def test_denormals():
 def test_work_space_and_panels_are_all_that_is_written(kind):
     """A task that computes some rows and columns leaves the others as they are."""
     operands = sample(kind, 30, 40, 3 * COLUMNS)
-    b = prepack(operands[1], False, kind == "bfloat16")
+    b = packed(kind, operands[1])
     full = run(multiply, kind, operands)
-    out, a = np.full_like(full, np.nan), np.empty(workspace(10, 40), b.panels.dtype)
+    out, a = np.full_like(full, np.nan), np.empty(workspace(10, 40), left_dtype(b.panels))
     first, stop, columns = COLUMNS, 2 * COLUMNS, 3 * COLUMNS
     product.multiply_block(
         operands[0].ravel(), False, 5 * 40, 80, 10, a, b.panels, 40, columns, first, stop, out.reshape(-1),
@@ -189,8 +198,8 @@ def one_product(source, a, panels, c, depth, columns):
 
 def arrays_of_one_product(kind="float64"):
     a, b, c = sample(kind, 1, 3, 4)
-    packed = prepack(b, False, kind == "bfloat16")
-    return a.ravel(), np.zeros(workspace(1, 3), packed.panels.dtype), packed.panels, c.ravel(), a @ b
+    panels = packed(kind, b).panels
+    return a.ravel(), np.zeros(workspace(1, 3), left_dtype(panels)), panels, c.ravel(), a @ b
 
 
 @NEEDS_COMPILER
@@ -199,7 +208,7 @@ def test_kernels_call_the_product_by_address(kind):
     """And the call without `prepare` is an error, not a crash."""
     source, a, panels, c, expected = arrays_of_one_product(kind)
     one_product(source, a, panels, c, 3, 4)
-    np.testing.assert_allclose(c, expected[0], rtol=0.05 if kind == "bfloat16" else 1e-6, atol=0.05)
+    np.testing.assert_allclose(c, expected[0], rtol=0.05 if kind in FORMS else 1e-6, atol=0.05)
     before = product._addresses.copy()
     try:
         product._addresses[:] = 0

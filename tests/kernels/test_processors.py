@@ -27,13 +27,13 @@ def without(*features):
 
 # What the host must have, its name and features as LLVM spells them, and the tile that these lead to.
 PROCESSORS = {
-    "portable": ([], "x86-64", "+cx8,+sse,+sse2", (16, 4, 2, 4, False, False, False)),
-    "avx2": (["+avx2", "+fma"], "haswell", AVX2, (32, 4, 3, 4, True, False, False)),
+    "portable": ([], "x86-64", "+cx8,+sse,+sse2", (16, 4, 2, 4, False, False, False, False)),
+    "avx2": (["+avx2", "+fma"], "haswell", AVX2, (32, 4, 3, 4, True, False, False, True)),
     "avx512": (
-        ["+avx512f", "+avx512bf16"], "skylake-avx512", without("avx512bf16"), (64, 8, 2, 8, True, False, False),
+        ["+avx512f", "+avx512bf16"], "skylake-avx512", without("avx512bf16"), (64, 8, 2, 8, True, False, False, True),
     ),
     "avx512bf16": (
-        ["+avx512bf16", "+amx-bf16"], "cooperlake", without("amx-bf16"), (64, 8, 2, 8, True, True, False),
+        ["+avx512bf16", "+amx-bf16"], "cooperlake", without("amx-bf16"), (64, 8, 2, 8, True, True, False, True),
     ),
 }  # fmt: skip
 

@@ -61,18 +61,20 @@ def test_a_layer_of_few_rows_has_the_same_bits_on_any_number_of_threads(layer, t
 
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="NumPy's products round a row as its neighbours let them")
-@pytest.mark.parametrize(("dtype", "bf16"), [(np.float32, False), (np.float32, True), (np.float64, False)])
-def test_a_sentence_is_decoded_to_the_same_bits_on_any_number_of_threads(tasks, dtype, bf16):
+@pytest.mark.parametrize(
+    ("dtype", "form"), [(np.float32, "full"), (np.float32, "bf16"), (np.float32, "int8"), (np.float64, "full")]
+)
+def test_a_sentence_is_decoded_to_the_same_bits_on_any_number_of_threads(tasks, dtype, form):
     """A beam of 5 and greedy, alone and beside others; a sentence alone occupies all threads."""
     arrays = draw_arrays(5, V=290, E=10, H=33, dtype=dtype, scale=0.5)
     states = draw_states(5, 40, 33, dtype=dtype)
     kernels.set_num_threads(1)
-    together = search_both(kernels, arrays, states, bf16=bf16)
+    together = search_both(kernels, arrays, states, form=form)
     for count in COUNTS:
         kernels.set_num_threads(count)
         for n in (0, 17):
             tasks.clear()
-            alone = search_both(kernels, arrays, [state[:, [n]] for state in states], bf16=bf16)
+            alone = search_both(kernels, arrays, [state[:, [n]] for state in states], form=form)
             assert tasks == [count, count]
             for got, expected in zip(alone, together, strict=True):
                 assert got.tobytes() == expected[[n]].tobytes()

@@ -122,7 +122,7 @@ def test_no_parameter_is_held() -> None:
 
 def test_bf16_is_near() -> None:
     parts = build()
-    exact, rounded = (search(PackedDecoder(*parts, bf16=bf16))[2] for bf16 in (False, True))
+    exact, rounded = (search(PackedDecoder(*parts, form=form))[2] for form in ("full", "bf16"))
     assert not np.array_equal(exact, rounded)
     np.testing.assert_allclose(np.median(np.abs(rounded / exact - 1)), 0, atol=0.02)
 

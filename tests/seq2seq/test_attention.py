@@ -199,7 +199,7 @@ def test_the_compiled_search_finds_what_the_generic_one_finds(tiny_model, option
     """Word for word, before and after an update, where there is one: the others say that they have none."""
     model = tiny_model(**options)
     compiled = options.get("cell") != "cho-gru" and not any(map(options.get, ("coverage", "plain_output", *BETWEEN)))
-    assert (model.decoder.compiled_search(False) is not None) == compiled
+    assert (model.decoder.compiled_search("full") is not None) == compiled
     rng = np.random.default_rng(4)
     sources = [rng.integers(4, 9, rng.integers(0, 7)).tolist() for _ in range(20)]
     search = Search(9, n_best=2)
@@ -222,9 +222,9 @@ def test_the_compiled_search_finds_what_the_generic_one_finds(tiny_model, option
 )
 def test_a_subclass_that_changes_a_step_is_not_searched_compiled(tiny_model, options, name) -> None:
     decoder = tiny_model(**options).decoder
-    assert decoder.compiled_search(False) is not None
+    assert decoder.compiled_search("full") is not None
     decoder.__class__ = type("Changed", (type(decoder),), {name: lambda self, *arguments: None})
-    assert decoder.compiled_search(False) is None
+    assert decoder.compiled_search("full") is None
 
 
 @each_variant

@@ -60,7 +60,7 @@ def test_it_goes_step_by_step(tiny_model) -> None:
     """No kernel searches with it, but its layers are packed; its states are named as they leave a step."""
     decoder = tiny_model(decoder="luong", attention="additive").eval().decoder
     assert isinstance(decoder, Decoder)
-    assert decoder.compiled_search(bf16=False) is None
+    assert decoder.compiled_search("full") is None
     assert decoder.prepacked(bf16=False) is not None
     assert decoder._parts == ("h", "c", "features", "alignment", "keys")
     np.testing.assert_equal(decoder.rnn.input_size, 5 + 6)

@@ -212,16 +212,16 @@ def test_dropout_is_off(tiny_model) -> None:
     assert beam_search(model.train(), sources, MAX_LENGTH) == beam_search(model.train(), sources, MAX_LENGTH)
 
 
-@pytest.mark.parametrize("bf16", [False, True])
-def test_a_sentence_alone_has_the_bits_it_has_beside_63_others(tiny_model, bf16) -> None:
+@pytest.mark.parametrize("form", ["full", "bf16"])
+def test_a_sentence_alone_has_the_bits_it_has_beside_63_others(tiny_model, form) -> None:
     """Sizes at which blocks and panels are full, unlike those above."""
     model = shift(tiny_model(20, 300, embedding_size=40, hidden_size=48, seed=7), EOS_ID, 1.0)
     rng = np.random.default_rng(7)
     sources = [rng.integers(4, 20, rng.integers(1, 30)).tolist() for _ in range(64)]
 
     def search(batch: Sequence[Sequence[int]]) -> list[Sequence[Hypothesis]]:
-        greedy = greedy_search(model, batch, 12, bf16=bf16)
-        return [(one, *several) for one, several in zip(greedy, beam_search(model, batch, 12, bf16=bf16), strict=True)]
+        greedy = greedy_search(model, batch, 12, form=form)
+        return [(one, *several) for one, several in zip(greedy, beam_search(model, batch, 12, form=form), strict=True)]
 
     together = search(sources)
     assert len({len(found[0].ids) for found in together}) > 1, "sentences should end at different times"
@@ -231,7 +231,7 @@ def test_a_sentence_alone_has_the_bits_it_has_beside_63_others(tiny_model, bf16)
 
 def test_bf16_is_near(tiny_model) -> None:
     model, sources = tiny_model(seed=1), draw_sources(1, 30)
-    exact, rounded = ([h.log_prob for h in greedy_search(model, sources, 4, bf16=bf16)] for bf16 in (False, True))
+    exact, rounded = ([h.log_prob for h in greedy_search(model, sources, 4, form=form)] for form in ("full", "bf16"))
     changes = np.abs(np.array(rounded) / exact - 1)
     # Products of numbers rounded to 8 bits: the median of 30 sums of four log p moves by 2^-8 at most.
     assert 0 < np.median(changes) < 2**-8
@@ -253,7 +253,7 @@ def test_weights_that_learn_are_decoded_anew(trained, draw_batch) -> None:
 
 def test_packed_weights_are_let_go_and_packed_again(tiny_model) -> None:
     model, other, sources = tiny_model(), tiny_model(seed=1), draw_sources(0, 5)
-    found = [greedy_search(model, sources, MAX_LENGTH, bf16=bf16) for bf16 in (False, True)]
+    found = [greedy_search(model, sources, MAX_LENGTH, form=form) for form in ("full", "bf16")]
     beam_search(other, sources, MAX_LENGTH)
     kept = [weakref.ref(packed) for half in (model.encoder, model.decoder) for packed in _prepacked[half].values()]
     assert len(kept) == 4
@@ -262,7 +262,7 @@ def test_packed_weights_are_let_go_and_packed_again(tiny_model) -> None:
     assert [packed() for packed in kept] == [None] * 4
     assert [half in _prepacked for half in (model.encoder, model.decoder, other.encoder, other.decoder)] == [0, 0, 1, 1]
     release_prepacked(model)
-    assert [greedy_search(model, sources, MAX_LENGTH, bf16=bf16) for bf16 in (False, True)] == found
+    assert [greedy_search(model, sources, MAX_LENGTH, form=form) for form in ("full", "bf16")] == found
 
 
 def test_a_model_that_is_gone_leaves_nothing_behind(tiny_model) -> None:

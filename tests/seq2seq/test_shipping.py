@@ -230,6 +230,19 @@ def test_fewer_bits_are_the_nearest_numbers(tmp_path: Path, form: str, share: fl
     assert (np.abs(back["m"] - weights["m"]) <= 0.501 * step).all()
 
 
+@pytest.mark.parametrize("pair", [("lstm", "lstm"), ("bilstm", "attention"), ("transformer", "transformer")])
+def test_fewer_bits_are_searched_as_what_they_stand_for(tmp_path: Path, pair: tuple[str, str]) -> None:
+    """Whether the search is compiled for them, or goes on in float32."""
+    ours = translator_of(*pair)
+    assert ours is not None
+    path = tmp_path / "model.seq2seq"
+    model_file.write(path, ours.model, ours.codec, ours.settings, "int8")
+    both = [Translator.load(path, precision=precision).search(SENTENCES, 3) for precision in ("int8", "fp32")]
+    for (found,), (expected,) in zip(*both, strict=True):
+        assert found.ids == expected.ids
+        assert found.log_prob == pytest.approx(expected.log_prob, rel=1e-4)
+
+
 def test_numbers_beyond_float16_are_refused() -> None:
     with pytest.raises(ValueError, match="m has numbers beyond 65504; expected the form full or int8"):
         quantise.quantised({"m": np.full((2, 2), 1e5, np.float32)}, "f16")

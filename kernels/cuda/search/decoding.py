@@ -21,6 +21,7 @@ from kernels.cuda.runtime import geometry, graphs
 from kernels.cuda.runtime.arrays import bf16 as to_bf16
 from kernels.cuda.runtime.cublas import gemm
 from kernels.cuda.runtime.launcher import error_word, module
+from kernels.forms import rounded
 
 LOGITS_BYTES = 256 << 20  # of a chunk of rows
 STEPS_BETWEEN = 4  # steps until the host asks how many sentences go on
@@ -75,14 +76,15 @@ def prepack_decoder(
     biases: Sequence[Any],
     output_weight: Any,
     output_bias: Any,
-    bf16: bool = False,
+    form: str = "full",
 ) -> Any:
-    """See `kernels.prepack_decoder`."""
-    stacked = [np.concatenate(pair, axis=1) for pair in zip(weights_ih, weights_hh, strict=True)]
-    if bf16:
+    """See `kernels.prepack_decoder`. What is narrow is rounded, and kept in float32."""
+    ih, hh = ([rounded(weight, form) for weight in weights] for weights in (weights_ih, weights_hh))
+    stacked = [np.concatenate(pair, axis=1) for pair in zip(ih, hh, strict=True)]
+    if form == "bf16":
         stacked, output = [to_bf16(matrix) for matrix in stacked], to_bf16(output_weight)
     else:
-        output = output_weight.copy()
+        output = rounded(output_weight.copy(), form)
     return DecoderWeights(embedding.copy(), tuple(stacked), np.stack(biases), output, output_bias.copy())
 
 

@@ -167,7 +167,7 @@ class AttentionDecoder(Decoder):
     def prepacked(self, bf16: bool) -> PrepackedDecoder:
         return PrepackedDecoder(self, bf16)
 
-    def compiled_search(self, bf16: bool) -> PackedAttentiveDecoder | None:
+    def compiled_search(self, form: str) -> PackedAttentiveDecoder | None:
         """None where there is no such kernel: for Cho's GRU, coverage, a plain output, what may be between layers, a
         GPU, and a subclass that changes what a step gives."""
         changed = changes(self, AttentionDecoder, "start", "step", "features", "log_probs")
@@ -179,7 +179,7 @@ class AttentionDecoder(Decoder):
         feeding = self.attentive is not None, self.attends_before
         reading = partial(_reading_of, self.attention, self.combine, *feeding)
         modules = [part for part in parts if part is not None]
-        return PackedAttentiveDecoder(modules, self.embedding, layers, reading, self.fc_out, bf16)
+        return PackedAttentiveDecoder(modules, self.embedding, layers, reading, self.fc_out, form)
 
     def search_start(self, state: State, memory: Memory) -> AttentiveSearchState:
         now = dict(zip(self._parts, state, strict=True))

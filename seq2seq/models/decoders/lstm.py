@@ -69,10 +69,10 @@ class LSTMDecoder(Decoder):
                 given[first[end] : first[end + 1]] = self.guess(going_on).array
         return steps.finish(Tensor(given))
 
-    def compiled_search(self, bf16: bool) -> PackedDecoder | None:
+    def compiled_search(self, form: str) -> PackedDecoder | None:
         if isinstance(self.rnn, Stack) or changes(self, LSTMDecoder, "step", "log_probs"):
             return None
-        return PackedDecoder(self.embedding, self.rnn, self.fc_out, bf16)
+        return PackedDecoder(self.embedding, self.rnn, self.fc_out, form)
 
 
 class _IncrementalDecoder:

@@ -64,7 +64,7 @@ class LuongDecoder(AttentionDecoder):
             return combined
         return super().features(layers, context, top, embedded, alignment)
 
-    def compiled_search(self, bf16: bool) -> None:
+    def compiled_search(self, form: str) -> None:
         """No kernel feeds features."""
 
     def _run(self, tokens: PackedSequence, state: Named, memory: Memory, layers: Any) -> tuple[Tensor, Tensor, Named]:

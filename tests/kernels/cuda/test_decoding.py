@@ -19,13 +19,14 @@ from kernels.cuda.search import decoding, ranking
 
 START, END = 1, 2
 NONE = np.array([], np.int64)
+TOLERANCES = {"full": 2e-5, "bf16": 2e-3, "int8": 2e-5}
 
 
 class Model:
     """A decoder on the host and on the device, and the states of N sentences."""
 
     def __init__(
-        self, cuda: ModuleType, V: int, E: int, H: int, L: int, N: int, bf16: bool = False, sharp: float = 4.0
+        self, cuda: ModuleType, V: int, E: int, H: int, L: int, N: int, form: str = "full", sharp: float = 4.0
     ) -> None:
         rng = np.random.default_rng([V, E, H, L, N])
 
@@ -37,18 +38,18 @@ class Model:
         self.arrays: list[Any] = [
             draw(V, E), ih, hh, [draw(4 * H) for _ in range(L)], draw(V, H, scale=sharp * H**-0.5), draw(V)
         ]  # fmt: skip
-        self.h0, self.c0, self.bf16, self.cuda = draw(L, N, H), draw(L, N, H), bf16, cuda
+        self.h0, self.c0, self.form, self.cuda = draw(L, N, H), draw(L, N, H), form, cuda
 
     def on_host(self, dtype: Any = np.float64) -> tuple[Any, np.ndarray, np.ndarray]:
-        dtype = np.float32 if self.bf16 else dtype  # float64 is never rounded
+        dtype = dtype if self.form == "full" else np.float32  # float64 is never rounded
         arrays = [[a.astype(dtype) for a in x] if isinstance(x, list) else x.astype(dtype) for x in self.arrays]
-        decoder = reference.prepack_decoder(*arrays, self.bf16)
+        decoder = reference.prepack_decoder(*arrays, self.form)
         return decoder, self.h0.astype(dtype), self.c0.astype(dtype)
 
     def on_device(self) -> tuple[Any, Any, Any]:
         put = self.cuda.asarray
         arrays = [[put(a) for a in x] if isinstance(x, list) else put(x) for x in self.arrays]
-        return kernels.prepack_decoder(*arrays, self.bf16), put(self.h0), put(self.c0)
+        return kernels.prepack_decoder(*arrays, self.form), put(self.h0), put(self.c0)
 
 
 def check(got: Any, want: Any, tolerance: float) -> None:
@@ -64,7 +65,7 @@ def check(got: Any, want: Any, tolerance: float) -> None:
 def compare_greedy(model: Model, max_length: int, excluded: np.ndarray = NONE) -> Any:
     numbers = START, END, excluded, max_length
     got = kernels.greedy_decode(*model.on_device(), *numbers)
-    check(got, reference.greedy_decode(*model.on_host(), *numbers), 2e-3 if model.bf16 else 2e-5)
+    check(got, reference.greedy_decode(*model.on_host(), *numbers), TOLERANCES[model.form])
     return got
 
 
@@ -73,7 +74,7 @@ def compare_beam(
 ) -> Any:
     numbers = START, END, excluded, max_length, K, penalty, n_best
     got = kernels.beam_decode(*model.on_device(), *numbers)
-    check(got, reference.beam_decode(*model.on_host(), *numbers), 2e-3 if model.bf16 else 2e-5)
+    check(got, reference.beam_decode(*model.on_host(), *numbers), TOLERANCES[model.form])
     return got
 
 
@@ -95,9 +96,10 @@ def test_beam(cuda: ModuleType, shape: Any, K: int, penalty: float, n_best: int)
     compare_beam(Model(cuda, *shape), 9, K, penalty, n_best, np.array([0, 1]))
 
 
+@pytest.mark.parametrize("form", ["bf16", "int8"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_bf16(cuda: ModuleType, shape: Any) -> None:
-    model = Model(cuda, *shape, bf16=True)
+def test_other_forms(cuda: ModuleType, shape: Any, form: str) -> None:
+    model = Model(cuda, *shape, form=form)
     compare_greedy(model, 8)
     compare_beam(model, 8, 3, n_best=2)
 
