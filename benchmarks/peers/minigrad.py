@@ -26,6 +26,8 @@ from peers.problem import IMPOSSIBLE, SOS_ID, SPECIALS, Array, Task, Tokens, ini
 from seq2seq.decoding.search import beam_search, greedy_search
 from seq2seq.models.model import build_model
 from seq2seq.run.config import Config
+from seq2seq.shipping.model_file import narrow
+from seq2seq.shipping.quantise import NARROW
 from seq2seq.sources import Batch
 
 
@@ -38,6 +40,8 @@ class Peer:
     ) -> None:  # fmt: skip
         self._start_process()
         self.model = _model(task, threads, device) if like is None else like.model
+        if precision in NARROW:
+            narrow(self.model, precision)
         rule = {"adam": optim.Adam, "sgd": optim.SGD}[task.optimizer]
         self.optimizer = rule(self.model.parameters(), lr=task.lr) if like is None else like.optimizer
         self.clip_norm, self.precision, self.excluded = task.clip_norm, precision, False
@@ -106,7 +110,7 @@ class Peer:
         self._exclude_specials()
         if self.model.training:
             self.model.eval()  # as a Translator's is, which decoding would else turn for each call
-        form = "bf16" if self.precision == "bf16" else "full"
+        form = "bf16" if self.precision == "bf16" else self.model.form
         with switched(step_graphs=False) if self._eager else nullcontext():
             if beam_size == 1:
                 return [list(h.ids) for h in greedy_search(self.model, sources, steps, form=form)]

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 
 class Variant(NamedTuple):
-    """A way to run a peer: its module here, the precision of its products, and options of its class."""
+    """A way to run a peer: its module here, the precision of products or weights, and options of its class."""
 
     peer: str
     precision: str
@@ -39,7 +39,7 @@ _WAYS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 VARIANTS = {
     way if precision == "fp32" else f"{way}-{precision}": Variant(peer, precision, options)
-    for precision in ("fp32", "bf16", "tf32", "fp16", "fp64")
+    for precision in ("fp32", "bf16", "tf32", "fp16", "fp64", "f16", "int8")
     for way, (peer, options) in _WAYS.items()
 } | {
     "onnxruntime": Variant("onnxruntime", "fp32", {}),

@@ -97,6 +97,14 @@ def test_decoding_with_attention(model, tmp_path) -> None:
         check_race(race, "minigrad", peer)
 
 
+def test_decoding_with_weights_in_other_forms(tmp_path) -> None:
+    names = ["minigrad", "minigrad-bf16", "minigrad-f16", "minigrad-int8"]
+    races = figures("decoding.py", names, tmp_path, "--model", "wide")["races"]
+    for race in races.values():
+        assert list(race["variants"]) == list(race["alike"]) == names
+        assert all(found["us"]["median"] > 0 for found in race["variants"].values())
+
+
 def test_paper_scale(tmp_path) -> None:
     names = installed("pytorch", "jax")
     races = figures("paper_scale.py", ["minigrad", *names], tmp_path)["races"]
