@@ -23,6 +23,7 @@ from kernels import best_extensions as best_extensions
 from kernels.forms import int8_rows as int8_rows
 from kernels.packing import Packing, equal_lengths, pack_lengths
 from minigrad.grad_mode import no_grad
+from minigrad.lazy import numbers_of
 from minigrad.nn.layers import Embedding, Linear
 from minigrad.nn.module import Module
 from minigrad.nn.recurrent import GRU, LSTM
@@ -165,7 +166,7 @@ class PackedDecoder(_Packed):
         return _on_host(kernels.beam_decode(self._weights(), h, c, start, end, _ids(excluded), *options))
 
     def _pack(self) -> Any:
-        embedding, output_weight = self._embedding.weight.array, self._output.weight.array
+        embedding, output_weight = numbers_of(self._embedding.weight), numbers_of(self._output.weight)
         layers = range(self._rnn.num_layers)
         weights_ih, weights_hh = zip(*(_matrices(self._rnn, layer) for layer in layers), strict=True)
         biases = [_bias(self._rnn, layer) for layer in layers]
@@ -222,13 +223,13 @@ class PackedAttentiveDecoder(_Packed):
         return _on_host(kernels.attentive_beam_decode(self._weights(), state, *asked, *options))
 
     def _pack(self) -> Any:
-        layers = [[part.array for part in layer] for layer in self._layers()]
+        layers = [[numbers_of(part) for part in layer] for layer in self._layers()]
         weights_ih, weights_hh = [layer[0] for layer in layers], [layer[1] for layer in layers]
         biases = [_searched_bias(*layer[1:]) for layer in layers]
-        output_weight, bias = self._output.weight.array, self._output.bias
+        output_weight, bias = numbers_of(self._output.weight), self._output.bias
         output_bias = np.zeros_like(output_weight[:, 0], order="C") if bias is None else bias.array
         return kernels.prepack_attentive_decoder(
-            self._embedding.weight.array, weights_ih, weights_hh, biases, output_weight, output_bias,
+            numbers_of(self._embedding.weight), weights_ih, weights_hh, biases, output_weight, output_bias,
             _arrays_of(self._reading()), self._form,
         )  # fmt: skip
 
@@ -241,7 +242,7 @@ def _searched_bias(weight_hh: Array, of_x: Array, of_h: Array) -> Array:
 
 def _arrays_of(record: Any) -> Any:
     """The same record with arrays in place of Tensors."""
-    return record._make(part.array if isinstance(part, Tensor) else part for part in record)
+    return record._make(numbers_of(part) if isinstance(part, Tensor) else part for part in record)
 
 
 def _on_host(found: Sequence[Array]) -> Any:
@@ -354,7 +355,8 @@ def _check_sizes(name: str, embedding: Embedding, rnn: LSTM | GRU, output: Linea
 
 def _matrices(rnn: LSTM | GRU, layer: int, end: str = "") -> tuple[Array, Array]:
     """weight_ih and weight_hh of a layer, in the direction whose names have this end."""
-    return getattr(rnn, f"weight_ih_l{layer}{end}").array, getattr(rnn, f"weight_hh_l{layer}{end}").array
+    weight_ih, weight_hh = (numbers_of(getattr(rnn, f"weight_{kind}_l{layer}{end}")) for kind in ("ih", "hh"))
+    return weight_ih, weight_hh
 
 
 def _bias(rnn: LSTM, layer: int, end: str = "") -> Array:

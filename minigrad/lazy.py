@@ -9,11 +9,16 @@ An array that was exposed earlier cannot be called back. So before an optimiser 
 ``is_shared``: as long as someone holds the array, or a view of it, every row is updated at every step. That is a
 question of references, which Python counts. A count of exposures (``Version.exposed``) would not do: it never goes down
 again, and after the first state dict no update would be lazy any more.
+
+By the same door a parameter may be without its memory (``store``): what it was made of in fewer bits waits until
+somebody reads it. ``numbers_of`` is for readers that make something else of the numbers, such as panels, and let go of
+them.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,7 +32,7 @@ from minigrad.tensor import Tensor
 class PendingUpdates(Protocol):
     """What an optimiser has postponed for a parameter and its moments."""
 
-    def flush_for(self, tensor: Tensor) -> None:
+    def flush_for(self, tensor: Any) -> None:
         """Update every row: ``tensor``, the parameter or a moment, is about to be read or replaced."""
 
     def flush_rows(self, ids: np.ndarray) -> None:
@@ -64,6 +69,12 @@ class LazyParameter(Tensor):
         if (pending := self.pending) is not None:
             pending.flush_rows(ids)
         return self._raw
+
+    def store(self, restore: Callable[[], np.ndarray]) -> None:
+        """Let go of the memory; ``restore`` makes it, in this shape and dtype, for whoever reads it."""
+        shape, dtype = self._raw.shape, self._raw.dtype
+        self.pending = _Stored(self, restore)
+        self._raw = np.broadcast_to(dtype.type(0), shape)
 
     def raw_array(self) -> np.ndarray:
         """The memory as it is; for the optimiser."""
@@ -116,6 +127,26 @@ class LazyParameter(Tensor):
         copied = LazyParameter(self.array.copy(), self.requires_grad)
         memo[id(self)] = copied
         return copied
+
+
+class _Stored:
+    """The pending update of a parameter without its memory: to get it, for good, so that threads may read at a time."""
+
+    def __init__(self, tensor: LazyParameter, restore: Callable[[], np.ndarray]) -> None:
+        self._tensor, self.restore = tensor, restore
+
+    def flush_for(self, tensor: LazyParameter) -> None:
+        tensor._raw = self.restore()
+        tensor.pending = None
+
+    def flush_rows(self, ids: np.ndarray) -> None:
+        self.flush_for(self._tensor)
+
+
+def numbers_of(tensor: Tensor) -> np.ndarray:
+    """``tensor.array``, to be read and let go of: of a parameter without memory, memory that it does not keep."""
+    pending = tensor.pending if isinstance(tensor, LazyParameter) else None
+    return pending.restore() if isinstance(pending, _Stored) else tensor.array
 
 
 def _references_of_one_holder() -> int:

@@ -7,7 +7,7 @@ path of the machine that trained goes along.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,14 @@ class ModelFile:
         codec: the text on both sides.
         weights: by name, in the precision of training, whatever the file has them in.
         form: of the matrices in the file: full, f16 or int8.
+        stored: what makes the weights of the matrices in fewer bits, by name.
     """
 
     config: Config
     codec: TextCodec
     weights: dict[str, np.ndarray]
     form: str
+    stored: dict[str, Callable[[], np.ndarray]]
 
 
 def is_model_file(path: Path) -> bool:
@@ -103,7 +105,7 @@ def read(path: Path) -> ModelFile:
         weights = quantise.restored(arrays, dtype)
     except ValueError as error:
         raise UserError(f"{path}: {error}; {_EXPECTED}") from None
-    return ModelFile(config, codec, weights, content["form"])
+    return ModelFile(config, codec, weights, content["form"], quantise.restoring(arrays, dtype))
 
 
 def build(path: Path, file: ModelFile, config: Config) -> Seq2Seq:
@@ -117,6 +119,9 @@ def build(path: Path, file: ModelFile, config: Config) -> Seq2Seq:
     checkpoint.check_weights(path, weights, model, "settings")
     model.load_state_dict(weights, strict=False)  # a shared tensor is there once
     model.form = file.form
+    for name, parameter in model.named_parameters():
+        if name in file.stored and not parameter.is_cuda:
+            parameter.store(file.stored[name])
     return model
 
 

@@ -2,8 +2,8 @@
 
     row = scale * q,  scale = max |row| / 127,  q = round(row / scale) in -127 .. 127
 
-Vectors (biases, gains) stay as they are: they are few. For a model, what was rounded is float32 again from loading on;
-a compiled search packs it in the same numbers as the file has (``minigrad.decoding``).
+Vectors (biases, gains) stay as they are: they are few. A model that was loaded keeps matrices as the file has them, and
+they are float32 for whoever reads them; a compiled search packs them in the same numbers (``minigrad.decoding``).
 
 Source: Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference"
 (2018), symmetric and by row.
@@ -11,7 +11,8 @@ Source: Jacob et al., "Quantization and training of neural networks for efficien
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,10 +59,23 @@ def restored(arrays: Mapping[str, Any], dtype: Any) -> dict[str, Array]:
             if name.removesuffix(SCALE) not in arrays:
                 raise ValueError(f"{name} belongs to no matrix")
             continue
-        found[name] = array.astype(dtype)
-        if array.dtype == np.int8:
-            scale = arrays.get(name + SCALE)
-            if not isinstance(scale, np.ndarray) or array.ndim != 2 or scale.shape != array.shape[:1]:
-                raise ValueError(f"{name} is int8; expected a matrix with a scale for each of its rows")
-            found[name] *= scale[:, None].astype(dtype)
+        scale = arrays.get(name + SCALE) if array.dtype == np.int8 else None
+        fits = isinstance(scale, np.ndarray) and array.ndim == 2 and scale.shape == array.shape[:1]
+        if array.dtype == np.int8 and not fits:
+            raise ValueError(f"{name} is int8; expected a matrix with a scale for each of its rows")
+        found[name] = _restored(array, scale, dtype)
+    return found
+
+
+def restoring(arrays: Mapping[str, Array], dtype: Any) -> dict[str, Callable[[], Array]]:
+    """For each matrix in fewer bits what makes the same of it as ``restored``, which has been called."""
+    narrow = {name: array for name, array in arrays.items() if array.dtype in (np.int8, np.float16)}
+    return {name: partial(_restored, array, arrays.get(name + SCALE), dtype) for name, array in narrow.items()}
+
+
+def _restored(array: Array, scale: Array | None, dtype: Any) -> Array:
+    """What an array stands for, in memory of its own."""
+    found: Array = array.astype(dtype)
+    if scale is not None:
+        found *= scale[:, None].astype(dtype)
     return found

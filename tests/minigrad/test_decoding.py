@@ -232,3 +232,17 @@ def test_the_modules_of_an_encoder_must_fit() -> None:
     embedding, _, _ = build()
     with pytest.raises(ValueError, match=r"PackedEncoder: rnn\.input_size is 3; expected embedding_dim = 4"):
         PackedEncoder(embedding, nn.LSTM(3, H))
+
+
+def test_parameters_without_memory_are_packed_and_stay_so() -> None:
+    parts = build()
+    expected = search(PackedDecoder(*parts))
+    weights = [parts[1].weight_hh_l0, parts[2].weight]
+    arrays = [weight.array.copy() for weight in weights]
+    for weight, array in zip(weights, arrays, strict=True):
+        weight.store(array.copy)
+    assert equal(search(PackedDecoder(*parts)), expected)
+    for weight, array in zip(weights, arrays, strict=True):
+        assert (weight.shape, weight.raw_array().strides) == (array.shape, (0, 0))
+        np.testing.assert_array_equal(weight.array, array)
+        assert weight.raw_array().strides == array.strides

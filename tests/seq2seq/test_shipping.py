@@ -243,6 +243,24 @@ def test_fewer_bits_are_searched_as_what_they_stand_for(tmp_path: Path, pair: tu
         assert found.log_prob == pytest.approx(expected.log_prob, rel=1e-4)
 
 
+def test_matrices_in_fewer_bits_are_float32_when_somebody_reads_them(tmp_path: Path) -> None:
+    ours = translator("lstm", "lstm", **SIZES, num_layers=1)
+    path = tmp_path / "model.seq2seq"
+    model_file.write(path, ours.model, ours.codec, ours.settings, "int8")
+    expected, found = model_file.read(path).weights, Translator.load(path)
+    found.translate(SENTENCES, beam_size=3)
+    parameters: dict[str, Any] = dict(found.model.named_parameters())
+    kept = {name for name, parameter in parameters.items() if any(parameter.raw_array().strides)}
+    assert {name for name, array in expected.items() if array.ndim == 2} - kept == {
+        "encoder.rnn.weight_ih_l0", "encoder.rnn.weight_hh_l0", "decoder.embedding.weight", "decoder.rnn.weight_ih_l0",
+        "decoder.rnn.weight_hh_l0", "decoder.fc_out.weight",
+    }  # fmt: skip
+    for name, parameter in parameters.items():
+        assert (parameter.shape, parameter.dtype) == (expected[name].shape, np.float32)
+        np.testing.assert_array_equal(parameter.array, expected[name])
+        assert parameter.raw_array() is parameter.array
+
+
 def test_numbers_beyond_float16_are_refused() -> None:
     with pytest.raises(ValueError, match="m has numbers beyond 65504; expected the form full or int8"):
         quantise.quantised({"m": np.full((2, 2), 1e5, np.float32)}, "f16")
