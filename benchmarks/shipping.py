@@ -29,6 +29,7 @@ from figures import processor
 import minigrad
 import seq2seq
 from seq2seq.decoding.translator import Translator
+from seq2seq.run.messages import counted
 from seq2seq.shipping import decode, known_parts, model_file, onnx_model, page
 from seq2seq.text.vocabulary import EOS_ID, PAD_ID, SOS_ID
 
@@ -190,7 +191,7 @@ def compared(
         _, right = found[f"engine, {name.partition(', ')[2]}"]
         wrong = [line for line, one, other in zip(lines, words, right, strict=True) if one != other]
         if wrong:
-            told = f"{name} finds other words than the engine for {len(wrong)} sentences: {wrong[0]}"
+            told = f"{name} finds other words than the engine for {counted(len(wrong), 'sentence')}: {wrong[0]}"
             raise SystemExit(f"{' '.join(pair)}: {told}")
     return {name: seconds for name, (seconds, _) in found.items()}
 

@@ -20,6 +20,7 @@ from seq2seq.run.cli import command_for, run_command
 from seq2seq.run.errors import UserError
 from seq2seq.run.folder import run_of
 from seq2seq.run.locking import locked
+from seq2seq.run.messages import counted
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import say
 from seq2seq.text.codec import TextCodec
@@ -43,7 +44,8 @@ def average(arguments: Sequence[str] | None = None) -> int:
         epochs = checkpoint.epochs_kept(run_dir)
         if len(epochs) < 2:
             raise UserError(
-                f"{run_dir}: keeps {len(epochs)} epochs; expected two or more to average, as by --keep-best 5"
+                f"{run_dir}: keeps {counted(len(epochs), 'epoch')}; expected two or more to average, "
+                "as by --keep-best 5"
             )
         model = build_model(codec.source.num_inputs, len(codec.trg_vocabulary), config)
         path, fingerprint = checkpoint.path_of(run_dir, "average"), run_of(run_dir, codec)

@@ -24,6 +24,7 @@ from seq2seq.decoding import runs
 from seq2seq.metrics import METRICS, Comparison, paired_bootstrap, shown
 from seq2seq.run.cli import run_command
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import counted
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import STDOUT, check_output, print_results, write_bytes, write_output
 from seq2seq.shipping.model_file import begins_as_one
@@ -148,7 +149,8 @@ def _lines(path: str, references: References) -> list[str]:
     lines = read_lines(path, may_be_empty=True)
     if len(lines) != len(references.accepted):
         raise UserError(
-            f"{path}: has {len(lines):,} lines; expected {len(references.accepted):,}, as {references.name} has"
+            f"{path}: has {counted(len(lines), 'line')}; "
+            f"expected {len(references.accepted):,}, as {references.name} has"
         )
     return lines
 
@@ -171,7 +173,8 @@ def compared(
 def _table(result: dict[str, Any]) -> list[str]:
     data = " ".join(filter(None, (result["data"], result["split"])))
     searched = f", {runs.how(result)}" if "strategy" in result else ""
-    lines = [f"{data}: {result['sentences']:,} sentences{searched}, {result['resamples']:,} resamples"]
+    sentences, resamples = counted(result["sentences"], "sentence"), counted(result["resamples"], "resample")
+    lines = [f"{data}: {sentences}{searched}, {resamples}"]
     lines += [f"  {which:12} {path}" for which, path in zip(("first", "second"), result["systems"], strict=True)]
     lines += [f"  {'':12} {'first':>9} {'second':>9} {'difference':>10}   {'95 % of differences':19} {'p':>7}"]
     for name, row in result["metrics"].items():

@@ -26,6 +26,7 @@ from seq2seq.run import checkpoint
 from seq2seq.run.cli import run_command
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import counted
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import check_output, print_results, say
 from seq2seq.shipping import model_file
@@ -117,7 +118,7 @@ def _words(
             tokens = as_characters(tokens)
         sides.append((layout.fitted(tokens, side), where))
         if len(sides[-1][0]) != len(tokens):
-            say(f"{where}: {len(tokens):,} words; the model has rows for {len(sides[-1][0]):,}")
+            say(f"{where}: {counted(len(tokens), 'word')}; the model has rows for {len(sides[-1][0]):,}")
     before, behind = MARKS[settings.get("source_marks", "both")]
     needed = {EOS_ID, EOS_ID if layout.reads_first is None else layout.reads_first}
     (src, _), (trg, _) = sides

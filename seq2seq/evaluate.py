@@ -24,6 +24,7 @@ from seq2seq.decoding.search_errors import search_report
 from seq2seq.decoding.translator import Translator
 from seq2seq.metrics import METRICS, Score, bleu, exact_match, perplexity, shown
 from seq2seq.run.cli import run_command
+from seq2seq.run.messages import counted
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import STDOUT, check_output, check_output_folder, print_results, write_output
 from seq2seq.shipping.model_file import is_model_file
@@ -205,7 +206,7 @@ def _bleu(translator: Translator, dataset: Dataset, split: str, encoded: Encoded
 
 def _table(result: dict[str, Any]) -> list[str]:
     how = runs.how(result) + ("" if result["precision"] == "fp32" else f", {result['precision']}")
-    lines = [f"{result['data']} {result['split']}: {result['sentences']:,} sentences, {how}"]
+    lines = [f"{result['data']} {result['split']}: {counted(result['sentences'], 'sentence')}, {how}"]
     lines += [f"  {name:12} {_cell(result, name)}" for name in ("loss", "ppl_forced", "ppl_free")]
     if "exact_match" in result.keys() - result["signatures"].keys():
         lines += [f"  {'exact_match':12} {_cell(result, 'exact_match')} %"]
@@ -225,7 +226,7 @@ def _exact_lines(report: dict[str, Any], beam_size: int) -> list[str]:
         "model_errors": "where what the model thinks likeliest is no reference",
         "empty": "where what the model thinks likeliest is empty",
     }
-    head = f"  exact search finished {report['proven']:,} of {report['sentences']:,} sentences; of these"
+    head = f"  exact search finished {report['proven']:,} of {counted(report['sentences'], 'sentence')}; of these"
     return [head, *(f"  {name:13} {shown(report[name], 1):>8} % {text}" for name, text in meanings.items())]
 
 

@@ -22,7 +22,7 @@ from seq2seq.inspection.page import page
 from seq2seq.inspection.suggestions import Suggestion, suggestions
 from seq2seq.run.cli import run_command
 from seq2seq.run.config import field_types, setting
-from seq2seq.run.messages import one_line
+from seq2seq.run.messages import counted, one_line
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import check_output, print_results, write_bytes, write_output
 from seq2seq.sources import NAMED_SETS, Reading, load_dataset
@@ -91,18 +91,19 @@ def _read(options: Namespace) -> tuple[Corpus, list[str]]:
         for name, table in tables:
             skipped += table.unreadable
             items += [Item(*pair, split, name, line) for pair, line in zip(table.pairs, table.lines, strict=True)]
-    notes = [f"{skipped:,} lines cannot be read, and are left out"] if skipped else []
+    notes = [counted(skipped, "line", "cannot be read, and are left out")] if skipped else []
     return Corpus(options.data, *found.languages, items), notes
 
 
 def _figures(found: dict[str, Any]) -> list[str]:
-    splits = ", ".join(f"{count:,} pairs of {split}" for split, count in found["pairs"].items())
+    splits = ", ".join(counted(count, f"pair of {split}") for split, count in found["pairs"].items())
     lines = [f"{one_line(found['name'])} {'-'.join(found['languages'])}: {splits}"]
     for name in SIDES:
         words, vocabulary = found[name]["words"], found[name]["vocabulary"]
         lines.append(
-            f"  {name}: {words['number']:,} words; a line has {words['median']} (median), {words['q99']} (99 %), "
-            f"{words['longest']:,} (longest); {vocabulary['distinct']:,} distinct, {vocabulary['once']:,} of them once"
+            f"  {name}: {counted(words['number'], 'word')}; a line has {words['median']} (median), {words['q99']} "
+            f"(99 %), {words['longest']:,} (longest); {vocabulary['distinct']:,} distinct, "
+            f"{vocabulary['once']:,} of them once"
         )
     return lines
 
@@ -110,7 +111,9 @@ def _figures(found: dict[str, Any]) -> list[str]:
 def _findings(findings: Sequence[Finding]) -> list[str]:
     lines = [f"findings: {len(findings)}" if findings else "findings: none"]
     for finding in findings:
-        lines.append(f"  {finding.level}: {finding.count:,} pairs {finding.message}; {finding.advice} [{finding.name}]")
+        lines.append(
+            f"  {finding.level}: {counted(finding.count, 'pair', finding.message)}; {finding.advice} [{finding.name}]"
+        )
         lines += [f"    {_example(item)}" for item in finding.examples[:_SHOWN]]
     return lines
 

@@ -19,6 +19,7 @@ from seq2seq import evaluate, train
 from seq2seq.run import checkpoint
 from seq2seq.run.cli import run_command
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import counted
 from seq2seq.run.options import convert
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import print_results, write_output
@@ -85,7 +86,7 @@ def summarised(numbers: Sequence[int], scores: Sequence[dict[str, Any]]) -> dict
 
 def _table(summary: dict[str, Any]) -> list[str]:
     seeds = ", ".join(map(str, summary["seeds"]))
-    lines = [f"{summary['data']} {summary['split']}: {summary['sentences']:,} sentences, seeds {seeds}"]
+    lines = [f"{summary['data']} {summary['split']}: {counted(summary['sentences'], 'sentence')}, seeds {seeds}"]
     for name, figure in summary["figures"].items():
         spread = "" if figure["std"] is None else f" ± {figure['std']:.3f}"
         lines.append(f"  {name:12} {figure['mean']:>9.3f}{spread}")

@@ -26,7 +26,7 @@ from seq2seq.run.config import Config
 from seq2seq.run.devices import require
 from seq2seq.run.entry import began
 from seq2seq.run.errors import UserError
-from seq2seq.run.messages import one_line
+from seq2seq.run.messages import counted, one_line
 from seq2seq.run.streams import say
 from seq2seq.sources import Dataset, EncodedSplit, Source, drop_long
 from seq2seq.sources.adding import with_added
@@ -210,7 +210,8 @@ def _planned(
     seconds = clock.left
     config = clock.planned(config, pace)
     steps = total_steps(encoded["train"], config)
-    planned = f"budget {clock.text}: {config.epochs} epochs" + (f", {steps} updates" if config.max_steps else "")
+    planned = f"budget {clock.text}: {counted(config.epochs, 'epoch')}"
+    planned += f", {counted(steps, 'update')}" if config.max_steps else ""
     return config, plan, [planned, pace.told(steps, time.time(), True), *expectations(dataset, config, seconds)]
 
 
@@ -255,11 +256,11 @@ def _tell(notes: Sequence[str]) -> None:
 def _tell_left_out(config: Config, dataset: Dataset, too_long: int) -> None:
     """How many training pairs are not trained on, and why."""
     reasons = [
-        (dataset.left_out, "pairs with an empty side"),
-        (dataset.unreadable, "lines that cannot be read"),
-        (too_long, f"pairs with more than {config.max_length} tokens on one side"),
+        (dataset.left_out, "pair with an empty side"),
+        (dataset.unreadable, "line that cannot be read"),
+        (too_long, f"pair with more than {counted(config.max_length or 0, 'token')} on one side"),
     ]
-    told = [f"{count:,} {what}" for count, what in reasons if count]
+    told = [counted(count, what) for count, what in reasons if count]
     if told or config.max_length is not None:
         say(f"left out of the training data: {', '.join(told) or 'nothing'}")
 

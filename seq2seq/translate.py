@@ -18,6 +18,7 @@ from seq2seq.decoding.contract import Hypothesis
 from seq2seq.decoding.translator import Translator
 from seq2seq.run.cli import run_command
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import counted
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import STDOUT, check_output, write_bytes, write_output
 from seq2seq.sources import read_lines
@@ -106,7 +107,7 @@ def _read_prefixes(path: str | None, count: int) -> list[str] | None:
         return None
     lines = read_lines(path, may_be_empty=True)
     if len(lines) != count:
-        raise UserError(f"prefix {path}: has {len(lines)} lines; expected {count}, as the input has")
+        raise UserError(f"prefix {path}: has {counted(len(lines), 'line')}; expected {count:,}, as the input has")
     return lines
 
 

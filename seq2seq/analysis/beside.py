@@ -13,6 +13,7 @@ from seq2seq.analysis.report import lengths_of, marked
 from seq2seq.analysis.sentences import Judged, judged
 from seq2seq.metrics import shown
 from seq2seq.pages.html import Markup, joined, page, table, tag
+from seq2seq.run.messages import counted
 
 SHOWN = 20  # sentences for each system
 
@@ -62,8 +63,11 @@ def _scores(result: dict[str, Any], names: Sequence[str]) -> Markup:
         for metric, row in result["metrics"].items()
     ]  # fmt: skip
     head = ("figure", *names, "difference", "95 % of differences", "p", "how")
+    sentences = counted(result["sentences"], "sentence")
     note = tag(
-        "p", f"Paired bootstrap of {result['resamples']:,} sets of {result['sentences']:,} sentences.", class_="note"
+        "p",
+        f"Paired bootstrap of {counted(result['resamples'], 'set')} of {sentences}.",
+        class_="note",
     )
     return joined([tag("h2", "Scores"), table(head, rows, [1, 2, 3, 4, 5]), note])
 

@@ -12,6 +12,7 @@ from seq2seq.analysis.words import Share, commonest
 from seq2seq.metrics import shown
 from seq2seq.pages import svg
 from seq2seq.pages.html import Markup, joined, page, table, tag
+from seq2seq.run.messages import counted
 
 WORST, SHOWN_WHOLE, N_BEST = 30, 5, 5  # sentences, those with attention and n-best lists, and how many of a list
 
@@ -40,7 +41,7 @@ def report(
         ranks: of the reference's words.
         details: of some of the worst sentences, by their number.
     """
-    title = f"{result['data']} {result['split']}: {result['sentences']:,} sentences"
+    title = f"{result['data']} {result['split']}: {counted(result['sentences'], 'sentence')}"
     return page(
         title, scores_of(result), lengths_of({"BLEU": scored}), _words(found, scored, ranks),
         tag("h2", f"The {min(WORST, len(found))} worst sentences, by chrF"), _legend(),

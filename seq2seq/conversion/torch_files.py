@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from seq2seq.conversion import pickles
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import counted
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of an old file
 _DTYPES = {
@@ -38,7 +39,7 @@ class _Storage:
     def fill(self, data: bytes) -> None:
         """UserError where these are not its bytes."""
         if len(data) != self.nbytes:
-            raise UserError(f"a storage has {len(data):,} bytes; expected {self.nbytes:,}")
+            raise UserError(f"a storage has {counted(len(data), 'byte')}; expected {self.nbytes:,}")
         if self.kind == "bfloat16":
             self.array = (np.frombuffer(data, "<u2").astype(np.uint32) << np.uint32(16)).view(np.float32)
         else:
@@ -122,7 +123,7 @@ def read_legacy(data: bytes) -> Any:
             raise UserError("lists a storage that no tensor has")
         numbers = int.from_bytes(file.read(8), "little")
         if numbers != storages[key].numbers:
-            raise UserError(f"a storage has {numbers:,} numbers; expected {storages[key].numbers:,}")
+            raise UserError(f"a storage has {counted(numbers, 'number')}; expected {storages[key].numbers:,}")
         storages[key].fill(file.read(storages[key].nbytes))
     return _with_arrays(found)
 

@@ -11,6 +11,7 @@ import numpy as np
 from seq2seq.conversion.dictionaries import from_yaml, tokens_of
 from seq2seq.conversion.layouts.contract import NOTHING
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import counted
 from seq2seq.sources.files import read_lines
 from seq2seq.text.tokenizers import CharTokenizer
 from seq2seq.text.vocabulary import EOS_ID, PAD_ID, SOS_ID, SPECIALS, UNK_ID, Vocabulary
@@ -71,7 +72,9 @@ class Words:
             read: whether it is of what a model reads, rather than of what it writes.
         """
         if len(table) != self.count:
-            raise UserError(f"{name} has {len(table):,} rows, the list of words {self.count:,}; expected as many")
+            raise UserError(
+                f"{name} has {counted(len(table), 'row')}, the list of words {self.count:,}; expected as many"
+            )
         order = self._read if read else self._order
         rows = [np.full_like(table[0], missing) if index is None else table[index] for index in order]
         return np.stack(rows)

@@ -24,7 +24,7 @@ from seq2seq.run.config import Config
 from seq2seq.run.devices import Device, allow_tf32, decoding_precision, require
 from seq2seq.run.errors import UserError, UserTypeError
 from seq2seq.run.folder import run_of
-from seq2seq.run.messages import shown
+from seq2seq.run.messages import counted, shown
 from seq2seq.run.options import check_text, number, texts
 from seq2seq.shipping import model_file
 from seq2seq.shipping.quantise import NARROW
@@ -207,7 +207,8 @@ class Translator:
         """How likely each target is, given its source; errors as of ``search``, or where one side has more."""
         pairs = self.codec.source.checked(sources, "score", "source"), texts("score", targets, "target")
         if len(pairs[0]) != len(pairs[1]):
-            raise UserError(f"score: got {len(pairs[0])} sources and {len(pairs[1])} targets; expected equal numbers")
+            got = f"{counted(len(pairs[0]), 'source')} and {counted(len(pairs[1]), 'target')}"
+            raise UserError(f"score: got {got}; expected equal numbers")
         return self.score_pairs(self.codec.encode_pairs(list(zip(*pairs, strict=True))), batch_size)
 
     def score_pairs(self, encoded: EncodedSplit, batch_size: int = 64) -> list[PairScore]:
@@ -303,7 +304,7 @@ class Translator:
         for place, prefix in enumerate(prefixes, start=1):
             if len(prefix) >= most:
                 expected = f"fewer than max_output_length = {most}"
-                raise UserError(f"prefixes: text {place} has {len(prefix)} tokens; expected {expected}")
+                raise UserError(f"prefixes: text {place} has {counted(len(prefix), 'token')}; expected {expected}")
         return Search(most, asked.n_best, constraints, prefixes, ratio, asked.alignment, asked.seed)
 
     def _trg_ids(self, text: str) -> list[int]:

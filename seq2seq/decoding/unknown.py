@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from seq2seq.decoding.contract import Hypothesis
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import counted
 from seq2seq.text.vocabulary import UNK_ID
 
 
@@ -19,7 +20,7 @@ def replace_unknown(tokens: Sequence[str], hypothesis: Hypothesis, source: Seque
     """
     alignment = hypothesis.alignment
     if alignment is None or alignment.shape[1] != len(source):
-        found = "none" if alignment is None else f"one with {alignment.shape[1]} positions"
+        found = "none" if alignment is None else f"one with {counted(alignment.shape[1], 'position')}"
         raise UserError(f"replace_unk: the alignment is {found}; expected one with the {len(source)} source tokens")
     best = alignment.argmax(1)
     return [

@@ -10,6 +10,7 @@ from seq2seq.inspection.figures import SIDES
 from seq2seq.inspection.suggestions import Suggestion
 from seq2seq.pages import html, svg
 from seq2seq.pages.html import Markup, joined, table, tag
+from seq2seq.run.messages import counted
 
 _LONGEST = 500  # characters of a sentence that are shown
 
@@ -49,7 +50,7 @@ def _findings(findings: Sequence[Finding]) -> Markup:
         part
         for finding in findings
         for part in (
-            tag("h3", f"{finding.level}: {finding.count:,} pairs {finding.message}", class_=finding.level),
+            tag("h3", f"{finding.level}: {counted(finding.count, 'pair', finding.message)}", class_=finding.level),
             tag("p", finding.advice),
             table(("where", "source", "target"), map(_example, finding.examples)),
         )

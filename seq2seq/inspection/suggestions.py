@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from seq2seq.inspection.contract import Corpus, Finding
 from seq2seq.inspection.figures import SIDES
 from seq2seq.inspection.languages import side_language
+from seq2seq.run.messages import counted
 from seq2seq.text.languages import script_without_blanks
 
 
@@ -63,7 +64,9 @@ def _lengths(corpus: Corpus, figures: dict[str, Any], findings: Sequence[Finding
     usual = max(figures[name]["words"]["q99"] for name in SIDES)
     if most > 2 * usual and most > 50:
         limit = -(-(usual + usual // 4 + 1) // 10) * 10
-        reason = f"99 % of the lines have at most {usual:,} words, the longest {most:,}: a few cost time and memory"
+        reason = (
+            f"99 % of the lines have at most {counted(usual, 'word')}, the longest {most:,}: a few cost time and memory"
+        )
         yield Suggestion(f"--max-length {limit}", reason)
 
 
@@ -86,4 +89,4 @@ def _from_findings(corpus: Corpus, figures: dict[str, Any], findings: Sequence[F
     }  # fmt: skip
     for finding in findings:
         if finding.name in options:
-            yield Suggestion(options[finding.name], f"{finding.count:,} pairs {finding.message}")
+            yield Suggestion(options[finding.name], f"{counted(finding.count, 'pair', finding.message)}")

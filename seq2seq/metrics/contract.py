@@ -12,6 +12,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from seq2seq.run.messages import counted
+
 Array = np.ndarray
 Sentences = Sequence[str]
 References = Sequence[Sequence[str]]  # of each sentence the accepted ones
@@ -102,7 +104,8 @@ def check(name: str, hypotheses: Sentences, references: References) -> None:
     if isinstance(hypotheses, str) or isinstance(references, str):
         raise TypeError(f"{name}: got one string; expected a list of hypotheses and, for each, a list of references")
     if len(hypotheses) != len(references):
-        raise ValueError(f"{name}: {len(hypotheses)} hypotheses, {len(references)} lists of references; expected equal")
+        found = f"{counted(len(hypotheses), 'hypothesis')}, {counted(len(references), 'list')} of references"
+        raise ValueError(f"{name}: {found}; expected equal")
     for number, (hypothesis, refs) in enumerate(zip(hypotheses, references, strict=True)):
         if not isinstance(hypothesis, str):
             raise TypeError(f"{name}: hypotheses[{number}] is {hypothesis!r}; expected a string")

@@ -12,6 +12,7 @@ from minigrad import nn
 from seq2seq.models.contract import Decoder, Encoder
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import counted
 
 
 def tie(encoder: Encoder, decoder: Decoder, config: Config) -> None:
@@ -32,8 +33,9 @@ def tie(encoder: Encoder, decoder: Decoder, config: Config) -> None:
         if embedding.weight.shape != decoder.output.weight.shape:
             found, expected = embedding.weight.shape[1], decoder.output.weight.shape[1]
             raise UserError(
-                f"tie_weights is {config.tie_weights!r}; the words of {kind} {part.name} have {found} numbers, those "
-                f"of the output layer {expected}; expected equal sizes, as by --embedding-size {expected}"
+                f"tie_weights is {config.tie_weights!r}; the words of {kind} {part.name} have "
+                f"{counted(found, 'number')}, those of the output layer {expected}; "
+                f"expected equal sizes, as by --embedding-size {expected}"
             )
         embedding.weight = decoder.output.weight
         embedding.sparse = False  # the output layer has a gradient for every row

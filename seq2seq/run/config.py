@@ -101,7 +101,7 @@ class Config:
     budget: str | None = changeable(None, lasts=False)
     # sentences in a batch
     batch_size: int = changeable(128)
-    # instead: positions in a training batch, those of padding, <sos> and <eos> on both sides counted
+    # instead: positions in a training batch, those of padding and the marks of both sides counted
     batch_tokens: int | None = changeable(None)
     # batches whose gradients add up to one update
     accumulate: int = changeable(1)

@@ -24,6 +24,7 @@ from seq2seq.run.config import Config
 from seq2seq.run.devices import description
 from seq2seq.run.errors import UserError
 from seq2seq.run.locking import is_lock, locked
+from seq2seq.run.messages import counted
 from seq2seq.run.streams import say
 from seq2seq.run.writing import read_run_file, remove_unfinished, replace_run_file
 from seq2seq.sources import Dataset
@@ -264,8 +265,9 @@ def require_same_data(dataset: Dataset, run_dir: Path, accept: bool = False) -> 
     content = manifest.read(run_dir)
     message = _difference(dataset.checksums, content["data_sha256"])
     if message is None and dataset.left_out and "files_sha256" not in content:
+        missing = "pair with an empty side, which version 0.1 trained on,"
         message = (
-            f"{dataset.name}: {dataset.left_out} pairs with an empty side, which version 0.1 trained on, are left out "
+            f"{dataset.name}: {counted(dataset.left_out, missing, 'are left out')} "
             f"now, so the parts of the data are others; {manifest.ACCEPT}"
         )
     if message is None:
@@ -300,7 +302,7 @@ def _difference(now: dict[str, str], then: dict[str, str] | None) -> str | None:
     if then is None:
         return f"{manifest.NAME} does not say which data the run was trained on; {manifest.ACCEPT}"
     if len(now) != len(then):
-        return f"the data are {len(now)} files; the training had {len(then)}: {', '.join(then)}"
+        return f"the data are {counted(len(now), 'file')}; the training had {len(then)}: {', '.join(then)}"
     pairs = zip(now, then if now.keys() != then.keys() else now, strict=True)
     return next((manifest.changed(n, now[n], then[t]) for n, t in pairs if now[n] != then[t]), None)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 
 _MOST_CHARACTERS = 2000  # of a whole message
+_OF_ONE = {"are": "is", "have": "has"}  # verbs of messages, of several things and of one
+_OF_ONE |= {verb: f"{verb}s" for verb in ("hold", "lie", "look", "repeat", "stand", "wait")}
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = 100
@@ -17,6 +20,26 @@ def shown(value: object) -> str:
         return _short.repr(value)
     except ValueError:  # Python writes no integer of more than 4300 digits
         return f"a number of type {type(value).__name__} with thousands of digits"
+
+
+def counted(count: int, noun: str, said: str = "") -> str:
+    """So many things, in words: "1 pair is left out", "2,000 pairs are left out".
+
+    Args:
+        noun: of one thing, perhaps with what belongs to it: "pair with an empty side".
+        said: what is said of several.
+    """
+    first, *rest = noun.split(" ", 1)
+    several = f"{first[:-2]}es" if first.endswith("sis") else f"{first}s"
+    things = noun if count == 1 else " ".join([several, *rest])
+    return f"{count:,} {things}" + (f" {agreeing(count, said)}" if said else "")
+
+
+def agreeing(count: int, said: str) -> str:
+    """What is said of several things, with its first verb as it is said of ``count`` things."""
+    if count != 1:
+        return said
+    return re.sub(rf"\b({'|'.join(_OF_ONE)})\b", lambda found: _OF_ONE[found[0]], said, count=1)
 
 
 def one_line(text: str) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 from seq2seq.decoding.contract import Hypothesis
 from seq2seq.decoding.translator import Translator
+from seq2seq.run.messages import counted
 from seq2seq.serving.answers import translations
 from seq2seq.serving.limits import Limits, RefusalError
 from seq2seq.serving.metrics import Metrics
@@ -94,7 +95,7 @@ class Batcher:
             if not self.running:
                 raise RefusalError(503, "the server is stopping; expected requests before that")
             if self._waiting + len(job.sentences) > self._limits.queue_size:
-                raise RefusalError(503, f"{self._waiting} sentences wait already; try again later")
+                raise RefusalError(503, f"{counted(self._waiting, 'sentence', 'wait already')}; try again later")
             self._jobs.append(job)
             self._waiting += len(job.sentences)
             self._changed.notify()

@@ -9,6 +9,7 @@ import dataclasses
 
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import counted
 from seq2seq.sources.contract import Source
 from seq2seq.sources.dataset import Dataset, pairs_checksum
 
@@ -30,12 +31,13 @@ def with_added(dataset: Dataset, source: Source, config: Config) -> tuple[Datase
     added = [pair for pair in whole if pair[0] not in held_out]
     if not added:
         raise UserError(f"add_data {config.add_data}: no pair with text on both sides is left; expected further pairs")
-    notes = [f"{config.add_data}: {len(added):,} pairs are trained on too"]
+    notes = [f"{config.add_data}: {counted(len(added), 'pair', 'are trained on too')}"]
     if len(whole) < len(pairs):
-        notes.append(f"{config.add_data}: {len(pairs) - len(whole):,} pairs without text on both sides are left out")
-    if len(added) < len(whole):
         notes.append(
-            f"{config.add_data}: {len(whole) - len(added):,} pairs with a source of valid or test are left out"
+            f"{config.add_data}: {counted(len(pairs) - len(whole), 'pair without text on both sides', 'are left out')}"
         )
+    if len(added) < len(whole):
+        left = counted(len(whole) - len(added), "pair with a source of valid or test", "are left out")
+        notes.append(f"{config.add_data}: {left}")
     splits = {**dataset.splits, "train": [*dataset.split("train"), *added]}
     return dataclasses.replace(dataset, splits=splits, notes=(*dataset.notes, *notes)), pairs_checksum(added)

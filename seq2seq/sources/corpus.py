@@ -9,6 +9,7 @@ from itertools import zip_longest
 from typing import NamedTuple, TypeVar
 
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import agreeing, counted
 from seq2seq.sources import report
 from seq2seq.sources.dataset import Dataset, Pair, hold_out
 from seq2seq.sources.files import STDIN, STDIN_NAME, BadLines, sha256_of, split_member, text_lines, unchanged
@@ -167,7 +168,7 @@ class Reader:
         """Take note of the lines that were skipped."""
         count, first = (skipped.count, skipped.first) if isinstance(skipped, BadLines) else skipped[-2:]
         if count:
-            self.notes.append(f"{name}: {count:,} lines cannot be read; skipped (the first: {first})")
+            self.notes.append(f"{name}: {counted(count, 'line')} cannot be read; skipped (the first: {first})")
 
     def languages(self, part: Part, columns: tuple[str, str] | None) -> tuple[str, str]:
         """The codes that the names of files or columns tell; "xx" where they tell none."""
@@ -215,7 +216,7 @@ class Reader:
                 yield numbers[0], (pair[1], pair[0]) if self._reading.swap else pair
         if numbers[0] != numbers[1]:
             (first, second), (count, other) = part.paths, numbers
-            raise UserError(f"{first} has {count} lines, {second} has {other}; expected equal numbers")
+            raise UserError(f"{first} has {counted(count, 'line')}, {second} has {other:,}; expected equal numbers")
 
 
 def name_of(part: Part) -> str:
@@ -228,8 +229,8 @@ def _require_no_table(lines: Sequence[str], path: str) -> None:
     for count, kind in ((report.count_tabs(lines), "a tab"), (report.count_csv(lines), 'fields as in "a","b"')):
         if 2 * count > len(lines):
             raise UserError(
-                f"{path}: {count:,} of {len(lines):,} lines hold {kind}; expected one sentence a line "
-                "(a table of source TAB target is given alone, as CORPUS.tsv)"
+                f"{path}: {count:,} of {counted(len(lines), 'line')} {agreeing(count, 'hold')} {kind}; "
+                "expected one sentence a line (a table of source TAB target is given alone, as CORPUS.tsv)"
             )
 
 

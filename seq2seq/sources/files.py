@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from seq2seq.run.errors import UserError
-from seq2seq.run.messages import folded
+from seq2seq.run.messages import counted, folded
 
 STDIN, STDIN_NAME = "-", "standard input"
 MAX_LINE_BYTES = 100_000
@@ -199,7 +199,9 @@ def read_parallel(src_path: str | Path, trg_path: str | Path) -> list[tuple[str,
     """
     src, trg = read_lines(src_path), read_lines(trg_path)
     if len(src) != len(trg):
-        raise UserError(f"{src_path} has {len(src)} lines, {trg_path} has {len(trg)}; expected equal numbers")
+        raise UserError(
+            f"{src_path} has {counted(len(src), 'line')}, {trg_path} has {len(trg):,}; expected equal numbers"
+        )
     return list(zip(src, trg, strict=True))
 
 

@@ -20,7 +20,7 @@ from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from seq2seq.run.errors import UserError
-from seq2seq.run.messages import shown
+from seq2seq.run.messages import counted, shown
 from seq2seq.sources.dataset import Pair
 from seq2seq.sources.files import BadLines, is_gzip
 from seq2seq.sources.reading import AUTO, Reading, one_line
@@ -263,7 +263,7 @@ class _Fields(NamedTuple):
         if place >= len(row.fields):
             count = len(row.fields)
             expected = "source TAB target" if self.form == "tsv" and column < 2 else f"{column + 1} at least"
-            raise UserError(f"{where}: {count} column{'s' if count != 1 else ''}; expected {expected}")
+            raise UserError(f"{where}: {counted(count, 'column')}; expected {expected}")
         text = row.fields[place]
         if not isinstance(text, str):
             raise UserError(f"{where}: {shown(text)}; expected text")

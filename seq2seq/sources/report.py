@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import compress, count
 
+from seq2seq.run.messages import agreeing, counted
 from seq2seq.sources.dataset import Pair
 from seq2seq.sources.reading import ENTITY
 
@@ -73,7 +74,7 @@ def count_csv(lines: Sequence[str]) -> int:
 def note(name: str, total: int, lines: Sequence[int], what: str) -> str:
     """One line on the pairs of the given lines; empty if there are none."""
     where = f"line {lines[0]}" if len(lines) == 1 else f"the first in line {lines[0]}" if lines else ""
-    return f"{name}: {len(lines):,} of {total:,} pairs {what} ({where})" if lines else ""
+    return f"{name}: {len(lines):,} of {counted(total, 'pair')} {agreeing(len(lines), what)} ({where})" if lines else ""
 
 
 def _places(flags: Iterable[bool]) -> list[int]:

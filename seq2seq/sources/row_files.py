@@ -15,6 +15,7 @@ import numpy as np
 
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import counted
 from seq2seq.run.registry import option
 from seq2seq.sources.batches import IntArray
 from seq2seq.sources.contract import Examples, Source
@@ -92,7 +93,7 @@ class RowSource(Source):
 
     def label(self, raw: Rows) -> str:
         count, size = raw.shape
-        return f"{count} row{'s' if count > 1 else ''} of {size:,} numbers, {raw[0, 0]:.3g} the first"
+        return f"{counted(count, 'row')} of {counted(size, 'number')}, {raw[0, 0]:.3g} the first"
 
     def learner(self, dataset: Dataset, config: Config) -> RowLearner:
         return RowLearner(dataset, self.options.standardize)
@@ -127,7 +128,8 @@ class RowSource(Source):
         rows, lines = self.read_rows(paths[0]), read_lines(paths[1])
         if len(rows) != len(lines):
             raise UserError(
-                f"{paths[0]} has {len(rows):,} examples, {paths[1]} has {len(lines):,} lines; expected equal numbers"
+                f"{paths[0]} has {counted(len(rows), 'example')}, {paths[1]} has "
+                f"{counted(len(lines), 'line')}; expected equal numbers"
             )
         return [Example(one, targets_of(line)) for one, line in zip(rows, lines, strict=True)]
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seq2seq.run.errors import UserError, UserTypeError
-from seq2seq.run.messages import shown
+from seq2seq.run.messages import counted, shown
 from seq2seq.sources.arrays import require_numbers
 from seq2seq.sources.batches import IntArray, Items
 from seq2seq.sources.contract import Learner, SourceSide
@@ -77,7 +77,7 @@ class RowSide(SourceSide):
     def encode(self, raw: Sequence[Rows]) -> RowItems:
         for number, rows in enumerate(raw, start=1):
             if rows.shape[1] != self.num_inputs:
-                found = f"example {number} has {rows.shape[1]:,} numbers in a row"
+                found = f"example {number} has {counted(rows.shape[1], 'number')} in a row"
                 raise UserError(f"{found}; expected {self.num_inputs:,}, as in training")
         return RowItems(raw, self)
 
@@ -94,14 +94,14 @@ class RowSide(SourceSide):
         """What ``stored`` told; it is not trusted (UserError)."""
         mean, scale = (_checked_numbers(f"src_{name}", stored[name]) for name in ("mean", "scale"))
         if len(mean) != len(scale):
-            raise UserError(f"src_mean has {len(mean)} numbers, src_scale {len(scale)}; expected as many")
+            raise UserError(f"src_mean has {counted(len(mean), 'number')}, src_scale {len(scale)}; expected as many")
         return cls(mean, scale)
 
     def fingerprint(self) -> str:
         return hashlib.sha256(json.dumps(self.stored()).encode()).hexdigest()
 
     def __str__(self) -> str:
-        return f"source rows of {self.num_inputs:,} numbers"
+        return f"source rows of {counted(self.num_inputs, 'number')}"
 
 
 class RowLearner(Learner):

@@ -14,6 +14,7 @@ import numpy as np
 from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import counted
 from seq2seq.run.options import texts
 from seq2seq.sources.batches import IntArray, NumberedTokens, Ragged
 from seq2seq.sources.contract import Learner, SourceSide
@@ -80,7 +81,7 @@ class TextSide(SourceSide):
         pieces = (items.flat[start : start + _AT_A_TIME] for start in range(0, len(items.flat), _AT_A_TIME))
         if not any(((ids != UNK_ID) & (ids < self.num_inputs)).any() for ids in pieces):
             raise UserError(
-                f"{name}: none of its {len(items.flat):,} words is in the source vocabulary "
+                f"{name}: none of its {counted(len(items.flat), 'word')} is in the source vocabulary "
                 f"(expected text like {' '.join(self.vocabulary.tokens[4:10])} ...)"
             )
 
@@ -209,7 +210,7 @@ def vocabulary_of(side: str, counts: Mapping[str, int], min_freq: int, max_size:
         most = max((count for token, count in counts.items() if token not in SPECIALS), default=0)
         raise UserError(
             f"{side} vocabulary: empty, since min_freq is {min_freq} and the most frequent word of the training text "
-            f"occurs {most} times; expected more text, a smaller --min-freq, "
+            f"occurs {counted(most, 'time')}; expected more text, a smaller --min-freq, "
             f"or --{side}-tokenizer char or sentencepiece"
         )
     return vocabulary

@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 
 from seq2seq.metrics import bleu_caveat, bleu_tokenizer
+from seq2seq.run.messages import agreeing
 from seq2seq.sources import Dataset, EncodedSplit, Ragged
 from seq2seq.text.codec import TextCodec
 from seq2seq.text.languages import script_without_blanks
@@ -95,10 +96,11 @@ def _long(train: EncodedSplit) -> list[str]:
     number = int((lengths > limit).sum())
     if not number:
         return []
+    many = agreeing(number * step, f"have more than {limit:,} tokens on one side")
     return [
-        f"{'about ' if step > 1 else ''}{number * step:,} of {len(train):,} training pairs have more than {limit:,} "
-        f"tokens on one side, up to {int(lengths.max()):,}, where half have at most {median:,}; that costs memory and "
-        f"time, and --max-length {limit} leaves them out"
+        f"{'about ' if step > 1 else ''}{number * step:,} of {len(train):,} training pairs {many}, up to "
+        f"{int(lengths.max()):,}, where half have at most {median:,}; that costs memory and time, and "
+        f"--max-length {limit} leaves them out"
     ]
 
 

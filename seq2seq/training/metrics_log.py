@@ -11,6 +11,7 @@ from typing import Any
 
 from seq2seq.run import manifest
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import counted
 from seq2seq.run.streams import say
 from seq2seq.run.writing import naming, replace_run_file
 from seq2seq.training.tracking import Tracker
@@ -60,8 +61,9 @@ class MetricsLog:
         self._file.close()
         self.tracker.close()
         if self._unwritten:
+            lost = counted(self._unwritten.count(10), "line", "are lost")
             reason = self._failure.strerror if self._failure else "cut short"
-            raise UserError(f"{self.path}: {reason}; its last {self._unwritten.count(10)} lines are lost, nothing else")
+            raise UserError(f"{self.path}: {reason}; its last {lost}, nothing else")
 
     def _flush(self) -> None:
         try:

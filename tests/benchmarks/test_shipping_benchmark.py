@@ -43,5 +43,5 @@ def test_another_word_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(shipping, name, right)
     monkeypatch.setattr(shipping, "by_onnx", wrong)
     monkeypatch.setattr(shipping, "trained", lambda *_: None)
-    with pytest.raises(SystemExit, match="ONNX, beam 1 finds other words than the engine for 1 sentences: "):
+    with pytest.raises(SystemExit, match="ONNX, beam 1 finds other words than the engine for 1 sentence: "):
         shipping.compared(PAIR, shipping.forms(None, shipping.Files(tmp_path), ["x"] * 4), ["x"] * 4)  # type: ignore[arg-type]

@@ -146,7 +146,7 @@ def test_a_pair_that_decides_what_all_cost(english: list[str]) -> None:
     long = [*english, " ".join(["far"] * 2000)]
     (note,) = notes(long, [*english, "x"])
     assert note.startswith(
-        "1 of 281 training pairs have more than 110 tokens on one side, up to 2,000, where half have at most 11;"
+        "1 of 281 training pairs has more than 110 tokens on one side, up to 2,000, where half have at most 11;"
     )
     assert note.endswith("--max-length 110 leaves them out")
     assert notes(long, [*english, "x"], max_length=110) == []

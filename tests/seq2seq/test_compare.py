@@ -131,7 +131,7 @@ def test_what_cannot_be_compared_is_told(refused, root, files, tmp_path) -> None
     refused(f"{first}: has 50 lines; expected 3", "compare", first, root / "one", "--split", "valid")
     short = write(tmp_path / "short", ["a"])
     refused(
-        f"{short}: has 1 lines; expected 50, as {references} has", "compare", short, first, "--references", references
+        f"{short}: has 1 line; expected 50, as {references} has", "compare", short, first, "--references", references
     )
     refused(
         f"json {first}: is a file of the run", "compare", first, second, "--references", references, "--json", first

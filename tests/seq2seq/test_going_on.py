@@ -133,8 +133,8 @@ def test_added_pairs_of_held_out_sources_are_left_out(run, options, corpus, tmp_
     more.write_text("1 2 3\t3 2 1\n9 9 8\t8 9 9\n")
     arguments = [*options(corpus, tmp_path / "run"), "--max-steps", 1, "--valid", valid, "--add-data", more]
     out = run("train", *arguments).out
-    assert f"note: {more}: 1 pairs are trained on too\n" in out
-    assert f"note: {more}: 1 pairs with a source of valid or test are left out\n" in out
+    assert f"note: {more}: 1 pair is trained on too\n" in out
+    assert f"note: {more}: 1 pair with a source of valid or test is left out\n" in out
     more.write_text("1 2 3\t3 2 1\n")
     result = run("train", *options(corpus, tmp_path / "other"), "--valid", valid, "--add-data", more)
     assert result.err == f"error: add_data {more}: no pair with text on both sides is left; expected further pairs\n"

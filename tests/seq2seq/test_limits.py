@@ -18,7 +18,7 @@ from seq2seq.run import registry, settings
 from seq2seq.run.companions import BELONGS_TO
 from seq2seq.run.config import Config, field_types
 from seq2seq.run.errors import UserError, UserTypeError
-from seq2seq.run.messages import one_line, shown
+from seq2seq.run.messages import agreeing, counted, one_line, shown
 from seq2seq.run.options import RANGES, Range, convert, number
 from seq2seq.run.settings import parse
 from seq2seq.serving.limits import Limits
@@ -398,3 +398,20 @@ def test_two_dashes_are_no_value(refused, command, option) -> None:
         option = "--input"
     run = ["run"] if command in ("translate", "evaluate") else []
     refused(f"argument {option}: expected one argument, got --\n", command, *run, f"{option}=--")
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "said", "expected"),
+    [
+        (1, "pair", "", "1 pair"),
+        (0, "pair", "are left out", "0 pairs are left out"),
+        (1, "pair with an empty side", "are left out", "1 pair with an empty side is left out"),
+        (2000, "pair with an empty side", "are left out", "2,000 pairs with an empty side are left out"),
+        (1, "pair", "of valid stand in the training data too", "1 pair of valid stands in the training data too"),
+        (1, "line", "hold tags, where others have none", "1 line holds tags, where others have none"),
+        (2, "hypothesis", "wait", "2 hypotheses wait"),
+    ],
+)
+def test_things_are_counted_in_words(count: int, noun: str, said: str, expected: str) -> None:
+    assert counted(count, noun, said) == expected
+    assert agreeing(count, said) in expected

@@ -170,7 +170,7 @@ def test_a_figure_is_a_function_of_sums(name) -> None:
 @pytest.mark.parametrize("name", metrics.METRICS)
 def test_what_is_no_list_of_sentences_is_told(name) -> None:
     metric = metrics.METRICS[name]()
-    with pytest.raises(ValueError, match=rf"^{name}: 1 hypotheses, 2 lists of references; expected equal$"):
+    with pytest.raises(ValueError, match=rf"^{name}: 1 hypothesis, 2 lists of references; expected equal$"):
         metric.score(["a"], [("a",), ("b",)])
     with pytest.raises(TypeError, match=rf"^{name}: hypotheses\[0\] is None; expected a string$"):
         metric.score([None], [("a",)])

@@ -94,6 +94,6 @@ def test_pairs_that_are_left_out_now_are_told(run: Callable, refused: Callable, 
     content = json.loads((folder / "manifest.json").read_text())
     content["data_sha256"]["digits.tsv"] = manifest.sha256(data.read_bytes())
     (folder / "manifest.json").write_text(json.dumps(content))
-    message = "digits.tsv: 1 pairs with an empty side, which version 0.1 trained on, are left out now"
+    message = "digits.tsv: 1 pair with an empty side, which version 0.1 trained on, is left out now"
     refused(message, "train", "--run-dir", folder, "--resume")
     assert run("train", "--run-dir", folder, "--resume", "--accept-changes", *RUNS[folder.name].more).code == 0

@@ -25,6 +25,7 @@ from seq2seq.conversion.layouts.recurrent import (
     width_of,
 )
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import counted
 
 VECTOR, BRIDGE, KEY = "decoder.att_vector_layer", "decoder.bridge_layer", "decoder.attention.key_layer.weight"
 QUERY, ENERGY = "decoder.attention.query_layer.weight", "decoder.attention.energy_layer.weight"
@@ -58,7 +59,9 @@ class JoeyNMT(AttentiveLayout):
         known = names_of_layers(arrays, cls.encoder, f"{cls.encoder}_reverse", cls.decoder)
         refuse_others(arrays, [*known, *own, cls.source_table, cls.target_table], ABOUT)
         if stacks.fed not in (width, width + stacks.size):
-            raise UserError(f"its decoder reads {stacks.fed} numbers; expected {width}, or {width + stacks.size}")
+            raise UserError(
+                f"its decoder reads {counted(stacks.fed, 'number')}; expected {width}, or {width + stacks.size}"
+            )
         found = stacks.settings() | {"embedding_size": width, "source_marks": "end"}
         found |= {"attention": "additive" if ENERGY in arrays else "general"}
         found |= {"bridge": True, "bridge_top": True, "bridge_activation": cls.activation}

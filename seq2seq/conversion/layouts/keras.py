@@ -14,6 +14,7 @@ import numpy as np
 from seq2seq.conversion.layouts.arithmetic import log_softmax, lstm_step
 from seq2seq.conversion.layouts.contract import Array, Arrays, Layout
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import counted
 
 ROLES = {
     "lstm": {"kernel", "recurrent_kernel", "bias"},
@@ -61,7 +62,9 @@ class KerasLSTM(Layout):
             raise UserError(f"states have {' and '.join(map(str, sorted(sizes)))} numbers; expected as many everywhere")
         for half in (encoder, decoder):
             if half.table.shape[1] != len(half.lstm["kernel"]):
-                raise UserError(f"an LSTM reads {len(half.lstm['kernel'])} numbers, the table has {half.table.shape}")
+                raise UserError(
+                    f"an LSTM reads {counted(len(half.lstm['kernel']), 'number')}, the table has {half.table.shape}"
+                )
         width = max(half.table.shape[1] for half in (encoder, decoder))
         sizes_of = {"embedding_size": width, "hidden_size": sizes.pop(), "num_layers": 1}
         return {"encoder": "lstm", "decoder": "lstm", "source_marks": "none"} | sizes_of

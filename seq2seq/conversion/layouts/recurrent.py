@@ -17,6 +17,7 @@ import numpy as np
 from seq2seq.conversion.layouts.arithmetic import gru_step, log_softmax, lstm_step
 from seq2seq.conversion.layouts.contract import Array, Arrays, Layout
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import counted
 
 PARTS = "weight_ih", "weight_hh", "bias_ih", "bias_hh"
 CELLS = {4: "lstm", 3: "gru"}  # by the number of gates
@@ -58,8 +59,8 @@ class Stacks(NamedTuple):
         if not self.split and self.direction != self.size:
             per = " a direction" if self.both else ""
             raise UserError(
-                f"its encoder has {self.direction} units{per}, its decoder {self.size}; expected as many, or half as "
-                "many in each of two directions"
+                f"its encoder has {counted(self.direction, 'unit')}{per}, its decoder {self.size}; "
+                "expected as many, or half as many in each of two directions"
             )
         encoder = f"bi{self.cell}" if self.both else self.cell
         sizes = {"hidden_size": self.size, "num_layers": self.num_layers}
@@ -71,7 +72,8 @@ def stacks_of(arrays: Arrays, encoder: str, decoder: str) -> Stacks:
     forward, backward, above = (names_of(arrays, pattern) for pattern in (encoder, f"{encoder}_reverse", decoder))
     if len(forward) != len(above) or not forward or (backward and len(backward) != len(forward)):
         raise UserError(
-            f"it has {len(forward)} layers in the encoder, {len(above)} in the decoder; expected as many, one or more"
+            f"it has {counted(len(forward), 'layer')} in the encoder, {len(above)} in the decoder; "
+            "expected as many, one or more"
         )
     missing = {name for names in forward + backward + above for name in names} - set(arrays)
     if missing:

@@ -14,6 +14,7 @@ from seq2seq.conversion.layouts.arithmetic import gru_step, layers_of, log_softm
 from seq2seq.conversion.layouts.contract import Array, Arrays, Layout
 from seq2seq.conversion.layouts.recurrent import passed
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import counted
 
 
 class TutorialLSTM(Layout):
@@ -126,7 +127,9 @@ class TutorialAttention(Layout):
             return None
         size, own = (arrays[f"{part}.rnn.weight_hh_l0"].shape[1] for part in ("encoder", "decoder"))
         if own != size:
-            raise UserError(f"states have {size} numbers in the encoder and {own} in the decoder; expected as many")
+            raise UserError(
+                f"states have {counted(size, 'number')} in the encoder and {own} in the decoder; expected as many"
+            )
         sources, width = arrays["encoder.embedding.weight"].shape
         expected = cls.shapes(sources, len(arrays["decoder.embedding.weight"]), width, size)
         if any(arrays[name].shape != shape for name, shape in expected.items()):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from seq2seq.run.messages import agreeing
 from seq2seq.sources import Reading, report
 from seq2seq.sources.dataset import Pair
 from seq2seq.sources.files import BadLines
@@ -45,7 +46,7 @@ def test_clean_text_gives_no_note() -> None:
 @pytest.mark.parametrize("case", FAULTS)
 def test_a_fault_is_counted(case: str) -> None:
     pair, what = FAULTS[case]
-    assert report.report([*CLEAN, pair], "c.tsv", True) == [f"c.tsv: 1 of 13 pairs {what} (line 13)"]
+    assert report.report([*CLEAN, pair], "c.tsv", True) == [f"c.tsv: 1 of 13 pairs {agreeing(1, what)} (line 13)"]
     several = report.report([*CLEAN, pair, ("x", "y"), pair, pair], "c.tsv", False)
     assert f"c.tsv: 3 of 16 pairs {what.removesuffix('; left out')} (the first in line 13)" in several
     assert len(several) <= 2  # the pair repeats too
