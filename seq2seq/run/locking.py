@@ -50,6 +50,11 @@ def is_lock(path: Path) -> bool:
         return _is_ours(file.read(len(_HEAD)))
 
 
+def can_be_left(folder: Path) -> bool:
+    """Whether a folder holds a lock, on a system whose locks say if a process that held one is alive."""
+    return fcntl is not None and is_lock(folder / NAME)
+
+
 def _is_ours(content: bytes) -> bool:
     """A holder that is killed at once, or finds no room on the disk, leaves an empty file."""
     return content in (b"", _HEAD.encode())

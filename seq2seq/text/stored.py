@@ -18,8 +18,10 @@ import importlib.metadata
 import json
 import os
 import shutil
+import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from itertools import chain, compress, islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -27,7 +29,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from seq2seq.run import manifest, registry
+from seq2seq.run import locking, manifest, registry
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.run.streams import say
@@ -42,6 +44,7 @@ from seq2seq.text.vocabulary import Vocabulary
 VERSION = 1
 SIDES = ("src", "trg")
 _KINDS = {"ids": np.int32, "lengths": np.int32, "ends": np.int64}
+_DAY = 24 * 60 * 60  # seconds
 _TOGETHER = 50_000  # pairs that are tokenised at a time
 _PIECE = 1 << 22  # numbers that are looked at together
 _FOR_PIECES = 1_000_000  # sentences that subwords are learnt of
@@ -145,14 +148,19 @@ def _map(path: Path, dtype: type) -> npt.NDArray[Any]:
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 def _write(folder: Path, config: Config, dataset: Dataset, codec: TextCodec | None) -> None:
-    """Write the files of a folder, which stands when it is whole."""
+    """Write the files of a folder, which stands when it is whole; meanwhile it is locked."""
+    _sweep(folder.parent)
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         unfinished.mkdir(parents=True)
     except OSError as error:
         raise UserError(f"data_cache {config.data_cache}: {error.strerror}; expected a folder to write to") from None
     try:
-        meta = _written(unfinished, config, dataset, codec)
+        with ExitStack() as held:
+            with suppress(UserError):  # a file system without locks
+                held.enter_context(locking.locked(unfinished))
+            meta = _written(unfinished, config, dataset, codec)
+        (unfinished / locking.NAME).unlink(missing_ok=True)
         meta["sha256"] = {path.name: sha256_of(path) for path in sorted(unfinished.iterdir())}
         (unfinished / "meta.json").write_bytes(json.dumps(meta, ensure_ascii=False).encode())
         if folder.exists():  # it was changed since it was written
@@ -160,6 +168,20 @@ def _write(folder: Path, config: Config, dataset: Dataset, codec: TextCodec | No
         os.replace(unfinished, folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _sweep(cache: Path) -> None:
+    """Remove what killed processes left: folders whose lock nobody holds, and such without one that are a day old, as
+    from before there were locks, or from a process that was killed beside its lock."""
+    for path in cache.glob(".ids-*.tmp"):
+        with suppress(UserError, OSError):  # somebody writes to it, or it is gone meanwhile
+            if path.is_symlink():
+                continue
+            if locking.can_be_left(path):
+                with locking.locked(path):
+                    shutil.rmtree(path)
+            elif not (path / locking.NAME).exists() and time.time() - path.stat().st_mtime > _DAY:
+                shutil.rmtree(path)
 
 
 def _written(folder: Path, config: Config, dataset: Dataset, codec: TextCodec | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import itertools
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
+from seq2seq.run.locking import is_lock, locked
 from seq2seq.sources import BatchSampler, BlockSampler, EncodedSplit
 from seq2seq.sources.streamed import load_streamed
 from seq2seq.text import stored
@@ -125,6 +127,36 @@ def test_what_changed_is_made_anew(tmp_path: Path) -> None:
     assert digest(on_disk(config).encoded["train"]) != first
     assert len(list(cache.iterdir())) == 2
     assert not list(cache.glob(".*"))
+
+
+def test_what_a_killed_build_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a living process writes to stays, and so does what is no such folder."""
+    cache = tmp_path / "cache"
+    left = {name: cache / f".ids-{name}.7.tmp" for name in ("killed", "held", "new", "old", "link")}
+    for name in ("killed", "held", "new", "old"):
+        left[name].mkdir(parents=True)
+        (left[name] / "src.ids").write_bytes(b"1234")
+    (left["killed"] / "lock").write_text("locked by process 7 on elsewhere\n")
+    left["link"].symlink_to(tmp_path)
+    (cache / "notes.tmp").write_text("mine")
+    os.utime(left["old"], (0, 0))
+    written, seen = stored._written, list[bool]()
+
+    def watched(folder: Path, *rest: Any) -> dict[str, Any]:
+        seen.append(is_lock(folder / "lock"))
+        return written(folder, *rest)
+
+    monkeypatch.setattr(stored, "_written", watched)
+    config = Config(**PLAIN, data=write(tmp_path / "c.tsv", lines(60)), data_cache=str(cache))
+    with locked(left["held"]):
+        on_disk(config)
+    assert seen == [True]
+    assert {path.name for path in cache.iterdir() if path.name.startswith(".")} == {
+        left[name].name for name in ("held", "new", "link")
+    }
+    assert (cache / "notes.tmp").exists()
+    (made,) = cache.glob("ids-*")
+    assert not (made / "lock").exists()
 
 
 def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
