@@ -33,7 +33,10 @@ _MOST_CHARACTERS = 70  # of a side of them
 
 
 def build_parser() -> OneLineParser:
-    parser = OneLineParser(prog="python -m seq2seq.inspect", description="Look through the pairs of a corpus.")
+    parser = OneLineParser(
+        prog="python -m seq2seq.inspect",
+        description="Look through the pairs of a corpus, which is held in memory: a million pairs take some 6 GB.",
+    )
     parser.add_text("data", "the corpus, in the forms of --data of seq2seq.train")
     parser.add_text("--valid", "validation files; by default a folder's own, or none")
     parser.add_text("--test", "test files; by default a folder's own, or none")

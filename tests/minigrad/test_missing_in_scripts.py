@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -163,6 +164,55 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     (tmp_path / "bytes.py").write_bytes(b"x = '\xff'")
     assert main([str(tmp_path / "bytes.py")]) == 2
     assert "this is not UTF-8" in capsys.readouterr().err
+
+
+def notebook(*cells: str | list[str] | None) -> str:
+    """With a cell of text where there is no code."""
+    told = [{"cell_type": "markdown" if cell is None else "code", "source": cell or "# text"} for cell in cells]
+    return json.dumps({"nbformat": 4, "cells": told})
+
+
+def test_a_notebook_is_read_cell_by_cell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names of earlier cells are known in later ones; magics and cells of other languages are passed over."""
+    path = tmp_path / "lesson.ipynb"
+    path.write_text(
+        notebook(
+            ["import torch\n", "%matplotlib inline\n", "!pip install torch\n", "torch.lgamma?"],
+            None,
+            "%%bash\necho $(torch.svd_lowrank)",
+            "%%time\nif torch:\n    %load_ext x\nfiles = !ls\nx = torch.ones(3) % 2\ny = x.lgamma()",
+            "torch.svd_lowrank(x,\n    3\n    % 2)",
+        )
+    )
+    assert main([str(path)]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert [line.rsplit(": ", 1)[0] for line in said] == [
+        f"{path}: cell 4, line 6: torch.Tensor.lgamma",
+        f"{path}: cell 5, line 1: torch.svd_lowrank",
+    ]
+    sheets = {"worksheets": [{"cells": [{"cell_type": "code", "input": "import torch\ntorch.lgamma"}]}]}
+    path.write_text(json.dumps(sheets))  # as before version 4
+    assert main([str(path)]) == 1
+    assert capsys.readouterr().out.startswith(f"{path}: cell 1, line 2: torch.lgamma: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("import torch", "no JSON (Expecting value: line 1 column 1 (char 0)); expected a notebook with cells"),
+        ("[]", "expected a notebook with cells"),
+        ('{"cells": [3]}', "expected a notebook with cells"),
+        ('{"cells": [{"cell_type": "code", "source": [4]}]}', "expected a notebook with cells"),
+        (notebook("x = 1", "y = 2\ndef"), "cell 2, line 2: invalid syntax"),
+    ],
+)
+def test_what_is_no_notebook_is_told(
+    text: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "lesson.ipynb"
+    path.write_text(text)
+    assert main([str(path)]) == 2
+    assert capsys.readouterr().err == f"error: {path}: {reason}; expected a notebook of Python\n"
 
 
 def test_the_command_as_a_process(tmp_path: Path) -> None:
