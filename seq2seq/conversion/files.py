@@ -40,7 +40,7 @@ def read_weights(path: Path) -> tuple[Arrays, dict[str, list[str]]]:
         arrays |= {f"{place}.{name}": array for name, array in _named(whole.get(place))}
     if not arrays:
         raise UserError(f"{path}: holds no arrays by name; expected a state_dict, alone or under {', '.join(PLACES)}")
-    return arrays, dict(_lists(whole.get("vocab")))
+    return arrays, dict(_lists(whole.get("vocab"))) or dict(_fields(whole.get("vocab")))
 
 
 def _lists(content: Any) -> Iterator[tuple[str, list[str]]]:
@@ -48,6 +48,27 @@ def _lists(content: Any) -> Iterator[tuple[str, list[str]]]:
     for name, value in content.items() if isinstance(content, dict) else ():
         if isinstance(name, str) and isinstance(value, list) and all(isinstance(each, str) for each in value):
             yield name, value
+
+
+def _fields(content: Any) -> Iterator[tuple[str, list[str]]]:
+    """The tokens of torchtext's fields, by which OpenNMT-py kept them before version 3: src and tgt are each a field,
+    several of them, or before 1.0 a vocabulary, which lists its tokens as ``itos``."""
+    if isinstance(content, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in content):
+        content = {pair[0]: pair[1] for pair in content if isinstance(pair[0], str)}
+    for name in ("src", "tgt"):
+        tokens = _first(content.get(name), "itos") if isinstance(content, dict) else None
+        if isinstance(tokens, list) and all(isinstance(token, str) for token in tokens):
+            yield name, tokens
+
+
+def _first(content: Any, name: str, depth: int = 8) -> Any:
+    """What is called so in nested dictionaries and lists, the first that is there; None where nothing is."""
+    if depth == 0 or not isinstance(content, dict | list):
+        return None
+    if isinstance(content, dict) and name in content:
+        return content[name]
+    parts = content.values() if isinstance(content, dict) else content
+    return next((found for part in parts if (found := _first(part, name, depth - 1)) is not None), None)
 
 
 def _content(data: bytes) -> Any:

@@ -39,6 +39,18 @@ class _Ordered(dict[Any, Any]):
     def __setstate__(self, state: Any) -> None: ...
 
 
+class Record(Fields):
+    """In place of any object or function of another toolkit, of which what was stored is wanted and nothing is done:
+    called, it makes another record; what is put into it stays data."""
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, dict):
+            self.update(state)
+
+    def __call__(self, *_: Any) -> Record:
+        return Record()
+
+
 class _Kind:
     """In place of ``numpy.dtype``: of numbers alone."""
 
@@ -98,15 +110,19 @@ for _room, _object in (("copy_reg", "__builtin__.object"), ("copyreg", "builtins
     KNOWN |= {f"{_room}._reconstructor": _new, _object: Fields}
 
 
-class _Reader(pickle.Unpickler):
-    """Names lead to what is known, and to nothing else."""
+class _Names:
+    """Names lead to what is known, those of other toolkits to records, and nothing to what the names are of."""
 
-    def __init__(self, file: io.BytesIO, known: Mapping[str, Any], storage: Callable[[Any], Any]) -> None:
-        super().__init__(file)
+    def __init__(
+        self, file: io.BytesIO, known: Mapping[str, Any], storage: Callable[[Any], Any], encoding: str = "ASCII"
+    ) -> None:
+        super().__init__(file, encoding=encoding)  # type: ignore[call-arg]
         self._known, self._storage = known, storage
 
     def find_class(self, module: str, name: str) -> Any:
         full = f"{module}.{name}"
+        if full.startswith(tuple(room for room in self._known if room.endswith("."))):
+            return Record
         if full not in self._known:
             raise UserError(f"names {full}, which weights do not need; nothing of it was run")
         return self._known[full]
@@ -115,11 +131,19 @@ class _Reader(pickle.Unpickler):
         return self._storage(pid)
 
 
+class _Reader(_Names, pickle.Unpickler):
+    """Python's own, in C."""
+
+
+class _PatientReader(_Names, pickle._Unpickler):
+    """The same in Python, whose memory is a dictionary: it makes no room for places that are named."""
+
+
 def read(file: io.BytesIO, known: Mapping[str, Any] = KNOWN, storage: Callable[[Any], Any] | None = None) -> Any:
     """What the next pickle of a file holds: dictionaries, lists, numbers, texts and arrays.
 
     Args:
-        known: what the names in it stand for.
+        known: what the names in it stand for; one that ends with a dot: all that begin with it stand for records.
         storage: what is made of references to something beside the pickle; without it they are refused.
 
     Raises:
@@ -138,6 +162,19 @@ def read(file: io.BytesIO, known: Mapping[str, Any] = KNOWN, storage: Callable[[
     except Exception as error:  # whatever a broken program leads to, here it is one thing: no pickle of weights
         said = " ".join(str(error).split())[:200]
         raise UserError(f"no pickle of weights ({type(error).__name__}: {said})") from None
+
+
+def read_dictionary(data: bytes) -> dict[Any, Any]:
+    """A pickled dictionary, by Python 2 too, whose texts are bytes of UTF-8; UserError as of ``read``."""
+    try:
+        found = _PatientReader(io.BytesIO(data), KNOWN, _no_storage, "utf-8").load()
+    except UserError:
+        raise
+    except Exception as error:  # as in ``read``
+        raise UserError(f"no pickle of words ({type(error).__name__}: {' '.join(str(error).split())[:200]})") from None
+    if not isinstance(found, dict):
+        raise UserError("holds no dictionary of words to their ids")
+    return found
 
 
 def _no_storage(pid: Any) -> Any:

@@ -77,6 +77,14 @@ KNOWN: dict[str, Any] = pickles.KNOWN | {
     "torch._utils._rebuild_parameter": _parameter,
     "torch.Size": tuple,
     "torch.device": str,
+    # Of OpenNMT-py before version 3, whose checkpoints hold its fields with their vocabularies.
+    **dict.fromkeys(("torchtext.", "onmt.", "functools.partial"), pickles.Record),
+    **dict.fromkeys(("collections.Counter", "collections.defaultdict"), pickles.Record),
+    **{
+        f"{room}.{name}": pickles.Record
+        for room in ("builtins", "__builtin__")
+        for name in ("getattr", "int", "str", "unicode")
+    },
     **{f"torch.{name}Storage": kind for name, kind in _DTYPES.items()},
 }
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from seq2seq.conversion import pickles
 from seq2seq.conversion.dictionaries import from_yaml, tokens_of
 from seq2seq.conversion.layouts.contract import NOTHING
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import counted
+from seq2seq.run.writing import read_run_file
 from seq2seq.sources.files import read_lines
 from seq2seq.text.tokenizers import CharTokenizer
 from seq2seq.text.vocabulary import EOS_ID, PAD_ID, SOS_ID, SPECIALS, UNK_ID, Vocabulary
@@ -93,12 +95,23 @@ def as_characters(tokens: list[str]) -> list[str]:
 
 def read_tokens(path: str, of_lines: Callable[[list[str]], list[str]]) -> list[str]:
     """Of a text file what ``of_lines`` makes of its lines; a JSON list; or a dictionary of tokens to their ids, in JSON
-    or YAML. UserError where it is none of them."""
-    lines, form = read_lines(path), Path(path).suffix.lower()
+    or YAML, or pickled (.pkl), of which nothing is run. UserError where it is none of them."""
+    form = Path(path).suffix.lower()
+    if form == ".pkl":
+        return _tokens_in_pickle(Path(path))
+    lines = read_lines(path)
     try:
         if form in (".yml", ".yaml"):
             return tokens_of(from_yaml("\n".join(lines)))
         return tokens_in_json("\n".join(lines)) if form == ".json" else of_lines(lines)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _tokens_in_pickle(path: Path) -> list[str]:
+    """Of a dictionary as dl4mt and the first Nematus wrote them, by Python 2 or 3."""
+    try:
+        return tokens_of(pickles.read_dictionary(read_run_file(path, "a dictionary of words")))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 

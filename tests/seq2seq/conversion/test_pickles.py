@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from seq2seq.conversion import pickles, torch_files
+from seq2seq.conversion.words import read_tokens
 from seq2seq.run.errors import UserError
 
 ROOT = Path(__file__).parents[3]
@@ -100,6 +101,30 @@ def test_what_would_run_is_refused_by_name(name: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         read(data)
     assert "\n" not in str(caught.value)
+
+
+def test_records_hold_what_was_stored_and_do_nothing() -> None:
+    known = pickles.KNOWN | dict.fromkeys(("tests.", "io.", "builtins."), pickles.Record)
+    held = {"path": Calls(open, "never"), "words": Calls(dict, [("a", 1)])}
+    found = pickles.read(io.BytesIO(pickle.dumps(held)), known)
+    assert found == {"path": {}, "words": {}}
+    assert not Path("never").exists()
+    with pytest.raises(UserError, match=r"names (posix|nt)\.system"):
+        pickles.read(io.BytesIO(HOSTILE["a command"][0]), known)
+
+
+def test_dictionaries_of_dl4mt_are_read(tmp_path: Path) -> None:
+    """Of Python 2, whose texts are bytes, and of Python 3; hostile ones are refused."""
+    path = tmp_path / "words.pkl"
+    path.write_bytes(b"(dp0\nS'eos'\np1\nI0\nsS'UNK'\np2\nI1\nsS'gr\\xc3\\xb6\\xc3\\x9fe'\np3\nI2\ns.")
+    assert read_tokens(str(path), list) == ["</s>", "<unk>", "größe"]
+    path.write_bytes(pickle.dumps(OrderedDict(eos=0, UNK=1, haus=2)))
+    assert read_tokens(str(path), list) == ["</s>", "<unk>", "haus"]
+    for data, reason in ((HOSTILE["eval"][0], "names builtins.eval"), (pickle.dumps([1]), "holds no dictionary")):
+        path.write_bytes(data)
+        with pytest.raises(UserError, match=reason) as caught:
+            read_tokens(str(path), list)
+        assert str(caught.value).startswith(str(path))
 
 
 FUZZ = """

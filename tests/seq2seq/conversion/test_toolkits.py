@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
+from collections import Counter, defaultdict
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -131,6 +135,42 @@ def test_the_words_that_a_checkpoint_keeps_are_used(tmp_path: Path, capsys) -> N
     again = [str(path), "--to", str(tmp_path / "b.seq2seq"), "--src-vocab", str(shorter)]
     assert convert.main(again) == 2
     assert "has 9 rows, the list of words 3" in capsys.readouterr().err
+
+
+def of_torchtext(monkeypatch: pytest.MonkeyPatch) -> dict[str, type]:
+    """Classes that have the names of torchtext's and OpenNMT-py's, which are gone when the file is read."""
+    made: dict[str, type] = {}
+    for place in ("torchtext.vocab.Vocab", "torchtext.data.field.Field", "onmt.inputters.text_dataset.TextMultiField"):
+        room, name = place.rsplit(".", 1)
+        made[name] = type(name, (), {"__module__": room, "unknown": lambda self: 0})
+        for end in range(1, room.count(".") + 2):
+            monkeypatch.setitem(sys.modules, ".".join(room.split(".")[:end]), ModuleType(room))
+        monkeypatch.setattr(sys.modules[room], name, made[name], raising=False)
+    return made
+
+
+@pytest.mark.parametrize("form", ["several fields", "a field", "vocabularies"])
+def test_the_fields_of_an_old_checkpoint_give_its_words(form: str, tmp_path: Path, capsys) -> None:
+    """As OpenNMT-py had them from 1.0 on, before that, and at first; nothing of torchtext is needed."""
+    weights, to = OPENNMT.arrays("brnn"), tmp_path / "model.seq2seq"
+    path = saved(OPENNMT, weights, tmp_path)
+    with pytest.MonkeyPatch.context() as known:
+        kinds, vocab = of_torchtext(known), dict[str, Any]()
+        for name, tokens in zip(("src", "tgt"), OPENNMT.tokens, strict=True):
+            words, field, several = kinds["Vocab"](), kinds["Field"](), kinds["TextMultiField"]()
+            stoi = defaultdict(words.unknown, {token: number for number, token in enumerate(tokens)})
+            vars(words).update(itos=tokens, stoi=stoi, freqs=Counter(tokens))
+            vars(field).update(vocab=words, tokenize=partial(str.split), lower=False, is_target=name == "tgt")
+            vars(several).update(fields=[(name, field)])
+            vocab[name] = {"several fields": several, "a field": [(name, field)], "vocabularies": words}[form]
+        content = torch.load(path, weights_only=False)
+        content["vocab"] = [*vocab.items()] if form == "vocabularies" else vocab
+        torch.save(content, path)
+    options = ["--src-tokenizer", "space", "--trg-tokenizer", "space"]
+    assert convert.main([str(path), "--to", str(to), *options]) == 0, capsys.readouterr().err
+    side = Translator.load(to).codec
+    assert list(side.source.vocabulary.tokens[4:]) == OPENNMT.tokens[0][2:]
+    assert list(side.target.vocabulary.tokens[4:]) == OPENNMT.tokens[1][4:]
 
 
 @pytest.mark.parametrize(("toolkit", "tied"), [(FAIRSEQ, "decoder"), (FAIRSEQ, "all"), (JOEYNMT, "all")])
