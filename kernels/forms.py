@@ -20,7 +20,8 @@ INT8_MOST = 127
 
 def int8_rows(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """q (N, K) int8 and scale (N,) float32 of a floating (N, K); a row of zeros has scale 1, one with a NaN a NaN."""
-    scale = np.abs(matrix).max(axis=1, initial=0).astype(np.float32) / np.float32(INT8_MOST)
+    most = np.abs(matrix).max(axis=1) if matrix.size else np.zeros(len(matrix), like=matrix)
+    scale = most.astype(np.float32) / np.float32(INT8_MOST)
     scale[scale == 0] = 1
     with np.errstate(invalid="ignore"):
         q = np.rint(matrix / scale[:, None])
