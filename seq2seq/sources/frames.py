@@ -32,6 +32,6 @@ class FrameSource(RowSource):
             raise UserError(f"{path}: example {number + 1:,} has {lengths[number]} frames; expected one or more")
         total = sum(lengths.tolist())  # of Python's integers, which do not overflow
         if total != len(rows):
-            raise UserError(f"{path}: the lengths add up to {total:,}, and the rows are {len(rows):,}")
+            raise UserError(f"{path}: the lengths add up to {total:,}, the number of rows is {len(rows):,}")
         ends = np.cumsum(lengths, dtype=np.int64).tolist()
         return [rows[start:end] for start, end in pairwise([0, *ends])]

@@ -23,7 +23,7 @@ def sorted_out(rows, log_probs, size):
     """The same by sorting every total."""
     totals = log_probs[:, None] + (rows - rows.dtype.type(0.25)).astype(np.float64)
     possible = [i for i in np.argsort(-totals, axis=None, kind="stable") if totals.flat[i] > -np.inf][:size]
-    return totals.flat[possible], *np.unravel_index(possible, totals.shape)
+    return totals.ravel()[possible], *np.unravel_index(np.array(possible, np.intp), totals.shape)
 
 
 @given(

@@ -192,8 +192,8 @@ def test_chrf_of_empty_references_means_nothing() -> None:
 
 
 WRONG = {
-    "lengths": (["a", "b"], [("a",)], ValueError, "2 hypotheses, 1 lists of references; expected equal"),
-    "no hypotheses": ([], [("a",)], ValueError, "0 hypotheses, 1 lists"),
+    "lengths": (["a", "b"], [("a",)], ValueError, "2 hypotheses, 1 list of references; expected equal"),
+    "no hypotheses": ([], [("a",)], ValueError, "0 hypotheses, 1 list"),
     "none": (["a", None], [("a",), ("b",)], TypeError, r"hypotheses\[1\] is None; expected a string"),
     "bytes": ([b"a"], [("a",)], TypeError, r"hypotheses\[0\] is b'a'"),
     "no reference": (["a"], [()], ValueError, r"references\[0\] is empty; expected at least one"),

@@ -249,7 +249,7 @@ def test_what_cannot_be_is_one_line(root, capsys, monkeypatch, command, words: l
 
 
 def test_pairs_that_python_gives_are_checked(translator) -> None:
-    with pytest.raises(UserError, match="score: got 2 sources and 1 targets; expected equal numbers"):
+    with pytest.raises(UserError, match="score: got 2 sources and 1 target; expected equal numbers"):
         translator.score(["1", "2"], ["1"])
     with pytest.raises(UserError, match="score: got one string; expected a list of targets"):
         translator.score(["1"], "1")

@@ -201,7 +201,7 @@ def test_files_that_are_no_arrays(tmp_path: Path) -> None:
     [
         ([2, 0, 3], "example 2 has 0 frames"),
         ([2, -1, 4], "example 2 has -1 frames"),
-        ([2, 2], "the lengths add up to 4, and there are 5 rows"),
+        ([2, 2], "the lengths add up to 4, the number of rows is 5"),
         ([[5]], r"lengths: int64 of shape \(1, 1\); expected integers"),
         ([2.0, 3.0], "lengths: float64"),
         (np.array([2**63, 2**63, 5], np.uint64), "add up to 18,446,744,073,709,551,621"),
