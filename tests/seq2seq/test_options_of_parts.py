@@ -10,7 +10,6 @@ import pytest
 from seq2seq.run import registry
 from tests.seq2seq.test_registered_models import (  # noqa: F401  (fixtures and tests that are collected here too)
     build,
-    test_a_run_trains_translates_and_goes_on_exactly,
     test_a_sentence_is_searched_alone_as_beside_others,
     test_a_sequence_is_the_loop_over_its_steps,
     test_dropout_is_drawn_in_training_alone,
