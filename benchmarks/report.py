@@ -36,6 +36,7 @@ MODELS = {
     "transformer": "training a Transformer, a target token",
     "decoding_attention": "search with attention (general), all sentences",
     "decoding_bahdanau": "search with attention (Bahdanau), all sentences",
+    "decoding_wide": "search by 512 units among 20,000 words, ours alone, in four forms of weights",
 }
 
 
@@ -153,12 +154,14 @@ def model_tables() -> str:
 
 
 def model_rows(name: str, race: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """The variants of a race; those of a peer with the times they take as multiples of ours."""
+    """The variants of a race; those of a peer with the times they take as multiples of ours, and ours of float32's."""
     for variant, found in race["variants"].items():
         precision = found["precision"]
         ours = "minigrad" if precision == "fp32" else f"minigrad-{precision}"
         ratio = race["ratios"].get(ours, {}).get(variant)
         against = "" if ratio is None else "{median:.2f} ({low:.2f} to {high:.2f})".format(**ratio)
+        if found["framework"] == "minigrad" and precision != "fp32":
+            against = f"{found['us']['median'] / race['variants']['minigrad']['us']['median']:.2f} of float32's time"
         memory = f"{found['peak_memory_mb']:,} MB" if "peak_memory_mb" in found else ""
         yield name, variant, f"{found['us']['median']:,.0f}", against, memory
 
