@@ -107,24 +107,22 @@ def select(state: Any, rows: list[int]) -> Any:
 
 def search(model: Model, source: Any, beam: int, penalty: float, most: int) -> list[int]:
     """The best hypothesis that a beam finds, by log p / length^penalty."""
-    state, rows, finished = model.start(source), [(0.0, [SOS])], [(-np.inf, [SOS])]
+    state, rows, finished = model.start(source), [(0.0, [SOS], 0)], [(-np.inf, [SOS])]
     while rows:
-        p, state = model.step(np.array([ids[-1] for _, ids in rows]), state)
+        p, state = model.step(np.array([ids[-1] for _, ids, _ in rows]), select(state, [parent for *_, parent in rows]))
         with np.errstate(divide="ignore"):
-            totals = np.log(p) + np.array([[total] for total, _ in rows])
+            totals = np.log(p) + np.array([[total] for total, *_ in rows])
         totals[:, [PAD, SOS]] = -np.inf
-        going, parents = [], []
+        going = []
         for place in np.argsort(-totals, axis=None, kind="stable")[:beam].tolist():
             parent, token = divmod(place, totals.shape[1])
             total, ids = float(totals[parent, token]), [*rows[parent][1], token]
             if token == EOS or len(ids) > most:
                 finished.append((total / (len(ids) - 1) ** penalty, ids))
             elif total > -np.inf:
-                going.append((total, ids))
-                parents.append(parent)
+                going.append((total, ids, parent))
         best = max(finished, key=lambda found: found[0])
         rows = going if going and best[0] < max(going)[0] / (most**penalty if penalty > 0 else 1) else []
-        state = select(state, parents)
     return [token for token in best[1][1:] if token != EOS]
 
 

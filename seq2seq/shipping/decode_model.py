@@ -211,10 +211,8 @@ class Model:
         """Contexts (R, D) and the coverage (R, S) with the alignments of this step; those are kept."""
         query = h @ self.w["decoder.attention.query.weight"].T if "decoder.attention.query.weight" in self.w else h
         if "decoder.attention.v" in self.w:
-            mixed = query[:, None] + self.keys
-            if self.c.get("coverage"):
-                mixed = mixed + coverage[:, :, None] * self.w["decoder.attention.coverage"]
-            scores = np.tanh(mixed) @ self.w["decoder.attention.v"]
+            covered = coverage[:, :, None] * self.w["decoder.attention.coverage"] if self.c.get("coverage") else 0
+            scores = np.tanh(query[:, None] + self.keys + covered) @ self.w["decoder.attention.v"]
         else:
             scores = query @ self.keys.T
             if self.kind != "dot-attention" and self.c["attention"] == "scaled":
@@ -271,19 +269,16 @@ class Model:
 
     def step_that_attends_first(self, x: Any, states: list[Any], coverage: Any, context: Any) -> tuple[Any, list[Any]]:
         """The first layer reads a context and attends; those above it read what Bahdanau's has of the state before."""
-        cell = CELLS[self.cell]
-        if self.kind == "bahdanau":
-            read = context
-        y, first = self.layer(cell, "decoder.attentive", "", np.concatenate([x, context], 1)[None], states[0])
-        context, coverage = self.attend(first[0], coverage)
-        if self.kind != "bahdanau":
-            read = context
+        given = np.concatenate([x, context], 1)[None]
+        y, first = self.layer(CELLS[self.cell], "decoder.attentive", "", given, states[0])
+        after, coverage = self.attend(first[0], coverage)
+        read = context if self.kind == "bahdanau" else after
         if self.c["decoder_layer_norm"]:
             y = self.norm("decoder.norm", y)
         if self.c["num_layers"] > 1:
-            y, others = self.stack("decoder", cell, np.concatenate([y, read[None]], 2), states[1:])
-            return self.combined(x, y[0], read), [[first, *others], coverage, context]
-        return self.combined(x, y[0], read), [[first], coverage, context]
+            y, others = self.stack("decoder", CELLS[self.cell], np.concatenate([y, read[None]], 2), states[1:])
+            return self.combined(x, y[0], read), [[first, *others], coverage, after]
+        return self.combined(x, y[0], read), [[first], coverage, after]
 
     def step_that_attends_last(self, x: Any, states: list[Any], coverage: Any, context: Any) -> tuple[Any, list[Any]]:
         """All layers, then attention; Luong's first layer reads the features of the step before."""

@@ -1,4 +1,4 @@
-"""decode.py for a model file: one program in plain NumPy, of 200 to 253 lines, that holds what this model needs.
+"""decode.py for a model file: one program in plain NumPy, of 200 to 250 lines, that holds what this model needs.
 
 It is made of ``decode`` and ``decode_model``, which read every model: joined, and folded with what the file's settings,
 text and weights decide. It refuses the files of other settings by their digest.
