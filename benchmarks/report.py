@@ -25,6 +25,7 @@ import single_runs
 import speed
 import studies
 import tables
+import tutorials
 from tables import as_table, cells, files, present, read, read_all
 
 ROOT = Path(__file__).parent.parent
@@ -257,6 +258,7 @@ def main() -> int:
         docs / "speed.md": ablation_tables,
         docs / "shipping.md": shipping_page,
         docs / "serving.md": serving_page,
+        docs / "examples" / "README.md": tutorials.table,
     }
     contents = {path: with_figures(path.read_text(encoding="utf-8"), make()) for path, make in pages.items()}
     contents |= {**drawings(), KEPT_RUNS: kept_runs()}

@@ -12,7 +12,7 @@ from pairs import load_pairs, options
 
 import minigrad as torch
 from minigrad import nn, optim
-from minigrad.utils.data import DataLoader, TensorDataset
+from minigrad.utils.data import DataLoader, TensorDataset, random_split
 
 START, STOP = "\t", "\n"
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -83,22 +83,40 @@ class Decoder(nn.Module):
 
 
 # %% Training: the decoder is given the right characters
-def train(encoder, decoder, dataset, args):
+def loss_and_accuracy(encoder, decoder, batch, criterion):
+    encoder_input, decoder_input, target = [tensor.to(device) for tensor in batch]
+    logits, _ = decoder(decoder_input, encoder(encoder_input))
+    right = (logits.argmax(-1) == target).float().mean()
+    return criterion(logits.flatten(0, 1), target.flatten()), right.item()
+
+
+def validate(encoder, decoder, dataset, args, criterion):
+    """The mean loss of examples that are not trained on."""
+    total = 0
+    with torch.no_grad():
+        for batch in DataLoader(dataset, args.batch_size):
+            total += loss_and_accuracy(encoder, decoder, batch, criterion)[0].item() * len(batch[0])
+    return total / len(dataset)
+
+
+def train(encoder, decoder, dataset, held_out, args):
     parameters = [*encoder.parameters(), *decoder.parameters()]
     optimizer, criterion = optim.RMSprop(parameters, lr=args.lr), nn.CrossEntropyLoss()
     losses = []
     for epoch in range(args.epochs):
         total = right = 0
-        for encoder_input, decoder_input, target in DataLoader(dataset, args.batch_size, shuffle=True):
-            logits, _ = decoder(decoder_input.to(device), encoder(encoder_input.to(device)))
-            loss = criterion(logits.flatten(0, 1), target.to(device).flatten())
+        for batch in DataLoader(dataset, args.batch_size, shuffle=True):
+            loss, accuracy = loss_and_accuracy(encoder, decoder, batch, criterion)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            total += loss.item() * len(target)
-            right += (logits.argmax(-1).cpu() == target).float().mean().item() * len(target)
+            total += loss.item() * len(batch[0])
+            right += accuracy * len(batch[0])
         losses.append(total / len(dataset))
-        print(f"epoch {epoch + 1}: loss {losses[-1]:.4f}, accuracy {right / len(dataset):.4f}")
+        told = f"epoch {epoch + 1}: loss {losses[-1]:.4f}, accuracy {right / len(dataset):.4f}"
+        if len(held_out):
+            told += f", validation loss {validate(encoder, decoder, held_out, args, criterion):.4f}"
+        print(told)
     return losses
 
 
@@ -119,12 +137,17 @@ def decode_sequence(encoder, decoder, text, source, target):
 
 
 def main(arguments=None):
-    args = options(__doc__, arguments, pairs=3000, max_length=17, epochs=30, batch_size=32, latent_dim=128, lr=0.004)
+    args = options(
+        __doc__, arguments, pairs=3000, max_length=17, epochs=30, batch_size=32, latent_dim=128, lr=0.004,
+        validation=0.2,
+    )  # fmt: skip
     torch.manual_seed(args.seed)
     source, target, dataset = prepare(args)
+    held_out = int(args.validation * len(dataset))
+    trained_on, held_out = random_split(dataset, [len(dataset) - held_out, held_out])
     encoder = Encoder(len(source.characters), args.latent_dim).to(device)
     decoder = Decoder(len(target.characters), args.latent_dim).to(device)
-    losses = train(encoder, decoder, dataset, args)
+    losses = train(encoder, decoder, trained_on, held_out, args)
     for text, wanted in list(zip(source.texts, target.texts, strict=True))[:4]:
         print("Input sentence:  ", text)
         print("Decoded sentence:", decode_sequence(encoder, decoder, text, source, target))

@@ -86,9 +86,10 @@ def read_pairs(path, languages=("en", "de")):
 
 
 def load_pairs(args, reverse=False):
-    """The pairs that a script's options ask for, shuffled; ``reverse``: from the second language to the first."""
+    """The pairs that a script's options ask for; ``reverse``: from the second language to the first."""
     pairs = read_pairs(args.data, args.languages) if args.data else made_pairs(args.pairs, args.seed)
-    random.Random(args.seed).shuffle(pairs)
+    if not args.first:
+        random.Random(args.seed).shuffle(pairs)
     chosen = pairs[: args.pairs]
     return [(trg, src) for src, trg in chosen] if reverse else chosen
 
@@ -140,6 +141,7 @@ def options(description, arguments, **sizes):
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="a file or folder of sentence pairs; without it they are made here")
     parser.add_argument("--languages", nargs=2, default=("en", "de"), help="the two files of a folder (default: en de)")
+    parser.add_argument("--first", action="store_true", help="the first pairs of the data, not any of them")
     parser.add_argument("--seed", type=int, default=1)
     for name, default in sizes.items():
         option = "--" + name.replace("_", "-")

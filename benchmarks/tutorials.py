@@ -1,0 +1,121 @@
+"""The scripts of docs/examples at the sizes of their tutorials, to the end, beside the losses that those print.
+
+    python benchmarks/tutorials.py --data-dir DIR [NAME ...] [--threads N] [--json-dir benchmarks/results/tutorials]
+
+DIR has the corpora as `seq2seq.train` takes them: multi30k, and tatoeba with spa-eng.zip, which stands for the French
+of the tutorials that use Tatoeba's. Each script runs as it stands and prints its losses; they are kept when it is done,
+with its options and minutes. Those of Multi30k take hours on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from figures import write
+from tables import as_table, read
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "tutorials"
+MULTI30K = "--data {dir}/multi30k --languages de en --pairs 29000 --min-freq 2 --epochs 10 --batch-size 128"
+TATOEBA = "--data {dir}/tatoeba/spa-eng.zip"
+
+
+class Tutorial(NamedTuple):
+    """A script's options, how it prints the loss that counts, and what was published of it."""
+
+    options: str
+    printed: str  # with one group, the number
+    published: float
+    told: str
+
+
+TUTORIALS = {
+    "translation_from_scratch": Tutorial(
+        f"{TATOEBA} --pairs 11445 --hidden-size 128 --batch-size 32 --lr 0.001 --epochs 80", r"loss ([\d.]+)$",
+        0.0291, "PyTorch's tutorial: training loss after 80 epochs, of French, a mean that counts padding",
+    ),
+    "lstm_translator": Tutorial(
+        f"{MULTI30K} --emb-dim 256 --hid-dim 512 --dropout 0.5 --lr 0.001", r"loss ([\d.]+),",
+        2.986, "Trevett's first notebook: training loss after 10 epochs",
+    ),
+    "gru_context": Tutorial(
+        f"{MULTI30K} --emb-dim 256 --hid-dim 512 --dropout 0.5 --lr 0.001", r"loss ([\d.]+),",
+        1.988, "Trevett's second notebook: training loss after 10 epochs",
+    ),
+    "packed_attention": Tutorial(
+        f"{MULTI30K} --emb-dim 256 --hid-dim 512 --dropout 0.5 --lr 0.001", r"loss ([\d.]+),",
+        1.478, "Trevett's third notebook: training loss after 10 epochs",
+    ),
+    "bahdanau_decoder": Tutorial(
+        f"{TATOEBA} --first --pairs 600 --min-freq 2 --num-steps 10 --epochs 250 --batch-size 64 --embed-size 32 "
+        "--num-hiddens 32 --num-layers 2 --dropout 0.1 --lr 0.005", r"loss per token ([\d.]+)$",
+        0.20, "d2l's chapter, of French: training loss after 250 epochs, printed as 0.020, a tenth of that of a token",
+    ),
+    "characters": Tutorial(
+        f"{TATOEBA} --first --pairs 10000 --max-length 1000 --latent-dim 256 --batch-size 64 --lr 0.001 --epochs 30 "
+        "--validation 0.2", r"validation loss ([\d.]+)$",
+        0.4358, "Keras' example, of French: the least validation loss of 100 epochs, at the 25th",
+    ),
+}  # fmt: skip
+
+
+def run(name: str, data_dir: Path, threads: int) -> dict[str, Any]:
+    """What a script printed of its losses, once it is done; SystemExit where it ends with an error."""
+    tutorial = TUTORIALS[name]
+    options = [word.format(dir=data_dir.absolute()) for word in tutorial.options.split()]
+    command = [sys.executable, "-u", str(ROOT / "docs" / "examples" / f"{name}.py"), *options]
+    environment = dict(os.environ, NUMBA_NUM_THREADS=str(threads))
+    losses, start = [], time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            if found := re.search(tutorial.printed, line.rstrip()):
+                losses.append(float(found[1]))
+    if process.returncode or not losses:
+        raise SystemExit(f"{name}: exit code {process.returncode} after {len(losses)} losses")
+    minutes = (time.perf_counter() - start) / 60
+    told = {"script": f"docs/examples/{name}.py", "options": tutorial.options, "threads": threads}
+    return {**told, "losses": losses, "minutes": minutes}
+
+
+def rows() -> Iterator[tuple[str, ...]]:
+    """Those of the tutorials that are kept: what was published, and the least loss here."""
+    for name, tutorial in TUTORIALS.items():
+        if (RESULTS / f"{name}.json").exists():
+            kept = read(f"tutorials/{name}.json")
+            least = min(kept["losses"])
+            epoch, took = kept["losses"].index(least) + 1, f"{kept['minutes']:.0f} minutes, {kept['threads']} threads"
+            here = f"**{least:.3f}** after {epoch} epochs"
+            where = f"{took}, {kept['processor']['name']}"
+            yield f"`{name}.py`", f"{tutorial.published:g} ({tutorial.told})", here, where
+
+
+def table() -> str:
+    """Everything between the markers of docs/examples/README.md."""
+    return as_table(("script", "published", "here", "took"), list(rows()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(TUTORIALS)} (default: all)")
+    parser.add_argument("--data-dir", type=Path, required=True, help="folder of the corpora")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json-dir", type=Path, default=RESULTS, help="folder for the figures")
+    asked = parser.parse_args()
+    if unknown := set(asked.names) - set(TUTORIALS):
+        raise SystemExit(f"NAME is {', '.join(sorted(unknown))}; expected some of {', '.join(TUTORIALS)}")
+    asked.json_dir.mkdir(parents=True, exist_ok=True)
+    for name in asked.names or TUTORIALS:
+        write(asked.json_dir / f"{name}.json", run(name, asked.data_dir, asked.threads))
+
+
+if __name__ == "__main__":
+    main()
