@@ -238,6 +238,27 @@ def test_what_vanishing_clients_asked_for_is_not_decoded(serve: Any, gate: Any, 
     assert gate.searched == [["w0"], ["w5"]]
 
 
+def test_a_client_that_closes_its_half(serve: Any, gate: Any, tiny: dict[str, Any]) -> None:
+    """To the server it is one that went: what it asked for is not decoded, its connection ends, others go on."""
+    with serve({"gate": gate}) as own, own.client() as client:
+        gate.searched.clear()
+        first = threading.Thread(target=client.post, args=("/translate", {"sentences": ["w0"]}))
+        first.start()
+        assert gate.entered.wait(20)
+        body = json.dumps({"sentences": ["w1"]}).encode()
+        with connected(own.port, head(len(body)) + body) as connection:
+            until(lambda: waiting(own) > 0)
+            connection.shutdown(socket.SHUT_WR)
+            assert everything(connection) == b""
+        until(lambda: gone(own) == 1)
+        gate.open.set()
+        first.join()
+        with own.client() as last:
+            answer = last.post("/translate", {"sentences": ["w5"]}).json
+            assert answer["translations"] == tiny["attending"].translate(["w5"])
+    assert gate.searched == [["w0"], ["w5"]]
+
+
 def waiting(own: Any) -> int:
     with own.client() as client:
         text = client.get("/metrics").body.decode()
