@@ -14,7 +14,8 @@ import numpy as np
 import kernels
 from kernels import devices
 
-INSTALL_CUPY = "pip install 'cupy-cuda13x[ctk]>=14'"  # works in any folder; pyproject.toml says the same
+CUDA_LIBRARIES = "'nvidia-cublas>=13,<14' 'nvidia-cuda-nvrtc>=13,<14' 'nvidia-cuda-runtime>=13,<14'"
+INSTALL_CUPY = f"pip install 'cupy-cuda13x>=14' {CUDA_LIBRARIES}"  # works in any folder; pyproject.toml says the same
 
 
 class device:  # noqa: N801  (PyTorch's name)
