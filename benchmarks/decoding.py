@@ -29,7 +29,7 @@ from training import in_precision
 DECODERS = ["minigrad", "pytorch", "pytorch-compiled", "jax", "onnxruntime"]
 DECODERS += [f"{name}-bf16" for name in DECODERS[:-1]]
 ON_GPU = (OURS, "minigrad-eager", "pytorch")
-WITH_ATTENTION = ["minigrad", "pytorch", "minigrad-bf16", "pytorch-bf16"]
+WITH_ATTENTION = in_precision(("minigrad", "pytorch", "pytorch-compiled"), "fp32", "bf16")
 FORMS = ["minigrad", "minigrad-bf16", "minigrad-f16", "minigrad-int8"]
 WIDE = {"vocab_sizes": (20_000, 20_000), "num_layers": 1}
 BEAMS = (1, 5)

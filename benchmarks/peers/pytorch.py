@@ -341,14 +341,17 @@ class _Searcher:
 
     def _cells(self, words: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> tuple[Any, Any, Any]:
         """The same from plain products, which torch.compile takes whole."""
-        rnn, x = self.model.decoder.rnn, self.model.decoder.embedding(words)
-        next_h, next_c = [], []
-        for layer in range(rnn.num_layers):
-            w_ih, w_hh, b_ih, b_hh = rnn.all_weights[layer]
-            gates = nn.functional.linear(x, w_ih, b_ih) + nn.functional.linear(h[layer], w_hh, b_hh)
-            i, f, g, o = gates.chunk(4, 1)
-            next_c.append(f.sigmoid() * c[layer] + i.sigmoid() * g.tanh())
-            x = o.sigmoid() * next_c[-1].tanh()
-            next_h.append(x)
-        log_probs = self.model.decoder.fc_out(x).float().log_softmax(1)
-        return log_probs, torch.stack(next_h), torch.stack(next_c)
+        x, (h, c) = lstm_cells(self.model.decoder.rnn, self.model.decoder.embedding(words), (h, c))
+        return self.model.decoder.fc_out(x).float().log_softmax(1), h, c
+
+
+def lstm_cells(rnn: nn.LSTM, x: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
+    """A step of nn.LSTM from plain products: x (rows,E), h and c (L,rows,H) -> the last layer's h, the next h and c."""
+    next_h, next_c = [], []
+    for (w_ih, w_hh, b_ih, b_hh), h, c in zip(rnn.all_weights, *state, strict=True):
+        gates = nn.functional.linear(x, w_ih, b_ih) + nn.functional.linear(h, w_hh, b_hh)
+        i, f, g, o = gates.chunk(4, 1)
+        next_c.append(f.sigmoid() * c + i.sigmoid() * g.tanh())
+        x = o.sigmoid() * next_c[-1].tanh()
+        next_h.append(x)
+    return x, (torch.stack(next_h), torch.stack(next_c))

@@ -2,12 +2,13 @@
 
 Without the context in the cell the decoder is one LSTM call, and all its states attend in two batched products. With it
 there is a loop over steps; what does not wait for it (the products with inputs and keys) stands before it, the combined
-features behind it. ``compiled`` puts a step through torch.compile. In a search keys are made once, and the rows of a
-source share its memory until beams part them.
+features behind it. ``compiled`` puts a step through torch.compile, in a search the whole of it, from plain products. In
+a search keys are made once, and the rows of a source share its memory until beams part them.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import nn
 
 from peers.attention import AttentionTask
 from peers.problem import SOS_ID, best_words, padded_sources
+from peers.pytorch import lstm_cells
 
 
 class Attention(nn.Module):
@@ -78,6 +80,12 @@ def additive(
     return (alignment[:, None] @ values)[:, 0]
 
 
+def lstm_layers(rnn: nn.LSTM, x: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
+    """What ``lstm_cells`` gives, by nn.LSTM itself."""
+    outputs, state = rnn(x[None], state)
+    return outputs[0], state
+
+
 class AttentionModel(nn.Module):
     """Encoder and decoder; ``forward`` gives the features of all steps."""
 
@@ -86,6 +94,8 @@ class AttentionModel(nn.Module):
         self.encoder, self.decoder = Encoder(task), Decoder(task)
         self._drop = nn.Dropout(task.dropout)
         self._step = torch.compile(attentive_step, dynamic=True) if compiled else attentive_step
+        self._layers = lstm_cells if compiled else lstm_layers
+        self._compiled = compiled
 
     def encode(self, src: Any, lengths: torch.Tensor, packed: bool) -> tuple[Any, Any, Any]:
         """src (S,N), lengths (N,) -> values (N,S,H), the mask of their padding (N,S), and the last h and c."""
@@ -138,6 +148,10 @@ class AttentionModel(nn.Module):
         keys = attention.key(values)
         return [h, c, values, past, additive(attention.query(h[:, 0]), attention.v, keys, values, past), keys]
 
+    @functools.cached_property  # of the copy that searches
+    def search_step(self) -> Any:
+        return torch.compile(self.step, dynamic=False) if self._compiled else self.step
+
     def step(self, words: torch.Tensor, parts: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The next words (N,) -> log p (N,V), the next parts."""
         decoder, x = self.decoder, self.decoder.embedding(words)
@@ -149,12 +163,10 @@ class AttentionModel(nn.Module):
             others, x = [additive(decoder.attention.query(top), decoder.attention.v, keys, values, past), keys], top
             bottom, states = (top[None], first[None]), tuple(part[1:].contiguous() for part in states)
             if decoder.rnn is not None:
-                x, states = decoder.rnn(torch.cat([top, context], 1)[None], states)
-                x = x[0]
+                x, states = self._layers(decoder.rnn, torch.cat([top, context], 1), states)
             states = tuple(torch.cat(pair) for pair in zip(bottom, states, strict=True))
         else:
-            x, states = decoder.rnn(x[None], states)
-            x = x[0]
+            x, states = self._layers(decoder.rnn, x, states)
             scores = (values @ decoder.attention.query(x)[:, :, None])[:, :, 0].masked_fill(past, -torch.inf)
             context = (scores.softmax(1)[:, None] @ values)[:, 0]
         logits = decoder.fc_out(torch.tanh(decoder.combine(torch.cat([context, x], 1))))
@@ -171,7 +183,7 @@ def decode(model: AttentionModel, sources: list[list[int]], steps: int, beam_siz
         words, scores = torch.full((count,), SOS_ID), torch.zeros(count, 1)
         parents, found, first = [], [], torch.arange(count)[:, None]
         for _ in range(steps):
-            log_probs, parts = model.step(words, parts)
+            log_probs, parts = model.search_step(words, parts)
             totals = scores[:, :, None] + log_probs.view(count, width, -1)
             scores, best = totals.flatten(1).topk(beam_size)
             parents.append(best // totals.shape[2])
