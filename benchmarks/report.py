@@ -26,6 +26,7 @@ import speed
 import studies
 import tables
 import tutorials
+import weights
 from tables import as_table, cells, files, present, read, read_all
 
 ROOT = Path(__file__).parent.parent
@@ -87,7 +88,8 @@ def leaderboard_page() -> str:
 
 
 def shipping_page() -> str:
-    """Everything between the markers of docs/shipping.md: of each pair kB of the files, and ms a sentence."""
+    """Everything between the markers of docs/shipping.md: of each pair kB of the files, and ms a sentence; what fewer
+    bits change."""
     files, ways = ("model file", "int8 file", "page", "ONNX"), ("engine", "decode.py", "ONNX", "page")
     found = read("shipping.json") if (tables.RESULTS / "shipping.json").exists() else {"rows": {}}
     rows = [
@@ -99,11 +101,14 @@ def shipping_page() -> str:
         for name, row in found["rows"].items()
     ]
     head = ("", *(f"{form}, kB" for form in files), *(f"{way}, ms" for way in ways))
-    if not rows:
-        return ""
-    counts = {row["sentences"] for row in found["rows"].values()}
-    text = f"The same words for {max(counts):,} sentences, greedy and with a beam of 3 ({found['processor']['name']}):"
-    return f"{text}\n\n{as_table(head, rows)}"
+    parts = []
+    if rows:
+        count, where = max(row["sentences"] for row in found["rows"].values()), found["processor"]["name"]
+        text = f"The same words for {count:,} sentences, greedy and with a beam of 3 ({where}):"
+        parts.append(f"{text}\n\n{as_table(head, rows)}")
+    if (tables.RESULTS / "weights.json").exists():
+        parts.append(weights.table())
+    return "\n\n".join(parts)
 
 
 def serving_page() -> str:
