@@ -335,7 +335,7 @@ def flip(x: Tensor, *dims: Any) -> Tensor:
 
 @op()
 def repeat(x: Tensor, *repeats: Any) -> Tensor:
-    """``x`` repeated ``repeats[i]`` times along dimension i (leading dimensions are added)."""
+    """``x`` repeated ``repeats[i]`` times along dimension i (leading dimensions are added); a copy."""
     counts = sizes("repeat", repeats, "repeats")
     if len(counts) < x.ndim or builtins.min(counts, default=0) < 0:
         raise RuntimeError(
@@ -345,4 +345,6 @@ def repeat(x: Tensor, *repeats: Any) -> Tensor:
     interleaved = [size for n, size in zip(counts, old, strict=True) for size in (1, size)]
     target = [size for n, size in zip(counts, old, strict=True) for size in (n, size)]
     tiled = expand(reshape(x, interleaved), target)
-    return reshape(tiled, [n * size for n, size in zip(counts, old, strict=True)])
+    result = reshape(tiled, [n * size for n, size in zip(counts, old, strict=True)])
+    # Where nothing had to be moved, as with a size of 1 or a count of 1, the memory is still that of x.
+    return result if result.view_of is None else result.clone()

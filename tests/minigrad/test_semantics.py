@@ -144,6 +144,17 @@ def test_views_share_memory_and_copies_do_not():
         assert not np.shares_memory(copy.array, x.array)
 
 
+@pytest.mark.parametrize("counts", [(1,), (3,), (1, 1), (2, 1)])
+def test_what_is_repeated_is_a_copy_also_where_nothing_moves(counts):
+    x = minigrad.ones(1, requires_grad=True)
+    repeated = x.repeat(*counts)
+    assert not np.may_share_memory(repeated.array, x.array)
+    repeated[...] = repeated * 5  # each element for itself, and none of x
+    assert x.tolist() == [1]
+    repeated.sum().backward()
+    assert x.grad.tolist() == [5 * np.prod(counts)]
+
+
 def test_sizes():
     x = minigrad.zeros(2, 0, 3)
     assert (x.size(), x.size(-1), x.shape, x.dim(), x.ndim, x.numel(), len(x)) == ((2, 0, 3), 3, (2, 0, 3), 3, 3, 0, 2)
