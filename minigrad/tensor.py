@@ -43,7 +43,7 @@ class Tensor:
     """
 
     __slots__ = (
-        "__weakref__", "_index", "_node", "_seen", "_view", "array", "grad", "hooks", "requires_grad", "version",
+        "__weakref__", "_grad", "_index", "_node", "_seen", "_view", "array", "hooks", "requires_grad", "version",
     )  # fmt: skip
     __array_ufunc__ = None  # ndarray + Tensor is left to Tensor.__radd__
     is_sparse = False  # only gradients can be: SparseGradient
@@ -64,7 +64,7 @@ class Tensor:
         if requires_grad and not is_floating(self.array.dtype):
             raise RuntimeError(f"Tensor: only floating tensors can require gradients; got dtype {self.array.dtype}")
         self.requires_grad = requires_grad
-        self.grad: Any = None  # Tensor, RowGradient, None
+        self._grad: Any = None  # Tensor, RowGradient, None
         self._node: Node | None = None
         self._index = 0
         self.version = Version()
@@ -158,7 +158,7 @@ class Tensor:
 
     def accumulate_grad(self, grad: Gradient, owned: bool) -> None:
         """``self.grad += grad``; the first gradient is kept without a copy if nobody else holds it (``owned``)."""
-        self.grad = accumulated(self.grad, grad, owned)
+        self._grad = accumulated(self._grad, grad, owned)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         if not self.is_leaf and not requires_grad:
@@ -178,6 +178,24 @@ class Tensor:
         """Leave the tape: this tensor becomes a leaf that requires no gradient."""
         self._node, self._index, self.requires_grad = None, 0, False
         return self
+
+    @property
+    def grad(self) -> Any:
+        """What backward has added up for this tensor: a Tensor, a RowGradient, or None."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        """Refuse what no backward makes: the next sum would broadcast it, or the next update fail far from here."""
+        if value is not None:
+            if not isinstance(value, Tensor | SparseGradient):
+                raise TypeError(f"grad: got a value of type {type(value).__name__}; expected a tensor or None")
+            if value.shape != self.shape or value.dtype != self.dtype:
+                raise RuntimeError(
+                    f"grad: got shape {value.shape} and dtype {value.dtype}; expected {self.shape} and {self.dtype}, "
+                    "those of the tensor"
+                )
+        self._grad = value
 
     @property
     def data(self) -> Tensor:

@@ -10,6 +10,7 @@ import pytest
 
 import minigrad
 from minigrad import autograd, nn, optim, random
+from minigrad.rows import RowGradient
 
 X = minigrad.ones(2, requires_grad=True)
 WRONG = {"None": None, "an array of shape (2,) and dtype float64": np.ones(2), "'abc'": "abc", "3.5": 3.5}
@@ -63,3 +64,24 @@ def test_paths_and_norms(kind: str) -> None:
         assert message_of(lambda: optim.SGD(nn.Linear(1, 1).parameters()).step_clipped(WRONG[kind])).startswith(
             "SGD: max_"
         )
+
+
+@pytest.mark.parametrize("make", [minigrad.ones, lambda *shape: nn.Parameter(minigrad.ones(*shape))])
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (minigrad.ones(3), RuntimeError, r"grad: got shape \(3,\) .*expected \(2, 3\)"),  # which would broadcast
+        (minigrad.ones(2, 3, dtype=minigrad.float64), RuntimeError, "dtype float64; .*float32"),
+        (RowGradient(np.array([0]), np.ones((1, 3), np.float32), (4, 3)), RuntimeError, r"got shape \(4, 3\)"),
+        (np.ones((2, 3), np.float32), TypeError, "ndarray; expected a tensor or None"),
+    ],
+)  # fmt: skip
+def test_a_gradient_that_is_set_is_one_of_the_tensor(make: Any, wrong: Any, error: Any, message: str) -> None:
+    tensor = make(2, 3).requires_grad_()
+    with pytest.raises(error, match=message):
+        tensor.grad = wrong
+    assert tensor.grad is None
+    tensor.grad = minigrad.ones(2, 3)
+    tensor.sum().backward()
+    assert tensor.grad.tolist() == [[2, 2, 2], [2, 2, 2]]
+    tensor.grad = None
