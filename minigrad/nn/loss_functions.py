@@ -172,7 +172,8 @@ def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target
 
     Args:
         input: log-probabilities, floating.
-        target: probabilities of the same shape; 0 log 0 is 0. With ``log_target`` their logarithms.
+        target: probabilities of the same shape; 0 log 0 is 0, and below 0 the loss is NaN, which tells where
+            ``log_target`` was forgotten. With ``log_target`` their logarithms.
         reduction: "batchmean" (the divergence: the sum by the size of the first dimension), "mean" (over all elements,
             which is seldom meant), "sum" or "none".
     """
@@ -184,7 +185,7 @@ def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target
     if log_target:
         losses = elementwise.exp(target) * (target - input)
     else:
-        safe = choose.where(target > 0, target, elementwise.abs(target) + 1)
+        safe = choose.where(target != 0, target, elementwise.abs(target) + 1)
         losses = target * (elementwise.log(safe) - input)
     return losses.sum() / input.shape[0] if is_divergence else _reduce(losses, reduction)
 

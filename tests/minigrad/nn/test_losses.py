@@ -104,6 +104,14 @@ def test_nothing_is_lost_where_the_target_is_zero() -> None:
     assert x.grad.tolist() == [0, -1]
 
 
+def test_log_probabilities_for_probabilities_are_told_by_nan() -> None:
+    x, t = mg.tensor([-1.0, -2.0, -0.5]), mg.tensor([-0.3, 0.2, 0.0])
+    losses = F.kl_div(x, t, reduction="none").tolist()
+    assert np.isnan(losses[0])
+    assert not np.isnan(losses[1:]).any()
+    assert np.isnan(F.kl_div(x, t, reduction="sum").item())
+
+
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize(
     ("name", "options"),
