@@ -81,7 +81,7 @@ class Clock:
             UserError: not even one does.
         """
         self.limit(pace)
-        time_left = _PLANNED * self.left - _LAST
+        time_left = max(0.0, _PLANNED * self.left - _LAST)  # compiling may have taken all of it, and more
         epochs = int(time_left / pace.epoch)
         rest = max(0, int((time_left - epochs * pace.epoch - pace.validation) / pace.update))
         if epochs and rest < _PART * pace.steps:

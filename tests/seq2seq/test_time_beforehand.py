@@ -84,6 +84,9 @@ def test_as_much_is_planned_as_fits(now) -> None:
         UserError, match=r"^budget is '100s'; 3.0 s are left, and one update with its validation takes 3.0 s"
     ):
         clock.planned(Config(), pace)
+    now[0] = 150.0  # compiling took longer than the budget
+    with pytest.raises(UserError, match=r"^budget is '100s'; 0\.\d+ s are left"):
+        clock.planned(Config(), pace)
 
 
 def test_the_clock_keeps_time_for_a_last_validation(now) -> None:
