@@ -27,6 +27,7 @@ from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import check_output, print_results, write_bytes, write_output
 from seq2seq.sources import NAMED_SETS, Reading, load_dataset
 from seq2seq.sources.corpus import read_files
+from seq2seq.sources.specs import files_named
 
 _SHOWN = 2  # examples of a finding that are printed
 _MOST_CHARACTERS = 70  # of a side of them
@@ -59,7 +60,7 @@ def inspect(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     for name in ("html", "json"):
         if getattr(options, name) is not None:
-            check_output(getattr(options, name), name)
+            check_output(getattr(options, name), name, files_named(options.data, options.valid, options.test))
     corpus, notes = _read(options)
     found = figures(corpus)
     findings = list(examine(corpus))

@@ -31,6 +31,10 @@ from seq2seq.shipping import model_file
 from seq2seq.shipping.model_file import is_model_file
 from seq2seq.sources import Dataset, Items, Reading, Source
 from seq2seq.sources.reading import AUTO
+from seq2seq.sources.specs import files_named
+
+# The options that name what is read.
+_READ = ("input", "prefix", "data", "valid", "test", "src", "trg", "attention", "vectors")
 
 
 def add_options(
@@ -51,9 +55,10 @@ def add_computing(parser: OneLineParser, precision: str) -> None:
 
 
 def files(options: Namespace) -> list[Path]:
-    """Those of the runs, none of which may be an output."""
+    """Those of the runs, and those that options name to be read: none of them may be an output."""
     paths = map(Path, options.run_dir)
-    return [file for path in paths for file in ([path] if is_model_file(path) else folder.files_of(path))]
+    of_runs = [file for path in paths for file in ([path] if is_model_file(path) else folder.files_of(path))]
+    return [*of_runs, *files_named(*(vars(options).get(name) for name in _READ))]
 
 
 def begin(options: Namespace) -> None:

@@ -72,7 +72,7 @@ def check_output(path: str, name: str, inputs: Iterable[Path] = ()) -> None:
     Args:
         path: a file, or "-" for standard output.
         name: what the user calls it, such as "output".
-        inputs: files that must not be written over: those of the run itself.
+        inputs: files that must not be written over: those of the run itself, and those that the command reads.
     """
     if path == STDOUT:
         return _check_stdout(name)
@@ -82,7 +82,7 @@ def check_output(path: str, name: str, inputs: Iterable[Path] = ()) -> None:
     target = Path(os.path.realpath(path))
     try:
         if any(file.exists() and target.exists() and file.samefile(target) for file in inputs):
-            raise UserError(f"{name} {path}: is a file of the run; expected another one to write")
+            raise UserError(f"{name} {path}: is a file that is read; expected another one to write")
         if target.is_dir():
             raise UserError(f"{name} {path}: Is a directory; expected {expected}")
         _try(target)

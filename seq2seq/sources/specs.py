@@ -126,6 +126,12 @@ def is_collection(path: str) -> bool:
     return split_member(path)[1] is None and (path.lower().endswith(".zip") or os.path.isdir(path))
 
 
+def files_named(*specs: str | None) -> list[Path]:
+    """The files that are there of those that specifications name, archives for their members: no output may be one."""
+    names = [name for spec in specs if spec is not None for name in (spec, *spec.split(","))]
+    return [Path(path) for path, _ in map(split_member, map(_trimmed, names)) if os.path.isfile(path)]
+
+
 def _named_sets(argument: str) -> str:
     from seq2seq.sources.named import NAMED_SETS
 

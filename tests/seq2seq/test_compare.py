@@ -134,7 +134,7 @@ def test_what_cannot_be_compared_is_told(refused, root, files, tmp_path) -> None
         f"{short}: has 1 line; expected 50, as {references} has", "compare", short, first, "--references", references
     )
     refused(
-        f"json {first}: is a file of the run", "compare", first, second, "--references", references, "--json", first
+        f"json {first}: is a file that is read", "compare", first, second, "--references", references, "--json", first
     )
 
 

@@ -346,6 +346,6 @@ def test_the_commands(train: Any, tmp_path: Path, run: Any) -> None:
     together = run("compare", model, trained_run, "--test", pairs, "--metrics", "chrf", "--resamples", 10)
     assert together.code == 0, together.err
     refused = run("export", trained_run, "--to", trained_run / "config.json")
-    assert (refused.code, "is a file of the run" in refused.err) == (2, True)
+    assert (refused.code, "is a file that is read" in refused.err) == (2, True)
     assert "--to" in run("export", trained_run).err
     assert "expected the folder of a run" in run("translate", model, "--accept-changes", "--input", source).err

@@ -18,6 +18,7 @@ from seq2seq.decoding.translator import Translator
 from seq2seq.run import checkpoint
 from seq2seq.run.config import Config
 from seq2seq.run.streams import check_output
+from seq2seq.sources.specs import files_named
 from seq2seq.training.metrics_log import MetricsLog
 from seq2seq.training.tracking import Tracker
 
@@ -209,10 +210,39 @@ def test_an_output_that_cannot_be_written_is_told_before_the_work(refused, folde
     refused(f"{name} {folder}/config.json/x: ", command, folder, option, folder / "config.json" / "x")
     refused(f"{name} /proc/x: ", command, folder, option, "/proc/x")
     for file in ("config.json", "manifest.json", "metrics.jsonl", "checkpoints/last.safetensors"):
-        refused(f"{name} {folder / file}: is a file of the run", command, folder, option, folder / file)
+        refused(f"{name} {folder / file}: is a file that is read", command, folder, option, folder / file)
     link = tmp_path / "link"
     link.symlink_to(folder / "text.json")
-    refused(f"{name} {link}: is a file of the run", command, folder, option, link)
+    refused(f"{name} {link}: is a file that is read", command, folder, option, link)
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        ("translate RUN --input FILE", "--output"), ("translate RUN --input FILE", "--explain"),
+        ("translate RUN --prefix FILE", "--output"), ("score RUN --data FILE", "--output"),
+        ("score RUN --data FILE", "--json"), ("score RUN --src FILE --trg other", "--output"),
+        ("evaluate RUN --test FILE", "--json"), ("evaluate RUN --test FILE", "--html"), ("encode RUN FILE", "--output"),
+        ("inspect FILE", "--json"), ("inspect other --test FILE", "--html"),
+    ],
+)  # fmt: skip
+def test_no_command_writes_over_what_it_reads(refused, folder, tmp_path, command, output) -> None:
+    pairs, link = tmp_path / "pairs.tsv", tmp_path / "link"
+    pairs.write_text("a\tb\n")
+    link.symlink_to(pairs)
+    words = [{"RUN": folder, "FILE": pairs}.get(word, word) for word in command.split()]
+    for target in (pairs, link):
+        refused(f"{output[2:]} {target}: is a file that is read", *words, output, target)
+    assert pairs.read_text() == "a\tb\n"
+
+
+@pytest.mark.parametrize("spec", ["pairs.tsv,text.de,text.en", "text.de,text.en,pairs.tsv", "texts.zip/pairs.tsv"])
+def test_what_is_read_is_known_within_a_specification(tmp_path, monkeypatch, spec) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("pairs.tsv", "text.de", "text.en", "texts.zip"):
+        Path(name).touch()
+    expected = {"texts.zip"} if ".zip" in spec else {"pairs.tsv", "text.de", "text.en"}
+    assert {str(path) for path in files_named(spec, None, "-", "numbers", "no/file", "a\0b", "x" * 5000)} == expected
 
 
 def test_checking_an_output_changes_nothing(tmp_path) -> None:
