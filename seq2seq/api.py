@@ -18,8 +18,9 @@ from seq2seq.decoding import runs, settings
 from seq2seq.decoding.translator import Translator
 from seq2seq.run import checkpoint, config_file, manifest, recipes
 from seq2seq.run.config import Config, setting
-from seq2seq.run.errors import UserError
-from seq2seq.run.folder import SAMPLES
+from seq2seq.run.errors import UserError, UserTypeError
+from seq2seq.run.folder import SAMPLES, files_of
+from seq2seq.run.messages import shown
 from seq2seq.run.streams import quietly
 
 
@@ -42,6 +43,8 @@ def train_run(*, recipe: str | None = None, quiet: bool = False, accept_changes:
     whole |= {name: setting(name, _plain(value)) for name, value in given.items()}
     if accept_changes and not whole.get("resume"):
         raise UserError("accept_changes: goes with resume, for a run whose files were changed")
+    if whole.get("dry_run") and not whole.get("resume"):
+        raise UserError("dry_run: there is no run to give then; expected python -m seq2seq.train --dry-run for that")
     with quietly() if quiet else nullcontext():
         run_dir, _ = train.trained(whole, accept_changes)
     return Run(run_dir)
@@ -107,6 +110,8 @@ class Run:
 
     def resume(self, *, quiet: bool = False, accept_changes: bool = False, **given: Any) -> Run:
         """Go on with the run, and with other settings where they may change; arguments as of ``train_run``."""
+        for name in {"run_dir", "resume"} & given.keys():
+            raise UserError(f"resume: {name} is given; it is this run that goes on, in {self.path}")
         return train_run(
             run_dir=self.path, resume=True, quiet=quiet, accept_changes=accept_changes, **given
         )  # fmt: skip
@@ -114,9 +119,11 @@ class Run:
     def translator(self, checkpoint: str = "best", precision: str | None = None, device: str = "cpu") -> Translator:
         """What translates with the run's weights, as of ``Translator.load``; loaded anew only where they changed."""
         key, stamp = (checkpoint, precision, device), _stamp(self.path, checkpoint)
-        if self._translators.get(key, (0,))[0] != stamp:
-            self._translators[key] = stamp, Translator.load(self.path, checkpoint, precision, device)  # type: ignore[arg-type]
-        return self._translators[key][1]
+        held = self._translators.get(key)
+        if held is None or held[0] != stamp:
+            held = stamp, Translator.load(self.path, checkpoint, precision, device)  # type: ignore[arg-type]
+            self._translators[key] = held
+        return held[1]
 
     def translate(self, sentences: Iterable[Any], beam_size: int = 1, **options: Any) -> list[str]:
         """Translations of sentences by the best weights; options as of ``Translator.translate``."""
@@ -159,10 +166,13 @@ class Run:
             beside: other runs on the same page.
         """
         from seq2seq.plots import curves, drawing
-        from seq2seq.run.streams import write_bytes
+        from seq2seq.run.streams import check_output, write_bytes
 
+        if isinstance(beside, Run | str) or not all(isinstance(other, Run) for other in beside):
+            raise UserTypeError(f"beside is {shown(beside)}; expected a list of runs, as load_run gives them")
         if output is not None:
             drawing.require_form(_plain(output))
+            check_output(_plain(output), "output", files_of(self.path))
         figure = curves.curves({str(run.path): run.history for run in (self, *beside)}, over)
         if output is not None:
             form = Path(output).suffix.lower()

@@ -6,6 +6,7 @@ import importlib
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ def test_new_weights_are_loaded(settings) -> None:
         ({"recipe": "none"}, "recipe is 'none'; expected "),
         ({"accept_changes": True}, "accept_changes: goes with resume"),
         ({"decoder": "lstn"}, "decoder is 'lstn'; did you mean lstm?"),
+        ({"dry_run": True}, "dry_run: there is no run to give then; expected python -m seq2seq.train --dry-run"),
     ],
 )
 def test_mistakes(settings, tmp_path, given, message) -> None:
@@ -69,6 +71,23 @@ def test_mistakes(settings, tmp_path, given, message) -> None:
     with pytest.raises(UserError) as caught:
         seq2seq.train_run(**(settings | given))
     assert str(caught.value).startswith(message)
+    assert snapshot(tmp_path) == before
+
+
+def test_mistakes_with_a_run(settings, tmp_path) -> None:
+    mine = seq2seq.train_run(**settings, quiet=True)
+    before = snapshot(tmp_path)
+    calls: list[tuple[Callable[[], Any], str]] = [
+        (lambda: mine.translator("average"), f"{mine.path}/checkpoints/average.safetensors: No such file"),
+        (lambda: mine.translator("bset"), "name is 'bset'; expected best, last or average"),
+        (lambda: mine.evaluate(checkpoint="bset"), "name is 'bset'; expected best, last or average"),
+        (lambda: mine.resume(run_dir=tmp_path, quiet=True), "resume: run_dir is given; it is this run that goes on"),
+        (lambda: mine.resume(resume=True), "resume: resume is given; it is this run that goes on"),
+    ]
+    for call, message in calls:
+        with pytest.raises(UserError) as caught:
+            call()
+        assert str(caught.value).startswith(message)
     assert snapshot(tmp_path) == before
 
 
@@ -84,6 +103,11 @@ def test_curves_in_a_notebook(settings, tmp_path) -> None:
     figure = mine.plot(tmp_path / "curves.svg", over="epochs", beside=[seq2seq.load_run(tmp_path / "other")])
     assert len(figure.axes[0].lines) == 2
     assert (tmp_path / "curves.svg").read_text().startswith("<?xml")
+    with pytest.raises(UserError, match=r"^output .*curves.svg: No such file or directory; expected a file to write$"):
+        mine.plot(tmp_path / "no" / "curves.svg")
+    for wrong in (mine, str(tmp_path / "other"), [str(tmp_path / "other")]):
+        with pytest.raises(UserError, match=r"^beside is .*; expected a list of runs, as load_run gives them$"):
+            mine.plot(beside=wrong)  # type: ignore[arg-type]
 
 
 def test_the_module_of_the_command_is_what_it_was() -> None:
