@@ -172,20 +172,33 @@ def full(size: Size, fill_value: float, dtype: Any = None, device: Any = None, r
 
 @checked
 def arange(
-    *bounds: float, start: float = 0, end: float | None = None, step: float = 1, dtype: Any = None, device: Any = None,
-    requires_grad: bool = False,
+    *bounds: float, start: float | None = None, end: float | None = None, step: float | None = None,
+    dtype: Any = None, device: Any = None, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
-    """``arange(end)``, ``arange(start, end)``, ``arange(start, end, step)``; floats make float32."""
-    given = bounds if bounds else (start, end, step)
-    numbers: list[Any] = [value.item() if isinstance(value, Tensor) else value for value in given]
+    """``arange(end)``, ``arange(start, end)``, ``arange(start, end, step)``, also by name; floats make float32."""
+    numbers = _range_of(bounds, {"start": start, "end": end, "step": step})
     real = all(isinstance(value, int | float | np.number) and math.isfinite(value) for value in numbers)
-    if not real or len(numbers) > 3 or (len(numbers) == 3 and numbers[2] == 0):
+    if not real or numbers[2] == 0:
         raise TypeError(
             f"arange: got {', '.join(map(described, numbers))}; expected start, end and step, finite, no step 0"
         )
+    first, last, stride = numbers
+    if (last - first) * stride < 0:
+        raise RuntimeError(f"arange: from {first} to {last} by {stride}; expected a step that leads there")
     values = np.arange(*numbers)
     kind = DEFAULT_FLOAT if is_floating(values.dtype) else int64
     return _made("arange", values, kind if dtype is None else dtype, device, requires_grad)
+
+
+def _range_of(bounds: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
+    """Start, end and step, given by place and by name; one number by place is the end, if no name is that."""
+    places = ("end",) if len(bounds) == 1 and named["end"] is None else ("start", "end", "step")
+    by_place, by_name = dict(zip(places, bounds, strict=False)), {k: v for k, v in named.items() if v is not None}
+    if len(bounds) > len(places) or by_place.keys() & by_name:
+        names = ", ".join(by_name) or "nothing"
+        raise TypeError(f"arange: got {bounds} by place and {names} by name; expected start, end, step once each")
+    whole = {"start": 0, "end": None, "step": 1} | by_name | by_place
+    return [value.item() if isinstance(value, Tensor) else value for value in whole.values()]
 
 
 @checked

@@ -191,6 +191,37 @@ def test_arange_by_keywords() -> None:
     assert minigrad.arange(end=2).tolist() == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("bounds", "named", "values"),
+    [
+        ((0, 7), {"step": 3}, [0, 3, 6]),
+        ((2,), {"end": 8, "step": 3}, [2, 5]),
+        ((0,), {"end": 2}, [0, 1]),
+        ((3, 1), {"step": -1}, [3, 2]),
+        ((1.0, 2), {"step": minigrad.tensor(0.5)}, [1.0, 1.5]),
+        ((1, 1), {}, []),
+    ],
+)
+def test_arange_by_place_and_by_name(bounds: tuple, named: dict, values: list) -> None:
+    assert minigrad.arange(*bounds, **named).tolist() == values
+
+
+@pytest.mark.parametrize(
+    ("bounds", "named", "error", "message"),
+    [
+        ((1, 2), {"end": 5}, TypeError, r"arange: got \(1, 2\) by place and end by name; expected .* once each"),
+        ((1, 2, 3, 4), {}, TypeError, "and nothing by name"),
+        ((), {"start": 3}, TypeError, "got 3, None, 1; expected start, end and step"),
+        ((5, -1), {}, RuntimeError, "arange: from 5 to -1 by 1; expected a step that leads there"),
+        ((-3,), {}, RuntimeError, "from 0 to -3"),
+        ((1, 5), {"step": -1}, RuntimeError, "by -1"),
+    ],
+)
+def test_what_arange_refuses(bounds: tuple, named: dict, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        minigrad.arange(*bounds, **named)
+
+
 def test_switches_and_wrappers_of_old_programs() -> None:
     minigrad.backends.cudnn.deterministic = True
     assert not minigrad.backends.cudnn.is_available()
