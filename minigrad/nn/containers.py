@@ -135,44 +135,56 @@ class ModuleList(_IndexedModules):
         return lines
 
 
-class ModuleDict(Module):
+class _NamedEntries(Module):
+    """Entries under names of their own, in order of insertion: what ModuleDict and ParameterDict share."""
+
+    @property
+    def _entries(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def __getitem__(self, name: str) -> Any:
+        return self._entries[name]
+
+    def __delitem__(self, name: str) -> None:
+        del self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def keys(self) -> KeysView[str]:
+        return self._entries.keys()
+
+    def values(self) -> ValuesView[Any]:
+        return self._entries.values()
+
+    def items(self) -> ItemsView[str, Any]:
+        return self._entries.items()
+
+
+class ModuleDict(_NamedEntries):
     """A dict whose modules are registered, in order of insertion."""
 
     def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] = ()) -> None:
         super().__init__()
         self.update(modules)
 
+    @property
+    def _entries(self) -> dict[str, Any]:
+        return self._modules
+
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add or replace every entry of ``modules``."""
         for name, module in entries_of("ModuleDict", "modules", modules).items():
             self[name] = module
 
-    def __getitem__(self, name: str) -> Any:
-        return self._modules[name]
-
     def __setitem__(self, name: str, module: Module) -> None:
         self.add_module(name, module)
-
-    def __delitem__(self, name: str) -> None:
-        del self._modules[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._modules
-
-    def __len__(self) -> int:
-        return len(self._modules)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._modules)
-
-    def keys(self) -> KeysView[str]:
-        return self._modules.keys()
-
-    def values(self) -> ValuesView[Any]:
-        return self._modules.values()
-
-    def items(self) -> ItemsView[str, Any]:
-        return self._modules.items()
 
 
 class ParameterList(Module):
@@ -203,45 +215,25 @@ class ParameterList(Module):
         return [f"({i}): Parameter containing: [{self[i].dtype} of size {size}]" for i, size in enumerate(sizes)]
 
 
-class ParameterDict(Module):
+class ParameterDict(_NamedEntries):
     """A dict whose parameters are registered, in order of insertion; plain tensors are made parameters."""
 
     def __init__(self, parameters: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]] = ()) -> None:
         super().__init__()
         self.update(parameters)
 
+    @property
+    def _entries(self) -> dict[str, Any]:
+        return self._parameters
+
     def update(self, parameters: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]) -> None:
         """Add or replace every entry of ``parameters``."""
         for name, value in entries_of("ParameterDict", "parameters", parameters).items():
             self[name] = value
 
-    def __getitem__(self, name: str) -> Any:
-        return self._parameters[name]
-
     def __setitem__(self, name: str, value: Tensor) -> None:
         check_tensor("ParameterDict", f"value {name!r}", value)
         self.register_parameter(name, value if isinstance(value, Parameter) else Parameter(value))
-
-    def __delitem__(self, name: str) -> None:
-        del self._parameters[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._parameters
-
-    def __len__(self) -> int:
-        return len(self._parameters)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._parameters)
-
-    def keys(self) -> KeysView[str]:
-        return self._parameters.keys()
-
-    def values(self) -> ValuesView[Any]:
-        return self._parameters.values()
-
-    def items(self) -> ItemsView[str, Any]:
-        return self._parameters.items()
 
     def _child_lines(self) -> list[str]:
         sizes = {name: "x".join(map(str, param.shape)) for name, param in self.items()}
