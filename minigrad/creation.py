@@ -229,34 +229,19 @@ def device_like(x: Tensor) -> Any:
 @checked
 def zeros_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros of the shape and dtype of ``x``."""
-    return zeros(
-        x.shape,
-        dtype=x.dtype if dtype is None else dtype,
-        device=device_like(x) if device is None else device,
-        requires_grad=requires_grad,
-    )
+    return zeros(x.shape, **_like(x, dtype, device), requires_grad=requires_grad)
 
 
 @checked
 def ones_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones of the shape and dtype of ``x``."""
-    return ones(
-        x.shape,
-        dtype=x.dtype if dtype is None else dtype,
-        device=device_like(x) if device is None else device,
-        requires_grad=requires_grad,
-    )
+    return ones(x.shape, **_like(x, dtype, device), requires_grad=requires_grad)
 
 
 @checked
 def empty_like(x: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Uninitialised memory of the shape and dtype of ``x``."""
-    return empty(
-        x.shape,
-        dtype=x.dtype if dtype is None else dtype,
-        device=device_like(x) if device is None else device,
-        requires_grad=requires_grad,
-    )
+    return empty(x.shape, **_like(x, dtype, device), requires_grad=requires_grad)
 
 
 @checked
