@@ -35,11 +35,6 @@ def _with(corpus: Corpus, is_odd: Callable[[str], object]) -> Iterator[int]:
     return (number for number, item in enumerate(corpus.items) if is_odd(item.src) or is_odd(item.trg))
 
 
-def _printable(text: str) -> bool:
-    """Whether text holds nothing that needs a closer look; in little time."""
-    return text.isascii() and text.isprintable()
-
-
 @check("error", "hold UTF-8 that was read as Latin-1 or Windows-1252 (\u00c3\u00a9 for \u00e9)",
        "convert the files anew, from their own encoding to UTF-8")  # fmt: skip
 def mojibake(corpus: Corpus) -> Iterable[int]:
