@@ -6,6 +6,7 @@ modules of the standard library, so that there is no moment before.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import signal
@@ -63,39 +64,11 @@ def main() -> int:
     return start(command)
 
 
-def train() -> int:
-    """The console script."""
-    return start("train")
-
-
-def translate() -> int:
-    """The console script."""
-    return start("translate")
-
-
-def evaluate() -> int:
-    """The console script."""
-    return start("evaluate")
-
-
-def export() -> int:
-    """The console script."""
-    return start("export")
-
-
-def score() -> int:
-    """The console script."""
-    return start("score")
-
-
-def inspect() -> int:
-    """The console script."""
-    return start("inspect")
-
-
-def serve() -> int:
-    """The console script."""
-    return start("serve")
+# The console scripts ``seq2seq-train`` and so on, by the names that pyproject.toml has for them.
+train, translate, evaluate, score, export, inspect, serve = (
+    functools.partial(start, command)
+    for command in ("train", "translate", "evaluate", "score", "export", "inspect", "serve")
+)
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
