@@ -151,8 +151,9 @@ class Decoder(Part):
 
     @property
     def output(self) -> nn.Linear:
-        """The layer that makes logits (., V) of features (., F)."""
-        raise NotImplementedError
+        """The layer that makes logits (., V) of features (., F); by default it is called ``fc_out``."""
+        layer: nn.Linear = self.fc_out
+        return layer
 
     def start(self, memory: Memory) -> State:
         """The state before the first token."""

@@ -126,10 +126,6 @@ class AttentionDecoder(Decoder):
         cell = CELLS[cell_of(cls.chosen(options), CELLS)]
         return Reads(states=len(cell.state_names), outputs=True)
 
-    @property
-    def output(self) -> nn.Linear:
-        return self.fc_out
-
     def start(self, memory: Memory) -> State:
         values = memory.outputs
         assert values is not None  # they are read, and so they are there

@@ -47,10 +47,6 @@ class ConditionalGRUDecoder(Decoder):
         self.fc_out = nn.Linear(width, vocab_size)
         self.dropout = nn.Dropout(options.dropout)
 
-    @property
-    def output(self) -> nn.Linear:
-        return self.fc_out
-
     def start(self, memory: Memory) -> State:
         values, lengths = memory.outputs, memory.lengths
         assert values is not None  # they are read, and so they are there

@@ -34,10 +34,6 @@ class GRUContextDecoder(Decoder):
         self.fc_out = nn.Linear(embedding_size + 2 * size, vocab_size)
         self.dropout = nn.Dropout(options.dropout)
 
-    @property
-    def output(self) -> nn.Linear:
-        return self.fc_out
-
     def start(self, memory: Memory) -> State:
         return memory.states
 

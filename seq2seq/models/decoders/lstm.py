@@ -37,10 +37,6 @@ class LSTMDecoder(Decoder):
         self.fc_out = nn.Linear(size, vocab_size)
         self.dropout = nn.Dropout(options.dropout)
 
-    @property
-    def output(self) -> nn.Linear:
-        return self.fc_out
-
     def start(self, memory: Memory) -> State:
         return memory.states
 

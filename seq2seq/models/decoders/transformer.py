@@ -48,10 +48,6 @@ class TransformerDecoder(TransformerHalf, Decoder):
         self.bridge: nn.Module = nn.Identity() if fits else nn.Linear(memory.output_size, self.size)
         self.fc_out = nn.Linear(self.size, vocab_size)
 
-    @property
-    def output(self) -> nn.Linear:
-        return self.fc_out
-
     def start(self, memory: Memory) -> State:
         assert memory.outputs is not None  # they are read, and so they are there
         packed = pack_padded_sequence(memory.outputs, memory.lengths, enforce_sorted=False)
