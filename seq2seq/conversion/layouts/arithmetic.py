@@ -5,12 +5,11 @@ H state size.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
-from seq2seq.conversion.layouts.contract import Array, Arrays
+from seq2seq.conversion.layouts.contract import Array
 
 
 def lstm_step(x: Array, state: tuple[Array, Array], weights: Iterable[Array]) -> tuple[Array, Array]:
@@ -36,13 +35,3 @@ def sigmoid(x: Array) -> Array:
 def log_softmax(x: Array) -> Array:
     shifted = x - x.max()
     return shifted - np.log(np.exp(shifted).sum())
-
-
-def layers_of(arrays: Arrays, prefix: str) -> Iterator[tuple[Array, Array, Array, Array]]:
-    """The weights of each layer of an ``nn.LSTM`` or ``nn.GRU``."""
-    for layer in itertools.count():
-        names = [f"{prefix}.{name}_l{layer}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-        if not set(names) <= set(arrays):
-            return
-        w_ih, w_hh, b_ih, b_hh = (arrays[name] for name in names)
-        yield w_ih, w_hh, b_ih, b_hh

@@ -20,7 +20,6 @@ from seq2seq.conversion.layouts.recurrent import (
     State,
     names_of_layers,
     refuse_others,
-    renamed,
     require,
     stacks_of,
     width_of,
@@ -77,10 +76,7 @@ class Fairseq(AttentiveLayout):
         return [*BEFORE, *(token for token, _ in found)]
 
     def weights(self) -> Arrays:
-        a = self.arrays
-        found = renamed(a, self.encoder, "encoder.rnn") | renamed(a, self.encoder, "encoder.rnn", "_reverse")
-        found |= renamed(a, self.decoder, "decoder.rnn")
-        found |= {"encoder.embedding.weight": a[self.source_table], "decoder.embedding.weight": a[self.target_table]}
+        a, found = self.arrays, super().weights()
         found |= {"decoder.attention.query.weight": a[INPUT], "decoder.combine.weight": a[OUTPUT]}
         found |= {"decoder.combine.bias": np.zeros(self.stacks.size, np.float32)}
         for k, layer in enumerate(PROJECTIONS):

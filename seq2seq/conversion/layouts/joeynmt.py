@@ -19,7 +19,6 @@ from seq2seq.conversion.layouts.recurrent import (
     State,
     names_of_layers,
     refuse_others,
-    renamed,
     require,
     stacks_of,
     width_of,
@@ -72,10 +71,7 @@ class JoeyNMT(AttentiveLayout):
         return [f"{BRIDGE}.weight", f"{BRIDGE}.bias"]
 
     def weights(self) -> Arrays:
-        a, size = self.arrays, self.stacks.size
-        found = renamed(a, self.encoder, "encoder.rnn") | renamed(a, self.encoder, "encoder.rnn", "_reverse")
-        found |= renamed(a, self.decoder, "decoder.rnn")
-        found |= {"encoder.embedding.weight": a[self.source_table], "decoder.embedding.weight": a[self.target_table]}
+        a, size, found = self.arrays, self.stacks.size, super().weights()
         if ENERGY in a:
             found |= {"decoder.attention.query.weight": a[QUERY], "decoder.attention.key.weight": a[KEY]}
             found |= {"decoder.attention.key.bias": np.zeros(len(a[KEY]), np.float32)}

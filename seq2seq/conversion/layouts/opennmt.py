@@ -21,7 +21,6 @@ from seq2seq.conversion.layouts.recurrent import (
     names_of,
     names_of_layers,
     refuse_others,
-    renamed,
     require,
     stacks_of,
     width_of,
@@ -74,10 +73,7 @@ class OpenNMT(AttentiveLayout):
         return found | ({"bridge": True, "bridge_activation": "relu"} if bridges else {})
 
     def weights(self) -> Arrays:
-        a, attention = self.arrays, "decoder.attention"
-        found = renamed(a, self.encoder, "encoder.rnn") | renamed(a, self.encoder, "encoder.rnn", "_reverse")
-        found |= renamed(a, self.decoder_layers, "decoder.rnn")
-        found |= {"encoder.embedding.weight": a[self.source_table], "decoder.embedding.weight": a[self.target_table]}
+        a, attention, found = self.arrays, "decoder.attention", super().weights()
         if "decoder.attn.linear_in.weight" in a:
             found[f"{attention}.query.weight"] = a["decoder.attn.linear_in.weight"]
         elif "decoder.attn.v.weight" in a:

@@ -31,6 +31,11 @@ def names_of(arrays: Arrays, pattern: str) -> list[list[str]]:
     return [[pattern.format(part=part, n=n) for part in PARTS] for n in layers]
 
 
+def layers_of(arrays: Arrays, pattern: str) -> list[list[Array]]:
+    """The weights of each layer under a pattern, in the order of PARTS."""
+    return [[arrays[name] for name in names] for names in names_of(arrays, pattern)]
+
+
 class Stacks(NamedTuple):
     """The layers of both halves, by the patterns of their names.
 
@@ -148,6 +153,15 @@ class AttentiveLayout(Layout):
         """The pattern of its decoder's layers, where there is more than one."""
         return cls.decoder
 
+    def weights(self) -> Arrays:
+        """Those of the stacks and the embeddings, to which a subclass adds its own."""
+        a = self.arrays
+        found = renamed(a, self.encoder, "encoder.rnn") | renamed(a, self.encoder, "encoder.rnn", "_reverse")
+        found |= renamed(a, self.decoder_layers, "decoder.rnn")
+        return found | {
+            "encoder.embedding.weight": a[self.source_table], "decoder.embedding.weight": a[self.target_table],
+        }  # fmt: skip
+
     def first_states(self, states: list[State]) -> list[State]:
         """What the decoder's layers start from, of the last states of each layer, both directions side by side."""
         return states
@@ -167,7 +181,7 @@ class AttentiveLayout(Layout):
     def log_probs(self, source: list[int], target: list[int]) -> Array:
         feeds = self.stacks.fed > self.exact[self.target_table].shape[1]
         outputs, states = self._encoded(self.exact[self.source_table][source])
-        states, layers = self.first_states(states), self._layers(self.decoder_layers)
+        states, layers = self.first_states(states), layers_of(self.exact, self.decoder_layers)
         combined, found = np.zeros(self.stacks.size), []
         for token in target:
             embedded = self.exact[self.target_table][token]
@@ -178,13 +192,10 @@ class AttentiveLayout(Layout):
             found.append(log_softmax(self.logits(combined)))
         return np.array(found)
 
-    def _layers(self, pattern: str) -> list[list[Array]]:
-        return [[self.exact[name] for name in names] for names in names_of(self.exact, pattern)]
-
     def _encoded(self, xs: Array) -> tuple[Array, list[State]]:
         """(S, E) -> outputs (S, D) and the last states of each layer, both directions side by side."""
         finals = []
-        forward, backward = self._layers(self.encoder), self._layers(f"{self.encoder}_reverse")
+        forward, backward = (layers_of(self.exact, pattern) for pattern in (self.encoder, f"{self.encoder}_reverse"))
         for n, weights in enumerate(forward):
             ys, last = passed(xs, weights)
             if backward:

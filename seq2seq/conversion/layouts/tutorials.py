@@ -5,16 +5,17 @@ E embedding size, H state size, L layers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 
-from seq2seq.conversion.layouts.arithmetic import gru_step, layers_of, log_softmax, lstm_step
+from seq2seq.conversion.layouts.arithmetic import gru_step, log_softmax
 from seq2seq.conversion.layouts.contract import Array, Arrays, Layout
-from seq2seq.conversion.layouts.recurrent import passed
+from seq2seq.conversion.layouts.recurrent import State, layers_of, names_of, names_of_layers, passed, stepped
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import counted
+
+STACKS = ENCODER, DECODER = "encoder.rnn.{part}_l{n}", "decoder.rnn.{part}_l{n}"  # the names of their arrays
 
 
 class TutorialLSTM(Layout):
@@ -27,16 +28,16 @@ class TutorialLSTM(Layout):
 
     @classmethod
     def settings(cls, arrays: Arrays) -> dict[str, Any] | None:
-        expected = {*cls.source_tables, *cls.target_tables, *cls.target_biases}
-        stacks = [list(_stack_names(arrays, f"{part}.rnn")) for part in ("encoder", "decoder")]
-        if set(arrays) != expected.union(*stacks) or len(stacks[0]) != len(stacks[1]) or not stacks[0]:
+        expected = {*cls.source_tables, *cls.target_tables, *cls.target_biases, *names_of_layers(arrays, *STACKS)}
+        encoder, decoder = (len(names_of(arrays, pattern)) for pattern in STACKS)
+        if set(arrays) != expected or encoder != decoder or not encoder:
             return None
         rows, size = arrays["encoder.rnn.weight_hh_l0"].shape
         if rows != cls.gates * size or arrays["decoder.rnn.weight_hh_l0"].shape != (rows, size):
             return None
         if not cls.reads_well(arrays, size):
             return None
-        sizes = {"hidden_size": size, "num_layers": len(stacks[0]) // 4}
+        sizes = {"hidden_size": size, "num_layers": encoder}
         widths = [arrays[f"{part}.embedding.weight"].shape[1] for part in ("encoder", "decoder")]
         if widths[0] != widths[1]:
             raise UserError(f"embeddings have {widths[0]} and {widths[1]} numbers; expected as many on both sides")
@@ -54,30 +55,15 @@ class TutorialLSTM(Layout):
 
     def log_probs(self, source: list[int], target: list[int]) -> Array:
         arrays = self.arrays
-        encoder, decoder = (list(layers_of(arrays, f"{part}.rnn")) for part in ("encoder", "decoder"))
-        states = [(np.zeros(w_hh.shape[1]),) * 2 for _, w_hh, _, _ in encoder]
+        encoder, decoder = (layers_of(arrays, pattern) for pattern in STACKS)
+        states: list[State] = [(np.zeros(w_hh.shape[1]),) * 2 for _, w_hh, _, _ in encoder]
         for token in source:
-            _, states = _lstm_stack(arrays["encoder.embedding.weight"][token], states, encoder)
+            states = stepped(arrays["encoder.embedding.weight"][token], states, encoder)
         found = []
         for token in target:
-            h, states = _lstm_stack(arrays["decoder.embedding.weight"][token], states, decoder)
-            found.append(log_softmax(arrays["decoder.fc_out.weight"] @ h + arrays["decoder.fc_out.bias"]))
+            states = stepped(arrays["decoder.embedding.weight"][token], states, decoder)
+            found.append(log_softmax(arrays["decoder.fc_out.weight"] @ states[-1][0] + arrays["decoder.fc_out.bias"]))
         return np.array(found)
-
-
-def _lstm_stack(x: Array, states: list[Any], layers: list[Any]) -> tuple[Array, list[Any]]:
-    """What the last layer gives, and the states of all."""
-    after = []
-    for state, weights in zip(states, layers, strict=True):
-        after.append(lstm_step(x, state, weights))
-        x = after[-1][0]
-    return x, after
-
-
-def _stack_names(arrays: Arrays, prefix: str) -> Iterator[str]:
-    for layer, _ in enumerate(layers_of(arrays, prefix)):
-        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-            yield f"{prefix}.{name}_l{layer}"
 
 
 class TutorialGRU(TutorialLSTM):
@@ -100,7 +86,7 @@ class TutorialGRU(TutorialLSTM):
 
     def log_probs(self, source: list[int], target: list[int]) -> Array:
         arrays = self.arrays
-        (encoder,), (decoder,) = (list(layers_of(arrays, f"{part}.rnn")) for part in ("encoder", "decoder"))
+        (encoder,), (decoder,) = (layers_of(arrays, pattern) for pattern in STACKS)
         h = np.zeros(encoder[1].shape[1])
         for token in source:
             h = gru_step(arrays["encoder.embedding.weight"][token], h, encoder)
@@ -173,10 +159,8 @@ class TutorialAttention(Layout):
 
     def log_probs(self, source: list[int], target: list[int]) -> Array:
         arrays = self.arrays
-        forward, backward, decoder = (
-            [arrays[f"{rnn}.rnn.{name}_l0{suffix}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-            for rnn, suffix in (("encoder", ""), ("encoder", "_reverse"), ("decoder", ""))
-        )
+        patterns = ENCODER, f"{ENCODER}_reverse", DECODER
+        (forward,), (backward,), (decoder,) = (layers_of(arrays, pattern) for pattern in patterns)
         rows = arrays["encoder.embedding.weight"][source]
         ahead, behind = passed(rows, forward)[0], passed(rows[::-1], backward)[0]
         outputs = np.concatenate([ahead, behind[::-1]], 1)
