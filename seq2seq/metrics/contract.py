@@ -55,8 +55,9 @@ class Metric:
         raise NotImplementedError
 
     def value(self, sums: Array) -> float:
-        """The figure of sums (K,) over any sentences; NaN where it means nothing."""
-        raise NotImplementedError
+        """The figure of sums (K,) over any sentences, by default the first one in percent of the second; NaN where it
+        means nothing."""
+        return float(100 * sums[0] / sums[1]) if sums[1] else math.nan
 
     def signature(self, references: References) -> str:
         """How the figure is computed, in the form of sacreBLEU's signatures."""

@@ -6,7 +6,6 @@ all their references' tokens, so a rate can exceed 100 %.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
@@ -34,10 +33,6 @@ class ErrorRate(Metric):
         tokens = self.split(self.cased(hypothesis))
         split = [self.split(self.cased(reference)) for reference in references]
         return min(((distance(tokens, ref), len(ref)) for ref in split), key=lambda found: (found[0], -found[1]))
-
-    def value(self, sums: Array) -> float:
-        edits, tokens = sums
-        return float(100 * edits / tokens) if tokens else math.nan
 
     def signature(self, references: References) -> str:
         return self.signed(references, unit=self.unit, ref="nearest")

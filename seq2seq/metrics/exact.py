@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from seq2seq.metrics.contract import Array, Metric, References, Sentences
@@ -18,9 +16,6 @@ class ExactMatch(Metric):
         pairs = zip(hypotheses, references, strict=True)
         hits = [self._normal(hypothesis) in map(self._normal, refs) for hypothesis, refs in pairs]
         return np.stack([np.array(hits, np.float64), np.ones(len(hits))], axis=1)
-
-    def value(self, sums: Array) -> float:
-        return float(100 * sums[0] / sums[1]) if sums[1] else math.nan
 
     def signature(self, references: References) -> str:
         return self.signed(references, blanks="any")

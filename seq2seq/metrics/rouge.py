@@ -6,7 +6,6 @@ figure is the mean over the sentences: that of the package rouge-score, whose wo
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -31,9 +30,6 @@ class _Rouge(Metric):
             words = _words(hypothesis)
             rows.append((max(_f1(*self.matches(words, _words(reference))) for reference in refs), 1))
         return np.array(rows, np.float64)
-
-    def value(self, sums: Array) -> float:
-        return float(100 * sums[0] / sums[1]) if sums[1] else math.nan
 
     def signature(self, references: References) -> str:
         return self.signed(references, case="lc", stem="no", score="f1", ref="best")
