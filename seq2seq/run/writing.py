@@ -7,6 +7,7 @@ the run's lock writes them, so it may replace what a killed one left under these
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -72,6 +73,18 @@ def write_new_folder(path: Path, files: Mapping[str, bytes]) -> None:
         for name, data in files.items():
             (folder / name).write_bytes(data)
         shutil.move(folder, path)
+
+
+def records_in(log: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """The lines of a log, and the record of a step in each. Others are left out: one cut by a crash, or what something
+    else wrote there."""
+    for line in log.splitlines():
+        try:
+            record = json.loads(line.decode("utf-8"))
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict) and type(record.get("step")) is int:
+            yield line, record
 
 
 def read_run_file(path: Path, expected: str) -> bytes:

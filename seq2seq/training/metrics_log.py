@@ -13,7 +13,7 @@ from seq2seq.run import manifest
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import counted
 from seq2seq.run.streams import say
-from seq2seq.run.writing import naming, replace_run_file
+from seq2seq.run.writing import naming, records_in, replace_run_file
 from seq2seq.training.tracking import Tracker
 
 
@@ -31,7 +31,8 @@ class MetricsLog:
             UserError: the log is not the one that was written.
         """
         self.path, self.tracker = run_dir / manifest.METRICS, tracker
-        kept = b"".join(line + b"\n" for line in _lines_up_to(manifest.read_metrics(run_dir), last_step))
+        records = records_in(manifest.read_metrics(run_dir))
+        kept = b"".join(line + b"\n" for line, record in records if record["step"] <= last_step)
         self._digest, self._bytes = hashlib.sha256(kept), len(kept)
         # In this order the file never has less than the manifest vouches for, whenever the process is killed.
         manifest.update(run_dir, metrics=self._vouched_for())
@@ -79,16 +80,3 @@ class MetricsLog:
 
     def _vouched_for(self) -> dict[str, Any]:
         return {"bytes": self._bytes, "sha256": self._digest.hexdigest()}
-
-
-def _lines_up_to(content: bytes, last_step: int) -> list[bytes]:
-    """The records up to a step. Other lines are dropped: one cut by a crash, or what something else wrote there."""
-    lines = []
-    for line in content.splitlines():
-        try:
-            record = json.loads(line.decode("utf-8"))
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(record, dict) and type(record.get("step")) is int and record["step"] <= last_step:
-            lines.append(line)
-    return lines

@@ -14,7 +14,7 @@ from typing import Any
 from seq2seq.decoding.translator import Translator
 from seq2seq.run.checkpoint import Progress
 from seq2seq.run.folder import SAMPLES
-from seq2seq.run.writing import replace_run_file
+from seq2seq.run.writing import records_in, replace_run_file
 from seq2seq.sources import Dataset, EncodedSplit
 
 
@@ -66,12 +66,5 @@ def lines_of(sample: dict[str, str]) -> Sequence[str]:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """The records of a file of samples; lines that are none are left out."""
-    found = []
-    for line in path.read_bytes().splitlines() if path.is_file() else []:
-        try:
-            record = json.loads(line.decode("utf-8"))
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(record, dict) and type(record.get("step")) is int and isinstance(record.get("samples"), list):
-            found.append(record)
-    return found
+    log = path.read_bytes() if path.is_file() else b""
+    return [record for _, record in records_in(log) if isinstance(record.get("samples"), list)]
