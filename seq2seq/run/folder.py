@@ -14,7 +14,6 @@ import platform
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -320,15 +319,8 @@ def _surroundings(config: Config) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    versions = {name: _version(name) for name in (*_RECORDED, *_CUPY)}
+    versions = {name: manifest.version_of(name) for name in (*_RECORDED, *_CUPY)}
     return {name: version or "not installed" for name, version in versions.items() if version or name in _RECORDED}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _blas() -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ and nothing that grows with the pairs.
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
 import os
 import shutil
@@ -106,17 +105,10 @@ def _key(config: Config, dataset: Dataset, codec: TextCodec | None) -> str:
         "defaults": dataset.defaults, "codec": codec and codec.fingerprint(),
         "languages": [dataset.src_language, dataset.trg_language],
         "settings": {name: getattr(config, name) for name in _SETTINGS},
-        "libraries": {name: _version(name) for name in ("spacy", "sacremoses", "sentencepiece")},
+        "libraries": {name: manifest.version_of(name) for name in ("spacy", "sacremoses", "sentencepiece")},
     }  # fmt: skip
     parts |= {name: parts[name] is not None for name in ("valid", "test")}  # wherever they lie
     return manifest.sha256(json.dumps(parts, sort_keys=True).encode())
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
