@@ -10,7 +10,6 @@ if __name__ == "__main__":  # before anything large is loaded
     sys.exit(start("inspect"))
 
 import dataclasses
-import functools
 import json
 from argparse import Namespace
 from collections.abc import Sequence
@@ -21,9 +20,9 @@ from seq2seq.inspection.figures import SIDES, figures
 from seq2seq.inspection.page import page
 from seq2seq.inspection.suggestions import Suggestion, suggestions
 from seq2seq.run.cli import run_command
-from seq2seq.run.config import field_types, setting
 from seq2seq.run.messages import counted, one_line
 from seq2seq.run.parser import OneLineParser
+from seq2seq.run.settings import add_setting
 from seq2seq.run.streams import check_output, print_results, write_bytes, write_output
 from seq2seq.sources import NAMED_SETS, Reading, load_dataset
 from seq2seq.sources.corpus import read_files
@@ -45,11 +44,7 @@ def build_parser() -> OneLineParser:
     parser.add_text("--src-language", "code of the source's language; by default as the names of the files say")
     parser.add_text("--trg-language", "the same for the target")
     for field in dataclasses.fields(Reading):
-        kind: dict[str, Any] = {"type": functools.partial(setting, field.name), "metavar": "VALUE"}
-        if field_types()[field.name] is bool:
-            kind |= {"nargs": "?", "const": True}
-        option = "--" + field.name.replace("_", "-")
-        parser.add_argument(option, default=field.default, help=field.metadata["help"].replace("%", "%%"), **kind)
+        add_setting(parser, field.name, field.metadata["help"], default=field.default)
     parser.add_text("--html", "write all of it to this file, as a page")
     parser.add_text("--json", "write all of it to this file")
     return parser

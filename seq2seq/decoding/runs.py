@@ -4,7 +4,6 @@ that score them share: the data, the search, the metrics."""
 from __future__ import annotations
 
 import dataclasses
-import functools
 from argparse import Namespace
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -20,13 +19,14 @@ from seq2seq.metrics import METRICS
 from seq2seq.run import checkpoint, config_file, folder, registry
 from seq2seq.run.bars import counting
 from seq2seq.run.cli import limit_threads
-from seq2seq.run.config import Config, field_types, setting
+from seq2seq.run.config import Config
 from seq2seq.run.devices import DEVICES, PRECISIONS
 from seq2seq.run.errors import UserError
 from seq2seq.run.locking import locked
 from seq2seq.run.messages import shown
 from seq2seq.run.options import texts
 from seq2seq.run.parser import OneLineParser, suggestion
+from seq2seq.run.settings import add_setting
 from seq2seq.shipping import model_file
 from seq2seq.shipping.model_file import is_model_file
 from seq2seq.sources import Dataset, Items, Reading, Source
@@ -80,12 +80,8 @@ def translator(options: Namespace) -> Translator:
 def add_reading(parser: OneLineParser) -> None:
     """How files are read that the command is given; by default as those of the training, whatever form they have."""
     for field in dataclasses.fields(Reading):
-        kind: dict[str, Any] = {"type": functools.partial(setting, field.name), "metavar": "VALUE"}
-        if field_types()[field.name] is bool:
-            kind |= {"nargs": "?", "const": True}
         default = "auto" if field.name == "data_format" else "as in training"
-        help_text = f"{field.metadata['help']} (default: {default})"
-        parser.add_argument("--" + field.name.replace("_", "-"), help=help_text, **kind)
+        add_setting(parser, field.name, f"{field.metadata['help']} (default: {default})")
 
 
 def _given_of_reading(options: Namespace) -> dict[str, Any]:

@@ -121,19 +121,20 @@ def build_parser(command: str = "train") -> OneLineParser:
     parser.add_argument("--accept-changes", action="store_true", help=accept)
     help_texts = _field_comments()
     for field in BASE:
-        _add_setting(parser, field, help_texts[field.name])
+        add_setting(parser, field.name, help_texts[field.name] + _told(field))
     group = parser.add_argument_group("options of the source, the encoder and the decoder")
     for name, field in registry.options().items():
-        _add_setting(group, field, field.metadata["help"], f" [{', '.join(registry.owners(name))}]")
+        owners = f" [{', '.join(registry.owners(name))}]"
+        add_setting(group, name, field.metadata["help"] + _told(field) + owners)
     return parser
 
 
-def _add_setting(parser: Any, field: dataclasses.Field[Any], help_text: str, owners: str = "") -> None:
-    options: dict[str, Any] = {"type": functools.partial(setting, field.name), "metavar": "VALUE"}
-    if field_types()[field.name] is bool:  # --resume alone means --resume true
-        options |= {"nargs": "?", "const": True}
-    option = "--" + field.name.replace("_", "-")
-    parser.add_argument(option, help=(help_text + _told(field) + owners).replace("%", "%%"), **options)
+def add_setting(parser: Any, name: str, help_text: str, **options: Any) -> None:
+    """An option for a setting; a bool may stand alone: --resume is --resume true."""
+    truth = {"nargs": "?", "const": True} if field_types()[name] is bool else {}
+    kind = functools.partial(setting, name)
+    option, help_text = "--" + name.replace("_", "-"), help_text.replace("%", "%%")
+    parser.add_argument(option, type=kind, metavar="VALUE", help=help_text, **truth, **options)
 
 
 def _told(field: dataclasses.Field[Any]) -> str:
