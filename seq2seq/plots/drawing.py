@@ -7,12 +7,14 @@ bytes. A page of HTML holds the figure as SVG, and asks for nothing.
 from __future__ import annotations
 
 import io
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from seq2seq.pages.html import Markup, page
 from seq2seq.run.errors import UserError
+from seq2seq.run.streams import say
 
 INSTALL_PLOT = "pip install 'matplotlib>=3.8'"  # works in any folder; pyproject.toml says the same
 FORMS = (".png", ".svg", ".html")
@@ -54,8 +56,11 @@ def as_bytes(figure: Any, form: str, title: str = "") -> bytes:
     buffer = io.BytesIO()
     picture = "png" if form == ".png" else "svg"
     settings: Any = _SALT
-    with rc_context(settings):
+    with rc_context(settings), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         figure.savefig(buffer, format=picture, dpi=150, metadata={} if picture == "png" else {"Date": None})
+    if picture == "png" and any("missing from font" in str(warning.message) for warning in caught):
+        say("note: Matplotlib's font lacks some characters, which are boxes; a reader's own fonts show a .svg or .html")
     if form != ".html":
         return buffer.getvalue()
     svg = buffer.getvalue().decode("utf-8")

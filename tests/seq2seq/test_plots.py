@@ -148,3 +148,12 @@ def test_without_matplotlib_a_line_says_how_to_get_it(refused, folder, monkeypat
     monkeypatch.setattr(drawing, "find_spec", lambda name: None)
     message = f"plot: Matplotlib is not installed; {drawing.INSTALL_PLOT}"
     refused(message, "plot", folder, "--output", tmp_path / "x.png")
+
+
+@pytest.mark.parametrize(("form", "lines"), [(".png", 1), (".svg", 0), (".html", 0)])
+def test_characters_that_the_font_lacks_are_told_once(matplotlib, capsys, recwarn, form, lines) -> None:
+    figure, (axes,) = drawing.new_figure(1, 1)
+    axes.set_title("\u65e5\u672c\t\u8a9e")
+    assert drawing.as_bytes(figure, form, "t")
+    assert capsys.readouterr().out.count("note: Matplotlib's font lacks some characters") == lines
+    assert not recwarn.list
