@@ -19,13 +19,14 @@ IDS = "the ids that are kept in files depend on it, or cannot be had with it"
 READING = "how files are read, which is the same for all who read some"
 ASKED = "a key of requests, within the limits of the server"
 GOING_ON = "may be another one when a run goes on"
+PICTURE = "an option of plot, of a file"
 
 EVALUATE, SETTINGS, API = "seq2seq/evaluate.py", "seq2seq/decoding/settings.py", "seq2seq/api.py"
 CONFIG, MASKS = "seq2seq/run/config.py", "seq2seq/models/masks.py"
 STORED, EXPLAINING = "seq2seq/text/stored.py", "seq2seq/analysis/explaining.py"
 FORMS, CORPUS, PLOT = "seq2seq/sources/forms.py", "seq2seq/sources/corpus.py", "seq2seq/plot.py"
 KERAS = "seq2seq/conversion/keras_files.py"
-CELLS, SCORES = "seq2seq/models/cells.py", "seq2seq/models/attention.py"
+CELLS, SCORES, RUNS = "seq2seq/models/cells.py", "seq2seq/models/attention.py", "seq2seq/decoding/runs.py"
 ATTENTION, CONTEXT = (f"seq2seq/models/decoders/{name}.py" for name in ("attention", "gru_context"))
 
 # What is named in other files than its own, and why.
@@ -37,13 +38,14 @@ KNOWN: dict[str, dict[str, str]] = {
         "seq2seq/serving/answers.py": WORD, "seq2seq/serving/app.py": SERVED, "seq2seq/serve.py": SERVED,
         STORED: TOKENS,
     },
-    "source vectors": {CONFIG: WORD, PLOT: WORD},
+    "source vectors": {CONFIG: WORD, PLOT: WORD, RUNS: PICTURE},
     "encoder cho-gru": {CELLS: CELL, CONTEXT: CELL},
     "encoder gru": {CELLS: CELL, ATTENTION: CELL, CONTEXT: CELL},
     "encoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT, KERAS: LAYER},
     "decoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT, KERAS: LAYER},
     "decoder attention": {
         "seq2seq/models/decoders/luong.py": BASE, "seq2seq/models/decoders/pointer_generator.py": BASE, PLOT: WORD,
+        RUNS: PICTURE,
     },
     "strategy beam": {
         SETTINGS: DEFAULT, "seq2seq/decoding/search.py": FORMER, EVALUATE: REPORT,
@@ -62,7 +64,7 @@ KNOWN: dict[str, dict[str, str]] = {
     "option embedding_size": {CONFIG: DEFAULT},
     "option hidden_size": {CONFIG: DEFAULT},
     "option num_layers": {CONFIG: DEFAULT, "seq2seq/analysis/gates.py": "the gates of every layer are drawn"},
-    "option data_format": {FORMS: READING, CORPUS: READING, "seq2seq/decoding/runs.py": READING},
+    "option data_format": {FORMS: READING, CORPUS: READING, RUNS: READING},
     "option header": {FORMS: READING, "seq2seq/sources/load.py": READING, "seq2seq/run/config_file.py": READING},
     "option src_column": {FORMS: READING},
     "option trg_column": {FORMS: READING},
@@ -76,13 +78,13 @@ KNOWN: dict[str, dict[str, str]] = {
     "option recurrent_dropout": {MASKS: FOR_ALL},
     "option cell": {SCORES: WORD},
     "option coverage": {SCORES: WORD},
-    "option attention": {SCORES: WORD, PLOT: WORD, "seq2seq/analysis/report.py": WORD},
+    "option attention": {SCORES: WORD, PLOT: WORD, "seq2seq/analysis/report.py": WORD, RUNS: PICTURE},
     "option beam_size": {
-        SETTINGS: "greedy where it is 1", "seq2seq/decoding/runs.py": REPORT, EVALUATE: REPORT, API: REPORT,
+        SETTINGS: "greedy where it is 1", RUNS: REPORT, EVALUATE: REPORT, API: REPORT,
         "seq2seq/serving/schema.py": ASKED, EXPLAINING: "a beam is drawn",
     },
     "option length_penalty": {
-        "seq2seq/decoding/runs.py": REPORT, EVALUATE: REPORT, API: REPORT, "seq2seq/serving/schema.py": ASKED,
+        RUNS: REPORT, EVALUATE: REPORT, API: REPORT, "seq2seq/serving/schema.py": ASKED,
     },
     "option exact_steps": {EVALUATE: REPORT},
 }  # fmt: skip
