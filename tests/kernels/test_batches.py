@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import config
 
 import kernels
 from kernels import reference, threads
@@ -91,6 +92,18 @@ def test_one_matrix_for_all():
     a, b = draw(3, (4, 5, 6), (6, 7))
     everywhere = np.broadcast_to(b, (4, 6, 7))
     np.testing.assert_array_equal(kernels.bmm(a, everywhere), kernels.bmm(a, everywhere.copy()))
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled")
+def test_what_may_not_be_written_compiles_nothing_anew():
+    a, b = draw(5, (4, 5, 6), (4, 6, 7), dtype=np.float32)
+    kernels.bmm(a, b)
+    compiled = batches._multiply.signatures
+    left, right = np.broadcast_to(a[:1], a.shape), np.broadcast_to(b[0], b.shape)
+    assert not left.flags.writeable
+    for pair in ((left, b), (a, right), (left, right)):
+        np.testing.assert_array_equal(kernels.bmm(*pair), kernels.bmm(*(each.copy() for each in pair)))
+    assert batches._multiply.signatures == compiled
 
 
 def test_rows_that_share_memory():
