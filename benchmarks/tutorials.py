@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 from figures import write
 from tables import as_table, read
 
+from seq2seq.run.messages import counted
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "tutorials"
 MULTI30K = "--data {dir}/multi30k --languages de en --pairs 29000 --min-freq 2 --epochs 10 --batch-size 128"
@@ -92,7 +94,8 @@ def rows() -> Iterator[tuple[str, ...]]:
         if (RESULTS / f"{name}.json").exists():
             kept = read(f"tutorials/{name}.json")
             least = min(kept["losses"])
-            epoch, took = kept["losses"].index(least) + 1, f"{kept['minutes']:.0f} minutes, {kept['threads']} threads"
+            epoch = kept["losses"].index(least) + 1
+            took = f"{counted(round(kept['minutes']), 'minute')}, {counted(kept['threads'], 'thread')}"
             here = f"**{least:.3f}** after {epoch} epochs"
             where = f"{took}, {kept['processor']['name']}"
             yield f"`{name}.py`", f"{tutorial.published:g} ({tutorial.told})", here, where
