@@ -59,8 +59,12 @@ def as_bytes(figure: Any, form: str, title: str = "") -> bytes:
     with rc_context(settings), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         figure.savefig(buffer, format=picture, dpi=150, metadata={} if picture == "png" else {"Date": None})
-    if picture == "png" and any("missing from font" in str(warning.message) for warning in caught):
+    lacking = [warning for warning in caught if "missing from font" in str(warning.message)]
+    if picture == "png" and lacking:
         say("note: Matplotlib's font lacks some characters, which are boxes; a reader's own fonts show a .svg or .html")
+    for warning in caught:
+        if warning not in lacking:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     if form != ".html":
         return buffer.getvalue()
     svg = buffer.getvalue().decode("utf-8")
