@@ -21,6 +21,7 @@ from seq2seq.run.cli import run_command
 from seq2seq.run.errors import UserError
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.streams import STDOUT, check_output, write_bytes
+from seq2seq.sources.specs import files_named
 from seq2seq.training.validation import is_lowercase, target_language
 
 
@@ -47,7 +48,8 @@ def plot(arguments: Sequence[str] | None = None) -> int:
         raise UserError(f"output is {options.output or 'missing'}; expected --output FILE.png, .svg or .html")
     drawing.require_form(options.output)
     drawing.require_matplotlib()
-    check_output(options.output, "output", runs.files(options))
+    read = [*runs.files(options), *files_named(options.attention, options.vectors)]
+    check_output(options.output, "output", read)
     figure, title = _figure(options)
     write_bytes(options.output, [drawing.as_bytes(figure, Path(options.output).suffix.lower(), title)])
     return 0

@@ -34,7 +34,7 @@ from seq2seq.sources.reading import AUTO
 from seq2seq.sources.specs import files_named
 
 # The options that name what is read.
-_READ = ("input", "prefix", "data", "valid", "test", "src", "trg", "attention", "vectors")
+_READ = ("input", "prefix", "data", "valid", "test", "src", "trg")
 
 
 def add_options(

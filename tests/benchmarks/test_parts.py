@@ -19,7 +19,6 @@ IDS = "the ids that are kept in files depend on it, or cannot be had with it"
 READING = "how files are read, which is the same for all who read some"
 ASKED = "a key of requests, within the limits of the server"
 GOING_ON = "may be another one when a run goes on"
-PICTURE = "an option of plot, of a file"
 
 EVALUATE, SETTINGS, API = "seq2seq/evaluate.py", "seq2seq/decoding/settings.py", "seq2seq/api.py"
 CONFIG, MASKS = "seq2seq/run/config.py", "seq2seq/models/masks.py"
@@ -38,14 +37,13 @@ KNOWN: dict[str, dict[str, str]] = {
         "seq2seq/serving/answers.py": WORD, "seq2seq/serving/app.py": SERVED, "seq2seq/serve.py": SERVED,
         STORED: TOKENS,
     },
-    "source vectors": {CONFIG: WORD, PLOT: WORD, RUNS: PICTURE},
+    "source vectors": {CONFIG: WORD, PLOT: WORD},
     "encoder cho-gru": {CELLS: CELL, CONTEXT: CELL},
     "encoder gru": {CELLS: CELL, ATTENTION: CELL, CONTEXT: CELL},
     "encoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT, KERAS: LAYER},
     "decoder lstm": {CELLS: CELL, ATTENTION: CELL, CONFIG: DEFAULT, KERAS: LAYER},
     "decoder attention": {
         "seq2seq/models/decoders/luong.py": BASE, "seq2seq/models/decoders/pointer_generator.py": BASE, PLOT: WORD,
-        RUNS: PICTURE,
     },
     "strategy beam": {
         SETTINGS: DEFAULT, "seq2seq/decoding/search.py": FORMER, EVALUATE: REPORT,
@@ -78,7 +76,7 @@ KNOWN: dict[str, dict[str, str]] = {
     "option recurrent_dropout": {MASKS: FOR_ALL},
     "option cell": {SCORES: WORD},
     "option coverage": {SCORES: WORD},
-    "option attention": {SCORES: WORD, PLOT: WORD, "seq2seq/analysis/report.py": WORD, RUNS: PICTURE},
+    "option attention": {SCORES: WORD, PLOT: WORD, "seq2seq/analysis/report.py": WORD},
     "option beam_size": {
         SETTINGS: "greedy where it is 1", RUNS: REPORT, EVALUATE: REPORT, API: REPORT,
         "seq2seq/serving/schema.py": ASKED, EXPLAINING: "a beam is drawn",

@@ -144,6 +144,14 @@ def test_bad_options(matplotlib, refused, folder, monkeypatch, tmp_path, words, 
     refused(message, "plot", folder, *words)
 
 
+@pytest.mark.parametrize("option", ["--attention", "--vectors"])
+def test_what_is_read_is_not_written_over(matplotlib, refused, folder, tmp_path, option) -> None:
+    lines = tmp_path / "lines.svg"
+    lines.write_text("1 2 3\n")
+    refused(f"output {lines}: is a file that is read", "plot", folder, option, lines, "--output", lines)
+    assert lines.read_text() == "1 2 3\n"
+
+
 def test_without_matplotlib_a_line_says_how_to_get_it(refused, folder, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(drawing, "find_spec", lambda name: None)
     message = f"plot: Matplotlib is not installed; {drawing.INSTALL_PLOT}"
