@@ -34,7 +34,7 @@ MANY_ARGUMENTS = {
     ),
     **dict.fromkeys(["coverage_complete", "parts_fit"], "a check, which is given what its entry is"),
     **dict.fromkeys(
-        ["pack_b", "pack_rows", "pack_columns", "_transpose_edge", "_transpose_edge_in_numpy", "_copy_edge",
+        ["pack_b", "pack_rows", "_transpose_edge", "_transpose_edge_in_numpy", "_copy_edge",
          "multiply_panels", "multiply_block", "_call", "_call_slot", "tile", "tile_of_rows", "tile_of_panels",
          "tile_in_numpy"],
         "within a product: Numba counts the users of a view in atomic steps, and takes microseconds to tell a record",

@@ -13,7 +13,8 @@ from numba.extending import intrinsic
 
 from kernels.cpu.jit import config, jit
 from kernels.cpu.matrix_unit import BLOCK, TILE_ROWS
-from kernels.cpu.panels import SQUARE, Vectors, element_in_numpy
+from kernels.cpu.panels import element_in_numpy
+from kernels.cpu.vectors import SQUARE, Vectors
 
 
 @intrinsic

@@ -65,11 +65,8 @@ def pack_b(
         size = panel_depth(panels, k1 - k0)
         block = k0 // pair * padded
         if not transposed:
-            place = block + first_column * size
-            pack_columns(
-                source, at + first_column, stride, stop_column - first_column, k0, k1, panels, place, np.int64(width),
-                transposed,
-            )  # fmt: skip
+            real = stop_column - first_column
+            pack_columns(source, at + first_column, stride, real, k0, k1, panels, block + first_column * size)
             continue
         for column in range(first_column, stop_column, width):
             real = min(width, stop_column - column)

@@ -17,9 +17,9 @@ from numba.np.numpy_support import as_dtype
 
 from kernels.cpu.jit import FLAGS, config, jit
 from kernels.cpu.matrix_unit import BLOCK
-from kernels.cpu.tiles import COLUMNS, COLUMNS_64, PAIR_ROWS, ROWS, SCALE_ROWS, SHAPE
+from kernels.cpu.tiles import COLUMNS, COLUMNS_64, PAIR_ROWS, ROWS, SCALE_ROWS
+from kernels.cpu.vectors import SQUARE, Vectors
 
-SQUARE = SHAPE.square  # side of a transposed block; divides ROWS and COLUMNS
 K_GROUP = 8  # k copied panel by panel before the next ones, so that reads and writes stay on few pages
 
 
@@ -81,113 +81,6 @@ def to_bf16(x: np.float32) -> np.uint32:
     bits = np.float32(x).view(np.uint32)
     rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
     return rounded if x == x else np.uint32(0x7FC0)
-
-
-class Vectors:
-    """Emits loads of numbers as vectors of `width` panel elements, and the transposition of SQUARE of them."""
-
-    def __init__(self, builder: Any, source: Any, panel: Any, width: int = SQUARE) -> None:
-        self.builder, self.width = builder, width
-        self.pairs = panel.dtype == types.uint32
-        self.size = 8 if source.dtype == types.float64 else 4
-        self.number = ir.DoubleType() if self.size == 8 else ir.FloatType()
-        self.element = ir.VectorType(ir.IntType(32) if self.pairs else self.number, width)
-
-    def address(self, context: Any, array_type: Any, array: Any, index: Any) -> Any:
-        """The integer address of array[index]."""
-        data = context.make_array(array_type)(context, self.builder, array).data
-        offset = self.builder.mul(index, ir.IntType(64)(self.size))
-        return self.builder.add(self.builder.ptrtoint(data, ir.IntType(64)), offset)
-
-    def load(self, address: Any, count: int, lanes: Any = None) -> Any:
-        """Numbers; if `lanes` is given, so many of them, zeros behind, and no other memory is touched."""
-        kind = ir.VectorType(self.number, count)
-        pointer = self.builder.inttoptr(address, kind.as_pointer())
-        if lanes is not None:
-            align, empty = ir.IntType(32)(self.size), ir.Constant(kind, None)
-            return self._masked("load", kind, kind, [pointer, align, self._first(lanes, count), empty])
-        value = self.builder.load(pointer)
-        value.align = self.size
-        return value
-
-    def store(self, value: Any, address: Any, lanes: Any = None) -> None:
-        """A vector, or the first `lanes` of it."""
-        pointer = self.builder.inttoptr(address, value.type.as_pointer())
-        if lanes is None:
-            self.builder.store(value, pointer).align = self.size
-            return
-        mask = self._first(lanes, value.type.count)
-        self._masked("store", value.type, ir.VoidType(), [value, pointer, ir.IntType(32)(self.size), mask])
-
-    def _first(self, lanes: Any, count: int) -> Any:
-        """Whether a lane is among the first ones; `lanes` may be less than 0 or more than there are."""
-        kind, i32 = ir.VectorType(ir.IntType(32), count), ir.IntType(32)
-        empty = ir.Constant(kind, ir.Undefined)
-        first = self.builder.insert_element(empty, self.builder.trunc(lanes, i32), i32(0))
-        bound = self.builder.shuffle_vector(first, empty, ir.Constant(kind, None))
-        return self.builder.icmp_signed("<", ir.Constant(kind, list(range(count))), bound)
-
-    def _masked(self, what: str, kind: Any, result: Any, arguments: list[Any]) -> Any:
-        suffix = f"v{kind.count}{'i' if isinstance(kind.element, ir.IntType) else 'f'}{8 * self.size}"
-        module, name = self.builder.module, f"llvm.masked.{what}.{suffix}.p0"
-        function = ir.FunctionType(result, [argument.type for argument in arguments])
-        return self.builder.call(module.globals.get(name) or ir.Function(module, function, name), arguments)
-
-    def along_k(self, address: Any, lanes: Any = None) -> Any:
-        """SQUARE elements whose numbers, of which there may be `lanes`, are consecutive; little-endian order makes
-        pairs of neighbours."""
-        if not self.pairs:
-            return self.load(address, SQUARE, lanes)
-        halves = self.round(self.load(address, 2 * SQUARE, lanes), 2 * SQUARE)
-        halves = self.builder.trunc(halves, ir.VectorType(ir.IntType(16), 2 * SQUARE))
-        return self.builder.bitcast(halves, self.element)
-
-    def across_k(self, address: Any, next_k: Any, lanes: Any = None, next_lanes: Any = None) -> Any:
-        """`width` neighbouring elements of one k, paired with those at the address `next_k`."""
-        if not self.pairs:
-            return self.load(address, self.width, lanes)
-        low, high = (
-            self.round(self.load(place, self.width, some), self.width)
-            for place, some in ((address, lanes), (next_k, next_lanes))
-        )
-        return self.builder.or_(low, self.builder.shl(high, ir.Constant(self.element, [16] * self.width)))
-
-    def if_below(self, number: int, bound: Any, lanes: Any) -> Any:
-        """`lanes` where the number is below the bound, else none."""
-        i64 = ir.IntType(64)
-        return self.builder.select(self.builder.icmp_signed("<", i64(number), bound), lanes, i64(0))
-
-    def round(self, value: Any, count: int) -> Any:
-        """`to_bf16` of each lane."""
-        builder, bits_type = self.builder, ir.VectorType(ir.IntType(32), count)
-
-        def constant(number: int) -> Any:
-            return ir.Constant(bits_type, [number] * count)
-
-        bits = builder.bitcast(value, bits_type)
-        odd = builder.and_(builder.lshr(bits, constant(16)), constant(1))
-        rounded = builder.lshr(builder.add(builder.add(bits, constant(0x7FFF)), odd), constant(16))
-        return builder.select(builder.fcmp_ordered("ord", value, value), rounded, constant(0x7FC0))
-
-    def transpose(self, rows: list[Any]) -> list[Any]:
-        """Each round interleaves the first half of the rows with the second; log2(SQUARE) rounds transpose."""
-        half = SQUARE // 2
-        for _ in range(SQUARE.bit_length() - 1):
-            pairs = [(rows[r], rows[r + half]) for r in range(half)]
-            rows = [self._interleave(a, b, start) for a, b in pairs for start in (0, half)]
-        return rows
-
-    def store_transposed(
-        self, context: Any, rows: list[Any], panel: Any, array: Any, at: Any, width: Any, lanes: Any = None
-    ) -> None:
-        """The transposed rows to array[at], array[at + width], ..., or so many `lanes` of each."""
-        for number, row in enumerate(self.transpose(rows)):
-            place = self.builder.add(at, self.builder.mul(width, ir.IntType(64)(number)))
-            self.store(row, self.address(context, panel, array, place), lanes and lanes[number])
-
-    def _interleave(self, a: Any, b: Any, start: int) -> Any:
-        lanes = [lane + offset for lane in range(start, start + SQUARE // 2) for offset in (0, SQUARE)]
-        return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), SQUARE), lanes))
 
 
 @intrinsic
@@ -274,6 +167,39 @@ def _copy_both(
     return types.void(source, types.intp, types.intp, panel, types.intp, types.intp), codegen
 
 
+def _emit_wide(context: Any, builder: Any, source: Any, panel: Any, args: Any) -> Any:
+    """A row of a panel of B, from neighbours; args are those of `_copy_wide`, and the numbers there are, or all."""
+    vectors = Vectors(builder, source, panel, COLUMNS_64 if source.dtype == types.float64 else COLUMNS)
+    starts = (args[1], builder.add(args[1], args[2]))
+    address, next_k = (vectors.address(context, source, args[0], start) for start in starts)
+    row = vectors.across_k(address, next_k, *args[5:])
+    vectors.store(row, vectors.address(context, panel, args[3], args[4]))
+    return context.get_dummy_value()
+
+
+@intrinsic
+def _copy_wide(typing_context: Any, source: Any, at: Any, stride: Any, panel: Any, panel_at: Any) -> Any:
+    """panel[panel_at + j] <- source[at + j], of a pair also source[at + stride + j], j below the columns of a panel."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _emit_wide(context, builder, source, panel, args)
+
+    return types.void(source, types.intp, types.intp, panel, types.intp), codegen
+
+
+@intrinsic
+def _copy_wide_edge(
+    typing_context: Any, source: Any, at: Any, stride: Any, panel: Any, panel_at: Any, numbers: Any, next_numbers: Any
+) -> Any:  # fmt: skip
+    """`_copy_wide`, zero for what is not among the first `numbers`, or of a pair's second ones `next_numbers`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _emit_wide(context, builder, source, panel, args)
+
+    i = types.intp
+    return types.void(source, i, i, panel, i, i, i), codegen
+
+
 @intrinsic
 def _copy_row(typing_context: Any, source: Any, at: Any, target: Any, to: Any, columns: Any) -> Any:
     """target[to + j] <- source[at + j], j below `columns`, at most those of a panel."""
@@ -319,6 +245,17 @@ def _copy_both_in_numpy(source: Any, at: int, stride: int, panel: Any, panel_at:
         _copy_edge_in_numpy(source, number, stride, panel, place, SQUARE, SQUARE, SQUARE)
 
 
+def _copy_wide_edge_in_numpy(
+    source: Any, at: int, stride: int, panel: Any, panel_at: int, numbers: int, next_numbers: int
+) -> None:
+    for j in range(panel_columns(panel)):
+        panel[panel_at + j] = element_in_numpy(source, at + j, stride, (j < numbers) + (j < next_numbers), panel)
+
+
+def _copy_wide_in_numpy(source: Any, at: int, stride: int, panel: Any, panel_at: int) -> None:
+    _copy_wide_edge_in_numpy(source, at, stride, panel, panel_at, COLUMNS, COLUMNS)
+
+
 def _copy_row_in_numpy(source: Any, at: int, target: Any, to: int, columns: int) -> None:
     target[to : to + columns] = source[at : at + columns]
 
@@ -327,6 +264,8 @@ transpose_square: Any = _transpose_in_numpy if config.DISABLE_JIT else _transpos
 transpose_edge: Any = _transpose_edge_in_numpy if config.DISABLE_JIT else _transpose_edge
 copy_edge: Any = _copy_edge_in_numpy if config.DISABLE_JIT else _copy_edge
 copy_both: Any = _copy_both_in_numpy if config.DISABLE_JIT else _copy_both
+copy_wide: Any = _copy_wide_in_numpy if config.DISABLE_JIT else _copy_wide
+copy_wide_edge: Any = _copy_wide_edge_in_numpy if config.DISABLE_JIT else _copy_wide_edge
 copy_row: Any = _copy_row_in_numpy if config.DISABLE_JIT else _copy_row
 
 
@@ -352,32 +291,52 @@ def pack_rows(
 
 @jit
 def pack_columns(
-    source: Any, at: int, stride: int, columns: int, k0: int, k1: int, panel: Any, panel_at: Any, width: Any,
-    narrow: bool,
-) -> None:  # fmt: skip
-    """Panels from numbers that lie across k: columns of a matrix whose row k starts at source[at + k * stride].
-
-    The last panel is as narrow as its columns if `narrow`, else filled up with zeros.
-    """
-    pair, count = per_element(panel), panel_depth(panel, k1 - k0)
+    source: Any, at: int, stride: int, columns: int, k0: int, k1: int, panels: Any, panels_at: int
+) -> None:
+    """Panels of B from numbers that lie across k: panels[panels_at:] <- rows k0 <= k < k1 of the matrix whose row k
+    starts at source[at + k * stride]. The last panel is filled up with zeros."""
+    width, pair, count = panel_columns(panels), per_element(panels), panel_depth(panels, k1 - k0)
     whole = (k1 - k0) // pair
-    stop_column = columns // width * width // (2 * SQUARE) * (2 * SQUARE)
     for start in range(0, whole, K_GROUP):
-        stop = min(start + K_GROUP, whole)
-        for column in range(0, stop_column, 2 * SQUARE):
-            number, second = at + (k0 + start * pair) * stride + column, column + SQUARE
-            place = panel_at + (column - column % width) * count + start * width + column % width
-            next_place = panel_at + (second - second % width) * count + start * width + second % width
-            for k in range(stop - start):
+        group = min(K_GROUP, whole - start)
+        for column in range(0, columns, width):
+            number, real = at + (k0 + start * pair) * stride + column, columns - column
+            place = panels_at + column * count + start * width
+            if real < width:
+                for k in range(group):
+                    copy_wide_edge(source, number + k * pair * stride, stride, panels, place + k * width, real, real)
+                continue
+            for k in range(group):
+                copy_wide(source, number + k * pair * stride, stride, panels, place + k * width)
+    for column in range(0, columns, width):
+        for k in range(whole, count):
+            real = columns - column if k * pair < k1 - k0 else 0
+            number, place = at + (k0 + k * pair) * stride + column, panels_at + column * count + k * width
+            copy_wide_edge(source, number, stride, panels, place, real, 0)
+
+
+@jit
+def pack_narrow(source: Any, at: int, stride: int, rows: int, k0: int, k1: int, panels: Any) -> None:
+    """Panels of A from numbers that lie across k: panels <- numbers k0 <= k < k1 of the rows whose k lies from
+    source[at + k * stride] on. The last panel is as narrow as its rows."""
+    pair, count = per_element(panels), panel_depth(panels, k1 - k0)
+    whole, stop_row = (k1 - k0) // pair, rows // ROWS * ROWS // (2 * SQUARE) * (2 * SQUARE)
+    for start in range(0, whole, K_GROUP):
+        group = min(K_GROUP, whole - start)
+        for row in range(0, stop_row, 2 * SQUARE):
+            number, second = at + (k0 + start * pair) * stride + row, row + SQUARE
+            place = (row - row % ROWS) * count + start * ROWS + row % ROWS
+            next_place = (second - second % ROWS) * count + start * ROWS + second % ROWS
+            for k in range(group):
                 copy_both(
-                    source, number + k * pair * stride, stride, panel, place + k * width, next_place + k * width
+                    source, number + k * pair * stride, stride, panels, place + k * ROWS, next_place + k * ROWS
                 )  # fmt: skip
-    for column in range(0, columns if narrow else (columns + width - 1) // width * width, SQUARE):
-        first, real = column - column % width, columns - column
-        across = min(width, columns - first) if narrow else width
-        for k in range(whole if column < stop_column else 0, count):
+    for row in range(0, rows, SQUARE):
+        first, real = row - row % ROWS, rows - row
+        across = min(ROWS, rows - first)
+        for k in range(whole if row < stop_row else 0, count):
             low, high = real if k * pair < k1 - k0 else 0, real if k * pair + 1 < k1 - k0 else 0
             copy_edge(
-                source, at + (k0 + k * pair) * stride + column, stride, panel,
-                panel_at + first * count + k * across + column % width, low, high, across - column % width,
+                source, at + (k0 + k * pair) * stride + row, stride, panels,
+                first * count + k * across + row % ROWS, low, high, across - row % ROWS,
             )  # fmt: skip

@@ -18,7 +18,7 @@ from kernels.cpu.blocks import pack_blocks
 from kernels.cpu.jit import config, jit, jit_inline
 from kernels.cpu.matrix_unit import BLOCK, configure, release
 from kernels.cpu.narrow import cut_of, panels_begin
-from kernels.cpu.panels import copy_row, pack_columns, pack_rows, panel_columns, panel_depth, panel_rows, scale_rows
+from kernels.cpu.panels import copy_row, pack_narrow, pack_rows, panel_columns, panel_depth, panel_rows, scale_rows
 from kernels.cpu.tiles import LEFT, PAIR_ROWS, ROWS, tile
 
 DEPTH = 1024  # numbers along k of a block; even
@@ -46,7 +46,7 @@ def pack_row_blocks(source: Any, transposed: bool, at: int, stride: int, rows: i
         pack_blocks(source, transposed, at, stride, rows, k0, k1, a)
         return
     if transposed:
-        pack_columns(source, at, stride, rows, k0, k1, a, 0, ROWS, True)
+        pack_narrow(source, at, stride, rows, k0, k1, a)
         return
     depth = panel_depth(a, k1 - k0)
     for row in range(0, rows, ROWS):

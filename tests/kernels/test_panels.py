@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels.cpu.gemm import prepack
-from kernels.cpu.panels import pack_columns, pack_rows, panel_depth, panel_rows, per_element, to_bf16
+from kernels.cpu.panels import pack_narrow, pack_rows, panel_depth, panel_rows, per_element, to_bf16
 from kernels.cpu.product import DEPTH
 from kernels.cpu.tiles import COLUMNS, COLUMNS_64, ROWS
 from kernels.reference.precision import round_bf16
@@ -141,7 +141,7 @@ def test_narrow_panels(kind, rows, depth, k0):
     size = -(-depth // pair) * rows
     first, second = np.zeros(size + 8, dtype), np.zeros(size + 8, dtype)
     pack_rows(matrix.ravel(), 0, k0 + depth, rows, k0, k0 + depth, first, 0, rows)
-    pack_columns(by_k.ravel(), 0, rows, rows, k0, k0 + depth, second, 0, ROWS, True)
+    pack_narrow(by_k.ravel(), 0, rows, rows, k0, k0 + depth, second)
     np.testing.assert_array_equal(first, second)
     assert not first[size:].any()
     panel = first[:size].reshape(-1, rows)
