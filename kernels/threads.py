@@ -181,6 +181,9 @@ def run(function: Callable[[int], None], count: int) -> None:
 def run_all(*lists: Sequence[Callable[[], None]]) -> None:
     """`run` for tasks of several kinds: threads that are done with one kind go on with the next without waiting."""
     tasks = [task for tasks in lists for task in tasks]
+    if len(tasks) == 1:
+        tasks[0]()
+        return
     run(lambda number: tasks[number](), len(tasks))
 
 

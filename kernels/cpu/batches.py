@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels.cpu.gemm import TASK_WORK, pack_b, panels_size
+from kernels.cpu.gemm import TASK_WORK, Memory, pack_b, panels_size
 from kernels.cpu.jit import jit
 from kernels.cpu.product import ROW_BLOCK, multiply_rows, prepare, workspace
 from kernels.cpu.tiles import ROWS
@@ -40,21 +40,11 @@ def _lying(batch: np.ndarray) -> _Batch:
 
 
 def _flat(batch: np.ndarray) -> np.ndarray:
-    """The memory from the first element of a batch to its last one."""
+    """The memory from the first element of a batch to its last one, as if it might be written: see `Memory`."""
+    if batch.flags.c_contiguous and batch.flags.writeable:
+        return batch.reshape(-1)
     last = sum((size - 1) * stride for size, stride in zip(batch.shape, batch.strides, strict=True))
-    return np.asarray(_Memory(batch, last // batch.itemsize + 1))
-
-
-class _Memory:
-    """So many numbers from the first of an array on, as NumPy takes them: as if they might be written.
-
-    Numba compiles a kernel anew for every operand that may not, as what `expand` gives; nothing writes to one here.
-    """
-
-    def __init__(self, array: np.ndarray, count: int) -> None:
-        told = array.__array_interface__
-        self.array = array  # which has to stay as long as this does
-        self.__array_interface__ = {**told, "data": (told["data"][0], False), "shape": (count,), "strides": None}
+    return np.asarray(Memory(batch, (last // batch.itemsize + 1,)))
 
 
 def multiply_batches(a: np.ndarray, b: np.ndarray, bf16: bool, out: np.ndarray) -> None:

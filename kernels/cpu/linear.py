@@ -10,7 +10,7 @@ import numpy as np
 
 from kernels.cpu.batches import multiply_batches
 from kernels.cpu.chunks import rows_per_chunk, run_chunks
-from kernels.cpu.gemm import Prepacked, multiply, prepack
+from kernels.cpu.gemm import Prepacked, multiply, multiply_once, prepack
 from kernels.cpu.jit import jit, jit_sum
 from kernels.cpu.panels import to_bf16
 from kernels.cpu.sums import column_sums, dot
@@ -20,9 +20,10 @@ FEW_ROWS = 4  # with bfloat16, where a dot product rounds as it goes, half of th
 DOT_WORK = 1 << 18  # multiply-adds of a task of dot products
 
 
-def product(a: np.ndarray, transposed: bool, b: Prepacked) -> np.ndarray:
-    """A B as a new array; a is A or, if `transposed`, its transpose."""
-    return multiply(a, transposed, b, np.empty((a.shape[1 if transposed else 0], b.columns), a.dtype))
+def product(a: np.ndarray, transposed: bool, b: np.ndarray, b_transposed: bool, bf16: bool) -> np.ndarray:
+    """A B as a new array; a is A or, if `transposed`, its transpose, and so is b."""
+    out = np.empty((a.shape[1 if transposed else 0], b.shape[0 if b_transposed else 1]), a.dtype)
+    return multiply_once(a, transposed, b, b_transposed, out, bf16)
 
 
 def _stored(matrix: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -34,7 +35,7 @@ def _stored(matrix: np.ndarray) -> tuple[np.ndarray, bool]:
 
 def matmul(a: np.ndarray, b: np.ndarray, bf16: bool = False) -> np.ndarray:
     """See `kernels.matmul`."""
-    return product(*_stored(a), prepack(*_stored(b), bf16))
+    return product(*_stored(a), *_stored(b), bf16)
 
 
 def bmm(a: np.ndarray, b: np.ndarray, bf16: bool = False) -> np.ndarray:
@@ -48,7 +49,7 @@ def linear_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, b
     """See `kernels.linear_forward`."""
     rounded = bf16 and x.dtype == np.float32
     few = 0 < len(x) <= (FEW_ROWS // 2 if rounded else FEW_ROWS)
-    y = _dot_products(x, weight, rounded) if few else product(x, False, prepack(weight, True, bf16))
+    y = _dot_products(x, weight, rounded) if few else product(x, False, weight, True, bf16)
     return y if bias is None else _with_bias(y, bias)
 
 
@@ -72,7 +73,8 @@ def prepack_linear(weight: np.ndarray, bias: np.ndarray | None, bf16: bool = Fal
 
 def linear_prepacked(x: np.ndarray, weights: LinearWeights) -> np.ndarray:
     """See `kernels.linear_prepacked`."""
-    return _with_bias(product(x, False, weights.matrix), weights.bias)
+    y = np.empty((len(x), weights.matrix.columns), x.dtype)
+    return _with_bias(multiply(x, False, weights.matrix, y), weights.bias)
 
 
 def linear_backward(
@@ -83,8 +85,8 @@ def linear_backward(
     bf16: bool = False,
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """See `kernels.linear_backward`."""
-    dx = product(dy, False, prepack(weight, False, bf16)) if needs[0] else None  # y = x W^T + b
-    dweight = product(dy, True, prepack(x, False, bf16)) if needs[1] else None  # y = x W^T + b
+    dx = product(dy, False, weight, False, bf16) if needs[0] else None  # y = x W^T + b
+    dweight = product(dy, True, x, False, bf16) if needs[1] else None  # y = x W^T + b
     dbias = column_sums(dy) if needs[2] else None  # y = x W^T + b
     return dx, dweight, dbias
 

@@ -127,6 +127,7 @@ def multiply_block(
 
 
 _SLOTS = {as_dtype(element): slot for slot, element in enumerate(ELEMENTS)}
+_LEFT_DTYPES = {as_dtype(element): np.dtype(as_dtype(LEFT.get(element, element))) for element in ELEMENTS}
 _addresses = np.zeros(len(ELEMENTS), np.uintp)
 binding.add_symbol(TABLE, _addresses.ctypes.data)
 
@@ -139,8 +140,7 @@ def _argument_types(number: types.Type, element: types.Type) -> tuple[types.Type
 
 def left_dtype(panels: np.ndarray) -> np.dtype:
     """Of the panels of A beside these of B."""
-    element = ELEMENTS[slot_of(panels)]
-    return np.dtype(as_dtype(LEFT.get(element, element)))
+    return _LEFT_DTYPES[panels.dtype]
 
 
 def slot_of(panels: np.ndarray) -> int:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kernels import get_num_threads, set_num_threads
 from kernels.cpu import gemm, product
-from kernels.cpu.gemm import multiply, prepack
+from kernels.cpu.gemm import multiply, multiply_once, prepack
 from kernels.cpu.jit import FLAGS, config
 from kernels.cpu.product import DEPTH, ROW_BLOCK, left_dtype, multiply_rows, workspace
 from kernels.cpu.tiles import COLUMNS, ROWS
@@ -135,6 +135,44 @@ def test_a_row_has_the_same_bits_beside_any_rows_and_on_any_threads(kind, transp
     for rows in (slice(0, 1), slice(5, 6), slice(3, 3 + ROWS), slice(7, 90), slice(-1, None)):
         some = [operands[0][rows], operands[1], operands[2][rows]]
         assert run(multiply, kind, some, (transposed, False), True).tobytes() == expected[rows].tobytes()
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "bfloat16"])
+@given(
+    rows=ROW_COUNTS,
+    depth=DEPTHS,
+    columns=st.integers(0, 3 * COLUMNS + 1),
+    layout=st.tuples(st.booleans(), st.booleans()),
+    threads=st.integers(1, 3),
+)
+def test_a_product_that_packs_for_itself_is_the_same_to_the_bit(kind, rows, depth, columns, layout, threads):
+    set_num_threads(threads)
+    operands = sample(kind, rows, depth, columns)
+    expected = run(multiply, kind, operands, layout)
+    a, b = (np.ascontiguousarray(x.T) if turned else x for x, turned in zip(operands[:2], layout, strict=True))
+    found = multiply_once(a, layout[0], b, layout[1], np.full_like(operands[2], np.nan), kind == "bfloat16")
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_it_shares_columns_out_among_the_threads():
+    operands = sample("float32", 8, 2100, 40 * COLUMNS + 3)
+    expected = run(multiply, "float32", operands)
+    for threads in (1, 3):
+        set_num_threads(threads)
+        found = multiply_once(operands[0], False, operands[1], False, np.empty_like(operands[2]))
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.skipif(config.DISABLE_JIT, reason="nothing is compiled")
+def test_operands_that_may_not_be_written_compile_nothing_anew():
+    operands = sample("float32", 3, 4, 5)
+    expected = multiply_once(operands[0], False, operands[1], False, np.empty((3, 5), np.float32))
+    before = gemm._multiply_columns.signatures
+    for operand in operands[:2]:
+        operand.flags.writeable = False
+    found = multiply_once(operands[0], False, operands[1], False, np.empty((3, 5), np.float32))
+    np.testing.assert_array_equal(found, expected)
+    assert gemm._multiply_columns.signatures == before
 
 
 def test_wide_and_flat_products_are_cut_along_columns():
