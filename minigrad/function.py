@@ -96,8 +96,9 @@ class Function:
         if is_grad_enabled():
             for position, a in enumerate(args):
                 if isinstance(a, Tensor):
-                    a.check_not_stale(cls.__name__)
                     needs[position] = a.requires_grad
+                    if a._view is not None:  # most are none, and the call would cost as much as the rest
+                        a.check_not_stale(cls.__name__)
         if use.started:
             args = cls._on_one_device(args)
         ctx = Context(tuple(needs))
@@ -118,8 +119,9 @@ def _no_result(function: type[Function]) -> Tensor:
 def _record(function: type[Function], ctx: Context, args: tuple, outputs: tuple[Tensor, ...]) -> None:
     versions: list[tuple[Version, int]] = []
     if saved := ctx.__dict__.get("saved"):
-        held = [(t, t.array) for t in (*args, *outputs) if isinstance(t, Tensor)]
-        versions = [(t.version, t.version.value) for array in saved for t, own in held if own is array]
+        kept = {id(array) for array in saved}
+        held = [t for t in (*args, *outputs) if isinstance(t, Tensor) and id(t.array) in kept]
+        versions = [(t.version, t.version.value) for t in held]
     edges = [a.edge() if needed else None for a, needed in zip(args, ctx.needs_input_grad, strict=True)]
     node = Node(function, ctx, edges, len(outputs), versions)
     for index, output in enumerate(outputs):

@@ -27,11 +27,23 @@ def tensor_of(value: Any) -> Tensor:
 
 def promote(*operands: Any, floating: bool = False) -> list[Tensor]:
     """The operands as Tensors of their common dtype (``dtypes.result_type``); ``floating``: integers become floats."""
+    if (common := _common_dtype(operands)) is not None and (is_floating(common) or not floating):
+        return [*operands]
     operands = tuple(tensor_of(o) if isinstance(o, list | tuple | np.ndarray | np.generic) else o for o in operands)
     dtype = result_type(*[o.array if isinstance(o, Tensor) else o for o in operands])
     if floating and not is_floating(dtype):
         dtype = DEFAULT_FLOAT
     return [to_dtype(o, dtype) for o in operands]
+
+
+def _common_dtype(operands: tuple[Any, ...]) -> np.dtype | None:
+    """The dtype of operands that are Tensors of one, None of any others."""
+    found: np.dtype | None = None
+    for operand in operands:
+        if not isinstance(operand, Tensor) or (found is not None and operand.array.dtype is not found):
+            return None
+        found = operand.array.dtype
+    return found
 
 
 def pair(user: str, a: Any, b: Any, floating: bool = False) -> list[Tensor]:

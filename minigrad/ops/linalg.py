@@ -38,6 +38,8 @@ def _matmul(a: Array, b: Array, bf16: bool) -> Array:
 def _batches(x: Array, batch: tuple[int, ...]) -> Array:
     """(..., n, m) -> (B, n, m), repeated where x has fewer matrices than the batch; a copy only if it has to be."""
     matrix = x.shape[-2:]
+    if x.shape == (*batch, *matrix) and x.ndim == 3:
+        return x
     return np.broadcast_to(x, (*batch, *matrix)).reshape(math.prod(batch), *matrix)
 
 

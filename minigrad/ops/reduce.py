@@ -107,17 +107,18 @@ class LogSoftmax(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, dim: int) -> Array:
-        with np.errstate(invalid="ignore"):  # a row of -inf, or with inf, becomes NaN
-            shifted = x - x.max(axis=dim, keepdims=True) if x.size else x
-            y = shifted - np.log(np.exp(shifted).sum(axis=dim, keepdims=True)) if x.size else x.copy()
+        with np.errstate(invalid="ignore", divide="ignore"):  # a row of -inf, or with inf, becomes NaN; of no numbers
+            y = as_array(x - x.max(axis=dim, keepdims=True)) if x.size else x.copy()
+            y -= np.log(np.exp(y).sum(axis=dim, keepdims=True))
         ctx.save_for_backward(y)
         ctx.dim = dim
         return y
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
-        y = ctx.saved[0]
-        return grad - np.exp(y) * grad.sum(axis=ctx.dim, keepdims=True), None
+        dx = as_array(np.exp(ctx.saved[0]))
+        dx *= grad.sum(axis=ctx.dim, keepdims=True)
+        return np.subtract(grad, dx, out=dx), None
 
 
 class Softmax(Function):
@@ -126,7 +127,8 @@ class Softmax(Function):
     @staticmethod
     def forward(ctx: Context, x: Array, dim: int) -> Array:
         with np.errstate(invalid="ignore"):  # a row of -inf, or with inf, becomes NaN
-            y = np.exp(x - x.max(axis=dim, keepdims=True)) if x.size else x.copy()
+            y = as_array(x - x.max(axis=dim, keepdims=True)) if x.size else x.copy()
+            np.exp(y, out=y)
             y /= y.sum(axis=dim, keepdims=True)
         ctx.save_for_backward(y)
         ctx.dim = dim
@@ -135,7 +137,9 @@ class Softmax(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
         y = ctx.saved[0]
-        return y * (grad - (grad * y).sum(axis=ctx.dim, keepdims=True)), None
+        dx = grad - (grad * y).sum(axis=ctx.dim, keepdims=True)
+        dx *= y
+        return dx, None
 
 
 def _summable(x: Any, dtype: Any) -> Tensor:
@@ -223,14 +227,14 @@ def _softmax(x: Array, dim: int) -> Array:
 @op(oracle=_softmax, sample=over_dim(normal, keepdim=False), errors=(refuses_dim("softmax"),))
 def softmax(x: Operand, dim: int = -1, dtype: Any = None) -> Tensor:
     """e**x normalised to sum 1 along ``dim``; ``x`` is cast to ``dtype`` before, if given."""
-    x = floating(tensor_of(x).to(dtype=dtype))
+    x = floating(x if dtype is None else tensor_of(x).to(dtype=dtype))
     return Softmax.apply(x, normalize_dim(dim, x.ndim, "softmax"))
 
 
 @op(oracle=lambda x, dim: np.log(_softmax(x, dim)), sample=over_dim(normal, keepdim=False))
 def log_softmax(x: Operand, dim: int = -1, dtype: Any = None) -> Tensor:
     """log(softmax(x)) without leaving the log domain; ``x`` is cast to ``dtype`` before, if given."""
-    x = floating(tensor_of(x).to(dtype=dtype))
+    x = floating(x if dtype is None else tensor_of(x).to(dtype=dtype))
     return LogSoftmax.apply(x, normalize_dim(dim, x.ndim, "log_softmax"))
 
 

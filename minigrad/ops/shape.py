@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import math
 import operator
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,11 @@ class Reshape(Function):
         setitem(base, ..., reshape(changed, base.shape))
 
 
+def _inverse(dims: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation that undoes another one."""
+    return tuple(sorted(range(len(dims)), key=dims.__getitem__))
+
+
 class Permute(Function):
     """y.shape[i] = x.shape[dims[i]]; the inverse permutation leads back"""
 
@@ -45,7 +52,7 @@ class Permute(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, dims: tuple[int, ...]) -> Array:
-        ctx.inverse = tuple(np.argsort(dims))
+        ctx.inverse = _inverse(dims)
         return x.transpose(dims)
 
     @staticmethod
@@ -54,7 +61,7 @@ class Permute(Function):
 
     @staticmethod
     def put_back(base: Tensor, changed: Tensor, *constants: Any) -> None:
-        setitem(base, ..., permute(changed, tuple(np.argsort(constants[0]).tolist())))
+        setitem(base, ..., permute(changed, _inverse(constants[0])))
 
 
 class Expand(Function):
@@ -94,7 +101,7 @@ class Cat(Function):
 
     @staticmethod
     def forward(ctx: Context, dim: int, *arrays: Array) -> Array:
-        ctx.dim, ctx.cuts = dim, np.cumsum([a.shape[dim] for a in arrays])[:-1].tolist()
+        ctx.dim, ctx.cuts = dim, [*accumulate(a.shape[dim] for a in arrays[:-1])]
         return np.concatenate(arrays, axis=dim)
 
     @staticmethod
@@ -119,12 +126,12 @@ def _full_shape(user: str, shape: tuple[int, ...], numel: int) -> tuple[int, ...
     """``shape`` with its -1 replaced; RuntimeError where it cannot hold ``numel`` elements."""
     if builtins.min(shape, default=0) < -1:
         raise RuntimeError(f"{user}: shape is {shape}; expected sizes of 0 or more, and -1 at most once")
-    known = int(np.prod([n for n in shape if n != -1], dtype=np.int64))
     unknown = shape.count(-1)
+    known = abs(math.prod(shape))
     fits = known == numel if unknown == 0 else unknown == 1 and known > 0 and numel % known == 0
     if not fits:
         raise RuntimeError(f"{user}: shape {shape} cannot hold {numel} elements")
-    return tuple(numel // known if n == -1 else n for n in shape)
+    return tuple([numel // known if n == -1 else n for n in shape]) if unknown else shape
 
 
 @op()
