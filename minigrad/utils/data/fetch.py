@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
-from minigrad.utils.data.dataset import IterableDataset
+import numpy as np
+
+from minigrad.tensor import Tensor
+from minigrad.utils.data.collate import default_collate
+from minigrad.utils.data.dataset import IterableDataset, Subset, TensorDataset
 
 
 class Fetch(Protocol):
@@ -24,8 +28,25 @@ class ByIndex:
     def __call__(self, task: Any) -> Any:
         if not isinstance(task, list | tuple):
             return self._collate(self._dataset[task])
+        if self._collate is default_collate and (batch := _rows(self._dataset, task)):
+            return batch
         at_once = getattr(self._dataset, "__getitems__", None)
         return self._collate(at_once(task) if at_once is not None else [self._dataset[index] for index in task])
+
+
+def _rows(dataset: Any, indices: Sequence[Any]) -> list[Tensor] | None:
+    """What `default_collate` would make of the items of a TensorDataset, taken at once: hundreds of indexings less.
+
+    None for other data sets, and for what it refuses.
+    """
+    if type(dataset) is Subset:
+        return _rows(dataset.dataset, [dataset.indices[index] for index in indices])
+    if type(dataset) is not TensorDataset or not indices or any(type(index) is not int for index in indices):
+        return None
+    try:
+        return [tensor[np.asarray(indices)] for tensor in dataset.tensors]
+    except IndexError:
+        return None
 
 
 class FromStream:

@@ -183,6 +183,29 @@ def test_a_loader() -> None:
     assert list(joined) == list(joined) == ["ab", "cd", "e"]
 
 
+@given(order=st.lists(st.integers(-7, 6), min_size=1, max_size=9), size=st.integers(1, 4), nested=st.booleans())
+def test_rows_of_tensors_are_those_collated_one_by_one(order: list[int], size: int, nested: bool) -> None:
+    table: Any = data.TensorDataset(
+        minigrad.arange(7), minigrad.arange(28.0).reshape(7, 2, 2).permute(0, 2, 1), minigrad.arange(7) > 2
+    )
+    if nested:
+        table, order = data.Subset(data.Subset(table, range(6, -1, -1)), order), [*range(len(order))]
+    one_by_one = data.DataLoader(table, size, sampler=order, collate_fn=lambda items: data.default_collate(items))
+    for batch, expected in zip(data.DataLoader(table, size, sampler=order), one_by_one, strict=True):
+        assert plain(batch) == plain(expected)
+
+
+def test_rows_keep_their_gradient_and_their_errors() -> None:
+    x = minigrad.ones(3, requires_grad=True)
+    ((rows,),) = data.DataLoader(data.TensorDataset(x), 3, sampler=[2, 0, 2])
+    rows.sum().backward()
+    assert x.grad.tolist() == [1, 0, 2]
+    for order in ([3], [minigrad.tensor(3)]):
+        with pytest.raises(IndexError, match="index 3 is out of bounds"):
+            list(data.DataLoader(TABLE, 1, sampler=order))
+    assert [rows.tolist() for (rows,) in data.DataLoader(TABLE, 2, sampler=[*minigrad.tensor([1, 0])])] == [[1, 0]]
+
+
 class AtOnce(Letters):
     def __getitems__(self, indices: list[int]) -> list[str]:
         return [self.text[i].upper() for i in indices]
