@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from figures import write
-from tables import as_table, read
+from tables import as_table, files, read
 
 from seq2seq.run.messages import counted
 
@@ -29,6 +29,13 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "tutorials"
 MULTI30K = "--data {dir}/multi30k --languages de en --pairs 29000 --min-freq 2 --epochs 10 --batch-size 128"
 TATOEBA = "--data {dir}/tatoeba/spa-eng.zip"
+
+
+RACED = (
+    "The same scripts as they stand on either library, in turns (`python benchmarks/examples.py --data-dir DIR`; "
+    "median and middle half, above 1 we are faster). They go word by word in Python, where an op of ours costs more "
+    "than one of PyTorch's; `seq2seq.train` has whole sequences in one kernel."
+)
 
 
 class Tutorial(NamedTuple):
@@ -103,9 +110,23 @@ def rows() -> Iterator[tuple[str, ...]]:
             yield f"`{name}.py`", f"{tutorial.published:g} ({tutorial.told})", here, where
 
 
+def times() -> Iterator[tuple[str, ...]]:
+    """An update of each script that was raced (`examples.py`), beside the same script on PyTorch."""
+    for name in files("examples"):
+        result = read(name)
+        where = f"{counted(result['threads'], 'thread')}, {result['processor']['name']}"
+        for script, race in result["races"].items():
+            if ratio := race["ratios"].get("minigrad", {}).get("pytorch"):
+                ours = f"{race['variants']['minigrad']['us']['median'] / 1e3:.0f} ms"
+                yield f"`{script}.py`", ours, "{median:.2f} ({low:.2f} to {high:.2f})".format(**ratio), where
+
+
 def table() -> str:
     """Everything between the markers of docs/examples/README.md."""
-    return as_table(("script", "published", "here", "took"), list(rows()))
+    parts = [as_table(("script", "published", "here", "took"), list(rows()))]
+    if raced := list(times()):
+        parts += [RACED, as_table(("script", "an update", "PyTorch's time over ours", "on"), raced)]
+    return "\n\n".join(parts)
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from peers import layers
+from peers import layers, scripts
 from peers.problem import (
     IMPOSSIBLE,
     PAD_ID,
@@ -277,6 +277,12 @@ class Transformer(Peer):
         outputs = self.run(src, trg_input, self._moved(past) if past.any() else None, causal)
         real = self._moved(np.flatnonzero(tokens.trg_output.T != PAD_ID))
         return self._head(outputs.flatten(0, 1)[real], trg_output.flatten()[real], 0)[0]
+
+
+class Script(scripts.Script):
+    """As it stands, eager: the scripts are not changed for any library."""
+
+    library = "torch"
 
 
 class Layer(layers.Layer):

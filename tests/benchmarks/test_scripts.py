@@ -7,7 +7,9 @@ import itertools
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -125,3 +127,31 @@ def test_an_unknown_variant_is_refused() -> None:
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stderr.startswith("--variants is rust; expected some of minigrad, pytorch")
+
+
+def test_examples(tmp_path) -> None:
+    installed("pytorch")
+    result = figures("examples.py", ["minigrad", "pytorch"], tmp_path, "--scripts", "characters")
+    check_race(result["races"]["characters"], "minigrad", "pytorch")
+    assert {*result["races"]["characters"]["losses"]} == {"minigrad", "pytorch"}
+
+
+def test_an_example_whose_loss_is_another_is_left_out(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import examples
+
+    class Told:
+        def __init__(self, loss: float) -> None:
+            self.loss = loss
+
+        def call(self, method: str, *arguments: int, times: int = 1) -> tuple[float, float]:
+            return 0.01, self.loss
+
+    workers = {"minigrad": Told(2.0), "pytorch": Told(2.3)}
+    where = SimpleNamespace(open=lambda *_: nullcontext(workers), strict=True)
+    monkeypatch.setattr(examples, "arena", lambda options: where)
+    monkeypatch.setattr(examples, "usable", lambda names, only: (names, {}))
+    options = SimpleNamespace(quick=True, variants=None, threads=1, rounds=2)
+    found = examples.measure("characters", options)
+    assert "a loss of 2.300, not 2.000" in found["left_out"]["pytorch"]
+    assert [*found["variants"]] == ["minigrad"]
