@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels.cpu.gemm import TASK_WORK, Memory, pack_b, panels_size
+from kernels.cpu.gemm import TASK_WORK, Memory, as_writeable, pack_b, panels_size
 from kernels.cpu.jit import jit
 from kernels.cpu.product import ROW_BLOCK, multiply_rows, prepare, workspace
 from kernels.cpu.tiles import ROWS
@@ -30,6 +30,8 @@ class _Batch(NamedTuple):
 def _lying(batch: np.ndarray) -> _Batch:
     """As it is, or a copy of what has neither rows nor columns in a piece, or runs backwards."""
     (_, rows, columns), size = batch.shape, batch.itemsize
+    if batch.flags.c_contiguous:
+        return _Batch(as_writeable(batch).reshape(-1), False, rows * columns, columns)
     item, row, column = (stride // size for stride in batch.strides)
     if min(batch.strides) >= 0 and not any(stride % size for stride in batch.strides):
         if column == 1 or columns == 1:
@@ -41,8 +43,6 @@ def _lying(batch: np.ndarray) -> _Batch:
 
 def _flat(batch: np.ndarray) -> np.ndarray:
     """The memory from the first element of a batch to its last one, as if it might be written: see `Memory`."""
-    if batch.flags.c_contiguous and batch.flags.writeable:
-        return batch.reshape(-1)
     last = sum((size - 1) * stride for size, stride in zip(batch.shape, batch.strides, strict=True))
     return np.asarray(Memory(batch, (last // batch.itemsize + 1,)))
 
@@ -57,6 +57,9 @@ def multiply_batches(a: np.ndarray, b: np.ndarray, bf16: bool, out: np.ndarray) 
     panels = np.empty(0, np.uint32 if bf16 and a.dtype == np.float32 else a.dtype)
     prepare(panels.dtype)
     arguments = (_lying(a), _lying(b), panels, (M, K, N), out.reshape(-1))
+    if batch * M * K * N <= TASK_WORK:
+        _multiply(*arguments, (0, batch), (0, M))
+        return
     run_all([partial(_multiply, *arguments, items, rows) for items, rows in _tasks(batch, M, K * N)])
 
 

@@ -12,7 +12,7 @@ saves the threads from waiting for each other in between. Where few rows meet a 
 `multiply_once` lets each task pack its own columns, so nobody waits, and a small product is one call.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -162,7 +162,7 @@ def multiply_once(
     """`multiply` by a B that is given as `prepack` takes it, to the bit; no panels of it stay."""
     rows, columns = out.shape
     work = matrix.size * columns
-    if rows > ROW_BLOCK or not work:  # its panels are read by many blocks of rows
+    if not work or (rows > ROW_BLOCK and work >= 2 * SERIAL_WORK):  # its panels are read by many tasks
         return multiply(matrix, transposed, prepack(b, b_transposed, bf16), out)
     like = _EMPTY_PAIRS if bf16 and b.dtype == np.float32 else np.empty(0, b.dtype)
     prepare(like.dtype)
@@ -189,6 +189,31 @@ def _multiply_columns(
     multiply_rows(
         a, transposed, 0, matrix.shape[1], rows, work, panels, depth, count, 0, count, c, first_column, columns, False
     )  # fmt: skip
+
+
+class Product(NamedTuple):
+    """out = A B, in the words of `multiply_once`."""
+
+    matrix: np.ndarray
+    transposed: bool
+    b: np.ndarray
+    b_transposed: bool
+    out: np.ndarray
+
+
+def multiply_all(products: Sequence[Product], bf16: bool, *beside: Sequence[Task]) -> None:
+    """Products that need not wait for each other, and lists of tasks: in their order if all are small, else at once."""
+    if all(product.matrix.size * product.out.shape[1] < 2 * SERIAL_WORK for product in products):
+        for product in products:
+            multiply_once(*product, bf16)
+        run_all(*beside)
+        return
+    packed = prepack_all(*((product.b, product.b_transposed) for product in products), bf16=bf16)
+    tasks = [
+        multiplying(product.matrix, product.transposed, b, product.out)
+        for product, b in zip(products, packed, strict=True)
+    ]
+    run_all(*tasks, *beside)
 
 
 def as_writeable(array: np.ndarray) -> np.ndarray:

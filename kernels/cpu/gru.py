@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cpu.activations import sigmoid, tanh
-from kernels.cpu.gemm import Prepacked, multiply, multiplying, prepack, prepack_all
+from kernels.cpu.gemm import Prepacked, Product, multiply, multiply_all, prepack, prepack_all
 from kernels.cpu.jit import jit
 from kernels.cpu.lstm import make_teams, num_shares
 from kernels.cpu.sums import summing
 from kernels.cpu.team import Matrix, Rows, run_teams
 from kernels.cpu.team import multiply as multiply_together
 from kernels.packing import Packing
-from kernels.threads import run_all
 
 
 class GRUCache(NamedTuple):
@@ -234,12 +233,14 @@ def gru_backward(
     run_teams(lambda share, team: _backward_rows(share, shares, team, layer), teams)
     dx, dweight_ih, dweight_hh = np.empty_like(x), np.empty_like(weight_ih), np.empty_like(weight_hh)
     dbias_ih, dbias_hh = (np.empty(len(weight_ih), x.dtype) if has_bias else None for _ in range(2))
-    sources = (weight_ih, False), (x, False), (packing.previous_states(h), False)
-    weights, inputs, states = prepack_all(*sources, bf16=bf16)
-    run_all(
-        multiplying(dhidden, True, states, dweight_hh),  # recurrent = h_prev @ weight_hh.T
-        multiplying(dinput, True, inputs, dweight_ih),  # gates = x @ weight_ih.T
-        multiplying(dinput, False, weights, dx),  # gates = x @ weight_ih.T
+    products = [
+        Product(dhidden, True, packing.previous_states(h), False, dweight_hh),  # recurrent = h_prev @ weight_hh.T
+        Product(dinput, True, x, False, dweight_ih),  # gates = x @ weight_ih.T
+        Product(dinput, False, weight_ih, False, dx),  # gates = x @ weight_ih.T
+    ]
+    multiply_all(
+        products,
+        bf16,
         [] if dbias_ih is None else summing(dinput, dbias_ih),  # a = gates + bias_ih
         [] if dbias_hh is None else summing(dhidden, dbias_hh),  # b = recurrent + bias_hh
     )

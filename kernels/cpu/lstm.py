@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cpu.activations import sigmoid, tanh
-from kernels.cpu.gemm import SERIAL_WORK, Prepacked, multiply, multiplying, prepack, prepack_all
+from kernels.cpu.gemm import SERIAL_WORK, Prepacked, Product, multiply, multiply_all, prepack, prepack_all
 from kernels.cpu.jit import jit
 from kernels.cpu.sums import summing
 from kernels.cpu.team import Matrix, Rows, Team, make_team, run_teams, team_size
 from kernels.cpu.team import multiply as multiply_together
 from kernels.packing import Packing
-from kernels.threads import get_num_threads, run_all
+from kernels.threads import get_num_threads
 
 LEAST_ROWS = 4  # rows of a step that one thread should have; with fewer, reading the weights twice costs too much
 
@@ -324,14 +324,13 @@ def lstm_backward(
     dc = np.zeros_like(h0) if dc_n is None else packing.sort(dc_n)  # c_n = last_states(c)
     dgates, h = (gates, c) if consume else (np.empty_like(gates), c.copy())
     _recurrence_backward(dy, dh, dc, dgates, h, cache)
-    states, dweight_hh = prepack(packing.previous_states(h), False, bf16), np.empty_like(weight_hh)
-    weights, inputs = prepack_all((weight_ih, False), (x, False), bf16=bf16)
-    dx = x if consume and owns_x else np.empty_like(x)  # x is in panels by now
-    dweight_ih, dbias = np.empty_like(weight_ih), np.empty(len(weight_ih), x.dtype) if has_bias else None
-    run_all(
-        multiplying(dgates, True, states, dweight_hh),  # gates = x @ weight_ih.T + h_prev @ weight_hh.T + bias
-        multiplying(dgates, True, inputs, dweight_ih),
-        multiplying(dgates, False, weights, dx),
-        [] if dbias is None else summing(dgates, dbias),
-    )
+    dx = x if consume and owns_x else np.empty_like(x)  # which is the last product, when x has been read
+    dweight_ih, dweight_hh = np.empty_like(weight_ih), np.empty_like(weight_hh)
+    dbias = np.empty(len(weight_ih), x.dtype) if has_bias else None
+    products = [  # gates = x @ weight_ih.T + h_prev @ weight_hh.T + bias
+        Product(dgates, True, packing.previous_states(h), False, dweight_hh),
+        Product(dgates, True, x, False, dweight_ih),
+        Product(dgates, False, weight_ih, False, dx),
+    ]
+    multiply_all(products, bf16, [] if dbias is None else summing(dgates, dbias))
     return dx, packing.unsort(dh), packing.unsort(dc), dweight_ih, dweight_hh, dbias
