@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels.cpu.gemm import TASK_WORK, Memory, as_writeable, pack_b, panels_size
+from kernels.cpu.gemm import TASK_WORK, pack_b, panels_size
 from kernels.cpu.jit import jit
+from kernels.cpu.once import Memory, as_writeable
 from kernels.cpu.product import ROW_BLOCK, multiply_rows, prepare, workspace
 from kernels.cpu.tiles import ROWS
 from kernels.threads import chunks, run_all

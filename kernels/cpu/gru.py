@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cpu.activations import sigmoid, tanh
-from kernels.cpu.gemm import Prepacked, Product, multiply, multiply_all, prepack, prepack_all
+from kernels.cpu.gemm import Prepacked, multiply, prepack, prepack_all
 from kernels.cpu.jit import jit
 from kernels.cpu.lstm import make_teams, num_shares
+from kernels.cpu.once import Product, multiply_all
 from kernels.cpu.sums import summing
 from kernels.cpu.team import Matrix, Rows, run_teams
 from kernels.cpu.team import multiply as multiply_together

@@ -10,8 +10,9 @@ import numpy as np
 
 from kernels.cpu.batches import multiply_batches
 from kernels.cpu.chunks import rows_per_chunk, run_chunks
-from kernels.cpu.gemm import Prepacked, multiply, multiply_once, prepack
+from kernels.cpu.gemm import Prepacked, multiply, prepack
 from kernels.cpu.jit import jit, jit_sum
+from kernels.cpu.once import multiply_once
 from kernels.cpu.panels import to_bf16
 from kernels.cpu.sums import column_sums, dot
 from kernels.threads import chunks, run

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cpu.activations import sigmoid, tanh
-from kernels.cpu.gemm import SERIAL_WORK, Prepacked, Product, multiply, multiply_all, prepack, prepack_all
+from kernels.cpu.gemm import SERIAL_WORK, Prepacked, multiply, prepack, prepack_all
 from kernels.cpu.jit import jit
+from kernels.cpu.once import Product, multiply_all
 from kernels.cpu.sums import summing
 from kernels.cpu.team import Matrix, Rows, Team, make_team, run_teams, team_size
 from kernels.cpu.team import multiply as multiply_together

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels import get_num_threads, set_num_threads
-from kernels.cpu import gemm, product
-from kernels.cpu.gemm import multiply, multiply_once, prepack
+from kernels.cpu import gemm, once, product
+from kernels.cpu.gemm import multiply, prepack
 from kernels.cpu.jit import FLAGS, config
+from kernels.cpu.once import multiply_once
 from kernels.cpu.product import DEPTH, ROW_BLOCK, left_dtype, multiply_rows, workspace
 from kernels.cpu.tiles import COLUMNS, ROWS
 from kernels.cpu.weights import prepack_as
@@ -167,12 +168,12 @@ def test_it_shares_columns_out_among_the_threads():
 def test_operands_that_may_not_be_written_compile_nothing_anew():
     operands = sample("float32", 3, 4, 5)
     expected = multiply_once(operands[0], False, operands[1], False, np.empty((3, 5), np.float32))
-    before = gemm._multiply_columns.signatures
+    before = once._multiply_columns.signatures
     for operand in operands[:2]:
         operand.flags.writeable = False
     found = multiply_once(operands[0], False, operands[1], False, np.empty((3, 5), np.float32))
     np.testing.assert_array_equal(found, expected)
-    assert gemm._multiply_columns.signatures == before
+    assert once._multiply_columns.signatures == before
 
 
 def test_wide_and_flat_products_are_cut_along_columns():
