@@ -33,9 +33,9 @@ TATOEBA = "--data {dir}/tatoeba/spa-eng.zip"
 
 RACED = (
     "The same scripts as they stand on either library, in turns (`python benchmarks/examples.py --data-dir DIR`; "
-    "median and middle half, above 1 we are faster). They go word by word in Python. In a small model that is most of "
-    "the time, and an op of ours costs more of it than one of PyTorch's; `seq2seq.train` has whole sequences in one "
-    "kernel."
+    "median and middle half, above 1 we are faster). They go word by word in Python, where an op of ours costs more "
+    "than one of PyTorch's: a small model feels that, one with a large vocabulary does not. `seq2seq.train` has whole "
+    "sequences in one kernel."
 )
 
 

@@ -27,7 +27,6 @@ from kernels.threads import chunks, get_num_threads, run_all
 SERIAL_WORK, SERIAL_COPY = 1 << 21, 1 << 18
 TASK_WORK = 1 << 23  # threads take turns to fetch tasks, so one should be worth several times the fetching
 
-
 Task = Callable[[], None]
 
 
