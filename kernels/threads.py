@@ -20,8 +20,29 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+class Standby:
+    """What a worker without a job does before it sleeps; here nothing, see `kernels.cpu.standby`."""
+
+    def calls(self) -> int:
+        """How often `call` was called."""
+        return 0
+
+    def call(self) -> None:
+        """Let the workers that stand by look for jobs."""
+
+    def watch(self, member: int, calls: int) -> bool:
+        """Stand by for a while, as long as `calls()` is what is given; True if it is no more."""
+        return False
+
+
 class _Settings:
     num_threads = available_cores()
+    standby = Standby()
+
+
+def stand_by(standby: Standby) -> None:
+    """Let the workers of this process stand by so."""
+    _Settings.standby = standby
 
 
 def set_num_threads(count: int) -> None:
@@ -116,10 +137,20 @@ class _Pool:
         self._size = 0
 
     def submit(self, job: _Job, helpers: int) -> None:
+        self._put(job, helpers)
+        _Settings.standby.call()
+
+    def wake(self, count: int) -> None:
+        """Let up to so many workers that sleep stand by."""
+        if self._jobs.empty():
+            self._put(_NO_JOB, count)
+
+    def _put(self, job: _Job, helpers: int) -> None:
         with self._lock:
             while self._size < helpers:
+                arguments = (self._size + 1,)
                 try:
-                    threading.Thread(target=self._serve, name="minigrad-kernel", daemon=True).start()
+                    threading.Thread(target=self._serve, args=arguments, name="minigrad-kernel", daemon=True).start()
                 except RuntimeError:  # the system has no more threads, or the interpreter is ending
                     helpers = self._size
                 else:
@@ -127,9 +158,12 @@ class _Pool:
         for _ in range(helpers):
             self._jobs.put(job)
 
-    def _serve(self) -> None:
+    def _serve(self, member: int) -> None:
         _Local.inside = True
         while True:
+            calls = _Settings.standby.calls()
+            if self._jobs.empty() and _Settings.standby.watch(member, calls):
+                continue
             self._jobs.get().help()
 
 
@@ -138,6 +172,7 @@ class _LocalState(threading.local):
 
 
 _Local = _LocalState()
+_NO_JOB = _Job(lambda task: None, 0)
 _pool = _Pool()
 
 
@@ -151,13 +186,23 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_workers)
 
 
+def spare() -> int:
+    """Threads beside this one that its next call may use; none inside a task."""
+    return 0 if _Local.inside else _Settings.num_threads - 1
+
+
+def wake(count: int) -> None:
+    """Let up to so many workers that sleep stand by."""
+    _pool.wake(count)
+
+
 def run(function: Callable[[int], None], count: int) -> None:
     """Call function(task) once for each task 0 .. count - 1; returns when all are done.
 
     Tasks must be independent and write to different memory; in which order and where they run is left open. What one of
     them raises is raised here, and so is an interrupt, after the tasks that had begun have ended; others are left out.
     """
-    helpers = 0 if _Local.inside else min(count, _Settings.num_threads) - 1
+    helpers = min(count - 1, spare())
     if helpers < 1:
         for task in range(count):
             function(task)

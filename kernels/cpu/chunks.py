@@ -9,6 +9,7 @@ from typing import Any
 from kernels.threads import run
 
 CHUNK = 65_536  # elements; four float32 arrays of them fit into a core's second cache
+SERIAL_COPY = 1 << 18  # below so many numbers, copied or added, waking a thread costs more than it saves
 
 
 def run_chunks(kernel: Callable[..., None], count: int, size: int, *arguments: Any) -> None:

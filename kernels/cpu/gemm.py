@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kernels.cpu.chunks import SERIAL_COPY
 from kernels.cpu.jit import jit
 from kernels.cpu.panels import pack_columns, pack_rows, panel_columns, panel_depth, per_element
 from kernels.cpu.product import DEPTH, ROW_BLOCK, left_dtype, multiply_block, prepare, workspace
 from kernels.cpu.tiles import ROWS
 from kernels.threads import chunks, get_num_threads, run_all
 
-# Below so many multiply-adds, or numbers copied, waking a thread costs more than it saves.
-SERIAL_WORK, SERIAL_COPY = 1 << 21, 1 << 18
+SERIAL_WORK = 1 << 21  # below so many multiply-adds waking a thread costs more than it saves
 TASK_WORK = 1 << 23  # threads take turns to fetch tasks, so one should be worth several times the fetching
 
 Task = Callable[[], None]

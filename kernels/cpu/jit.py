@@ -141,3 +141,10 @@ def _take_values(kernel: Any) -> Any:
 
     kernel.get_call_template = of_values
     return kernel
+
+
+def address_of(kernel: Any, argument_types: tuple[Any, ...]) -> int:
+    """Where the machine code of a kernel of `jit` stands for these types of arguments; compiled if it is not yet."""
+    kernel.compile(argument_types)
+    result = kernel.overloads[argument_types]
+    return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))

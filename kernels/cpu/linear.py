@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cpu.batches import multiply_batches
-from kernels.cpu.chunks import rows_per_chunk, run_chunks
+from kernels.cpu.chunks import SERIAL_COPY, rows_per_chunk, run_chunks
 from kernels.cpu.gemm import Prepacked, multiply, prepack
 from kernels.cpu.jit import jit, jit_sum
 from kernels.cpu.once import multiply_once
@@ -94,7 +94,10 @@ def linear_backward(
 
 def _with_bias(y: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """y (M, O) + bias (O,), in the memory of y."""
-    run_chunks(_add_bias, len(y), rows_per_chunk(y.shape[1]), y, bias)
+    if y.size < SERIAL_COPY:
+        _add_bias(y, bias, 0, len(y))
+    else:
+        run_chunks(_add_bias, len(y), rows_per_chunk(y.shape[1]), y, bias)
     return y
 
 

@@ -1,32 +1,27 @@
 """Products with a matrix B that no other product needs.
 
-Where few rows meet it each task packs its own columns of B, so nobody waits in between, and a small product is one call
-of compiled code. The sums and their order are those of `kernels.cpu.gemm`, and so are the bits.
+Each part of a product packs its own rows of A and columns of B, so nobody waits in between, and a product is one call
+of compiled code, which threads that stand by share (`kernels.cpu.standby`). The sums and their order are those of
+`kernels.cpu.gemm`, and so are the bits.
 """
 
 from collections.abc import Sequence
-from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels.cpu.gemm import (
-    SERIAL_WORK,
-    TASK_WORK,
-    Task,
-    column_parts,
-    multiply,
-    multiplying,
-    pack_b,
-    panels_size,
-    prepack,
-    prepack_all,
-)
-from kernels.cpu.jit import jit
+from kernels.cpu.board import MOST_MEMBERS
+from kernels.cpu.gemm import Task, multiply, multiplying, pack_b, panels_size, prepack, prepack_all
+from kernels.cpu.jit import config, jit
 from kernels.cpu.panels import panel_columns
-from kernels.cpu.product import ROW_BLOCK, multiply_rows, prepare, workspace
-from kernels.threads import run_all
+from kernels.cpu.product import multiply_rows, prepare, workspace
+from kernels.cpu.standby import MOST_ARGUMENTS, array_at, meet, share
+from kernels.cpu.tiles import ROWS
+from kernels.threads import get_num_threads, run_all
 
+# Multiply-adds: of a part of a product, of one that is worth sharing, and of one whose panels should be packed once.
+PART_WORK, SHARED_WORK, LARGE_WORK = 1 << 19, 1 << 20, 1 << 27
 _EMPTY_PAIRS = np.empty(0, np.uint32)  # tells a kernel the dtype of its panels
 
 
@@ -36,33 +31,79 @@ def multiply_once(
     """`multiply` by a B that is given as `prepack` takes it, to the bit; no panels of it stay."""
     rows, columns = out.shape
     work = matrix.size * columns
-    if not work or (rows > ROW_BLOCK and work >= 2 * SERIAL_WORK):  # its panels are read by many tasks
+    if not work or work >= LARGE_WORK:
         return multiply(matrix, transposed, prepack(b, b_transposed, bf16), out)
     like = _EMPTY_PAIRS if bf16 and b.dtype == np.float32 else np.empty(0, b.dtype)
     prepare(like.dtype)
     arguments = (as_writeable(matrix), transposed, as_writeable(b), b_transposed, like, out)
-    if work < 2 * SERIAL_WORK:
-        _multiply_columns(*arguments, 0, columns)
+    threads = get_num_threads()
+    if work < SHARED_WORK or threads == 1 or config.DISABLE_JIT:
+        _multiply_part(*arguments, (0, rows), (0, columns))
         return out
-    parts = column_parts(columns, min(max(2, work // TASK_WORK), 8), panel_columns(like))
-    run_all([partial(_multiply_columns, *arguments, *part) for part in parts])
+    by_rows = rows > columns
+    size, step = (rows, ROWS) if by_rows else (columns, panel_columns(like))
+    each = -(-size // (min(threads, MOST_MEMBERS, work // PART_WORK) * step)) * step
+    parts = -(-size // each)
+    _share(meet(_TASKS[b.dtype, like.dtype], parts), *arguments, (by_rows, each, parts))
     return out
 
 
 @jit
-def _multiply_columns(
-    matrix: Any, transposed: bool, b: Any, b_transposed: bool, like: Any, out: Any, first_column: int, stop_column: int
+def _share(met: Any, matrix: Any, transposed: bool, b: Any, b_transposed: bool, like: Any, out: Any, cut: Any) -> None:
+    """`multiply_once` by the threads of a `Meeting`; cut: whether by rows, how many of these or of columns, parts."""
+    words = np.zeros(MOST_ARGUMENTS, np.int64)
+    words[0], words[1], words[2], words[3] = matrix.ctypes.data, matrix.shape[0], matrix.shape[1], transposed
+    words[4], words[5], words[6], words[7] = b.ctypes.data, b.shape[0], b.shape[1], b_transposed
+    words[8], words[9], words[10] = out.ctypes.data, out.shape[0], out.shape[1]
+    words[11], words[12] = cut[0], cut[1]
+    share(met, words, cut[2])
+
+
+@jit
+def _multiply_part(
+    matrix: Any, transposed: bool, b: Any, b_transposed: bool, like: Any, out: Any, rows: Any, columns: Any
 ) -> None:
-    """Some columns of `multiply_once`, from a multiple of a panel's columns on; panels are of the dtype of `like`."""
+    """Some rows and columns of `multiply_once`; panels are of the dtype of `like`.
+
+    Args:
+        rows, columns: the first and the last but one, from a multiple of a panel's rows or columns on.
+    """
     a, source, c = matrix.reshape(-1), b.reshape(-1), out.reshape(-1)
-    rows, columns, depth = out.shape[0], out.shape[1], matrix.shape[0 if transposed else 1]
-    count, at = stop_column - first_column, first_column * (b.shape[1] if b_transposed else 1)
-    panels = np.empty(panels_size(like, depth, count), like.dtype)
-    work = np.empty(workspace(rows, depth), like.dtype)
-    pack_b(source, b_transposed, at, b.shape[1], panels, depth, count, 0, count)
+    ldc, stride, depth = out.shape[1], matrix.shape[1], matrix.shape[0 if transposed else 1]
+    height, width, at = rows[1] - rows[0], columns[1] - columns[0], columns[0] * (b.shape[1] if b_transposed else 1)
+    panels = np.empty(panels_size(like, depth, width), like.dtype)
+    work = np.empty(workspace(height, depth), like.dtype)
+    pack_b(source, b_transposed, at, b.shape[1], panels, depth, width, 0, width)
     multiply_rows(
-        a, transposed, 0, matrix.shape[1], rows, work, panels, depth, count, 0, count, c, first_column, columns, False
+        a, transposed, rows[0] * (1 if transposed else stride), stride, height, work, panels, depth, width, 0, width,
+        c, rows[0] * ldc + columns[0], ldc, False,
     )  # fmt: skip
+
+
+def _task(number: type, panels: type) -> Any:
+    """The task of `_share` for matrices and panels of these types: `_multiply_part` of what its words say."""
+
+    @jit
+    def multiply_part(words: Any, part: Any) -> None:
+        like: Any = np.empty(0, number)
+        matrix = array_at(words[0], (words[1], words[2]), like)
+        b = array_at(words[4], (words[5], words[6]), like)
+        out = array_at(words[8], (words[9], words[10]), like)
+        first, (rows, columns) = part * words[12], out.shape
+        some_rows, some_columns = (0, rows), (0, columns)
+        if words[11]:
+            some_rows = (first, min(first + words[12], rows))
+        else:
+            some_columns = (first, min(first + words[12], columns))
+        _multiply_part(matrix, words[3] != 0, b, words[7] != 0, np.empty(0, panels), out, some_rows, some_columns)
+
+    return multiply_part
+
+
+_TASKS = {
+    (np.dtype(number), np.dtype(panels)): _task(number, panels)
+    for number, panels in ((np.float32, np.float32), (np.float64, np.float64), (np.float32, np.uint32))
+}
 
 
 class Product(NamedTuple):
@@ -76,11 +117,12 @@ class Product(NamedTuple):
 
 
 def multiply_all(products: Sequence[Product], bf16: bool, *beside: Sequence[Task]) -> None:
-    """Products that need not wait for each other, and lists of tasks: in their order if all are small, else at once."""
-    if all(product.matrix.size * product.out.shape[1] < 2 * SERIAL_WORK for product in products):
+    """Products that need not wait for each other, and lists of tasks: in their order if none is large, else at once."""
+    if all(product.matrix.size * product.out.shape[1] < LARGE_WORK for product in products):
         for product in products:
             multiply_once(*product, bf16)
-        run_all(*beside)
+        for task in chain(*beside):
+            task()
         return
     packed = prepack_all(*((product.b, product.b_transposed) for product in products), bf16=bf16)
     tasks = [

@@ -6,7 +6,7 @@ by `prepare`, and a table of this process holds where they are. Compiled code kn
 be cached.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir
@@ -15,7 +15,7 @@ from numba.extending import intrinsic, register_jitable
 from numba.np.numpy_support import as_dtype
 
 from kernels.cpu.blocks import pack_blocks
-from kernels.cpu.jit import config, jit, jit_inline
+from kernels.cpu.jit import address_of, config, jit, jit_inline
 from kernels.cpu.matrix_unit import BLOCK, configure, release
 from kernels.cpu.narrow import cut_of, panels_begin
 from kernels.cpu.panels import copy_row, pack_narrow, pack_rows, panel_columns, panel_depth, panel_rows, scale_rows
@@ -160,10 +160,7 @@ def prepare(dtype: np.dtype) -> None:
         return
     element = ELEMENTS[slot]
     number = types.float64 if element == types.float64 else types.float32
-    compiled, argument_types = cast(Any, multiply_block), _argument_types(number, element)
-    compiled.compile(argument_types)
-    result = compiled.overloads[argument_types]
-    _addresses[slot] = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+    _addresses[slot] = address_of(multiply_block, _argument_types(number, element))
 
 
 def _call_in_table(context: Any, builder: Any, signature: Any, args: Any, slot: Any) -> Any:

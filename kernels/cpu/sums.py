@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from kernels.cpu.chunks import SERIAL_COPY
 from kernels.cpu.jit import jit, jit_sum
 from kernels.threads import chunks, run_all
 
@@ -42,7 +43,10 @@ def _add_rows(matrix: np.ndarray, start: int, stop: int, out: np.ndarray) -> Non
 def column_sums(matrix: np.ndarray) -> np.ndarray:
     """(M, S) C-contiguous -> (S,), each column added up from the first row to the last."""
     out = np.empty(matrix.shape[1], matrix.dtype)
-    run_all(summing(matrix, out))
+    if matrix.size < SERIAL_COPY:
+        _add_rows(matrix, 0, len(out), out)
+    else:
+        run_all(summing(matrix, out))
     return out
 
 

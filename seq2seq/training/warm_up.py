@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import compiled_marker
+from minigrad import autocast, compiled_marker, no_grad, zeros
 from seq2seq.run import registry
 from seq2seq.run.config import Config
 from seq2seq.run.streams import say
 
 _TOKENS = 9
 _MOST = 8  # of every size and number in the child
+_SHARED = (64, 64, 1024)  # sizes of a product that threads share, as only larger models have them
 
 
 def compile_kernels(config: Config) -> None:
@@ -85,6 +86,9 @@ def _train_a_little(config: Config) -> None:
         sources = [src[0], src[1]]
         greedy_search(model, sources, 3)
         beam_search(model, sources, 3, 2)
+    dtype = next(model.parameters()).dtype
+    with autocast(model.device.type, enabled=model.bf16), no_grad():
+        zeros(_SHARED[:2], dtype=dtype) @ zeros(_SHARED[1:], dtype=dtype)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -3,6 +3,8 @@
 `test_processors.py` runs this file for other processors too.
 """
 
+from unittest.mock import patch
+
 import numba
 import numpy as np
 import pytest
@@ -155,25 +157,42 @@ def test_a_product_that_packs_for_itself_is_the_same_to_the_bit(kind, rows, dept
     np.testing.assert_array_equal(found, expected)
 
 
-def test_it_shares_columns_out_among_the_threads():
-    operands = sample("float32", 8, 2100, 40 * COLUMNS + 3)
+@pytest.mark.parametrize("kind", ["float32", "float64", "bfloat16"])
+@given(
+    rows=st.integers(1, 9 * ROWS),
+    depth=st.integers(1, 70),
+    columns=st.integers(1, 7 * COLUMNS + 1),
+    layout=st.tuples(st.booleans(), st.booleans()),
+    threads=st.integers(2, 4),
+)
+def test_it_is_cut_along_its_longer_side_among_the_threads(kind, rows, depth, columns, layout, threads):
+    operands = sample(kind, rows, depth, columns)
+    expected = run(multiply, kind, operands, layout)
+    a, b = (np.ascontiguousarray(x.T) if turned else x for x, turned in zip(operands[:2], layout, strict=True))
+    set_num_threads(threads)
+    with patch.multiple(once, SHARED_WORK=1, PART_WORK=1):
+        found = multiply_once(a, layout[0], b, layout[1], np.full_like(operands[2], np.nan), kind == "bfloat16")
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_what_is_large_is_packed_once():
+    operands = sample("float32", 250, 300, 20 * COLUMNS + 3)
     expected = run(multiply, "float32", operands)
-    for threads in (1, 3):
-        set_num_threads(threads)
+    with patch.object(once, "LARGE_WORK", 1):
         found = multiply_once(operands[0], False, operands[1], False, np.empty_like(operands[2]))
-        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.skipif(config.DISABLE_JIT, reason="nothing is compiled")
 def test_operands_that_may_not_be_written_compile_nothing_anew():
     operands = sample("float32", 3, 4, 5)
     expected = multiply_once(operands[0], False, operands[1], False, np.empty((3, 5), np.float32))
-    before = once._multiply_columns.signatures
+    before = once._multiply_part.signatures
     for operand in operands[:2]:
         operand.flags.writeable = False
     found = multiply_once(operands[0], False, operands[1], False, np.empty((3, 5), np.float32))
     np.testing.assert_array_equal(found, expected)
-    assert once._multiply_columns.signatures == before
+    assert once._multiply_part.signatures == before
 
 
 def test_wide_and_flat_products_are_cut_along_columns():

@@ -11,6 +11,7 @@ from numba import config
 
 import kernels
 from kernels.cpu import gemm, lstm, team
+from kernels.cpu.board import GONE, MOST_MEMBERS, OPEN, PENDING, WORK, add, await_parts, claim, load, publish, store
 from kernels.cpu.jit import jit
 from kernels.cpu.panels import panel_columns
 from kernels.threads import run
@@ -90,7 +91,7 @@ def test_small_matrices_and_short_work_are_left_to_one_thread(layer, monkeypatch
         layer.forward(kernels, inputs)
         assert counts.pop() == expected
     monkeypatch.setattr(team, "get_num_threads", lambda: 1000)
-    assert team.team_size(1 << 30) == team.MOST_MEMBERS
+    assert team.team_size(1 << 30) == MOST_MEMBERS
 
 
 class Job:
@@ -158,7 +159,7 @@ def test_helpers_that_come_late_help_or_leave():
     for helper in helpers:
         helper.start()
     job.steps(STEPS // 10 - 2)
-    job.team.board[team.OPEN] = team.GONE
+    job.team.board[OPEN] = GONE
     for helper in helpers:
         helper.join(60)
         assert not helper.is_alive()
@@ -180,64 +181,64 @@ def test_the_leader_waits_for_a_part_that_is_claimed():
     leader.start()
     board, part = job.team.board, -1
     while part < 0:
-        part = team.claim(board, 1)
+        part = claim(board, 1)
     time.sleep(0.05)
     steps = len(done)
     time.sleep(0.1)
-    assert (len(done), board[team.OPEN], board[team.PENDING]) == (steps, 0, 1)
+    assert (len(done), board[OPEN], board[PENDING]) == (steps, 0, 1)
     stop.set()
-    board[team.OPEN] = 1 << part  # as if nobody had taken it
+    board[OPEN] = 1 << part  # as if nobody had taken it
     assert team.do_part(job.team, 1)
     leader.join(60)
     job.check(steps + 1)
 
 
-@given(st.integers(1, team.MOST_MEMBERS), st.data())
+@given(st.integers(1, MOST_MEMBERS), st.data())
 def test_a_part_is_claimed_once_and_the_own_one_first(parts, data):
-    board = np.zeros(team.PRODUCT + team.FIELDS, np.int64)
-    assert team.claim(board, 0) == -1
-    team.publish(board, parts)
-    assert board[team.PENDING] == parts
+    board = np.zeros(WORK + team.FIELDS, np.int64)
+    assert claim(board, 0) == -1
+    publish(board, parts)
+    assert board[PENDING] == parts
     members = data.draw(st.lists(st.integers(0, parts - 1), min_size=parts, max_size=parts))
     claimed = []
     for member in members:
-        part = team.claim(board, member)
+        part = claim(board, member)
         assert part == member or member in claimed
         claimed.append(part)
     assert sorted(claimed) == list(range(parts))
-    assert team.claim(board, members[0]) == -1
-    board[team.OPEN] = team.GONE
-    assert team.claim(board, 0) == -1
-    assert board[team.OPEN] == team.GONE
+    assert claim(board, members[0]) == -1
+    board[OPEN] = GONE
+    assert claim(board, 0) == -1
+    assert board[OPEN] == GONE
 
 
 @jit
 def lead_rounds(board, rounds, parts, counts):
     """Publish parts that are nothing but a number to count, again and again."""
     for _ in range(rounds):
-        team.publish(board, parts)
-        part = team.claim(board, np.int64(0))
+        publish(board, parts)
+        part = claim(board, np.int64(0))
         while part >= 0:
             counts[part] += 1
-            team.add(board, team.PENDING, -1)
-            part = team.claim(board, np.int64(0))
-        team.await_parts(board)
-    team.store(board, team.OPEN, team.GONE)
+            add(board, PENDING, -1)
+            part = claim(board, np.int64(0))
+        await_parts(board)
+    store(board, OPEN, GONE)
 
 
 @jit
 def help_rounds(board, member, counts):
-    while team.load(board, team.OPEN) >= 0:
-        part = team.claim(board, member)
+    while load(board, OPEN) >= 0:
+        part = claim(board, member)
         if part >= 0:
             counts[part] += 1
-            team.add(board, team.PENDING, -1)
+            add(board, PENDING, -1)
 
 
 def test_claims_of_several_threads_at_once():
     """Parts without work, so that claims meet, in compiled code on several cores."""
     parts, rounds, members = 6, 400 if config.DISABLE_JIT else 10**6, 3
-    board, counts = np.zeros(team.PRODUCT + team.FIELDS, np.int64), np.zeros((members, parts), np.int64)
+    board, counts = np.zeros(WORK + team.FIELDS, np.int64), np.zeros((members, parts), np.int64)
     helpers = [threading.Thread(target=help_rounds, args=(board, m, counts[m]), daemon=True) for m in range(1, members)]
     for helper in helpers:
         helper.start()
@@ -273,15 +274,15 @@ def test_a_helper_that_fails_is_not_waited_for(monkeypatch):
     def fail(led, member):
         if member == 0:
             return helping(led, member)
-        while team.claim(led.board, member) < 0:
+        while claim(led.board, member) < 0:
             pass
         has_part.set()
         raise MemoryError("of the helper")
 
     def lead(number, led):
-        team.publish(led.board, 2)
+        publish(led.board, 2)
         assert has_part.wait(60)
-        team.await_parts(led.board)
+        await_parts(led.board)
 
     monkeypatch.setattr(team, "help_leader", fail)
     with pytest.raises((MemoryError, RuntimeError), match=r"of the helper|a thread failed at its part of a product"):
