@@ -23,5 +23,6 @@ from kernels.contracts.publish import publish
 from kernels.contracts.random import *
 from kernels.contracts.recurrent import *
 from kernels.contracts.rows import *
+from kernels.contracts.softmax import *
 
 globals()["__all__"] = ["report_ids", *ENTRIES]  # without the helpers of the stubs; a type checker takes all names

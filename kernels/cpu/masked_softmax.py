@@ -46,7 +46,7 @@ def _normalise_rows(x: np.ndarray, lengths: np.ndarray, y: np.ndarray, start: in
 @jit
 def normalise(row: np.ndarray, out: np.ndarray) -> None:
     """out (S,) = softmax(row); it may be the row itself."""
-    largest = _largest(row)
+    largest = largest_of(row)
     for j in range(row.shape[0]):
         out[j] = exp(row[j] - largest)
     total = add_up(out)
@@ -55,7 +55,7 @@ def normalise(row: np.ndarray, out: np.ndarray) -> None:
 
 
 @jit
-def _largest(row: np.ndarray) -> float:
+def largest_of(row: np.ndarray) -> float:
     """The largest element that is no NaN; -inf of none."""
     largest = row.dtype.type(-np.inf)
     for j in range(row.shape[0]):

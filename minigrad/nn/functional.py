@@ -40,6 +40,8 @@ from minigrad.ops.embedding import embedding as _look_up
 from minigrad.ops.gelu import gelu as _gelu
 from minigrad.ops.layer_norm import layer_norm as _layer_norm
 from minigrad.ops.masked_softmax import masked_softmax as _masked_softmax
+from minigrad.ops.softmax import log_softmax as _log_softmax
+from minigrad.ops.softmax import softmax as _softmax
 from minigrad.tensor import Tensor
 
 __all__ = [
@@ -135,12 +137,12 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """exp(x) / sum(exp(x)) along ``dim``; ``input`` is cast to ``dtype`` before, if given."""
-    return reduce.softmax(input, _dim_or_guess("softmax", input, dim), dtype)
+    return _softmax(input, _dim_or_guess("softmax", input, dim), dtype)
 
 
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """x - log(sum(exp(x))) along ``dim``; ``input`` is cast to ``dtype`` before, if given."""
-    return reduce.log_softmax(input, _dim_or_guess("log_softmax", input, dim), dtype)
+    return _log_softmax(input, _dim_or_guess("log_softmax", input, dim), dtype)
 
 
 def masked_softmax(input: Tensor, lengths: Operand) -> Tensor:

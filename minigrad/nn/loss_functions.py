@@ -17,9 +17,10 @@ import kernels
 from minigrad.arguments import checked
 from minigrad.nn.binary import BinaryCrossEntropy, BinaryCrossEntropyWithLogits
 from minigrad.nn.checks import check_reduction
-from minigrad.ops import choose, elementwise, index, reduce
+from minigrad.ops import choose, elementwise, index
 from minigrad.ops import losses as loss_ops
 from minigrad.ops.common import no_bool
+from minigrad.ops.softmax import log_softmax
 from minigrad.tensor import Tensor
 
 
@@ -58,7 +59,7 @@ def cross_entropy(
     if weight is None:
         losses = loss_ops.cross_entropy(rows, ids, ignore_index, label_smoothing)
     else:
-        log_probs = reduce.log_softmax(rows, 1)
+        log_probs = log_softmax(rows, 1)
         spread = (log_probs * weight).sum(1) * (-label_smoothing / rows.shape[1])
         nll = _picked_losses("cross_entropy", log_probs, ids, weight, ignore_index)
         losses = nll * (1 - label_smoothing) + choose.masked_fill(spread, ids == ignore_index, 0.0)
@@ -302,7 +303,7 @@ def _soft_cross_entropy(
     classes = input.shape[dim]
     if label_smoothing:
         target = target * (1 - label_smoothing) + label_smoothing / classes
-    terms = target * reduce.log_softmax(input, dim)
+    terms = target * log_softmax(input, dim)
     if weight is not None:
         terms = terms * weight.reshape([classes] + [1] * (input.dim() - dim - 1))
     losses = -terms.sum(dim)

@@ -31,6 +31,7 @@ from minigrad.ops.reduce import *
 from minigrad.ops.rounding import *
 from minigrad.ops.select import *
 from minigrad.ops.shape import *
+from minigrad.ops.softmax import *
 
 globals().update(OPS)
 if not TYPE_CHECKING:  # a checker takes what the files define

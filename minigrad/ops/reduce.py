@@ -1,4 +1,4 @@
-"""Reductions over dimensions, and what is built from them: softmax, running sums. Moments and norms: ``moments``."""
+"""Reductions over dimensions, and what is built from them, as running sums. Moments and norms: ``moments``."""
 
 from __future__ import annotations
 
@@ -102,46 +102,6 @@ class Prod(Function):
         return np.moveaxis(dy * before * after, 0, ctx.dim), None, None
 
 
-class LogSoftmax(Function):
-    """y = x - log sum e**x along a dim, shifted by the largest x; dx = dy - e**y sum dy"""
-
-    @staticmethod
-    def forward(ctx: Context, x: Array, dim: int) -> Array:
-        with np.errstate(invalid="ignore", divide="ignore"):  # a row of -inf, or with inf, becomes NaN; of no numbers
-            y = as_array(x - x.max(axis=dim, keepdims=True)) if x.size else x.copy()
-            y -= np.log(np.exp(y).sum(axis=dim, keepdims=True))
-        ctx.save_for_backward(y)
-        ctx.dim = dim
-        return y
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> tuple:
-        dx = as_array(np.exp(ctx.saved[0]))
-        dx *= grad.sum(axis=ctx.dim, keepdims=True)
-        return np.subtract(grad, dx, out=dx), None
-
-
-class Softmax(Function):
-    """y = e**x / sum e**x along a dim, shifted by the largest x; dx = y (dy - sum y dy)"""
-
-    @staticmethod
-    def forward(ctx: Context, x: Array, dim: int) -> Array:
-        with np.errstate(invalid="ignore"):  # a row of -inf, or with inf, becomes NaN
-            y = as_array(x - x.max(axis=dim, keepdims=True)) if x.size else x.copy()
-            np.exp(y, out=y)
-            y /= y.sum(axis=dim, keepdims=True)
-        ctx.save_for_backward(y)
-        ctx.dim = dim
-        return y
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> tuple:
-        y = ctx.saved[0]
-        dx = grad - (grad * y).sum(axis=ctx.dim, keepdims=True)
-        dx *= y
-        return dx, None
-
-
 def _summable(x: Any, dtype: Any) -> Tensor:
     """``x`` in ``dtype``, by default its own; bool and integers as int64."""
     x = tensor_of(x)
@@ -218,24 +178,6 @@ def cumsum(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     axis = normalize_dim(dim, x.ndim, "cumsum")
     x = _summable(x, dtype)
     return CumSum.apply(x, axis) if x.ndim else x.clone()
-
-
-def _softmax(x: Array, dim: int) -> Array:
-    return np.exp(x) / np.exp(x).sum(axis=dim, keepdims=True)
-
-
-@op(oracle=_softmax, sample=over_dim(normal, keepdim=False), errors=(refuses_dim("softmax"),))
-def softmax(x: Operand, dim: int = -1, dtype: Any = None) -> Tensor:
-    """e**x normalised to sum 1 along ``dim``; ``x`` is cast to ``dtype`` before, if given."""
-    x = floating(x if dtype is None else tensor_of(x).to(dtype=dtype))
-    return Softmax.apply(x, normalize_dim(dim, x.ndim, "softmax"))
-
-
-@op(oracle=lambda x, dim: np.log(_softmax(x, dim)), sample=over_dim(normal, keepdim=False))
-def log_softmax(x: Operand, dim: int = -1, dtype: Any = None) -> Tensor:
-    """log(softmax(x)) without leaving the log domain; ``x`` is cast to ``dtype`` before, if given."""
-    x = floating(x if dtype is None else tensor_of(x).to(dtype=dtype))
-    return LogSoftmax.apply(x, normalize_dim(dim, x.ndim, "log_softmax"))
 
 
 def _logsumexp(x: Array, axis: Any, keepdims: bool) -> Array:
