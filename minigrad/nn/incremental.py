@@ -131,5 +131,6 @@ class _FinishedLayer(LSTMLayer):
         ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, run: Any
     ) -> tuple:
         y, h_n, c_n, ctx.cache = kernels.incremental_lstm_finish(run)
+        ctx.shape = x.shape
         ctx.save_for_backward(w_ih, w_hh)
         return y, h_n, c_n

@@ -14,6 +14,7 @@ from kernels.packing import Packing
 from minigrad import random
 from minigrad.autocast import bf16_enabled
 from minigrad.function import Context, Function
+from minigrad.ops.linalg import as_rows
 from minigrad.ops.op import op
 from minigrad.ops.packed import packed, packing_of, padded, turned
 from minigrad.tensor import Tensor
@@ -31,8 +32,15 @@ def sum_of_biases(b_ih: Array | None, b_hh: Array | None) -> Array | None:
     return None if b_ih is None or b_hh is None else b_ih + b_hh
 
 
+def _steps(rows: Array, shape: tuple[int, ...]) -> Array:
+    """The rows (P, .) of a layer whose input has this shape, (T, N, .) if it has."""
+    return rows.reshape(*shape[:-1], rows.shape[1])
+
+
 class LSTMLayer(Function):
-    """One LSTM layer over packed rows (kernels.lstm_forward); both biases get the gradient of their sum"""
+    """One LSTM layer over packed rows (kernels.lstm_forward), x (P,I) or, where no row has padding, (T,N,I), and y
+    likewise; both biases get the gradient of their sum
+    """
 
     fresh_grads = True
 
@@ -40,19 +48,20 @@ class LSTMLayer(Function):
     def forward(
         ctx: Context, x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, packing: Packing
     ) -> tuple:
-        bias = sum_of_biases(b_ih, b_hh)
-        y, h_n, c_n, ctx.cache = kernels.lstm_forward(x, h0, c0, w_ih, w_hh, bias, packing, bf16_enabled())
+        bias, ctx.shape = sum_of_biases(b_ih, b_hh), x.shape
+        y, h_n, c_n, ctx.cache = kernels.lstm_forward(as_rows(x), h0, c0, w_ih, w_hh, bias, packing, bf16_enabled())
         ctx.save_for_backward(w_ih, w_hh, *shared_with(ctx.cache.x, x))
-        return y, h_n, c_n
+        return _steps(y, x.shape), h_n, c_n
 
     @staticmethod
     def backward(ctx: Context, dy: Array | None, dh_n: Array | None, dc_n: Array | None) -> tuple:
-        *gradients, dbias = kernels.lstm_backward(dy, dh_n, dc_n, ctx.cache, ctx.last_use)
-        return (*gradients, dbias, None if dbias is None else dbias.copy(), None)
+        dy = None if dy is None else as_rows(dy)
+        dx, *gradients, dbias = kernels.lstm_backward(dy, dh_n, dc_n, ctx.cache, ctx.last_use)
+        return (dx.reshape(ctx.shape), *gradients, dbias, None if dbias is None else dbias.copy(), None)
 
 
 class GRULayer(Function):
-    """One GRU layer over packed rows (kernels.gru_forward)"""
+    """One GRU layer over packed rows (kernels.gru_forward), x and y as those of `LSTMLayer`"""
 
     fresh_grads = True
 
@@ -60,13 +69,16 @@ class GRULayer(Function):
     def forward(
         ctx: Context, x: Array, h0: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: Any, packing: Packing
     ) -> tuple:
-        y, h_n, ctx.cache = kernels.gru_forward(x, h0, w_ih, w_hh, b_ih, b_hh, packing, bf16_enabled())
+        ctx.shape = x.shape
+        y, h_n, ctx.cache = kernels.gru_forward(as_rows(x), h0, w_ih, w_hh, b_ih, b_hh, packing, bf16_enabled())
+        y = _steps(y, x.shape)
         ctx.save_for_backward(w_ih, w_hh, *shared_with(ctx.cache.x, x), *shared_with(getattr(ctx.cache, "h", None), y))
         return y, h_n
 
     @staticmethod
     def backward(ctx: Context, dy: Array | None, dh_n: Array | None) -> tuple:
-        return (*kernels.gru_backward(dy, dh_n, ctx.cache), None)
+        dx, *gradients = kernels.gru_backward(None if dy is None else as_rows(dy), dh_n, ctx.cache)
+        return (dx.reshape(ctx.shape), *gradients, None)
 
 
 class Dropout(Function):
@@ -117,6 +129,8 @@ def _run(op: str, layer: type[Function], x: Tensor, arguments: tuple, lengths: A
     """A layer over ``x``, padded or packed, in either direction: y like x, and the last states."""
     by_copy = reverse and x.is_cuda  # the kernels there walk forwards alone
     packing = packing_of(op, x, lengths, reverse and not by_copy)
+    if lengths is None and not by_copy:  # no row has padding
+        return layer.apply(x, *arguments, packing)
     rows = packed(x, packing)
     y, *states = layer.apply(turned(rows, packing) if by_copy else rows, *arguments, packing)
     return padded(turned(y, packing) if by_copy else y, packing, x), *states
