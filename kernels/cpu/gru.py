@@ -4,6 +4,7 @@ The products, the loops and their threads are those of `lstm.py`; the reset gate
 is computed aside, and the gradients of the two parts differ in the n block and each has an array of its own.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from kernels.cpu.activations import sigmoid, tanh
 from kernels.cpu.gemm import Prepacked, multiply, prepack, prepack_all
 from kernels.cpu.jit import jit
 from kernels.cpu.lstm import make_teams, num_shares
-from kernels.cpu.once import Product, multiply_all
+from kernels.cpu.once import Product, multiply_all, multiply_once
 from kernels.cpu.sums import summing
 from kernels.cpu.team import Matrix, Rows, run_teams
 from kernels.cpu.team import multiply as multiply_together
@@ -130,38 +131,49 @@ def _forward_rows(share: int, shares: int, team: Any, layer: Steps) -> None:
 
     The team's products are those of h with the recurrent matrix, row after row.
     """
-    steps, tokens, gates, hidden_n, h, bias_ih, bias_hh = layer
-    size = h.shape[1]
+    steps, size = layer.steps, layer.h.shape[1]
     matrix = Matrix(np.int64(0), len(team.panels), size, 3 * size)
     for t in range(steps.shape[0]):
-        before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
-        token = tokens[t] + share
-        rows = (alive + shares - 1) // shares
+        before, rows = steps[t, 0] + share, (steps[t, 2] - share + shares - 1) // shares
         states, products = Rows(before * size, shares * size, rows), Rows(np.int64(0), 3 * size, rows)
         multiply_together(team, states, matrix, products, False)
-        for row in range(0, alive, shares):
-            recurrent = team.out[row // shares * 3 * size :][: 3 * size]
-            gru_cell(
-                gates[token + row], recurrent, bias_ih, bias_hh, hidden_n[token + row], h[before + row], h[after + row]
-            )
+        _cells(t, share, shares, team.out, layer)
+
+
+@jit
+def _cells(t: int, share: int, shares: int, products: Any, layer: Steps) -> None:
+    """Step t of these rows, whose products of h with the recurrent matrix lie in `products`, flat."""
+    steps, tokens, gates, hidden_n, h, bias_ih, bias_hh = layer
+    before, after, token, size = steps[t, 0] + share, steps[t, 1] + share, tokens[t] + share, h.shape[1]
+    for row in range(0, steps[t, 2] - share, shares):
+        recurrent = products[row // shares * 3 * size :][: 3 * size]
+        gru_cell(
+            gates[token + row], recurrent, bias_ih, bias_hh, hidden_n[token + row], h[before + row], h[after + row]
+        )
 
 
 @jit
 def _backward_rows(share: int, shares: int, team: Any, layer: StepsBack) -> None:
     """All steps, last first, of these rows; dh (N, H) ends as the gradient of h0, see `lstm._backward_rows`."""
-    steps, first_tokens, dy, dh, gates, hidden_n, h, dinput, dhidden = layer
-    size = h.shape[1]
+    steps, size = layer.steps, layer.h.shape[1]
     matrix = Matrix(np.int64(0), len(team.panels), 3 * size, size)
     for t in range(steps.shape[0] - 1, -1, -1):
-        before, token, alive = steps[t, 0] + share, first_tokens[t] + share, steps[t, 2] - share
-        for row in range(0, alive, shares):
-            at, dh_row, dy_row = token + row, dh[share + row], dy[token + row]
-            for k in range(size):
-                dh_row[k] += dy_row[k]
-            gru_cell_backward(dh_row, gates[at], hidden_n[at], h[before + row], dinput[at], dhidden[at])
-        rows = (alive + shares - 1) // shares
+        _cells_backward(t, share, shares, layer)
+        token, rows = layer.tokens[t] + share, (steps[t, 2] - share + shares - 1) // shares
         tokens, products = Rows(token * 3 * size, shares * 3 * size, rows), Rows(share * size, shares * size, rows)
         multiply_together(team, tokens, matrix, products, True)
+
+
+@jit
+def _cells_backward(t: int, share: int, shares: int, layer: StepsBack) -> None:
+    """Step t of these rows but for its product: dinput, dhidden, and the direct part of dh."""
+    steps, first_tokens, dy, dh, gates, hidden_n, h, dinput, dhidden = layer
+    before, token = steps[t, 0] + share, first_tokens[t] + share
+    for row in range(0, steps[t, 2] - share, shares):
+        at, dh_row, dy_row = token + row, dh[share + row], dy[token + row]
+        for k in range(h.shape[1]):
+            dh_row[k] += dy_row[k]
+        gru_cell_backward(dh_row, gates[at], hidden_n[at], h[before + row], dinput[at], dhidden[at])
 
 
 def prepack_gru(
@@ -172,33 +184,45 @@ def prepack_gru(
     bf16: bool = False,
 ) -> GRUWeights:
     """See `kernels.prepack_gru`."""
-    none = np.zeros(len(weight_hh), weight_hh.dtype)
-    of_x, of_h = (none if bias is None else bias.copy() for bias in (bias_ih, bias_hh))
     input_part, recurrent = prepack_all((weight_ih, True), (weight_hh, True), bf16=bf16)
-    return GRUWeights(input_part, recurrent, of_x, of_h)
+    return GRUWeights(input_part, recurrent, *_biases(weight_hh, bias_ih, bias_hh))
 
 
-def _run_steps(
-    x: np.ndarray, h0: np.ndarray, weights: GRUWeights, packing: Packing
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """gates (P, 3H), hidden_n (P, H) and the state buffer h (N + P, H) of all steps."""
-    gates = np.empty((packing.num_tokens, len(weights.bias_hh)), x.dtype)
-    multiply(x, False, weights.input_part, gates)
+def _biases(weight_hh: np.ndarray, *biases: np.ndarray | None) -> list[np.ndarray]:
+    """Copies of (3H,), zeros in place of None."""
+    return [np.zeros(len(weight_hh), weight_hh.dtype) if bias is None else bias.copy() for bias in biases]
+
+
+def _steps(gates: np.ndarray, h0: np.ndarray, biases: Sequence[np.ndarray], packing: Packing) -> Steps:
+    """What the steps go through; gates (P, 3H) holds the input part."""
     h = packing.state_buffer(h0)
-    hidden_n = np.empty_like(h[packing.batch_size :])
-    layer = Steps(packing.steps, packing.tokens, gates, hidden_n, h, weights.bias_ih, weights.bias_hh)
-    work = gates.size * h.shape[1]
+    return Steps(packing.steps, packing.tokens, gates, np.empty_like(h[packing.batch_size :]), h, *biases)
+
+
+def _run_steps(layer: Steps, recurrent: Prepacked, packing: Packing) -> None:
+    """All steps: hidden_n and h are filled, gates activated."""
+    gates, work = layer.gates, layer.gates.size * layer.h.shape[1]
     shares = num_shares(packing, work)
-    products = [np.empty((-(-packing.batch_size // shares), gates.shape[1]), h.dtype) for _ in range(shares)]
-    teams = make_teams(h, weights.recurrent, products, packing, work)
+    products = [np.empty((-(-packing.batch_size // shares), gates.shape[1]), gates.dtype) for _ in range(shares)]
+    teams = make_teams(layer.h, recurrent, products, packing, work)
     run_teams(lambda share, team: _forward_rows(share, shares, team, layer), teams)
-    return gates, hidden_n, h
+
+
+def _run_step(layer: Steps, weight_hh: np.ndarray, bf16: bool) -> None:
+    """`_run_steps` of a single step, whose matrix no other one reads."""
+    first, rows = layer.steps[0, 0], len(layer.gates)
+    products = np.empty_like(layer.gates)
+    multiply_once(layer.h[first : first + rows], False, weight_hh, True, products, bf16)
+    _cells(0, 0, 1, products.reshape(-1), layer)
 
 
 def gru_states(x: np.ndarray, h0: np.ndarray, weights: GRUWeights, packing: Packing) -> tuple[np.ndarray, np.ndarray]:
     """See `kernels.gru_states`."""
-    *_, h = _run_steps(x, h0, weights, packing)
-    return packing.next_states(h), packing.last_states(h)
+    gates = np.empty((packing.num_tokens, len(weights.bias_hh)), x.dtype)
+    multiply(x, False, weights.input_part, gates)
+    layer = _steps(gates, h0, (weights.bias_ih, weights.bias_hh), packing)
+    _run_steps(layer, weights.recurrent, packing)
+    return packing.next_states(layer.h), packing.last_states(layer.h)
 
 
 def gru_forward(
@@ -212,10 +236,24 @@ def gru_forward(
     bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, GRUCache]:
     """See `kernels.gru_forward`."""
-    weights = prepack_gru(weight_ih, weight_hh, bias_ih, bias_hh, bf16)
-    gates, hidden_n, h = _run_steps(x, h0, weights, packing)
-    cache = GRUCache(x, gates, hidden_n, h, packing, weight_ih, weight_hh, bias_ih is not None, bf16)
+    gates = np.empty((packing.num_tokens, len(weight_hh)), x.dtype)
+    multiply_once(x, False, weight_ih, True, gates, bf16)
+    layer = _steps(gates, h0, _biases(weight_hh, bias_ih, bias_hh), packing)
+    if packing.num_steps == 1:
+        _run_step(layer, weight_hh, bf16)
+    else:
+        _run_steps(layer, prepack(weight_hh, True, bf16), packing)
+    h, has_bias = layer.h, bias_ih is not None
+    cache = GRUCache(x, gates, layer.hidden_n, h, packing, weight_ih, weight_hh, has_bias, bf16)
     return packing.next_states(h), packing.last_states(h), cache
+
+
+def _run_steps_backward(layer: StepsBack, recurrent: Prepacked, packing: Packing) -> None:
+    """All steps: dinput and dhidden are filled, dh becomes the gradient of h0."""
+    work = layer.gates.size * layer.h.shape[1]
+    shares = num_shares(packing, work)
+    teams = make_teams(layer.dhidden, recurrent, [layer.dh] * shares, packing, work)
+    run_teams(lambda share, team: _backward_rows(share, shares, team, layer), teams)
 
 
 def gru_backward(
@@ -228,10 +266,11 @@ def gru_backward(
     dh = np.zeros_like(h[:batch_size]) if dh_n is None else packing.sort(dh_n)  # h_n = last_states(h)
     dinput, dhidden = np.empty_like(gates), np.empty_like(gates)
     layer = StepsBack(packing.steps, packing.tokens, dy, dh, gates, hidden_n, h, dinput, dhidden)
-    recurrent, work = prepack(weight_hh, False, bf16), gates.size * h.shape[1]
-    shares = num_shares(packing, work)
-    teams = make_teams(dhidden, recurrent, [dh] * shares, packing, work)
-    run_teams(lambda share, team: _backward_rows(share, shares, team, layer), teams)
+    if packing.num_steps == 1:
+        _cells_backward(0, 0, 1, layer)
+        multiply_once(dhidden, False, weight_hh, False, dh[: len(gates)], bf16, more=True)
+    else:
+        _run_steps_backward(layer, prepack(weight_hh, False, bf16), packing)
     dx, dweight_ih, dweight_hh = np.empty_like(x), np.empty_like(weight_ih), np.empty_like(weight_hh)
     dbias_ih, dbias_hh = (np.empty(len(weight_ih), x.dtype) if has_bias else None for _ in range(2))
     products = [

@@ -305,8 +305,7 @@ def lstm_states(
 def _recurrence_backward(
     dy: np.ndarray | None, dh: np.ndarray, dc: np.ndarray, dgates: np.ndarray, c: np.ndarray, cache: LSTMCache
 ) -> None:
-    """dgates (P, 4H), which may be the cache's gates, from dy (P, H); dh and dc (N, H) are updated, and c (N + P, H)
-    becomes h."""
+    """dgates (P, 4H), perhaps the cache's gates, from dy (P, H); dh, dc (N, H) are updated, c (N + P, H) becomes h."""
     packing, work = cache.packing, dgates.size * dh.shape[1]
     dy = np.zeros_like(c[packing.batch_size :]) if dy is None else dy  # y = next_states(h)
     recurrent, shares = prepack(cache.weight_hh, False, cache.bf16), num_shares(packing, work)

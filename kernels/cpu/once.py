@@ -26,58 +26,67 @@ _EMPTY_PAIRS = np.empty(0, np.uint32)  # tells a kernel the dtype of its panels
 
 
 def multiply_once(
-    matrix: np.ndarray, transposed: bool, b: np.ndarray, b_transposed: bool, out: np.ndarray, bf16: bool = False
+    matrix: np.ndarray,
+    transposed: bool,
+    b: np.ndarray,
+    b_transposed: bool,
+    out: np.ndarray,
+    bf16: bool = False,
+    more: bool = False,
 ) -> np.ndarray:
     """`multiply` by a B that is given as `prepack` takes it, to the bit; no panels of it stay."""
     rows, columns = out.shape
     work = matrix.size * columns
     if not work or work >= LARGE_WORK:
-        return multiply(matrix, transposed, prepack(b, b_transposed, bf16), out)
+        return multiply(matrix, transposed, prepack(b, b_transposed, bf16), out, more)
     like = _EMPTY_PAIRS if bf16 and b.dtype == np.float32 else np.empty(0, b.dtype)
     prepare(like.dtype)
     arguments = (as_writeable(matrix), transposed, as_writeable(b), b_transposed, like, out)
     threads = get_num_threads()
     if work < SHARED_WORK or threads == 1 or config.DISABLE_JIT:
-        _multiply_part(*arguments, (0, rows), (0, columns))
+        _multiply_part(*arguments, (0, rows, 0, columns), more)
         return out
     by_rows = rows > columns
     size, step = (rows, ROWS) if by_rows else (columns, panel_columns(like))
     each = -(-size // (min(threads, MOST_MEMBERS, work // PART_WORK) * step)) * step
     parts = -(-size // each)
-    _share(meet(_TASKS[b.dtype, like.dtype], parts), *arguments, (by_rows, each, parts))
+    _share(meet(_TASKS[b.dtype, like.dtype], parts), *arguments, (by_rows, each, parts, more))
     return out
 
 
 @jit
 def _share(met: Any, matrix: Any, transposed: bool, b: Any, b_transposed: bool, like: Any, out: Any, cut: Any) -> None:
-    """`multiply_once` by the threads of a `Meeting`; cut: whether by rows, how many of these or of columns, parts."""
+    """`multiply_once` by the threads of a `Meeting`; cut: whether by rows, how many of these or of columns,
+    how many parts; whether to add to out.
+    """
     words = np.zeros(MOST_ARGUMENTS, np.int64)
     words[0], words[1], words[2], words[3] = matrix.ctypes.data, matrix.shape[0], matrix.shape[1], transposed
     words[4], words[5], words[6], words[7] = b.ctypes.data, b.shape[0], b.shape[1], b_transposed
     words[8], words[9], words[10] = out.ctypes.data, out.shape[0], out.shape[1]
-    words[11], words[12] = cut[0], cut[1]
+    words[11], words[12], words[13] = cut[0], cut[1], cut[3]
     share(met, words, cut[2])
 
 
 @jit
 def _multiply_part(
-    matrix: Any, transposed: bool, b: Any, b_transposed: bool, like: Any, out: Any, rows: Any, columns: Any
+    matrix: Any, transposed: bool, b: Any, b_transposed: bool, like: Any, out: Any, part: Any, more: bool
 ) -> None:
     """Some rows and columns of `multiply_once`; panels are of the dtype of `like`.
 
     Args:
-        rows, columns: the first and the last but one, from a multiple of a panel's rows or columns on.
+        part: first row, row to stop at, and so of the columns; from a multiple of a panel's rows and columns on.
     """
     a, source, c = matrix.reshape(-1), b.reshape(-1), out.reshape(-1)
     ldc, stride, depth = out.shape[1], matrix.shape[1], matrix.shape[0 if transposed else 1]
-    height, width, at = rows[1] - rows[0], columns[1] - columns[0], columns[0] * (b.shape[1] if b_transposed else 1)
+    row, height, column, width = part[0], part[1] - part[0], part[2], part[3] - part[2]
     panels = np.empty(panels_size(like, depth, width), like.dtype)
     work = np.empty(workspace(height, depth), like.dtype)
+    at = column * (b.shape[1] if b_transposed else 1)
     pack_b(source, b_transposed, at, b.shape[1], panels, depth, width, 0, width)
+    at = row * (1 if transposed else stride)
     multiply_rows(
-        a, transposed, rows[0] * (1 if transposed else stride), stride, height, work, panels, depth, width, 0, width,
-        c, rows[0] * ldc + columns[0], ldc, False,
-    )  # fmt: skip
+        a, transposed, at, stride, height, work, panels, depth, width, 0, width, c, row * ldc + column, ldc, more
+    )
 
 
 def _task(number: type, panels: type) -> Any:
@@ -89,13 +98,11 @@ def _task(number: type, panels: type) -> Any:
         matrix = array_at(words[0], (words[1], words[2]), like)
         b = array_at(words[4], (words[5], words[6]), like)
         out = array_at(words[8], (words[9], words[10]), like)
-        first, (rows, columns) = part * words[12], out.shape
-        some_rows, some_columns = (0, rows), (0, columns)
-        if words[11]:
-            some_rows = (first, min(first + words[12], rows))
-        else:
-            some_columns = (first, min(first + words[12], columns))
-        _multiply_part(matrix, words[3] != 0, b, words[7] != 0, np.empty(0, panels), out, some_rows, some_columns)
+        rows, columns = out.shape
+        first, stop = part * words[12], (part + 1) * words[12]
+        place = (first, min(stop, rows), 0, columns) if words[11] else (0, rows, first, min(stop, columns))
+        like_panels: Any = np.empty(0, panels)
+        _multiply_part(matrix, words[3] != 0, b, words[7] != 0, like_panels, out, place, words[13] != 0)
 
     return multiply_part
 

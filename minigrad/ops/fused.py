@@ -32,15 +32,8 @@ def sum_of_biases(b_ih: Array | None, b_hh: Array | None) -> Array | None:
     return None if b_ih is None or b_hh is None else b_ih + b_hh
 
 
-def _steps(rows: Array, shape: tuple[int, ...]) -> Array:
-    """The rows (P, .) of a layer whose input has this shape, (T, N, .) if it has."""
-    return rows.reshape(*shape[:-1], rows.shape[1])
-
-
 class LSTMLayer(Function):
-    """One LSTM layer over packed rows (kernels.lstm_forward), x (P,I) or, where no row has padding, (T,N,I), and y
-    likewise; both biases get the gradient of their sum
-    """
+    """One LSTM layer over packed rows, or whole steps (kernels.lstm_forward); both biases get their sum's gradient"""
 
     fresh_grads = True
 
@@ -51,17 +44,17 @@ class LSTMLayer(Function):
         bias, ctx.shape = sum_of_biases(b_ih, b_hh), x.shape
         y, h_n, c_n, ctx.cache = kernels.lstm_forward(as_rows(x), h0, c0, w_ih, w_hh, bias, packing, bf16_enabled())
         ctx.save_for_backward(w_ih, w_hh, *shared_with(ctx.cache.x, x))
-        return _steps(y, x.shape), h_n, c_n
+        return y.reshape(*x.shape[:-1], y.shape[1]), h_n, c_n
 
     @staticmethod
     def backward(ctx: Context, dy: Array | None, dh_n: Array | None, dc_n: Array | None) -> tuple:
-        dy = None if dy is None else as_rows(dy)
-        dx, *gradients, dbias = kernels.lstm_backward(dy, dh_n, dc_n, ctx.cache, ctx.last_use)
+        rows = None if dy is None else as_rows(dy)
+        dx, *gradients, dbias = kernels.lstm_backward(rows, dh_n, dc_n, ctx.cache, ctx.last_use)
         return (dx.reshape(ctx.shape), *gradients, dbias, None if dbias is None else dbias.copy(), None)
 
 
 class GRULayer(Function):
-    """One GRU layer over packed rows (kernels.gru_forward), x and y as those of `LSTMLayer`"""
+    """One GRU layer over packed rows, or whole steps (kernels.gru_forward)"""
 
     fresh_grads = True
 
@@ -71,7 +64,7 @@ class GRULayer(Function):
     ) -> tuple:
         ctx.shape = x.shape
         y, h_n, ctx.cache = kernels.gru_forward(as_rows(x), h0, w_ih, w_hh, b_ih, b_hh, packing, bf16_enabled())
-        y = _steps(y, x.shape)
+        y = y.reshape(*x.shape[:-1], y.shape[1])
         ctx.save_for_backward(w_ih, w_hh, *shared_with(ctx.cache.x, x), *shared_with(getattr(ctx.cache, "h", None), y))
         return y, h_n
 

@@ -88,8 +88,9 @@ def test_small_matrices_and_short_work_are_left_to_one_thread(layer, monkeypatch
     kernels.set_num_threads(3)
     for steps, size, expected in ((12, 64, 1), (1, 512, 1), (12, 512, 3)):
         inputs = layer.sample(np.random.default_rng(0), steps, 1, 8, size, np.float32)
+        counts.clear()
         layer.forward(kernels, inputs)
-        assert counts.pop() == expected
+        assert max(counts, default=1) == expected
     monkeypatch.setattr(team, "get_num_threads", lambda: 1000)
     assert team.team_size(1 << 30) == MOST_MEMBERS
 
