@@ -14,7 +14,7 @@ import numpy as np
 from kernels.cpu.activations import sigmoid, tanh
 from kernels.cpu.gemm import SERIAL_WORK, Prepacked, multiply, prepack, prepack_all
 from kernels.cpu.jit import jit
-from kernels.cpu.once import Product, multiply_all
+from kernels.cpu.once import Product, multiply_all, multiply_once
 from kernels.cpu.sums import summing
 from kernels.cpu.team import Matrix, Rows, Team, make_team, run_teams, team_size
 from kernels.cpu.team import multiply as multiply_together
@@ -49,14 +49,6 @@ class LSTMWeights(NamedTuple):
     @property
     def input_size(self) -> int:
         return self.input_part.depth
-
-
-class LSTMRun(NamedTuple):
-    """A layer on its way through the steps: the cache that it fills, all h, and the weights."""
-
-    cache: LSTMCache
-    h: np.ndarray  # (N + P, H) state buffer; y shares it
-    weights: LSTMWeights
 
 
 class Steps(NamedTuple):
@@ -150,17 +142,24 @@ def _forward_rows(share: int, shares: int, team: Any, layer: Steps) -> None:
 
     The team's products are those of h with the recurrent matrix, added to gates.
     """
-    steps, tokens, gates, h, c, bias = layer
-    size = h.shape[1]
+    steps, size = layer.steps, layer.h.shape[1]
     recurrent = Matrix(np.int64(0), len(team.panels), size, 4 * size)
     for t in range(steps.shape[0]):
-        before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
-        token = tokens[t] + share
-        rows = (alive + shares - 1) // shares
+        before, token = steps[t, 0] + share, layer.tokens[t] + share
+        rows = (steps[t, 2] - share + shares - 1) // shares
         states, products = Rows(before * size, shares * size, rows), Rows(token * 4 * size, shares * 4 * size, rows)
         multiply_together(team, states, recurrent, products, True)
-        for row in range(0, alive, shares):
-            lstm_cell(gates[token + row], bias, c[before + row], c[after + row], h[after + row])
+        _cells(t, share, shares, layer)
+
+
+@jit
+def _cells(t: int, share: int, shares: int, layer: Steps) -> None:
+    """Step t of these rows, whose products lie in gates."""
+    steps, tokens, gates, h, c, bias = layer
+    before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
+    token = tokens[t] + share
+    for row in range(0, alive, shares):
+        lstm_cell(gates[token + row], bias, c[before + row], c[after + row], h[after + row])
 
 
 @jit
@@ -170,24 +169,30 @@ def _backward_rows(share: int, shares: int, team: Any, layer: StepsBack) -> None
     A row not yet alive keeps dh_n and dc_n there until the loop comes to its last token. dy, dgates (P, .) by tokens;
     dgates may be gates. The states after each token in c (N + P, H) become those of h.
     """
-    steps, first_tokens, dy, dh, dc, gates, c, dgates = layer
-    size = c.shape[1]
+    steps, size = layer.steps, layer.c.shape[1]
     recurrent = Matrix(np.int64(0), len(team.panels), 4 * size, size)
-    activated = np.empty(4 * size, gates.dtype)
+    activated = np.empty(4 * size, layer.gates.dtype)
     for t in range(steps.shape[0] - 1, -1, -1):
-        before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
-        token = first_tokens[t] + share
-        for row in range(0, alive, shares):
-            dh_row, dy_row = dh[share + row], dy[token + row]
-            for k in range(size):
-                dh_row[k] += dy_row[k]
-            gates_row = gates[token + row]
-            for k in range(4 * size):  # a slice assignment would take a second to compile
-                activated[k] = gates_row[k]
-            lstm_cell_backward(dh_row, dc[share + row], activated, c[before + row], c[after + row], dgates[token + row])
-        rows = (alive + shares - 1) // shares
+        _cells_backward(t, share, shares, layer, activated)
+        token, rows = layer.tokens[t] + share, (steps[t, 2] - share + shares - 1) // shares
         tokens, products = Rows(token * 4 * size, shares * 4 * size, rows), Rows(share * size, shares * size, rows)
         multiply_together(team, tokens, recurrent, products, False)
+
+
+@jit
+def _cells_backward(t: int, share: int, shares: int, layer: StepsBack, activated: Any) -> None:
+    """Step t of these rows but for its product: dgates, dc, and h in place of c; activated (4H,) is work space."""
+    steps, first_tokens, dy, dh, dc, gates, c, dgates = layer
+    before, after, alive = steps[t, 0] + share, steps[t, 1] + share, steps[t, 2] - share
+    token = first_tokens[t] + share
+    for row in range(0, alive, shares):
+        dh_row, dy_row = dh[share + row], dy[token + row]
+        for k in range(c.shape[1]):
+            dh_row[k] += dy_row[k]
+        gates_row = gates[token + row]
+        for k in range(len(activated)):  # a slice assignment would take a second to compile
+            activated[k] = gates_row[k]
+        lstm_cell_backward(dh_row, dc[share + row], activated, c[before + row], c[after + row], dgates[token + row])
 
 
 def num_shares(packing: Packing, work: int) -> int:
@@ -214,26 +219,7 @@ def prepack_lstm(
     )
 
 
-def _start(
-    tokens: np.ndarray | None,
-    h0: np.ndarray,
-    c0: np.ndarray,
-    weight_ih: np.ndarray,
-    weight_hh: np.ndarray,
-    bias: np.ndarray | None,
-    packing: Packing,
-    bf16: bool,
-) -> LSTMRun:
-    """tokens (P, I), or None for a buffer to be filled step by step."""
-    gates, owns_x = np.empty((packing.num_tokens, len(weight_hh)), h0.dtype), tokens is None
-    tokens = np.empty((packing.num_tokens, weight_ih.shape[1]), h0.dtype) if tokens is None else tokens
-    c, h = packing.state_buffer(c0), packing.state_buffer(h0)
-    initial = packing.sort(h0)  # h itself need not outlive the forward
-    cache = LSTMCache(tokens, gates, initial, c, packing, weight_ih, weight_hh, bias is not None, bf16, owns_x)
-    return LSTMRun(cache, h, prepack_lstm(weight_ih, weight_hh, bias, bf16))
-
-
-def _advance(
+def advance(
     tokens: np.ndarray, gates: np.ndarray, h: np.ndarray, c: np.ndarray, packing: Packing, weights: LSTMWeights,
     start: int, stop: int,
 ) -> None:  # fmt: skip
@@ -247,35 +233,6 @@ def _advance(
     run_teams(lambda share, team: _forward_rows(share, shares, team, layer), teams)
 
 
-def incremental_lstm_start(
-    h0: np.ndarray,
-    c0: np.ndarray,
-    weight_ih: np.ndarray,
-    weight_hh: np.ndarray,
-    bias: np.ndarray | None,
-    packing: Packing,
-    bf16: bool = False,
-) -> LSTMRun:
-    """See `kernels.incremental_lstm_start`."""
-    return _start(None, h0, c0, weight_ih, weight_hh, bias, packing, bf16)
-
-
-def incremental_lstm_step(x: np.ndarray, start: int, run: LSTMRun) -> np.ndarray:
-    """See `kernels.incremental_lstm_step`."""
-    cache, packing = run.cache, run.cache.packing
-    first = packing.tokens_before(start)
-    last = first + len(x)
-    cache.x[first:last] = x
-    _advance(cache.x, cache.gates, run.h, cache.c, packing, run.weights, start, packing.stop(start, len(x)))
-    return run.h[packing.batch_size :][first:last]
-
-
-def incremental_lstm_finish(run: LSTMRun) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
-    """See `kernels.incremental_lstm_finish`."""
-    cache, packing = run.cache, run.cache.packing
-    return packing.next_states(run.h), packing.last_states(run.h), packing.last_states(cache.c), cache
-
-
 def lstm_forward(
     x: np.ndarray,
     h0: np.ndarray,
@@ -287,9 +244,23 @@ def lstm_forward(
     bf16: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
     """See `kernels.lstm_forward`."""
-    run = _start(x, h0, c0, weight_ih, weight_hh, bias, packing, bf16)
-    _advance(x, run.cache.gates, run.h, run.cache.c, packing, run.weights, 0, packing.num_steps)
-    return incremental_lstm_finish(run)
+    gates = np.empty((packing.num_tokens, len(weight_hh)), x.dtype)
+    h, c, initial = packing.state_buffer(h0), packing.state_buffer(c0), packing.sort(h0)  # h need not outlive this
+    if packing.num_steps == 1:
+        of_cells = np.zeros(len(weight_hh), weight_hh.dtype) if bias is None else bias
+        _run_step(x, Steps(packing.steps, packing.tokens, gates, h, c, of_cells), weight_ih, weight_hh, bf16)
+    else:
+        advance(x, gates, h, c, packing, prepack_lstm(weight_ih, weight_hh, bias, bf16), 0, packing.num_steps)
+    cache = LSTMCache(x, gates, initial, c, packing, weight_ih, weight_hh, bias is not None, bf16, owns_x=False)
+    return packing.next_states(h), packing.last_states(h), packing.last_states(c), cache
+
+
+def _run_step(x: np.ndarray, layer: Steps, weight_ih: np.ndarray, weight_hh: np.ndarray, bf16: bool) -> None:
+    """A layer of a single step, whose matrices are read once."""
+    first, rows = layer.steps[0, 0], len(layer.gates)
+    multiply_once(x, False, weight_ih, True, layer.gates, bf16)
+    multiply_once(layer.h[first : first + rows], False, weight_hh, True, layer.gates, bf16, more=True)
+    _cells(0, 0, 1, layer)
 
 
 def lstm_states(
@@ -298,7 +269,7 @@ def lstm_states(
     """See `kernels.lstm_states`."""
     gates = np.empty((packing.num_tokens, len(weights.bias)), x.dtype)
     h, c = packing.state_buffer(h0), packing.state_buffer(c0)
-    _advance(x, gates, h, c, packing, weights, 0, packing.num_steps)
+    advance(x, gates, h, c, packing, weights, 0, packing.num_steps)
     return packing.next_states(h), packing.last_states(h), packing.last_states(c)
 
 
@@ -308,10 +279,14 @@ def _recurrence_backward(
     """dgates (P, 4H), perhaps the cache's gates, from dy (P, H); dh, dc (N, H) are updated, c (N + P, H) becomes h."""
     packing, work = cache.packing, dgates.size * dh.shape[1]
     dy = np.zeros_like(c[packing.batch_size :]) if dy is None else dy  # y = next_states(h)
-    recurrent, shares = prepack(cache.weight_hh, False, cache.bf16), num_shares(packing, work)
     layer = StepsBack(packing.steps, packing.tokens, dy, dh, dc, cache.gates, c, dgates)
-    teams = make_teams(dgates, recurrent, [dh] * shares, packing, work)
-    run_teams(lambda share, team: _backward_rows(share, shares, team, layer), teams)
+    if packing.num_steps == 1:
+        _cells_backward(0, 0, 1, layer, np.empty(dgates.shape[1], dgates.dtype))
+        multiply_once(dgates, False, cache.weight_hh, False, dh[: len(dgates)], cache.bf16)
+    else:
+        recurrent, shares = prepack(cache.weight_hh, False, cache.bf16), num_shares(packing, work)
+        teams = make_teams(dgates, recurrent, [dh] * shares, packing, work)
+        run_teams(lambda share, team: _backward_rows(share, shares, team, layer), teams)
     packing.put_initial(c, cache.h0)
 
 

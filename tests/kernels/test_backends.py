@@ -19,7 +19,7 @@ CPU_ONLY = {  # how, not what
     "jit.py", "activations.py", "tiles.py", "panels.py", "gemm.py", "sums.py", "product.py", "ranking.py", "chunks.py",
     "team.py", "batches.py", "attentive_steps.py", "decoder_steps.py", "blocks.py", "matrix_unit.py", "processor.py",
     "tile_data.py", "narrow.py", "weights.py", "widening.py", "vectors.py", "once.py",
-    "board.py", "standby.py",
+    "board.py", "standby.py", "incremental_lstm.py",
 }  # fmt: skip
 CUDA_ONLY = {"lstm_persistent.py", "lstm_stepwise.py", "pack.py", "places.py", "ranking.py", "sorting.py", "tensors.py"}
 CUDA_SOURCES = [path for path in Path(cuda.__file__).parent.rglob("*.py") if path.parent.name != "runtime"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numba import config
 
 import kernels
-from kernels.cpu import gemm, lstm, team
+from kernels.cpu import gemm, lstm, once, team
 from kernels.cpu.board import GONE, MOST_MEMBERS, OPEN, PENDING, WORK, add, await_parts, claim, load, publish, store
 from kernels.cpu.jit import jit
 from kernels.cpu.panels import panel_columns
@@ -42,7 +42,7 @@ def layer_results(layer, batch_size, bf16=False, num_steps=7, dtype=np.float32):
     """Outputs and gradients of a layer; the second of several rows has no token."""
     rng = np.random.default_rng(batch_size)
     inputs = layer.sample(rng, num_steps, batch_size, 24, 75, dtype)
-    lengths = rng.integers(1, num_steps + 1, batch_size)
+    lengths = rng.integers(2, num_steps + 1, batch_size)  # a layer of one step has no team
     lengths[1:2] = 0
     outputs, cache = layer.forward(kernels, inputs, lengths, bf16)
     grads = layer.backward(kernels, outputs, cache)
@@ -59,6 +59,35 @@ def test_a_layer_of_few_rows_has_the_same_bits_on_any_number_of_threads(layer, t
             tasks.clear()
             assert layer_results(layer, batch_size, bf16, dtype=dtype) == expected
             assert tasks == [count, count]
+
+
+@pytest.mark.parametrize(("dtype", "bf16"), [(np.float32, False), (np.float32, True), (np.float64, False)])
+@pytest.mark.parametrize("rows", [1, 5, 64])
+def test_a_layer_of_one_step_has_the_bits_of_the_first_step_of_several(layer, monkeypatch, dtype, bf16, rows):
+    """Without a team, its products shared among threads that stand by; the second of several rows has no token."""
+    rng = np.random.default_rng(0)
+    inputs = layer.sample(rng, 2, rows, 24, 75, dtype)
+    grads = layer.sample_gradients(rng, inputs)
+    kernels.set_num_threads(1)
+    outputs, _ = layer.forward(kernels, inputs, bf16=bf16)
+    one, lengths = inputs | {"x": inputs["x"][:1]}, np.array([number != 1 for number in range(rows)], np.int64)
+
+    def by_one_step():
+        found, cache = layer.forward(kernels, one, lengths, bf16)
+        grads_of_one = {name: grad[:1] if name == "y" else grad for name, grad in grads.items()}
+        return found["y"], layer.backward(kernels, grads_of_one, cache)
+
+    y, expected = by_one_step()
+    assert y[0][lengths > 0].tobytes() == outputs["y"][0][lengths > 0].tobytes()
+    monkeypatch.setattr(once, "SHARED_WORK", 1)
+    monkeypatch.setattr(once, "PART_WORK", 1)
+    for count in COUNTS:
+        kernels.set_num_threads(count)
+        y_again, found = by_one_step()
+        assert y_again.tobytes() == y.tobytes()
+        assert {name: grad.tobytes() for name, grad in found.items()} == {
+            name: grad.tobytes() for name, grad in expected.items()
+        }
 
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="NumPy's products round a row as its neighbours let them")
