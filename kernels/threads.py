@@ -137,15 +137,20 @@ class _Pool:
         self._size = 0
 
     def submit(self, job: _Job, helpers: int) -> None:
-        self._put(job, helpers)
+        self._put(job, self._start(helpers))
         _Settings.standby.call()
 
-    def wake(self, count: int) -> None:
-        """Let up to so many workers that sleep stand by."""
+    def wake(self, absent: int, helpers: int) -> None:
+        """Let so many of the helpers, who sleep or are not there yet, stand by."""
         if self._jobs.empty():
-            self._put(_NO_JOB, count)
+            self._put(_NO_JOB, min(absent, self._start(helpers)))
 
-    def _put(self, job: _Job, helpers: int) -> None:
+    def _put(self, job: _Job, times: int) -> None:
+        for _ in range(times):
+            self._jobs.put(job)
+
+    def _start(self, helpers: int) -> int:
+        """Make sure that so many workers are there; returns how many of them are."""
         with self._lock:
             while self._size < helpers:
                 arguments = (self._size + 1,)
@@ -155,8 +160,7 @@ class _Pool:
                     helpers = self._size
                 else:
                     self._size += 1
-        for _ in range(helpers):
-            self._jobs.put(job)
+        return helpers
 
     def _serve(self, member: int) -> None:
         _Local.inside = True
@@ -191,9 +195,9 @@ def spare() -> int:
     return 0 if _Local.inside else _Settings.num_threads - 1
 
 
-def wake(count: int) -> None:
-    """Let up to so many workers that sleep stand by."""
-    _pool.wake(count)
+def wake(absent: int, helpers: int) -> None:
+    """Let so many of the helpers of a call, who sleep or are not there yet, stand by."""
+    _pool.wake(absent, helpers)
 
 
 def run(function: Callable[[int], None], count: int) -> None:

@@ -18,7 +18,7 @@ from kernels.cpu.panels import panel_columns
 from kernels.cpu.product import multiply_rows, prepare, workspace
 from kernels.cpu.standby import MOST_ARGUMENTS, array_at, meet, share
 from kernels.cpu.tiles import ROWS
-from kernels.threads import get_num_threads, run_all
+from kernels.threads import run_all, spare
 
 # Multiply-adds: of a part of a product, of one that is worth sharing, and of one whose panels should be packed once.
 PART_WORK, SHARED_WORK, LARGE_WORK = 1 << 19, 1 << 20, 1 << 27
@@ -42,13 +42,13 @@ def multiply_once(
     like = _EMPTY_PAIRS if bf16 and b.dtype == np.float32 else np.empty(0, b.dtype)
     prepare(like.dtype)
     arguments = (as_writeable(matrix), transposed, as_writeable(b), b_transposed, like, out)
-    threads = get_num_threads()
+    threads = min(spare() + 1, MOST_MEMBERS)
     if work < SHARED_WORK or threads == 1 or config.DISABLE_JIT:
         _multiply_part(*arguments, (0, rows, 0, columns), more)
         return out
     by_rows = rows > columns
     size, step = (rows, ROWS) if by_rows else (columns, panel_columns(like))
-    each = -(-size // (min(threads, MOST_MEMBERS, work // PART_WORK) * step)) * step
+    each = -(-size // (min(threads, work // PART_WORK) * step)) * step
     parts = -(-size // each)
     _share(meet(_TASKS[b.dtype, like.dtype], parts), *arguments, (by_rows, each, parts, more))
     return out

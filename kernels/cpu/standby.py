@@ -15,12 +15,12 @@ from numba import carray, types
 from numba.extending import intrinsic
 
 from kernels import threads
-from kernels.cpu.board import PENDING, WORK, add, await_parts, claim, load, publish, relax, store
+from kernels.cpu.board import MOST_MEMBERS, PENDING, WORK, add, await_parts, claim, load, publish, relax, store
 from kernels.cpu.jit import address_of, config, jit
 
 # Places on the board: whether it is taken, how often the pool has called, how many stand by; then the work.
 TAKEN, CALLS, WATCHING = WORK, WORK + 8, WORK + 16
-TASK, MEMBERS, FAILED, ARGUMENTS = range(WORK + 24, WORK + 28)
+TASK, FAILED, ARGUMENTS = range(WORK + 24, WORK + 27)
 MOST_ARGUMENTS = 16
 PATIENCE = 300_000  # looks at the board before a thread sleeps
 TASK_TYPES = (types.int64[::1], types.int64)
@@ -34,7 +34,7 @@ class Meeting(NamedTuple):
 
     board: np.ndarray
     task: int  # its address
-    members: int  # threads, the caller's included
+    shared: bool  # whether others may take part
 
 
 def meet(task: Any, parts: int) -> Meeting:
@@ -48,8 +48,8 @@ def meet(task: Any, parts: int) -> Meeting:
     helpers = min(threads.spare(), parts - 1)
     absent = helpers - int(_board[WATCHING])
     if absent > 0:
-        threads.wake(absent)
-    return Meeting(_board, _addresses[task], helpers + 1)
+        threads.wake(absent, helpers)
+    return Meeting(_board, _addresses[task], helpers > 0)
 
 
 @jit
@@ -59,20 +59,20 @@ def share(met: Any, arguments: Any, parts: Any) -> None:
     Args:
         met: a `Meeting`.
         arguments: (MOST_ARGUMENTS,) int64: numbers, and addresses of arrays that the caller holds.
-        parts: at most `MOST_MEMBERS`, independent of each other.
+        parts: independent of each other; at most as many as threads may work at once, or `MOST_MEMBERS`.
 
     Raises:
         MemoryError: a part failed, which can have no other reason.
     """
-    board, task, members = met
+    board, task, shared = met
     done = True
-    if members == 1 or add(board, TAKEN, 1):
-        if members > 1:
+    if not shared or add(board, TAKEN, 1):
+        if shared:
             add(board, TAKEN, -1)
         for part in range(parts):
             done = call(task, arguments, part) and done
     else:
-        board[TASK], board[MEMBERS], board[FAILED] = task, members, 0
+        board[TASK], board[FAILED] = task, 0
         for number in range(MOST_ARGUMENTS):  # as a slice it would compile Numba's message of wrong shapes
             board[ARGUMENTS + number] = arguments[number]
         publish(board, parts)
@@ -91,7 +91,7 @@ def _watch(board: Any, member: Any, calls: Any) -> bool:
     spins = 0
     add(board, WATCHING, 1)
     while spins < PATIENCE and load(board, CALLS) == calls:
-        if member < board[MEMBERS] and _do_part(board, member):
+        if _do_part(board, member):
             spins = 0
         else:
             spins += 1
@@ -122,7 +122,7 @@ class _Standby(threads.Standby):
         _board[CALLS] += 1
 
     def watch(self, member: int, calls: int) -> bool:
-        return not config.DISABLE_JIT and bool(_watch(_board, member, calls))
+        return not config.DISABLE_JIT and bool(_watch(_board, member % MOST_MEMBERS, calls))
 
 
 def _forget() -> None:

@@ -1,6 +1,7 @@
 """Threads that stand by: every part done once, whoever comes, is absent, is busy elsewhere or has no memory."""
 
 import os
+import textwrap
 import threading
 import time
 from typing import Any
@@ -13,7 +14,7 @@ import kernels
 from kernels import threads
 from kernels.cpu import standby
 from kernels.cpu.jit import jit
-from kernels.cpu.standby import ARGUMENTS, MEMBERS, MOST_ARGUMENTS, TAKEN, WATCHING, array_at, meet, share
+from kernels.cpu.standby import ARGUMENTS, MOST_ARGUMENTS, TAKEN, WATCHING, array_at, meet, share
 from tests.kernels.test_threads import python
 
 pytestmark = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled, so nobody stands by")
@@ -83,7 +84,7 @@ def test_others_do_parts():
     counts = np.zeros(2, np.int64)
     words = standby._board[ARGUMENTS:]
     words[:3] = counts.ctypes.data, 2, -1
-    standby._board[standby.TASK], standby._board[MEMBERS] = meet(count_up, 2).task, 2
+    standby._board[standby.TASK] = meet(count_up, 2).task
     helper.start()
     standby.publish(standby._board, 2)
     wait_for(lambda: standby._board[standby.PENDING] == 0)
@@ -91,21 +92,27 @@ def test_others_do_parts():
     assert counts.tolist() == [1, 1]
 
 
-def test_a_helper_beyond_the_number_of_threads_takes_no_part():
-    kernels.set_num_threads(1)
-    wait_for(lambda: standby._board[WATCHING] == 0)
-    counts = np.zeros(2, np.int64)
-    standby._board[MEMBERS] = 2
-    standby._board[ARGUMENTS : ARGUMENTS + 3] = counts.ctypes.data, 2, -1
-    standby.publish(standby._board, 2)
-    assert not standby._watch(standby._board, 2, standby._board[standby.CALLS])
-    assert (standby._board[standby.PENDING], counts.tolist()) == (2, [0, 0])
-    standby._board[:2] = 0
-    standby._board[standby.PENDING] = 0
+def test_more_threads_come_when_more_are_allowed():
+    """Also while those that are there do not sleep; with a pool of its own, since others have made theirs large."""
+    code = """
+        import time
+        import numpy as np
+        import kernels
+        from kernels.cpu import standby
+        from tests.kernels.test_standby import share_counts
+        for count in (2, 4, 3):
+            kernels.set_num_threads(count)
+            most, end = 0, time.monotonic() + 60
+            while most < count - 1 and time.monotonic() < end:
+                share_counts(np.zeros(count, np.int64))
+                most = max(most, int(standby._board[standby.WATCHING]))
+            print(most >= count - 1)
+    """
+    assert python(textwrap.dedent(code)).split() == ["True"] * 3
 
 
 def test_nobody_else_need_come(monkeypatch):
-    monkeypatch.setattr(threads, "wake", lambda count: None)
+    monkeypatch.setattr(threads, "wake", lambda absent, helpers: None)
     kernels.set_num_threads(4)
     wait_for(lambda: standby._board[WATCHING] == 0)
     counts = np.zeros(9, np.int64)
@@ -147,11 +154,11 @@ def test_many_callers_at_once():
 
 def test_inside_a_task_there_are_no_helpers():
     kernels.set_num_threads(3)
-    members = []
-    threads.run(lambda task: members.append(meet(count_up, 5).members), 4)
-    assert members == [1] * 4
-    assert meet(count_up, 5).members == 3
-    assert meet(count_up, 2).members == 2
+    shared = []
+    threads.run(lambda task: shared.append(meet(count_up, 5).shared), 4)
+    assert shared == [False] * 4
+    assert meet(count_up, 5).shared
+    assert not meet(count_up, 1).shared
 
 
 def test_threads_that_stand_by_come_for_jobs():
