@@ -11,24 +11,14 @@ from kernels.cpu.masked_softmax import largest_of, normalise
 from kernels.cpu.sums import add_up, dot
 
 
-def softmax_forward(x: np.ndarray) -> np.ndarray:
+def softmax_forward(x: np.ndarray, log: bool = False) -> np.ndarray:
     """See `kernels.softmax_forward`."""
-    return _by_rows(_forward, x)
+    return _by_rows(_log_forward if log else _forward, x)
 
 
-def softmax_backward(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
+def softmax_backward(dy: np.ndarray, y: np.ndarray, log: bool = False) -> np.ndarray:
     """See `kernels.softmax_backward`."""
-    return _by_rows(_backward, dy, y)
-
-
-def log_softmax_forward(x: np.ndarray) -> np.ndarray:
-    """See `kernels.log_softmax_forward`."""
-    return _by_rows(_log_forward, x)
-
-
-def log_softmax_backward(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """See `kernels.log_softmax_backward`."""
-    return _by_rows(_log_backward, dy, y)
+    return _by_rows(_log_backward if log else _backward, dy, y)
 
 
 def _by_rows(kernel: Any, *arrays: np.ndarray) -> np.ndarray:

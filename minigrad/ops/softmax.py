@@ -1,4 +1,4 @@
-"""Softmax along a dimension, and its logarithm (kernels.softmax_forward, kernels.log_softmax_forward)."""
+"""Softmax along a dimension, and its logarithm (kernels.softmax_forward)."""
 
 from __future__ import annotations
 
@@ -19,48 +19,31 @@ from minigrad.tensor import Tensor
 Array = np.ndarray
 
 
-def _along(dim: int, kernel: Callable[..., Array], *arrays: Array) -> Array:
+def _along(dim: int, kernel: Callable[..., Array], log: bool, *arrays: Array) -> Array:
     """What a kernel of rows makes of arrays of one shape, its rows along dim."""
     if not arrays[0].ndim:
-        return kernel(*[array.reshape(1, 1) for array in arrays]).reshape(())
+        return kernel(*[array.reshape(1, 1) for array in arrays], log).reshape(())
     last = dim == arrays[0].ndim - 1
     turned = arrays if last else [np.moveaxis(array, dim, -1) for array in arrays]
-    result = kernel(*[as_rows(array) for array in turned]).reshape(turned[0].shape)
+    result = kernel(*[as_rows(array) for array in turned], log).reshape(turned[0].shape)
     return result if last else np.moveaxis(result, -1, dim)
 
 
 class Softmax(Function):
-    """y = e**x / sum e**x along a dim, shifted by the largest x; dx = y (dy - sum y dy)"""
+    """y = e**x / sum e**x along a dim, or the logarithm of it (kernels.softmax_forward)"""
 
     fresh_grads = True
 
     @staticmethod
-    def forward(ctx: Context, x: Array, dim: int) -> Array:
-        y = _along(dim, kernels.softmax_forward, x)
+    def forward(ctx: Context, x: Array, dim: int, log: bool) -> Array:
+        y = _along(dim, kernels.softmax_forward, log, x)
         ctx.save_for_backward(y)
-        ctx.dim = dim
+        ctx.dim, ctx.log = dim, log
         return y
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
-        return _along(ctx.dim, kernels.softmax_backward, grad, ctx.saved[0]), None
-
-
-class LogSoftmax(Function):
-    """y = x - log sum e**x along a dim, shifted by the largest x; dx = dy - e**y sum dy"""
-
-    fresh_grads = True
-
-    @staticmethod
-    def forward(ctx: Context, x: Array, dim: int) -> Array:
-        y = _along(dim, kernels.log_softmax_forward, x)
-        ctx.save_for_backward(y)
-        ctx.dim = dim
-        return y
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> tuple:
-        return _along(ctx.dim, kernels.log_softmax_backward, grad, ctx.saved[0]), None
+        return _along(ctx.dim, kernels.softmax_backward, ctx.log, grad, ctx.saved[0]), None, None
 
 
 def _softmax(x: Array, dim: int) -> Array:
@@ -71,11 +54,11 @@ def _softmax(x: Array, dim: int) -> Array:
 def softmax(x: Operand, dim: int = -1, dtype: Any = None) -> Tensor:
     """e**x normalised to sum 1 along ``dim``; ``x`` is cast to ``dtype`` before, if given."""
     x = floating(x if dtype is None else tensor_of(x).to(dtype=dtype))
-    return Softmax.apply(x, normalize_dim(dim, x.ndim, "softmax"))
+    return Softmax.apply(x, normalize_dim(dim, x.ndim, "softmax"), False)
 
 
 @op(oracle=lambda x, dim: np.log(_softmax(x, dim)), sample=over_dim(normal, keepdim=False))
 def log_softmax(x: Operand, dim: int = -1, dtype: Any = None) -> Tensor:
     """log(softmax(x)) without leaving the log domain; ``x`` is cast to ``dtype`` before, if given."""
     x = floating(x if dtype is None else tensor_of(x).to(dtype=dtype))
-    return LogSoftmax.apply(x, normalize_dim(dim, x.ndim, "log_softmax"))
+    return Softmax.apply(x, normalize_dim(dim, x.ndim, "log_softmax"), True)
