@@ -12,7 +12,7 @@ import numpy as np
 from kernels.cpu.activations import sigmoid, tanh
 from kernels.cpu.gemm import Prepacked, multiply, prepack, prepack_all
 from kernels.cpu.jit import jit
-from kernels.cpu.lstm import make_teams, num_shares
+from kernels.cpu.lstm import make_teams, num_shares, own_bias
 from kernels.cpu.once import Product, multiply_all, multiply_once
 from kernels.cpu.sums import summing
 from kernels.cpu.team import Matrix, Rows, run_teams
@@ -185,12 +185,8 @@ def prepack_gru(
 ) -> GRUWeights:
     """See `kernels.prepack_gru`."""
     input_part, recurrent = prepack_all((weight_ih, True), (weight_hh, True), bf16=bf16)
-    return GRUWeights(input_part, recurrent, *_biases(weight_hh, bias_ih, bias_hh))
-
-
-def _biases(weight_hh: np.ndarray, *biases: np.ndarray | None) -> list[np.ndarray]:
-    """Copies of (3H,), zeros in place of None."""
-    return [np.zeros(len(weight_hh), weight_hh.dtype) if bias is None else bias.copy() for bias in biases]
+    of_x, of_h = (own_bias(bias, weight_hh) for bias in (bias_ih, bias_hh))
+    return GRUWeights(input_part, recurrent, of_x, of_h)
 
 
 def _steps(gates: np.ndarray, h0: np.ndarray, biases: Sequence[np.ndarray], packing: Packing) -> Steps:
@@ -238,7 +234,7 @@ def gru_forward(
     """See `kernels.gru_forward`."""
     gates = np.empty((packing.num_tokens, len(weight_hh)), x.dtype)
     multiply_once(x, False, weight_ih, True, gates, bf16)
-    layer = _steps(gates, h0, _biases(weight_hh, bias_ih, bias_hh), packing)
+    layer = _steps(gates, h0, [own_bias(bias, weight_hh) for bias in (bias_ih, bias_hh)], packing)
     if packing.num_steps == 1:
         _run_step(layer, weight_hh, bf16)
     else:

@@ -214,9 +214,12 @@ def prepack_lstm(
 ) -> LSTMWeights:
     """See `kernels.prepack_lstm`."""
     input_part, recurrent = prepack_all((weight_ih, True), (weight_hh, True), bf16=bf16)
-    return LSTMWeights(
-        input_part, recurrent, np.zeros(len(weight_hh), weight_hh.dtype) if bias is None else bias.copy()
-    )
+    return LSTMWeights(input_part, recurrent, own_bias(bias, weight_hh))
+
+
+def own_bias(bias: np.ndarray | None, weight: np.ndarray) -> np.ndarray:
+    """A copy of the bias, zeros in place of None; for a kernel it may be written, whatever the bias may."""
+    return np.zeros(len(weight), weight.dtype) if bias is None else bias.copy()
 
 
 def advance(
@@ -247,8 +250,8 @@ def lstm_forward(
     gates = np.empty((packing.num_tokens, len(weight_hh)), x.dtype)
     h, c, initial = packing.state_buffer(h0), packing.state_buffer(c0), packing.sort(h0)  # h need not outlive this
     if packing.num_steps == 1:
-        of_cells = np.zeros(len(weight_hh), weight_hh.dtype) if bias is None else bias
-        _run_step(x, Steps(packing.steps, packing.tokens, gates, h, c, of_cells), weight_ih, weight_hh, bf16)
+        layer = Steps(packing.steps, packing.tokens, gates, h, c, own_bias(bias, weight_hh))
+        _run_step(x, layer, weight_ih, weight_hh, bf16)
     else:
         advance(x, gates, h, c, packing, prepack_lstm(weight_ih, weight_hh, bias, bf16), 0, packing.num_steps)
     cache = LSTMCache(x, gates, initial, c, packing, weight_ih, weight_hh, bias is not None, bf16, owns_x=False)
