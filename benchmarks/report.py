@@ -153,10 +153,17 @@ def model_tables() -> str:
     parts = []
     for stem, what in MODELS.items():
         for result in map(read, files(stem)):
-            head = f"{what}, {result['threads']} threads, {result['processor']['name']}"
+            head = f"{what}, {result['threads']} threads, {named(result['processor'])}"
             rows = [row for name, race in result["races"].items() for row in model_rows(name, race)]
             parts.append(as_table((head, "variant", "us", "against ours of this precision", "memory"), rows))
     return "\n\n".join(parts)
+
+
+def named(processor: dict[str, Any]) -> str:
+    """A processor with its vectors, for some of unlike ones have one name."""
+    vectors = {"avx512f": "AVX-512", "avx2": "AVX2"}
+    widest = next((f" ({text})" for flag, text in vectors.items() if flag in processor.get("has", [])), "")
+    return processor["name"] + widest
 
 
 def model_rows(name: str, race: dict[str, Any]) -> Iterator[tuple[str, ...]]:
