@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from kernels import ProcessLock, as_array
+from minigrad.deferred import DeferredGradient
 from minigrad.hooks import Hooks
 
 sharing = ProcessLock()  # what walks of several threads may meet at: a leaf's gradient, a node's context
@@ -92,39 +93,57 @@ def _copied(grad: Gradient) -> Gradient:
 class Leaves:
     """Where gradients of leaves go: added to ``.grad`` or, of leaves that are asked for by id, into a list each.
 
-    The hooks of a leaf see what a walk gives it once, so its terms are added up until the last one has come.
+    Deferred terms of a leaf wait for each other. Its hooks see what a walk gives it once, so with hooks all its terms
+    are added up until the last one has come.
     """
 
     def __init__(self, asked: dict[int, list] | None) -> None:
         self._asked = asked
-        self._to_come: dict[GradientHooks, int] = {}
-        self._terms: dict[GradientHooks, tuple[Gradient, bool]] = {}
+        self._to_come: dict[int, int] = {}  # by the id of a leaf, which an edge yet to come holds
+        self._waiting: dict[int, DeferredGradient] = {}
+        self._terms: dict[int, tuple[Gradient, bool]] = {}
 
     def expect(self, leaf: Leaf | None) -> None:
         """Count a term that will come, or None in its place."""
-        if leaf is not None and leaf.hooks is not None and (self._asked is None or id(leaf) in self._asked):
-            self._to_come[leaf.hooks] = self._to_come.get(leaf.hooks, 0) + 1
+        if leaf is not None:
+            self._to_come[id(leaf)] = self._to_come.get(id(leaf), 0) + 1
 
-    def deliver(self, leaf: Leaf | None, grad: Gradient | None, owned: bool) -> None:
-        if leaf is None:
+    def deliver(self, leaf: Leaf | None, grad: Gradient | DeferredGradient | None, owned: bool) -> None:
+        """Take a term that was expected; ``owned``: nobody else holds its array."""
+        if leaf is None or not (self._asked is None or id(leaf) in self._asked):
             return
-        hooks = leaf.hooks
-        if hooks is None or hooks not in self._to_come:
-            self._hand_over(leaf, grad, owned)
-            return
+        key = id(leaf)
+        self._to_come[key] -= 1
+        last = not self._to_come[key]
+        if (waiting := self._waiting.pop(key, None)) is not None:
+            if isinstance(grad, DeferredGradient) and waiting.append(grad):
+                grad = waiting
+            else:
+                self._take(leaf, waiting.computed(), True)
+        if isinstance(grad, DeferredGradient):
+            if not last and grad.may_wait:
+                self._waiting[key] = grad
+                return
+            grad, owned = grad.computed(), True
         if grad is not None:
-            self._terms[hooks] = _joined(self._terms[hooks], grad) if hooks in self._terms else (grad, owned)
-        self._to_come[hooks] -= 1
-        if not self._to_come[hooks] and hooks in self._terms:
-            self._hand_over(leaf, hooks.run(*self._terms.pop(hooks)), False)
+            self._take(leaf, grad, owned)
+        if last and key in self._terms:
+            assert leaf.hooks is not None
+            self._hand_over(leaf, leaf.hooks.run(*self._terms.pop(key)), False)
 
-    def _hand_over(self, leaf: Leaf, grad: Gradient | None, owned: bool) -> None:
-        if grad is None:
-            return
+    def _take(self, leaf: Leaf, grad: Gradient, owned: bool) -> None:
+        """Keep a term for the hooks, or hand it over where there are none."""
+        key = id(leaf)
+        if leaf.hooks is None:
+            self._hand_over(leaf, grad, owned)
+        else:
+            self._terms[key] = _joined(self._terms[key], grad) if key in self._terms else (grad, owned)
+
+    def _hand_over(self, leaf: Leaf, grad: Gradient, owned: bool) -> None:
         if self._asked is None:
             with sharing.held:  # or a sum of two threads would lose one
                 leaf.accumulate_grad(grad, owned)
-        elif id(leaf) in self._asked:
+        else:
             self._asked[id(leaf)].append(grad)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from kernels import as_array, is_array
+from minigrad.deferred import DeferredGradient
 from minigrad.leaves import Gradient, GradientHooks, Leaf, Leaves, SparseGradient, sharing, summed
 from minigrad.naming import described
 
@@ -123,7 +124,8 @@ class _Gradients:
         slots = self._slots.pop(node, [None] * node.num_outputs)
         for index, hooks in (node.hooks or {}).items():
             if (slot := slots[index]) is not None:
-                slots[index] = hooks.run(*slot), False  # type: ignore[assignment]  # dense, as the slot was
+                grad: Any = hooks.run(*slot)  # dense, as the slot was
+                slots[index] = grad.copy() if hooks.functions else grad, True  # what functions saw is theirs
         if node.function.consumes_grad:
             slots = [None if slot is None else (slot[0] if slot[1] else slot[0].copy(), True) for slot in slots]
         return [None if slot is None else slot[0] for slot in slots]
@@ -144,7 +146,7 @@ def walk_back(
     """
     gradients, leaves = _Gradients(), Leaves(asked)
 
-    def deliver(edge: Edge, grad: Gradient | None, owned: bool) -> None:
+    def deliver(edge: Edge, grad: Gradient | DeferredGradient | None, owned: bool) -> None:
         if edge.node is None:
             leaves.deliver(edge.leaf, grad, owned)
         elif grad is not None:
@@ -169,7 +171,7 @@ def walk_back(
 
 def _visit(
     node: Node, grad_outputs: list[np.ndarray | None], retain_graph: bool, capture: dict[tuple[Node, int], list]
-) -> list[tuple[Edge, Gradient | None, bool]]:
+) -> list[tuple[Edge, Gradient | DeferredGradient | None, bool]]:
     """Run one node backward: for each input that wants one, its gradient and whether the walk owns that array."""
     for index, arrived in enumerate(grad_outputs):
         if arrived is not None and (node, index) in capture:
@@ -207,9 +209,10 @@ def _count_uses(roots: list[Node], leaves: Leaves) -> dict[Node, int]:
     return uses
 
 
-def _checked(grad: Gradient, edge: Edge, node: Node) -> Gradient:
+def _checked(grad: Any, edge: Edge, node: Node) -> Gradient | DeferredGradient:
     """A gradient of the input's shape, in its dtype; dense if an op is to take it."""
-    if type(grad) is not np.ndarray and not isinstance(grad, np.generic | SparseGradient) and not is_array(grad):
+    kinds = (np.generic, SparseGradient, DeferredGradient)
+    if type(grad) is not np.ndarray and not isinstance(grad, kinds) and not is_array(grad):
         raise TypeError(
             f"{node.function.__name__}.backward returned {described(grad)}; "
             "expected an array for each argument of forward, or None"
@@ -219,6 +222,10 @@ def _checked(grad: Gradient, edge: Edge, node: Node) -> Gradient:
             f"{node.function.__name__}.backward returned a gradient of shape {grad.shape}; "
             f"expected {edge.shape}, the shape of its input"
         )
+    if isinstance(grad, DeferredGradient):
+        if edge.node is None and grad.dtype == edge.dtype:
+            return grad
+        grad = grad.computed()
     if isinstance(grad, SparseGradient):
         grad = grad.astype(edge.dtype)
         return grad if edge.node is None else grad.dense_array()

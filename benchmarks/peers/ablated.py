@@ -13,7 +13,7 @@ from typing import Any
 from kernels.cuda import SOURCE_FOLDER
 from kernels.cuda.runtime.switches import switched
 from minigrad import Tensor, optim
-from peers import minigrad
+from peers import loops, minigrad
 from peers.layers import LayerTask
 from peers.problem import Task
 from seq2seq.decoding.scorers import release_prepacked
@@ -26,6 +26,10 @@ WITHOUT = {
     "buffers used again": "backward leaves what forward has kept as it was (retain_graph=True)",
     "memory that stays": "freed memory goes back to the system (no keep_freed_memory)",
     "weights kept prepacked": "a search prepacks its weights first (release_prepacked)",
+}
+OF_LOOPS = {  # of a decoder that steps in Python
+    "gradients that wait": "the gradient of a weight is summed at every step (the loop uses a view of it)",
+    "threads that stand by": "a thread without work sleeps at once (kernels.threads.stand_by)",
 }
 OF_TABLES = "gradients by rows", "lazy rows"
 OF_SEARCH = ("weights kept prepacked",)
@@ -74,6 +78,9 @@ class Peer(minigrad.Peer):
 
     def _backward(self, loss: Tensor) -> None:
         loss.backward(retain_graph=self._without == "buffers used again")
+
+
+Loop = loops.Loop  # which has its own way to lack something
 
 
 class Layer(minigrad.Layer):

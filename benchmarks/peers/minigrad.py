@@ -21,7 +21,7 @@ import minigrad.nn.functional as F
 from kernels.cuda.runtime.switches import switched
 from minigrad import Tensor, keep_freed_memory, no_grad, optim
 from minigrad.nn.utils.rnn import pack_padded_sequence
-from peers import layers, scripts
+from peers import layers, loops, scripts
 from peers.problem import IMPOSSIBLE, SOS_ID, SPECIALS, Array, Task, Tokens, initial_weights, padded_sources
 from seq2seq.decoding.search import beam_search, greedy_search
 from seq2seq.models.model import build_model
@@ -142,6 +142,7 @@ class Peer:
 
 
 AttentionPeer = Transformer = Peer  # which parts a model has, its task says
+Loop = loops.Loop
 
 
 class Script(scripts.Script):

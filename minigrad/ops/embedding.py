@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 import kernels
+from minigrad.deferred import DeferredGradient
 from minigrad.device import two_devices
 from minigrad.function import Context, Function
 from minigrad.lazy import LazyParameter
 from minigrad.ops.common import tensor_of
+from minigrad.ops.linalg import as_rows
 from minigrad.ops.op import op
 from minigrad.rows import RowGradient
 from minigrad.tensor import Tensor
@@ -39,8 +41,9 @@ class Embedding(Function):
     @staticmethod
     def backward(ctx: Context, dy: Array) -> tuple:
         if not ctx.sparse:
-            dense = kernels.embedding_backward_dense(dy, ctx.ids, ctx.shape[0], ctx.padding_idx)
-            return dense, None, None, None
+            terms, constants = (as_rows(dy), ctx.ids.reshape(-1)), (ctx.shape[0], ctx.padding_idx)
+            deferred = DeferredGradient(kernels.embedding_backward_dense, terms, constants, ctx.shape, dy.dtype)
+            return deferred, None, None, None
         rows, values = kernels.embedding_backward(dy, ctx.ids, ctx.padding_idx)
         return RowGradient(rows, values, ctx.shape), None, None, None
 

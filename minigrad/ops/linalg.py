@@ -9,6 +9,7 @@ import numpy as np
 import kernels
 from minigrad.arguments import Operand
 from minigrad.autocast import bf16_enabled
+from minigrad.deferred import DeferredGradient
 from minigrad.function import Context, Function
 from minigrad.ops.common import broadcast_shape, promote, unbroadcast
 from minigrad.ops.op import op
@@ -43,6 +44,17 @@ def _batches(x: Array, batch: tuple[int, ...]) -> Array:
     return np.broadcast_to(x, (*batch, *matrix)).reshape(math.prod(batch), *matrix)
 
 
+def _transposed_product(left: Array, right: Array, bf16: bool) -> Array:
+    """left^T @ right: the sum over their rows of outer products."""
+    return _matmul(left.T, right, bf16)
+
+
+def _product_of_rows(left: Array, right: Array, bf16: bool) -> DeferredGradient:
+    """left^T @ right, with the rows of a weight's other uses if there are any."""
+    shape = (left.shape[1], right.shape[1])
+    return DeferredGradient(_transposed_product, (left, right), (bf16,), shape, right.dtype)
+
+
 class MatMul(Function):
     """y = a @ b for matrices and batches of them (kernels.matmul, kernels.bmm): da = dy @ b^T, db = a^T @ dy"""
 
@@ -57,11 +69,12 @@ class MatMul(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
         a, b = ctx.saved
-        da = db = None
+        da: Array | None = None
+        db: Array | DeferredGradient | None = None
         if ctx.needs_input_grad[0]:
             da = unbroadcast(_matmul(grad, b.swapaxes(-1, -2), ctx.bf16), a.shape)
         if ctx.needs_input_grad[1] and b.ndim == 2:  # the sum over the batch is part of the product
-            db = _matmul(as_rows(a).T, as_rows(grad), ctx.bf16)
+            db = _product_of_rows(as_rows(a), as_rows(grad), ctx.bf16)
         elif ctx.needs_input_grad[1]:
             db = unbroadcast(_matmul(a.swapaxes(-1, -2), grad, ctx.bf16), b.shape)
         return da, db
@@ -81,9 +94,11 @@ class Linear(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
         x, weight = ctx.saved
-        needs = (ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.needs_input_grad[2])
-        dx, *others = kernels.linear_backward(as_rows(grad), as_rows(x), weight, needs, ctx.bf16)
-        return None if dx is None else dx.reshape(x.shape), *others
+        dy, rows = as_rows(grad), as_rows(x)
+        needs = (ctx.needs_input_grad[0], False, ctx.needs_input_grad[2])
+        dx, _, dbias = kernels.linear_backward(dy, rows, weight, needs, ctx.bf16)
+        dweight = _product_of_rows(dy, rows, ctx.bf16) if ctx.needs_input_grad[1] else None
+        return None if dx is None else dx.reshape(x.shape), dweight, dbias
 
 
 @op()

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import ablations
+import layers
 import numpy as np
 import pytest
 from peers import ablated, minigrad
+from peers.loops import Loop, LoopTask
 from peers.problem import Task
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +63,15 @@ def test_tables_have_other_gradients_or_nothing_to_catch_up_with() -> None:
         assert (weight.pending is not None) is lags, without
 
 
+def test_a_loop_computes_the_same_with_its_gradients_at_once() -> None:
+    task = LoopTask(3, 4, 5, 6)
+    right, found = (Loop(task, "fp32", 1, without).results() for without in ("", "gradients that wait"))
+    layers.check("minigrad", layers.worst(found, right))
+    right["d0"] = right["d0"] + 1e-3
+    with pytest.raises(AssertionError, match="errors of"):
+        layers.check("minigrad", layers.worst(found, right))
+
+
 def test_what_is_earned() -> None:
     class Clock(Here):
         def call(self, method: str, *arguments: Any, times: int = 1) -> tuple[float, Any]:
@@ -75,8 +86,9 @@ def test_what_is_earned() -> None:
 def test_the_script_writes_its_figures(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     command = [sys.executable, str(ROOT / "benchmarks" / "ablations.py"), "--quick", "--rounds", "2", "--threads", "1"]
-    command += ["--only", "weights kept prepacked", "--json", str(path)]
+    command += ["--only", "weights kept prepacked,gradients that wait", "--json", str(path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    (figures,) = json.loads(path.read_text())["ablations"].values()
-    assert figures["earns"]["median"] > 0
+    found = json.loads(path.read_text())["ablations"]
+    assert len(found) == 2
+    assert all(figures["earns"]["median"] > 0 for figures in found.values())
