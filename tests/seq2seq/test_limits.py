@@ -225,7 +225,7 @@ def test_a_misspelled_option_or_setting_is_told_the_nearest(tmp_path) -> None:
 def test_help_shows_ranges_defaults_and_presets(capsys) -> None:
     text = " ".join(settings.build_parser().format_help().split())
     for words in (
-        "size of the states, of all layers (1 to 65536; default: 512; presets: numbers 256, cmudict 256, scan 200)",
+        "size of the states, of all layers (1 to 65536; default: 512; presets: numbers 256, cmudict 384, scan 200)",
         "feed the source backwards (Sutskever et al., 2014) (default: false; presets: numbers true)",
         "the preset of the data set",
     ):
