@@ -142,8 +142,9 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path, change: Chang
         entries = {"num_parameters": num_parameters, "memory_plan": dataclasses.asdict(plan), **entries}
         _begin(trainer, dataset, entries)
     say(
-        f"{dataset.name} {dataset.src_language}-{dataset.trg_language}: {len(encoded['train']):,} training pairs, "
-        f"{codec.source}, a target vocabulary of {len(codec.trg_vocabulary):,}; "
+        f"{dataset.name} {dataset.src_language}-{dataset.trg_language}: "
+        f"{counted(len(encoded['train']), 'training pair')}, {codec.source}, "
+        f"a target vocabulary of {len(codec.trg_vocabulary):,}; "
         f"{num_parameters:,} parameters; " + ("nothing is written" if config.dry_run else f"run in {run_dir}")
     )
     for line in (str(plan), *lines):

@@ -74,7 +74,7 @@ def _lengths(corpus: Corpus, figures: dict[str, Any], findings: Sequence[Finding
 def _size(corpus: Corpus, figures: dict[str, Any], findings: Sequence[Finding]) -> Iterator[Suggestion]:
     count = figures["pairs"].get("train", 0)
     if count < 20_000:
-        reason = f"{count:,} training pairs are few; a small model learns them sooner and repeats them less"
+        reason = f"{counted(count, 'training pair', 'are few')}; a small model learns them sooner and repeats them less"
         yield Suggestion("--hidden-size 256 --num-layers 1 --min-freq 1", reason)
     elif count > 1_000_000:
         reason = f"{count:,} training pairs; batches of like numbers of words use the processor best"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import reprlib
+from typing import cast
 
 _MOST_CHARACTERS = 2000  # of a whole message
 _OF_ONE = {"are": "is", "have": "has"}  # verbs of messages, of several things and of one
@@ -26,12 +27,12 @@ def counted(count: int, noun: str, said: str = "") -> str:
     """So many things, in words: "1 pair is left out", "2,000 pairs are left out".
 
     Args:
-        noun: of one thing, perhaps with what belongs to it: "pair with an empty side".
+        noun: of one thing, perhaps with what belongs to it: "training pair", "pair with an empty side".
         said: what is said of several.
     """
-    first, *rest = noun.split(" ", 1)
-    several = f"{first[:-2]}es" if first.endswith("sis") else f"{first}s"
-    things = noun if count == 1 else " ".join([several, *rest])
+    adjective, word, rest = cast(re.Match, re.fullmatch(r"(training )?(\S+)(.*)", noun)).groups("")
+    several = f"{word[:-2]}es" if word.endswith("sis") else f"{word}s"
+    things = noun if count == 1 else adjective + several + rest
     return f"{count:,} {things}" + (f" {agreeing(count, said)}" if said else "")
 
 

@@ -31,6 +31,7 @@ import numpy.typing as npt
 from seq2seq.run import locking, manifest, registry
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
+from seq2seq.run.messages import counted
 from seq2seq.run.streams import say
 from seq2seq.sources import Dataset, EncodedSplit, Pair, Ragged, Reading
 from seq2seq.sources.batches import IntArray
@@ -90,7 +91,7 @@ def stored(config: Config, dataset: Dataset, codec: TextCodec | None = None) -> 
     folder = Path(cast(str, config.data_cache)) / f"ids-{_key(config, dataset, codec)[:16]}"
     found = _opened(folder, config, codec)
     if found is None:
-        say(f"writing the ids of {len(dataset.splits['train']):,} training pairs to {folder} ...")
+        say(f"writing the ids of {counted(len(dataset.splits['train']), 'training pair')} to {folder} ...")
         _write(folder, config, dataset, codec)
         found = _opened(folder, config, codec)
         assert found is not None
@@ -302,8 +303,8 @@ def _learnt(writers: Sequence[_Side], config: Config, dataset: Dataset) -> TextC
         both = {token: sum(each.get(token, 0) for each in counts) for token in (*counts[0], *counts[1])}
         counts = [both, both]
     sides = []
-    for writer, counted in zip(writers, counts, strict=True):
-        vocabulary = vocabulary_of(writer.name, counted, least, config.max_vocab_size)
+    for writer, of_side in zip(writers, counts, strict=True):
+        vocabulary = vocabulary_of(writer.name, of_side, least, config.max_vocab_size)
         writer.renumber(vocabulary)
         sides.append(TextSide(writer.tokenizer, vocabulary, writer.first))
     return TextCodec(sides[0], sides[1], output_limit(config, writers[1].longest))

@@ -24,6 +24,9 @@ def test_messages_are_short_lines() -> None:
     ("count", "noun", "said", "expected"),
     [
         (1, "pair", "", "1 pair"),
+        (1, "training pair", "are few", "1 training pair is few"),
+        (2000, "training pair", "are few", "2,000 training pairs are few"),
+        (3, "analysis of it", "", "3 analyses of it"),
         (0, "pair", "are left out", "0 pairs are left out"),
         (1, "pair with an empty side", "are left out", "1 pair with an empty side is left out"),
         (2000, "pair with an empty side", "are left out", "2,000 pairs with an empty side are left out"),
