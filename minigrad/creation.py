@@ -21,11 +21,11 @@ from minigrad.tensor import Tensor
 Size = int | tuple[int, ...] | list[int]
 
 
-def _made(user: str, array: np.ndarray, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
-    """A tensor of an array of the host, on the host or moved to ``device``."""
+def _made(user: str, array: np.ndarray, dtype: Any, device: Any, requires_grad: bool, numbers: bool = False) -> Tensor:
+    """A tensor of an array of the host, on the host or moved to ``device``; ``numbers``: the array is of Python's."""
     if dtype is not None:
         dtype = as_dtype(user, dtype)
-        check_fits(user, array, dtype)
+        check_fits(user, array, dtype, numbers)
         array = array.astype(dtype, copy=False)
     return Tensor(array if device is None else moved(array, resolve(device)), requires_grad=requires_grad)
 
@@ -63,14 +63,17 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     Raises:
         ValueError: nested lists of unequal lengths.
         TypeError: what is no number, or a dtype that tensors do not have.
+        RuntimeError: numbers that the dtype cannot hold.
     """
     if isinstance(data, Tensor) and data.is_cuda:
         return Tensor(data.detach().to(dtype=dtype, device=device).array.copy(), requires_grad=requires_grad)
     array = _array_of(data)
     given_by_numpy = isinstance(data, Tensor | np.ndarray | np.generic)
-    if dtype is None and not given_by_numpy and (array.dtype == np.float64 or array.size == 0):
-        dtype = DEFAULT_FLOAT
-    return _made("tensor", array, dtype, device, requires_grad)
+    if dtype is None and not given_by_numpy:
+        dtype = DEFAULT_FLOAT if array.dtype == np.float64 or array.size == 0 else array.dtype
+        dtype = int64 if dtype.kind in "uO" else dtype  # as NumPy reads integers that are too large
+    numbers = not isinstance(data, Tensor | np.ndarray)
+    return _made("tensor", array, dtype, device, requires_grad, numbers)
 
 
 def _array_of(data: Any) -> np.ndarray:
@@ -81,7 +84,8 @@ def _array_of(data: Any) -> np.ndarray:
         array = np.array(data.array if isinstance(data, Tensor) else data)
     except ValueError:
         raise ValueError("tensor: data is nested unequally; expected lists of one length per level") from None
-    if array.dtype.kind not in "biuf":
+    large = array.dtype == object and all(isinstance(number, int) for number in array.flat)
+    if array.dtype.kind not in "biuf" and not large:
         raise TypeError(f"tensor: data is {described(data)}; expected numbers, or nested lists of them")
     return array
 
@@ -162,7 +166,7 @@ def full(size: Size, fill_value: float, dtype: Any = None, device: Any = None, r
     shape = _shape("full", (size,))
     value = np.asarray(fill_value.item() if isinstance(fill_value, Tensor) else fill_value)
     dtype = as_dtype("full", _default(value.dtype) if dtype is None else dtype)
-    check_fits("full", value, dtype)
+    check_fits("full", value, dtype, numbers=not isinstance(fill_value, Tensor))
     if device is None or resolve(device) is CPU:
         return Tensor(np.full(shape, value.astype(dtype)), requires_grad=requires_grad)
     result = zeros(shape, dtype=dtype, device=device)
@@ -290,18 +294,21 @@ def randn_like(x: Tensor) -> Tensor:
 
 @checked
 def randint(
-    low: int,
-    high: Size | None = None,
+    *bounds: Any,
+    low: int | None = None,
+    high: int | None = None,
     size: Size | None = None,
-    *,
     generator: Generator | None = None,
     dtype: Any = None,
     device: Any = None,
 ) -> Tensor:
-    """``randint(high, size)`` or ``randint(low, high, size)``: integers from low (0) to high - 1."""
-    if size is None and isinstance(high, int | tuple | list):
-        low, high, size = 0, low, high
-    if size is None or not isinstance(high, int | np.integer) or low >= high:
+    """``randint(high, size)`` or ``randint(low, high, size)``, also by name: integers from low (0) to high - 1."""
+    given = [*bounds]
+    size = given.pop() if size is None and given else size
+    high = given.pop() if high is None and given else high
+    low = given.pop() if low is None and given else low or 0
+    counted = all(isinstance(bound, int | np.integer) for bound in (low, high))
+    if given or size is None or not counted or low >= high:  # type: ignore[operator]  # counted
         got = f"low {described(low)}, high {described(high)}, size {described(size)}"
         raise RuntimeError(f"randint: got {got}; expected low below high, and a size")
     shape = _shape("randint", (size,))

@@ -52,10 +52,31 @@ def as_dtype(user: str, dtype: Any) -> np.dtype:
     raise unsupported(user, dtype)
 
 
-def check_fits(user: str, value: np.ndarray, dtype: np.dtype) -> None:
-    """RuntimeError for NaN or inf where integers are to hold it."""
-    if dtype.kind in "iu" and value.dtype.kind == "f" and not np.isfinite(value).all():
+def check_fits(user: str, value: np.ndarray, dtype: np.dtype, numbers: bool = False) -> None:
+    """RuntimeError for what an integer dtype cannot hold: NaN, inf and, of Python's ``numbers``, some out of range.
+
+    As in PyTorch, arrays and tensors wrap around instead, and an unsigned dtype takes negative numbers from the end.
+    """
+    if dtype.kind not in "iu" or not value.size:
+        return
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
         raise RuntimeError(f"{user}: NaN or inf is among the values; dtype {dtype} cannot hold them")
+    if numbers:
+        limits = np.iinfo(dtype)
+        for number in (value.min(), value.max()):
+            if not min(limits.min, -limits.max) <= number <= limits.max:
+                raise RuntimeError(f"{user}: a value is {number}; dtype {dtype} holds {limits.min} to {limits.max}")
+
+
+def wrapped(number: int, dtype: np.dtype) -> int:
+    """An operand of integers, in two's complement of their size, as PyTorch takes it.
+
+    Raises OverflowError for one of more than 64 bits.
+    """
+    if not -(1 << 63) <= number < 1 << 64:
+        raise OverflowError(f"an operand is {number}; expected a number of at most 64 bits")
+    modulus, limits = 1 << 8 * dtype.itemsize, np.iinfo(dtype)
+    return (number - int(limits.min)) % modulus + int(limits.min)
 
 
 def category(dtype: np.dtype) -> int:

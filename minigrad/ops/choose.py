@@ -12,7 +12,7 @@ from minigrad.arguments import Operand
 from minigrad.dtypes import is_floating
 from minigrad.function import Context, Function
 from minigrad.naming import described
-from minigrad.ops.common import broadcast_shape, filler, no_bool, pair, promote, tensor_of, unbroadcast
+from minigrad.ops.common import broadcast_shape, check_number, filler, no_bool, pair, promote, tensor_of, unbroadcast
 from minigrad.ops.op import OPS, op
 from minigrad.ops.op_case import GAP, Dims, ErrorCase, Rng, Sample, broadcastable, normal, some_shape
 from minigrad.tensor import Tensor
@@ -140,12 +140,20 @@ def clamp(x: Operand, min: Tensor | float | None = None, max: Tensor | float | N
         raise ValueError("clamp: at least one of min and max must be given; got None for both")
     x = no_bool("clamp", tensor_of(x), "logical_and or logical_or")
     if not isinstance(min, Tensor) and not isinstance(max, Tensor):
-        bounds = [bound for bound in (min, max) if bound is not None]
-        return Clamp.apply(promote(x, *bounds)[0], min, max)
+        x = promote(x, *[bound for bound in (min, max) if bound is not None])[0]
+        return Clamp.apply(x, _in_range(min, x.dtype), _in_range(max, x.dtype))
     low, high = (_bound(x, bound, sign) for bound, sign in ((min, -1), (max, 1)))
     tensors = promote(x, low, high)
     broadcast_shape("clamp", *(tensor.shape for tensor in tensors))
     return ClampBetween.apply(*tensors)
+
+
+def _in_range(bound: Any, dtype: np.dtype) -> Any:
+    """A limit of integers, which limits no less than what they can hold."""
+    if not isinstance(bound, int) or is_floating(dtype):
+        return bound
+    limits = np.iinfo(dtype)
+    return max(limits.min, min(bound, limits.max))
 
 
 def _bound(x: Tensor, bound: Any, sign: int) -> Any:
@@ -183,8 +191,10 @@ def where(condition: Operand, a: Operand | None = None, b: Operand | None = None
         return tuple(Tensor(indices) for indices in np.nonzero(np.atleast_1d(chosen.array)))
     if a is None or b is None:
         raise TypeError(f"where: {'a' if a is None else 'b'} is None; expected both a and b, or neither")
-    chosen = _condition(chosen)
+    chosen, values = _condition(chosen), {"a": a, "b": b}
     a, b = promote(a, b)
+    for name, value in values.items():
+        check_number("where", name, value, a.dtype)
     broadcast_shape("where", chosen.shape, a.shape, b.shape)
     return Where.apply(chosen, a, b)
 

@@ -9,7 +9,7 @@ import numpy as np
 import kernels
 from minigrad.device import together
 from minigrad.device import use as device_use
-from minigrad.dtypes import DEFAULT_FLOAT, check_fits, is_floating, result_type
+from minigrad.dtypes import DEFAULT_FLOAT, check_fits, is_floating, result_type, wrapped
 from minigrad.tensor import Tensor
 
 
@@ -83,18 +83,25 @@ def to_dtype(value: Any, dtype: np.dtype) -> Tensor:
         return value if value.dtype == dtype else value.to(dtype=dtype)
     if not isinstance(value, int | float | bool | np.generic):
         raise TypeError(f"expected a tensor or a number; got {type(value).__name__}")
-    return Tensor(np.asarray(value, dtype=dtype))
+    number = wrapped(value, dtype) if isinstance(value, int) and dtype.kind in "iu" else value
+    return Tensor(np.asarray(number, dtype=dtype))
+
+
+def check_number(user: str, name: str, value: Any, dtype: np.dtype) -> None:
+    """RuntimeError where ``value`` is a Python number that ``dtype`` cannot hold."""
+    if isinstance(value, int | float):
+        check_fits(f"{user}: {name}", np.asarray(value), dtype, numbers=True)
 
 
 def filler(user: str, value: Any, dtype: np.dtype) -> Tensor:
     """What is written into a tensor of ``dtype``: numbers, an array or a tensor, converted.
 
-    RuntimeError for NaN or inf among numbers where ``dtype`` is an integer's.
+    RuntimeError for NaN, inf or numbers out of its range where ``dtype`` is an integer's.
     """
     if isinstance(value, Tensor) or kernels.on_device(value):
         return to_dtype(tensor_of(value), dtype)
     values = np.asarray(value)
-    check_fits(user, values, dtype)
+    check_fits(user, values, dtype, numbers=not isinstance(value, np.ndarray))
     return Tensor(values.astype(dtype))
 
 

@@ -110,7 +110,7 @@ class Pow(Function):
 
     @staticmethod
     def forward(ctx: Context, a: Array, b: Array) -> Array:
-        y = as_array(a**b)
+        y = as_array(a >= b if a.dtype == np.bool_ else a**b)  # of truths: all but 0 ** 1
         ctx.save_for_backward(a, b, y)
         return y
 
@@ -286,9 +286,9 @@ def relu(x: Operand) -> Tensor:
 
 @op(oracle=lambda x: x**2, sample=operand(normal))
 def square(x: Operand) -> Tensor:
-    """x * x, elementwise."""
+    """x * x, elementwise; of truths an integer."""
     x = tensor_of(x)
-    return mul(x, x)
+    return pow(x, 2) if x.dtype == np.bool_ else mul(x, x)
 
 
 @op(oracle=lambda x: 1 / x, sample=operand(positive))

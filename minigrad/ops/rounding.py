@@ -101,14 +101,14 @@ def round(x: Operand, *, decimals: int = 0) -> Tensor:
 
 
 def _sign(x: Array) -> Array:
-    return np.where(np.isnan(x), x, np.subtract(x > 0, x < 0, dtype=x.dtype))
+    return (x > 0).astype(x.dtype) - (x < 0)
 
 
-@op(oracle=_sign, sample=operand(special), differentiable=False)
+@op(oracle=lambda x: np.where(np.isnan(x), 0, np.sign(x)), sample=operand(special), differentiable=False)
 def sign(x: Operand) -> Tensor:
-    """-1, 0 or 1, elementwise (NaN of NaN); its gradient is 0."""
+    """-1, 0 or 1, elementwise (0 of NaN, as in PyTorch); its gradient is 0."""
     x = tensor_of(x)
-    return x.clone() if x.dtype == np.bool_ else Step.apply(np.sign, x)
+    return x.clone() if x.dtype == np.bool_ else Step.apply(_sign, x)
 
 
 def _divisible(name: str, a: Any, b: Any) -> list[Tensor]:

@@ -140,6 +140,12 @@ def test_moments_and_ranges():
     assert abs(gauss.std() - 1) < 5 / math.sqrt(40_000)
     integers = minigrad.randint(2, 5, (1000,)).array
     assert set(integers) == {2, 3, 4}
+    for drawn in (
+        minigrad.randint(3, size=(1000,)), minigrad.randint(high=3, size=(1000,)),
+        minigrad.randint(0, 3, size=(1000,)), minigrad.randint(0, high=3, size=(1000,)),
+        minigrad.randint(low=0, high=3, size=(1000,)), minigrad.randint(3, (1000,), low=0),
+    ):  # fmt: skip
+        assert set(drawn.tolist()) == {0, 1, 2}
     assert sorted(minigrad.randperm(50).tolist()) == list(range(50))
     assert minigrad.rand_like(minigrad.zeros(2, dtype=minigrad.float64)).dtype == np.float64
     assert minigrad.randn_like(minigrad.zeros(2, 3)).shape == (2, 3)
