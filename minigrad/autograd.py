@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from minigrad.checks import check_tensor, tensors_of
 from minigrad.function import Function
 from minigrad.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
@@ -58,14 +60,19 @@ def grad(
     grad_outputs: Sequence[Tensor | None] | Tensor | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
-    allow_unused: bool = False,
+    allow_unused: bool | None = None,
+    materialize_grads: bool = False,
 ) -> tuple[Any, ...]:
     """Gradients of ``outputs`` with respect to ``inputs`` (any recorded tensors), without touching ``.grad``.
 
-    Each is a Tensor, a RowGradient where only ``embedding(..., sparse=True)`` used the input, or None.
+    Each is a Tensor, a RowGradient where only ``embedding(..., sparse=True)`` used the input, or, of an input that does
+    not influence the outputs, zeros with ``materialize_grads`` and None with ``allow_unused``.
 
-    Raises RuntimeError if an input does not influence the outputs and ``allow_unused`` is False.
+    Raises RuntimeError if there is such an input and neither is True, ValueError for ``allow_unused=False`` beside
+    ``materialize_grads``.
     """
+    if materialize_grads and allow_unused is False:
+        raise ValueError("grad: allow_unused is False and materialize_grads True; expected only one of them")
     if create_graph:
         raise NotImplementedError("grad: create_graph=True is not supported; gradients are not themselves on the tape")
     outputs, seeds = _with_seeds("grad", outputs, grad_outputs)
@@ -81,6 +88,9 @@ def grad(
     arrays = [output.initial_grad(seed) for output, seed in zip(outputs, seeds, strict=True)]
     walk_back([output.edge() for output in outputs], arrays, bool(retain_graph), capture, leaves)
     results = [_total(slot) for slot in slots]
+    if materialize_grads:
+        zeros = (np.zeros(tensor.shape, tensor.dtype, like=tensor.array) for tensor in inputs)
+        results = [Tensor(zero) if result is None else result for zero, result in zip(zeros, results, strict=True)]
     for position, result in enumerate(results):
         if result is None and not allow_unused:
             raise RuntimeError(

@@ -89,6 +89,20 @@ class _IndexedModules(Module):
         self._renumber(modules)
         return self
 
+    def pop(self, index: int = -1) -> Any:
+        """Take a module out and return it; those behind it move up."""
+        module = self[index]
+        del self[index]
+        return module
+
+    def __add__(self, other: Iterable[Module]) -> Any:
+        """A container of the same kind of the modules of both."""
+        joined = [*self, *each_of(type(self).__name__, "modules", other)]
+        return self._like({str(number): module for number, module in enumerate(joined)})
+
+    def __iadd__(self, other: Iterable[Module]) -> Any:
+        return self.extend(other)
+
 
 class Sequential(_IndexedModules):
     """Modules called one after the other.
@@ -156,6 +170,14 @@ class _NamedEntries(Module):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
+
+    def pop(self, name: str) -> Any:
+        """Take an entry out and return it."""
+        return self._entries.pop(name)
+
+    def clear(self) -> None:
+        """Take all entries out."""
+        self._entries.clear()
 
     def keys(self) -> KeysView[str]:
         return self._entries.keys()

@@ -145,9 +145,9 @@ def _reshaped(user: str, x: Tensor, shape: tuple[Any, ...]) -> Tensor:
 
 
 @op()
-def view(x: Tensor, *shape: Any) -> Tensor:
+def view(x: Tensor, *size: Any) -> Tensor:
     """As ``reshape``, never a copy: RuntimeError where a copy would be needed."""
-    result = _reshaped("view", x, shape)
+    result = _reshaped("view", x, size)
     if x.numel() and not np.may_share_memory(result.array, x.array):
         raise RuntimeError(f"view: shape {result.shape} needs a copy of this non-contiguous tensor; use reshape")
     return result
@@ -244,11 +244,13 @@ def unsqueeze(x: Tensor, dim: int) -> Tensor:
 
 @op()
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Dimensions ``start_dim`` to ``end_dim`` as one."""
+    """Dimensions ``start_dim`` to ``end_dim`` as one; ``x`` itself where they are one."""
     start = normalize_dim(start_dim, x.ndim, "flatten", "start_dim")
     end = normalize_dim(end_dim, x.ndim, "flatten", "end_dim")
     if start > end:
         raise RuntimeError(f"flatten: start_dim is {start_dim}, end_dim {end_dim}; expected start_dim before end_dim")
+    if x.ndim and start == end:
+        return x
     middle = int(np.prod(x.shape[start : end + 1], dtype=np.int64))
     return Reshape.apply(x, (*x.shape[:start], middle, *x.shape[end + 1 :]))
 

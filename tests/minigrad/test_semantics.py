@@ -58,6 +58,8 @@ VALUES = {
     "index_select": lambda t, x: x.index_select(1, t.tensor([3, 0])),
     "reshape with -1": lambda t, x: x.reshape(2, -1),
     "view": lambda t, x: x.view(-1, 2, 3),
+    "view by name": lambda t, x: x.view(size=(2, 6)),
+    "flatten one dimension is no copy": lambda t, x: t.tensor(x.flatten(1) is x and x.flatten(0, 1) is not x),
     "squeeze nothing": lambda t, x: x.squeeze(0),
     "squeeze all": lambda t, x: x[:1, None].squeeze(),
     "unsqueeze last": lambda t, x: x.unsqueeze(-1),

@@ -217,6 +217,11 @@ def test_grad_of_an_unused_input():
     with pytest.raises(RuntimeError, match="input 1 was not used"):
         autograd.grad(ops.exp(x), [x, unused])
     assert autograd.grad(ops.exp(x), [x, unused], allow_unused=True)[1] is None
+    zero = autograd.grad(ops.exp(x), [x, unused], materialize_grads=True)[1]
+    assert zero.tolist() == [0.0]
+    assert zero.dtype == unused.dtype
+    with pytest.raises(ValueError, match="allow_unused is False and materialize_grads True; expected only one"):
+        autograd.grad(ops.exp(x), [x, unused], allow_unused=False, materialize_grads=True)
 
 
 def test_grad_of_what_an_assignment_overwrites():

@@ -135,7 +135,7 @@ def pad_packed_sequence(
     rows = first_rows[:, None] + np.arange(len(counts))
     if sequence.unsorted_indices is not None:
         rows = rows[:, sequence.unsorted_indices.array]
-    padded = _pad_rows(sequence.data, rows, counts, padding_value)
+    padded = _pad_rows(sequence.data, rows, np.arange(len(rows))[:, None] < counts, padding_value)
     return (padded.transpose(0, 1) if batch_first else padded), Tensor(counts)
 
 
@@ -159,15 +159,23 @@ def is_stably_sorted(sequence: PackedSequence, lengths: np.ndarray) -> bool:
     return order is None or bool((order.array == np.argsort(-lengths, kind="stable")).all())
 
 
-def pad_sequence(sequences: Sequence[Tensor], batch_first: bool = False, padding_value: float = 0.0) -> Tensor:
-    """Stack sequences (L_b, *) of unequal length into (T, B, *), or (B, T, *) with ``batch_first``; T = max(L_b)."""
+def pad_sequence(
+    sequences: Sequence[Tensor], batch_first: bool = False, padding_value: float = 0.0, padding_side: str = "right"
+) -> Tensor:
+    """Stack sequences (L_b, *) of unequal length into (T, B, *), or (B, T, *) with ``batch_first``; T = max(L_b).
+
+    ``padding_side``: where what is missing to T is filled in, "right" (behind a sequence) or "left" (before it).
+    """
+    if padding_side not in ("left", "right"):
+        raise RuntimeError(f"pad_sequence: padding_side is {described(padding_side)}; expected 'left' or 'right'")
     sequences = tensors_of("pad_sequence", "sequences", sequences)
     if not sequences:
         raise RuntimeError("pad_sequence: sequences is empty; expected one or more")
     counts = np.array([len(sequence) for sequence in sequences], np.int64)
     first_rows = np.cumsum(counts) - counts
-    rows = np.arange(counts.max(initial=0))[:, None] + first_rows
-    padded = _pad_rows(ops.cat(list(sequences), 0), rows, counts, padding_value)
+    steps = np.arange(counts.max(initial=0))[:, None]
+    steps = steps - (len(steps) - counts) if padding_side == "left" else steps
+    padded = _pad_rows(ops.cat(list(sequences), 0), steps + first_rows, (steps >= 0) & (steps < counts), padding_value)
     return padded.transpose(0, 1) if batch_first else padded
 
 
@@ -206,9 +214,8 @@ def repack_like(x: Tensor, sequence: PackedSequence, lengths: np.ndarray) -> Pac
     return _pack(x, lengths, order)
 
 
-def _pad_rows(data: Tensor, rows: np.ndarray, counts: np.ndarray, padding_value: float) -> Tensor:
-    """(T, B, *): ``data[rows[t, b]]`` where t < counts[b], else the padding value."""
-    within = np.arange(len(rows))[:, None] < counts
+def _pad_rows(data: Tensor, rows: np.ndarray, within: np.ndarray, padding_value: float) -> Tensor:
+    """(T, B, *): ``data[rows[t, b]]`` where ``within[t, b]``, else the padding value."""
     return PlaceRows.apply(data, np.where(within, rows, -1), padding_value)
 
 

@@ -49,6 +49,18 @@ def test_indexed_containers(kind) -> None:  # type: ignore[no-untyped-def]
     del box[1:]
     assert list(box.extend([a])) == [b, a]
     assert names(box) == ["0", "1"]
+    both = box + kind(c, d)
+    assert type(both) is type(box)
+    assert list(both) == [b, a, c, d]
+    assert list(box) == [b, a]
+    assert both.pop(1) is a
+    assert both.pop() is d
+    assert list(both) == [b, c]
+    assert names(both) == ["0", "1"]
+    both += nn.ModuleList([a])
+    assert list(both) == [b, c, a]
+    with pytest.raises(IndexError, match="index 3 is out of range for 3 modules"):
+        both.pop(3)
     with pytest.raises(IndexError, match="index 2 is out of range for 2 modules"):
         box[2]
 
@@ -69,6 +81,13 @@ def test_module_dict() -> None:
     del box["a"]
     assert len(box) == 1
     assert names(box) == ["b"]
+    assert box.pop("b") is b
+    assert not box
+    with pytest.raises(KeyError, match="b"):
+        box.pop("b")
+    box.update({"a": a})
+    box.clear()
+    assert list(box) == []
 
 
 def test_parameter_list() -> None:

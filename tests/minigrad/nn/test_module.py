@@ -43,6 +43,18 @@ def test_tree() -> None:
     assert {"first", "scale", "count"} <= set(dir(net))
 
 
+def test_a_module_of_two_names() -> None:
+    shared = nn.Linear(1, 1)
+    net = nn.ModuleDict({"a": shared, "b": nn.Sequential(shared)})
+    assert [name for name, _ in net.named_parameters()] == ["a.weight", "a.bias"]
+    every = ["a.weight", "a.bias", "b.0.weight", "b.0.bias"]
+    assert [name for name, _ in net.named_parameters(remove_duplicate=False)] == every
+    assert [name for name, _ in net.named_modules()] == ["", "a", "b"]
+    assert [name for name, _ in net.named_modules(remove_duplicate=False)] == ["", "a", "b", "b.0"]
+    assert [name for name, _ in net.named_modules(memo={shared}, prefix="net")] == ["net", "net.b"]
+    assert list(net.named_buffers(remove_duplicate=False)) == []
+
+
 def test_forward_and_gradients_by_hand() -> None:
     net = Net()
     net.load_state_dict(

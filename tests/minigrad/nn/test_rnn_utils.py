@@ -38,11 +38,12 @@ def test_pack_and_pad_equal_torch(twins: Any, dtype: str, lengths: list[int], ba
     twins.check(run, {"x": X.swapaxes(0, 1).copy() if batch_first else X}, dtype)
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_sequences_of_unequal_length_equal_torch(twins: Any, dtype: str, batch_first: bool) -> None:
+def test_sequences_of_unequal_length_equal_torch(twins: Any, dtype: str, batch_first: bool, side: str) -> None:
     def run(lib: Any, _: Any, a: Any, b: Any, c: Any) -> list[Any]:
         rnn = lib.nn.utils.rnn
-        padded = rnn.pad_sequence([a, b, c], batch_first=batch_first, padding_value=2.5)
+        padded = rnn.pad_sequence([a, b, c], batch_first=batch_first, padding_value=2.5, padding_side=side)
         return [padded, rnn.pack_sequence([a, b, c], enforce_sorted=False).data]
 
     twins.check(run, {name: X[:length, 0] + length for name, length in (("a", 2), ("b", 4), ("c", 1))}, dtype)
