@@ -2,7 +2,8 @@
 
 A recipe is a file of seq2seq/recipes; its run lies under benchmarks/results/NAME, as `keep_run.py --validations` keeps
 it, with what seq2seq.evaluate wrote for each goal: test.json, or test-beam5.json. Runs of other seeds lie below it, in
-folders like seed-2; then the figure is the mean of all.
+folders like seed-2; then the figure is the mean of all. What several seeds give as one translator lies in the folder
+`ensemble`, in files of the same names.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Kept(NamedTuple):
     manifest: dict[str, Any]
     validations: list[dict[str, Any]]
     timed: list[dict[str, Any]] | None  # those of the first seed whose log says its seconds
+    together: list[dict[str, Any] | None]  # of each goal, by an ensemble, if there is one
 
 
 def kept(results: Path) -> list[Kept]:
@@ -42,7 +44,9 @@ def kept(results: Path) -> list[Kept]:
             scores = [[_read(each / scores_of(goal)) for each in folders] for goal in chosen.goals]
             logs = [_validations(each) for each in folders]
             timed = next((log for log in logs if _has_seconds(log)), None)
-            found.append(Kept(chosen, scores, _read(folder / "manifest.json"), logs[0], timed))
+            files = [folder / "ensemble" / scores_of(goal) for goal in chosen.goals]
+            together = [_read(path) if path.exists() else None for path in files]
+            found.append(Kept(chosen, scores, _read(folder / "manifest.json"), logs[0], timed, together))
     return found
 
 
@@ -71,12 +75,16 @@ def rows(runs: list[Kept]) -> list[tuple[str, ...]]:
     for run in runs:
         commit, processor = run.manifest["git_commit"][:7], run.manifest["processor"]
         told = f"{run.manifest['num_parameters']:,}", str(len(run.validations)), f"{commit}, {processor}{_minutes(run)}"
-        for goal, scores in zip(run.recipe.goals, run.scores, strict=True):
+        for goal, scores, together in zip(run.recipe.goals, run.scores, run.together, strict=True):
             asked = " ".join([goal.figure, *goal.evaluate])
             values = [each[goal.figure] for each in scores]
             figure = f"**{mean(values):.2f}** {asked}{_spread(values)} (± {goal.within} expected)"
             command = f"`python -m seq2seq.reproduce {run.recipe.name}`"
             found.append((run.recipe.about, figure, goal.published, *told, command))
+            if together is not None:
+                figure = f"**{together[goal.figure]:.2f}** {asked}, {together['models']} seeds as one translator"
+                command = f"`python -m {' '.join(['seq2seq.evaluate RUN-1 RUN-2 ...', *goal.evaluate])}`"
+                found.append((run.recipe.about, figure, goal.published, *told, command))
     return found
 
 

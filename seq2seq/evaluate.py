@@ -143,7 +143,8 @@ def scored(
     hits = {} if metrics is not None else {"exact_match": exact_match(hypotheses, references, is_lowercase(codec))}
     values = hits | {name: figure.value for name, figure in scores.items()}
     result = {
-        "data": dataset.name, "split": split, "sentences": len(sources), "target_tokens": num_tokens,
+        "data": dataset.name, "split": split, "models": len(translator.models),
+        "sentences": len(sources), "target_tokens": num_tokens,
         **runs.searched(replace_unk, **asked), "precision": translator.precision,
         "loss": _finite(forced / max(num_tokens, 1)), "ppl_forced": _finite(perplexity(forced, num_tokens)),
         "ppl_free": _finite(perplexity(free, num_tokens)),
@@ -206,6 +207,7 @@ def _bleu(translator: Translator, dataset: Dataset, split: str, encoded: Encoded
 
 def _table(result: dict[str, Any]) -> list[str]:
     how = runs.how(result) + ("" if result["precision"] == "fp32" else f", {result['precision']}")
+    how += f", {counted(result['models'], 'model')} together" if result["models"] > 1 else ""
     lines = [f"{result['data']} {result['split']}: {counted(result['sentences'], 'sentence')}, {how}"]
     lines += [f"  {name:12} {_cell(result, name)}" for name in ("loss", "ppl_forced", "ppl_free")]
     if "exact_match" in result.keys() - result["signatures"].keys():

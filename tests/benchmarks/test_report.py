@@ -21,7 +21,7 @@ def kept_run(**validation: Any) -> leaderboard.Kept:
     manifest = {"git_commit": "0123456789", "processor": "P", "num_parameters": 1234}
     scores = [[{"bleu": 30.25, "signatures": {"bleu": "a signature"}}]]
     log = [{"epoch": 0, "bleu": 0.0, **validation}, {"epoch": 1, "bleu": 32.5, **validation}]
-    return leaderboard.Kept(RECIPE, scores, manifest, log, log if validation else None)
+    return leaderboard.Kept(RECIPE, scores, manifest, log, log if validation else None, [None])
 
 
 def test_the_leaderboard_says_what_a_run_gave_and_how_it_is_had() -> None:
@@ -36,6 +36,10 @@ def test_the_leaderboard_says_what_a_run_gave_and_how_it_is_had() -> None:
     run.scores[0].append({"bleu": 31.75})
     told = "**31.00** bleu --beam-size 5, mean of 2 seeds, 30.25 to 31.75 (± 1.0 expected)"
     assert leaderboard.rows([run])[0][1] == told
+    alone, together = leaderboard.rows([run._replace(together=[{"bleu": 33.0, "models": 2}])])
+    assert alone[1] == told
+    assert together[1] == "**33.00** bleu --beam-size 5, 2 seeds as one translator"
+    assert together[-1] == "`python -m seq2seq.evaluate RUN-1 RUN-2 ... --beam-size 5`"
     assert leaderboard.signatures([kept_run()]) == ["- `bleu`: `a signature`"]
     assert leaderboard.scores_of(RECIPE.goals[0]) == "test-beam5.json"
     assert leaderboard.scores_of(RECIPE.goals[0]._replace(evaluate=())) == "test.json"

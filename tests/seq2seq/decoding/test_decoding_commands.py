@@ -195,6 +195,13 @@ def test_evaluate_says_how_it_searched(root, capsys) -> None:
     assert "sentences, sample, top_k 2, replace_unk True" in capsys.readouterr().out
 
 
+def test_evaluate_says_of_how_many_models(root, capsys) -> None:
+    path = root / "together.json"
+    assert evaluate.main([*(str(root / name) for name in ("one", "two")), "--json", str(path)]) == 0
+    assert json.loads(path.read_text())["models"] == 2
+    assert "sentences, greedy, 2 models together" in capsys.readouterr().out
+
+
 # --- score ------------------------------------------------------------------------------------------------------------
 def test_given_pairs_are_scored(root, capsys, translator) -> None:
     src, trg, figures = root / "src.txt", root / "trg.txt", root / "figures.json"
