@@ -1,9 +1,12 @@
-"""A gradient that is a sum over rows and not summed yet, so that several uses of a weight can share one sum.
+"""Gradients that are no arrays yet, since a loop in Python would make a large one of each at every step.
 
-A loop in Python uses the same weight at every step, for a few rows each. Summed step by step, the gradient of a layer
-of V words costs T products of a few rows, T arrays of the weight's size and as many additions; over the rows of all
-steps it is one product, at the speed of whole sequences. The walk keeps the rows until the last use has come, or until
-they take more memory than the gradient itself.
+A weight that a loop uses gets a few rows at every step. Summed step by step, the gradient of a layer of V words costs T
+products of a few rows, T arrays of the weight's size and as many additions; over the rows of all steps it is one
+product, at the speed of whole sequences. So the walk keeps the rows until the last use has come, or until they take
+more memory than the gradient itself.
+
+An array of which a loop reads a slice at every step gets a gradient that is zero but in that slice. As arrays of the
+whole they cost memory traffic that grows with T squared; so the walk adds each slice to one array.
 """
 
 from __future__ import annotations
@@ -62,3 +65,32 @@ class DeferredGradient:
         else:
             rows = tuple(np.concatenate(arrays) for arrays in zip(*self._terms, strict=True))
         return self._function(*rows, *self._constants)
+
+
+class PartGradient:
+    """What ``backward`` may return for an argument of which forward read a part: zero, but there.
+
+    Args:
+        add: ``add(array)`` adds the part to an array of the argument's shape, in place.
+        shape: of the argument.
+        part: the gradient of the part, whose dtype and device the whole has.
+    """
+
+    __slots__ = ("_add", "_part", "shape")
+
+    def __init__(self, add: Callable[[np.ndarray], None], shape: tuple[int, ...], part: np.ndarray) -> None:
+        self._add, self._part, self.shape = add, part, shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._part.dtype
+
+    def add_to(self, array: np.ndarray) -> None:
+        """array += the gradient."""
+        self._add(array)
+
+    def computed(self) -> np.ndarray:
+        """The gradient, in memory of its own."""
+        whole = np.zeros(self.shape, self.dtype, like=self._part)
+        self._add(whole)
+        return whole

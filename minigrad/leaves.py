@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from kernels import ProcessLock, as_array
-from minigrad.deferred import DeferredGradient
+from minigrad.deferred import DeferredGradient, PartGradient
 from minigrad.hooks import Hooks
 
 sharing = ProcessLock()  # what walks of several threads may meet at: a leaf's gradient, a node's context
@@ -51,6 +51,7 @@ class SparseGradient:
 
 
 Gradient = np.ndarray | SparseGradient
+OnItsWay = Gradient | DeferredGradient | PartGradient
 
 
 class Leaf(Protocol):
@@ -58,7 +59,7 @@ class Leaf(Protocol):
 
     hooks: GradientHooks | None
 
-    def accumulate_grad(self, grad: Gradient, owned: bool) -> None:
+    def accumulate_grad(self, grad: Gradient | PartGradient, owned: bool) -> None:
         """Add to its gradient; ``owned``: nobody else holds the array."""
 
 
@@ -108,7 +109,7 @@ class Leaves:
         if leaf is not None:
             self._to_come[id(leaf)] = self._to_come.get(id(leaf), 0) + 1
 
-    def deliver(self, leaf: Leaf | None, grad: Gradient | DeferredGradient | None, owned: bool) -> None:
+    def deliver(self, leaf: Leaf | None, grad: OnItsWay | None, owned: bool) -> None:
         """Take a term that was expected; ``owned``: nobody else holds its array."""
         if leaf is None or not (self._asked is None or id(leaf) in self._asked):
             return
@@ -131,20 +132,20 @@ class Leaves:
             assert leaf.hooks is not None
             self._hand_over(leaf, leaf.hooks.run(*self._terms.pop(key)), False)
 
-    def _take(self, leaf: Leaf, grad: Gradient, owned: bool) -> None:
+    def _take(self, leaf: Leaf, grad: Gradient | PartGradient, owned: bool) -> None:
         """Keep a term for the hooks, or hand it over where there are none."""
-        key = id(leaf)
         if leaf.hooks is None:
             self._hand_over(leaf, grad, owned)
-        else:
-            self._terms[key] = _joined(self._terms[key], grad) if key in self._terms else (grad, owned)
+            return
+        key, term = id(leaf), (grad.computed(), True) if isinstance(grad, PartGradient) else (grad, owned)
+        self._terms[key] = _joined(self._terms[key], term[0]) if key in self._terms else term
 
-    def _hand_over(self, leaf: Leaf, grad: Gradient, owned: bool) -> None:
+    def _hand_over(self, leaf: Leaf, grad: Gradient | PartGradient, owned: bool) -> None:
         if self._asked is None:
             with sharing.held:  # or a sum of two threads would lose one
                 leaf.accumulate_grad(grad, owned)
         else:
-            self._asked[id(leaf)].append(grad)
+            self._asked[id(leaf)].append(grad.computed() if isinstance(grad, PartGradient) else grad)
 
 
 def _joined(held: tuple[Gradient, bool], grad: Gradient) -> tuple[Gradient, bool]:
@@ -163,8 +164,13 @@ def _joined(held: tuple[Gradient, bool], grad: Gradient) -> tuple[Gradient, bool
     return total_of_both, True
 
 
-def summed(held: tuple[np.ndarray, bool], grad: np.ndarray) -> tuple[np.ndarray, bool]:
+def summed(held: tuple[np.ndarray, bool], grad: np.ndarray | PartGradient) -> tuple[np.ndarray, bool]:
+    """The sum, which the caller owns: the array that is held, if it is owned."""
     array, owned = held
+    if isinstance(grad, PartGradient):
+        array = array if owned and array.ndim else as_array(array).copy()
+        grad.add_to(array)
+        return array, True
     if owned and array.ndim:
         np.add(array, grad, out=array)
         return array, True

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from kernels import as_array, is_array
-from minigrad.deferred import DeferredGradient
-from minigrad.leaves import Gradient, GradientHooks, Leaf, Leaves, SparseGradient, sharing, summed
+from minigrad.deferred import DeferredGradient, PartGradient
+from minigrad.leaves import GradientHooks, Leaf, Leaves, OnItsWay, SparseGradient, sharing, summed
 from minigrad.naming import described
 
 
@@ -116,9 +116,13 @@ class _Gradients:
     def __init__(self) -> None:
         self._slots: dict[Node, list[tuple[np.ndarray, bool] | None]] = {}
 
-    def add(self, node: Node, index: int, grad: np.ndarray, owned: bool) -> None:
+    def add(self, node: Node, index: int, grad: np.ndarray | PartGradient, owned: bool) -> None:
         slots = self._slots.setdefault(node, [None] * node.num_outputs)
-        slots[index] = (grad, owned) if (held := slots[index]) is None else summed(held, grad)
+        held = slots[index]
+        if held is None:
+            slots[index] = (grad.computed(), True) if isinstance(grad, PartGradient) else (grad, owned)
+        else:
+            slots[index] = summed(held, grad)
 
     def pop(self, node: Node) -> list[np.ndarray | None]:
         slots = self._slots.pop(node, [None] * node.num_outputs)
@@ -146,7 +150,7 @@ def walk_back(
     """
     gradients, leaves = _Gradients(), Leaves(asked)
 
-    def deliver(edge: Edge, grad: Gradient | DeferredGradient | None, owned: bool) -> None:
+    def deliver(edge: Edge, grad: OnItsWay | None, owned: bool) -> None:
         if edge.node is None:
             leaves.deliver(edge.leaf, grad, owned)
         elif grad is not None:
@@ -171,7 +175,7 @@ def walk_back(
 
 def _visit(
     node: Node, grad_outputs: list[np.ndarray | None], retain_graph: bool, capture: dict[tuple[Node, int], list]
-) -> list[tuple[Edge, Gradient | DeferredGradient | None, bool]]:
+) -> list[tuple[Edge, OnItsWay | None, bool]]:
     """Run one node backward: for each input that wants one, its gradient and whether the walk owns that array."""
     for index, arrived in enumerate(grad_outputs):
         if arrived is not None and (node, index) in capture:
@@ -209,9 +213,9 @@ def _count_uses(roots: list[Node], leaves: Leaves) -> dict[Node, int]:
     return uses
 
 
-def _checked(grad: Any, edge: Edge, node: Node) -> Gradient | DeferredGradient:
-    """A gradient of the input's shape, in its dtype; dense if an op is to take it."""
-    kinds = (np.generic, SparseGradient, DeferredGradient)
+def _checked(grad: Any, edge: Edge, node: Node) -> OnItsWay:
+    """A gradient of the input's shape, in its dtype; dense, or a part, if an op is to take it."""
+    kinds = (np.generic, SparseGradient, DeferredGradient, PartGradient)
     if type(grad) is not np.ndarray and not isinstance(grad, kinds) and not is_array(grad):
         raise TypeError(
             f"{node.function.__name__}.backward returned {described(grad)}; "
@@ -222,8 +226,8 @@ def _checked(grad: Any, edge: Edge, node: Node) -> Gradient | DeferredGradient:
             f"{node.function.__name__}.backward returned a gradient of shape {grad.shape}; "
             f"expected {edge.shape}, the shape of its input"
         )
-    if isinstance(grad, DeferredGradient):
-        if edge.node is None and grad.dtype == edge.dtype:
+    if isinstance(grad, DeferredGradient | PartGradient):
+        if grad.dtype == edge.dtype and (edge.node is None or isinstance(grad, PartGradient)):
             return grad
         grad = grad.computed()
     if isinstance(grad, SparseGradient):

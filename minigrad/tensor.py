@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import kernels
+from minigrad.deferred import PartGradient
 from minigrad.device import CPU, device_of, two_devices, use
 from minigrad.device import device as Device
 from minigrad.dtypes import SUPPORTED, bool_, float32, int64, is_floating, unsupported
@@ -156,7 +157,7 @@ class Tensor:
             raise NotImplementedError("backward: create_graph=True is not supported")
         walk_back([self.edge()], [self.initial_grad(gradient)], retain_graph)
 
-    def accumulate_grad(self, grad: Gradient, owned: bool) -> None:
+    def accumulate_grad(self, grad: Gradient | PartGradient, owned: bool) -> None:
         """``self.grad += grad``; the first gradient is kept without a copy if nobody else holds it (``owned``)."""
         self._grad = accumulated(self._grad, grad, owned)
 
@@ -366,12 +367,17 @@ def _checked_sizes(sizes: tuple[Any, ...]) -> tuple[int, ...]:
     return sizes
 
 
-def accumulated(held: Any, grad: Gradient, owned: bool) -> Any:
+def accumulated(held: Any, grad: Gradient | PartGradient, owned: bool) -> Any:
     """The sum of ``held`` (Tensor, SparseGradient or None), which may be changed in place, and ``grad``.
 
     Row-wise gradients stay so among themselves, and become dense where they meet a dense one. ``owned``: nobody else
     holds the arrays of ``grad``, so they may be kept.
     """
+    if isinstance(grad, PartGradient):
+        if held is not None and not held.is_sparse:
+            grad.add_to(held.array)
+            return held
+        grad, owned = grad.computed(), True
     if isinstance(grad, SparseGradient):
         if held is None:
             return grad if owned else grad.clone()

@@ -9,6 +9,7 @@ import numpy as np
 
 import kernels
 from minigrad.arguments import Operand
+from minigrad.deferred import PartGradient
 from minigrad.device import resolve, two_devices, use
 from minigrad.function import Context, Function
 from minigrad.grad_mode import is_grad_enabled
@@ -124,13 +125,14 @@ class GetItem(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
-        dx = np.zeros(ctx.shape, grad.dtype, like=grad)
-        target, index = _target(dx, ctx.steps), ctx.steps[-1]
-        if _may_repeat(index):
-            kernels.add_at(target, index, grad)
-        else:
-            target[index] = grad
-        return dx, None
+        def add(dx: Array) -> None:
+            target, index = _target(dx, ctx.steps), ctx.steps[-1]
+            if _may_repeat(index):
+                kernels.add_at(target, index, grad)
+            else:
+                target[index] += grad
+
+        return PartGradient(add, ctx.shape, grad), None
 
     @staticmethod
     def put_back(base: Tensor, changed: Tensor, *constants: Any) -> None:
@@ -174,9 +176,7 @@ class Gather(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
-        dx = np.zeros(ctx.shape, grad.dtype, like=grad)
-        kernels.add_at(dx, ctx.where, grad)
-        return dx, None, None
+        return PartGradient(lambda dx: kernels.add_at(dx, ctx.where, grad), ctx.shape, grad), None, None
 
 
 def coordinates(where: Array, dim: int) -> tuple[Array, ...]:

@@ -1,4 +1,4 @@
-"""Gradients that wait for the rows of a weight's other uses: the sums, and when they are made."""
+"""Gradients that are no arrays yet: rows that wait for a weight's other uses, and parts added to one array."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import minigrad as torch
 from minigrad import autograd, deferred, nn
 from minigrad import nn as layers
-from minigrad.deferred import DeferredGradient
+from minigrad.deferred import DeferredGradient, PartGradient
 from minigrad.function import Function
 from minigrad.gradcheck import gradcheck
 from minigrad.nn import functional as F
@@ -183,6 +183,91 @@ def test_what_nobody_asked_for_is_not_summed(sums: list[int]) -> None:
     assert sums == []
     autograd.grad(layer(x).sum() + layer(x).sum(), layer.weight)
     assert sums == [2]
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def wholes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The shapes of the arrays that are made of parts."""
+    made: list[tuple[int, ...]] = []
+    computed = PartGradient.computed
+
+    def counted(self: PartGradient) -> np.ndarray:
+        made.append(self.shape)
+        return computed(self)
+
+    monkeypatch.setattr(PartGradient, "computed", counted)
+    return made
+
+
+@pytest.mark.parametrize("of_leaf", [True, False])
+def test_a_loop_over_slices_fills_one_array(wholes: list[tuple[int, ...]], of_leaf: bool) -> None:
+    x = doubles(0, 6, 2, requires_grad=True)
+    sliced = x if of_leaf else x * 1.0
+    torch.stack([(step**2).sum() * position for position, step in enumerate(sliced)]).sum().backward()
+    assert wholes == [(6, 2)]
+    assert x.grad is not None
+    np.testing.assert_array_equal(x.grad.numpy(), 2 * x.detach().numpy() * np.arange(6)[:, None])
+
+
+PARTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "row": lambda x: x[1],
+    "element": lambda x: x[1, 2],
+    "slice": lambda x: x[:, 1:3],
+    "mask": lambda x: x[x > 0],
+    "rows, one twice": lambda x: x[[2, 0, 2]],
+    "gathered": lambda x: x.gather(1, torch.tensor([[1, 1], [0, 3], [2, 2]])),
+    "all": lambda x: x * 3,
+    "chunk": lambda x: x.chunk(2, dim=1)[1],
+    "sum": lambda x: x.sum(),
+}
+
+
+@given(
+    names=st.lists(st.sampled_from(sorted(PARTS)), min_size=1, max_size=6), of_leaf=st.booleans(), hooked=st.booleans()
+)
+def test_parts_add_up(names: list[str], of_leaf: bool, hooked: bool) -> None:
+    """Whatever is read, in whatever order, with hooks or without: the gradient is the sum of each part's."""
+
+    def terms(x: torch.Tensor) -> list[torch.Tensor]:
+        source = x if of_leaf else x * 1.0
+        return [(PARTS[name](source) ** 2).sum() for name in names]
+
+    expected = np.zeros((3, 4))
+    for position in range(len(names)):
+        alone = doubles(3, 3, 4, requires_grad=True)
+        expected += autograd.grad(terms(alone)[position], alone)[0].numpy()
+    x = doubles(3, 3, 4, requires_grad=True)
+    seen: list[torch.Tensor] = []
+    if hooked:
+        x.register_hook(lambda grad: seen.append(grad.clone()))
+    torch.stack(terms(x)).sum().backward()
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-12, atol=1e-12)
+    assert [grad.tolist() for grad in seen] == [x.grad.tolist()] * hooked
+
+
+def test_a_part_does_not_write_into_what_others_hold() -> None:
+    """``first`` and ``second`` get one array as their gradient; what is added to one of them is not in the other."""
+    for reads in ("first", "second"):
+        first, second = (doubles(seed, 4, requires_grad=True) * 1.0 for seed in (0, 1))
+        first.retain_grad()
+        second.retain_grad()
+        part = first[1] if reads == "first" else second[1]
+        (part + (first + second).sum()).backward()
+        grads = [tensor.grad.tolist() for tensor in (first, second) if tensor.grad is not None]
+        assert sorted(grads) == [[1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 1.0, 1.0]]
+
+
+def test_a_part_beside_rows() -> None:
+    """A table read as rows (whose gradient is row-wise) and by index."""
+    table = doubles(0, 5, 2, requires_grad=True)
+    (F.embedding(torch.tensor([3, 3]), table, sparse=True).sum() + table[3].sum() + table[:, 0].sum()).backward()
+    assert table.grad is not None
+    expected = np.zeros((5, 2))
+    expected[3] += 3
+    expected[:, 0] += 1
+    np.testing.assert_array_equal(table.grad.numpy(), expected)
 
 
 # --- functions of users -----------------------------------------------------------------------------------------------
