@@ -43,8 +43,9 @@ SMALL = "--embedding-size 16 --hidden-size 24 --max-steps 3"
 # What the presets of scan and of cmudict were when their runs were recorded.
 PLAIN = "--encoder lstm --decoder lstm --num-layers 1 --dropout 0.5 --batch-size 128 --lr-schedule constant "
 PLAIN += "--clip-norm 1 --init-range 0.08 --best-metric val_loss"
-LETTERS = "--encoder lstm --decoder lstm --num-layers 2 --output-dropout 0 --label-smoothing 0 --lr 0.001 "
-LETTERS += "--lr-schedule constant --warmup-steps 0 --init-range 0.08 --best-metric val_loss --precision fp32"
+LETTERS = "--encoder lstm --decoder lstm --num-layers 2 --dropout 0.3 --output-dropout 0 --label-smoothing 0 "
+LETTERS += "--lr 0.001 --lr-schedule constant --warmup-steps 0 --init-range 0.08 "
+LETTERS += "--best-metric val_loss --precision fp32"
 
 RUNS = {
     "forcing 0.5": DIGITS,
