@@ -29,9 +29,11 @@ class DeferredGradient:
         rows: arrays of one length, kept without a copy: nobody may write into them while a backward runs.
         constants: what else the function takes, comparable by ``==``.
         shape, dtype: of the gradient.
+        enough: so many rows are summed as fast as more would be, so they need not wait; None where there are never
+            enough.
     """
 
-    __slots__ = ("_constants", "_function", "_terms", "dtype", "shape")
+    __slots__ = ("_constants", "_enough", "_function", "_numbers", "_terms", "dtype", "shape")
 
     def __init__(
         self,
@@ -40,9 +42,11 @@ class DeferredGradient:
         constants: tuple[Any, ...],
         shape: tuple[int, ...],
         dtype: np.dtype,
+        enough: int | None = None,
     ) -> None:
-        self._function, self._constants = function, constants
+        self._function, self._constants, self._enough = function, constants, enough
         self._terms = [rows]
+        self._numbers = sum([array.size for array in rows])
         self.shape, self.dtype = shape, dtype
 
     def append(self, other: DeferredGradient) -> bool:
@@ -50,13 +54,15 @@ class DeferredGradient:
         if self._function is not other._function or self._constants != other._constants:
             return False
         self._terms += other._terms
+        self._numbers += other._numbers
         return True
 
     @property
     def may_wait(self) -> bool:
-        """Whether its rows take no more memory than the gradient would, or not much."""
-        numbers = sum(array.size for rows in self._terms for array in rows)
-        return numbers <= max(math.prod(self.shape), ALWAYS_KEPT)
+        """Whether its rows are not enough, and take no more memory than the gradient would, or not much."""
+        if self._enough is not None and sum([len(rows[0]) for rows in self._terms]) >= self._enough:
+            return False
+        return self._numbers <= ALWAYS_KEPT or self._numbers <= math.prod(self.shape)
 
     def computed(self) -> np.ndarray:
         """The gradient, in memory of its own."""

@@ -18,6 +18,7 @@ from minigrad.tensor import Tensor
 
 Array = np.ndarray
 _KERNEL_DTYPES = (np.float32, np.float64)
+_ENOUGH_ROWS = 256  # of a product that sums over them: with more of them, adding up results costs little
 
 
 def as_rows(x: Array) -> Array:
@@ -52,7 +53,7 @@ def _transposed_product(left: Array, right: Array, bf16: bool) -> Array:
 def _product_of_rows(left: Array, right: Array, bf16: bool) -> DeferredGradient:
     """left^T @ right, with the rows of a weight's other uses if there are any."""
     shape = (left.shape[1], right.shape[1])
-    return DeferredGradient(_transposed_product, (left, right), (bf16,), shape, right.dtype)
+    return DeferredGradient(_transposed_product, (left, right), (bf16,), shape, right.dtype, _ENOUGH_ROWS)
 
 
 class MatMul(Function):

@@ -143,6 +143,12 @@ def test_rows_wait_until_they_outgrow_the_gradient(sums: list[int], monkeypatch:
     assert sums == [3, 3, 1]
 
 
+def test_many_rows_are_summed_at_once(sums: list[int]) -> None:
+    steps(nn.Linear(3, 2), 5, 100).backward()
+    steps(nn.Linear(3, 2), 3, 256).backward()
+    assert sums == [3, 2, 1, 1, 1]
+
+
 def test_one_use_is_summed_at_once(sums: list[int]) -> None:
     """And its rows are free while the walk goes on."""
     gone: list[bool] = []
