@@ -89,8 +89,9 @@ def grad(
     walk_back([output.edge() for output in outputs], arrays, bool(retain_graph), capture, leaves)
     results = [_total(slot) for slot in slots]
     if materialize_grads:
-        zeros = (np.zeros(tensor.shape, tensor.dtype, like=tensor.array) for tensor in inputs)
-        results = [Tensor(zero) if result is None else result for zero, result in zip(zeros, results, strict=True)]
+        for position, (tensor, result) in enumerate(zip(inputs, results, strict=True)):
+            if result is None:
+                results[position] = Tensor(np.zeros(tensor.shape, tensor.dtype, like=tensor.array))
     for position, result in enumerate(results):
         if result is None and not allow_unused:
             raise RuntimeError(

@@ -2,8 +2,8 @@
 
 A weight that a loop uses gets a few rows at every step. Summed step by step, the gradient of a layer of V words costs T
 products of a few rows, T arrays of the weight's size and as many additions; over the rows of all steps it is one
-product, at the speed of whole sequences. So the walk keeps the rows until the last use has come, or until they take
-more memory than the gradient itself.
+product, at the speed of whole sequences. So the walk keeps the rows until the last use has come, or until they are
+many, or take more memory than the gradient itself.
 
 An array of which a loop reads a slice at every step gets a gradient that is zero but in that slice. As arrays of the
 whole they cost memory traffic that grows with T squared; so the walk adds each slice to one array.

@@ -133,8 +133,8 @@ class _Side:
                 tensors.append(Tensor(np.zeros(*known, like=some)))
             else:
                 tensors.append(None)
-        result = self._arrived(tuple(tensors))
-        return tuple(None if (grad := result[i]) is None else grad.array for i in self._crossing)
+        result = self._arrived(tuple(tensors))  # which hooks have seen, and may write into at any time
+        return tuple(None if (grad := result[i]) is None else grad.array.copy() for i in self._crossing)
 
 
 class _Passage:

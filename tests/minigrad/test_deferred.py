@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,6 +126,28 @@ def test_what_a_hook_has_seen_is_its_own(sums: list[int]) -> None:
     assert totals[0].tolist() == [[3.0, 3.0]]
     assert weight.grad is not None
     assert weight.grad.tolist() == [[3.0] * 3] * 2
+
+
+@pytest.mark.parametrize("register", ["register_full_backward_pre_hook", "register_full_backward_hook"])
+@pytest.mark.parametrize("above", [True, False])
+def test_what_a_hook_of_a_module_has_seen_is_its_own(sums: list[int], register: str, above: bool) -> None:
+    """The same with a hook on the layer itself, or on the module that reads its output."""
+    layer, reader, totals = nn.Linear(3, 2, bias=False), nn.Dropout(0.0), []
+
+    def add_up(module: nn.Module, *grads: Any) -> None:
+        grad = next(grad for (grad,) in grads if grad.shape == (1, 2))
+        if totals:
+            totals[0] += grad
+        else:
+            totals.append(grad)
+
+    getattr(reader if above else layer, register)(add_up)
+    x = torch.ones(1, 3, requires_grad=True)
+    torch.stack([reader(layer(x * 1.0)).sum() for _ in range(3)]).sum().backward()
+    assert sums == [3]
+    assert totals[0].tolist() == [[3.0, 3.0]]
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.tolist() == [[3.0] * 3] * 2
 
 
 # --- when -------------------------------------------------------------------------------------------------------------
