@@ -141,7 +141,7 @@ def ablation_tables() -> str:
     """One for every processor."""
     parts = []
     for result in map(read, files("ablations")):
-        ours = f"{result['precision']}, {result.get('threads', 1)} threads, {result['processor']['name']}"
+        ours = f"{result['precision']}, {result.get('threads', 1)} threads, {named(result['processor'])}"
         keys = ("instead", "with_us", "without_us", "earns")
         rows = [(name, *cells(row, keys)) for name, row in result["ablations"].items()]
         parts.append(as_table((f"without ({ours})", "instead", "us with it", "us without it", "it earns"), rows))

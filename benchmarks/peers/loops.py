@@ -32,8 +32,6 @@ class Loop:
             raise RuntimeError(f"the loop is of float32, not {precision}")
         torch.set_num_threads(threads)
         torch.manual_seed(0)
-        if without == "threads that stand by":
-            stand_by(Standby())
         self._at_once = without == "gradients that wait"
         self.embedding = nn.Embedding(task.V, task.H)
         self.cell = nn.GRUCell(task.H, task.H)
@@ -42,6 +40,9 @@ class Loop:
         self.optimizer = optim.Adam(self.parameters, lr=1e-4)
         self.words = torch.tensor(np.random.default_rng(0).integers(0, task.V, (task.steps + 1, task.N)))
         self.state = torch.zeros(task.N, task.H)
+        if without == "threads that stand by":
+            self._backward()  # with which the kernels are loaded, and have their threads stand by
+            stand_by(Standby())
 
     def step(self) -> None:
         """One update."""

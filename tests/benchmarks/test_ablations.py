@@ -72,6 +72,23 @@ def test_a_loop_computes_the_same_with_its_gradients_at_once() -> None:
         layers.check("minigrad", layers.worst(found, right))
 
 
+def test_a_loop_goes_without_what_it_is_to_lack() -> None:
+    """In a process of its own, where nothing else has loaded the kernels."""
+    program = """
+from kernels import threads
+from peers.loops import Loop, LoopTask
+loop = Loop(LoopTask(2, 3, 4, 5), "fp32", 2, "threads that stand by")
+loop.step()
+assert type(threads._Settings.standby) is threads.Standby, threads._Settings.standby
+assert loop._as_used(loop.output.weight).is_leaf
+gone = Loop(LoopTask(2, 3, 4, 5), "fp32", 1, "gradients that wait")
+assert not gone._as_used(gone.output.weight).is_leaf
+"""
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, cwd=ROOT / "benchmarks", capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_what_is_earned() -> None:
     class Clock(Here):
         def call(self, method: str, *arguments: Any, times: int = 1) -> tuple[float, Any]:
