@@ -34,12 +34,8 @@ class Packing(NamedTuple):
     rows: np.ndarray | None  # (P,) the row of each token in a padded array, viewed as (T * N, .)
     previous: np.ndarray | None  # (P,) the row of each token's previous state in a state buffer
     last: np.ndarray | None  # (N,) the row of each sorted position's last state in a state buffer
-    initial: np.ndarray | None = (
-        None  # (N,) the row of each sorted position's initial state; None where these come first
-    )
-    after: np.ndarray | None = (
-        None  # (P,) the row of each token's next state; None where these come behind the initial ones
-    )
+    initial: np.ndarray | None = None  # (N,) the row of each sorted position's initial state; None: they come first
+    after: np.ndarray | None = None  # (P,) the row of each token's next state; None: they come behind the initial ones
     is_reverse: bool = False  # whether steps go backwards in time
 
     @property

@@ -18,7 +18,7 @@ import numpy as np
 import kernels
 from minigrad.device import device_of, together, use
 from minigrad.grad_mode import is_grad_enabled
-from minigrad.tape import Node, Version
+from minigrad.tape import Edge, Node, Version
 from minigrad.tensor import Tensor, View
 
 
@@ -92,37 +92,48 @@ class Function:
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Run forward on the arrays of ``args`` (Tensors or constants); Tensors out, recorded where needed."""
-        needs = [False] * len(args)
-        if is_grad_enabled():
-            for position, a in enumerate(args):
-                if isinstance(a, Tensor):
-                    needs[position] = a.requires_grad
-                    if a._view is not None:  # most are none, and the call would cost as much as the rest
-                        a.check_not_stale(cls.__name__)
-        if use.started:
-            args = cls._on_one_device(args)
-        ctx = Context(tuple(needs))
+        recording = is_grad_enabled()
+        edges = _edges(cls, args, recording)
+        if use.started and (moved := cls._on_one_device(args)) is not args:
+            args, edges = moved, _edges(cls, moved, recording)
+        ctx = Context(tuple([edge is not None for edge in edges]))
         result = cls.forward(ctx, *cls.unwrap(args), **kwargs)
-        arrays = result if isinstance(result, tuple) else (result,)
-        outputs = tuple([Tensor(array) if array is not None else _no_result(cls) for array in arrays])
+        several = isinstance(result, tuple)
+        outputs = tuple([_wrapped(cls, array) for array in result]) if several else (_wrapped(cls, result),)
         if cls.view and np.may_share_memory(args[0].array, outputs[0].array):
             outputs[0].become_view(View(args[0], cls, args[1:]))
-        if True in needs:
-            _record(cls, ctx, args, outputs)
-        return outputs if isinstance(result, tuple) else outputs[0]
+        if True in ctx.needs_input_grad:
+            _record(cls, ctx, args, edges, outputs)
+        return outputs if several else outputs[0]
 
 
-def _no_result(function: type[Function]) -> Tensor:
-    raise TypeError(f"{function.__name__}.forward returned None; expected an array, or a tuple of arrays")
+def _wrapped(function: type[Function], result: Any) -> Tensor:
+    if result is None:
+        raise TypeError(f"{function.__name__}.forward returned None; expected an array, or a tuple of arrays")
+    return Tensor(result)
 
 
-def _record(function: type[Function], ctx: Context, args: tuple, outputs: tuple[Tensor, ...]) -> None:
+def _edges(function: type[Function], args: tuple, recording: bool) -> list[Edge | None]:
+    """Where the gradient of each argument goes, None where none is wanted; a view that is out of date is refused."""
+    edges = []
+    for a in args:
+        if recording and isinstance(a, Tensor):
+            if a._view is not None:  # most are none, and the call would cost as much as the rest
+                a.check_not_stale(function.__name__)
+            edges.append((a._edge or a.edge()) if a.requires_grad else None)
+        else:
+            edges.append(None)
+    return edges
+
+
+def _record(
+    function: type[Function], ctx: Context, args: tuple, edges: list[Edge | None], outputs: tuple[Tensor, ...]
+) -> None:
     versions: list[tuple[Version, int]] = []
     if saved := ctx.__dict__.get("saved"):
         kept = {id(array) for array in saved}
         held = [t for t in (*args, *outputs) if isinstance(t, Tensor) and id(t.array) in kept]
         versions = [(t.version, t.version.value) for t in held]
-    edges = [a.edge() if needed else None for a, needed in zip(args, ctx.needs_input_grad, strict=True)]
     node = Node(function, ctx, edges, len(outputs), versions)
     for index, output in enumerate(outputs):
         if output.array.dtype.kind == "f":

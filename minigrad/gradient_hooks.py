@@ -56,7 +56,7 @@ def retain_grad(x: Tensor) -> None:
 def _hooks_of(x: Tensor) -> GradientHooks:
     edge = x.edge()
     if edge.node is not None:
-        return edge.node.hooks_of(edge.output)
+        return edge.hooks()
     if x.hooks is None:
         x.hooks = GradientHooks()
     return x.hooks

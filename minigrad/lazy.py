@@ -120,8 +120,9 @@ class LazyParameter(Tensor):
         return self._raw.flags.c_contiguous
 
     def edge(self) -> Edge:
-        leaf = self if self._node is None and self.requires_grad else None
-        return Edge(self._node, self._index, leaf, self._raw.shape, self._raw.dtype)
+        if self._edge is not None:
+            return self._edge
+        return Edge(None, 0, self if self.requires_grad else None, self._raw.shape, self._raw.dtype)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LazyParameter:
         copied = LazyParameter(self.array.copy(), self.requires_grad)

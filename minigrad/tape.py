@@ -27,22 +27,31 @@ class Version:
     ``exposed`` counts how often the memory was given to someone whose changes go unnoticed: ``numpy()``, ``data``.
     """
 
-    __slots__ = ("exposed", "recorded", "value")
-
-    def __init__(self) -> None:
-        self.value = self.exposed = 0
-        self.recorded = False
+    value = exposed = 0  # of the class, since one is made for every result: most are never changed
+    recorded = False
 
 
 class Edge:
-    """Where the gradient of one input goes: output number ``output`` of ``node``, or the leaf tensor."""
+    """Where the gradient of a tensor goes: to output number ``output`` of ``node``, or to the leaf."""
 
-    __slots__ = ("dtype", "leaf", "node", "output", "shape")  # made for every input: a NamedTuple takes twice as long
+    __slots__ = ("dtype", "leaf", "node", "output", "shape")  # made for every result: a NamedTuple takes twice as long
 
     def __init__(
         self, node: Node | None, output: int, leaf: Leaf | None, shape: tuple[int, ...], dtype: np.dtype
     ) -> None:
         self.node, self.output, self.leaf, self.shape, self.dtype = node, output, leaf, shape, dtype
+
+    def hooks(self) -> GradientHooks:
+        """Of a result: the hooks on its gradient, made if there are none."""
+        assert self.node is not None
+        if self.node.hooks is None:
+            self.node.hooks = {}
+        return self.node.hooks.setdefault(self.output, GradientHooks())
+
+    def keeper(self) -> Any:
+        """Which tensor keeps the gradient of a result, as a weak reference; None if none does."""
+        hooks = self.node.hooks.get(self.output) if self.node is not None and self.node.hooks else None
+        return None if hooks is None else hooks.keeper
 
 
 class Node:
@@ -51,12 +60,7 @@ class Node:
     __slots__ = ("__weakref__", "ctx", "edges", "function", "hooks", "num_outputs", "versions")
 
     def __init__(
-        self,
-        function: Any,
-        ctx: Any,
-        edges: list[Edge | None],
-        num_outputs: int,
-        versions: list[tuple[Version, int]],
+        self, function: Any, ctx: Any, edges: list[Edge | None], num_outputs: int, versions: list[tuple[Version, int]]
     ) -> None:
         self.function = function  # the Function class whose forward was called
         self.ctx = ctx
@@ -64,17 +68,6 @@ class Node:
         self.num_outputs = num_outputs
         self.versions = versions
         self.hooks: dict[int, GradientHooks] | None = None  # by output
-
-    def hooks_of(self, output: int) -> GradientHooks:
-        """The hooks on the gradient of an output, made if there are none."""
-        if self.hooks is None:
-            self.hooks = {}
-        return self.hooks.setdefault(output, GradientHooks())
-
-    def keeper_of(self, output: int) -> Any:
-        """Which tensor keeps the gradient of an output, as a weak reference; None if none does."""
-        hooks = self.hooks.get(output) if self.hooks else None
-        return None if hooks is None else hooks.keeper
 
     def backward(self, grads: list[np.ndarray | None], release: bool) -> tuple:
         """One gradient per edge. ``release`` drops what forward saved, so memory falls while the walk goes on."""
@@ -110,22 +103,31 @@ class Node:
         self.edges = [None] * len(self.edges)
 
 
-class _Gradients:
-    """Gradients on their way: per node one slot per output, each an array and whether the walk owns it."""
+Delivered = tuple[Edge, OnItsWay | None, bool]  # where to, what, and whether the walk owns it
 
-    def __init__(self) -> None:
-        self._slots: dict[Node, list[tuple[np.ndarray, bool] | None]] = {}
 
-    def add(self, node: Node, index: int, grad: np.ndarray | PartGradient, owned: bool) -> None:
-        slots = self._slots.setdefault(node, [None] * node.num_outputs)
-        held = slots[index]
-        if held is None:
-            slots[index] = (grad.computed(), True) if isinstance(grad, PartGradient) else (grad, owned)
+class _Arrivals:
+    """The gradients of a node's outputs as they come: of each an array, and whether the walk owns it."""
+
+    __slots__ = ("_slots", "to_come")
+
+    def __init__(self, node: Node) -> None:
+        self._slots: list[tuple[np.ndarray, bool] | None] = [None] * node.num_outputs
+        self.to_come = 0  # how many uses of the outputs have not delivered theirs
+
+    def add(self, index: int, grad: Any, owned: bool) -> None:
+        """A term of the gradient of an output: an array, or a PartGradient."""
+        held = self._slots[index]
+        if held is not None:
+            self._slots[index] = summed(held, grad)
+        elif isinstance(grad, PartGradient):
+            self._slots[index] = grad.computed(), True
         else:
-            slots[index] = summed(held, grad)
+            self._slots[index] = grad, owned
 
-    def pop(self, node: Node) -> list[np.ndarray | None]:
-        slots = self._slots.pop(node, [None] * node.num_outputs)
+    def complete(self, node: Node) -> list[np.ndarray | None]:
+        """The gradients that backward gets, None in the place of an output that was not used."""
+        slots = self._slots
         for index, hooks in (node.hooks or {}).items():
             if (slot := slots[index]) is not None:
                 grad: Any = hooks.run(*slot)  # dense, as the slot was
@@ -148,43 +150,40 @@ def walk_back(
     ``capture`` maps (node, output index) to a list that receives that gradient, ``asked`` the id of a leaf; with it no
     leaf accumulates. Raises RuntimeError where the graph has been freed or a saved array was changed.
     """
-    gradients, leaves = _Gradients(), Leaves(asked)
+    leaves = Leaves(asked)
+    arrivals = _expected(starts, leaves)
+    ready: list[Node] = []
 
-    def deliver(edge: Edge, grad: OnItsWay | None, owned: bool) -> None:
-        if edge.node is None:
-            leaves.deliver(edge.leaf, grad, owned)
-        elif grad is not None:
-            gradients.add(edge.node, edge.output, grad, owned)  # type: ignore[arg-type]  # see _checked
+    def deliver(delivered: list[Delivered]) -> None:
+        for edge, grad, owned in delivered:
+            if edge.node is None:
+                leaves.deliver(edge.leaf, grad, owned)
+                continue
+            arrived = arrivals[edge.node]
+            if grad is not None:
+                arrived.add(edge.output, grad, owned)
+            arrived.to_come -= 1
+            if not arrived.to_come:
+                ready.append(edge.node)
 
-    roots = [edge.node for edge in starts if edge.node is not None]
-    for edge in starts:
-        leaves.expect(edge.leaf)
-    waiting = _count_uses(roots, leaves)
-    for edge, grad in zip(starts, grads, strict=True):
-        deliver(edge, grad, False)
-    ready = [node for node in dict.fromkeys(roots) if waiting[node] == 0]
+    deliver([(edge, grad, False) for edge, grad in zip(starts, grads, strict=True)])
     while ready:
         node = ready.pop()
-        for edge, array, owned in _visit(node, gradients.pop(node), retain_graph, capture or {}):
-            deliver(edge, array, owned)
-            if edge.node is not None:
-                waiting[edge.node] -= 1
-                if waiting[edge.node] == 0:
-                    ready.append(edge.node)
+        deliver(_visit(node, arrivals.pop(node).complete(node), retain_graph, capture or {}))
 
 
 def _visit(
     node: Node, grad_outputs: list[np.ndarray | None], retain_graph: bool, capture: dict[tuple[Node, int], list]
-) -> list[tuple[Edge, OnItsWay | None, bool]]:
+) -> list[Delivered]:
     """Run one node backward: for each input that wants one, its gradient and whether the walk owns that array."""
+    reached = False
     for index, arrived in enumerate(grad_outputs):
-        if arrived is not None and (node, index) in capture:
-            capture[node, index].append(arrived.copy())
+        if arrived is not None:
+            reached = True
+            if (node, index) in capture:
+                capture[node, index].append(arrived.copy())
     edges, function = node.edges, node.function
-    if all(arrived is None for arrived in grad_outputs):
-        results: tuple = (None,) * len(edges)
-    else:
-        results = node.backward(grad_outputs, release=not retain_graph)
+    results = node.backward(grad_outputs, release=not retain_graph) if reached else (None,) * len(edges)
     if not retain_graph:
         node.release_edges()
     delivered = []
@@ -195,26 +194,27 @@ def _visit(
     return delivered
 
 
-def _count_uses(roots: list[Node], leaves: Leaves) -> dict[Node, int]:
-    """For every node reachable from the roots, the number of edges that lead to it; leaves count their own."""
-    uses: dict[Node, int] = dict.fromkeys(roots, 0)
-    stack = list(uses)
+def _expected(starts: Sequence[Edge], leaves: Leaves) -> dict[Node, _Arrivals]:
+    """For every node that the starts lead to, how many edges lead to it; leaves count their own."""
+    found: dict[Node, _Arrivals] = {}
+    stack: list[Sequence[Edge | None]] = [starts]
     while stack:
-        for edge in stack.pop().edges:
-            if edge is None:
-                continue
-            if edge.node is None:
+        for edge in filter(None, stack.pop()):
+            node = edge.node
+            if node is None:
                 leaves.expect(edge.leaf)
                 continue
-            if edge.node not in uses:
-                uses[edge.node] = 0
-                stack.append(edge.node)
-            uses[edge.node] += 1
-    return uses
+            if node not in found:
+                found[node] = _Arrivals(node)
+                stack.append(node.edges)
+            found[node].to_come += 1
+    return found
 
 
 def _checked(grad: Any, edge: Edge, node: Node) -> OnItsWay:
     """A gradient of the input's shape, in its dtype; dense, or a part, if an op is to take it."""
+    if type(grad) is np.ndarray and grad.shape == edge.shape and grad.dtype is edge.dtype:  # most are
+        return grad
     kinds = (np.generic, SparseGradient, DeferredGradient, PartGradient)
     if type(grad) is not np.ndarray and not isinstance(grad, kinds) and not is_array(grad):
         raise TypeError(

@@ -1,8 +1,8 @@
 """Tensor: an array, its place on the tape, and PyTorch's methods (plain ops are attached in ``minigrad.methods``).
 
-A tensor is a leaf (made by the user) or output ``_index`` of node ``_node``. Tensors that share memory share a Version,
-a counter that every in-place change raises: it is how backward notices that a saved array has changed, and how a view
-taken before such a change is refused afterwards instead of giving a silently wrong gradient.
+A tensor is a leaf (made by the user) or an output of a node, to which ``_edge`` leads. Tensors that share memory share
+a Version, a counter that every in-place change raises: it is how backward notices that a saved array has changed, and
+how a view taken before such a change is refused afterwards instead of giving a silently wrong gradient.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Tensor:
     """
 
     __slots__ = (
-        "__weakref__", "_grad", "_index", "_node", "_seen", "_view", "array", "hooks", "requires_grad", "version",
+        "__weakref__", "_edge", "_grad", "_seen", "_view", "array", "hooks", "requires_grad", "version",
     )  # fmt: skip
     __array_ufunc__ = None  # ndarray + Tensor is left to Tensor.__radd__
     is_sparse = False  # only gradients can be: SparseGradient
@@ -66,8 +66,7 @@ class Tensor:
             raise RuntimeError(f"Tensor: only floating tensors can require gradients; got dtype {self.array.dtype}")
         self.requires_grad = requires_grad
         self._grad: Any = None  # Tensor, RowGradient, None
-        self._node: Node | None = None
-        self._index = 0
+        self._edge: Edge | None = None  # of a result: to its node
         self.version = Version()
         self._seen = 0
         self._view: View | None = None
@@ -76,7 +75,8 @@ class Tensor:
     # --- the tape -------------------------------------------------------------------------------------------------
     def attach(self, node: Node, index: int) -> None:
         """Make this tensor output ``index`` of ``node``."""
-        self._node, self._index, self.requires_grad = node, index, True
+        self._edge = Edge(node, index, None, self.array.shape, self.array.dtype)
+        self.requires_grad = True
 
     def become_view(self, view: View) -> None:
         """Share the version of the tensor whose memory this one shows."""
@@ -84,28 +84,28 @@ class Tensor:
 
     def take_place_of(self, fresh: Tensor) -> None:
         """Continue on the tape where ``fresh``, a tensor over the same memory, stands."""
-        retained, former = self.retains_grad, self._node
+        retained, former = self.retains_grad, self._edge
+        self._edge, self.requires_grad, self._seen = fresh._edge, fresh.requires_grad, self.version.value
         if retained and former is not None:
-            former.hooks_of(self._index).keeper = None
-        self._node, self._index, self.requires_grad = fresh._node, fresh._index, fresh.requires_grad
-        self._seen = self.version.value
-        if retained and self._node is not None:
-            self._node.hooks_of(self._index).keeper = weakref.ref(self)
+            former.hooks().keeper = None
+            if self._edge is not None:
+                self._edge.hooks().keeper = weakref.ref(self)
 
     @property
     def retains_grad(self) -> bool:
         """Whether it is no leaf and keeps its gradient all the same, as ``retain_grad()`` asks for."""
-        keeper = None if self._node is None else self._node.keeper_of(self._index)
+        keeper = None if self._edge is None else self._edge.keeper()
         return keeper is not None and keeper() is self
 
     def edge(self) -> Edge:
         """Where a gradient of this tensor goes."""
-        leaf = self if self._node is None and self.requires_grad else None
-        return Edge(self._node, self._index, leaf, self.array.shape, self.array.dtype)
+        if self._edge is not None:
+            return self._edge
+        return Edge(None, 0, self if self.requires_grad else None, self.array.shape, self.array.dtype)
 
     def check_not_stale(self, user: str) -> None:
         """Refuse a view whose memory was assigned to, on the tape, after the view was taken."""
-        if self._view and self._seen != self.version.value and (self._node is not None or self.version.recorded):
+        if self._view and self._seen != self.version.value and (self._edge is not None or self.version.recorded):
             raise RuntimeError(
                 f"{user}: this view was taken before an in-place assignment to the tensor it views; take the view again"
             )
@@ -120,7 +120,7 @@ class Tensor:
 
     @property
     def is_leaf(self) -> bool:
-        return self._node is None
+        return self._edge is None
 
     @property
     def view_of(self) -> View | None:
@@ -129,7 +129,7 @@ class Tensor:
 
     @property
     def grad_fn(self) -> Node | None:
-        return self._node
+        return None if self._edge is None else self._edge.node
 
     def initial_grad(self, gradient: Tensor | None) -> np.ndarray:
         """The gradient that backward starts from: ones for a scalar, else the given one."""
@@ -177,7 +177,7 @@ class Tensor:
 
     def detach_(self) -> Tensor:
         """Leave the tape: this tensor becomes a leaf that requires no gradient."""
-        self._node, self._index, self.requires_grad = None, 0, False
+        self._edge, self.requires_grad = None, False
         return self
 
     @property
@@ -320,8 +320,8 @@ class Tensor:
         plain = self.dtype in (float32, int64, bool_)
         dtype = f", device='{self.device}'" if self.is_cuda else ""
         dtype += "" if plain else f", dtype={self.dtype}"
-        if self._node is not None:
-            return f"tensor({text}{dtype}, grad_fn=<{self._node.function.__name__}>)"
+        if (node := self.grad_fn) is not None:
+            return f"tensor({text}{dtype}, grad_fn=<{node.function.__name__}>)"
         return f"tensor({text}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
 
     def _described(self) -> str:
