@@ -49,8 +49,12 @@ def bmm(a: np.ndarray, b: np.ndarray, bf16: bool = False) -> np.ndarray:
 def linear_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, bf16: bool = False) -> np.ndarray:
     """See `kernels.linear_forward`."""
     rounded = bf16 and x.dtype == np.float32
-    few = 0 < len(x) <= (FEW_ROWS // 2 if rounded else FEW_ROWS)
-    y = _dot_products(x, weight, rounded) if few else product(x, False, weight, True, bf16)
+    if 0 < len(x) <= (FEW_ROWS // 2 if rounded else FEW_ROWS):
+        y = _dot_products(x, weight, rounded)
+    elif len(weight) == 1 and not rounded:  # a score for each row: a panel would be as good as empty
+        y = _dot_products(weight, x, rounded).reshape(len(x), 1)
+    else:
+        y = product(x, False, weight, True, bf16)
     return y if bias is None else _with_bias(y, bias)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def tensor_of(value: Any) -> Tensor:
 def promote(*operands: Any, floating: bool = False) -> list[Tensor]:
     """The operands as Tensors of their common dtype (``dtypes.result_type``); ``floating``: integers become floats."""
     if (common := _common_dtype(operands)) is not None and (is_floating(common) or not floating):
-        return [*operands]
+        return [o if isinstance(o, Tensor) else Tensor(np.asarray(o, common)) for o in operands]
     operands = tuple(tensor_of(o) if isinstance(o, list | tuple | np.ndarray | np.generic) else o for o in operands)
     dtype = result_type(*[o.array if isinstance(o, Tensor) else o for o in operands])
     if floating and not is_floating(dtype):
@@ -37,13 +38,19 @@ def promote(*operands: Any, floating: bool = False) -> list[Tensor]:
 
 
 def _common_dtype(operands: tuple[Any, ...]) -> np.dtype | None:
-    """The dtype of operands that are Tensors of one, None of any others."""
+    """The dtype of Tensors of one and, if that is a floating one, of Python's numbers beside them; else None."""
     found: np.dtype | None = None
+    numbers = False
     for operand in operands:
-        if not isinstance(operand, Tensor) or (found is not None and operand.array.dtype is not found):
+        if isinstance(operand, Tensor):
+            if found is not None and operand.array.dtype is not found:
+                return None
+            found = operand.array.dtype
+        elif type(operand) in (int, float):
+            numbers = True
+        else:
             return None
-        found = operand.array.dtype
-    return found
+    return None if numbers and (found is None or found.kind != "f") else found
 
 
 def pair(user: str, a: Any, b: Any, floating: bool = False) -> list[Tensor]:
@@ -62,6 +69,7 @@ def broadcast_shape(user: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     return result
 
 
+@functools.lru_cache  # loops ask the same over and over
 def _broadcast_pair(user: str, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     longer, shorter = (a, b) if len(a) >= len(b) else (b, a)
     kept = len(longer) - len(shorter)

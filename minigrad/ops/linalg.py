@@ -17,7 +17,7 @@ from minigrad.ops.op_case import Dims, ErrorCase, Rng, Sample, broadcastable, no
 from minigrad.tensor import Tensor
 
 Array = np.ndarray
-_KERNEL_DTYPES = (np.float32, np.float64)
+_KERNEL_DTYPES = frozenset(map(np.dtype, (np.float32, np.float64)))
 _ENOUGH_ROWS = 256  # of a product that sums over them: with more of them, adding up results costs little
 
 
@@ -32,6 +32,8 @@ def _matmul(a: Array, b: Array, bf16: bool) -> Array:
         return np.matmul(a, b)
     if b.ndim == 2:  # one matrix for all rows
         return kernels.matmul(as_rows(a), b, bf16).reshape(*a.shape[:-1], b.shape[1])
+    if a.ndim == b.ndim == 3 and len(a) == len(b):
+        return kernels.bmm(a, b, bf16)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     left, right = _batches(a, batch), _batches(b, batch)
     return kernels.bmm(left, right, bf16).reshape(*batch, a.shape[-2], b.shape[-1])
@@ -40,8 +42,6 @@ def _matmul(a: Array, b: Array, bf16: bool) -> Array:
 def _batches(x: Array, batch: tuple[int, ...]) -> Array:
     """(..., n, m) -> (B, n, m), repeated where x has fewer matrices than the batch; a copy only if it has to be."""
     matrix = x.shape[-2:]
-    if x.shape == (*batch, *matrix) and x.ndim == 3:
-        return x
     return np.broadcast_to(x, (*batch, *matrix)).reshape(math.prod(batch), *matrix)
 
 
@@ -195,7 +195,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise RuntimeError(f"linear: bias has shape {bias.shape}; expected ({weight.shape[0]},)")
-    if len({t.dtype for t in (x, weight, bias) if t is not None}) > 1:
+    if x.dtype != weight.dtype or (bias is not None and x.dtype != bias.dtype):
         raise RuntimeError(f"linear: input has dtype {x.dtype}, weight {weight.dtype}; expected one dtype")
     if x.dtype not in _KERNEL_DTYPES:
         y = matmul(x, weight.T)

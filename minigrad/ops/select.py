@@ -120,17 +120,17 @@ def triu(x: Tensor, diagonal: int = 0) -> Tensor:
 @op()
 def repeat_interleave(x: Tensor, repeats: Operand, dim: int | None = None) -> Tensor:
     """Each element along ``dim`` (of the flattened tensor if None) ``repeats`` times: a number, or one for each."""
-    if dim is None or not x.ndim:
-        normalize_dim(dim or 0, x.ndim, "repeat_interleave")
-        x, dim = shape.reshape(x, x.numel()), 0
+    axis = normalize_dim(dim or 0, x.ndim, "repeat_interleave")
+    if (dim is None and x.ndim > 1) or not x.ndim:
+        x = shape.reshape(x, x.numel())
     counts = np.asarray(kernels.to_host(repeats.array) if isinstance(repeats, Tensor) else repeats)
-    size = x.shape[normalize_dim(dim, x.ndim, "repeat_interleave")]
+    size = x.shape[axis]
     if counts.dtype.kind not in "iu" or counts.shape not in ((), (1,), (size,)) or (counts < 0).any():
         raise RuntimeError(
             f"repeat_interleave: repeats has shape {counts.shape} and dtype {counts.dtype}; "
             f"expected integers of 0 or more, one or {size}"
         )
-    return index.index_select(x, dim, constant(np.repeat(np.arange(size), counts), x))
+    return index.getitem(x, (slice(None),) * axis + (constant(np.repeat(np.arange(size), counts), x),))
 
 
 @op()
