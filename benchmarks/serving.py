@@ -2,12 +2,10 @@
 
     python benchmarks/serving.py [MODEL] [--clients 1,8,64] [--requests 1000] [--json FILE]
     python benchmarks/serving.py --hidden-size 512 --words 8000 --requests 200 --json FILE
-    python benchmarks/serving.py MODEL --pictures docs/images --text "ein hund läuft durch den schnee ."
 
 Each client sends its requests one after the other over one connection, a sentence each, drawn from those of ``--input``
 or made of the model's own words. Both servers are processes of their own and answer the same requests, in turns; before
 a time is believed, all words are those of the engine. Without a model a small one is made, which was never trained.
-With ``--pictures`` nothing is measured: the page is photographed in Chromium, as a desk and a telephone show it.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ import argparse
 import http.client
 import json
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -181,23 +178,6 @@ def made(folder: Path, size: int, count: int) -> Path:
     return folder / "made.seq2seq"
 
 
-def photograph(model: Path, folder: Path, text: str) -> None:
-    """serving.png and serving-phone.png, with a translation and its attention."""
-    from playwright.sync_api import sync_playwright
-
-    with started("batched", model) as port, sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        for name, width in (("serving", 800), ("serving-phone", 360)):
-            page = chromium.new_page(viewport={"width": width, "height": 600})
-            page.goto(f"http://127.0.0.1:{port}/")
-            page.fill("#source", text)
-            page.check("#attends")
-            page.click("#translate")
-            page.get_by_text("Translated 1 sentence.").wait_for()
-            page.screenshot(path=folder / f"{name}.png", full_page=True)
-        chromium.close()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", type=Path, help="a run or a model file; without one a small one is made")
@@ -208,16 +188,12 @@ def main() -> None:
     parser.add_argument("--beam-size", type=int, default=1)
     parser.add_argument("--input", type=Path, help="file of sentences")
     parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--pictures", type=Path, help="folder for pictures of the page")
-    parser.add_argument("--text", help="the sentence in them")
     parser.add_argument("--naive", metavar="MODEL", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.naive:
         return naive(options.naive)
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or made(Path(folder), options.hidden_size, options.words)
-        if options.pictures:
-            return photograph(model, options.pictures, options.text)
         result = measure(model, options)
     if options.json:
         write(options.json, result)

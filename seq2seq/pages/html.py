@@ -15,7 +15,7 @@ body{font:14px/1.45 sans-serif;color:#222;margin:2em auto;max-width:1100px;paddi
 h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em;border-bottom:1px solid #ddd}
 table{border-collapse:collapse;margin:.6em 0}th,td{padding:.25em .6em;text-align:left;vertical-align:top}
 th{border-bottom:1px solid #999;font-weight:600}tr:nth-child(even){background:#f6f6f4}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}td:not(.n),th{overflow-wrap:anywhere}
 .note{color:#666}.card{border:1px solid #ddd;border-radius:4px;padding:.5em .9em;margin:.9em 0}
 mark{padding:0 .15em;border-radius:2px}mark.missing{background:#ffd9d2}mark.invented{background:#ffe9b8}
 mark.repeated{background:#e6d7f5}mark.unknown{background:#d8e6f7}

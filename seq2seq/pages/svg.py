@@ -9,6 +9,7 @@ import numpy as np
 
 from seq2seq.pages.html import Markup, tag
 
+LETTER = 7  # pixels that a letter takes at most, on average
 COLOURS = ("#0b6e4f", "#c8553d", "#3d5a80", "#f28f3b", "#8d5a97")
 
 
@@ -32,10 +33,11 @@ def bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], unit: str
     most, left, height = max([*values, 1e-9]), 40, 140
     thick = max(10.0, min(26.0, 320 / max(len(labels) * len(series), 1)))
     group = thick * len(series) + 22
-    parts = []
+    parts, legend = [], float(left)
     for number, (name, one) in enumerate(series.items()):
-        parts.append(tag("rect", x=left + 130 * number, y=4, width=10, height=10, fill=COLOURS[number % 5]))
-        parts.append(text(left + 15 + 130 * number, 13, name))
+        parts.append(tag("rect", x=f"{legend:g}", y=4, width=10, height=10, fill=COLOURS[number % 5]))
+        parts.append(text(legend + 15, 13, name))
+        legend += 35 + LETTER * len(name)
         for place, value in enumerate(one):
             if math.isfinite(value):
                 x, tall = left + place * group + number * thick, height * value / most
@@ -45,7 +47,7 @@ def bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], unit: str
     for place, label in enumerate(labels):
         parts.append(text(left + place * group + thick * len(series) / 2, 44 + height, label, "middle"))
     parts.append(text(left - 6, 30 + height, f"0 {unit}", "end"))
-    return drawing(left + group * max(len(labels), 1) + 20, height + 54, *parts)
+    return drawing(max(left + group * max(len(labels), 1) + 20, legend), height + 54, *parts)
 
 
 def histogram(values: Sequence[int], title: str) -> Markup:

@@ -111,6 +111,15 @@ def test_drawings_are_whole() -> None:
 
 
 # --- sentences and words ----------------------------------------------------------------------------------------------
+def test_a_legend_has_room() -> None:
+    """Names of runs are paths, and there may be a single pair of bars."""
+    drawn = svg.bars(["2"], {"runs/long-name-of-a-run": [18.0], "runs/another-one": [4.0]})
+    width = float(re.findall(r'width="(\d+)" height="\d+" role', drawn)[0])
+    first, second = (float(x) for x in re.findall(r'<text x="([\d.]+)" y="13.0"', drawn))
+    assert first + svg.LETTER * len("runs/long-name-of-a-run") < second
+    assert second + svg.LETTER * len("runs/another-one") < width
+
+
 def test_missing_invented_and_repeated_words() -> None:
     references = ["the cat sat on the mat .", "a cat sat ."]
     assert sentences.compared("the the the cat cat ran .", references, str.split) == (

@@ -232,8 +232,10 @@ HOSTILE = ["<img src=x onerror=alert(1)>", "</textarea><script>alert(1)</script>
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_a_page_translates_in_a_browser_and_makes_no_request(tmp_path: Path) -> None:
-    """By keyboard alone; text stays text; nothing can be fetched."""
+    """A thousand sentences, by keyboard alone; text stays text; nothing can be fetched."""
     api = pytest.importorskip("playwright.sync_api")
+    rng = random.Random(6)
+    lines = [*HOSTILE, *(" ".join(f"w{rng.randint(1, 12)}" for _ in range(rng.randint(1, 7))) for _ in range(996))]
     ours = translator("lstm", "attention", **SIZES, num_layers=1)
     path = tmp_path / "page.html"
     page.write(path, ours.model, ours.codec, ours.settings, "int8")
@@ -246,17 +248,17 @@ def test_a_page_translates_in_a_browser_and_makes_no_request(tmp_path: Path) -> 
         tab.goto(path.as_uri())
         tab.locator("#status", has_text="Ready").wait_for()
         tab.keyboard.press("Tab")
-        tab.keyboard.insert_text("\n".join(HOSTILE))
+        tab.keyboard.insert_text("\n".join(lines))
         tab.keyboard.press("Control+Enter")
-        tab.locator("#status", has_text="Done: 4 lines").wait_for()
+        tab.locator("#status", has_text=re.compile("Done: 1,?000 lines")).wait_for(timeout=120_000)
         shown = tab.locator("#translations p").all_text_contents()
         headings = tab.locator("#maps thead").first.locator("th").all_text_contents()
         assert tab.locator("main img, main script").count() == 0
-        assert tab.locator("#maps table").count() == len(HOSTILE)
+        assert tab.locator("#maps table").count() == len(lines)
         assert {url.split(":")[0] for url in requests} == {"file", "blob"}
         assert errors == []
         assert "Failed" in tab.evaluate("fetch('https://localhost').then(() => 'went', String)")
         browser.close()
     model_file.write(tmp_path / "m", ours.model, ours.codec, ours.settings, "int8")
-    assert shown == Translator.load(tmp_path / "m").translate(HOSTILE)
+    assert shown == Translator.load(tmp_path / "m").translate(lines)
     assert headings == ["(start)", *HOSTILE[0].split(" "), "(end)"]
