@@ -84,10 +84,25 @@ def _array_of(data: Any) -> np.ndarray:
         array = np.array(data.array if isinstance(data, Tensor) else data)
     except ValueError:
         raise ValueError("tensor: data is nested unequally; expected lists of one length per level") from None
+    if isinstance(data, list | tuple) and _may_be_large(array):
+        array = _of_large(np.array(data, object), array)
     large = array.dtype == object and all(isinstance(number, int) for number in array.flat)
     if array.dtype.kind not in "biuf" and not large:
         raise TypeError(f"tensor: data is {described(data)}; expected numbers, or nested lists of them")
     return array
+
+
+def _may_be_large(array: np.ndarray) -> bool:
+    """Whether NumPy may have read integers too large for int64: as objects or, where it wants two dtypes, as floats."""
+    return array.dtype == object or (array.dtype == np.float64 and bool((np.abs(array) >= 2.0**63).any()))
+
+
+def _of_large(numbers: np.ndarray, array: np.ndarray) -> np.ndarray:
+    """Python's numbers, some beyond int64, which NumPy made ``array`` of: floats where one is a float, else objects."""
+    kinds = {type(number) for number in numbers.flat}
+    if kinds <= {int, bool}:
+        return numbers
+    return numbers.astype(np.float64) if kinds <= {int, bool, float} else array
 
 
 @checked
