@@ -6,9 +6,9 @@
 How each is switched off stands in `peers/ablated.py`. On the processor the tutorials' model trains on batches of 128
 with the right word always given, and translates one sentence of 15 words: to prepack weights costs the same for one as
 for many. What spares work in tables of words is also tried where they are large and batches small, of 16: 50,000 words
-on each side. What small models gain that step in Python is tried with a decoder of 128 units in such a loop;
-its sums are in another order, and so equal but for rounding. What a trick earns is the time without it over the time
-with it.
+on each side. What small models gain that step in Python is tried with a decoder of 128 units in such a loop, and with
+one that only reads slices; their sums are in another order, and so equal but for rounding. What a trick earns is the
+time without it over the time with it.
 
 On a GPU it is a layer's call. A kernel without one of its stages computes nonsense and takes less time: what is missing
 to 1 is what that stage costs where nothing hides it.
@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 import layers
 import numpy as np
 from figures import Figures
-from peers.ablated import OF_LOOPS, OF_SEARCH, OF_TABLES, STAGES, SWITCHES, WITHOUT
+from peers.ablated import OF_LOOPS, OF_SEARCH, OF_SLICES, OF_TABLES, STAGES, SWITCHES, WITHOUT
 from peers.layers import LayerTask
-from peers.loops import LoopTask
+from peers.loops import LoopTask, SliceTask
 from peers.problem import FIRST_WORD, Task
 from peers.worker import VARIANTS, Variant
 from racing import OURS, Call, arena, parser, quartiles, run
@@ -55,8 +55,9 @@ def rows(options: Any) -> dict[str, Row]:
         for w in OF_TABLES:
             of_few = calls(large, w, count // 8 or 1)
             found[f"{w}, 50,000 words"] = Row(w, WITHOUT[w], large, options.precision, of_few)
-        loop = LoopTask(2, 3, 4, 5) if options.quick else LoopTask()
-        return found | {w: Row(w, text, loop, "fp32", [Call("step", (), 1, 5)]) for w, text in OF_LOOPS.items()}
+        loop, slices = (LoopTask(2, 3, 4, 5), SliceTask(3, 2, 2)) if options.quick else (LoopTask(), SliceTask())
+        found |= {w: Row(w, text, loop, "fp32", [Call("step", (), 1, 5)]) for w, text in OF_LOOPS.items()}
+        return found | {w: Row(w, text, slices, "fp32", [Call("step", (), 1)]) for w, text in OF_SLICES.items()}
     tasks = [LayerTask(1, 64, 3, 4)] if options.quick else [LayerTask(1, H, 128, 100) for H in (512, 1024)]
     named = [(name, str(switches)) for name, switches in SWITCHES.items()]
     named += [(name, "nothing") for name in (["products"] if options.quick else STAGES)]
@@ -123,12 +124,12 @@ def ablate(row: Row, options: Any) -> dict[str, Any]:
 def main() -> None:
     """Verify, race, print, write."""
     options_of = parser(__doc__, 16)
-    of_the_processor = ", ".join([*WITHOUT, *OF_LOOPS])
-    options_of.add_argument("--only", type=lambda text: text.split(","), help=f"some of: {of_the_processor}")
+    of_the_processor = [*WITHOUT, *OF_LOOPS, *OF_SLICES]
+    options_of.add_argument("--only", type=lambda text: text.split(","), help=f"some of: {', '.join(of_the_processor)}")
     options_of.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
     options_of.set_defaults(seconds=270)
     options = options_of.parse_args()
-    wanted = options.only or [*WITHOUT, *OF_LOOPS, *SWITCHES, *STAGES]
+    wanted = options.only or [*of_the_processor, *SWITCHES, *STAGES]
     asked = {n: partial(ablate, row, options) for n, row in rows(options).items() if row.without in wanted}
     with Figures(options, "ablations", precision=options.precision) as figures:
         for name, found in figures.measure(asked):

@@ -31,6 +31,9 @@ OF_LOOPS = {  # of a decoder that steps in Python
     "gradients that wait": "the gradient of a weight is summed at every step (the loop uses a view of it)",
     "threads that stand by": "a thread without work sleeps at once (kernels.threads.stand_by)",
 }
+OF_SLICES = {
+    "gradients of parts": "each slice of a tensor has a gradient of the tensor's size (a Function of the loop's own)",
+}
 OF_TABLES = "gradients by rows", "lazy rows"
 OF_SEARCH = ("weights kept prepacked",)
 
@@ -80,7 +83,7 @@ class Peer(minigrad.Peer):
         loss.backward(retain_graph=self._without == "buffers used again")
 
 
-Loop = loops.Loop  # which has its own way to lack something
+Loop, Slices = loops.Loop, loops.Slices  # which have their own ways to lack something
 
 
 class Layer(minigrad.Layer):

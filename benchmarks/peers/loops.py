@@ -1,4 +1,4 @@
-"""A loop in Python over the steps of a small decoder, as the tutorials write one, with a trick or without."""
+"""Loops in Python over steps, as the tutorials write them, with a trick or without: a small decoder; slices alone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import minigrad as torch
 import minigrad.nn.functional as F
 from kernels.threads import Standby, stand_by
 from minigrad import nn, optim
+from minigrad.function import Context, Function
 from peers.problem import Array
 
 
@@ -69,3 +70,54 @@ class Loop:
     def _as_used(self, weight: torch.Tensor) -> torch.Tensor:
         """The weight or a view of it, which is no leaf: what it is given is summed at once."""
         return weight.view(weight.shape) if self._at_once else weight
+
+
+class SliceTask(NamedTuple):
+    """Slices (N, H) of one tensor, each of which a loop reads and adds up."""
+
+    steps: int = 800
+    N: int = 32
+    H: int = 64
+
+    kind = "Slices"
+
+
+class WholeSlice(Function):
+    """x[t], with a gradient of the size of x."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, t: int) -> Array:
+        ctx.t, ctx.shape = t, x.shape
+        return x[t].copy()
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple:
+        whole = np.zeros(ctx.shape, grad.dtype)
+        whole[ctx.t] = grad
+        return whole, None
+
+
+class Slices:
+    """Forward and back through all slices of a tensor that is no leaf."""
+
+    def __init__(self, task: SliceTask, precision: str, threads: int, without: str = "") -> None:
+        if precision != "fp32":
+            raise RuntimeError(f"the loop is of float32, not {precision}")
+        torch.set_num_threads(threads)
+        self._of_whole = without == "gradients of parts"
+        drawn = np.random.default_rng(0).standard_normal(tuple(task), np.float32)
+        self.x = torch.tensor(drawn, requires_grad=True)
+
+    def step(self) -> torch.Tensor:
+        """The sum of the slices, each times its place, and its gradient."""
+        self.x.grad = None
+        read, total = self.x * 2, torch.zeros(*self.x.shape[1:])
+        for t in range(len(self.x)):
+            part = WholeSlice.apply(read, t) if self._of_whole else read[t]
+            total = total + part * (t + 1)
+        total.sum().backward()
+        return total
+
+    def results(self) -> dict[str, Array]:
+        """The sum, and the gradient of what is read."""
+        return {"sum": self.step().detach().numpy(), "dx": self.x.grad.numpy()}

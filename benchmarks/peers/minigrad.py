@@ -142,7 +142,7 @@ class Peer:
 
 
 AttentionPeer = Transformer = Peer  # which parts a model has, its task says
-Loop = loops.Loop
+Loop, Slices = loops.Loop, loops.Slices
 
 
 class Script(scripts.Script):

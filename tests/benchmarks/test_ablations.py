@@ -13,7 +13,7 @@ import layers
 import numpy as np
 import pytest
 from peers import ablated, minigrad
-from peers.loops import Loop, LoopTask
+from peers.loops import Loop, LoopTask, Slices, SliceTask
 from peers.problem import Task
 
 ROOT = Path(__file__).parents[2]
@@ -63,11 +63,17 @@ def test_tables_have_other_gradients_or_nothing_to_catch_up_with() -> None:
         assert (weight.pending is not None) is lags, without
 
 
-def test_a_loop_computes_the_same_with_its_gradients_at_once() -> None:
-    task = LoopTask(3, 4, 5, 6)
-    right, found = (Loop(task, "fp32", 1, without).results() for without in ("", "gradients that wait"))
+@pytest.mark.parametrize(
+    ("loop", "task", "lacking", "gradient"),
+    [
+        (Loop, LoopTask(3, 4, 5, 6), "gradients that wait", "d0"),
+        (Slices, SliceTask(4, 3, 2), "gradients of parts", "dx"),
+    ],
+)
+def test_a_loop_computes_the_same_without_its_trick(loop: Any, task: Any, lacking: str, gradient: str) -> None:
+    right, found = (loop(task, "fp32", 1, without).results() for without in ("", lacking))
     layers.check("minigrad", layers.worst(found, right))
-    right["d0"] = right["d0"] + 1e-3
+    right[gradient] = right[gradient] * 1.1
     with pytest.raises(AssertionError, match="errors of"):
         layers.check("minigrad", layers.worst(found, right))
 
