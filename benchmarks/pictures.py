@@ -129,6 +129,15 @@ def _typed(lines: Sequence[str], ready: str, done: str) -> Use:
     return use
 
 
+def translated(page: Path, lines: Sequence[str]) -> list[str]:
+    """What the page of a model makes of lines, greedily, with their attention drawn."""
+    with chromium() as browser, opened(browser, page.as_uri()) as tab:
+        tab.set_default_timeout(600_000)
+        _typed(lines, "Ready", "Done: ")(tab)
+        found: list[str] = tab.locator("#translations p").all_text_contents()
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="a run with attention")
@@ -143,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, path in pages(options, Path(folder)).items():
             use = _typed(lines, "Ready", "Done: ") if name == "model" else lambda tab: None
             photograph(browser, path.as_uri(), options.output / f"{name}.png", use=use)
-        with started("batched", options.run) as port:
+        with started("batched", options.run.resolve()) as port:
             for name, size in (("serving", DESK), ("serving-phone", TELEPHONE)):
                 use = _typed(lines, "Translate", f"Translated {count}.")
                 photograph(browser, f"http://127.0.0.1:{port}/", options.output / f"{name}.png", size, use)

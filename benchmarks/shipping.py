@@ -4,14 +4,15 @@
 
 Each pair learns for a moment to write letters backwards. Then the engine, decode.py, ONNX (by onnxruntime, with a
 search around it) and the page (its own program, in Node) translate the same sentences, one thread each, greedy, and but
-for ONNX with a beam of three. Words that differ end the program; times are of those that agree. The engine and ONNX
-take 64 sentences at once, decode.py and the page one by one. The encoder of vectors, which reads no sentences, is left
-out.
+for ONNX with a beam of three; where Chromium is installed the page does so there too, greedy, drawing its attention.
+Words that differ end the program; times are of those that agree. The engine and ONNX take 64 sentences at once,
+decode.py and the page one by one. The encoder of vectors, which reads no sentences, is left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import random
 import shutil
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pictures
 from figures import processor
 
 import minigrad
@@ -179,6 +181,8 @@ def forms(ours: Translator, files: Files, lines: Sequence[str]) -> dict[str, Cal
             f"decode.py, beam {beam}": partial(by_reader, files.model, files.text, beam),
             f"page, beam {beam}": partial(by_page, files.page, lines, beam),
         }
+    if shutil.which("chromium") and importlib.util.find_spec("playwright"):
+        found["Chromium, beam 1"] = partial(pictures.translated, files.page, lines)
     return found | {"ONNX, beam 1": partial(by_onnx, files.graphs, files.model, files.text)}
 
 

@@ -12,7 +12,7 @@ from seq2seq.analysis.lengths import Scored
 from seq2seq.analysis.report import lengths_of, marked
 from seq2seq.analysis.sentences import Judged, judged
 from seq2seq.metrics import shown
-from seq2seq.pages.html import Markup, joined, page, table, tag
+from seq2seq.pages.html import Markup, breakable, joined, page, table, tag
 from seq2seq.run.messages import counted
 
 SHOWN = 20  # sentences for each system
@@ -58,7 +58,8 @@ def _scores(result: dict[str, Any], names: Sequence[str]) -> Markup:
     rows = [
         (
             metric, shown(row["first"], 3), shown(row["second"], 3), shown(row["difference"], 3),
-            f"{shown(row['low'], 3)} to {shown(row['high'], 3)}", shown(row["p"], 4), row["signature"],
+            f"{shown(row['low'], 3)} to {shown(row['high'], 3)}", shown(row["p"], 4),
+            breakable(row["signature"], "|"),
         )
         for metric, row in result["metrics"].items()
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from seq2seq.analysis.sentences import Judged
 from seq2seq.analysis.words import Share, commonest
 from seq2seq.metrics import shown
 from seq2seq.pages import svg
-from seq2seq.pages.html import Markup, joined, page, table, tag
+from seq2seq.pages.html import Markup, breakable, joined, page, table, tag
 from seq2seq.run.messages import counted
 
 WORST, SHOWN_WHOLE, N_BEST = 30, 5, 5  # sentences, those with attention and n-best lists, and how many of a list
@@ -52,8 +52,9 @@ def report(
 def scores_of(result: dict[str, Any]) -> Markup:
     """The figures with their signatures."""
     names = [name for name in ("loss", "ppl_forced", "ppl_free", "exact_match") if name in result]
-    rows = [(name, shown(result[name], 3), "") for name in names if name not in result["signatures"]]
-    rows += [(name, shown(result[name], 3), signature) for name, signature in result["signatures"].items()]
+    how = {name: breakable(signature, "|") for name, signature in result["signatures"].items()}
+    rows: list[tuple[str, str, str]] = [(name, shown(result[name], 3), "") for name in names if name not in how]
+    rows += [(name, shown(result[name], 3), signature) for name, signature in how.items()]
     return joined([tag("h2", "Scores"), table(("figure", "value", "how"), rows, [1])])
 
 

@@ -14,9 +14,10 @@ COLOURS = ("#0b6e4f", "#c8553d", "#3d5a80", "#f28f3b", "#8d5a97")
 
 
 def drawing(width: float, height: float, *parts: object) -> Markup:
-    """An SVG of a size in pixels."""
+    """An SVG of a size in pixels, to be scrolled where that is more than the window has."""
     box = f"0 0 {width:g} {height:g}"
-    return tag("svg", *parts, viewBox=box, width=f"{width:g}", height=f"{height:g}", role="img")
+    shown = tag("svg", *parts, viewBox=box, width=f"{width:g}", height=f"{height:g}", role="img")
+    return tag("div", shown, class_="drawing", tabindex=0)
 
 
 def text(x: float, y: float, content: object, anchor: str = "start", turn: float = 0) -> Markup:

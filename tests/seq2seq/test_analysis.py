@@ -111,6 +111,11 @@ def test_drawings_are_whole() -> None:
 
 
 # --- sentences and words ----------------------------------------------------------------------------------------------
+def test_signatures_may_go_on_in_another_line() -> None:
+    assert pages.breakable("nrefs:1|<b>|tok:13a", "|") == "nrefs:1|<wbr/>&lt;b&gt;|<wbr/>tok:13a"
+    assert pages.breakable("", "|") == ""
+
+
 def test_a_legend_has_room() -> None:
     """Names of runs are paths, and there may be a single pair of bars."""
     drawn = svg.bars(["2"], {"runs/long-name-of-a-run": [18.0], "runs/another-one": [4.0]})
