@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from kernels import as_array, is_array
+from minigrad.broadcasting import stretches_to, unbroadcast
 from minigrad.deferred import DeferredGradient, PartGradient
 from minigrad.leaves import GradientHooks, Leaf, Leaves, OnItsWay, SparseGradient, sharing, summed
 from minigrad.naming import described
@@ -222,6 +223,8 @@ def _checked(grad: Any, edge: Edge, node: Node) -> OnItsWay:
             "expected an array for each argument of forward, or None"
         )
     if grad.shape != edge.shape:
+        if is_array(grad) and stretches_to(edge.shape, grad.shape):  # as of a result whose data was given a new shape
+            return _checked(unbroadcast(grad, edge.shape), edge, node)
         raise RuntimeError(
             f"{node.function.__name__}.backward returned a gradient of shape {grad.shape}; "
             f"expected {edge.shape}, the shape of its input"

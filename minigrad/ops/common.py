@@ -119,16 +119,6 @@ def floating(x: Any) -> Tensor:
     return x if is_floating(x.dtype) else x.to(dtype=DEFAULT_FLOAT)
 
 
-def unbroadcast(grad: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The adjoint of broadcasting from ``shape``: sum over the axes that broadcasting added or stretched."""
-    if grad.shape == shape:
-        return grad
-    if grad.ndim > len(shape):
-        grad = grad.sum(axis=tuple(range(grad.ndim - len(shape))))
-    stretched = tuple(axis for axis, size in enumerate(shape) if size == 1 and grad.shape[axis] != 1)
-    return grad.sum(axis=stretched, keepdims=True) if stretched else grad
-
-
 def arrays_of(user: str, *tensors: Tensor) -> list[Any]:
     """Their arrays, which lie on one device; see ``device.together``."""
     arrays = [tensor.array for tensor in tensors]

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from kernels import as_array
+from minigrad.broadcasting import unbroadcast
 from minigrad.function import Context, Function
 from minigrad.naming import described
-from minigrad.ops.common import promote, unbroadcast
+from minigrad.ops.common import promote
 from minigrad.ops.op import op
 from minigrad.tensor import Tensor
 

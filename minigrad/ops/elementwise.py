@@ -12,10 +12,11 @@ import numpy as np
 
 from kernels import as_array, is_array
 from minigrad.arguments import Operand
+from minigrad.broadcasting import unbroadcast
 from minigrad.function import Context, Function
 from minigrad.naming import described
 from minigrad.ops import rounding
-from minigrad.ops.common import no_bool, pair, tensor_of, unbroadcast
+from minigrad.ops.common import no_bool, pair, tensor_of
 from minigrad.ops.op import CASES, OPS, op, unary
 from minigrad.ops.op_case import (
     Dims,

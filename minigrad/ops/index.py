@@ -9,11 +9,12 @@ import numpy as np
 
 import kernels
 from minigrad.arguments import Operand
+from minigrad.broadcasting import unbroadcast
 from minigrad.deferred import PartGradient
 from minigrad.device import resolve, two_devices, use
 from minigrad.function import Context, Function
 from minigrad.grad_mode import is_grad_enabled
-from minigrad.ops.common import filler, normalize_dim, unbroadcast
+from minigrad.ops.common import filler, normalize_dim
 from minigrad.ops.index_errors import index_error
 from minigrad.ops.op import op
 from minigrad.tensor import Tensor

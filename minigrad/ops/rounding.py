@@ -13,9 +13,10 @@ import numpy as np
 
 from kernels import as_array
 from minigrad.arguments import Operand
+from minigrad.broadcasting import unbroadcast
 from minigrad.dtypes import is_floating
 from minigrad.function import Context, Function
-from minigrad.ops.common import no_bool, pair, tensor_of, unbroadcast
+from minigrad.ops.common import no_bool, pair, tensor_of
 from minigrad.ops.op import op
 from minigrad.ops.op_case import Dims, Rng, Sample, normal, operand, operands, positive, some_shape, special
 from minigrad.tensor import Tensor

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from minigrad.arguments import sizes
+from minigrad.broadcasting import unbroadcast
 from minigrad.function import Context, Function
-from minigrad.ops.common import normalize_dim, normalize_dims, promote, unbroadcast
+from minigrad.ops.common import normalize_dim, normalize_dims, promote
 from minigrad.ops.index import setitem
 from minigrad.ops.op import op
 from minigrad.tensor import Tensor

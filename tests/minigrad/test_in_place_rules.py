@@ -161,3 +161,21 @@ def test_detach_in_place_leaves_the_tape():
     assert y.detach_() is y
     assert y.is_leaf
     assert not y.requires_grad
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 2), (1, 3), (1,)])
+def test_the_gradient_of_data_of_a_wider_shape_is_summed(shape):
+    """As in PyTorch, which adds up what broadcasting would have stretched."""
+    x = minigrad.tensor([1.0, 2.0], requires_grad=True)
+    y = x.sum()
+    y.data = minigrad.ones(*shape)
+    (y * 3).sum().backward()
+    assert x.grad.tolist() == [3.0 * np.prod(shape)] * 2
+
+
+def test_the_gradient_of_data_of_a_shape_that_does_not_fit_is_refused():
+    x = minigrad.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 2
+    y.data = minigrad.ones(3)
+    with pytest.raises(RuntimeError, match=r"Mul.backward returned a gradient of shape \(3,\); expected \(2,\)"):
+        (y * 3).sum().backward()
