@@ -98,11 +98,12 @@ def _may_be_large(array: np.ndarray) -> bool:
 
 
 def _of_large(numbers: np.ndarray, array: np.ndarray) -> np.ndarray:
-    """Python's numbers, some beyond int64, which NumPy made ``array`` of: floats where one is a float, else objects."""
-    kinds = {type(number) for number in numbers.flat}
-    if kinds <= {int, bool}:
-        return numbers
-    return numbers.astype(np.float64) if kinds <= {int, bool, float} else array
+    """Numbers, some beyond int64, which NumPy read as ``array``: floats if one is a float, else Python's integers."""
+    plain = [number.item() if isinstance(number, np.generic | np.ndarray) else number for number in numbers.flat]
+    kinds = {type(number) for number in plain}
+    if not kinds <= {int, bool, float}:
+        return array
+    return np.array(plain, np.float64 if float in kinds else object).reshape(numbers.shape)
 
 
 @checked

@@ -64,6 +64,7 @@ def check_fits(user: str, value: np.ndarray, dtype: np.dtype, numbers: bool = Fa
     if numbers:
         limits = np.iinfo(dtype)
         for number in (value.min(), value.max()):
+            number = number.item() if isinstance(number, np.generic) else number  # Python compares without rounding
             if not min(limits.min, -limits.max) <= number <= limits.max:
                 raise RuntimeError(f"{user}: a value is {number}; dtype {dtype} holds {limits.min} to {limits.max}")
 

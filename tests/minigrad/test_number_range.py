@@ -75,6 +75,13 @@ def test_what_does_not_fit_is_not_written(dtype: str, number: int, name: str) ->
         (lambda x: minigrad.where(x > 0, x, 300), "where: b: a value is 300; dtype uint8 holds 0 to 255"),
         (lambda x: minigrad.tensor([1 << 63]), "tensor: a value is 9223372036854775808; dtype int64 holds"),
         (lambda x: minigrad.tensor([[-1, 1 << 63]]), "tensor: a value is 9223372036854775808; dtype int64 holds"),
+        (
+            lambda x: minigrad.tensor([np.int64(3), 1 << 63]),
+            "tensor: a value is 9223372036854775808; dtype int64 holds",
+        ),
+        (lambda x: minigrad.tensor([minigrad.tensor(3), 1 << 63]), "tensor: a value is 9223372036854775808"),
+        (lambda x: minigrad.tensor([1 << 63, 1.5], dtype=minigrad.int64), "tensor: a value is 9.223372036854776e"),
+        (lambda x: minigrad.tensor([2.0**63], dtype=minigrad.int64), "tensor: a value is 9.223372036854776e"),
         (lambda x: minigrad.tensor(1 << 70), "tensor: a value is 1180591620717411303424; dtype int64 holds"),
         (lambda x: x.fill_(float("nan")), "setitem: NaN or inf is among the values"),
     ],
@@ -92,6 +99,8 @@ def test_more_than_64_bits_are_refused() -> None:
 def test_large_integers_become_floats_where_asked() -> None:
     assert minigrad.tensor([1 << 63, 1 << 70], dtype=minigrad.float64).tolist() == [2.0**63, 2.0**70]
     assert minigrad.tensor([1.5, 1 << 70], dtype=minigrad.float64).tolist() == [1.5, 2.0**70]
+    assert minigrad.tensor([np.float32(0.5), 1 << 70]).tolist() == [0.5, 2.0**70]
+    assert minigrad.tensor([np.bool_(True), 1 << 70], dtype=minigrad.float64).tolist() == [1.0, 2.0**70]
 
 
 def test_arrays_and_tensors_wrap_around() -> None:
