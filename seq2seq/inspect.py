@@ -35,7 +35,7 @@ _MOST_CHARACTERS = 70  # of a side of them
 def build_parser() -> OneLineParser:
     parser = OneLineParser(
         prog="python -m seq2seq.inspect",
-        description="Look through the pairs of a corpus, which is held in memory: a million pairs take some 6 GB.",
+        description="Look through the pairs of a corpus, which is held in memory: a million pairs take some 1.1 GB.",
     )
     parser.add_text("data", "the corpus, in the forms of --data of seq2seq.train")
     parser.add_text("--valid", "validation files; by default a folder's own, or none")

@@ -44,33 +44,39 @@ def _files(corpus: Corpus) -> list[list[int]]:
 
 def slips(sources: Sequence[str], targets: Sequence[str]) -> list[tuple[int, int]]:
     """The runs (start, stop) in which the target before or behind fits better."""
-    marks = [[_marks(line) for line in side] for side in (sources, targets)]
     sizes = [np.log1p([len(line) for line in side]) for side in (sources, targets)]
     middle = np.median(sizes[0] - sizes[1])
-    own = _fit(marks[0], marks[1], sizes[0] - middle, sizes[1])
-    runs = []
-    for shift in (-1, 1):
-        others = np.clip(np.arange(len(sources)) + shift, 0, len(sources) - 1)
-        other = _fit(marks[0], [marks[1][n] for n in others.tolist()], sizes[0] - middle, sizes[1][others])
-        run = _run(other - own)
-        if run is not None:
-            runs.append(run)
-    return runs
+    before, own, behind = (
+        shared - np.minimum(np.abs(sizes[0] - middle - sizes[1][_neighbours(len(targets), shift)]), 1.0)
+        for shift, shared in zip((-1, 0, 1), _shared(sources, targets), strict=True)
+    )
+    return [run for other in (before, behind) if (run := _run(other - own)) is not None]
+
+
+def _neighbours(count: int, shift: int) -> npt.NDArray[np.int64]:
+    """(count,) the numbers of the lines that stand ``shift`` behind, at an end the end itself."""
+    return np.clip(np.arange(count) + shift, 0, count - 1)
+
+
+def _shared(sources: Sequence[str], targets: Sequence[str]) -> npt.NDArray[np.float64]:
+    """(3, pairs) how much a source has in common with the target before its own, with that, with the one behind."""
+    found = np.empty((3, len(sources)))
+    following = map(_marks, [*targets[1:], *targets[-1:]])
+    before = own = _marks(targets[0])
+    for number, (source, behind) in enumerate(zip(map(_marks, sources), following, strict=True)):
+        found[:, number] = [_agreement(source, target) for target in (before, own, behind)]
+        before, own = own, behind
+    return found
 
 
 def _marks(line: str) -> frozenset[str]:
     """What is often the same in two languages: numbers, words as they stand, marks."""
-    return frozenset(found for found in _SHARED.findall(line))
+    return frozenset(_SHARED.findall(line))
 
 
-def _fit(
-    sources: Sequence[frozenset[str]], targets: Sequence[frozenset[str]], src_size: npt.NDArray[np.float64],
-    trg_size: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:  # fmt: skip
-    """(pairs,) how well each pair fits together."""
-    both = zip(sources, targets, strict=True)
-    shared = np.array([2 * len(src & trg) / max(1, len(src) + len(trg)) for src, trg in both])
-    return shared - np.minimum(np.abs(src_size - trg_size), 1.0)
+def _agreement(source: frozenset[str], target: frozenset[str]) -> float:
+    """Dice's coefficient of two sets."""
+    return 2 * len(source & target) / max(1, len(source) + len(target))
 
 
 def _run(gain: npt.NDArray[np.float64]) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from seq2seq.inspection.contract import Corpus, check, rare
 
 _BUCKETS = 1 << 18  # that trigrams are counted in
+_AT_A_TIME = 2_000  # lines whose trigrams are held
 _LEAST_LETTERS = 20  # of a line that says what language it is in
 _TELLING = 0.97  # share of lines that are of their own side by their trigrams, where the sides are two languages
 _MARGIN, _EVIDENCE = 0.4, 12.0  # by which a line is of the other side: for each character, and in all
@@ -75,35 +76,46 @@ class Leaning(NamedTuple):
 
 def leaning(corpus: Corpus) -> Leaning:
     """How far each line is of its own side, by the trigrams of all."""
-    sides = [_trigrams(corpus.side(number)) for number in (0, 1)]
-    counts = [np.bincount(found, minlength=_BUCKETS).astype(np.float64) for found, _ in sides]
-    own, sizes = [], []
-    for number, (found, lengths) in enumerate(sides):
-        mine, other = counts[number], counts[1 - number]
-        of_mine = np.log((mine[found] - 0.5) / (mine.sum() + _BUCKETS / 2))  # without the one that is looked at
-        of_other = np.log((other[found] + 0.5) / (other.sum() + _BUCKETS / 2))
-        sums = (
-            np.add.reduceat(np.append(of_mine - of_other, 0.0), np.cumsum(lengths) - lengths) if len(lengths) else 0.0
-        )
-        own.append(np.where(lengths > 0, sums / np.maximum(lengths, 1), 0.0))
-        sizes.append(lengths)
-    leans, count = np.stack(own, axis=1), np.stack(sizes, axis=1)
+    sides = [corpus.side(number) for number in (0, 1)]
+    counts = [_counted(lines) for lines in sides]
+    of_sources, of_targets = _own(sides[0], *counts), _own(sides[1], *counts[::-1])
+    leans, count = (np.stack(both, axis=1) for both in zip(of_sources, of_targets, strict=True))
     long = count >= _LEAST_LETTERS
     tells = bool(long.any(axis=1).sum() >= _LEAST_LINES and (leans[long] > 0).mean() >= _TELLING)
     return Leaning(leans, count, tells)
 
 
-def _trigrams(lines: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The buckets of the trigrams of all lines, one after the other, and how many each line has."""
-    padded = [f"  {line.casefold()} " if line.strip() else "" for line in lines]
-    codes = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.int64)
-    lengths = np.array([len(line) for line in padded], np.int64)
-    if not len(codes):
-        return codes, lengths
-    hashed = (codes * 961 + np.roll(codes, -1) * 31 + np.roll(codes, -2)) * 2_654_435_761 % (1 << 32) >> 14
-    place = np.arange(len(codes)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    inside = place < np.repeat(lengths, lengths) - 2
-    return hashed[inside], np.maximum(lengths - 2, 0)
+def _counted(lines: Sequence[str]) -> npt.NDArray[np.float64]:
+    """(buckets,) how many trigrams of all lines are in each."""
+    counts = np.zeros(_BUCKETS)
+    for found, _ in _trigrams(lines):
+        counts += np.bincount(found, minlength=_BUCKETS)
+    return counts
+
+
+def _own(
+    lines: Sequence[str], mine: npt.NDArray[np.float64], other: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """``own`` and ``trigrams`` of one side, from the counts of its buckets and those of the other side."""
+    of_mine = np.log(np.maximum(mine - 0.5, 0.5) / (mine.sum() + _BUCKETS / 2))  # without the one that is looked at
+    gained = of_mine - np.log((other + 0.5) / (other.sum() + _BUCKETS / 2))
+    own, lengths = [np.zeros(0)], [np.zeros(0, np.int64)]
+    for found, sizes in _trigrams(lines):
+        sums = np.add.reduceat(np.append(gained[found], 0.0), np.cumsum(sizes) - sizes)
+        own.append(np.where(sizes > 0, sums / np.maximum(sizes, 1), 0.0))
+        lengths.append(sizes)
+    return np.concatenate(own), np.concatenate(lengths)
+
+
+def _trigrams(lines: Sequence[str]) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Of some lines at a time, for it takes fifty times their size: their trigrams' buckets, and how many each has."""
+    for start in range(0, len(lines), _AT_A_TIME):
+        padded = [f"  {line.casefold()} " if line.strip() else "" for line in lines[start : start + _AT_A_TIME]]
+        codes = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.int64)
+        lengths = np.array([len(line) for line in padded], np.int64)
+        hashed = (codes * 961 + np.roll(codes, -1) * 31 + np.roll(codes, -2)) * 2_654_435_761 % (1 << 32) >> 14
+        place = np.arange(len(codes)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        yield hashed[place < np.repeat(lengths, lengths) - 2], np.maximum(lengths - 2, 0)
 
 
 @check("error", "are the wrong way round: the source in the target's language, the target in the source's",

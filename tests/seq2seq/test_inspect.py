@@ -6,11 +6,14 @@ import itertools
 import json
 import random
 import re
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from seq2seq.inspection import languages
 from seq2seq.inspection.alignment import slips
 from seq2seq.inspection.contract import Corpus, Item, check, checks, examine
 from seq2seq.inspection.figures import figures
@@ -216,6 +219,42 @@ def test_where_a_slip_begins() -> None:
     ((start, stop),) = slips(src[:-1], [*trg[:100], *trg[101:300], "neu", *trg[300:-1]])
     assert abs(start - 100) < 10
     assert abs(stop - 300) < 10
+
+
+def test_a_slip_may_reach_from_end_to_end() -> None:
+    pairs = sentences("fr", "de", 200)
+    src, trg = [src for src, _ in pairs], [trg for _, trg in pairs]
+    for sides in ((src[1:], trg[:-1]), (src[:-1], trg[1:])):
+        ((start, stop),) = slips(*sides)
+        assert start < 5
+        assert stop > 195
+
+
+def test_trigrams_are_taken_of_some_lines_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = corpus_of([*sentences("en", "de", 250), ("", ""), (GERMAN, ENGLISH), ("", "x")])
+    whole = languages.leaning(corpus)
+    monkeypatch.setattr(languages, "_AT_A_TIME", 7)
+    parts = languages.leaning(corpus)
+    assert whole.tells
+    assert np.flatnonzero(whole.strays.all(axis=1)).tolist() == [251]
+    np.testing.assert_allclose(parts.own, whole.own, rtol=1e-12)  # NumPy's sums depend on where an array begins
+    np.testing.assert_array_equal(parts.trigrams, whole.trigrams)
+
+
+@pytest.mark.parametrize("name", ["wrong-language", "alignment-slips"])
+def test_memory_is_that_of_some_numbers_a_pair(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of its trigrams or its words, which take fifty times the size of their text."""
+    monkeypatch.setattr(languages, "_AT_A_TIME", 100)
+    (one,) = (one for one in checks() if one.name == name)
+    peaks = []
+    for count in (1000, 4000):
+        corpus = corpus_of(sentences("en", "de", count))
+        tracemalloc.start()
+        one.run(corpus)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    characters = sum(len(item.src) + len(item.trg) for item in corpus.items) / len(corpus.items)
+    assert (peaks[1] - peaks[0]) / 3000 < 3 * characters
 
 
 def test_a_check_with_an_unknown_level() -> None:
