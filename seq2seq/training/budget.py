@@ -16,7 +16,7 @@ from seq2seq.run.messages import shown
 from seq2seq.training.timing import Pace, duration
 
 _FORM = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
-_PLANNED = 0.95  # of the time; the rest is for what was not foreseen, such as saving
+_PLANNED = 0.97  # of the time; the rest is for what was not foreseen, such as saving
 _PART = 0.1  # of an epoch: less of it is not worth a validation
 _LAST = 1.5  # seconds for what is said after the last validation
 _CAREFUL = 1.25  # a validation may take so many times as long as the longest before

@@ -25,10 +25,11 @@ from seq2seq.training.batching import epoch_batches
 from seq2seq.training.update import Updates
 from seq2seq.training.validation import split_losses
 
-TRIED = 3  # updates that are measured
+TRIED = 3  # updates of a round of those that are measured
+_ROUNDS, _ENOUGH = 5, 3.0  # as many at most; no further one after so many seconds
 FEWEST_STEPS = 30  # a run of fewer is not worth the wait
 _LOOKED_AT = 10_000  # batches of an epoch whose tokens are counted
-_ENOUGH = 20.0  # seconds after which no further update is tried
+_MOST = 20.0  # seconds after which no further update is tried
 _MOST_TARGETS = 90  # percent of the targets are no longer than the translations that are measured
 
 Updating = Callable[[Sequence[IntArray]], float]  # the batches of an update -> its seconds
@@ -98,16 +99,16 @@ def measured(
 
 
 def _of_tokens(update: Updating, groups: Sequence[Sequence[IntArray]], tokens: Sequence[int]) -> float:
-    """Seconds for each token, of updates with few, middling and many."""
+    """Seconds for each token, of updates with few, middling and many, in turns: a machine has its moments."""
     order = np.argsort(tokens, kind="stable")
     chosen = [int(order[len(order) * (2 * place + 1) // (2 * TRIED)]) for place in range(TRIED)]
     update(groups[chosen[0]])  # what is loaded and made at the first update is no part of the others
     taken, counted = 0.0, 0
-    for number in dict.fromkeys(chosen):
-        taken += update(groups[number])
-        counted += tokens[number]
-        if taken > _ENOUGH:
+    for tried in range(_ROUNDS * TRIED):
+        if taken >= (_MOST if tried % TRIED else _ENOUGH):
             break
+        taken += update(groups[chosen[tried % TRIED]])
+        counted += tokens[chosen[tried % TRIED]]
     return taken / max(counted, 1)
 
 

@@ -71,13 +71,25 @@ def test_an_epoch_takes_as_long_as_its_tokens_say() -> None:
     assert calls == [100, 100, 500, 900]
 
 
+@pytest.mark.parametrize(("each", "count"), [(0.01, 15), (0.5, 6), (2.0, 3), (8.0, 3), (15.0, 2), (30.0, 1)])
+def test_updates_are_measured_while_that_costs_little(each: float, count: int) -> None:
+    calls = []
+
+    def update(group) -> float:
+        calls.append(group)
+        return each
+
+    assert timing._of_tokens(update, range(5), [1] * 5) == pytest.approx(each)  # type: ignore[arg-type]
+    assert len(calls) == 1 + count
+
+
 def test_as_much_is_planned_as_fits(now) -> None:
     clock, pace = Clock("100s"), Pace(steps=10, update=1.0, validation=2.0)
-    planned = clock.planned(Config(epochs=3, max_steps=5, budget="100s"), pace)  # 93.5 s: 7 * 12 + 7 + 2
-    assert (planned.epochs, planned.max_steps, planned.budget) == (8, 77, None)
-    now[0] = 2.0  # 91.6 s, and 5 updates are left
-    assert clock.planned(Config(), pace).max_steps == 75
-    now[0] = 10.0  # 84 s: not enough for a tenth of an epoch
+    planned = clock.planned(Config(epochs=3, max_steps=5, budget="100s"), pace)  # 95.5 s: 7 * 12 + 9 + 2
+    assert (planned.epochs, planned.max_steps, planned.budget) == (8, 79, None)
+    now[0] = 2.0  # 93.6 s, and 7 updates are left
+    assert clock.planned(Config(), pace).max_steps == 77
+    now[0] = 10.0  # 85.8 s: not enough for a tenth of an epoch
     assert (clock.planned(Config(), pace).epochs, clock.planned(Config(), pace).max_steps) == (7, None)
     now[0] = 97.0
     with pytest.raises(
@@ -143,7 +155,7 @@ def test_a_budget_is_planned_and_can_be_repeated_without_a_clock(train, run, his
     monkeypatch.setattr(timing, "measured", lambda *_: Pace(STEPS, 10.0, 5.0))
     monkeypatch.setattr(train_command, "expectations", lambda dataset, config, seconds: [f"expect {seconds:.0f}"])
     folder = train("run", "--budget", "5m", "--lr-schedule", "cosine", "--epochs", 3)
-    config = json.loads((folder / "config.json").read_text())  # 285 s: 3 * 95 s
+    config = json.loads((folder / "config.json").read_text())  # 289.5 s: 3 * 95 s
     steps = config["max_steps"]  # as many as the time that reading the data took leaves room for
     assert (config["epochs"], config["lr_steps"], config["budget"]) == (3, steps or 3 * STEPS, None)
     assert steps is None or 2 * STEPS < steps <= 2 * STEPS + 8
