@@ -225,10 +225,8 @@ def _checked(grad: Any, edge: Edge, node: Node) -> OnItsWay:
     if grad.shape != edge.shape:
         if is_array(grad) and stretches_to(edge.shape, grad.shape):  # as of a result whose data was given a new shape
             return _checked(unbroadcast(grad, edge.shape), edge, node)
-        raise RuntimeError(
-            f"{node.function.__name__}.backward returned a gradient of shape {grad.shape}; "
-            f"expected {edge.shape}, the shape of its input"
-        )
+        told = f"a gradient of shape {grad.shape}; expected {edge.shape}, the shape of its input"
+        raise RuntimeError(f"{node.function.__name__}.backward returned {told}")
     if isinstance(grad, DeferredGradient | PartGradient):
         if grad.dtype == edge.dtype and (edge.node is None or isinstance(grad, PartGradient)):
             return grad
