@@ -99,7 +99,9 @@ def _may_be_large(array: np.ndarray) -> bool:
 
 def _of_large(numbers: np.ndarray, array: np.ndarray) -> np.ndarray:
     """Numbers, some beyond int64, which NumPy read as ``array``: floats if one is a float, else Python's integers."""
-    plain = [number.item() if isinstance(number, np.generic | np.ndarray) else number for number in numbers.flat]
+    plain = [
+        number.item() if isinstance(number, np.generic | np.ndarray | Tensor) else number for number in numbers.flat
+    ]
     kinds = {type(number) for number in plain}
     if not kinds <= {int, bool, float}:
         return array

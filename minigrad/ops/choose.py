@@ -9,11 +9,11 @@ import numpy as np
 
 from kernels import as_array
 from minigrad.arguments import Operand
-from minigrad.broadcasting import unbroadcast
+from minigrad.broadcasting import broadcast_shape, unbroadcast
 from minigrad.dtypes import is_floating
 from minigrad.function import Context, Function
 from minigrad.naming import described
-from minigrad.ops.common import broadcast_shape, check_number, filler, no_bool, pair, promote, tensor_of
+from minigrad.ops.common import check_number, filler, no_bool, pair, promote, tensor_of
 from minigrad.ops.op import OPS, op
 from minigrad.ops.op_case import GAP, Dims, ErrorCase, Rng, Sample, broadcastable, normal, some_shape
 from minigrad.tensor import Tensor

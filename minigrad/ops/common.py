@@ -1,13 +1,13 @@
-"""What ops share: operands to Tensors of one dtype, dimensions, and the adjoint of broadcasting."""
+"""What ops share: operands to Tensors of one dtype, and dimensions."""
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 
 import kernels
+from minigrad.broadcasting import broadcast_shape
 from minigrad.device import together
 from minigrad.device import use as device_use
 from minigrad.dtypes import DEFAULT_FLOAT, check_fits, is_floating, result_type, wrapped
@@ -58,25 +58,6 @@ def pair(user: str, a: Any, b: Any, floating: bool = False) -> list[Tensor]:
     tensors = promote(a, b, floating=floating)
     broadcast_shape(user, tensors[0].shape, tensors[1].shape)
     return tensors
-
-
-def broadcast_shape(user: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that all broadcast to; RuntimeError where there is none."""
-    result = shapes[0]
-    for shape in shapes[1:]:
-        if shape != result:
-            result = _broadcast_pair(user, result, shape)
-    return result
-
-
-@functools.lru_cache  # loops ask the same over and over
-def _broadcast_pair(user: str, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
-    longer, shorter = (a, b) if len(a) >= len(b) else (b, a)
-    kept = len(longer) - len(shorter)
-    sizes = [m if n == 1 else n if m == 1 or m == n else -1 for m, n in zip(longer[kept:], shorter, strict=True)]
-    if -1 in sizes:
-        raise RuntimeError(f"{user}: shapes {a} and {b} do not broadcast; expected equal sizes, or 1, from the right")
-    return (*longer[:kept], *sizes)
 
 
 def no_bool(user: str, x: Tensor, instead: str = "bitwise_not or logical_not") -> Tensor:

@@ -9,10 +9,10 @@ import numpy as np
 import kernels
 from minigrad.arguments import Operand
 from minigrad.autocast import bf16_enabled
-from minigrad.broadcasting import unbroadcast
+from minigrad.broadcasting import broadcast_shape, unbroadcast
 from minigrad.deferred import DeferredGradient
 from minigrad.function import Context, Function
-from minigrad.ops.common import broadcast_shape, promote
+from minigrad.ops.common import promote
 from minigrad.ops.op import op
 from minigrad.ops.op_case import Dims, ErrorCase, Rng, Sample, broadcastable, normal
 from minigrad.tensor import Tensor

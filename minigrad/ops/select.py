@@ -9,9 +9,10 @@ import numpy as np
 import kernels
 from minigrad import random
 from minigrad.arguments import Operand
+from minigrad.broadcasting import broadcast_shape
 from minigrad.function import Context, Function
 from minigrad.ops import choose, index, shape
-from minigrad.ops.common import broadcast_shape, constant, filler, normalize_dim
+from minigrad.ops.common import constant, filler, normalize_dim
 from minigrad.ops.op import op
 from minigrad.random import Generator
 from minigrad.tensor import Tensor

@@ -80,6 +80,7 @@ def test_what_does_not_fit_is_not_written(dtype: str, number: int, name: str) ->
             "tensor: a value is 9223372036854775808; dtype int64 holds",
         ),
         (lambda x: minigrad.tensor([minigrad.tensor(3), 1 << 63]), "tensor: a value is 9223372036854775808"),
+        (lambda x: minigrad.tensor([[minigrad.tensor(3), 1 << 63]]), "tensor: a value is 9223372036854775808"),
         (lambda x: minigrad.tensor([1 << 63, 1.5], dtype=minigrad.int64), "tensor: a value is 9.223372036854776e"),
         (lambda x: minigrad.tensor([2.0**63], dtype=minigrad.int64), "tensor: a value is 9.223372036854776e"),
         (lambda x: minigrad.tensor(1 << 70), "tensor: a value is 1180591620717411303424; dtype int64 holds"),
