@@ -10,9 +10,6 @@ _BY_NAMES: dict[str, str] = {
     "Hardtanh hardtanh": "torch.clamp(x, -1, 1)",
     "LogSigmoid logsigmoid": "-nn.functional.softplus(-x)",
     "multi_head_attention_forward": "nn.MultiheadAttention(...)(query, key, value)",
-    "Transformer TransformerEncoder TransformerDecoder": (
-        "a loop over nn.TransformerEncoderLayer and nn.TransformerDecoderLayer"
-    ),
     "EmbeddingBag embedding_bag": "nn.Embedding(...)(ids).sum(1)",
     "ger": "torch.outer",
     "row_stack": "torch.vstack",

@@ -25,6 +25,7 @@ from minigrad.nn.module import Module
 from minigrad.nn.parameter import Parameter
 from minigrad.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from minigrad.nn.transformer import TransformerDecoderLayer, TransformerEncoderLayer
+from minigrad.nn.transformer_stacks import Transformer, TransformerDecoder, TransformerEncoder
 from minigrad.nn.variational import variational_dropout
 
 __all__ = [
@@ -67,7 +68,10 @@ __all__ = [
     "SmoothL1Loss",
     "Softmax",
     "Tanh",
+    "Transformer",
+    "TransformerDecoder",
     "TransformerDecoderLayer",
+    "TransformerEncoder",
     "TransformerEncoderLayer",
     "functional",
     "init",
