@@ -27,7 +27,8 @@ from seq2seq.run.messages import counted
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "tutorials"
-MULTI30K = "--data {dir}/multi30k --languages de en --pairs 29000 --min-freq 2 --epochs 10 --batch-size 128"
+MULTI30K = "--data {dir}/multi30k --languages de en --pairs 29000 --batch-size 128"
+NOTEBOOK = f"{MULTI30K} --min-freq 2 --epochs 10 --emb-dim 256 --hid-dim 512 --dropout 0.5 --lr 0.001"
 TATOEBA = "--data {dir}/tatoeba/spa-eng.zip"
 
 
@@ -56,16 +57,18 @@ TUTORIALS = {
         "that all begin with 'i am', 'he is' and the like; these, of up to eleven words, begin with any",
     ),
     "lstm_translator": Tutorial(
-        f"{MULTI30K} --emb-dim 256 --hid-dim 512 --dropout 0.5 --lr 0.001", r"train PPL +([\d.]+),",
-        19.80, "Trevett's first notebook: training perplexity after 10 epochs",
+        NOTEBOOK, r"train PPL +([\d.]+),", 19.80, "Trevett's first notebook: training perplexity after 10 epochs",
     ),
     "gru_context": Tutorial(
-        f"{MULTI30K} --emb-dim 256 --hid-dim 512 --dropout 0.5 --lr 0.001", r"train PPL +([\d.]+),",
-        7.30, "Trevett's second notebook: training perplexity after 10 epochs",
+        NOTEBOOK, r"train PPL +([\d.]+),", 7.30, "Trevett's second notebook: training perplexity after 10 epochs",
     ),
     "packed_attention": Tutorial(
-        f"{MULTI30K} --emb-dim 256 --hid-dim 512 --dropout 0.5 --lr 0.001", r"loss ([\d.]+),",
-        1.478, "Trevett's third notebook: training loss after 10 epochs",
+        NOTEBOOK, r"loss ([\d.]+),", 1.478, "Trevett's third notebook: training loss after 10 epochs",
+    ),
+    "transformer_translation": Tutorial(
+        f"{MULTI30K} --epochs 16 --emb-size 512 --nhead 8 --ffn-hid-dim 512 --num-layers 3 --dropout 0.1 --lr 0.0001",
+        r"train loss ([\d.]+)$", 1.070,
+        "PyTorch's tutorial: training loss after 16 epochs, of words with their capitals",
     ),
     "bahdanau_decoder": Tutorial(
         f"{TATOEBA} --first --pairs 600 --min-freq 2 --num-steps 10 --epochs 250 --batch-size 64 --embed-size 32 "

@@ -23,6 +23,7 @@ SMALL = {
     "lstm_translator": "--pairs 60 --emb-dim 8 --hid-dim 10 --epochs 3 --batch-size 10 --lr 0.02",
     "gru_context": "--pairs 60 --emb-dim 8 --hid-dim 10 --epochs 3 --batch-size 10 --lr 0.02",
     "packed_attention": "--pairs 48 --emb-dim 8 --hid-dim 10 --epochs 3 --batch-size 8 --lr 0.02",
+    "transformer_translation": "--pairs 48 --emb-size 8 --nhead 2 --ffn-hid-dim 12 --epochs 3 --batch-size 8 --lr 0.01",
     "bahdanau_decoder": "--pairs 48 --embed-size 8 --num-hiddens 10 --epochs 3 --batch-size 8 --lr 0.02",
     "characters": "--pairs 100 --latent-dim 12 --epochs 3 --batch-size 8 --lr 0.01",
 }
@@ -77,6 +78,7 @@ def test_a_script_runs_and_its_loss_falls(name: str, capsys: pytest.CaptureFixtu
     assert len(capsys.readouterr().out.splitlines()) > len(losses)
 
 
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")  # PyTorch would rather have batch_first
 @pytest.mark.parametrize("name", SMALL)
 def test_only_the_imports_differ_from_pytorch(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     changed = for_torch(source_of(name))
