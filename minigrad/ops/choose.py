@@ -34,7 +34,7 @@ class Clamp(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
-        return grad * ctx.saved[0], None, None
+        return _kept(ctx.saved[0], grad), None, None
 
 
 class ClampBetween(Function):
@@ -50,7 +50,7 @@ class ClampBetween(Function):
         x, low, high = ctx.saved
         # y = min(max(x, low), high)
         taken = (x >= low) & (x <= high), (low < high) & (x < low), (x > high) | (high < low)
-        return tuple(unbroadcast(grad * where, a.shape) for where, a in zip(taken, ctx.saved, strict=True))
+        return tuple(unbroadcast(_kept(where, grad), a.shape) for where, a in zip(taken, ctx.saved, strict=True))
 
 
 class Maximum(Function):
@@ -83,7 +83,13 @@ class Minimum(Function):
 
 def _share(grad: Array, beaten: Array, own: Array, other: Array) -> Array:
     """What one of two gets of the gradient: nothing where it is beaten, half where they are equal, else all."""
-    return unbroadcast(grad * (~beaten - (own == other) * grad.dtype.type(0.5)), own.shape)
+    shared = np.where(own == other, grad * grad.dtype.type(0.5), grad)
+    return unbroadcast(_kept(~beaten, shared), own.shape)
+
+
+def _kept(condition: Array, grad: Array) -> Array:
+    """The gradient where the condition holds, elsewhere 0, which 0 times an infinite one is not."""
+    return as_array(np.where(condition, grad, grad.dtype.type(0)))
 
 
 class Where(Function):
@@ -98,9 +104,8 @@ class Where(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
         condition = ctx.saved[0]
-        zero = grad.dtype.type(0)
-        da = unbroadcast(np.where(condition, grad, zero), ctx.shapes[0])
-        return None, da, unbroadcast(np.where(condition, zero, grad), ctx.shapes[1])
+        da, db = (unbroadcast(_kept(w, grad), s) for w, s in zip((condition, ~condition), ctx.shapes, strict=True))
+        return None, da, db
 
 
 def _untied(rng: Rng, dims: Dims) -> Sample:

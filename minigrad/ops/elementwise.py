@@ -121,7 +121,7 @@ class Pow(Function):
         da = db = None
         if ctx.needs_input_grad[0]:
             # d/da a**b = b a**(b-1), and exactly 0 where b = 0, also at a = 0
-            da = unbroadcast(grad * _unless(b == 0, b * a ** (b - 1)), a.shape)
+            da = unbroadcast(_unless(b == 0, grad * (b * a ** (b - 1))), a.shape)
         if ctx.needs_input_grad[1]:
             # d/db a**b = a**b log a, which tends to 0 at a = 0 for b >= 0
             db = unbroadcast(grad * _unless((a == 0) & (b >= 0), y * np.log(a)), b.shape)

@@ -65,7 +65,7 @@ class Median(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
         (where,) = ctx.saved
-        return as_array(grad * where / where.sum()).astype(grad.dtype)
+        return as_array(np.where(where, grad / where.sum(dtype=grad.dtype), grad.dtype.type(0)))
 
 
 def _index_of_extreme(x: Array, dim: int, smallest: bool) -> Array:

@@ -65,9 +65,11 @@ class Extreme(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> tuple:
         x, top = ctx.saved
-        ties = ((x == top) | (np.isnan(x) if ctx.share_nan else False)).astype(x.dtype)
-        share = restore(grad, x.shape, ctx.dims, ctx.keepdim) / ties.sum(axis=axes(ctx.dims), keepdims=True)
-        return ties * share, None, None, None, None
+        ties = (x == top) | (np.isnan(x) if ctx.share_nan else False)
+        counts = ties.sum(axis=axes(ctx.dims), keepdims=True, dtype=x.dtype)
+        share = restore(grad, x.shape, ctx.dims, ctx.keepdim) / counts
+        dx = np.where(ties, share, x.dtype.type(0)) if ctx.share_nan else ties * share  # of NaN, as PyTorch, NaN
+        return dx, None, None, None, None
 
 
 class CumSum(Function):

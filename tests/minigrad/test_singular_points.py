@@ -99,6 +99,51 @@ def test_infinite_values_equal_torch(name: str, point: str) -> None:
     check(FUNCTIONS[name], INFINITE[point])
 
 
+CHOOSING = {
+    "maximum": lambda t, x, y: t.maximum(x, y),
+    "minimum": lambda t, x, y: t.minimum(x, y),
+    "clamp": lambda t, x, y: x.clamp(-1, 1),
+    "clamp below": lambda t, x, y: x.clamp(min=-1),
+    "clamp between tensors": lambda t, x, y: t.clamp(x, y - 1, y + 1),
+    "where": lambda t, x, y: t.where(x > 0, x, y),
+    "masked_fill": lambda t, x, y: x.masked_fill(x > 0, 1.0),
+    "relu": lambda t, x, y: x.relu(),
+    "leaky_relu": lambda t, x, y: t.nn.functional.leaky_relu(x, 0.1),
+    "elu": lambda t, x, y: t.nn.functional.elu(x),
+    "smooth_l1": lambda t, x, y: t.nn.functional.smooth_l1_loss(x, y, reduction="none"),
+    "power": lambda t, x, y: x.abs() ** y,
+    "max": lambda t, x, y: x.max(),
+    "min": lambda t, x, y: x.min(),
+    "max along": lambda t, x, y: x.view(2, 4).max(1)[0],
+    "median": lambda t, x, y: x.median(),
+    "sort": lambda t, x, y: x.sort()[0],
+    "index": lambda t, x, y: x[2:5],
+}
+
+
+@pytest.mark.parametrize("infinite", [inf, -inf, nan])
+@pytest.mark.parametrize("name", CHOOSING)
+def test_what_is_not_chosen_gets_nothing_of_a_gradient_that_is_infinite(name: str, infinite: float) -> None:
+    """0 times it is NaN; so the root of a number that was limited at 0 had a gradient of NaN."""
+    x, y = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0], [-1.0, -1.0, 0.5, 0.0, 0.5, -1.0, 3.0, 0.0]
+
+    def sum_of(t: Any, x: Any, y: Any, at: int) -> Any:
+        result = CHOOSING[name](t, x, y).reshape(-1)
+        weights = t.ones(result.numel(), dtype=t.float64)
+        weights[at % result.numel()] = infinite
+        result.register_hook(lambda gradient: weights)
+        return result.sum()
+
+    for at in range(len(x)):
+        check(lambda t, x, y, at=at: sum_of(t, x, y, at), x, y)
+
+
+def test_the_root_of_a_limited_number_has_a_gradient() -> None:
+    x = minigrad.tensor([-1.0, 4.0], requires_grad=True)
+    x.clamp(min=0).sqrt().sum().backward()
+    assert x.grad.tolist() == [0.0, 0.25]
+
+
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("dim", [None, 0, 1, (0, 1)])
 @pytest.mark.parametrize("p", ORDERS)
