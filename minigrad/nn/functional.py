@@ -249,28 +249,31 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 
 
 def pad(input: Tensor, pad: tuple[int, ...] | list[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """Surround with a constant.
+    """Surround with a constant, or take away.
 
     Args:
         input: any shape.
-        pad: (before, after) of the last dimension, then of the one before it, and so on; none negative.
+        pad: (before, after) of the last dimension, then of the one before it, and so on; of a negative one so many
+            elements are left out.
         mode: only "constant".
         value: the constant, 0 by default.
     """
     if not isinstance(mode, str) or mode != "constant":
         raise NotImplementedError(f"pad: mode={described(mode)} is not supported; expected 'constant'")
-    if len(pad) % 2 or len(pad) > 2 * input.dim() or min(pad, default=0) < 0:
-        raise ValueError(
-            f"pad: pad is {tuple(pad)}; expected pairs of sizes >= 0, at most one per dimension of the input"
-        )
-    widths: list[tuple[int, int]] = [(0, 0)] * input.dim()
-    for i in range(len(pad) // 2):
-        widths[-1 - i] = (pad[2 * i], pad[2 * i + 1])
-    shape = [before + size + after for (before, after), size in zip(widths, input.shape, strict=True)]
-    inside: Any = tuple(slice(before, before + size) for (before, _), size in zip(widths, input.shape, strict=True))
+    if len(pad) % 2 or len(pad) > 2 * input.dim():
+        raise ValueError(f"pad: pad is {tuple(pad)}; expected pairs of sizes, at most one per dimension of the input")
+    pairs = [(0, 0)] * (input.dim() - len(pad) // 2) + list(zip(pad[-2::-2], pad[::-2], strict=True))
+    shape = [before + size + after for (before, after), size in zip(pairs, input.shape, strict=True)]
+    if min(shape, default=0) < 0:
+        raise ValueError(f"pad: pad is {tuple(pad)} for shape {input.shape}; expected sizes that leave 0 or more")
     result = input.new_full(shape, 0 if value is None else value)
-    result[inside] = input
+    result[_inside(pairs, shape)] = input[_inside([(-before, -after) for before, after in pairs], input.shape)]
     return result
+
+
+def _inside(pairs: list[tuple[int, int]], shape: Any) -> Any:
+    """The index of what lies between the borders (before, after); negative ones are none."""
+    return tuple(slice(max(a, 0), max(size - max(b, 0), 0)) for (a, b), size in zip(pairs, shape, strict=True))
 
 
 # What comes from ``loss_functions`` and ``attention_functions`` has been checked there.

@@ -46,6 +46,9 @@ ACTIVATIONS = [
     lambda lib, x: lib.F.layer_norm(x * 0 + 3, (4,), x[0], x[1]),
     lambda lib, x: lib.F.pad(x, (1, 2)),
     lambda lib, x: lib.F.pad(x.view(3, 2, 2), (1, 0, 0, 2), value=1.5),
+    lambda lib, x: lib.F.pad(x, (-1, 2), value=1.5),
+    lambda lib, x: lib.F.pad(x.view(3, 2, 2), (1, -2, -1, -1, -1, 0)),
+    lambda lib, x: lib.F.pad(x, (2, -3)),
 ]
 
 
@@ -207,7 +210,7 @@ def test_refusals() -> None:
         nn.Embedding(3, 4, max_norm=1.0)
     with pytest.raises(NotImplementedError, match="mode='reflect'"):
         F.pad(mg.zeros(1), (1, 1), mode="reflect")
-    with pytest.raises(ValueError, match="pad is"):
-        F.pad(mg.zeros(1), (1, -1))
+    with pytest.raises(ValueError, match=r"pad is \(1, -3\) for shape \(1,\); expected sizes that leave 0 or more"):
+        F.pad(mg.zeros(1), (1, -3))
     with pytest.raises(IndexError, match="3"):
         nn.Embedding(3, 4)(mg.tensor([3]))
