@@ -46,7 +46,7 @@ def encode(arguments: Sequence[str] | None = None) -> int:
     runs.begin(options)
     translator = runs.translator(options)
     source = translator.codec.source
-    items = source.encode(runs.source_of(translator.settings, options).read(options.input))
+    items = source.encode(runs.read(translator.settings, options, options.input))
     if items.lengths.any():
         source.require_known(items, "standard input" if options.input == "-" else options.input)
     write_bytes(options.output, _array(translator, items, options.batch_size))

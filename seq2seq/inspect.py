@@ -24,8 +24,9 @@ from seq2seq.run.messages import counted, one_line
 from seq2seq.run.parser import OneLineParser
 from seq2seq.run.settings import add_setting
 from seq2seq.run.streams import check_output, print_results, write_bytes, write_output
-from seq2seq.sources import NAMED_SETS, Reading, load_dataset
+from seq2seq.sources import Reading, load_dataset
 from seq2seq.sources.corpus import read_files
+from seq2seq.sources.named import is_named
 from seq2seq.sources.specs import files_named
 
 _SHOWN = 2  # examples of a finding that are printed
@@ -74,7 +75,7 @@ def _read(options: Namespace) -> tuple[Corpus, list[str]]:
     reading.check()
     languages = (options.src_language, options.trg_language)
     items: list[Item] = []
-    if options.data.partition(":")[0] in ("numbers", *NAMED_SETS):
+    if is_named(options.data):
         dataset = load_dataset(
             options.data, data_dir=options.data_dir, src_language=languages[0], trg_language=languages[1],
             valid=options.valid, test=options.test, reading=reading,

@@ -70,7 +70,7 @@ def _figure(options: Namespace) -> tuple[Any, str]:
         raise UserError(f"{asked[0]}: there are {len(options.run_dir)} runs; expected one")
     runs.begin(options)
     translator = runs.translator(options)
-    raw = runs.source_of(translator.settings, options).read(getattr(options, asked[0]))
+    raw = runs.read(translator.settings, options, getattr(options, asked[0]))
     if asked == ["vectors"]:
         labels = [translator.model.source.label(each) for each in raw]
         return vectors.plane(translator.encode(raw, options.batch_size), labels), "Vectors of sentences"

@@ -46,7 +46,7 @@ def score(arguments: Sequence[str] | None = None) -> int:
     runs.begin(options)
     form = _form(options)
     translator = runs.translator(options)
-    pairs = runs.source_of(translator.settings, options).read_examples(*form).pairs
+    pairs = runs.read_examples(translator.settings, options, *form).pairs
     scores = translator.score_pairs(translator.codec.encode_pairs(pairs), options.batch_size)
     lines = _token_lines(scores) if options.tokens else map(_line, scores)
     write_output(options.output, "".join(f"{line}\n" for line in lines))

@@ -57,7 +57,7 @@ def translate(arguments: Sequence[str] | None = None) -> int:
             lines = _lines(translator, [sentence], options, asked, number)
             write_output(STDOUT, "".join(f"{line}\n" for line in lines))
         return 0
-    raw = runs.source_of(translator.settings, options).read(options.input)
+    raw = runs.read(translator.settings, options, options.input)
     lines = _translated(translator, raw, options, asked)
     if options.explain is not None:
         from seq2seq.analysis.explaining import explained
@@ -93,6 +93,7 @@ def _translated(translator: Translator, raw: list[Any], options: Any, asked: dic
 def _lines(translator: Translator, raw: list[Any], options: Any, asked: dict[str, Any], first: int = 1) -> list[str]:
     """The lines of some sentences, of which the ``first`` has this number."""
     found = translator.search_ids(translator.codec.encode_sources(raw), **asked, alignment=options.replace_unk)
+    runs.tell_of_none(best for best, *_ in found)
 
     def line(number: int, hypothesis: Hypothesis) -> str:
         text = translator.text_of(hypothesis, raw[number - first] if options.replace_unk else None)

@@ -4,8 +4,9 @@ that score them share: the data, the search, the metrics."""
 from __future__ import annotations
 
 import dataclasses
+import math
 from argparse import Namespace
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,17 @@ from seq2seq.run.bars import counting
 from seq2seq.run.cli import limit_threads
 from seq2seq.run.config import Config
 from seq2seq.run.devices import DEVICES, PRECISIONS
+from seq2seq.run.entry import tell
 from seq2seq.run.errors import UserError
 from seq2seq.run.locking import locked
-from seq2seq.run.messages import shown
+from seq2seq.run.messages import counted, shown
 from seq2seq.run.options import texts
 from seq2seq.run.parser import OneLineParser, suggestion
 from seq2seq.run.settings import add_setting
 from seq2seq.shipping import model_file
 from seq2seq.shipping.model_file import is_model_file
-from seq2seq.sources import Dataset, Items, Reading, Source
+from seq2seq.sources import Dataset, Examples, Items, Reading, Source
+from seq2seq.sources.named import is_named
 from seq2seq.sources.reading import AUTO
 from seq2seq.sources.specs import files_named
 
@@ -90,7 +93,17 @@ def _given_of_reading(options: Namespace) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
-def source_of(settings: Config, options: Namespace) -> Source:
+def read(settings: Config, options: Namespace, path: str) -> list[Any]:
+    """The raw sources of a file, read for a run as the command line says."""
+    return _source(settings, options).read(path, settings.languages)
+
+
+def read_examples(settings: Config, options: Namespace, argument: str, spec: str) -> Examples:
+    """The examples of files, which the user called ``argument``, read for a run as the command line says."""
+    return _source(settings, options).read_examples(argument, spec, settings.languages)
+
+
+def _source(settings: Config, options: Namespace) -> Source:
     """The source of a run, which reads files as the command line says."""
     form = {"data_format": AUTO} if hasattr(settings, "data_format") else {}
     chosen = {**settings.options, **form, **_given_of_reading(options)}
@@ -129,7 +142,7 @@ def with_data(options: Namespace) -> tuple[Translator, Dataset]:
 def dataset(options: Namespace, config: Config | None = None) -> Dataset:
     """The data set of the first run, or the user's test files; a file that changed since the training is an error.
 
-    A model file does not know what its data were; it can but read those that have their name.
+    A model file does not know where its data lie, nor what they were; files are read where the options say so alone.
 
     Args:
         config: the settings of the first run, where they have been read already.
@@ -139,9 +152,13 @@ def dataset(options: Namespace, config: Config | None = None) -> Dataset:
         config = model_file.read(run_dir).config if is_model_file(run_dir) else config_file.load(run_dir)
     source: Source = registry.build("source", config)
     if options.test:
-        src_language, trg_language = config.src_language or "xx", config.trg_language or "xx"
-        pairs, references = source_of(config, options).read_examples("test", options.test)
+        src_language, trg_language = (code or "xx" for code in config.languages)
+        pairs, references = read_examples(config, options, "test", options.test)
         return Dataset(options.test, src_language, trg_language, {"test": pairs}, {"test": references})
+    if is_model_file(run_dir) and not is_named(config.data) and not (options.data or options.data_dir):
+        raise UserError(
+            f"{run_dir}: a model file does not know where its data lie; expected --test with files to score"
+        )
     if given := _given_of_reading(options):
         raise UserError(f"{next(iter(given))}: goes with --test; the files of the training are read as then")
     here = config_file.moved(config, {name: getattr(options, name) for name in ("data", "valid", "data_dir")})
@@ -170,8 +187,16 @@ def translated(
     sources = translator.codec.source.spoken(items, raw)
     with watched(translator, sources):
         found = [best for best, *_ in translator.search_ids(sources, **asked, alignment=replace_unk)]
+    tell_of_none(found)
     given: Sequence[Any] = raw if replace_unk else [None] * len(raw)
     return found, [translator.text_of(best, source) for best, source in zip(found, given, strict=True)]
+
+
+def tell_of_none(found: Iterable[Hypothesis]) -> None:
+    """A line on standard error where sentences have no translation."""
+    if count := sum(math.isnan(best.log_prob) for best in found):
+        tell(f"note: {counted(count, 'sentence', 'have')} no translation: what is asked for, or a NaN of "
+             "the model, left no token to go on with")  # fmt: skip
 
 
 @contextmanager

@@ -131,6 +131,8 @@ class Translator:
                 4.1); of models with attention.
             options: as of ``search``, and so are the errors.
         """
+        if "n_best" in options:
+            raise UserError("translate: n_best is given; expected Translator.search, which returns several")
         listed = self.codec.source.checked(sentences, "translate", "sentence")
         found = self.search(
             listed, beam_size, length_penalty, 1, batch_size,

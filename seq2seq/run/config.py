@@ -208,6 +208,11 @@ class Config:
         except KeyError:
             raise AttributeError(f"Config has no setting {name}") from None
 
+    @property
+    def languages(self) -> tuple[str | None, str | None]:
+        """The codes of source and target that are asked for."""
+        return self.src_language, self.trg_language
+
     def as_dict(self) -> dict[str, Any]:
         """All settings by name, the options among them."""
         return {field.name: getattr(self, field.name) for field in BASE} | self.options
@@ -217,7 +222,7 @@ BASE = tuple(field for field in dataclasses.fields(Config) if field.name != "opt
 # Of those that may change: all, and those that later continuations go by too.
 CHANGEABLE = tuple(field.name for field in BASE if "changeable" in field.metadata)
 LASTING = tuple(field.name for field in BASE if field.metadata.get("changeable") == "lasts")
-registry.reserve({field.name for field in BASE} | {"as_dict", "options"})
+registry.reserve({field.name for field in BASE} | {"as_dict", "languages", "options"})
 
 
 def _require_option(name: str, options: dict[str, Any], config: Config) -> None:

@@ -35,8 +35,9 @@ Part = TypeVar("Part", bound=type[Any])
 
 
 def option(
-    default: Any, help: str, low: float | None = None, high: float | None = None, changeable: bool = False
-) -> Any:
+    default: Any, help: str, low: float | None = None, high: float | None = None, changeable: bool = False,
+    inherited: bool = True,
+) -> Any:  # fmt: skip
     """A field of a part's Options.
 
     Args:
@@ -44,20 +45,21 @@ def option(
         help: what it means, a line for the command line.
         low, high: of a number, the ends of its range, both allowed; given together or not at all.
         changeable: whether a run may go on with another value: no tensor depends on it.
+        inherited: whether a run that starts with another's weights has its value: not of what says how data are read.
 
     Raises:
         ValueError: a default of another type or out of the range, or a range with one end.
     """
     if type(default) not in (bool, int, float, str) or not str(default).strip():
         raise ValueError(f"option: default is {shown(default)}; expected a bool, an int, a float or text")
+    metadata = {"help": help, "range": None, "changeable": changeable, "inherited": inherited}
     if low is None and high is None:
-        return dataclasses.field(default=default, metadata={"help": help, "range": None, "changeable": changeable})
+        return dataclasses.field(default=default, metadata=metadata)
     if low is None or high is None or not low <= default <= high:
         raise ValueError(
             f"option: default is {shown(default)}, low {low}, high {high}; expected low <= default <= high"
         )
-    metadata = {"help": help, "range": Range(low, high), "changeable": changeable}
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata | {"range": Range(low, high)})
 
 
 @dataclasses.dataclass(frozen=True)

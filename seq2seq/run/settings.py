@@ -82,12 +82,14 @@ def _inherited(given: dict[str, Any]) -> dict[str, Any]:
     path = Path(given["init_from"])
     former = model_file.read(path).config if model_file.is_model_file(path) else load(path)
     parts = {kind: getattr(former, kind) for kind in registry.PACKAGES}
-    same = [name for kind, name in parts.items() if given.get(kind, name) == name for name in _options_of(kind, name)]
-    return {name: getattr(former, name) for name in (*INHERITED, *same)}
+    same = [kind for kind, name in parts.items() if given.get(kind, name) == name]
+    options = [name for kind in same for name in _inherited_options(kind, parts[kind])]
+    return {name: getattr(former, name) for name in (*INHERITED, *options)}
 
 
-def _options_of(kind: str, name: str) -> list[str]:
-    return [field.name for field in dataclasses.fields(registry.part(kind, name).Options)]
+def _inherited_options(kind: str, name: str) -> list[str]:
+    fields = dataclasses.fields(registry.part(kind, name).Options)
+    return [field.name for field in fields if field.metadata["inherited"]]
 
 
 def _resumed(given: dict[str, Any], accept: bool) -> Config:

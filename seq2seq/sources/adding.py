@@ -23,7 +23,7 @@ def with_added(dataset: Dataset, source: Source, config: Config) -> tuple[Datase
     """
     if config.add_data is None:
         return dataset, None
-    pairs = source.read_examples("add_data", config.add_data).pairs
+    pairs = source.read_examples("add_data", config.add_data, config.languages).pairs
     if not all(isinstance(src, str) for src, _ in pairs):
         raise UserError(f"add_data is {config.add_data!r}; expected a run whose source is text")
     held_out = {src for name, split in dataset.splits.items() if name != "train" for src, _ in split}

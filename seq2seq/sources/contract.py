@@ -15,7 +15,7 @@ from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.run.registry import Configured
 from seq2seq.sources.batches import Batch, EncodedSplit, IntArray, Items, target_arrays
-from seq2seq.sources.dataset import Dataset, Pair
+from seq2seq.sources.dataset import Dataset, Languages, Pair
 
 
 class Examples(NamedTuple):
@@ -121,11 +121,12 @@ class Source(Configured):
         """The data set that ``config`` names; UserError where it names none, or a file is at fault."""
         raise NotImplementedError
 
-    def read_examples(self, argument: str, spec: str) -> Examples:
-        """The examples of further files, in the form of ``data``; ``argument`` is what the user called them."""
+    def read_examples(self, argument: str, spec: str, languages: Languages = (None, None)) -> Examples:
+        """The examples of further files, in the form of ``data``; ``argument`` is what the user called them, and
+        ``languages`` are those of the run, by which columns or files may be called."""
         raise NotImplementedError
 
-    def read(self, path: str) -> list[Any]:
+    def read(self, path: str, languages: Languages = (None, None)) -> list[Any]:
         """The raw sources of a file, to be translated; "-" is standard input, where it can be read from that."""
         raise NotImplementedError
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import agreeing, counted
 from seq2seq.sources import report
-from seq2seq.sources.dataset import Dataset, Pair, hold_out
+from seq2seq.sources.dataset import Dataset, Languages, Pair, hold_out
 from seq2seq.sources.files import STDIN, STDIN_NAME, BadLines, sha256_of, split_member, text_lines, unchanged
 from seq2seq.sources.forms import Table, form_of, open_table, read_table
 from seq2seq.sources.reading import AUTO, PLAIN, Reading
@@ -20,7 +20,6 @@ from seq2seq.sources.specs import Part, collected, is_collection, parts_of, suff
 HELD_OUT_SHARE, HELD_OUT_LIMIT = 0.02, 1000
 _NO_LINE = object()  # behind the end of a text
 T = TypeVar("T")
-Languages = tuple[str | None, str | None]  # codes of source and target that are asked for
 
 
 def load_files(
@@ -81,20 +80,20 @@ def read_files(
     return FilesRead(tables, (src, trg), checksums, tuple(reader.notes))
 
 
-def read_pairs(argument: str, spec: str, reading: Reading = PLAIN) -> list[Pair]:
+def read_pairs(argument: str, spec: str, reading: Reading = PLAIN, languages: Languages = (None, None)) -> list[Pair]:
     """The pairs of a specification, all of them; `argument` is what the user called it."""
-    return _read_all(argument, spec, reading, one_sided=False)
+    return _read_all(argument, spec, reading, languages, one_sided=False)
 
 
-def read_copies(argument: str, spec: str, reading: Reading = PLAIN) -> list[Pair]:
+def read_copies(argument: str, spec: str, reading: Reading = PLAIN, languages: Languages = (None, None)) -> list[Pair]:
     """The lines of a text, each as a pair of itself; arguments as of `read_pairs`."""
     parts = parts_of(argument, spec, one_sided=True)
     if len(parts) > 1 or len(parts[0].paths) > 1 or parts[0].is_table:
         raise UserError(f"{argument} is {spec!r}; expected one text, which the run is to reconstruct, plain or .gz")
-    return _read_all(argument, spec, reading, one_sided=True)
+    return _read_all(argument, spec, reading, languages, one_sided=True)
 
 
-def read_sources(path: str, reading: Reading = PLAIN) -> list[str]:
+def read_sources(path: str, reading: Reading = PLAIN, languages: Languages = (None, None)) -> list[str]:
     """The sentences of a text, a line each, or of a table those of its source column; there may be none.
 
     Args:
@@ -105,13 +104,14 @@ def read_sources(path: str, reading: Reading = PLAIN) -> list[str]:
         lines = text_lines(path, fail, may_be_empty=True)
         return [reading.cleaned(line) for line in lines if line is not None]
     name = STDIN_NAME if path == STDIN else path
-    table = read_table(path, name, text_lines(path, fail), reading, fail, source_alone=True)
+    asked = _in_files(languages, reading)
+    table = read_table(path, name, text_lines(path, fail), reading, fail, asked, source_alone=True)
     return [src for src, _ in table.pairs]
 
 
-def _read_all(argument: str, spec: str, reading: Reading, one_sided: bool) -> list[Pair]:
-    parts = parts_of_splits({argument: spec}, (None, None), one_sided, reading)[argument]
-    reader = Reader(reading, (None, None), one_sided)
+def _read_all(argument: str, spec: str, reading: Reading, languages: Languages, one_sided: bool) -> list[Pair]:
+    parts = parts_of_splits({argument: spec}, languages, one_sided, reading)[argument]
+    reader = Reader(reading, languages, one_sided)
     with unchanged(files_of(path for part in parts for path in part.paths)):
         return [pair for part in parts for pair in reader.read(part, training=False)[1].pairs]
 
@@ -122,7 +122,7 @@ def parts_of_splits(
     """By the split, what it is read from. Folders and archives given as training data may hold the other splits, too;
     given for another split, or beside it, all that they hold is of that one."""
     found: dict[str, list[Part]] = {}
-    in_files = (languages[1], languages[0]) if reading.swap else languages
+    in_files = _in_files(languages, reading)
     for name, spec in given.items():
         for part in parts_of("data" if name == "train" else name, spec, one_sided):
             splits = collected(part.paths[0], in_files) if is_collection(part.paths[0]) else {"train": [part]}
@@ -136,6 +136,11 @@ def parts_of_splits(
     if sum(part.paths == (STDIN,) for parts in found.values() for part in parts) > 1:
         raise UserError("standard input: named twice; expected a file for one of them")
     return found
+
+
+def _in_files(languages: Languages, reading: Reading) -> Languages:
+    """Those of the first and the second text of a pair, as files have them."""
+    return (languages[1], languages[0]) if reading.swap else languages
 
 
 def files_of(paths: Iterable[str]) -> list[str]:
@@ -190,7 +195,7 @@ class Reader:
 
     def _opened(self, part: Part, fail: BadLines, read: Callable[..., T]) -> T:
         (path,) = part.paths
-        asked = (self._asked[1], self._asked[0]) if self._reading.swap else self._asked
+        asked = _in_files(self._asked, self._reading)
         return read(path, name_of(part), text_lines(path, fail, self.digests), self._reading, fail, asked)
 
     def _texts(self, part: Part) -> tuple[Table, str]:

@@ -16,6 +16,7 @@ from typing import Any
 from seq2seq.run.errors import UserError, require_integer
 
 Pair = tuple[Any, str]  # a source, of text a sentence, and a target sentence
+Languages = tuple[str | None, str | None]  # codes of source and target that are asked for
 
 DEFAULTS: dict[str, Any] = {"src_tokenizer": "word", "trg_tokenizer": "word", "lower": False, "min_freq": 2}
 

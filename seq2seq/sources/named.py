@@ -241,3 +241,8 @@ NAMED_SETS = {
     "scan": NamedSet(_load_scan, (("command", "action"),), tuple(_SCAN_PATHS)),
     "cmudict": NamedSet(_load_cmudict, (("spelling", "phones"),), ("", "stress", "index")),
 }
+
+
+def is_named(data: str) -> bool:
+    """Whether ``data`` is a public or a generated data set, and no files."""
+    return data.partition(":")[0] in ("numbers", *NAMED_SETS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
+from functools import partial
 
 from seq2seq.run.errors import UserError
 from seq2seq.run.registry import option
@@ -21,17 +22,20 @@ ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{
 _BREAK = re.compile(r"\r\n?|\n")
 
 
+_of_data = partial(option, inherited=False)
+
+
 @dataclass(frozen=True)
 class Reading:
     """How tables and texts become pairs."""
 
-    data_format: str = option(AUTO, "form of tables: tsv, csv, jsonl, or auto, by the name or the first line")
-    src_column: str = option(AUTO, "column of a table that holds the source, by its name or its number")
-    trg_column: str = option(AUTO, "the same for the target; auto takes what a header says, or the first two")
-    header: str = option(AUTO, "whether a table's first line names its columns: present, absent, or auto")
-    swap: bool = option(False, "exchange source and target")
-    unescape_html: bool = option(False, "undo HTML entities, such as &amp;")
-    bad_lines: str = option("refuse", "lines that cannot be read: refuse, or skip and count them")
+    data_format: str = _of_data(AUTO, "form of tables: tsv, csv, jsonl, or auto, by the name or the first line")
+    src_column: str = _of_data(AUTO, "column of a table that holds the source, by its name or its number")
+    trg_column: str = _of_data(AUTO, "the same for the target; auto takes what a header says, or the first two")
+    header: str = _of_data(AUTO, "whether a table's first line names its columns: present, absent, or auto")
+    swap: bool = _of_data(False, "exchange source and target")
+    unescape_html: bool = _of_data(False, "undo HTML entities, such as &amp;")
+    bad_lines: str = _of_data("refuse", "lines that cannot be read: refuse, or skip and count them")
 
     def check(self) -> None:
         """UserError for a word that an option does not know."""

@@ -20,7 +20,7 @@ from seq2seq.run.registry import option
 from seq2seq.sources.batches import IntArray
 from seq2seq.sources.contract import Examples, Source
 from seq2seq.sources.corpus import HELD_OUT_LIMIT, HELD_OUT_SHARE
-from seq2seq.sources.dataset import DEFAULTS, Dataset, Pair, held_out
+from seq2seq.sources.dataset import DEFAULTS, Dataset, Languages, Pair, held_out
 from seq2seq.sources.files import read_lines, sha256_of, unchanged
 from seq2seq.sources.rows import RowItems, RowLearner, Rows, RowSide
 from seq2seq.sources.specs import split_spec, suffix_language
@@ -80,13 +80,13 @@ class RowSource(Source):
             checksums=checksums,
         )
 
-    def read_examples(self, argument: str, spec: str) -> Examples:
+    def read_examples(self, argument: str, spec: str, languages: Languages = (None, None)) -> Examples:
         paths = self._paths(argument, spec)
         with unchanged(paths):
             examples = self._read(paths)
         return Examples(_first_pairs(examples), [example.targets for example in examples])
 
-    def read(self, path: str) -> list[Rows]:
+    def read(self, path: str, languages: Languages = (None, None)) -> list[Rows]:
         if path == "-":
             raise UserError(f"standard input: source {self.name} reads {self.form}; name a file with --input")
         return self.read_rows(path)

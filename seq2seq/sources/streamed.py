@@ -14,8 +14,8 @@ from typing import Any
 
 from seq2seq.run.errors import UserError
 from seq2seq.sources import report
-from seq2seq.sources.corpus import HELD_OUT_LIMIT, HELD_OUT_SHARE, Languages, Reader, files_of, name_of, parts_of_splits
-from seq2seq.sources.dataset import Dataset, Pair, source_hash
+from seq2seq.sources.corpus import HELD_OUT_LIMIT, HELD_OUT_SHARE, Reader, files_of, name_of, parts_of_splits
+from seq2seq.sources.dataset import Dataset, Languages, Pair, source_hash
 from seq2seq.sources.files import STDIN, BadLines, sha256_of, unchanged
 from seq2seq.sources.reading import PLAIN, Reading
 from seq2seq.sources.specs import Part

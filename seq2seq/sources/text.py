@@ -16,10 +16,10 @@ from seq2seq.run.registry import option, register
 from seq2seq.sources.batches import IntArray, Ragged, padded
 from seq2seq.sources.contract import Examples, Source
 from seq2seq.sources.corpus import read_copies, read_pairs, read_sources
-from seq2seq.sources.dataset import Dataset
+from seq2seq.sources.dataset import Dataset, Languages
 from seq2seq.sources.files import each_line
 from seq2seq.sources.load import load_dataset
-from seq2seq.sources.named import NAMED_SETS
+from seq2seq.sources.named import is_named
 from seq2seq.sources.noise import Noise, NoisySentences
 from seq2seq.sources.reading import Reading
 from seq2seq.sources.streamed import load_streamed
@@ -39,9 +39,9 @@ class TextOptions(Reading):
     reverse_source: bool = option(False, "feed the source backwards (Sutskever et al., 2014)")
     source_marks: str = option("both", "around a source's tokens: both <sos> and <eos>, the end alone, or none")
     truncate_source: int = option(0, "read so many first tokens of a source, and no more; 0 reads all", 0, 1_000_000)
-    task: str = option("translate", "translate, or autoencode: the target is the source itself")
-    noise_drop: float = option(0.0, "probability that training leaves a word of the source out", 0.0, 0.99, True)
-    noise_shuffle: int = option(0, "places that training may move a word of the source by", 0, 1000, True)
+    task: str = option("translate", "translate, or autoencode: the target is the source itself", inherited=False)
+    noise_drop: float = option(0.0, "probability that training leaves a word of the source out", 0.0, 0.99, True, False)
+    noise_shuffle: int = option(0, "places that training may move a word of the source by", 0, 1000, True, False)
 
 
 @register("source", "text")
@@ -70,10 +70,9 @@ class TextSource(Source):
 
     def load(self, config: Config) -> Dataset:
         if config.data_cache is not None:
-            if config.data.partition(":")[0] in ("numbers", *NAMED_SETS):
+            if is_named(config.data):
                 raise UserError(f"data_cache is {config.data_cache!r}; it is for files, and {config.data} is none")
-            languages = config.src_language, config.trg_language
-            return load_streamed(config.data, languages, config.valid, config.test, self._reading)
+            return load_streamed(config.data, config.languages, config.valid, config.test, self._reading)
         dataset = load_dataset(
             config.data, data_dir=config.data_dir, src_language=config.src_language, trg_language=config.trg_language,
             valid=config.valid, test=config.test, seed=config.seed, one_sided=self._reconstructs,
@@ -81,14 +80,14 @@ class TextSource(Source):
         )  # fmt: skip
         return _reconstructing(dataset, config.src_tokenizer) if self._reconstructs else dataset
 
-    def read_examples(self, argument: str, spec: str) -> Examples:
+    def read_examples(self, argument: str, spec: str, languages: Languages = (None, None)) -> Examples:
         read = read_copies if self._reconstructs else read_pairs
-        pairs = read(argument, spec, self._reading)
+        pairs = read(argument, spec, self._reading, languages)
         return Examples(pairs, [(trg,) for _, trg in pairs])
 
-    def read(self, path: str) -> list[str]:
+    def read(self, path: str, languages: Languages = (None, None)) -> list[str]:
         """The lines of a text, or the sources of a table, which may be none."""
-        return read_sources(path, self._reading)
+        return read_sources(path, self._reading, languages)
 
     @property
     def _reading(self) -> Reading:

@@ -228,3 +228,14 @@ def test_a_model_file_is_a_start_too(base, run, corpus, tmp_path) -> None:
 
 def test_a_start_that_is_no_run(refused, options, corpus, tmp_path) -> None:
     refused(f"{tmp_path}/none/config.json: No such file", "train", "--data", corpus, "--init-from", tmp_path / "none")
+
+
+def test_how_data_were_read_is_not_taken_over(train, run, corpus, tmp_path) -> None:
+    """An autoencoder is the start of a translator: of other data, read as they are."""
+    words = ["--share-vocab", "true", "--min-freq", 1, "--max-steps", 1]
+    base = train("base", "--task", "autoencode", "--noise-drop", 0.3, "--bad-lines", "skip", "--swap", "true", *words)
+    result = run("train", "--data", corpus, "--init-from", base, "--run-dir", tmp_path / "tuned", *words)
+    assert result.code == 0, result.err
+    config = config_file.load(tmp_path / "tuned")
+    assert (config.task, config.noise_drop, config.bad_lines, config.swap) == ("translate", 0.0, "refuse", False)
+    assert config.hidden_size == config_file.load(base).hidden_size
