@@ -81,7 +81,8 @@ class TransformerEncoder(_Stack):
     ) -> Any:
         """Run all layers; arguments and result as of ``TransformerEncoderLayer``, which calls ``mask`` src_mask.
 
-        PyTorch's sets positions of padding to 0 while nothing is recorded, and only then; here they have their values.
+        What stands at padding means nothing. Here it is what the layers give; PyTorch has 0 there with ``batch_first``
+        while nothing is recorded.
         """
         return self.run(src, src_mask=mask, src_key_padding_mask=src_key_padding_mask, is_causal=bool(is_causal))
 

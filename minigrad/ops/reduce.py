@@ -68,7 +68,8 @@ class Extreme(Function):
         ties = (x == top) | (np.isnan(x) if ctx.share_nan else False)
         counts = ties.sum(axis=axes(ctx.dims), keepdims=True, dtype=x.dtype)
         share = restore(grad, x.shape, ctx.dims, ctx.keepdim) / counts
-        dx = np.where(ties, share, x.dtype.type(0)) if ctx.share_nan else ties * share  # of NaN, as PyTorch, NaN
+        # Without the sharing a NaN ties with nothing: 0 * (dy / 0) is the NaN that PyTorch's amax has there.
+        dx = np.where(ties, share, x.dtype.type(0)) if ctx.share_nan else ties * share
         return dx, None, None, None, None
 
 

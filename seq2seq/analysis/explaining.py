@@ -115,11 +115,11 @@ def _attention(translator: Translator, raw: Any, asked: dict[str, Any]) -> list[
     """The map of the best hypothesis, where the model attends."""
     try:
         ((best, *_),) = translator.search([raw], **asked, alignment=True)
-        source = translator.codec.source.tokens(raw)
     except UserError:
         return [tag("p", "No attention: this model does not attend to the source.", class_="note")]
-    if best.alignment is None or best.alignment.shape[1] != len(source) or not best.ids:
+    if best.alignment is None or not best.ids:
         return []
+    source = translator.codec.source.positions(raw, best.alignment.shape[1])
     target = translator.codec.trg_vocabulary.decode(best.ids)
     return [
         tag("p", "Attention: what each token looked at:", class_="note"),

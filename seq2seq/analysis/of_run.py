@@ -63,10 +63,10 @@ def _detail(translator: Translator, raw: Any) -> report.Detail:
     n_best = [(each.score, translator.text_of(each)) for each in found]
     try:
         ((best,),) = translator.search([raw], report.N_BEST, alignment=True)
-        source = translator.codec.source.tokens(raw)
-    except UserError:  # it does not attend, or the source has no words
+    except UserError:  # it does not attend
         return report.Detail(n_best)
-    if best.alignment is None or best.alignment.shape[1] != len(source) or not best.ids:
+    if best.alignment is None or not best.ids:
         return report.Detail(n_best)
+    source = translator.codec.source.positions(raw, best.alignment.shape[1])
     target = translator.codec.trg_vocabulary.decode(best.ids)
     return report.Detail(n_best, (source, target, best.alignment))

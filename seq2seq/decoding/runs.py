@@ -142,7 +142,7 @@ def with_data(options: Namespace) -> tuple[Translator, Dataset]:
 def dataset(options: Namespace, config: Config | None = None) -> Dataset:
     """The data set of the first run, or the user's test files; a file that changed since the training is an error.
 
-    A model file does not know where its data lie, nor what they were; files are read where the options say so alone.
+    A model file does not know where its data lie, nor what they were: files are read where options say so.
 
     Args:
         config: the settings of the first run, where they have been read already.

@@ -25,14 +25,12 @@ def attended(translator: Translator, sentences: Sequence[Any], **asked: Any) -> 
     """The translations of sentences, with their attention; those without a token are left out.
 
     Raises:
-        UserError: the run's decoder does not attend, or its sources have no tokens.
+        UserError: the run's decoder does not attend.
     """
     found = []
     for raw, (best, *_) in zip(sentences, translator.search(sentences, **asked, alignment=True), strict=True):
         if best.alignment is not None and len(best.ids):
-            source = translator.codec.source.tokens(raw)
-            if best.alignment.shape[1] != len(source):
-                source = [str(place + 1) for place in range(best.alignment.shape[1])]
+            source = translator.codec.source.positions(raw, best.alignment.shape[1])
             found.append(Attended(source, translator.codec.trg_vocabulary.decode(best.ids), best.alignment))
     return found
 

@@ -90,9 +90,9 @@ def _relocated(name: str, spec: str, change: Callable[[str], str]) -> str:
 
 def _is_files(data: str) -> bool:
     """Whether ``data`` names files, not a data set."""
-    from seq2seq.sources import NAMED_SETS
+    from seq2seq.sources.named import is_named
 
-    return data.partition(":")[0] not in ("numbers", *NAMED_SETS)
+    return not is_named(data)
 
 
 def save(config: Config, run_dir: Path) -> None:

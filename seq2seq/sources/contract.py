@@ -50,6 +50,11 @@ class SourceSide:
         """What stands at each position of a raw source, in words; UserError where there are none."""
         raise UserError("replace_unk: this source has no words to put in place of <unk>; expected one of text")
 
+    def positions(self, raw: Any, count: int) -> list[str]:
+        """What people are shown for each of ``count`` positions of a raw source: its token, or the number of the place
+        where there are no words, or other positions."""
+        return [str(place) for place in range(1, count + 1)]
+
     def spoken(self, items: Items, raw: Sequence[Any]) -> Items:
         """The items of raw sources that are to be translated; one without positions is answered with nothing."""
         return items

@@ -8,7 +8,7 @@ from pathlib import Path
 from seq2seq.run.errors import UserError
 from seq2seq.sources.corpus import load_files
 from seq2seq.sources.dataset import Dataset
-from seq2seq.sources.named import NAMED_SETS, load_named
+from seq2seq.sources.named import is_named, load_named
 from seq2seq.sources.numbers import load_numbers
 from seq2seq.sources.reading import PLAIN, Reading
 
@@ -45,7 +45,7 @@ def load_dataset(
         UserError: the name is unknown, an argument does not apply, or a file is at fault.
     """
     name = data.partition(":")[0]
-    if name not in NAMED_SETS and name != "numbers":
+    if not is_named(data):
         return load_files(data, src_language, trg_language, valid, test, one_sided, reading)
     for argument, value in (("valid", valid), ("test", test)):
         if value is not None:

@@ -53,6 +53,10 @@ class TextSide(SourceSide):
     def tokens(self, raw: str) -> list[str]:
         return self.tokenizer.tokenize(raw)[: self.first or None]
 
+    def positions(self, raw: str, count: int) -> list[str]:
+        tokens = self.tokens(raw)
+        return tokens if len(tokens) == count else super().positions(raw, count)
+
     def begins_word(self, items: Ragged) -> np.ndarray:
         """(V,) bool, or as many as ids occur in ``items``: those with which a word begins."""
         count = max(self.num_inputs, int(items.flat.max(initial=0)) + 1)

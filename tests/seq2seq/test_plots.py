@@ -124,6 +124,26 @@ def test_what_is_drawn_is_written(matplotlib, run, folder, tmp_path, what, form)
     assert again.read_bytes() == data
 
 
+def test_attention_to_sources_without_words(matplotlib, run, tmp_path) -> None:
+    """Positions are shown by their numbers: on the map, and on the pages of both commands."""
+    frames, texts, output = tmp_path / "frames.npz", tmp_path / "texts.en", tmp_path / "map.svg"
+    rng = np.random.default_rng(2)
+    np.savez(frames, rows=rng.random((48, 3), np.float32), lengths=np.full(12, 4))
+    texts.write_text("".join(f"{number} one two\n" for number in range(12)))
+    data = f"{frames},{texts}"
+    words = ["--source", "frames", "--encoder", "bilstm", "--decoder", "attention", "--trg-tokenizer", "space"]
+    sizes = ["--embedding-size", 8, "--hidden-size", 8, "--min-freq", 1, "--max-steps", 1, "--samples", 0]
+    folder = tmp_path / "run"
+    assert run("train", "--data", data, "--valid", data, *words, *sizes, "--run-dir", folder).code == 0
+    asked = ["--min-output-length", "3"]
+    assert run("plot", folder, "--attention", frames, *asked, "--output", output) == (0, "", "")
+    page, scores = tmp_path / "explained.html", tmp_path / "scores.html"
+    assert run("translate", folder, "--input", frames, *asked, "--explain", page).code == 0
+    assert run("evaluate", folder, "--split", "valid", "--html", scores).code == 0
+    assert "Attention: what each token looked at" in page.read_text()
+    assert "No attention" not in page.read_text()
+
+
 def test_several_runs_on_one_page(matplotlib, run, folder, tmp_path) -> None:
     output = tmp_path / "page.svg"
     assert run("plot", folder, f"{folder}/.", "--over", "minutes", "--output", output).code == 0

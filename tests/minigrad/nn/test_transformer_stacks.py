@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
+from minigrad.gradcheck import gradcheck
 from minigrad.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 RNG = np.random.default_rng(4)
@@ -72,6 +74,18 @@ def test_packed_sequences_are_padded_ones_with_masks(norm_first: bool) -> None:
     expected = module(src, tgt, tgt_mask=later, **masks).detach().numpy()
     real = ~past(TRG_LENGTHS, T).T
     np.testing.assert_allclose(found[real], expected[real], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_gradients_are_those_of_finite_differences(norm_first: bool, count_case: Callable[[], None]) -> None:
+    """Of both inputs and every parameter; GELU has no kinks."""
+    mg.manual_seed(5)
+    module = nn.Transformer(4, 2, 1, 2, 3, 0.0, "gelu", norm_first=norm_first).double()
+    leaves = [mg.tensor(x[..., :4], requires_grad=True) for x in (SRC[:, :2], TRG[:3, :2])]
+    padding = mg.tensor(past(SRC_LENGTHS[:2], S))
+    masks = {"src_key_padding_mask": padding, "memory_key_padding_mask": padding, "tgt_is_causal": True}
+    assert gradcheck(lambda *given: module(*given[:2], **masks), [*leaves, *module.parameters()])
+    count_case()
 
 
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor")
