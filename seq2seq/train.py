@@ -38,6 +38,7 @@ from seq2seq.training.advice import advice
 from seq2seq.training.batching import total_steps
 from seq2seq.training.budget import Clock
 from seq2seq.training.kept_runs import expectations
+from seq2seq.training.positions import within_positions
 from seq2seq.training.trainer import Trainer
 from seq2seq.training.warm_up import compile_kernels
 
@@ -124,6 +125,7 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path, change: Chang
     """The trainer of a new run, whose files stand then, or of one that goes on; of a dry run no file does."""
     start = None if config.resume else starting.former(config)
     codec, encoded = _encoded(config, dataset, run_dir, start)
+    codec = within_positions(config, codec, encoded)
     compile_kernels(config)  # mistakes in the input are told by now
     plan = memory.before_steps(config, (codec.source.num_inputs, len(codec.trg_vocabulary)))
     memory.require_fit(plan, config.batch_size, config.batch_tokens)

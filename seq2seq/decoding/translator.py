@@ -241,6 +241,7 @@ class Translator:
                 f"encode: there are {len(self.models)} runs together; expected one, whose vectors are wanted"
             )
         allow_tf32(self.precision)
+        self._require_positions(sources)
         encoder, nothing = self.model.encoder, np.zeros_like(sources.lengths)
         found = np.zeros((len(sources), encoder.vector_size), np.float32)
         for indices in evaluation_batches(sources.lengths, nothing, number("batch_size", batch_size)):
@@ -253,6 +254,7 @@ class Translator:
     ) -> list[list[Hypothesis]]:
         results = [[Hypothesis((), 0.0, 0.0)] for _ in range(len(sources))]
         spoken = np.flatnonzero(sources.lengths)
+        self._require_positions(sources)
         whole = self._in_ids(asked, len(sources))
         for positions in evaluation_batches(sources.lengths[spoken], np.zeros_like(spoken), asked.batch_size):
             indices = spoken[positions].tolist()
@@ -265,6 +267,13 @@ class Translator:
             if self.on_progress is not None:
                 self.on_progress(len(indices))
         return results
+
+    def _require_positions(self, sources: Items) -> None:
+        """UserError where a source is longer than an encoder reads."""
+        for model in self.models if len(sources) else ():
+            place = int(sources.lengths.argmax())
+            longest = int(sources.lengths[place]) + model.source.marks
+            model.encoder.require_positions(longest, f"sentence {place + 1}")
 
     def _telling(
         self, told: Callable[[int, Hypothesis], None], sources: Items, indices: Sequence[int]
@@ -294,6 +303,8 @@ class Translator:
     def _in_ids(self, asked: Decoding, count: int) -> Search:
         """The search of ``count`` sentences that is asked for, with the ids of what it is asked for in words."""
         most = asked.max_output_length or self.codec.max_output_length
+        for model in self.models:
+            model.decoder.require_positions(most, "max_output_length: the longest translation")
         constraints: tuple[Constrain, ...] = asked.constraints
         for constraint in asked.constraints:
             constraint.check(most)

@@ -67,11 +67,24 @@ def select(x: Tensor, rows: Array) -> Tensor:
 
 
 class Part(nn.Module):
-    """What an encoder and a decoder have in common."""
+    """What an encoder and a decoder have in common.
+
+    Attributes:
+        learned_positions: the most positions that it reads of a sequence, specials counted; 0 for any number.
+    """
 
     name: ClassVar[str]
     Options: ClassVar[type] = NoOptions
     capturable: ClassVar[bool] = False
+    learned_positions: int = 0
+
+    def require_positions(self, longest: int, what: str) -> None:
+        """UserError where a sequence, called ``what``, has more positions, specials counted, than this part reads."""
+        if 0 < self.learned_positions < longest:
+            raise UserError(
+                f"{what} has {longest} positions with its specials; "
+                f"expected at most {self.learned_positions}, the learned_positions of {self.name}"
+            )
 
     def init_weights(self, init_range: float) -> None:
         """Draw the first weights: by default all of them from U(-init_range, init_range), but those of layer norms,

@@ -119,7 +119,10 @@ class Model:
         else:
             x = self.linear(f"{half}.embedding", ids)
         if self.c.get("learned_positions"):
-            return x + self.w[f"{half}.positions.learned.weight"][steps]
+            learned = self.w[f"{half}.positions.learned.weight"]
+            if steps[-1] >= len(learned):
+                raise ValueError(f"a sequence of {steps[-1] + 1} positions; expected at most {len(learned)}")
+            return x + learned[steps]
         angles = steps[:, None] / 10_000 ** (np.arange(0, x.shape[1], 2) / x.shape[1])
         waves = np.stack([np.sin(angles), np.cos(angles)], 2).reshape(len(steps), -1)[:, : x.shape[1]]
         return x + waves.astype(np.float32)
