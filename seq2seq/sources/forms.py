@@ -292,14 +292,14 @@ def _has_header(head: Sequence[Record], reading: Reading) -> bool:
     first = [str(field) for field in head[0].fields]
     asked = [name for name in (reading.src_column, reading.trg_column) if name != AUTO and not name.isdecimal()]
     if asked:
-        return all(_place(name, first) is not None for name in asked)
+        return all(_places(name, first) for name in asked)
     return _names_columns(first) and not any(_names_columns([str(field) for field in row.fields]) for row in head[1:])
 
 
 def _names_columns(fields: Sequence[str]) -> bool:
-    """Whether fields look like names of columns: two at least as names of them are, and none like a sentence."""
-    named = sum(is_heading(field) for field in fields)
-    return named >= 2 and len(set(fields)) == len(fields) and all(re.fullmatch(r"[^.!?]{0,30}", one) for one in fields)
+    """Whether fields look like names of columns: two others at least as names of them are, and none like a sentence."""
+    named = {field for field in fields if is_heading(field)}
+    return len(named) >= 2 and all(re.fullmatch(r"[^.!?]{0,30}", one) for one in fields)
 
 
 def _columns(
@@ -327,9 +327,12 @@ def _columns(
 
 def _asked(option: str, wanted: str, names: Sequence[str] | None, first: Sequence[Any], where: str) -> int:
     """The place of a column that is asked for."""
-    place = _place(wanted, names) if names is not None else None
-    if place is not None:
-        return place
+    places = _places(wanted, names) if names is not None else []
+    if len(places) > 1:
+        same = f"columns {' and '.join(str(place + 1) for place in places)} are called so; expected the number of one"
+        raise UserError(f"{where}: {option} is {shown(wanted)}; {same}")
+    if places:
+        return places[0]
     if wanted.isdecimal() and wanted.isascii() and 1 <= len(wanted) <= 6 and int(wanted):
         return int(wanted) - 1
     there = "there are" if names is not None else "the first line has"
@@ -337,14 +340,15 @@ def _asked(option: str, wanted: str, names: Sequence[str] | None, first: Sequenc
     raise UserError(f"{where}: {option} is {shown(wanted)}; {there} {listed}")
 
 
-def _place(wanted: str, names: Sequence[str]) -> int | None:
-    """Where a name stands among those of columns, also without its case, or within an object."""
-    plain = [name.strip().casefold() for name in names]
-    wanted = wanted.strip().casefold()
-    for known in (plain, [name.rpartition(".")[2] for name in plain]):
-        if wanted in known:
-            return known.index(wanted)
-    return None
+def _places(wanted: str, names: Sequence[str]) -> list[int]:
+    """Where a name stands among those of columns; else where it does without its case, else within an object."""
+    wanted, exact = wanted.strip(), [name.strip() for name in names]
+    plain = [name.casefold() for name in exact]
+    inner = [name.rpartition(".")[2] for name in plain]
+    for name, known in ((wanted, exact), (wanted.casefold(), plain), (wanted.casefold(), inner)):
+        if name in known:
+            return [place for place, one in enumerate(known) if one == name]
+    return []
 
 
 def _told_by_names(names: Sequence[str], languages: tuple[str | None, str | None]) -> tuple[int, int]:
@@ -352,7 +356,7 @@ def _told_by_names(names: Sequence[str], languages: tuple[str | None, str | None
     plain = [name.rpartition(".")[2].strip().casefold() for name in names]
     roles = (_SRC_NAMES, _TRG_NAMES)
     by_role = [next((place for place, name in enumerate(plain) if name in known), None) for known in roles]
-    by_language = [_place(code, names) if code else None for code in languages]
+    by_language = [next(iter(_places(code, names)), None) if code else None for code in languages]
     src, trg = (one if one is not None else other for one, other in zip(by_language, by_role, strict=True))
     if src == trg:
         src = None

@@ -268,6 +268,10 @@ HEADERS: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
     ("Hello. You,b\nsource,target\n", {}, [("Hello. You", "b"), ("source", "target")]),
     ('a;"b,c"\nd;e\n', {}, [("a", "b,c"), ("d", "e")]),
     ('"a ""x""", "b"\n', {}, [('a "x"', "b")]),
+    ("en,de,,\na,b,1,2\n", {}, [("a", "b")]),  # a spreadsheet's columns without a name
+    ("en,en\na,b\n", {}, [("en", "en"), ("a", "b")]),
+    ("Text,text,x\na,b,c\n", {"src_column": "text", "trg_column": "x"}, [("b", "c")]),
+    ("text,text,x\na,b,c\n", {"src_column": "2", "trg_column": "x", "header": "present"}, [("b", "c")]),
 ]
 
 
@@ -275,6 +279,17 @@ HEADERS: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
 def test_headers_and_columns(number: int, tmp_path: Path) -> None:
     text, options, pairs = HEADERS[number]
     assert read_pairs("data", write(tmp_path / "c.csv", text), Reading(**options)) == pairs
+
+
+def test_a_name_that_stands_for_two_columns_is_refused(tmp_path: Path) -> None:
+    table = write(tmp_path / "c.csv", "Text,x,TEXT\na,b,c\n")
+    with pytest.raises(
+        UserError, match=r"c\.csv:1: src_column is 'text'; columns 1 and 3 are called so; expected the n"
+    ):
+        read_pairs("data", table, Reading(src_column="text", trg_column="x"))
+    objects = write(tmp_path / "c.jsonl", '{"en": {"text": "a"}, "de": {"text": "b"}}\n')
+    with pytest.raises(UserError, match=r"c\.jsonl:1: trg_column is 'text'; columns 1 and 2 are called so"):
+        read_pairs("data", objects, Reading(trg_column="text"))
 
 
 def test_a_header_is_told_and_names_the_languages(tmp_path: Path) -> None:
