@@ -149,8 +149,8 @@ def _lines(path: str, references: References) -> list[str]:
     lines = read_lines(path, may_be_empty=True)
     if len(lines) != len(references.accepted):
         raise UserError(
-            f"{path}: has {counted(len(lines), 'line')}; "
-            f"expected {len(references.accepted):,}, as {references.name} has"
+            f"{path}: has {counted(len(lines), 'line')}; expected {len(references.accepted):,}, a translation of each "
+            f"sentence of {references.name}" + (f" {references.split}" if references.split else "")
         )
     return lines
 

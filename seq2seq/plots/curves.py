@@ -13,6 +13,7 @@ from seq2seq.plots.drawing import colour, new_figure
 from seq2seq.run import manifest
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import shown
+from seq2seq.run.writing import read_run_file
 
 OVER = ("steps", "epochs", "minutes")
 _SMOOTH = 100  # points of a curve of steps, each the mean of its neighbours
@@ -25,7 +26,9 @@ _PANELS = (
 
 
 def history_of(run_dir: Path) -> list[dict[str, Any]]:
-    """The records of a run's log that its last save vouches for; UserError where they are not those it wrote."""
+    """The records of a run's log that its last save vouches for; UserError where they are not those it wrote, or the
+    folder is that of no run."""
+    read_run_file(run_dir / manifest.COVERED[0], manifest.RUN_FOLDER)  # what has no settings is not asked for its log
     return [json.loads(line) for line in manifest.read_metrics(run_dir).splitlines()]
 
 

@@ -128,11 +128,17 @@ def test_what_cannot_be_compared_is_told(refused, root, files, tmp_path) -> None
     refused("references: is missing; expected --references FILE", "compare", first, second)
     refused(f"references is '{first}'; a run has those of its", "compare", root / "one", first, "--references", first)
     refused("metrics: there is no 'blue'; did you mean bleu?", "compare", first, second, "--metrics", "blue")
-    refused(f"{first}: has 50 lines; expected 3", "compare", first, root / "one", "--split", "valid")
-    short = write(tmp_path / "short", ["a"])
     refused(
-        f"{short}: has 1 line; expected 50, as {references} has", "compare", short, first, "--references", references
+        f"{first}: has 50 lines; expected 3, a translation of each sentence of ",
+        "compare",
+        first,
+        root / "one",
+        "--split",
+        "valid",
     )
+    short = write(tmp_path / "short", ["a"])
+    message = f"{short}: has 1 line; expected 50, a translation of each sentence of {references}"
+    refused(message, "compare", short, first, "--references", references)
     refused(
         f"json {first}: is a file that is read", "compare", first, second, "--references", references, "--json", first
     )

@@ -172,6 +172,15 @@ def test_what_is_read_is_not_written_over(matplotlib, refused, folder, tmp_path,
     assert lines.read_text() == "1 2 3\n"
 
 
+def test_what_is_no_run_has_no_curves(matplotlib, refused, tmp_path) -> None:
+    model = tmp_path / "model.seq2seq"
+    model.write_bytes(b"x")
+    for path in (model, tmp_path / "nothing", tmp_path):
+        with pytest.raises(UserError, match=r"config\.json: .*; expected the folder of a training run$"):
+            curves.history_of(path)
+    refused(f"{model / 'config.json'}: ", "plot", model, "--output", tmp_path / "x.png")
+
+
 def test_without_matplotlib_a_line_says_how_to_get_it(refused, folder, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(drawing, "find_spec", lambda name: None)
     message = f"plot: Matplotlib is not installed; {drawing.INSTALL_PLOT}"
