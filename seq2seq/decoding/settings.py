@@ -133,7 +133,7 @@ def _add_option(parser: OneLineParser, name: str, field: dataclasses.Field[Any])
     told = [str(RANGES[name])] if name in RANGES else []
     told += [] if field.default is False else [f"default: {field.default}"]
     help_text = field.metadata["help"] + (f" ({'; '.join(told)})" if told else "")
-    help_text = f"{help_text} [{', '.join(registry.owners(name))}]".replace("%", "%%")
+    help_text = f"{help_text} [{'; '.join(registry.owners(name))}]".replace("%", "%%")
     option, kinds = "--" + name.replace("_", "-"), (registry.type_of(field),)
     if field.default is False:
         parser.add_argument(option, action="store_true", help=help_text)

@@ -196,11 +196,11 @@ def options_of(chosen: dict[str, str]) -> dict[str, Any]:
 
 
 def owners(option: str) -> Iterator[str]:
-    """The parts that have an option, as "decoder lstm"."""
+    """The parts that have an option, by their kinds, as "decoder gru-context, lstm"."""
     for kind in _ALL:
-        for name in names(kind):
-            if any(field.name == option for field in _fields(_parts[kind][name])):
-                yield f"{kind} {name}"
+        having = [name for name in names(kind) if any(field.name == option for field in _fields(_parts[kind][name]))]
+        if having:
+            yield f"{kind} {', '.join(having)}"
 
 
 def type_of(field: dataclasses.Field[Any]) -> type:

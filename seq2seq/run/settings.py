@@ -126,7 +126,7 @@ def build_parser(command: str = "train") -> OneLineParser:
         add_setting(parser, field.name, help_texts[field.name] + _told(field))
     group = parser.add_argument_group("options of the source, the encoder and the decoder")
     for name, field in registry.options().items():
-        owners = f" [{', '.join(registry.owners(name))}]"
+        owners = f" [{'; '.join(registry.owners(name))}]"
         add_setting(group, name, field.metadata["help"] + _told(field) + owners)
     return parser
 

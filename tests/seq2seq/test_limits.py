@@ -56,7 +56,7 @@ def beside(name: str) -> list[str]:
         return [*beside(owner), option(owner), values[0] if values else repr(RANGES[owner].low)]
     if hasattr(Config(), name):
         return []
-    kind, _, part = next(iter(registry.owners(name))).partition(" ")
+    kind, part, *_ = next(registry.owners(name)).replace(",", "").split()
     copies = kind == "decoder" and registry.part(kind, part).reads_of(registry.part(kind, part).Options()).copies
     return [option(kind), part, *(["--share-vocab"] if copies else [])]
 
