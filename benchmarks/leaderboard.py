@@ -65,8 +65,13 @@ def _read(path: Path) -> Any:
 
 def scores_of(goal: Goal) -> str:
     """The file with the scores of a goal: test.json for greedy search, test-beam5.json for --beam-size 5."""
-    asked = "".join(word.removeprefix("--").removesuffix("-size") for word in goal.evaluate)
+    asked = "-".join(option.replace(" ", "") for option in _told(goal))
     return f"test-{asked}.json" if asked else "test.json"
+
+
+def _told(goal: Goal) -> list[str]:
+    """What a goal asks of the search, as "beam 5" and "length-penalty 0.6"."""
+    return [option.replace("-size", "").strip() for option in " ".join(goal.evaluate).split("--") if option]
 
 
 def rows(runs: list[Kept]) -> list[tuple[str, ...]]:
@@ -94,7 +99,7 @@ def summary(runs: list[Kept]) -> list[tuple[str, ...]]:
     for run in runs:
         figures = []
         for goal, scores in zip(run.recipe.goals, run.scores, strict=True):
-            asked = f" with {' '.join(goal.evaluate).removeprefix('--').replace('-size', '')}" if goal.evaluate else ""
+            asked = f" with {' and '.join(_told(goal)).replace('-', ' ')}" if goal.evaluate else ""
             figures.append(f"**{mean(each[goal.figure] for each in scores):.1f}**{asked}")
         first = run.recipe.goals[0]
         ours = f"{', '.join(figures)}: {UNITS.get(first.figure, first.figure)}"
