@@ -121,6 +121,8 @@ class RowMoments:
             which, first = (kernels.like(indices, param) for indices in (rows, self._done[rows]))
             kernels.adam_replay(param, m, v, which, first, self._history[: self._count])
             self._done[rows] = self._count
+            if self._moving is not None and not self._idle:  # an L2 term moves rows that have no gradient yet
+                self._moving[rows] = True
 
     @_one_at_a_time
     def flush(self) -> None:

@@ -167,6 +167,19 @@ def test_options_that_change_on_the_way() -> None:
     assert_same_bits(runs[0].content(), runs[1].content())
 
 
+@pytest.mark.parametrize("looks", [False, True])
+def test_an_l2_term_that_is_switched_off_leaves_moments_behind(looks: bool) -> None:
+    """In rows without a gradient too, which move on, whoever looked at the table."""
+    dense, sparse = (Run(one, ("Adam", {"lr": 0.1, "weight_decay": 0.1})) for one in (False, True))
+    for decay in (0.1, 0.0, 0.0, 0.0):
+        for run in (dense, sparse):
+            run.optimizer.param_groups[0]["weight_decay"] = decay
+            run.step([0])
+            if looks:
+                run.weight.detach().numpy().copy()
+    assert_same_bits(sparse.content(), dense.content())
+
+
 def test_an_eps_of_zero_makes_the_rows_nan_that_dense_adam_makes_nan() -> None:
     runs = both(("Adam", {"eps": 0.0}))
     with np.errstate(invalid="ignore"):
