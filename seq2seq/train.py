@@ -97,7 +97,7 @@ def _run(trainer: Trainer) -> int:
     """Train to the end, or to an interruption; the exit code."""
     if trainer.config.resume:
         say(f"{trainer.run_dir}: going on after step {trainer.progress.step} of {trainer.total_steps}")
-        if trainer.is_done:
+        if trainer.is_done and not trainer.clock.stopped:
             more = "--patience" if trainer.gets_no_better else "--epochs or --max-steps"
             say(f"nothing is left to do; raise {more} to train on")
     if not trainer.run():
@@ -107,11 +107,18 @@ def _run(trainer: Trainer) -> int:
         metric, patience = trainer.config.best_metric, trainer.config.patience
         say(f"ends early: {metric} was no better for {patience} validations in a row")
     elif trainer.clock.stopped:
-        step = trainer.progress.step
-        folder.end_at(trainer.run_dir, step)
-        say(f"ends after step {step} of {trainer.total_steps}: the time is up; --max-steps {step} repeats it")
+        _tell_that_time_is_up(trainer)
     _show_samples(trainer)
     return 0
+
+
+def _tell_that_time_is_up(trainer: Trainer) -> None:
+    """A run that had a budget from the start ends there, as if it had been started so; another one can go on."""
+    step, total = trainer.progress.step, trainer.total_steps
+    if trainer.config.resume or not step:
+        return say(f"stops after step {step} of {total}: the time is up; to go on:\n  {trainer.resume_command()}")
+    folder.end_at(trainer.run_dir, step)
+    say(f"ends after step {step} of {total}: the time is up; --max-steps {step} repeats it")
 
 
 class Change(NamedTuple):
@@ -235,9 +242,23 @@ def _go_on(trainer: Trainer, change: Change) -> None:
     trainer.resume()
     if trainer.config.dry_run:
         return
+    changed, other_data = folder.changes_at(run_dir, trainer.progress.step)
+    changed |= set(config_file.differences(trainer.config, run_dir))
+    trainer.progress = _after(trainer.progress, changed, other_data or change.other_data)
+    trainer.config = schedules.settled(trainer.config, trainer.total_steps)  # over the batches that there are now
     for line in folder.go_on(run_dir, trainer.config, trainer.progress.step, *change):
         say(f"changed from here on: {line}")
-    trainer.progress = _after(trainer.progress, *folder.changes_at(run_dir, trainer.progress.step))
+    if _is_over(trainer):
+        over = f"lr_steps = {trainer.config.lr_steps} are over and min_lr is 0; --lr-steps says when they shall be"
+        _tell([f"the learning rate is 0 from here on: {over}"])
+
+
+def _is_over(trainer: Trainer) -> bool:
+    """Whether a cosine has come down to nothing, though the run goes on."""
+    config, step = trainer.config, trainer.progress.step
+    if config.lr_schedule != "cosine" or config.min_lr or trainer.is_done:
+        return False
+    return config.lr_steps is not None and step >= config.lr_steps
 
 
 def _after(progress: Progress, changed: set[str], other_data: bool) -> Progress:

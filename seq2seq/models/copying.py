@@ -37,9 +37,10 @@ def copy_ids(src: Array, vocab_size: int) -> Array:
 def within_pairs(batch: Batch, vocab_size: int) -> tuple[Batch, Array]:
     """The batch with ids that a model has numbers for, but for the targets, which may be copies; and the copy ids of
     its sources (S, N)."""
-    copies, targets = copy_ids(batch.src, vocab_size), batch.trg_output.copy()
+    source = batch.src if batch.whole_src is None else batch.whole_src
+    copies, targets = copy_ids(source, vocab_size), batch.trg_output.copy()
     for t, n in zip(*np.nonzero(targets >= vocab_size), strict=True):
-        targets[t, n] = within_pair(targets[t, n], batch.src[:, n], vocab_size)
+        targets[t, n] = within_pair(targets[t, n], source[:, n], vocab_size)
     given = known(batch.trg_input, vocab_size)
     return replace(batch, src=known(batch.src, vocab_size), trg_input=given, trg_output=targets), copies
 

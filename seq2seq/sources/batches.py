@@ -178,6 +178,7 @@ class Batch:
         trg_output: (T, N) int64, tokens <eos>.
         trg_lengths: (N,) int64, real positions of trg_output, <eos> counted.
         indices: (N,) int64, the pairs' numbers in their split.
+        whole_src: src with the words that were dropped of it, which can be copied; None where none were.
     """
 
     src: np.ndarray
@@ -186,6 +187,7 @@ class Batch:
     trg_output: IntArray
     trg_lengths: IntArray
     indices: IntArray
+    whole_src: IntArray | None = None
 
     @property
     def num_src_tokens(self) -> int:

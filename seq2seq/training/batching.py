@@ -14,6 +14,7 @@ import numpy as np
 
 from minigrad import random
 from seq2seq.run import registry
+from seq2seq.run.checkpoint import Progress
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.sources import Batch, BatchSampler, BlockSampler, EncodedSplit, Source
@@ -38,9 +39,13 @@ def epoch_batches(train: EncodedSplit, config: Config, epoch: int) -> tuple[Enco
     return read, training_sampler(read, config).batches(epoch)
 
 
-def total_steps(train: EncodedSplit, config: Config) -> int:
-    """Updates of a whole run; about, where epochs have unequal numbers of batches."""
-    steps = config.epochs * -(-len(epoch_batches(train, config, 0)[1]) // config.accumulate)
+def total_steps(train: EncodedSplit, config: Config, progress: Progress | None = None) -> int:
+    """Updates of a whole run: those that are done, by whatever batches, and those that are left; about, where epochs
+    have unequal numbers of batches."""
+    done = progress or Progress()
+    batches, left = len(epoch_batches(train, config, done.epoch)[1]), config.epochs - done.epoch
+    each, begun = -(-batches // config.accumulate), -(-max(batches - done.batch, 0) // config.accumulate)
+    steps = done.step + (begun + (left - 1) * each if left > 0 else 0)
     return steps if config.max_steps is None else min(steps, config.max_steps)
 
 
@@ -51,13 +56,15 @@ def check(config: Config) -> None:
 
 
 def with_words_dropped(batch: Batch, config: Config) -> Batch:
-    """A batch in which words that are read, not those that are to be written, are <unk> with a probability each.
+    """A batch in which words that are read, not those that are to be written or copied, are <unk> with a probability
+    each.
 
     Sources: Iyyer et al., "Deep unordered composition rivals syntactic methods for text classification" (2015), for the
     source; Bowman et al., "Generating sentences from a continuous space" (2016), section 3.1, for the target.
     """
-    src = _dropped(batch.src, config.src_word_dropout)
-    return dataclasses.replace(batch, src=src, trg_input=_dropped(batch.trg_input, config.trg_word_dropout))
+    src, whole = _dropped(batch.src, config.src_word_dropout), batch.src if config.src_word_dropout else None
+    given = _dropped(batch.trg_input, config.trg_word_dropout)
+    return dataclasses.replace(batch, src=src, whole_src=whole, trg_input=given)
 
 
 def _dropped(ids: np.ndarray, probability: float) -> np.ndarray:

@@ -87,8 +87,8 @@ class Clock:
         if epochs and rest < _PART * pace.steps:
             rest = 0
         steps = epochs * pace.steps + rest
-        if not steps:
-            least = pace.update + pace.validation
+        if not steps or self.is_up():
+            least = pace.update + _CAREFUL * pace.validation + _LAST
             raise UserError(
                 f"budget is {self.text!r}; {duration(max(self.left, 0))} are left, and one update with its validation "
                 f"takes {duration(least)}; expected more time, or a smaller model"

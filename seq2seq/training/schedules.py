@@ -7,6 +7,7 @@ Formulae and sources: docs/training.md.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -50,6 +51,13 @@ def learning_rate(config: Config, step: int, figures: Sequence[float] = ()) -> f
         falls = (step - config.warmup_steps) / config.lr_steps
         return _fallen(config, falls if config.lr_schedule == "exponential" else math.floor(falls))
     return config.lr
+
+
+def settled(config: Config, total_steps: int) -> Config:
+    """The settings with the length of a cosine, which is that of the run where nobody gave it."""
+    if config.lr_schedule != "cosine" or config.lr_steps is not None:
+        return config
+    return dataclasses.replace(config, lr_steps=total_steps)
 
 
 def _fallen(config: Config, falls: float) -> float:

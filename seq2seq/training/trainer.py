@@ -70,13 +70,13 @@ class Trainer:
         self.progress, self.clock = Progress(), clock or Clock(None)
         self.interrupted = False
         self._skipped = 0
-        if config.lr_schedule == "cosine" and config.lr_steps is None:  # a continuation finds it in the stored config
-            self.config = dataclasses.replace(config, lr_steps=self.total_steps)
+        if not config.resume:  # which finds it in the stored config
+            self.config = schedules.settled(config, self.total_steps)
 
     @functools.cached_property
     def total_steps(self) -> int:
-        """Updates of the whole run; about, where epochs have unequal numbers of batches."""
-        return total_steps(self.train, self.config)
+        """Updates of the whole run, as it is seen from where it stands when that is first asked for."""
+        return total_steps(self.train, self.config, self.progress)
 
     @property
     def is_done(self) -> bool:

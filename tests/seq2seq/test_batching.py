@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from minigrad import random
+from seq2seq.models import copying
 from seq2seq.models.model import build_model
 from seq2seq.run.config import Config
 from seq2seq.sources import Batch, EncodedSplit, Ragged, TextSource
@@ -144,6 +145,21 @@ def test_words_are_dropped_where_they_are_read(draw_batch: Callable[..., Batch])
     np.testing.assert_array_equal(with_words_dropped(batch, config).src, dropped.src)
     random.seed_step(7, 4)
     assert not np.array_equal(with_words_dropped(batch, config).src, dropped.src)
+
+
+def test_a_word_that_is_dropped_can_be_copied() -> None:
+    """Ten words are known; 10 and 11 stand in the source alone."""
+    src, words = np.array([[1], [10], [4], [11], [2]]), np.array([[11], [4], [10], [2]])
+    one = np.array([4])
+    batch = Batch(src, np.array([5]), np.vstack([[[1]], words[:-1]]), words, one, np.array([0]))
+    whole, copies = copying.within_pairs(batch, 10)
+    for seed in range(9):
+        random.seed_step(seed, 0)
+        dropped, of_dropped = copying.within_pairs(with_words_dropped(batch, Config(src_word_dropout=0.9)), 10)
+        np.testing.assert_array_equal(dropped.trg_output, whole.trg_output)
+        np.testing.assert_array_equal(of_dropped, copies)
+        assert not np.array_equal(dropped.src, batch.src)
+    assert whole.trg_output.ravel().tolist() == [13, 4, 11, 2]
 
 
 def test_without_it_nothing_is_drawn(draw_batch: Callable[..., Batch]) -> None:

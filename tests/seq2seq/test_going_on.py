@@ -93,6 +93,27 @@ def test_another_schedule_leaves_behind_what_belonged_to_the_former(train, run, 
     )
 
 
+@pytest.mark.parametrize(("size", "left"), [(16, 5), (4, 17)])
+def test_a_cosine_over_other_batches_ends_with_the_run(train, run, history, size: int, left: int) -> None:
+    """68 pairs: after an epoch by eights another one by other numbers."""
+    folder = train("run", "--epochs", 1)
+    more = "--epochs", 2, "--lr-schedule", "cosine", "--batch-size", size
+    assert run("train", "--run-dir", folder, "--resume", *more).code == 0
+    assert config_file.load(folder).lr_steps == STEPS + left
+    rates = [record["lr"] for record in history(folder) if "loss" in record][STEPS:]
+    assert len(rates) == left
+    assert rates == sorted(rates, reverse=True)
+    assert min(rates) > 0
+
+
+def test_a_cosine_that_is_over_is_told(train, run) -> None:
+    folder = train("run", "--epochs", 1, "--lr-schedule", "cosine")
+    told = run("train", "--run-dir", folder, "--resume", "--epochs", 2, "--max-steps", STEPS + 1).out
+    assert f"the learning rate is 0 from here on: lr_steps = {STEPS} are over and min_lr is 0; --lr-steps says" in told
+    told = run("train", "--run-dir", folder, "--resume", "--epochs", 2, "--lr-steps", 3 * STEPS).out
+    assert "the learning rate is 0" not in told
+
+
 def test_settings_that_make_the_model_stay() -> None:
     assert {"lr", "batch_size", "dropout", "noise_drop", "add_data"} <= set(may_change())
     assert not {"hidden_size", "seed", "optimizer", "precision", "src_tokenizer", "decoder"} & set(may_change())

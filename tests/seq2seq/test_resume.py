@@ -287,7 +287,7 @@ def test_a_later_end_is_remembered_and_an_earlier_one_is_not(train, run) -> None
     assert run("train", "--run-dir", folder, "--resume", "--epochs", 3, "--max-steps", 12).code == 0
     assert (load_settings(folder).epochs, load_settings(folder).max_steps) == (3, None)
     result = run("train", "--run-dir", folder, "--resume", "--epochs", 1)
-    assert "going on after step 12 of 9\nnothing is left to do; raise --epochs or --max-steps" in result.out
+    assert "going on after step 12 of 12\nnothing is left to do; raise --epochs or --max-steps" in result.out
     assert "going on after step 12 of 27" in run("train", "--run-dir", folder, "--resume").out
     assert (folder / "config.json").read_bytes() == written
 

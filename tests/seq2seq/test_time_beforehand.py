@@ -93,7 +93,7 @@ def test_as_much_is_planned_as_fits(now) -> None:
     assert (clock.planned(Config(), pace).epochs, clock.planned(Config(), pace).max_steps) == (7, None)
     now[0] = 97.0
     with pytest.raises(
-        UserError, match=r"^budget is '100s'; 3.0 s are left, and one update with its validation takes 3.0 s"
+        UserError, match=r"^budget is '100s'; 3.0 s are left, and one update with its validation takes 5.0 s"
     ):
         clock.planned(Config(), pace)
     now[0] = 150.0  # compiling took longer than the budget
@@ -183,6 +183,33 @@ def test_a_budget_ends_a_run_whose_plan_was_too_bold(train, run, history, monkey
     assert manifest.read(folder)["continued"] == {"max_steps": 13}
     monkeypatch.undo()
     assert "nothing is left to do" in run("train", "--run-dir", folder, "--resume").out
+
+
+def test_a_budget_of_a_resumed_run_limits_what_is_done_now(train, run, history, monkeypatch) -> None:
+    monkeypatch.setattr(timing, "measured", lambda *_: Pace(STEPS, 0.001, 0.001))
+    folder, updated, whole = train("run", "--epochs", 3, "--max-steps", 7), Clock.updated, train("whole", "--epochs", 3)
+    resume = ("train", "--run-dir", folder, "--resume", "--max-steps", "null")
+    monkeypatch.setattr(Clock, "updated", lambda clock, seconds: updated(clock, 1e9 if seconds != 0.001 else seconds))
+    told = run(*resume, "--budget", "5m").out
+    assert "stops after step 8 of 27: the time is up; to go on:" in told
+    monkeypatch.setattr(Clock, "limit", lambda clock, pace: updated(clock, 1e9))
+    told = run(*resume, "--budget", "5m").out
+    assert "nothing is left" not in told
+    assert "stops after step 8 of 27: the time is up; to go on:" in told
+    monkeypatch.undo()
+    assert manifest.read(folder).get("continued", {}).get("max_steps") is None
+    assert run(*resume).code == 0
+    assert_same_checkpoint(folder, whole, "last", "model", "optimizer")
+
+
+def test_a_run_that_has_done_nothing_can_go_on(train, run, history, monkeypatch) -> None:
+    monkeypatch.setattr(timing, "measured", lambda *_: Pace(STEPS, 0.001, 0.001))
+    monkeypatch.setattr(Clock, "planned", lambda clock, config, pace: clock.updated(1e9) or config)
+    folder = train("run", "--budget", "5m")
+    monkeypatch.undo()
+    assert "continued" not in manifest.read(folder)
+    assert run("train", "--run-dir", folder, "--resume", "--max-steps", 2).code == 0
+    assert history(folder)[-1]["step"] == 2
 
 
 def test_a_budget_that_is_none(refused, options, corpus, tmp_path) -> None:
