@@ -70,20 +70,20 @@ class Part(nn.Module):
     """What an encoder and a decoder have in common.
 
     Attributes:
-        learned_positions: the most positions that it reads of a sequence, specials counted; 0 for any number.
+        max_positions: the most positions that it reads of a sequence, specials counted; 0 for any number.
     """
 
     name: ClassVar[str]
     Options: ClassVar[type] = NoOptions
     capturable: ClassVar[bool] = False
-    learned_positions: int = 0
+    max_positions: int = 0
 
     def require_positions(self, longest: int, what: str) -> None:
         """UserError where a sequence, called ``what``, has more positions, specials counted, than this part reads."""
-        if 0 < self.learned_positions < longest:
+        if 0 < self.max_positions < longest:
             raise UserError(
                 f"{what} has {longest} positions with its specials; "
-                f"expected at most {self.learned_positions}, the learned_positions of {self.name}"
+                f"expected at most {self.max_positions}, the positions of {self.name}"
             )
 
     def init_weights(self, init_range: float) -> None:

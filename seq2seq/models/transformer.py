@@ -47,7 +47,7 @@ class TransformerHalf(Part):
         self.size = size
         self.embedding = inputs.layer(size)
         self.scale = math.sqrt(size) if inputs.ids else 1.0
-        self.learned_positions = options.learned_positions
+        self.max_positions = options.learned_positions
         self.positions = Positions(options.learned_positions, size)
         self.dropout = nn.Dropout(options.dropout)
         settings = {"dropout": options.dropout, "activation": options.activation, "norm_first": options.norm_first}

@@ -31,5 +31,5 @@ def within_positions(config: Config, codec: TextCodec, encoded: Mapping[str, Enc
         decoder.require_positions(int(split.trg.lengths.max(initial=0)) + 1, f"split {name}: the longest target")
     if config.max_output_length is not None:
         decoder.require_positions(config.max_output_length, "max_output_length: the longest translation")
-    most = decoder.learned_positions or codec.max_output_length
+    most = decoder.max_positions or codec.max_output_length
     return replace(codec, max_output_length=min(codec.max_output_length, most))

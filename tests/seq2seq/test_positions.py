@@ -13,7 +13,7 @@ from seq2seq.shipping import decode, model_file
 from tests.seq2seq.tiny_translators import translator
 
 PARTS = {"encoder": "transformer", "decoder": "transformer", "hidden_size": 12, "num_heads": 2}
-EIGHT = "expected at most 8, the learned_positions of transformer"
+EIGHT = "expected at most 8, the positions of transformer"
 
 
 def tiny(**settings: Any) -> Translator:
