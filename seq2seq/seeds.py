@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq import evaluate, train
-from seq2seq.run import checkpoint
+from seq2seq.run import checkpoint, settings
 from seq2seq.run.cli import run_command
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import counted
@@ -45,6 +45,9 @@ def seeds(arguments: Sequence[str] | None = None) -> int:
         raise UserError(
             f"{'seeds' if options.seeds is None else 'run_dir'}: is missing; expected --seeds and --run-dir"
         )
+    asked = settings.given(others)[0]
+    if "seed" in asked:
+        raise UserError(f"seed is {asked['seed']}; expected --seeds alone to say of which seeds there are runs")
     numbers = [convert("seed", word, (int,)) for word in options.seeds.split(",")]
     if len(set(numbers)) < len(numbers):
         raise UserError(f"seeds is {options.seeds!r}; expected each once")
@@ -53,7 +56,7 @@ def seeds(arguments: Sequence[str] | None = None) -> int:
         run_dir = Path(options.run_dir) / f"seed-{number}"
         resume = ["--resume"] if checkpoint.path_of(run_dir, "last").exists() else []
         code = train.train([*others, "--seed", str(number), "--run-dir", str(run_dir), *resume])
-        if code:
+        if code or asked.get("dry_run"):
             return code
         scores.append(_scores(run_dir))
     summary = summarised(numbers, scores)

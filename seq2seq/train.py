@@ -10,11 +10,10 @@ if __name__ == "__main__":  # before anything large is loaded
     sys.exit(start("train"))
 
 import dataclasses
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from minigrad import keep_freed_memory
 from seq2seq.decoding.translator import Translator
@@ -23,6 +22,7 @@ from seq2seq.run import config_file, folder, registry, settings
 from seq2seq.run.checkpoint import Progress
 from seq2seq.run.cli import command_for, limit_threads, run_command
 from seq2seq.run.config import Config
+from seq2seq.run.data_change import DataChange, data_change
 from seq2seq.run.devices import require
 from seq2seq.run.entry import began
 from seq2seq.run.errors import UserError
@@ -78,11 +78,7 @@ def trained(given: dict[str, Any], accept: bool = False, start: float | None = N
     if not config.resume:
         _tell(whole.notes)
     with folder.tried(config) if config.dry_run else folder.prepared(config) as run_dir:
-        other_data = config.resume and any(
-            [folder.require_same_data(dataset, run_dir, accept),
-             folder.require_same_addition(added, config, run_dir, accept)]
-        )  # fmt: skip
-        change = Change({"added_sha256": added} if added else {}, other_data)
+        change = data_change(dataset, added, config, run_dir, accept)
         trainer = _make_trainer(config, whole, run_dir, change, clock)
         del dataset, whole  # the raw text of the training split: ids are enough from here on
         return run_dir, 0 if config.dry_run else _run(trainer)
@@ -105,7 +101,7 @@ def _run(trainer: Trainer) -> int:
         return 130
     if trainer.gets_no_better:
         metric, patience = trainer.config.best_metric, trainer.config.patience
-        say(f"ends early: {metric} was no better for {patience} validations in a row")
+        say(f"ends early: {metric} was no better for {counted(patience or 0, 'validation')} in a row")
     elif trainer.clock.stopped:
         _tell_that_time_is_up(trainer)
     _show_samples(trainer)
@@ -121,14 +117,7 @@ def _tell_that_time_is_up(trainer: Trainer) -> None:
     say(f"ends after step {step} of {total}: the time is up; --max-steps {step} repeats it")
 
 
-class Change(NamedTuple):
-    """What is other than in the settings: entries of the manifest, and whether a run goes on with other data."""
-
-    entries: dict[str, Any]
-    other_data: bool
-
-
-def _make_trainer(config: Config, dataset: Dataset, run_dir: Path, change: Change, clock: Clock) -> Trainer:
+def _make_trainer(config: Config, dataset: Dataset, run_dir: Path, change: DataChange, clock: Clock) -> Trainer:
     """The trainer of a new run, whose files stand then, or of one that goes on; of a dry run no file does."""
     start = None if config.resume else starting.former(config)
     codec, encoded = _encoded(config, dataset, run_dir, start)
@@ -146,7 +135,7 @@ def _make_trainer(config: Config, dataset: Dataset, run_dir: Path, change: Chang
         del start
     num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     if config.resume:
-        _go_on(trainer, Change(entries, change.other_data))
+        _go_on(trainer, change)
     elif not config.dry_run:
         entries = {"num_parameters": num_parameters, "memory_plan": dataclasses.asdict(plan), **entries}
         _begin(trainer, dataset, entries)
@@ -173,8 +162,8 @@ def _encoded(
     _tell_left_out(config, dataset, dropped)
     for name, split in encoded.items():
         codec.source.require_known(split.src, f"split {name}")
+    figures.require_meaning(config, dataset)
     if not config.resume:
-        figures.require_meaning(config, dataset)
         _tell(advice(dataset, codec, encoded))
         _show_examples(registry.build("source", config), codec, encoded["train"])
     return codec, encoded
@@ -235,18 +224,18 @@ def _begin(trainer: Trainer, dataset: Dataset, entries: dict[str, Any]) -> None:
     folder.begin(trainer.run_dir, trainer.config, dataset, trainer.codec, entries, save_first)
 
 
-def _go_on(trainer: Trainer, change: Change) -> None:
+def _go_on(trainer: Trainer, change: DataChange) -> None:
     """Go to where the last checkpoint stands; what is other than before is told and kept."""
     run_dir = trainer.run_dir
     trainer.fingerprint = folder.run_of(run_dir, trainer.codec)
     trainer.resume()
     if trainer.config.dry_run:
         return
-    changed, other_data = folder.changes_at(run_dir, trainer.progress.step)
+    changed, splits = folder.changes_at(run_dir, trainer.progress.step)
     changed |= set(config_file.differences(trainer.config, run_dir))
-    trainer.progress = _after(trainer.progress, changed, other_data or change.other_data)
+    trainer.progress = _after(trainer.progress, changed, splits | change.splits, trainer.config)
     trainer.config = schedules.settled(trainer.config, trainer.total_steps)  # over the batches that there are now
-    for line in folder.go_on(run_dir, trainer.config, trainer.progress.step, *change):
+    for line in folder.go_on(run_dir, trainer.config, trainer.progress.step, change):
         say(f"changed from here on: {line}")
     if _is_over(trainer):
         over = f"lr_steps = {trainer.config.lr_steps} are over and min_lr is 0; --lr-steps says when they shall be"
@@ -261,14 +250,15 @@ def _is_over(trainer: Trainer) -> bool:
     return config.lr_steps is not None and step >= config.lr_steps
 
 
-def _after(progress: Progress, changed: set[str], other_data: bool) -> Progress:
-    """Where a run stands after settings changed there: an epoch whose batches are others now begins anew, and on other
-    data nobody knows how good the run was."""
-    if progress.batch and (other_data or changed & set(config_file.ORDERING)):
+def _after(progress: Progress, changed: set[str], splits: Collection[str], config: Config) -> Progress:
+    """Where a run stands after settings, or the data of some splits, changed there: an epoch whose batches are others
+    now begins anew, and of other validation data nobody knows how good the run was."""
+    if progress.batch and ("train" in splits or changed & set(config_file.ORDERING)):
         say(f"epoch {progress.epoch + 1} begins anew, since its batches are others now")
         progress = dataclasses.replace(progress, batch=0)
-    if other_data:
-        progress = dataclasses.replace(progress, best=None, figures=(math.nan,) * len(progress.figures))
+    if "valid" in splits:
+        falls = schedules.plateaus(config.best_metric, config.lr_patience, progress.figures)
+        progress = dataclasses.replace(progress, best=None, figures=(), falls=progress.falls + falls)
     return progress
 
 

@@ -92,7 +92,8 @@ def _translated(translator: Translator, raw: list[Any], options: Any, asked: dic
 
 def _lines(translator: Translator, raw: list[Any], options: Any, asked: dict[str, Any], first: int = 1) -> list[str]:
     """The lines of some sentences, of which the ``first`` has this number."""
-    found = translator.search_ids(translator.codec.encode_sources(raw), **asked, alignment=options.replace_unk)
+    sources = translator.codec.encode_sources(raw)
+    found = translator.search_ids(sources, **asked, alignment=options.replace_unk, first=first)
     runs.tell_of_none(best for best, *_ in found)
 
     def line(number: int, hypothesis: Hypothesis) -> str:

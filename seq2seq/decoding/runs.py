@@ -7,7 +7,7 @@ import dataclasses
 import math
 from argparse import Namespace
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from seq2seq.run import checkpoint, config_file, folder, registry
 from seq2seq.run.bars import counting
 from seq2seq.run.cli import limit_threads
 from seq2seq.run.config import Config
+from seq2seq.run.data_change import dataset_change
 from seq2seq.run.devices import DEVICES, PRECISIONS
 from seq2seq.run.entry import tell
 from seq2seq.run.errors import UserError
-from seq2seq.run.locking import locked
 from seq2seq.run.messages import counted, shown
 from seq2seq.run.options import texts
 from seq2seq.run.parser import OneLineParser, suggestion
@@ -165,8 +165,7 @@ def dataset(options: Namespace, config: Config | None = None) -> Dataset:
     found = source.load(dataclasses.replace(here, data_dir=options.data_dir or config.data_dir))
     if is_model_file(run_dir):
         return found
-    with locked(run_dir) if options.accept_changes else nullcontext():
-        folder.require_same_data(found, run_dir, options.accept_changes)
+    dataset_change(found, here, run_dir, options.accept_changes)
     return found
 
 

@@ -182,12 +182,14 @@ class Translator:
 
     def search_ids(
         self, sources: Items, beam_size: int = 1, length_penalty: float = 1.0, n_best: int = 1, batch_size: int = 64,
-        **options: Any,
+        first: int = 1, **options: Any,
     ) -> list[list[Hypothesis]]:  # fmt: skip
-        """As ``search``, of sentences that are source ids already; one without ids is an empty sentence."""
+        """As ``search``, of sentences that are source ids already; one without ids is an empty sentence. Messages
+        number them from ``first``."""
         asked = decoding(
             beam_size=beam_size, length_penalty=length_penalty, n_best=n_best, batch_size=batch_size, **options
         )
+        self._require_positions(sources, first)
         return self._search(sources, asked)
 
     def stream(
@@ -268,12 +270,12 @@ class Translator:
                 self.on_progress(len(indices))
         return results
 
-    def _require_positions(self, sources: Items) -> None:
-        """UserError where a source is longer than an encoder reads."""
+    def _require_positions(self, sources: Items, first: int = 1) -> None:
+        """UserError where a source is longer than an encoder reads; the messages number them from ``first``."""
         for model in self.models if len(sources) else ():
             place = int(sources.lengths.argmax())
             longest = int(sources.lengths[place]) + model.source.marks
-            model.encoder.require_positions(longest, f"sentence {place + 1}")
+            model.encoder.require_positions(longest, f"sentence {place + first}")
 
     def _telling(
         self, told: Callable[[int, Hypothesis], None], sources: Items, indices: Sequence[int]

@@ -6,7 +6,7 @@ the bytes that were saved, the exact set of tensors, shapes and dtypes that the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,9 @@ class Progress:
         epoch: the epoch under way, from 0.
         batch: batches of it that are done.
         best: the best validation so far, by the figure that counts (``best_metric``); None before the first.
-        figures: that figure of the validation after each epoch.
+        figures: that figure of the validation after each epoch, since there are these validation data.
+        falls: of the learning rate at plateaus before that.
+        validated: the step of the last validation.
     """
 
     step: int = 0
@@ -42,6 +44,8 @@ class Progress:
     batch: int = 0
     best: float | None = None
     figures: tuple[float, ...] = ()
+    falls: int = 0
+    validated: int = 0
 
 
 def path_of(run_dir: Path, name: str) -> Path:
@@ -53,6 +57,12 @@ def epochs_kept(run_dir: Path) -> list[int]:
     """The epochs, from 1, of which a run keeps the weights."""
     names = (path.stem.removeprefix("epoch-") for path in (run_dir / "checkpoints").glob("epoch-*.safetensors"))
     return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+
+
+def keep_epochs(run_dir: Path, epochs: Collection[int]) -> None:
+    """Remove the weights of all other epochs."""
+    for epoch in set(epochs_kept(run_dir)) - {*epochs}:
+        path_of(run_dir, f"epoch-{epoch}").unlink(missing_ok=True)
 
 
 def save(
@@ -155,14 +165,15 @@ def _average(path: Path, content: dict[str, Any], model: nn.Module) -> dict[str,
 
 
 def _progress(path: Path, stored: Any) -> Progress:
-    counts = ("step", "epoch", "batch")
-    known = {field.name for field in fields(Progress)}
-    whole = isinstance(stored, dict) and known - {"figures"} <= set(stored) <= known
+    counts = ("step", "epoch", "batch", "falls", "validated")
+    if isinstance(stored, dict):  # of a former version, which did not keep all
+        stored = {"figures": [], "falls": 0, "validated": stored.get("step"), **stored}
+    whole = isinstance(stored, dict) and set(stored) == {field.name for field in fields(Progress)}
     if not whole or not all(type(stored[name]) is int and stored[name] >= 0 for name in counts):
         raise UserError(f"{path}: foreign checkpoint; expected its progress as {', '.join(counts)} and best")
     if stored["best"] is not None and type(stored["best"]) is not float:
         raise UserError(f"{path}: foreign checkpoint; its best validation is no number")
-    figures = stored.get("figures", [])  # which former versions did not keep
+    figures = stored["figures"]
     if not isinstance(figures, list) or not all(type(figure) is float for figure in figures):
         raise UserError(f"{path}: foreign checkpoint; the figures of its validations are no numbers")
     return Progress(**{**stored, "figures": tuple(figures)})

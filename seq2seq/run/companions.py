@@ -27,9 +27,15 @@ BELONGS_TO: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def check(config: Config) -> None:
-    """UserError for a setting that would do nothing, since it belongs to another choice."""
+def check(config: Config, given: Collection[str] | None = None) -> None:
+    """UserError for a setting that would do nothing, since it belongs to another choice.
+
+    Args:
+        given: of which settings alone that is a mistake; by default of all.
+    """
     for name in _idle(config):
+        if given is not None and name not in given:
+            continue
         owner, values = BELONGS_TO[name]
         belongs = f"{name} belongs to {owner}" + (f" {' or '.join(values)}" if values else "")
         raise UserError(f"{belongs}; this run has {owner + ' ' + str(getattr(config, owner)) if values else 'none'}")

@@ -26,6 +26,8 @@ FORMER_DEFAULTS: tuple[tuple[int, str, Any], ...] = ((3, "header", "absent"),)  
 
 # Files of data may have moved: their digests must be those of the training, unless a change is accepted.
 PATHS = ("data", "valid", "test")
+# Each one place; stored as it is named from every folder.
+FOLDERS = ("data_dir", "data_cache", "init_from")
 # What may be earlier in one continuation, and is remembered only where it is later.
 _ENDS = ("epochs", "max_steps")
 # Settings that say which pairs share an update, so that an epoch under way begins anew where they change.
@@ -73,7 +75,7 @@ def _is_later(old: int | None, new: int | None) -> bool:
 
 def _with_whole_paths(config: Config) -> Config:
     """``config`` with paths that mean the same from every folder."""
-    folders = {name: getattr(config, name) for name in ("data_dir", "data_cache", "init_from")}
+    folders = {name: getattr(config, name) for name in FOLDERS}
     places: dict[str, Any] = {name: path and os.path.abspath(path) for name, path in folders.items()}
     for name in (*(PATHS if _is_files(config.data) else ()), "add_data"):
         spec = getattr(config, name)

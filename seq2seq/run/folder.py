@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ from typing import Any
 from minigrad.utils.collect_env import processor
 from seq2seq.run import checkpoint, config_file, manifest
 from seq2seq.run.config import Config
+from seq2seq.run.data_change import SPLITS, DataChange
 from seq2seq.run.devices import description
 from seq2seq.run.errors import UserError
 from seq2seq.run.locking import is_lock, locked
-from seq2seq.run.messages import counted
 from seq2seq.run.streams import say
 from seq2seq.run.writing import read_run_file, remove_unfinished, replace_run_file
 from seq2seq.sources import Dataset
@@ -182,26 +182,25 @@ def run_of(run_dir: Path, codec: TextCodec) -> str:
     return str(manifest.read(run_dir).get("run") or codec.fingerprint())
 
 
-def go_on(run_dir: Path, config: Config, step: int, entries: dict[str, Any], other_data: bool = False) -> list[str]:
+def go_on(run_dir: Path, config: Config, step: int, change: DataChange) -> list[str]:
     """Write down, before a run goes on, what it goes on with: a later end, another rate, other places of its data.
 
     A run of version 0.1 gets its digests here.
 
     Args:
         step: where it stands.
-        entries: of the manifest, as of ``begin``, that may have changed too.
-        other_data: whether a change of its data was accepted.
+        change: of its data, which was accepted.
 
     Returns:
         what is other than before, for people.
     """
     former = manifest.read(run_dir)
-    content = {**_with_digests(run_dir, former), **entries}
+    content = {**_with_digests(run_dir, former), **change.entries}
     found = config_file.differences(config, run_dir)
-    if found or other_data:
-        change = {"step": step, "settings": found, "other_data": other_data}
+    if found or change.splits:
+        entry = {"step": step, "settings": found, "splits": sorted(change.splits)}
         continued = {**content.get("continued", {}), **{name: now for name, (_, now) in found.items()}}
-        content = {**content, "continued": continued, "changes": [*content.get("changes", []), change]}
+        content = {**content, "continued": continued, "changes": [*content.get("changes", []), entry]}
     if content != former:
         manifest.write(run_dir, content)
     return [f"{name} {_written(before)} -> {_written(now)}" for name, (before, now) in found.items()]
@@ -217,10 +216,16 @@ def _written(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def changes_at(run_dir: Path, step: int) -> tuple[set[str], bool]:
-    """The settings that were changed where the run stood after ``step``, and whether its data were."""
+def changes_at(run_dir: Path, step: int) -> tuple[set[str], set[str]]:
+    """The settings that were changed where the run stood after ``step``, and the splits of its data that were."""
     found = [change for change in manifest.read(run_dir).get("changes", []) if change["step"] == step]
-    return {name for change in found for name in change["settings"]}, any(change["other_data"] for change in found)
+    return {name for change in found for name in change["settings"]}, {split for one in found for split in _splits(one)}
+
+
+def _splits(change: dict[str, Any]) -> Sequence[str]:
+    """Of which the data were changed; former versions did not say of which."""
+    splits: Sequence[str] = change.get("splits", SPLITS if change.get("other_data") else ())
+    return splits
 
 
 def _with_digests(run_dir: Path, content: manifest.Manifest) -> manifest.Manifest:
@@ -250,60 +255,6 @@ def accept_changes(run_dir: Path) -> None:
             raise
     for name in names:
         say(f"{run_dir / name}: changed since the training; accepted")
-
-
-def require_same_data(dataset: Dataset, run_dir: Path, accept: bool = False) -> bool:
-    """UserError if a file of the data set is not what the run was trained on, wherever it lies now.
-
-    Args:
-        accept: write down that the data changed instead; the caller holds the run's lock.
-
-    Returns:
-        whether they changed.
-    """
-    content = manifest.read(run_dir)
-    message = _difference(dataset.checksums, content["data_sha256"])
-    if message is None and dataset.left_out and "files_sha256" not in content:
-        missing = "pair with an empty side, which version 0.1 trained on,"
-        message = (
-            f"{dataset.name}: {counted(dataset.left_out, missing, 'are left out')} "
-            f"now, so the parts of the data are others; {manifest.ACCEPT}"
-        )
-    if message is None:
-        return False
-    if not accept:
-        raise UserError(message)
-    entry = {"file": "data", "was": content["data_sha256"], "is": dataset.checksums}
-    accepted = [*content.get("accepted", []), entry]
-    content = _with_digests(run_dir, content)
-    manifest.write(run_dir, {**content, "data_sha256": dataset.checksums, "accepted": accepted})
-    say(f"{dataset.name}: changed since the training; accepted")
-    return True
-
-
-def require_same_addition(added: str | None, config: Config, run_dir: Path, accept: bool) -> bool:
-    """As ``require_same_data``, of the pairs of ``add_data``, unless the run goes on with other files of them.
-
-    Args:
-        added: their sha256.
-    """
-    then = manifest.read(run_dir).get("added_sha256")
-    if added in (None, then) or "add_data" in config_file.differences(config, run_dir):
-        return False
-    if not accept:
-        raise UserError(manifest.changed(config.add_data, str(added), str(then)))
-    say(f"{config.add_data}: changed since the training; accepted")
-    return True
-
-
-def _difference(now: dict[str, str], then: dict[str, str] | None) -> str | None:
-    """What to say where data are not those of the training; files may have other names, but not another order."""
-    if then is None:
-        return f"{manifest.NAME} does not say which data the run was trained on; {manifest.ACCEPT}"
-    if len(now) != len(then):
-        return f"the data are {counted(len(now), 'file')}; the training had {len(then)}: {', '.join(then)}"
-    pairs = zip(now, then if now.keys() != then.keys() else now, strict=True)
-    return next((manifest.changed(n, now[n], then[t]) for n, t in pairs if now[n] != then[t]), None)
 
 
 def _surroundings(config: Config) -> dict[str, Any]:

@@ -191,7 +191,7 @@ def _has_the_right_types(content: Manifest) -> bool:
 def _are_changes(value: Any) -> bool:
     return isinstance(value, list) and all(
         isinstance(change, dict) and type(change.get("step")) is int and isinstance(change.get("settings"), dict)
-        and type(change.get("other_data")) is bool for change in value
+        and (isinstance(change.get("splits"), list) or type(change.get("other_data")) is bool) for change in value
     )  # fmt: skip
 
 

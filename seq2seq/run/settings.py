@@ -10,13 +10,14 @@ import argparse
 import dataclasses
 import functools
 import inspect
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from seq2seq.run import companions, recipes, registry
 from seq2seq.run.config import BASE, Config, field_types, may_change, setting
-from seq2seq.run.config_file import PATHS, load, moved
+from seq2seq.run.config_file import FOLDERS, PATHS, load, moved
 from seq2seq.run.errors import UserError
 from seq2seq.run.options import RANGES
 from seq2seq.run.parser import OneLineParser
@@ -96,6 +97,7 @@ def _resumed(given: dict[str, Any], accept: bool) -> Config:
     """The stored config of the run, with what may change taken from what is given."""
     if given.get("run_dir") is None:
         raise UserError("resume: --run-dir is missing; expected the folder of the run to go on with")
+    given = given | {name: os.path.abspath(given[name]) for name in FOLDERS if given.get(name)}  # as they are stored
     stored = moved(load(Path(given["run_dir"])), given, accept)
     changeable = {*may_change(), *PATHS}
     for name, old in stored.as_dict().items():
@@ -105,7 +107,7 @@ def _resumed(given: dict[str, Any], accept: bool) -> Config:
     rest = {name: value for name, value in given.items() if name not in PATHS}
     config = dataclasses.replace(stored, **rest)
     config = dataclasses.replace(config, **companions.left_behind(stored, config, given))
-    companions.check(config)
+    companions.check(config, given)  # others may have come to mean nothing: exclusions from a decay that is now 0
     return config
 
 

@@ -47,7 +47,7 @@ def _why(score: Score) -> str:
 def is_better(metric: str, figure: float, than: float | None) -> bool:
     """Whether ``figure`` is better than the best one so far, which is None before the first."""
     if than is None or math.isnan(than):
-        return True
+        return than is None or not math.isnan(figure)
     return figure > than if HIGHER_IS_BETTER[metric] else figure < than
 
 
@@ -56,6 +56,19 @@ def ranked(metric: str, figures: Sequence[float]) -> list[int]:
     worst = -math.inf if HIGHER_IS_BETTER[metric] else math.inf
     known = [worst if math.isnan(figure) else figure for figure in figures]
     return sorted(range(len(known)), key=lambda number: -known[number] if HIGHER_IS_BETTER[metric] else known[number])
+
+
+def best_epochs(metric: str, count: int, epoch: int, figures: Sequence[float]) -> list[int]:
+    """The numbers, from 1, of the ``count`` best of ``epoch`` epochs; none where that is one, which is kept apart.
+
+    Args:
+        figures: of the last of them. Those before were validated on other data, if at all, and come after these.
+    """
+    if count == 1:
+        return []
+    before = epoch - len(figures)
+    numbers = [*(before + number for number in ranked(metric, figures)), *reversed(range(before))]
+    return [number + 1 for number in numbers[:count]]
 
 
 def waited(metric: str, figures: Sequence[float]) -> int:

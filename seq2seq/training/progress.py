@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from contextlib import suppress
 from typing import Any
 
 from seq2seq.run.bars import bar
 from seq2seq.run.streams import say
 
+_SHOWN = 50  # updates, of which the loss is shown as their mean
+
 
 class ProgressDisplay:
-    """Shows loss, tokens per second and time left.
+    """Shows the loss of the last updates, tokens per second and time left.
 
     Args:
         total_steps: steps of the whole run, or about so many.
@@ -24,15 +27,14 @@ class ProgressDisplay:
         self._first_step, self._step = step, step
         self._start = self._shown = time.monotonic()
         self._tokens = 0
-        self._window_loss, self._window_tokens = 0.0, 0
+        self._last: deque[tuple[float, int]] = deque(maxlen=_SHOWN)  # losses, and the tokens that each is a mean over
         self._bar: Any = bar(total_steps, "step", step)
 
     def update(self, record: dict[str, Any]) -> None:
         """One step's record of metrics.jsonl."""
         self._step = record["step"]
         self._tokens += record["src_tokens"] + record["trg_tokens"]
-        self._window_loss += record["loss"] * record["trg_tokens"]
-        self._window_tokens += record["trg_tokens"]
+        self._last.append((record["loss"], record["trg_tokens"]))
         if self._bar is not None:
             with suppress(OSError):  # a terminal that has gone
                 self._bar.update(1)
@@ -43,7 +45,6 @@ class ProgressDisplay:
             self.say(
                 f"step {self._step}/{self.total_steps}  loss {self._mean_loss():.3f}  {speed}  {_duration(left)} left"
             )
-            self._window_loss, self._window_tokens = 0.0, 0
             self._shown = time.monotonic()
 
     def _elapsed(self) -> float:
@@ -53,7 +54,7 @@ class ProgressDisplay:
         return self._tokens / self._elapsed()
 
     def _mean_loss(self) -> float:
-        return self._window_loss / max(self._window_tokens, 1)
+        return sum(loss * tokens for loss, tokens in self._last) / max(sum(tokens for _, tokens in self._last), 1)
 
     def say(self, line: str) -> None:
         """A line that stays, above the bar if there is one."""

@@ -18,6 +18,9 @@ from seq2seq.training.figures import is_better
 
 def check(config: Config) -> None:
     """UserError for settings of a schedule that contradict each other, or where one is missing."""
+    over = config.lr_steps is not None and config.lr_steps <= config.warmup_steps and not config.resume
+    if config.lr_schedule == "cosine" and over:
+        raise UserError(f"lr_steps is {config.lr_steps}; expected more than warmup_steps = {config.warmup_steps}")
     if config.min_lr > config.lr:
         raise UserError(f"min_lr is {config.min_lr}; expected at most lr = {config.lr}")
     if config.lr_schedule in ("step", "exponential") and config.lr_steps is None:
@@ -31,12 +34,13 @@ def check(config: Config) -> None:
         raise UserError(f"forcing_end is {config.forcing_end}; expected at most teacher_forcing_ratio = {ratio}")
 
 
-def learning_rate(config: Config, step: int, figures: Sequence[float] = ()) -> float:
+def learning_rate(config: Config, step: int, figures: Sequence[float] = (), falls: int = 0) -> float:
     """The rate of the update after ``step`` others.
 
     Args:
         config: ``lr_steps`` of a cosine is known by then.
         figures: ``best_metric`` of every validation so far.
+        falls: at plateaus of validations before those, on other data.
     """
     if step < config.warmup_steps:
         return config.lr * (step + 1) / config.warmup_steps
@@ -45,11 +49,11 @@ def learning_rate(config: Config, step: int, figures: Sequence[float] = ()) -> f
     if config.lr_schedule == "inverse-sqrt":
         return config.lr * math.sqrt(max(config.warmup_steps, 1) / (step + 1))
     if config.lr_schedule == "plateau":
-        return _fallen(config, plateaus(config.best_metric, config.lr_patience, figures))
+        return _fallen(config, falls + plateaus(config.best_metric, config.lr_patience, figures))
     if config.lr_schedule in ("step", "exponential"):
         assert config.lr_steps is not None  # by ``check``
-        falls = (step - config.warmup_steps) / config.lr_steps
-        return _fallen(config, falls if config.lr_schedule == "exponential" else math.floor(falls))
+        passed = (step - config.warmup_steps) / config.lr_steps
+        return _fallen(config, passed if config.lr_schedule == "exponential" else math.floor(passed))
     return config.lr
 
 

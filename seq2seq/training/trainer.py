@@ -29,7 +29,7 @@ from seq2seq.text.codec import TextCodec
 from seq2seq.training import schedules
 from seq2seq.training.batching import epoch_batches, total_steps
 from seq2seq.training.budget import Clock
-from seq2seq.training.figures import is_better, ranked, waited
+from seq2seq.training.figures import best_epochs, is_better, waited
 from seq2seq.training.interruption import StopSignals
 from seq2seq.training.metrics_log import MetricsLog
 from seq2seq.training.progress import ProgressDisplay
@@ -80,10 +80,15 @@ class Trainer:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether nothing is left to do: after the last update comes a validation."""
+        validated = self.progress.validated == self.progress.step
+        return (self._stepped and validated) or self.gets_no_better or self.clock.is_up()
+
+    @property
+    def _stepped(self) -> bool:
+        """Whether no update is left to make."""
         progress, most = self.progress, self.config.max_steps
-        over = progress.epoch >= self.config.epochs or (most is not None and progress.step >= most)
-        return over or self.gets_no_better or self.clock.is_up()
+        return progress.epoch >= self.config.epochs or (most is not None and progress.step >= most)
 
     @property
     def gets_no_better(self) -> bool:
@@ -121,10 +126,9 @@ class Trainer:
 
     def _cannot_write(self, error: OSError) -> UserError:
         """What to tell when a file of the run cannot be written, as on a full disk."""
-        if not checkpoint.path_of(self.run_dir, "last").exists():
-            return UserError(f"{error.filename}: {error.strerror}; the folder of the run has gone")
-        rest = f"the last checkpoint stands; to go on: {self.resume_command()}"
-        return UserError(f"{error.filename}: {error.strerror}; {rest}")
+        stands = f"the last checkpoint stands; to go on: {self.resume_command()}"
+        there = checkpoint.path_of(self.run_dir, "last").exists()
+        return UserError(f"{error.filename}: {error.strerror}; {stands if there else 'the folder of the run has gone'}")
 
     def resume_command(self) -> str:
         """What to type to go on with the run."""
@@ -136,11 +140,12 @@ class Trainer:
     def _train_epoch(self, log: MetricsLog, display: ProgressDisplay) -> None:
         """The rest of the epoch under way, and the validation after it."""
         read, order = epoch_batches(self.train, self.config, self.progress.epoch)
-        while self.progress.batch < len(order) and not self.is_done:
+        while self.progress.batch < len(order) and not (self._stepped or self.is_done):
             done = min(self.progress.batch + self.config.accumulate, len(order))
             batches = [self.model.source.batch(read, pairs) for pairs in order[self.progress.batch : done]]
             record = self._train_step(batches)
             log.write(record)
+            self._require_finite(record)
             display.update(record)
             self.clock.updated(record["seconds"])
             self.progress = dataclasses.replace(self.progress, step=record["step"], batch=done)
@@ -152,13 +157,12 @@ class Trainer:
         self._finish_epoch(log, display, self.progress.batch >= len(order))
 
     def _train_step(self, batches: Sequence[Batch]) -> dict[str, Any]:
-        """One update; a gradient that is not finite changes nothing, and after five in a row the run stops."""
+        """One update; a gradient that is not finite changes nothing."""
         start, step = time.monotonic(), self.progress.step
-        lr = schedules.learning_rate(self.config, step, self.progress.figures)
+        lr = schedules.learning_rate(self.config, step, self.progress.figures, self.progress.falls)
         random.seed_step(self.config.seed, step)
         self.model.train()
         loss, norm = self._update(batches, lr)
-        self._count_skipped(norm, step)
         return {
             "step": step + 1, "epoch": self.progress.epoch, "loss": loss,
             "src_tokens": sum(batch.num_src_tokens for batch in batches),
@@ -170,12 +174,14 @@ class Trainer:
         """The loss per target token, and the norm of the gradients by which the weights were changed."""
         return self.updates.apply(batches, lr, schedules.teacher_forcing_ratio(self.config, self.progress.step))
 
-    def _count_skipped(self, norm: float, step: int) -> None:
-        self._skipped = 0 if math.isfinite(norm) else self._skipped + 1
+    def _require_finite(self, record: dict[str, Any]) -> None:
+        """UserError after five updates in a row whose gradient was not finite."""
+        self._skipped = 0 if math.isfinite(record["grad_norm"]) else self._skipped + 1
         if self._skipped >= _MOST_SKIPPED:
+            step = record["step"]
             raise UserError(
                 f"step {step}: the gradient was not finite {_MOST_SKIPPED} times in a row; try a smaller --lr "
-                f"(the weights are unchanged since step {step - _MOST_SKIPPED + 1}; the last checkpoint stands)"
+                f"(the weights are unchanged since step {step - _MOST_SKIPPED}; the last checkpoint stands)"
             )
 
     def _finish_epoch(self, log: MetricsLog, display: ProgressDisplay, is_whole: bool) -> None:
@@ -193,7 +199,7 @@ class Trainer:
             self._show_samples(log, display)
             self._keep(float(result[self.config.best_metric]), is_whole)
         self._save_last(log)
-        self._drop_epochs()
+        checkpoint.keep_epochs(self.run_dir, self._best_epochs())
         self.clock.validated(time.monotonic() - start)
 
     def _show_samples(self, log: MetricsLog, display: ProgressDisplay) -> None:
@@ -208,26 +214,20 @@ class Trainer:
     def _keep(self, figure: float, is_whole: bool) -> None:
         """Count the epoch if it is whole, and save the weights if they are among the best."""
         improved = is_better(self.config.best_metric, figure, self.progress.best)
+        best = figure if improved else self.progress.best
+        self.progress = dataclasses.replace(self.progress, best=best, validated=self.progress.step)
         if is_whole:
             figures = *self.progress.figures, figure
             self.progress = dataclasses.replace(self.progress, epoch=self.progress.epoch + 1, batch=0, figures=figures)
         if improved:
-            self.progress = dataclasses.replace(self.progress, best=figure)
             self._save("best")
         if is_whole and self.progress.epoch in self._best_epochs():
             self._save(f"epoch-{self.progress.epoch}")
 
     def _best_epochs(self) -> list[int]:
         """The numbers, from 1, of the epochs whose weights are kept."""
-        if self.config.keep_best == 1:  # best.safetensors is enough
-            return []
-        best = ranked(self.config.best_metric, self.progress.figures)[: self.config.keep_best]
-        return [number + 1 for number in best]
-
-    def _drop_epochs(self) -> None:
-        """Remove the weights of epochs that are no longer among the best."""
-        for epoch in set(checkpoint.epochs_kept(self.run_dir)) - {*self._best_epochs()}:
-            checkpoint.path_of(self.run_dir, f"epoch-{epoch}").unlink(missing_ok=True)
+        config, progress = self.config, self.progress
+        return best_epochs(config.best_metric, config.keep_best, progress.epoch, progress.figures)
 
     def validate(self, split: str = "valid") -> dict[str, float]:
         """Losses and scores on a split; see ``evaluate_split``. The weights prepacked for it are not kept."""

@@ -37,7 +37,7 @@ def test_other_rates_are_told_kept_and_gone_by(train, run, history) -> None:
     assert "changed from here on: dropout 0.5 -> 0.1\n" in result.out
     assert [record["lr"] for record in history(folder) if "lr" in record] == [0.01] * STEPS + [0.002] * STEPS
     assert manifest.read(folder)["changes"] == [
-        {"step": STEPS, "settings": {"dropout": [0.5, 0.1], "epochs": [1, 2], "lr": [0.01, 0.002]}, "other_data": False}
+        {"step": STEPS, "settings": {"dropout": [0.5, 0.1], "epochs": [1, 2], "lr": [0.01, 0.002]}, "splits": []}
     ]
     assert config_file.load(folder).lr == 0.002
     again = run("train", "--run-dir", folder, "--resume", "--epochs", 3)
@@ -114,6 +114,13 @@ def test_a_cosine_that_is_over_is_told(train, run) -> None:
     assert "the learning rate is 0" not in told
 
 
+def test_a_decay_can_end_though_something_is_left_out_of_it(train, run) -> None:
+    folder = train("run", "--epochs", 1, "--weight-decay", 0.1, "--exclude-from-weight-decay", "vectors")
+    for more in (["--weight-decay", 0], [], ["--weight-decay", 0.2]):
+        result = run("train", "--run-dir", folder, "--resume", *more)
+        assert result.code == 0, result.err
+
+
 def test_settings_that_make_the_model_stay() -> None:
     assert {"lr", "batch_size", "dropout", "noise_drop", "add_data"} <= set(may_change())
     assert not {"hidden_size", "seed", "optimizer", "precision", "src_tokenizer", "decoder"} & set(may_change())
@@ -171,10 +178,9 @@ def test_other_data_by_acceptance(train, run, tmp_path, reversed_digits) -> None
     assert run(*words).err.startswith(f"error: {other}: changed since the training")
     assert run(*words, "--accept-changes").code == 0
     figures = stored(folder, "last")["progress"]["figures"]
-    assert np.isnan(figures[:2]).all()
-    assert stored(folder, "last")["progress"]["best"] == figures[2]
+    assert figures == [stored(folder, "last")["progress"]["best"]]
     assert config_file.load(folder).data == str(other)
-    assert manifest.read(folder)["changes"][0]["other_data"]
+    assert manifest.read(folder)["changes"][0]["splits"] == ["test", "train", "valid"]
 
 
 # --- the weights of another run ---------------------------------------------------------------------------------------

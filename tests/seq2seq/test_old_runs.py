@@ -81,9 +81,9 @@ def test_changed_data_can_be_accepted(run: Callable, name: str, folder: Path) ->
     data = Path("words.de" if name == "char" else "digits.tsv")
     data.write_text(data.read_text().replace("1", "2", 1))
     assert run("evaluate", folder, "--accept-changes").code == 0
+    assert run("train", "--run-dir", folder, "--resume", "--accept-changes", *RUNS[name].more).code == 0
     assert manifest.read(folder)["accepted"][0]["file"] == "data"
     assert run("evaluate", folder).code == 0
-    assert run("train", "--run-dir", folder, "--resume", *RUNS[name].more).code == 0
 
 
 def test_pairs_that_are_left_out_now_are_told(run: Callable, refused: Callable, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ def test_a_run_translates_no_further_than_its_decoder_can(train, corpus, refused
     assert Translator.load(trained).codec.max_output_length == 8
     message = f"max_output_length: the longest translation has 9 positions with its specials; {EIGHT}"
     refused(message, "translate", trained, "--input", corpus, "--max-output-length", 9)
+
+
+def test_a_stream_names_the_sentence_by_its_number(train, run, monkeypatch) -> None:
+    trained = train("run", "--max-steps", 2, settings={**PARTS, "learned_positions": 8})
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"1 2\n3 4\n" + b"1 " * 20 + b"\n")))
+    result = run("translate", trained, "--stream")
+    assert result.out.count("\n") == 2
+    assert result.err.startswith("error: sentence 3 has ")
 
 
 def test_a_longer_output_than_the_positions_is_not_asked_for(refused, options, corpus, tmp_path: Path) -> None:

@@ -127,6 +127,19 @@ def test_interrupted_at_the_last_step_of_an_epoch(train, run, whole, history, in
     assert_same_run(folder, whole, history)
 
 
+def test_stopped_in_the_very_last_step(train, run, history, interrupt) -> None:
+    """The validation after it is not lost, nor the weights that it finds to be the best."""
+    whole = train("whole", "--max-steps", 5)
+    interrupt(lambda: signal.raise_signal(signal.SIGTERM), 4)
+    folder = train("parts", "--max-steps", 5, code=130)
+    result = run("train", "--run-dir", folder, "--resume")
+    assert result.code == 0
+    assert "nothing is left to do" not in result.out
+    assert_same_run(folder, whole, history)
+    assert "nothing is left to do" in run("train", "--run-dir", folder, "--resume").out
+    assert_same_run(folder, whole, history)
+
+
 @pytest.mark.parametrize("save_every", [1, 4, 100])
 @pytest.mark.parametrize("crash_at", [13, 26])
 def test_crashed_between_two_saves(train, run, whole, history, interrupt, save_every, crash_at) -> None:

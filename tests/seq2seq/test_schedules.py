@@ -170,6 +170,8 @@ def test_a_setting_of_another_choice_is_refused(refused: Callable[..., None], co
     )
     without = "exclude_from_weight_decay belongs to weight_decay; this run has none"
     refused(without, "train", "--data", corpus, "--exclude-from-weight-decay", "vectors")
+    cosine = "--lr-schedule", "cosine", "--warmup-steps", 9, "--lr-steps"
+    refused("lr_steps is 9; expected more than warmup_steps = 9", "train", "--data", corpus, *cosine, 9)
     refused("forcing_decay is 'linear' without", "train", "--data", corpus, "--forcing-decay", "linear")
 
 
@@ -182,6 +184,8 @@ def test_the_better_figure() -> None:
     assert is_better("bleu", 2.0, 1.0)
     assert not is_better("bleu", nan, 1.0)
     assert is_better("bleu", 1.0, nan)
+    assert not is_better("bleu", nan, nan)
+    assert waited("bleu", [nan, nan, nan]) == 2
     assert ranked("val_loss", [3.0, nan, 1.0, 1.0]) == [2, 3, 0, 1]
     assert ranked("bleu", [3.0, nan, 1.0, 4.0]) == [3, 0, 2, 1]
     assert [waited("val_loss", FIGURES[:count]) for count in (0, 1, 3, 4, 5, 6, 13)] == [0, 0, 1, 2, 0, 1, 4]

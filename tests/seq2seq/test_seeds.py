@@ -51,11 +51,31 @@ def test_an_interruption_goes_on_with_the_same_command(
     assert count == [18]
 
 
+def test_the_weights_of_another_run_are_named_from_where_one_stands(
+    run, options, train, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train("base", "--epochs", 1)
+    monkeypatch.chdir(tmp_path)
+    arguments = [*options(corpus, tmp_path / "all"), "--seeds", "3", "--epochs", 1, "--init-from", "base"]
+    assert run("seeds", *arguments).code == 0
+    again = run("seeds", *arguments)
+    assert again.code == 0, again.err
+
+
+def test_a_dry_run_is_of_the_first_seed(run, options, corpus: Path, tmp_path: Path) -> None:
+    result = run("seeds", *options(corpus, tmp_path / "all"), "--seeds", "3,5", "--epochs", 1, "--dry-run")
+    assert (result.code, result.err) == (0, "")
+    assert "nothing is written" in result.out
+    assert not (tmp_path / "all").exists()
+
+
 def test_mistakes(refused: Callable[..., None], corpus: Path, tmp_path: Path) -> None:
     refused("seeds: is missing; expected --seeds and --run-dir", "seeds", "--data", corpus)
     refused("run_dir: is missing", "seeds", "--seeds", "1,2")
     for seeds, message in (("1,x", "seed is 'x'; expected an integer"), ("1,1", "seeds is '1,1'; expected each once")):
         refused(message, "seeds", "--seeds", seeds, "--run-dir", tmp_path / "all")
+    both = "--seeds", "1", "--seed", 4, "--run-dir", tmp_path / "all"
+    refused("seed is 4; expected --seeds alone to say of which seeds there are runs", "seeds", *both)
     refused("unrecognized arguments: --epoch", "seeds", "--seeds", "1", "--run-dir", tmp_path / "all", "--epoch", 1)
 
 

@@ -228,8 +228,10 @@ def test_five_such_gradients_in_a_row_stop_the_run(run, corpus, tmp_path, poison
     folder = tmp_path / "run"
     result = run("train", *options(corpus, folder), "--epochs", 3)
     assert result.code == 2
-    assert result.err.startswith("error: step 15: the gradient was not finite 5 times in a row; try a smaller --lr")
+    assert result.err.startswith("error: step 16: the gradient was not finite 5 times in a row; try a smaller --lr")
     assert len(seen) == 16
+    assert "(the weights are unchanged since step 11; the last checkpoint stands)" in result.err
+    assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 16
     assert stored(folder)["progress"]["step"] == 9
     assert np.isfinite(stored_weights(folder)["decoder.fc_out.bias"]).all()
 
@@ -262,9 +264,21 @@ def test_plain_progress_lines_say_loss_speed_and_time_left(capsys) -> None:
     display.close()
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("step 3/10  loss 2.000  ")
-    assert second.startswith("step 4/10  loss 4.000  ")
+    assert second.startswith("step 4/10  loss 2.500  ")
     assert first.endswith(" left")
     assert " tokens/s  0:00" in second
+
+
+def test_the_loss_that_is_shown_is_that_of_the_last_updates(capsys) -> None:
+    """One that was not a number is forgotten."""
+    display = ProgressDisplay(total_steps=100, step=0, interval=0)
+    for step in range(1, 61):
+        loss = math.nan if step == 1 else 9.0 if step <= 10 else 2.0
+        display.update({"step": step, "loss": loss, "src_tokens": 4, "trg_tokens": 6})
+    display.close()
+    lines = capsys.readouterr().out.splitlines()
+    assert "  loss nan  " in lines[0]
+    assert "  loss 2.000  " in lines[-1]
 
 
 def test_a_terminal_gets_a_bar(capsys, monkeypatch) -> None:
