@@ -28,7 +28,18 @@ Importing this package compiles nothing and does not import Numba; the first cal
 """
 
 from kernels.adam_scalars import adam_scalars
-from kernels.arrays import add_at, as_array, device_of, is_array, like, on_device, to_device, to_host, zeros_on_device
+from kernels.arrays import (
+    add_at,
+    as_array,
+    device_of,
+    is_array,
+    like,
+    on_device,
+    shares_memory,
+    to_device,
+    to_host,
+    zeros_on_device,
+)
 from kernels.attentive import AttentiveState, AttentiveWeights, DecoderReading, SearchState
 from kernels.compiled import compiled_marker
 from kernels.contracts import *

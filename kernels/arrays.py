@@ -5,7 +5,7 @@ their arguments, and what has no argument yet takes `like=`. Nothing here import
 on a GPU. Numbers come back to the host in `to_host` and nowhere else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,16 @@ def on_device(x: Any) -> bool:
 def is_array(x: Any) -> bool:
     """Whether x is an array, wherever it lies."""
     return isinstance(x, np.ndarray) or on_device(x)
+
+
+def shares_memory(x: Any, others: Iterable[Any]) -> bool:
+    """Whether an array shows memory of one of the others, which may be no arrays; of anything else False."""
+    for other in others:
+        if other is x:
+            return is_array(x)
+    if getattr(x, "base", None) is None:  # it has memory of its own
+        return False
+    return any(np.may_share_memory(x, other) for other in others if type(other) is type(x))
 
 
 def device_of(x: Any) -> int | None:

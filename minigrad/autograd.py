@@ -68,8 +68,8 @@ def grad(
     Each is a Tensor, a RowGradient where only ``embedding(..., sparse=True)`` used the input, or, of an input that does
     not influence the outputs, zeros with ``materialize_grads`` and None with ``allow_unused``.
 
-    Raises RuntimeError if there is such an input and neither is True, ValueError for ``allow_unused=False`` beside
-    ``materialize_grads``.
+    Raises RuntimeError if there is such an input and neither is True, or one that does not require a gradient;
+    ValueError for no inputs, and for ``allow_unused=False`` beside ``materialize_grads``.
     """
     if materialize_grads and allow_unused is False:
         raise ValueError("grad: allow_unused is False and materialize_grads True; expected only one of them")
@@ -77,6 +77,7 @@ def grad(
         raise NotImplementedError("grad: create_graph=True is not supported; gradients are not themselves on the tape")
     outputs, seeds = _with_seeds("grad", outputs, grad_outputs)
     inputs = tensors_of("grad", "inputs", inputs)
+    _check_inputs(inputs)
     capture: dict[tuple[Node, int], list] = {}
     leaves: dict[int, list] = {}
     slots = []
@@ -98,6 +99,14 @@ def grad(
                 f"grad: input {position} was not used to compute the outputs; pass allow_unused=True to get None"
             )
     return tuple(results)
+
+
+def _check_inputs(inputs: Sequence[Tensor]) -> None:
+    if not inputs:
+        raise ValueError("grad: inputs is empty; expected one tensor or more")
+    for position, tensor in enumerate(inputs):
+        if not tensor.requires_grad:
+            raise RuntimeError(f"grad: input {position} does not require grad; expected tensors that are recorded")
 
 
 def _total(gradients: list[Gradient]) -> Any:

@@ -55,6 +55,7 @@ class Function:
     """Base class of all ops; see the module head."""
 
     view = False  # the output may share memory with the first argument; see put_back
+    in_place = False  # the output is the first argument, written over
     fresh_grads = False  # backward returns new arrays that nobody else holds, so they may be kept without a copy
     consumes_grad = False  # backward writes into the incoming gradient; the tape hands it a buffer of its own
 
@@ -97,9 +98,10 @@ class Function:
         if use.started and (moved := cls._on_one_device(args)) is not args:
             args, edges = moved, _edges(cls, moved, recording)
         ctx = Context(tuple([edge is not None for edge in edges]))
-        result = cls.forward(ctx, *cls.unwrap(args), **kwargs)
+        arrays = cls.unwrap(args)
+        result = cls.forward(ctx, *arrays, **kwargs)
         several = isinstance(result, tuple)
-        outputs = tuple([_wrapped(cls, array) for array in result]) if several else (_wrapped(cls, result),)
+        outputs = tuple([_wrapped(cls, one, arrays) for one in result]) if several else (_wrapped(cls, result, arrays),)
         if cls.view and np.may_share_memory(args[0].array, outputs[0].array):
             outputs[0].become_view(View(args[0], cls, args[1:]))
         if True in ctx.needs_input_grad:
@@ -107,10 +109,12 @@ class Function:
         return outputs if several else outputs[0]
 
 
-def _wrapped(function: type[Function], result: Any) -> Tensor:
+def _wrapped(function: type[Function], result: Any, arguments: list[Any]) -> Tensor:
+    """A result as a tensor, which shares no memory with an argument unless that is what the op is for."""
     if result is None:
         raise TypeError(f"{function.__name__}.forward returned None; expected an array, or a tuple of arrays")
-    return Tensor(result)
+    shares = function.view or function.in_place or not kernels.shares_memory(result, arguments)
+    return Tensor(result if shares else result.copy())
 
 
 def _edges(function: type[Function], args: tuple, recording: bool) -> list[Edge | None]:

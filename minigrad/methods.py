@@ -6,6 +6,7 @@ methods, so attaching is all there is to do. Imported once, by the package.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +53,16 @@ COMPARISONS: dict[str, Callable] = {
 COMPARABLE = Tensor | int | float | np.ndarray | np.generic
 
 
+def _deepcopied(self: Tensor, memo: dict[int, Any]) -> Tensor:
+    """A leaf with memory and a gradient of its own; tensors that share memory share it in the copy, too."""
+    if not self.is_leaf:
+        raise RuntimeError("deepcopy: the tensor is a result on the tape; expected a leaf, such as its detach()")
+    copied = Tensor(copy.deepcopy(self.array, memo), requires_grad=self.requires_grad)
+    memo[id(self)] = copied
+    copied.grad = copy.deepcopy(self.grad, memo)
+    return copied
+
+
 def _conversion(dtype: Any) -> Callable[[Tensor], Tensor]:
     return lambda self: self.to(dtype=dtype)
 
@@ -88,6 +99,7 @@ def attach() -> None:
     for name, dtype in CONVERSIONS.items():
         _attach(name, _conversion(dtype))
     _attach("where", _where)
+    _attach("__deepcopy__", _deepcopied)
     _attach("__getattr__", tensor_attribute)
     _attach("T", property(lambda self: ops.permute(self, tuple(reversed(range(self.ndim))))))
     _attach("mT", property(lambda self: ops.transpose(self, -2, -1)))

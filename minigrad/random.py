@@ -17,6 +17,7 @@ import numpy as np
 from kernels import ProcessLock
 from minigrad.device import device as Device
 from minigrad.missing import for_module as _for_module
+from minigrad.naming import described
 
 
 class State(NamedTuple):
@@ -72,6 +73,8 @@ class Generator:
         """Put the stream where ``get_state`` found it: the same draws follow."""
         if not isinstance(state, tuple | list) or len(state) != len(State._fields):
             raise TypeError(f"set_state: state is {state!r}; expected what get_state() returned")
+        if not all(isinstance(one, int) and 0 <= one < 2**64 for one in state):
+            raise ValueError(f"set_state: state is {state!r}; expected what get_state() returned")
         with _changing.held:
             self._state = State(*state)
 
@@ -95,6 +98,8 @@ manual_seed = default_generator.manual_seed
 
 def generator(stream: Generator | None = None) -> np.random.Generator:
     """A NumPy generator for one draw of host numbers (initialisation, shuffling), of ``stream`` or of all's."""
+    if stream is not None and not isinstance(stream, Generator):
+        raise TypeError(f"generator is {described(stream)}; expected a minigrad.Generator")
     seed, step, site = (default_generator if stream is None else stream).next_key()
     return np.random.Generator(np.random.Philox(key=[seed, (step << 32) | site]))
 

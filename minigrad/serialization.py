@@ -26,6 +26,7 @@ from minigrad.device import CPU, device, moved, resolve
 from minigrad.naming import described
 from minigrad.tensor import Tensor
 
+_METADATA = "__metadata__"
 _STRUCTURE = "minigrad"
 # The file begins with eight bytes of length, these, and the digest: its 64 hex digits count as zeros in the digest.
 _BEFORE_DIGEST = b'{"__metadata__":{"sha256":"'
@@ -40,7 +41,8 @@ _WITH_HALVES = {**_DTYPES, "<f2": "F16"}  # of arrays alone: there are no Tensor
 
 
 def save(obj: Any, path: str | os.PathLike) -> None:
-    """Write ``obj`` to ``path``. TypeError names what cannot be stored; OSError leaves the former file whole."""
+    """Write ``obj`` to ``path``. TypeError names what cannot be stored, such as a dict whose keys are tuples; OSError
+    leaves the former file whole."""
     _check_path("save", path)
     write_atomically(path, to_chunks(obj))
 
@@ -93,7 +95,7 @@ def to_chunks(obj: Any, halves: bool = False) -> Iterator[Any]:
 
 def _header(structure: str, arrays: dict[str, np.ndarray], dtypes: dict[str, str]) -> tuple[bytes, list[str]]:
     """The length and the JSON header, zeros for the digest; and the names in the order of their memory."""
-    header: dict[str, Any] = {"__metadata__": {"sha256": "0" * 64, _STRUCTURE: structure}}
+    header: dict[str, Any] = {_METADATA: {"sha256": "0" * 64, _STRUCTURE: structure}}
     names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # each begins at a multiple of its size
     end = 0
     for name in names:
@@ -151,7 +153,10 @@ def _read(data: bytes, dtypes: dict[str, str], make: Callable[[np.ndarray], Any]
     try:
         tensors = deserialize(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        structure = header.get("__metadata__", {}).get(_STRUCTURE)
+        metadata = header.get(_METADATA, {})
+        structure = metadata.get(_STRUCTURE)
+        if structure is not None and len(metadata) > 1 and not has_digest(data):  # 0.1 wrote nothing else
+            raise ValueError(_UNREADABLE.format("changed since it was written: it does not say its sha256"))
         if structure is None:
             return {name: make(array) for name, array in tensors.items()}
         return _unflatten(json.loads(structure), tensors, make)
@@ -164,7 +169,7 @@ def _refuse_other_dtypes(data: bytes, dtypes: dict[str, str]) -> None:
     reader proper."""
     try:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        kinds = {name: entry["dtype"] for name, entry in header.items() if name != "__metadata__"}
+        kinds = {name: entry["dtype"] for name, entry in header.items() if name != _METADATA}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return
     for name, kind in kinds.items():
@@ -175,14 +180,16 @@ def _refuse_other_dtypes(data: bytes, dtypes: dict[str, str]) -> None:
 def _flatten(value: Any, name: str, tensors: dict[str, np.ndarray]) -> Any:
     """``value`` as JSON with every array moved into ``tensors`` under its path."""
     if isinstance(value, Tensor | np.ndarray | np.generic):
-        name = name or "value"
-        while name in tensors:  # {"a.b": x, "a": {"b": y}} gives two tensors one path
+        name = (name or "value").encode("utf-8", "backslashreplace").decode()  # of half a surrogate pair
+        while name in tensors or name == _METADATA:  # {"a.b": x, "a": {"b": y}} gives two tensors one path
             name += "'"
         tensors[name] = kernels.to_host(value.array) if isinstance(value, Tensor) else np.asarray(value)
         return {_TENSOR: name}
     if isinstance(value, dict):
-        pairs = [[key, _flatten(item, f"{name}.{key}" if name else str(key), tensors)] for key, item in value.items()]
-        if all(isinstance(key, str) for key in value) and _TENSOR not in value and "__pairs__" not in value:
+        keys = [_key(key, name) for key in value]
+        items = zip(keys, value.values(), strict=True)
+        pairs = [[key, _flatten(item, f"{name}.{key}" if name else str(key), tensors)] for key, item in items]
+        if all(isinstance(key, str) for key in keys) and _TENSOR not in value and "__pairs__" not in value:
             return dict(pairs)
         return {"__pairs__": pairs}
     if isinstance(value, list | tuple):
@@ -192,6 +199,15 @@ def _flatten(value: Any, name: str, tensors: dict[str, np.ndarray]) -> Any:
     raise TypeError(
         f"save: {name or 'the object'} is a {type(value).__name__}; expected tensors, numbers, strings, dicts, lists"
     )
+
+
+def _key(key: Any, name: str) -> str | int | float | bool | None:
+    """A key of a dict as JSON; what another one became could not be a key again."""
+    key = key.item() if isinstance(key, np.generic) else key
+    if key is None or isinstance(key, str | int | float | bool):
+        return key
+    where = f" in {name}" if name else ""
+    raise TypeError(f"save: the key {key!r}{where} is {described(key)}; expected strings, numbers, truths or None")
 
 
 def _tensor(array: np.ndarray, where: device) -> Tensor:

@@ -31,7 +31,8 @@ def read(path: Path) -> list[str]:
     except UnicodeDecodeError:
         raise ValueError(f"{path}: this is not UTF-8; {expected}") from None
     except SyntaxError as error:
-        where = f"line {error.lineno}" if notebook is None else _place(notebook, error.lineno or 1)
+        line = error.lineno or 1  # it says none of a byte that is zero
+        where = f"line {line}" if notebook is None else _place(notebook, line)
         raise ValueError(f"{path}: {where}: {error.msg}; {expected}") from None
     except (RecursionError, ValueError) as error:
         raise ValueError(f"{path}: {error}; {expected}") from None

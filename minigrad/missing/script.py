@@ -36,6 +36,7 @@ REFUSED = {
     "create_graph", "proj_size", "amsgrad", "max_norm", "scale_grad_by_freq", "add_bias_kv", "add_zero_attn",
     *WITHOUT_EFFECT,
 }  # fmt: skip
+_CLIPPING = (minigrad.nn.utils.clip_grad_norm_, minigrad.nn.utils.clip_grad_value_)  # which take what they name
 COMPANIONS = {  # what comes beside PyTorch
     "torchtext": "the text modules of seq2seq",
     "torchvision": "arrays of NumPy, as in seq2seq.examples.digits",
@@ -254,8 +255,9 @@ class _Reader(ast.NodeVisitor):
             given = {name: value for name, value in given.items() if name == "create_graph"}
         elif not isinstance(function, Known):
             return
+        taken = isinstance(function, Known) and function.value in _CLIPPING
         for name, value in given.items():
-            if name in REFUSED and not (isinstance(value, ast.Constant) and not value.value):
+            if name in REFUSED and not taken and not (isinstance(value, ast.Constant) and not value.value):
                 self._add(
                     value.lineno, f"{ast.unparse(node.func)}({name}=...)", "minigrad takes it only where it is off"
                 )

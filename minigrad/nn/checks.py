@@ -40,6 +40,16 @@ def check_not_negative(owner: str, **sizes: int) -> None:
             raise ValueError(f"{owner}: {name} is {size}; expected zero or more")
 
 
+def row_index(owner: str, padding_idx: int | None, rows: int) -> int | None:
+    """``padding_idx`` counted from the start; TypeError or ValueError unless it is a row of so many, or None."""
+    if padding_idx is None:
+        return None
+    check_int(owner, "padding_idx", padding_idx)
+    if not -rows <= padding_idx < rows:
+        raise ValueError(f"{owner}: padding_idx is {padding_idx}; expected a row of the {rows} embeddings")
+    return padding_idx % rows
+
+
 def check_reduction(owner: str, reduction: str) -> None:
     """Raise ValueError unless ``reduction`` is one of PyTorch's three."""
     if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):

@@ -21,7 +21,7 @@ from minigrad.arguments import Operand, checked
 from minigrad.missing import for_module as _for_module
 from minigrad.naming import described
 from minigrad.nn.attention_functions import scaled_dot_product_attention
-from minigrad.nn.checks import check_int, check_probability
+from minigrad.nn.checks import check_int, check_probability, row_index
 from minigrad.nn.loss_functions import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -207,8 +207,7 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, *, 
     Returns:
         (*input.shape, E), dtype of ``weight``.
     """
-    row = padding_idx if padding_idx is None or padding_idx >= 0 else padding_idx + weight.shape[0]
-    return _look_up(weight, input, row, sparse)
+    return _look_up(weight, input, row_index("embedding", padding_idx, weight.shape[0]), sparse)
 
 
 def linear_argmax(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -12,7 +12,15 @@ from minigrad import creation
 from minigrad.grad_mode import no_grad
 from minigrad.nn import functional as F
 from minigrad.nn import init
-from minigrad.nn.checks import check_int, check_not_negative, check_number, check_probability, check_tensor, reject
+from minigrad.nn.checks import (
+    check_int,
+    check_not_negative,
+    check_number,
+    check_probability,
+    check_tensor,
+    reject,
+    row_index,
+)
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Parameter
 from minigrad.tensor import Tensor
@@ -98,7 +106,7 @@ class Embedding(Module):
         check_not_negative("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
-        self.padding_idx = _row_index(padding_idx, num_embeddings)
+        self.padding_idx = row_index("Embedding", padding_idx, num_embeddings)
         self.sparse = sparse
         self.weight = Parameter(creation.empty(num_embeddings, embedding_dim, device=device, dtype=dtype))
         self.reset_parameters()
@@ -120,7 +128,7 @@ class Embedding(Module):
             raise ValueError(f"from_pretrained: embeddings has shape {tuple(embeddings.shape)}; expected 2 dimensions")
         layer = cls(0, embeddings.shape[1], sparse=sparse)
         layer.num_embeddings = embeddings.shape[0]
-        layer.padding_idx = _row_index(padding_idx, layer.num_embeddings)
+        layer.padding_idx = row_index("Embedding", padding_idx, layer.num_embeddings)
         layer.weight = Parameter(embeddings, requires_grad=not freeze)
         return layer
 
@@ -139,15 +147,6 @@ class Embedding(Module):
     def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}{', sparse=True' if self.sparse else ''}"
-
-
-def _row_index(padding_idx: int | None, num_embeddings: int) -> int | None:
-    if padding_idx is None:
-        return None
-    check_int("Embedding", "padding_idx", padding_idx)
-    if not -num_embeddings <= padding_idx < num_embeddings:
-        raise ValueError(f"Embedding: padding_idx is {padding_idx}; expected a row of the {num_embeddings} embeddings")
-    return padding_idx % num_embeddings
 
 
 class LayerNorm(Module):

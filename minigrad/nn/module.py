@@ -63,6 +63,8 @@ class Module(Hooked):
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Parameter):
             self._require_init("parameters")
+            for other in (self.__dict__, self._buffers, self._modules):  # an assignment replaces what there was
+                other.pop(name, None)
             self.register_parameter(name, value)
         elif isinstance(value, Module):
             self._require_init("module")
@@ -119,12 +121,13 @@ class Module(Hooked):
         self._transient.discard(name)
         self.__dict__[table][name] = value
 
-    def _check_name(self, kind: str, name: str) -> None:
+    def _check_name(self, kind: str, name: str, table: str) -> None:
+        """Refuse a name that cannot be one, or that something else has than an entry of ``table``."""
         if not isinstance(name, str):
             raise TypeError(f"{kind} name is {name!r}; expected a string")
         if not name or "." in name:
             raise KeyError(f'{kind} name {name!r} is empty or contains "."')
-        if hasattr(self, name) and not any(name in t for t in (self._parameters, self._buffers, self._modules)):
+        if hasattr(self, name) and name not in self.__dict__[table]:
             raise KeyError(f"attribute {name!r} already exists")
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
@@ -134,8 +137,7 @@ class Module(Hooked):
             raise TypeError(
                 f"cannot assign {type(param).__name__!r} to parameter {name!r} (Parameter or None expected)"
             )
-        self.__dict__.pop(name, None)
-        self._check_name("parameter", name)
+        self._check_name("parameter", name, "_parameters")
         self._register("_parameters", name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
@@ -143,7 +145,7 @@ class Module(Hooked):
         self._require_init("buffers")
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(f"cannot assign {type(tensor).__name__!r} to buffer {name!r} (Tensor or None expected)")
-        self._check_name("buffer", name)
+        self._check_name("buffer", name, "_buffers")
         self._register("_buffers", name, tensor)
         if not persistent:
             self._transient.add(name)
@@ -153,7 +155,7 @@ class Module(Hooked):
         self._require_init("module")
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"add_module: {name!r} is {described(module)}; expected a Module or None")
-        self._check_name("module", name)
+        self._check_name("module", name, "_modules")
         self._register("_modules", name, module)
 
     # ---- walking the tree ------------------------------------------------------------------------------------------
@@ -184,10 +186,11 @@ class Module(Hooked):
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Direct submodules with their names, each module once."""
-        distinct = {
-            id(module): (name, module) for name, module in reversed(self._modules.items()) if module is not None
-        }
-        return reversed(distinct.values())
+        seen: set[Module] = set()
+        for name, module in self._modules.items():
+            if module is not None and module not in seen:
+                seen.add(module)
+                yield name, module
 
     def children(self) -> Iterator[Module]:
         """Direct submodules."""

@@ -147,6 +147,7 @@ class SetItem(Function):
     """
 
     consumes_grad = True
+    in_place = True
 
     @staticmethod
     def forward(ctx: Context, base: Array, value: Array, steps: Steps) -> Array:

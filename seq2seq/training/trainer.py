@@ -116,7 +116,7 @@ class Trainer:
         log = MetricsLog(self.run_dir, self.progress.step, Tracker(self.config, self.run_dir, self.progress.step))
         display = ProgressDisplay(self.total_steps, self.progress.step)
         try:
-            with StopSignals(self._interrupt):
+            with StopSignals(functools.partial(setattr, self, "interrupted", True)):
                 while not self.is_done and not self.interrupted:
                     self._train_epoch(log, display)
         finally:
@@ -133,9 +133,6 @@ class Trainer:
     def resume_command(self) -> str:
         """What to type to go on with the run."""
         return command_for(self.config, "seq2seq.train", "--run-dir", self.run_dir, "--resume")
-
-    def _interrupt(self) -> None:
-        self.interrupted = True
 
     def _train_epoch(self, log: MetricsLog, display: ProgressDisplay) -> None:
         """The rest of the epoch under way, and the validation after it."""

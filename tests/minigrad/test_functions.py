@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -243,3 +244,43 @@ def test_a_function_that_needs_nothing_saved() -> None:
     x = minigrad.ones(2, requires_grad=True)
     function_of(lambda ctx, x: x * 2, lambda ctx, g: g * 2).apply(x).sum().backward()
     np.testing.assert_array_equal(x.grad.numpy(), [2, 2])
+
+
+@pytest.mark.parametrize(
+    "forward", [lambda ctx, x: x, lambda ctx, x: x[:], lambda ctx, x: x.reshape(-1), lambda ctx, x: (x.T, x * 2)]
+)
+def test_a_result_that_shows_its_argument_is_a_copy(forward: Any) -> None:
+    """A change of it in place would change the argument too, which nothing would notice."""
+    own = function_of(forward, lambda ctx, *gradients: gradients[0] * 2)
+    x = minigrad.tensor([1.0, 2.0], requires_grad=True)
+    shown = x * 1
+    square = shown * shown  # which keeps what it was
+    y = own.apply(shown)
+    y = y[0] if isinstance(y, tuple) else y
+    y.mul_(10)
+    assert shown.tolist() == [1.0, 2.0]
+    (square.sum() + y.sum()).backward()
+    assert x.grad.tolist() == [2 + 20, 4 + 20]
+
+
+def test_only_leaves_are_copied_deeply() -> None:
+    x = minigrad.tensor([1.0, 2.0], requires_grad=True)
+    (x * x).sum().backward()
+    copied = copy.deepcopy(x)
+    assert (copied.tolist(), copied.grad.tolist(), copied.requires_grad) == ([1.0, 2.0], [2.0, 4.0], True)
+    copied.grad.zero_()
+    assert x.grad.tolist() == [2.0, 4.0]
+    with pytest.raises(RuntimeError, match="deepcopy: the tensor is a result on the tape; expected a leaf"):
+        copy.deepcopy(x * 2)
+    assert copy.deepcopy((x * 2).detach()).tolist() == [2.0, 4.0]
+    pair = copy.deepcopy([x, x])
+    assert pair[0] is pair[1]
+
+
+def test_gradients_of_what_has_none() -> None:
+    x, y = minigrad.ones(2, requires_grad=True), minigrad.ones(2)
+    for allowed in (None, True):
+        with pytest.raises(RuntimeError, match="grad: input 1 does not require grad; expected tensors that"):
+            minigrad.autograd.grad((x * y).sum(), [x, y], allow_unused=allowed)
+    with pytest.raises(ValueError, match="grad: inputs is empty; expected one tensor or more"):
+        minigrad.autograd.grad((x * y).sum(), [])

@@ -69,6 +69,8 @@ FOUND: list[tuple[str, list[tuple[int, str]]]] = [
 ]  # fmt: skip
 
 SILENT = [
+    "from torch import nn\nnn.utils.clip_grad_norm_([], max_norm=1.0, foreach=True)",
+    "from torch.nn.utils import clip_grad_value_\nclip_grad_value_([], clip_value=1.0, foreach=False)",
     "import numpy as np\nnp.lgamma(3).silu().kthvalue_\nnp.ones(3).addcmul()",
     "import torch\nx = torch.ones(3)\nx = [1, 2]\nx.lgamma()",
     "import torch\ndef f(torch):\n    return torch.lgamma",
@@ -161,6 +163,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert first == f"error: {broken}: line 2: invalid syntax; expected a Python script"
     assert second == f"error: {tmp_path / 'none.py'}: No such file or directory"
     assert third.startswith(f"error: {tmp_path}: ")
+    (tmp_path / "zero.py").write_bytes(b"import torch\n\0\n")
+    assert main([str(tmp_path / "zero.py")]) == 2
+    assert "line None" not in capsys.readouterr().err
     (tmp_path / "bytes.py").write_bytes(b"x = '\xff'")
     assert main([str(tmp_path / "bytes.py")]) == 2
     assert "this is not UTF-8" in capsys.readouterr().err

@@ -234,3 +234,30 @@ def test_two_savers_of_one_file_leave_a_whole_one(tmp_path):
         thread.join()
     assert len(set(minigrad.load(path)["w"].tolist())) == 1
     assert [entry.name for entry in tmp_path.iterdir()] == ["f"]
+
+
+@pytest.mark.parametrize("key", [(1, 2), b"a", 1j, object(), frozenset()], ids=lambda key: type(key).__name__)
+def test_keys_that_could_not_be_read_are_refused(tmp_path, key):
+    with pytest.raises(TypeError, match=r"^save: the key .* in a is .*; expected strings, numbers, truths or None$"):
+        minigrad.save({"a": {key: minigrad.ones(1)}}, tmp_path / "f")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "key", [np.int64(3), np.float32(0.5), np.bool_(True), "__metadata__", "\udc80", "a\udc80b", ""], ids=ascii
+)
+def test_unusual_keys_come_back(tmp_path, key):
+    minigrad.save({key: minigrad.ones(2), "x": {key: 1}}, tmp_path / "f")
+    found = minigrad.load(tmp_path / "f")
+    assert found[key].tolist() == [1.0, 1.0]
+    assert found["x"] == {key: 1}
+
+
+def test_a_file_that_hides_its_digest_is_refused(tmp_path):
+    path = tmp_path / "f"
+    minigrad.save({"w": minigrad.ones(2)}, path)
+    data = path.read_bytes()
+    assert data.count(b'"sha256"') == 1
+    path.write_bytes(data.replace(b'"sha256"', b'"sha257"'))
+    with pytest.raises(ValueError, match="changed since it was written: it does not say its sha256"):
+        minigrad.load(path)

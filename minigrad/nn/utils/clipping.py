@@ -21,8 +21,9 @@ from minigrad.tensor import Tensor
 
 
 def clip_grad_norm_(
-    parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
-) -> Tensor:
+    parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:  # fmt: skip
     """Scale all gradients by min(1, max_norm / (norm + 1e-6)), norm that of all of them as one vector.
 
     Args:
@@ -30,6 +31,7 @@ def clip_grad_norm_(
         max_norm: largest norm allowed.
         norm_type: p of the p-norm, above 0; ``inf`` is the largest absolute value.
         error_if_nonfinite: raise RuntimeError if the norm is NaN or infinite, instead of scaling by it.
+        foreach: PyTorch's; accepted, since it changes no value.
 
     Returns:
         0-d: the norm before clipping, in the gradients' dtype.
@@ -48,8 +50,8 @@ def clip_grad_norm_(
 
 
 @no_grad()
-def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
-    """Clamp every element of every gradient to [-clip_value, clip_value]."""
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
+    """Clamp every element of every gradient to [-clip_value, clip_value]; ``foreach`` as above."""
     check_number("clip_grad_value_", "clip_value", clip_value)
     for grad in _gradients("clip_grad_value_", parameters):
         grad.clamp_(-clip_value, clip_value)

@@ -21,22 +21,34 @@ from minigrad.ops.packed import PlaceRows
 from minigrad.tensor import Tensor
 
 
-class PackedSequence(NamedTuple):
+class _Packed(NamedTuple):
+    data: Tensor
+    batch_sizes: Tensor
+    sorted_indices: Tensor | None = None
+    unsorted_indices: Tensor | None = None
+
+
+class PackedSequence(_Packed):
     """Real tokens of a batch of sequences.
 
     Attributes:
         data: (P, *) tokens, step by step, in each step the longest sequence first.
         batch_sizes: (T,) int64, sequences running at each step.
         sorted_indices: (B,) int64, the original position of each sorted sequence, or None if already sorted.
-        unsorted_indices: (B,) int64, its inverse, or None.
+        unsorted_indices: (B,) int64, its inverse, which need not be given, or None.
 
     All but ``data`` stay on the host.
     """
 
-    data: Tensor
-    batch_sizes: Tensor
-    sorted_indices: Tensor | None = None
-    unsorted_indices: Tensor | None = None
+    __slots__ = ()
+
+    def __new__(
+        cls, data: Tensor, batch_sizes: Tensor, sorted_indices: Tensor | None = None,
+        unsorted_indices: Tensor | None = None,
+    ) -> PackedSequence:  # fmt: skip
+        if unsorted_indices is None and sorted_indices is not None:
+            unsorted_indices = Tensor(np.argsort(sorted_indices.array))
+        return super().__new__(cls, data, batch_sizes, sorted_indices, unsorted_indices)
 
     def to(self, *args: Any, **keywords: Any) -> PackedSequence:
         """The same sequence with ``data.to(...)``."""
@@ -168,7 +180,7 @@ def pad_sequence(
     """
     if padding_side not in ("left", "right"):
         raise RuntimeError(f"pad_sequence: padding_side is {described(padding_side)}; expected 'left' or 'right'")
-    sequences = tensors_of("pad_sequence", "sequences", sequences)
+    sequences = _sequences_of("pad_sequence", sequences)
     if not sequences:
         raise RuntimeError("pad_sequence: sequences is empty; expected one or more")
     counts = np.array([len(sequence) for sequence in sequences], np.int64)
@@ -179,9 +191,14 @@ def pad_sequence(
     return padded.transpose(0, 1) if batch_first else padded
 
 
+def _sequences_of(owner: str, sequences: Any) -> list[Tensor]:
+    """Several sequences; of one Tensor its entries along the first dimension."""
+    return list(sequences.unbind(0)) if isinstance(sequences, Tensor) else tensors_of(owner, "sequences", sequences)
+
+
 def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> PackedSequence:
     """Pack sequences (L_b, *); see ``pack_padded_sequence``."""
-    sequences = tensors_of("pack_sequence", "sequences", sequences)
+    sequences = _sequences_of("pack_sequence", sequences)
     return pack_padded_sequence(pad_sequence(sequences), [len(s) for s in sequences], enforce_sorted=enforce_sorted)
 
 

@@ -26,6 +26,12 @@ class ByIndex:
         self._dataset, self._collate = dataset, collate
 
     def __call__(self, task: Any) -> Any:
+        try:
+            return self._fetched(task)
+        except StopIteration as error:  # which would end the epoch without a word
+            raise RuntimeError("DataLoader: the data set, or its collate_fn, raised StopIteration") from error
+
+    def _fetched(self, task: Any) -> Any:
         if not isinstance(task, list | tuple):
             return self._collate(self._dataset[task])
         if self._collate is default_collate and (batch := _rows(self._dataset, task)):

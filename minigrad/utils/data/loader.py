@@ -12,6 +12,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from minigrad.arguments import is_integer
+from minigrad.checks import check_number
 from minigrad.naming import described
 from minigrad.random import Generator
 from minigrad.utils.data.collate import default_collate, default_convert
@@ -105,6 +106,7 @@ class DataLoader:
     def _check(self, prefetch_factor: Any, collate_fn: Any) -> None:
         if not is_integer(self.num_workers) or self.num_workers < 0:
             raise _wrong("num_workers", self.num_workers, "an integer of 0 or more")
+        check_number("DataLoader", "timeout", self.timeout)
         if not self.timeout >= 0:
             raise _wrong("timeout", self.timeout, "0 or more seconds")
         if prefetch_factor is not None and not (is_integer(prefetch_factor) and prefetch_factor > 0):

@@ -98,3 +98,11 @@ def test_parameters_as_a_vector() -> None:
 def test_the_old_name() -> None:
     (param,) = params_with([np.array([3.0, 4.0])])
     assert clip_grad_norm(param, 10.0).item() == 5.0
+
+
+def test_foreach_changes_nothing() -> None:
+    for foreach in (None, False, True):
+        params = params_with(GRADS)
+        assert clip_grad_norm_(params, 1, foreach=foreach).item() == 13
+        clip_grad_value_(params, 0.1, foreach=foreach)
+        assert max(abs(param.grad.numpy()).max() for param in params) == 0.1

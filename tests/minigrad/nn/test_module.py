@@ -268,3 +268,45 @@ def test_errors() -> None:
         net.register_buffer("a.b", None)
     with pytest.raises(KeyError, match="already exists"):
         net.add_module("forward", nn.ReLU())
+
+
+def test_a_module_with_two_names_stands_where_its_first_is() -> None:
+    shared, other = nn.ReLU(), nn.Tanh()
+    net = nn.Sequential(shared, other, shared)
+    assert [name for name, _ in net.named_children()] == ["0", "1"]
+    assert list(net.children()) == [shared, other]
+    visited: list[nn.Module] = []
+    net.apply(visited.append)
+    assert visited == [shared, other, net]
+
+
+REGISTERED = {
+    "parameter": lambda net, name: net.register_parameter(name, nn.Parameter(mg.ones(1))),
+    "buffer": lambda net, name: net.register_buffer(name, mg.ones(1)),
+    "module": lambda net, name: net.add_module(name, nn.ReLU()),
+}
+
+
+@pytest.mark.parametrize("kind", REGISTERED)
+def test_a_name_is_registered_once(kind: str) -> None:
+    """Again as the same kind it replaces; what has it otherwise stays."""
+    net = nn.Module()
+    net.plain = 3
+    for other, register in REGISTERED.items():
+        register(net, other)
+    for name in {"plain", *REGISTERED} - {kind}:
+        with pytest.raises(KeyError, match=f"attribute '{name}' already exists"):
+            REGISTERED[kind](net, name)
+    REGISTERED[kind](net, kind)
+    assert (len(net._parameters), len(net._buffers), len(net._modules), net.plain) == (1, 1, 1, 3)
+
+
+def test_an_assignment_replaces_what_had_the_name() -> None:
+    net = nn.Module()
+    for name in ("plain", "module", "buffer"):
+        net.plain, net.module = 3, nn.ReLU()
+        net.register_buffer("buffer", mg.ones(1))
+        setattr(net, name, nn.Parameter(mg.ones(1)))
+        assert name in net._parameters
+        assert not any(name in table for table in (net.__dict__, net._buffers, net._modules))
+        net = nn.Module()

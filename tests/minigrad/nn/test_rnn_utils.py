@@ -104,3 +104,24 @@ def test_errors() -> None:
         pack_padded_sequence(x, [1.0, 2.0])
     with pytest.raises(ValueError, match="total_length is 2; expected at least the longest length 3"):
         pad_packed_sequence(pack_padded_sequence(x, [3, 1]), total_length=2)
+
+
+def test_one_tensor_is_its_entries() -> None:
+    x = mg.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], requires_grad=True)
+    padded = pad_sequence(x, batch_first=True)
+    assert padded.tolist() == x.tolist()
+    assert pack_sequence(x).batch_sizes.tolist() == [3, 3]
+    (padded * mg.tensor([1.0, 2.0])).sum().backward()
+    assert x.grad.tolist() == [[1.0, 2.0]] * 3
+
+
+def test_the_order_that_is_undone_follows_from_the_order() -> None:
+    x, lengths = mg.arange(12.0).reshape(3, 4), [1, 3, 2, 3]
+    packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
+    made = PackedSequence(packed.data, packed.batch_sizes, packed.sorted_indices)
+    assert made.unsorted_indices.tolist() == packed.unsorted_indices.tolist()
+    for one, other in zip(pad_packed_sequence(made), pad_packed_sequence(packed), strict=True):
+        assert one.tolist() == other.tolist()
+    assert PackedSequence(packed.data, packed.batch_sizes).unsorted_indices is None
+    assert isinstance(made.to(mg.float64), PackedSequence)
+    assert made._replace(data=x).unsorted_indices is made.unsorted_indices

@@ -319,3 +319,38 @@ def test_what_a_loader_refuses(options: dict, error: type[Exception], text: str)
 def test_other_mistakes(call: Callable, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         call()
+
+
+def test_a_data_set_that_raises_stop_iteration_is_an_error() -> None:
+    """It would end the epoch without a word."""
+
+    class Ending(data.Dataset[int]):
+        def __len__(self) -> int:
+            return 6
+
+        def __getitem__(self, index: int) -> int:
+            return index if index < 4 else next(iter(()))
+
+    with pytest.raises(RuntimeError, match="DataLoader: the data set, or its collate_fn, raised StopIteration"):
+        list(data.DataLoader(Ending(), batch_size=2))
+
+
+@pytest.mark.parametrize("stream", [3, "cpu", np.random.default_rng(0)], ids=lambda value: type(value).__name__)
+def test_generators_are_streams(stream: Any) -> None:
+    with pytest.raises(TypeError, match=r"generator is .*; expected a minigrad.Generator"):
+        list(data.DataLoader(data.TensorDataset(minigrad.ones(4)), generator=stream))
+    with pytest.raises(TypeError, match=r"generator is .*; expected a minigrad.Generator"):
+        data.random_split(range(4), [2, 2], generator=stream)
+
+
+def test_the_timeout_is_a_number() -> None:
+    with pytest.raises(TypeError, match="DataLoader: timeout is 'long'; expected a number"):
+        data.DataLoader(data.TensorDataset(minigrad.ones(4)), timeout="long")
+
+
+def test_states_of_generators_are_checked() -> None:
+    stream = minigrad.Generator()
+    for state in ((1.5, 0, 0), ("a", 0, 0), (-1, 0, 0), (2**64, 0, 0)):
+        with pytest.raises(ValueError, match=r"set_state: state is .*; expected what get_state"):
+            stream.set_state(state)
+    stream.set_state(list(stream.get_state()))
