@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 from seq2seq.metrics import METRICS, Score
+from seq2seq.run.checkpoint import Progress
 from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import shown
@@ -58,17 +59,14 @@ def ranked(metric: str, figures: Sequence[float]) -> list[int]:
     return sorted(range(len(known)), key=lambda number: -known[number] if HIGHER_IS_BETTER[metric] else known[number])
 
 
-def best_epochs(metric: str, count: int, epoch: int, figures: Sequence[float]) -> list[int]:
-    """The numbers, from 1, of the ``count`` best of ``epoch`` epochs; none where that is one, which is kept apart.
-
-    Args:
-        figures: of the last of them. Those before were validated on other data, if at all, and come after these.
-    """
-    if count == 1:
+def best_epochs(config: Config, progress: Progress) -> list[int]:
+    """The numbers, from 1, of the ``keep_best`` best epochs; none where that is one, which is kept apart. Epochs that
+    were validated on other data, if at all, come after those with a figure."""
+    if config.keep_best == 1:
         return []
-    before = epoch - len(figures)
-    numbers = [*(before + number for number in ranked(metric, figures)), *reversed(range(before))]
-    return [number + 1 for number in numbers[:count]]
+    before = progress.epoch - len(progress.figures)
+    known = [before + number for number in ranked(config.best_metric, progress.figures)]
+    return [number + 1 for number in (*known, *reversed(range(before)))][: config.keep_best]
 
 
 def waited(metric: str, figures: Sequence[float]) -> int:

@@ -223,8 +223,7 @@ class Trainer:
 
     def _best_epochs(self) -> list[int]:
         """The numbers, from 1, of the epochs whose weights are kept."""
-        config, progress = self.config, self.progress
-        return best_epochs(config.best_metric, config.keep_best, progress.epoch, progress.figures)
+        return best_epochs(self.config, self.progress)
 
     def validate(self, split: str = "valid") -> dict[str, float]:
         """Losses and scores on a split; see ``evaluate_split``. The weights prepacked for it are not kept."""
