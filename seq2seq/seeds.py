@@ -45,7 +45,7 @@ def seeds(arguments: Sequence[str] | None = None) -> int:
         raise UserError(
             f"{'seeds' if options.seeds is None else 'run_dir'}: is missing; expected --seeds and --run-dir"
         )
-    asked = settings.given(others)[0]
+    asked = vars(settings.build_parser().parse_args(others))  # not what a recipe says, which --seeds replaces
     if "seed" in asked:
         raise UserError(f"seed is {asked['seed']}; expected --seeds alone to say of which seeds there are runs")
     numbers = [convert("seed", word, (int,)) for word in options.seeds.split(",")]
@@ -54,8 +54,9 @@ def seeds(arguments: Sequence[str] | None = None) -> int:
     scores = []
     for number in numbers:
         run_dir = Path(options.run_dir) / f"seed-{number}"
-        resume = ["--resume"] if checkpoint.path_of(run_dir, "last").exists() else []
-        code = train.train([*others, "--seed", str(number), "--run-dir", str(run_dir), *resume])
+        stands = checkpoint.path_of(run_dir, "last").exists()
+        words = [*others, "--resume"] if stands else [word for word in others if word != "--accept-changes"]
+        code = train.train([*words, "--seed", str(number), "--run-dir", str(run_dir)])
         if code or asked.get("dry_run"):
             return code
         scores.append(_scores(run_dir))

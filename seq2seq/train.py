@@ -231,12 +231,15 @@ def _go_on(trainer: Trainer, change: DataChange) -> None:
     trainer.resume()
     if trainer.config.dry_run:
         return
-    changed, splits = folder.changes_at(run_dir, trainer.progress.step)
+    changed, splits = folder.pending_changes(run_dir, trainer.progress)
     changed |= set(config_file.differences(trainer.config, run_dir))
-    trainer.progress = _after(trainer.progress, changed, splits | change.splits, trainer.config)
+    splits |= change.splits
+    trainer.progress = _after(trainer.progress, changed, splits, trainer.config)
     trainer.config = schedules.settled(trainer.config, trainer.total_steps)  # over the batches that there are now
     for line in folder.go_on(run_dir, trainer.config, trainer.progress.step, change):
         say(f"changed from here on: {line}")
+    if splits or changed & set(config_file.ORDERING):
+        trainer.progress = dataclasses.replace(trainer.progress, changes=folder.num_changes(run_dir))
     if _is_over(trainer):
         over = f"lr_steps = {trainer.config.lr_steps} are over and min_lr is 0; --lr-steps says when they shall be"
         _tell([f"the learning rate is 0 from here on: {over}"])

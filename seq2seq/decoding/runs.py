@@ -165,7 +165,7 @@ def dataset(options: Namespace, config: Config | None = None) -> Dataset:
     found = source.load(dataclasses.replace(here, data_dir=options.data_dir or config.data_dir))
     if is_model_file(run_dir):
         return found
-    dataset_change(found, here, run_dir, options.accept_changes)
+    dataset_change(found, run_dir, options.accept_changes)
     return found
 
 

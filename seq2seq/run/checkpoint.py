@@ -37,6 +37,8 @@ class Progress:
         figures: that figure of the validation after each epoch, since there are these validation data.
         falls: of the learning rate at plateaus before that.
         validated: the step of the last validation.
+        changes: the manifest's changes up to the last one of data or of the order of batches that it takes into
+            account; None of a former version.
     """
 
     step: int = 0
@@ -46,6 +48,7 @@ class Progress:
     figures: tuple[float, ...] = ()
     falls: int = 0
     validated: int = 0
+    changes: int | None = 0
 
 
 def path_of(run_dir: Path, name: str) -> Path:
@@ -165,10 +168,12 @@ def _average(path: Path, content: dict[str, Any], model: nn.Module) -> dict[str,
 
 
 def _progress(path: Path, stored: Any) -> Progress:
-    counts = ("step", "epoch", "batch", "falls", "validated")
+    counts: tuple[str, ...] = ("step", "epoch", "batch", "falls", "validated")
     if isinstance(stored, dict):  # of a former version, which did not keep all
-        stored = {"figures": [], "falls": 0, "validated": stored.get("step"), **stored}
+        stored = {"figures": [], "falls": 0, "validated": stored.get("step"), "changes": None, **stored}
     whole = isinstance(stored, dict) and set(stored) == {field.name for field in fields(Progress)}
+    if whole and stored["changes"] is not None:
+        counts = *counts, "changes"
     if not whole or not all(type(stored[name]) is int and stored[name] >= 0 for name in counts):
         raise UserError(f"{path}: foreign checkpoint; expected its progress as {', '.join(counts)} and best")
     if stored["best"] is not None and type(stored["best"]) is not float:

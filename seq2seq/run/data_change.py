@@ -15,7 +15,7 @@ from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import counted
 from seq2seq.run.streams import say
-from seq2seq.sources import Dataset, split_spec
+from seq2seq.sources import Dataset
 
 SPLITS = ("train", "valid", "test")
 
@@ -44,16 +44,16 @@ def data_change(dataset: Dataset, added: str | None, config: Config, run_dir: Pa
     Raises:
         UserError: they differ.
     """
-    change = dataset_change(dataset, config, run_dir, accept) if config.resume else DataChange()
+    change = dataset_change(dataset, run_dir, accept) if config.resume else DataChange()
     splits = change.splits | ({"train"} if _is_other_addition(added, config, run_dir, accept) else set())
     return DataChange(splits, change.entries | ({"added_sha256": added} if added else {}))
 
 
-def dataset_change(dataset: Dataset, config: Config, run_dir: Path, accept: bool) -> DataChange:
+def dataset_change(dataset: Dataset, run_dir: Path, accept: bool) -> DataChange:
     """As ``data_change``, of the data set alone."""
     content = manifest.read(run_dir)
     then = content["data_sha256"]
-    message, splits = _difference(dataset.checksums, then, config)
+    message, files = _difference(dataset, then)
     if message is None and dataset.left_out and "files_sha256" not in content:
         missing = "pair with an empty side, which version 0.1 trained on,"
         message = (
@@ -64,10 +64,11 @@ def dataset_change(dataset: Dataset, config: Config, run_dir: Path, accept: bool
         return DataChange()
     if not accept:
         raise UserError(message)
-    say(f"{dataset.name}: changed since the training; accepted")
+    say(f"{', '.join(files) or dataset.name}: changed since the training; accepted")
     entry = {"file": "data", "was": then, "is": dataset.checksums}
     entries = {"data_sha256": dataset.checksums, "accepted": [*content.get("accepted", []), entry]}
-    return DataChange(frozenset(splits or SPLITS), entries)
+    splits = [split for name in files for split in dataset.parts.get(name, SPLITS)] or SPLITS
+    return DataChange(frozenset(splits), entries)
 
 
 def _is_other_addition(added: str | None, config: Config, run_dir: Path, accept: bool) -> bool:
@@ -81,26 +82,18 @@ def _is_other_addition(added: str | None, config: Config, run_dir: Path, accept:
     return True
 
 
-def _difference(now: dict[str, str], then: dict[str, str] | None, config: Config) -> tuple[str | None, set[str]]:
-    """What to say where data are not those of the training, and whose they are; files may have other names, but not
-    another order."""
+def _difference(dataset: Dataset, then: dict[str, str] | None) -> tuple[str | None, list[str]]:
+    """What to say where data are not those of the training, and the files that are others; files may have other names,
+    but not another order."""
+    now = dataset.checksums
     if then is None:
-        return f"{manifest.NAME} does not say which data the run was trained on; {manifest.ACCEPT}", {*SPLITS}
+        return f"{manifest.NAME} does not say which data the run was trained on; {manifest.ACCEPT}", [*now]
     if len(now) != len(then):
+        added = [name for name, digest in now.items() if digest not in then.values()]
+        only_added = len(added) == len(now) - len(then)
         message = f"the data are {counted(len(now), 'file')}; the training had {len(then)}: {', '.join(then)}"
-        return message, {*SPLITS}
+        return message, added if only_added and all(dataset.parts.get(one) == {"test"} for one in added) else [*now]
     pairs = zip(now, then if now.keys() != then.keys() else now, strict=True)
     others = [(name, former) for name, former in pairs if now[name] != then[former]]
-    if not others:
-        return None, set()
-    name, former = others[0]
-    return manifest.changed(name, now[name], then[former]), {s for name, _ in others for s in _splits_of(name, config)}
-
-
-def _splits_of(path: str, config: Config) -> set[str]:
-    """The splits that a file of the data has a part in: its own alone where it is given as that."""
-    for split in ("valid", "test"):
-        spec = getattr(config, split)
-        if spec is not None and any(path == one or path.startswith(f"{one}/") for one in split_spec(split, spec)):
-            return {split}
-    return {*SPLITS}
+    messages = [manifest.changed(name, now[name], then[former]) for name, former in others]
+    return messages[0] if messages else None, [name for name, _ in others]

@@ -19,6 +19,7 @@ from typing import Any
 
 from minigrad.utils.collect_env import processor
 from seq2seq.run import checkpoint, config_file, manifest
+from seq2seq.run.checkpoint import Progress
 from seq2seq.run.config import Config
 from seq2seq.run.data_change import SPLITS, DataChange
 from seq2seq.run.devices import description
@@ -32,7 +33,7 @@ from seq2seq.text.codec import TextCodec
 
 _RECORDED = ("minigrad-seq2seq", "numpy", "numba", "safetensors", "sacrebleu", "sentencepiece", "sacremoses", "spacy")
 SAMPLES = "samples.jsonl"
-ACCEPT_HELP = "go on although files of the run or its data were changed; the manifest will say so"
+ACCEPT_HELP = "go on although files of the run or its data were changed; of the run's the manifest will say so"
 # How long and where a run is trained says nothing of which run it is.
 _NO_PART_OF_THE_NAME = (
     "epochs", "max_steps", "patience", "threads", "data_dir", "run_dir", "resume", "save_every", "device",
@@ -216,10 +217,18 @@ def _written(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def changes_at(run_dir: Path, step: int) -> tuple[set[str], set[str]]:
-    """The settings that were changed where the run stood after ``step``, and the splits of its data that were."""
-    found = [change for change in manifest.read(run_dir).get("changes", []) if change["step"] == step]
+def pending_changes(run_dir: Path, progress: Progress) -> tuple[set[str], set[str]]:
+    """The settings that were changed where a run stands, and the splits of its data that were, as far as ``progress``
+    does not take them into account: whoever changed them came no further than to write that down."""
+    found = manifest.read(run_dir).get("changes", [])[progress.changes or 0 :]
+    if progress.changes is None:
+        found = [change for change in found if change["step"] == progress.step]
     return {name for change in found for name in change["settings"]}, {split for one in found for split in _splits(one)}
+
+
+def num_changes(run_dir: Path) -> int:
+    """How often a run went on with other settings or data."""
+    return len(manifest.read(run_dir).get("changes", []))
 
 
 def _splits(change: dict[str, Any]) -> Sequence[str]:

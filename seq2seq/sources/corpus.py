@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 from seq2seq.run.errors import UserError
 from seq2seq.run.messages import agreeing, counted
 from seq2seq.sources import report
-from seq2seq.sources.dataset import Dataset, Languages, Pair, hold_out
+from seq2seq.sources.dataset import Dataset, Languages, Pair, hold_out, parts_of_files
 from seq2seq.sources.files import STDIN, STDIN_NAME, BadLines, sha256_of, split_member, text_lines, unchanged
 from seq2seq.sources.forms import Table, form_of, open_table, read_table
 from seq2seq.sources.reading import AUTO, PLAIN, Reading
@@ -41,6 +41,7 @@ def load_files(
         trg_language=found.languages[1],
         splits=splits,
         checksums=found.checksums,
+        parts=found.parts,
         notes=found.notes,
         left_out=left_out,
         unreadable=sum(table.unreadable for _, table in found.tables["train"]),
@@ -54,12 +55,14 @@ class FilesRead(NamedTuple):
         tables: by the split, what messages call each part, and its pairs.
         languages: codes of source and target.
         checksums: sha256 (hex) of every file by its path.
+        parts: the splits that each has a part in.
         notes: what is to be told of them.
     """
 
     tables: dict[str, list[tuple[str, Table]]]
     languages: tuple[str, str]
     checksums: dict[str, str]
+    parts: dict[str, set[str]]
     notes: tuple[str, ...]
 
 
@@ -77,7 +80,7 @@ def read_files(
         checksums = {path: sha256_of(path) for path in files} | reader.digests
     told = reader.languages(parts["train"][0], tables["train"][0][1].names)
     src, trg = (asked or found for asked, found in zip(languages, told, strict=True))
-    return FilesRead(tables, (src, trg), checksums, tuple(reader.notes))
+    return FilesRead(tables, (src, trg), checksums, parts_of_files(files_of_splits(parts)), tuple(reader.notes))
 
 
 def read_pairs(argument: str, spec: str, reading: Reading = PLAIN, languages: Languages = (None, None)) -> list[Pair]:
@@ -146,6 +149,11 @@ def _in_files(languages: Languages, reading: Reading) -> Languages:
 def files_of(paths: Iterable[str]) -> list[str]:
     """The files that hold the paths, each once: an archive in place of its members, without standard input."""
     return list(dict.fromkeys(split_member(path)[0] for path in paths if path != STDIN))
+
+
+def files_of_splits(parts: dict[str, list[Part]]) -> dict[str, list[str]]:
+    """The files that each split is read from."""
+    return {split: files_of(path for part in each for path in part.paths) for split, each in parts.items()}
 
 
 class Reader:

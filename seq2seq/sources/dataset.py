@@ -32,6 +32,7 @@ class Dataset:
         alternatives: for splits where a target is not the only right one: per pair every accepted target.
         defaults: settings that suit this set: src_tokenizer, trg_tokenizer, lower, min_freq.
         checksums: sha256 (hex) of every file read, by its name, or of every generated split.
+        parts: the splits that a file has a part in, by its name; all, where it is not there.
         notes: what the user should know of the files before they are trained on, a line each.
         license: under which terms the text may be used; empty for the user's own files.
         left_out: training pairs that were left out since a side of them is empty.
@@ -45,6 +46,7 @@ class Dataset:
     alternatives: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=lambda: dict(DEFAULTS))
     checksums: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, set[str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     license: str = ""
     left_out: int = 0
@@ -119,6 +121,17 @@ def _require_pairs(pairs: Sequence[Pair]) -> None:
 def source_hash(src: str) -> bytes:
     """The sha256 of a source sentence, by which parts are held out."""
     return hashlib.sha256(src.encode("utf-8", "surrogatepass")).digest()
+
+
+def parts_of_files(files: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
+    """The splits that each file has a part in, given the files of each split; without validation data a part of the
+    training data is held out for it."""
+    found: dict[str, set[str]] = {}
+    for split, names in files.items():
+        also = {"valid"} if split == "train" and "valid" not in files else set()
+        for name in names:
+            found.setdefault(name, set()).update({split} | also)
+    return found
 
 
 def pairs_checksum(pairs: Sequence[Pair]) -> str:

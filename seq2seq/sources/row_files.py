@@ -20,7 +20,7 @@ from seq2seq.run.registry import option
 from seq2seq.sources.batches import IntArray
 from seq2seq.sources.contract import Examples, Source
 from seq2seq.sources.corpus import HELD_OUT_LIMIT, HELD_OUT_SHARE
-from seq2seq.sources.dataset import DEFAULTS, Dataset, Languages, Pair, held_out
+from seq2seq.sources.dataset import DEFAULTS, Dataset, Languages, Pair, held_out, parts_of_files
 from seq2seq.sources.files import read_lines, sha256_of, unchanged
 from seq2seq.sources.rows import RowItems, RowLearner, Rows, RowSide
 from seq2seq.sources.specs import split_spec, suffix_language
@@ -78,6 +78,7 @@ class RowSource(Source):
             alternatives={split: [example.targets for example in examples] for split, examples in found.items()},
             defaults=dict(DEFAULTS),
             checksums=checksums,
+            parts=parts_of_files(files),
         )
 
     def read_examples(self, argument: str, spec: str, languages: Languages = (None, None)) -> Examples:

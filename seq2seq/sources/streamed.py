@@ -14,8 +14,16 @@ from typing import Any
 
 from seq2seq.run.errors import UserError
 from seq2seq.sources import report
-from seq2seq.sources.corpus import HELD_OUT_LIMIT, HELD_OUT_SHARE, Reader, files_of, name_of, parts_of_splits
-from seq2seq.sources.dataset import Dataset, Languages, Pair, source_hash
+from seq2seq.sources.corpus import (
+    HELD_OUT_LIMIT,
+    HELD_OUT_SHARE,
+    Reader,
+    files_of,
+    files_of_splits,
+    name_of,
+    parts_of_splits,
+)
+from seq2seq.sources.dataset import Dataset, Languages, Pair, parts_of_files, source_hash
 from seq2seq.sources.files import STDIN, BadLines, sha256_of, unchanged
 from seq2seq.sources.reading import PLAIN, Reading
 from seq2seq.sources.specs import Part
@@ -117,7 +125,8 @@ def load_streamed(
     src, trg = (asked or found for asked, found in zip(languages, scan.languages or ("xx", "xx"), strict=True))
     return Dataset(
         name=data, src_language=src, trg_language=trg, splits={"train": train, **splits}, checksums=checksums,
-        notes=notes, left_out=scan.read - scan.whole, unreadable=scan.unreadable,
+        parts=parts_of_files(files_of_splits(parts)), notes=notes, left_out=scan.read - scan.whole,
+        unreadable=scan.unreadable,
     )  # fmt: skip
 
 

@@ -59,14 +59,14 @@ def ranked(metric: str, figures: Sequence[float]) -> list[int]:
     return sorted(range(len(known)), key=lambda number: -known[number] if HIGHER_IS_BETTER[metric] else known[number])
 
 
-def best_epochs(config: Config, progress: Progress) -> list[int]:
-    """The numbers, from 1, of the ``keep_best`` best epochs; none where that is one, which is kept apart. Epochs that
-    were validated on other data, if at all, come after those with a figure."""
+def best_epochs(config: Config, progress: Progress, kept: Sequence[int]) -> list[int]:
+    """The numbers, from 1, of the ``keep_best`` best epochs; none where that is one, which is kept apart. Of epochs
+    that were validated on other data those that are ``kept`` come after the others, the last first."""
     if config.keep_best == 1:
         return []
     before = progress.epoch - len(progress.figures)
-    known = [before + number for number in ranked(config.best_metric, progress.figures)]
-    return [number + 1 for number in (*known, *reversed(range(before)))][: config.keep_best]
+    known = [before + number + 1 for number in ranked(config.best_metric, progress.figures)]
+    return [*known, *sorted((epoch for epoch in kept if epoch <= before), reverse=True)][: config.keep_best]
 
 
 def waited(metric: str, figures: Sequence[float]) -> int:

@@ -223,7 +223,7 @@ class Trainer:
 
     def _best_epochs(self) -> list[int]:
         """The numbers, from 1, of the epochs whose weights are kept."""
-        return best_epochs(self.config, self.progress)
+        return best_epochs(self.config, self.progress, checkpoint.epochs_kept(self.run_dir))
 
     def validate(self, split: str = "valid") -> dict[str, float]:
         """Losses and scores on a split; see ``evaluate_split``. The weights prepacked for it are not kept."""

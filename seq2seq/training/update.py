@@ -75,8 +75,9 @@ class Updates:
 
     @contextmanager
     def settings_kept(self) -> Iterator[None]:
-        """After it the optimiser's settings are those of the run, whatever a checkpoint loaded inside went by."""
-        kept = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
+        """After it the optimiser's settings are those of the run, whatever a checkpoint loaded inside went by; the rate
+        is that of the last update until the next one."""
+        kept = [{k: v for k, v in group.items() if k not in ("params", "lr")} for group in self.optimizer.param_groups]
         yield
         for group, own in zip(self.optimizer.param_groups, kept, strict=True):
             group.update(own)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+import seq2seq.training.trainer as trainer_module
 from minigrad import optim
 from seq2seq.models.model import Seq2Seq, build_model
 from seq2seq.run import registry
@@ -149,6 +150,25 @@ def train(run: Callable[..., Result], corpus: Path, tmp_path: Path) -> Callable[
         return folder
 
     return train
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """interrupt(action, *steps): the action happens at the start of these steps (from 0); trial steps do not count."""
+
+    def interrupt(action: Callable[[], Any], *steps: int) -> None:
+        update, count = trainer_module.Trainer._update, -1
+
+        def counted(one: trainer_module.Trainer, *arguments: Any) -> tuple[float, float]:
+            nonlocal count
+            count += 1
+            if count in steps:
+                action()
+            return update(one, *arguments)
+
+        monkeypatch.setattr(trainer_module.Trainer, "_update", counted)
+
+    return interrupt
 
 
 @pytest.fixture

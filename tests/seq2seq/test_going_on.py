@@ -180,7 +180,7 @@ def test_other_data_by_acceptance(train, run, tmp_path, reversed_digits) -> None
     figures = stored(folder, "last")["progress"]["figures"]
     assert figures == [stored(folder, "last")["progress"]["best"]]
     assert config_file.load(folder).data == str(other)
-    assert manifest.read(folder)["changes"][0]["splits"] == ["test", "train", "valid"]
+    assert manifest.read(folder)["changes"][0]["splits"] == ["train", "valid"]
 
 
 # --- the weights of another run ---------------------------------------------------------------------------------------

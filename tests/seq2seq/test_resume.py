@@ -36,25 +36,6 @@ def whole(train) -> Path:
     return train("whole", "--epochs", EPOCHS)
 
 
-@pytest.fixture
-def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """interrupt(action, *steps): the action happens at the start of these steps (from 0); trial steps do not count."""
-
-    def interrupt(action: Callable[[], Any], *steps: int) -> None:
-        update, count = trainer_module.Trainer._update, -1
-
-        def counted(trainer: trainer_module.Trainer, *arguments: Any) -> tuple[float, float]:
-            nonlocal count
-            count += 1
-            if count in steps:
-                action()
-            return update(trainer, *arguments)
-
-        monkeypatch.setattr(trainer_module.Trainer, "_update", counted)
-
-    return interrupt
-
-
 class Crash(BaseException):
     """What nothing catches."""
 
@@ -129,9 +110,10 @@ def test_interrupted_at_the_last_step_of_an_epoch(train, run, whole, history, in
 
 def test_stopped_in_the_very_last_step(train, run, history, interrupt) -> None:
     """The validation after it is not lost, nor the weights that it finds to be the best."""
-    whole = train("whole", "--max-steps", 5)
+    options = "--max-steps", 5, "--lr-schedule", "cosine"
+    whole = train("whole", *options)
     interrupt(lambda: signal.raise_signal(signal.SIGTERM), 4)
-    folder = train("parts", "--max-steps", 5, code=130)
+    folder = train("parts", *options, code=130)
     result = run("train", "--run-dir", folder, "--resume")
     assert result.code == 0
     assert "nothing is left to do" not in result.out

@@ -62,6 +62,25 @@ def test_the_weights_of_another_run_are_named_from_where_one_stands(
     assert again.code == 0, again.err
 
 
+def test_a_recipe_that_names_a_seed(run, tmp_path: Path) -> None:
+    given = tmp_path / "given.yaml"
+    given.write_text("seed: 7\ndata: numbers\nmax_steps: 1\n")
+    result = run("seeds", "--config", given, "--seeds", "3", "--run-dir", tmp_path / "all", "--dry-run")
+    assert (result.code, result.err) == (0, "")
+
+
+def test_changes_are_accepted_of_runs_that_stand(run, options, corpus: Path, tmp_path: Path) -> None:
+    test = tmp_path / "test.tsv"
+    test.write_text("1 2\t2 1\n" * 3)
+    words = [*options(corpus, tmp_path / "all"), "--epochs", 1, "--test", test]
+    assert run("seeds", *words, "--seeds", "3").code == 0
+    test.write_text("1 2 3\t3 2 1\n" * 3)
+    result = run("seeds", *words, "--seeds", "3,4")
+    assert "pass --accept-changes" in result.err
+    result = run("seeds", *words, "--seeds", "3,4", "--accept-changes")
+    assert result.code == 0, result.err
+
+
 def test_a_dry_run_is_of_the_first_seed(run, options, corpus: Path, tmp_path: Path) -> None:
     result = run("seeds", *options(corpus, tmp_path / "all"), "--seeds", "3,5", "--epochs", 1, "--dry-run")
     assert (result.code, result.err) == (0, "")
