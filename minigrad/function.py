@@ -18,6 +18,7 @@ import numpy as np
 import kernels
 from minigrad.device import device_of, together, use
 from minigrad.grad_mode import is_grad_enabled
+from minigrad.results import as_tensors, owner
 from minigrad.tape import Edge, Node, Version
 from minigrad.tensor import Tensor, View
 
@@ -101,20 +102,13 @@ class Function:
         arrays = cls.unwrap(args)
         result = cls.forward(ctx, *arrays, **kwargs)
         several = isinstance(result, tuple)
-        outputs = tuple([_wrapped(cls, one, arrays) for one in result]) if several else (_wrapped(cls, result, arrays),)
+        may_share = cls.view or cls.in_place
+        outputs = as_tensors(cls.__name__, result if several else (result,), [*arrays, *kwargs.values()], may_share)
         if cls.view and np.may_share_memory(args[0].array, outputs[0].array):
             outputs[0].become_view(View(args[0], cls, args[1:]))
         if True in ctx.needs_input_grad:
             _record(cls, ctx, args, edges, outputs)
         return outputs if several else outputs[0]
-
-
-def _wrapped(function: type[Function], result: Any, arguments: list[Any]) -> Tensor:
-    """A result as a tensor, which shares no memory with an argument unless that is what the op is for."""
-    if result is None:
-        raise TypeError(f"{function.__name__}.forward returned None; expected an array, or a tuple of arrays")
-    shares = function.view or function.in_place or not kernels.shares_memory(result, arguments)
-    return Tensor(result if shares else result.copy())
 
 
 def _edges(function: type[Function], args: tuple, recording: bool) -> list[Edge | None]:
@@ -135,8 +129,8 @@ def _record(
 ) -> None:
     versions: list[tuple[Version, int]] = []
     if saved := ctx.__dict__.get("saved"):
-        kept = {id(array) for array in saved}
-        held = [t for t in (*args, *outputs) if isinstance(t, Tensor) and id(t.array) in kept]
+        kept = {id(owner(array)) for array in saved}
+        held = [t for t in (*args, *outputs) if isinstance(t, Tensor) and id(owner(t.array)) in kept]
         versions = [(t.version, t.version.value) for t in held]
     node = Node(function, ctx, edges, len(outputs), versions)
     for index, output in enumerate(outputs):

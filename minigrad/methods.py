@@ -54,12 +54,15 @@ COMPARABLE = Tensor | int | float | np.ndarray | np.generic
 
 
 def _deepcopied(self: Tensor, memo: dict[int, Any]) -> Tensor:
-    """A leaf with memory and a gradient of its own; tensors that share memory share it in the copy, too."""
+    """A leaf with memory and a gradient of its own. Tensors of one array have one in the copy too; views do not."""
     if not self.is_leaf:
         raise RuntimeError("deepcopy: the tensor is a result on the tape; expected a leaf, such as its detach()")
-    copied = Tensor(copy.deepcopy(self.array, memo), requires_grad=self.requires_grad)
+    copied = type(self).__new__(type(self))
+    Tensor.__init__(copied, copy.deepcopy(self.array, memo), requires_grad=self.requires_grad)
     memo[id(self)] = copied
     copied.grad = copy.deepcopy(self.grad, memo)
+    for name, value in getattr(self, "__dict__", {}).items():  # of a subclass
+        setattr(copied, name, copy.deepcopy(value, memo))
     return copied
 
 

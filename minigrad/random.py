@@ -28,6 +28,7 @@ class State(NamedTuple):
     site: int
 
 
+_LIMITS = State(2**64, 2**32, 2**32)  # what the key of a draw has room for
 _changing = ProcessLock()
 
 
@@ -53,7 +54,9 @@ class Generator:
         for name, number in (("seed", seed), ("step", step)):
             if not hasattr(number, "__index__") or np.ndim(number):
                 raise TypeError(f"manual_seed: {name} is {number!r}; expected an integer")
-        self.set_state(State(int(seed) % 2**64, int(step), 0))
+        if not 0 <= int(step) < _LIMITS.step:
+            raise ValueError(f"seed_step: step is {step!r}; expected an integer from 0 to {_LIMITS.step - 1}")
+        self.set_state(State(int(seed) % _LIMITS.seed, int(step), 0))
         return self
 
     def seed(self) -> int:
@@ -73,10 +76,11 @@ class Generator:
         """Put the stream where ``get_state`` found it: the same draws follow."""
         if not isinstance(state, tuple | list) or len(state) != len(State._fields):
             raise TypeError(f"set_state: state is {state!r}; expected what get_state() returned")
-        if not all(isinstance(one, int) and 0 <= one < 2**64 for one in state):
-            raise ValueError(f"set_state: state is {state!r}; expected what get_state() returned")
+        for name, value, limit in zip(State._fields, state, _LIMITS, strict=True):
+            if not isinstance(value, int | np.integer) or not 0 <= value < limit:
+                raise ValueError(f"set_state: {name} is {value!r}; expected an integer from 0 to {limit - 1}")
         with _changing.held:
-            self._state = State(*state)
+            self._state = State(*map(int, state))
 
     def next_key(self) -> State:
         """The key of the next draw; every call gives another one."""

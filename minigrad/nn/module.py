@@ -66,7 +66,7 @@ class Module(Hooked):
             for other in (self.__dict__, self._buffers, self._modules):  # an assignment replaces what there was
                 other.pop(name, None)
             self.register_parameter(name, value)
-        elif isinstance(value, Module):
+        elif isinstance(value, Module) and name not in self.__dict__.get("_parameters", ()):
             self._require_init("module")
             self._register("_modules", name, value)
         else:

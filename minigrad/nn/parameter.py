@@ -26,7 +26,7 @@ class Parameter(LazyParameter):
         super().__init__(values if kernels.is_array(values) else np.asarray(values), requires_grad=requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
-        copied = Parameter(self.array.copy(), self.requires_grad)
+        copied = type(self)(self.array.copy(), self.requires_grad)
         memo[id(self)] = copied
         return copied
 

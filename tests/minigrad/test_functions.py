@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import minigrad
-from minigrad import ops
+from minigrad import nn, ops
 
 X = np.array([[1.5, -2.0, 0.5, 3.0], [-0.5, 4.0, -1.0, 2.5], [0.25, -3.5, 1.0, -1.5]])
 
@@ -284,3 +284,71 @@ def test_gradients_of_what_has_none() -> None:
             minigrad.autograd.grad((x * y).sum(), [x, y], allow_unused=allowed)
     with pytest.raises(ValueError, match="grad: inputs is empty; expected one tensor or more"):
         minigrad.autograd.grad((x * y).sum(), [])
+
+
+def test_results_share_no_memory_with_each_other_or_with_keywords() -> None:
+    x = minigrad.ones(2, requires_grad=True)
+
+    def twice(ctx: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        doubled = x * 2
+        return doubled, doubled[:1]
+
+    first, second = function_of(twice, lambda ctx, *gradients: None).apply(x)
+    first.add_(1)
+    assert second.tolist() == [2.0]
+    given = np.ones(2)
+    shown = function_of(lambda ctx, x, other: other, lambda ctx, *gradients: None).apply(x, other=given)
+    shown.add_(1)
+    assert given.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("value", [2, True, np.int64(3), np.bool_(False)], ids=lambda value: type(value).__name__)
+def test_a_number_as_a_result(value: Any) -> None:
+    own = function_of(lambda ctx, x: value, lambda ctx, *gradients: None)
+    for result in (own.apply(minigrad.ones(2)), own.apply(minigrad.ones(2, requires_grad=True))):
+        assert (result.shape, result.item(), result.requires_grad) == ((), value, False)
+
+
+SAVED_VIEWS = {
+    "a result that shows what is saved": (
+        lambda ctx, x: _saved(ctx, np.exp(x)).reshape(-1, 1),
+        lambda ctx, gradient: gradient.reshape(-1) * ctx.saved[0],
+        lambda x, y: y.add_(10),
+    ),
+    "a part of an argument": (
+        lambda ctx, x: (_saved(ctx, x[:2]), x * 1)[1],
+        lambda ctx, gradient: gradient * ctx.saved[0],
+        lambda x, y: x.mul_(0),
+    ),
+}  # fmt: skip
+
+
+def _saved(ctx: Any, array: np.ndarray) -> np.ndarray:
+    ctx.save_for_backward(array)
+    return array
+
+
+@pytest.mark.parametrize("name", SAVED_VIEWS)
+def test_a_change_of_memory_that_was_saved_is_noticed(name: str) -> None:
+    forward, backward, change = SAVED_VIEWS[name]
+    x = minigrad.tensor([1.0, 2.0], requires_grad=True)
+    copied = x * 1
+    y = function_of(forward, backward).apply(copied)
+    change(copied, y)
+    with pytest.raises(RuntimeError, match="in place"):
+        y.sum().backward()
+
+
+def test_a_deep_copy_is_of_its_class() -> None:
+    class Own(minigrad.Tensor):
+        pass
+
+    class OwnParameter(nn.Parameter):
+        pass
+
+    own = Own(np.ones(2))
+    own.label = ["a"]  # type: ignore[attr-defined]
+    copied = copy.deepcopy(own)
+    assert type(copied) is Own
+    assert (copied.label, copied.label is own.label) == (["a"], False)  # type: ignore[attr-defined]
+    assert type(copy.deepcopy(OwnParameter(minigrad.ones(2)))) is OwnParameter

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,10 +25,7 @@ class ByIndex:
         self._dataset, self._collate = dataset, collate
 
     def __call__(self, task: Any) -> Any:
-        try:
-            return self._fetched(task)
-        except StopIteration as error:  # which would end the epoch without a word
-            raise RuntimeError("DataLoader: the data set, or its collate_fn, raised StopIteration") from error
+        return _without_end(self._fetched, task)
 
     def _fetched(self, task: Any) -> Any:
         if not isinstance(task, list | tuple):
@@ -55,6 +51,24 @@ def _rows(dataset: Any, indices: Sequence[Any]) -> list[Tensor] | None:
         return None
 
 
+def _without_end(function: Callable[[Any], Any], argument: Any) -> Any:
+    """What a user's function gives; its StopIteration would end the epoch without a word."""
+    try:
+        return function(argument)
+    except StopIteration as error:
+        raise RuntimeError("DataLoader: the data set, or its collate_fn, raised StopIteration") from error
+
+
+def _next_of(items: Iterator[Any], count: int) -> Iterator[Any]:
+    """At most so many of the next items. ``islice`` would call ``iter`` on them, which may begin anew."""
+    for _ in range(count):
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        yield item
+
+
 class FromStream:
     """The next items of a stream. ``drop_last``: without a last batch that is shorter."""
 
@@ -64,11 +78,11 @@ class FromStream:
 
     def __call__(self, task: int | None) -> Any:
         if task is None:
-            return self._collate(next(self._items))
-        items = list(islice(self._items, task))
+            return _without_end(self._collate, next(self._items))
+        items = list(_next_of(self._items, task))
         if not items or (self._drop_last and len(items) < task):
             raise StopIteration
-        return self._collate(items)
+        return _without_end(self._collate, items)
 
 
 def fetcher(dataset: Any, collate: Callable[[Any], Any], drop_last: bool) -> Fetch:

@@ -88,9 +88,8 @@ def test_shared_parameters_count_once_and_have_both_names() -> None:
 def test_reassignment_keeps_one_registration() -> None:
     net = nn.Module()
     net.x = nn.Parameter(mg.zeros(1))
-    net.x = nn.ReLU()
-    assert list(net.parameters()) == []
     net.x = None
+    assert list(net.parameters()) == []
     assert net.x is None
     net.plain = 3
     net.plain = nn.Parameter(mg.ones(2))
@@ -310,3 +309,10 @@ def test_an_assignment_replaces_what_had_the_name() -> None:
         assert name in net._parameters
         assert not any(name in table for table in (net.__dict__, net._buffers, net._modules))
         net = nn.Module()
+
+
+def test_a_module_does_not_take_the_place_of_a_parameter() -> None:
+    layer = nn.Linear(2, 2)
+    with pytest.raises(TypeError, match=r"cannot assign 'ReLU' as parameter 'weight' \(Parameter or None expected\)"):
+        layer.weight = nn.ReLU()
+    assert "weight" in layer._parameters

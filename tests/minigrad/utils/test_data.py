@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, namedtuple
 from collections.abc import Callable
 from typing import Any
@@ -350,7 +351,41 @@ def test_the_timeout_is_a_number() -> None:
 
 def test_states_of_generators_are_checked() -> None:
     stream = minigrad.Generator()
-    for state in ((1.5, 0, 0), ("a", 0, 0), (-1, 0, 0), (2**64, 0, 0)):
-        with pytest.raises(ValueError, match=r"set_state: state is .*; expected what get_state"):
+    for state in ((1.5, 0, 0), ("a", 0, 0), (-1, 0, 0), (2**64, 0, 0), (1, 2**32, 0), (1, 0, 2**32)):
+        with pytest.raises(ValueError, match=r"set_state: (seed|step|site) is .*; expected an integer from 0 to"):
             stream.set_state(state)
-    stream.set_state(list(stream.get_state()))
+    for step in (-1, 2**32):
+        with pytest.raises(ValueError, match=r"seed_step: step is .*; expected an integer from 0 to 4294967295"):
+            stream.seed_step(3, step)
+    stream.seed_step(3, 2**32 - 1)
+    expected = list(data.RandomSampler(range(9), generator=stream))
+    stream.set_state(tuple(np.array((3, 2**32 - 1, 0))))
+    assert list(data.RandomSampler(range(9), generator=stream)) == expected
+
+
+class Counting(data.IterableDataset[int]):
+    """Its own iterator, which begins anew whenever one is asked for."""
+
+    count = 0
+
+    def __iter__(self) -> Counting:
+        self.count = 0
+        return self
+
+    def __next__(self) -> int:
+        if self.count == 3:
+            raise StopIteration
+        self.count += 1
+        return self.count
+
+
+def test_a_stream_that_is_its_own_iterator_ends() -> None:
+    batches = itertools.islice(data.DataLoader(Counting(), batch_size=2), 9)
+    assert [batch.tolist() for batch in batches] == [[1, 2], [3]]
+
+
+@pytest.mark.parametrize("batch_size", [2, None])
+def test_a_collate_fn_that_raises_stop_iteration_is_an_error(batch_size: int | None) -> None:
+    loader = data.DataLoader(Counting(), batch_size=batch_size, collate_fn=lambda items: next(iter(())))
+    with pytest.raises(RuntimeError, match="DataLoader: the data set, or its collate_fn, raised StopIteration"):
+        list(loader)
