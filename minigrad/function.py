@@ -18,7 +18,7 @@ import numpy as np
 import kernels
 from minigrad.device import device_of, together, use
 from minigrad.grad_mode import is_grad_enabled
-from minigrad.results import as_tensors, owner
+from minigrad.results import as_tensor, as_tensors, holders
 from minigrad.tape import Edge, Node, Version
 from minigrad.tensor import Tensor, View
 
@@ -102,8 +102,8 @@ class Function:
         arrays = cls.unwrap(args)
         result = cls.forward(ctx, *arrays, **kwargs)
         several = isinstance(result, tuple)
-        may_share = cls.view or cls.in_place
-        outputs = as_tensors(cls.__name__, result if several else (result,), [*arrays, *kwargs.values()], may_share)
+        others = () if cls.view or cls.in_place else [*arrays, *kwargs.values()] if kwargs else arrays
+        outputs = as_tensors(cls, result, others) if several else (as_tensor(cls, result, others),)
         if cls.view and np.may_share_memory(args[0].array, outputs[0].array):
             outputs[0].become_view(View(args[0], cls, args[1:]))
         if True in ctx.needs_input_grad:
@@ -129,9 +129,7 @@ def _record(
 ) -> None:
     versions: list[tuple[Version, int]] = []
     if saved := ctx.__dict__.get("saved"):
-        kept = {id(owner(array)) for array in saved}
-        held = [t for t in (*args, *outputs) if isinstance(t, Tensor) and id(owner(t.array)) in kept]
-        versions = [(t.version, t.version.value) for t in held]
+        versions = [(t.version, t.version.value) for t in holders((*args, *outputs), saved)]
     node = Node(function, ctx, edges, len(outputs), versions)
     for index, output in enumerate(outputs):
         if output.array.dtype.kind == "f":

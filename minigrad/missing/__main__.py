@@ -34,7 +34,7 @@ def read(path: Path) -> list[str]:
         line = error.lineno or 1  # it says none of a byte that is zero
         where = f"line {line}" if notebook is None else _place(notebook, line)
         raise ValueError(f"{path}: {where}: {error.msg}; {expected}") from None
-    except (RecursionError, ValueError) as error:
+    except (RecursionError, MemoryError, ValueError) as error:
         raise ValueError(f"{path}: {error}; {expected}") from None
     if notebook is None:
         return [f"{path}:{each.line}: {each.name}: {each.text}" for each in found]
