@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from seq2seq import evaluate, train
+from seq2seq import average, evaluate, train
 from seq2seq.run import checkpoint
 from seq2seq.run.cli import run_command
 from seq2seq.run.errors import UserError
@@ -49,6 +49,8 @@ def reproduce(arguments: Sequence[str] | None = None) -> int:
     code = train.train(["--recipe", chosen.name, *others, "--run-dir", str(run_dir), *resume])
     if code:
         return code
+    if any("average" in goal.evaluate for goal in chosen.goals):
+        average.average([str(run_dir)])
     values = [_value(run_dir, goal, number) for number, goal in enumerate(chosen.goals)]
     print_results("\n".join(["", *compared(chosen, values)]), None)
     return int(not all(goal.is_met(value) for goal, value in zip(chosen.goals, values, strict=True)))

@@ -19,19 +19,18 @@ RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 @pytest.fixture
 def digits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, corpus: Path) -> Any:
-    """digits(expected): a recipe of that name, for a tiny run, with this loss expected."""
+    """digits(expected): a recipe of that name, for a tiny run, with this loss expected of what is asked."""
     folder = tmp_path / "recipes"
     folder.mkdir()
     monkeypatch.setattr(recipes, "FOLDER", folder)
 
-    def write(expected: float) -> None:
+    def write(expected: float, evaluate: str = "--beam-size 2", **more: int) -> None:
         settings = {
             "data": str(corpus), "epochs": 1, "batch_size": 8, "min_freq": 1, "src_tokenizer": "space",
             "trg_tokenizer": "space", "embedding_size": 5, "hidden_size": 6, "num_layers": 1,
+            **more,
         }  # fmt: skip
-        goals = [
-            {"figure": "loss", "expected": expected, "within": 0.5, "published": "none", "evaluate": "--beam-size 2"}
-        ]
+        goals = [{"figure": "loss", "expected": expected, "within": 0.5, "published": "none", "evaluate": evaluate}]
         stored = {"about": "digits", "minutes": "0.1", "goals": goals, "settings": settings}
         (folder / "digits.yaml").write_text(json.dumps(stored))
 
@@ -50,6 +49,14 @@ def test_a_run_is_held_against_what_is_expected(run, digits, tmp_path: Path) -> 
     found = run("reproduce", *arguments)  # what stands goes on, and is scored again
     assert found.code == 1
     assert f"loss --beam-size 2 {value:.2f}, expected {value + 0.6:.2f} ± 0.50: NOT as expected" in found.out
+
+
+def test_the_mean_of_the_best_epochs_is_made_where_a_goal_is_of_it(run, digits, tmp_path: Path) -> None:
+    digits(2.6, "--checkpoint average", epochs=3, keep_best=2)
+    found = run("reproduce", "digits", "--run-dir", tmp_path / "run", "--seed", 3)
+    assert found.code == 0, found.err
+    assert "average.safetensors: the mean of epochs 2, 3; its scores:\n" in found.out
+    assert "loss --checkpoint average" in found.out
 
 
 def test_recipes_are_listed(run) -> None:
