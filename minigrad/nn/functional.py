@@ -207,7 +207,8 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, *, 
     Returns:
         (*input.shape, E), dtype of ``weight``.
     """
-    return _look_up(weight, input, row_index("embedding", padding_idx, weight.shape[0]), sparse)
+    row = row_index("embedding", padding_idx, weight.shape[0]) if weight.dim() else None  # which the op refuses
+    return _look_up(weight, input, row, sparse)
 
 
 def linear_argmax(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
