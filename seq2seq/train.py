@@ -11,7 +11,7 @@ if __name__ == "__main__":  # before anything large is loaded
 
 import dataclasses
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -234,11 +234,12 @@ def _go_on(trainer: Trainer, change: DataChange) -> None:
     changed, splits = folder.pending_changes(run_dir, trainer.progress)
     changed |= set(config_file.differences(trainer.config, run_dir))
     splits |= change.splits
-    trainer.progress = _after(trainer.progress, changed, splits, trainer.config)
+    reordered = "train" in splits or bool(changed & set(config_file.ORDERING))
+    trainer.progress = _after(trainer.progress, reordered, "valid" in splits, trainer.config)
     trainer.config = schedules.settled(trainer.config, trainer.total_steps)  # over the batches that there are now
     for line in folder.go_on(run_dir, trainer.config, trainer.progress.step, change):
         say(f"changed from here on: {line}")
-    if splits or changed & set(config_file.ORDERING):
+    if splits or reordered:
         trainer.progress = dataclasses.replace(trainer.progress, changes=folder.num_changes(run_dir))
     if _is_over(trainer):
         over = f"lr_steps = {trainer.config.lr_steps} are over and min_lr is 0; --lr-steps says when they shall be"
@@ -253,13 +254,13 @@ def _is_over(trainer: Trainer) -> bool:
     return config.lr_steps is not None and step >= config.lr_steps
 
 
-def _after(progress: Progress, changed: set[str], splits: Collection[str], config: Config) -> Progress:
-    """Where a run stands after settings, or the data of some splits, changed there: an epoch whose batches are others
-    now begins anew, and of other validation data nobody knows how good the run was."""
-    if progress.batch and ("train" in splits or changed & set(config_file.ORDERING)):
+def _after(progress: Progress, reordered: bool, validated_anew: bool, config: Config) -> Progress:
+    """Where a run stands after a change: an epoch whose batches are others now begins anew, and on other validation
+    data nobody knows how good the run was."""
+    if progress.batch and reordered:
         say(f"epoch {progress.epoch + 1} begins anew, since its batches are others now")
         progress = dataclasses.replace(progress, batch=0)
-    if "valid" in splits:
+    if validated_anew:
         falls = schedules.plateaus(config.best_metric, config.lr_patience, progress.figures)
         progress = dataclasses.replace(progress, best=None, figures=(), falls=progress.falls + falls)
     return progress
