@@ -166,6 +166,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     (tmp_path / "zero.py").write_bytes(b"import torch\n\0\n")
     assert main([str(tmp_path / "zero.py")]) == 2
     assert "line None" not in capsys.readouterr().err
+    (tmp_path / "deep.py").write_text(f"x = {'-' * 20_000}1")
+    assert main([str(tmp_path / "deep.py")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
     (tmp_path / "bytes.py").write_bytes(b"x = '\xff'")
     assert main([str(tmp_path / "bytes.py")]) == 2
     assert "this is not UTF-8" in capsys.readouterr().err
