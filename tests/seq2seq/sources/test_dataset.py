@@ -3,17 +3,19 @@
 import gzip
 import hashlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from num2words import CONVERTER_CLASSES
 
 from seq2seq.run.errors import UserError
 from seq2seq.sources import Dataset, hold_out, load_dataset
 from seq2seq.sources.dataset import pairs_checksum
-from seq2seq.sources.numbers import load_numbers, split_numbers
+from seq2seq.sources.numbers import _speller, load_numbers, split_numbers
 
 PAIRS = st.lists(st.tuples(st.text("abc", max_size=3), st.text("xy", max_size=2)))
 SIZES = (1500, 50, 100)
@@ -186,6 +188,17 @@ def test_every_word_of_held_out_numbers_is_in_train() -> None:
     for side in (0, 1):
         known = {word for pair in data.splits["train"] for word in pair[side].split()}
         assert {word for pair in data.splits["test"] for word in pair[side].split()} <= known
+
+
+@pytest.mark.parametrize("language", CONVERTER_CLASSES)
+def test_numbers_are_spelled_as_by_num2words(language: str) -> None:
+    def all_of(spell: Callable[[int], str]) -> list[str]:
+        try:
+            return list(map(spell, [*range(0, 130, 7), 200, 999, 1000, 1001, 1200, 2021, 21_021, 100_000, 999_999]))
+        except Exception as error:  # the converters of rarer languages fail in ways of their own
+            return [type(error).__name__]
+
+    assert all_of(_speller(language, 999_999)) == all_of(CONVERTER_CLASSES[language].to_cardinal)
 
 
 def test_joined_number_words_are_cut_into_characters() -> None:
