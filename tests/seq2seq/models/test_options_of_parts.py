@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from seq2seq.run import registry
-from tests.seq2seq.test_registered_models import (  # noqa: F401  (fixtures and tests that are collected here too)
+from tests.seq2seq.models.test_registered_models import (  # noqa: F401  (fixtures and tests that are collected here too)
     build,
     test_a_sentence_is_searched_alone_as_beside_others,
     test_a_sequence_is_the_loop_over_its_steps,

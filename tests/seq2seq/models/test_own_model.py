@@ -20,7 +20,7 @@ from seq2seq.run.errors import UserError
 from seq2seq.run.options import RANGES, Range
 from seq2seq.run.settings import parse
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "own-model.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "own-model.md").read_text(encoding="utf-8")
 SCRIPT, CHECK = re.findall(r"```python(?: script)?\n(.*?)```", PAGE, re.DOTALL)
 
 

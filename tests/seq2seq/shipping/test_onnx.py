@@ -17,7 +17,7 @@ from seq2seq.shipping import decode, model_file, onnx_model
 from seq2seq.text.vocabulary import EOS_ID, PAD_ID, SOS_ID
 from tests.seq2seq.tiny_translators import SENTENCES, SIZES, cases, translator, translator_of
 
-DOCS = (Path(__file__).parents[2] / "docs" / "shipping.md").read_text(encoding="utf-8").partition("## ONNX")[2]
+DOCS = (Path(__file__).parents[3] / "docs" / "shipping.md").read_text(encoding="utf-8").partition("## ONNX")[2]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 from seq2seq.shipping import model_file
 from tests.seq2seq.tiny_translators import translator
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 # Run with the file that is mutated and a place for the mutants. A digest is no secret: half of them have their own.
 FUZZ = """

@@ -46,7 +46,7 @@ def test_without_it_the_line_names_it(tiny_model) -> None:
 def test_loss_and_gradients_are_pytorchs(tiny_model, draw_batch, encoder: str) -> None:
     """Behind a GRU both states are made of its h, each by a matrix of its own."""
     torch = pytest.importorskip("torch")
-    from tests.seq2seq.torch_twin import ChoGRU, TorchTwin
+    from tests.seq2seq.models.torch_twin import ChoGRU, TorchTwin
 
     twin = TorchTwin(tiny_model(encoder=encoder, bridge=True, precision="fp64"), draw_batch(1))
     kind = {"lstm": torch.nn.LSTM, "cho-gru": ChoGRU}.get(encoder, torch.nn.GRU)

@@ -11,7 +11,7 @@ from minigrad import Tensor
 from seq2seq.models.model import Seq2Seq
 
 torch = pytest.importorskip("torch")
-from tests.seq2seq.torch_twin import TorchTwin  # noqa: E402  (which needs it)
+from tests.seq2seq.models.torch_twin import TorchTwin  # noqa: E402  (which needs it)
 
 ENCODERS = {"gru": {}, "bigru": {"bidirectional": True}}
 

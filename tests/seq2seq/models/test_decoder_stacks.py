@@ -13,7 +13,7 @@ from minigrad.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from seq2seq.models.stack import Stack
 
 torch = pytest.importorskip("torch")
-from tests.seq2seq.torch_twin import ChoGRU, TorchTwin  # noqa: E402  (which needs it)
+from tests.seq2seq.models.torch_twin import ChoGRU, TorchTwin  # noqa: E402  (which needs it)
 
 BETWEEN: list[dict[str, Any]] = [
     {"decoder_residual": True},

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from numba.core import codegen
 
-GOLDEN = runpy.run_path(str(Path(__file__).parents[1] / "golden" / "golden_runs.py"))
+GOLDEN = runpy.run_path(str(Path(__file__).parents[2] / "golden" / "golden_runs.py"))
 STORED: dict[str, Any] = json.loads(GOLDEN["PATH"].read_text(encoding="utf-8"))
 HAS_AVX2 = platform.machine() in ("x86_64", "AMD64") and {"+avx2", "+fma"} <= set(
     codegen.get_host_cpu_features().split(",")

@@ -18,7 +18,7 @@ from seq2seq.models.model import Seq2Seq, build_model
 from seq2seq.run.config import Config
 from seq2seq.sources import Batch
 
-FOLDER = Path(__file__).parents[1] / "golden"
+FOLDER = Path(__file__).parents[2] / "golden"
 TOLERANCE = 1e-5
 SETTINGS = dataclasses.replace(Config(), embedding_size=12, hidden_size=16, num_layers=2, dropout=0.0)
 

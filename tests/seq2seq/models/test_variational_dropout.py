@@ -84,7 +84,7 @@ class Twin:
 
     def __init__(self, model: Seq2Seq, batch: Batch, layers: int, sites: int) -> None:
         torch = pytest.importorskip("torch")
-        from tests.seq2seq.torch_twin import TorchTwin
+        from tests.seq2seq.models.torch_twin import TorchTwin
 
         self.torch, self.model, self.batch, self.layers = torch, model, batch, layers
         self.weights = TorchTwin(model, batch)

@@ -14,7 +14,7 @@ from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 
 torch = pytest.importorskip("torch")
-from tests.seq2seq.torch_twin import ChoGRU, TorchTwin  # noqa: E402  (which needs it)
+from tests.seq2seq.models.torch_twin import ChoGRU, TorchTwin  # noqa: E402  (which needs it)
 
 CELLS = {"auto": torch.nn.GRU, "gru": torch.nn.GRU, "cho-gru": ChoGRU}
 

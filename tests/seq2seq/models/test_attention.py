@@ -24,7 +24,7 @@ from seq2seq.run.errors import UserError
 from seq2seq.sources import Batch, EncodedSplit, Ragged, TextSource
 
 torch = pytest.importorskip("torch")
-from tests.seq2seq.torch_twin import TorchTwin  # noqa: E402  (which needs it)
+from tests.seq2seq.models.torch_twin import TorchTwin  # noqa: E402  (which needs it)
 
 Array = np.ndarray
 FED = {"decoder": "attention", "input_feeding": True}
@@ -183,7 +183,7 @@ def test_gradients_are_those_of_finite_differences(options) -> None:
 
 @each_variant
 def test_padding_and_the_batch_do_not_matter_to_the_bit(tiny_model, options) -> None:
-    from tests.seq2seq.test_registered_models import LEAST_ROWS, features_of
+    from tests.seq2seq.models.test_registered_models import LEAST_ROWS, features_of
 
     model = tiny_model(embedding_size=40, hidden_size=48, **options).eval()
     sources, targets = [[4, 5], [6, 7, 8, 9, 10], [5], [4] * 9, [8]], [[4, 5, 6], [7], [8, 9, 10, 4, 5], [], [6]]

@@ -24,7 +24,7 @@ print(minigrad.get_num_threads(), set(pools) <= {1})
 
 def test_limit_threads():
     """In an interpreter of its own: the limit lasts until the process ends."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     result = subprocess.run([sys.executable, "-c", CODE], cwd=root, capture_output=True, text=True)
     assert result.stdout.split("\n")[:2] == ["2 True", "1 True"], result.stderr
 

@@ -59,7 +59,7 @@ def test_its_gradient_is_the_sum_of_those_of_all_its_uses(kind: str, draw_batch:
 @pytest.mark.parametrize("kind", TIED)
 def test_loss_and_gradients_are_pytorchs(kind: str, draw_batch: Callable) -> None:
     torch = pytest.importorskip("torch")
-    from tests.seq2seq.torch_twin import TorchTwin
+    from tests.seq2seq.models.torch_twin import TorchTwin
 
     twin = TorchTwin(tied(kind, precision="fp64"), draw_batch(1))
     states = twin.encode()

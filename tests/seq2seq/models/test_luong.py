@@ -11,7 +11,7 @@ from seq2seq.models.contract import Decoder
 from tests.seq2seq.tiny_translators import SENTENCES, SIZES, translator
 
 torch = pytest.importorskip("torch")
-from tests.seq2seq.torch_twin import ChoGRU, TorchTwin  # noqa: E402  (which needs it)
+from tests.seq2seq.models.torch_twin import ChoGRU, TorchTwin  # noqa: E402  (which needs it)
 
 CELLS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "cho-gru": ChoGRU}
 LENGTHS = (4, 1, 6, 3, 0)  # words of the sources of draw_batch(1), between two marks

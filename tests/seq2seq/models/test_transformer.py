@@ -37,7 +37,7 @@ def build() -> Any:
 @pytest.mark.parametrize("options", [{}, {"norm_first": False}, {"activation": "relu", "num_heads": 3}])
 def test_loss_and_gradients_are_pytorchs(build, draw_batch, options: dict) -> None:
     torch = pytest.importorskip("torch")
-    from tests.seq2seq.torch_twin import TorchTwin
+    from tests.seq2seq.models.torch_twin import TorchTwin
 
     batch, model = draw_batch(1), build(precision="fp64", **options)
     twin, settings = TorchTwin(model, batch), {**SIZES, "norm_first": True, "activation": "gelu", **options}

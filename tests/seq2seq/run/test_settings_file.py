@@ -13,7 +13,7 @@ from seq2seq.run.errors import UserError
 from seq2seq.run.settings import parse
 from seq2seq.run.settings_file import read_settings
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+RESULTS = Path(__file__).parents[3] / "benchmarks" / "results"
 LINES = "expected YAML or JSON with lines such as hidden_size: 256"
 BOMB = "data: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join(['*' + former] * 9)}]\n" for former, name in zip("abcdefgh", "bcdefghi", strict=True)

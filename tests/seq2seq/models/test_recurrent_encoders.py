@@ -15,8 +15,8 @@ from seq2seq.run.config import Config
 from seq2seq.run.errors import UserError
 
 torch = pytest.importorskip("torch")
-from tests.seq2seq.test_registered_models import LEAST_ROWS, features_of  # noqa: E402
-from tests.seq2seq.torch_twin import ChoGRU, TorchTwin  # noqa: E402  (which needs it)
+from tests.seq2seq.models.test_registered_models import LEAST_ROWS, features_of  # noqa: E402
+from tests.seq2seq.models.torch_twin import ChoGRU, TorchTwin  # noqa: E402  (which needs it)
 
 SIZES = {"embedding_size": 6, "hidden_size": 6}
 BETWEEN: list[dict[str, Any]] = [

@@ -18,7 +18,7 @@ import pytest
 from seq2seq.run.cli import command_line
 from seq2seq.run.entry import reason
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0"}
 
 
