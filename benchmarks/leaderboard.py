@@ -20,7 +20,7 @@ from seq2seq.run.recipes import Goal, Recipe, names, recipe
 ENOUGH = 30  # BLEU
 SUMMARY_HEAD = ("what", "ours, on two cores", "published", "command")
 UNITS = {"bleu": "BLEU", "bleu_tokens": "BLEU of tokens", "exact_match": "% right"}
-HEAD = ("recipe", "figure", "published", "parameters", "validations", "trained", "command")
+HEAD = ("recipe", "figure", "published", "parameters", "memory", "validations", "trained", "command")
 
 
 class Kept(NamedTuple):
@@ -79,7 +79,10 @@ def rows(runs: list[Kept]) -> list[tuple[str, ...]]:
     found = []
     for run in runs:
         commit, processor = run.manifest["git_commit"][:7], run.manifest["processor"]
-        told = f"{run.manifest['num_parameters']:,}", str(len(run.validations)), f"{commit}, {processor}{_minutes(run)}"
+        told = (
+            f"{run.manifest['num_parameters']:,}", _memory(run), str(len(run.validations)),
+            f"{commit}, {processor}{_minutes(run)}",
+        )  # fmt: skip
         for goal, scores, together in zip(run.recipe.goals, run.scores, run.together, strict=True):
             asked = " ".join([goal.figure, *goal.evaluate])
             values = [each[goal.figure] for each in scores]
@@ -109,6 +112,12 @@ def summary(runs: list[Kept]) -> list[tuple[str, ...]]:
 
 def _spread(values: list[float]) -> str:
     return f", mean of {len(values)} seeds, {min(values):.2f} to {max(values):.2f}" if len(values) > 1 else ""
+
+
+def _memory(run: Kept) -> str:
+    """What the run said, before its first step, that it takes at most."""
+    plan = run.manifest["memory_plan"]
+    return f"{sum(plan[part] for part in ('process', 'weights', 'optimizer', 'step')) / 2**20:,.0f} MB"
 
 
 def _minutes(run: Kept) -> str:

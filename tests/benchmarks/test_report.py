@@ -18,7 +18,8 @@ RECIPE = Recipe("a", "a model", "1", (Goal("bleu", 30.0, 1.0, "20", ("--beam-siz
 
 
 def kept_run(**validation: Any) -> leaderboard.Kept:
-    manifest = {"git_commit": "0123456789", "processor": "P", "num_parameters": 1234}
+    plan = {"process": 200 << 20, "weights": 8 << 20, "optimizer": 16 << 20, "step": 1 << 30, "device": "cpu"}
+    manifest = {"git_commit": "0123456789", "processor": "P", "num_parameters": 1234, "memory_plan": plan}
     scores = [[{"bleu": 30.25, "signatures": {"bleu": "a signature"}}]]
     log = [{"epoch": 0, "bleu": 0.0, **validation}, {"epoch": 1, "bleu": 32.5, **validation}]
     return leaderboard.Kept(RECIPE, scores, manifest, log, log if validation else None, [None])
@@ -28,10 +29,10 @@ def test_the_leaderboard_says_what_a_run_gave_and_how_it_is_had() -> None:
     (row,) = leaderboard.rows([kept_run(seconds=90.0)])
     assert dict(zip(leaderboard.HEAD, row, strict=True)) == {
         "recipe": "a model", "figure": "**30.25** bleu --beam-size 5 (± 1.0 expected)", "published": "20",
-        "parameters": "1,234", "validations": "2", "trained": "0123456, P, 2 minutes",
+        "parameters": "1,234", "memory": "1,248 MB", "validations": "2", "trained": "0123456, P, 2 minutes",
         "command": "`python -m seq2seq.reproduce a`",
     }  # fmt: skip
-    assert leaderboard.rows([kept_run()])[0][5] == "0123456, P"
+    assert leaderboard.rows([kept_run()])[0][6] == "0123456, P"
     run = kept_run()
     run.scores[0].append({"bleu": 31.75})
     told = "**31.00** bleu --beam-size 5, mean of 2 seeds, 30.25 to 31.75 (± 1.0 expected)"
