@@ -36,7 +36,7 @@ from seq2seq.shipping import decode, known_parts, model_file, onnx_model, page
 from seq2seq.text.vocabulary import EOS_ID, PAD_ID, SOS_ID
 
 ROOT = Path(__file__).parent.parent
-IN_NODE = ROOT / "tests" / "seq2seq" / "page_in_node.js"
+IN_NODE = ROOT / "tests" / "seq2seq" / "shipping" / "page_in_node.js"
 GRU = {"cell": "gru", "num_layers": 1}
 PAIRS: dict[tuple[str, str], dict[str, Any]] = {
     ("lstm", "lstm"): {"num_layers": 2},
