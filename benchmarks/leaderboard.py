@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import plots
 
 from seq2seq.run.recipes import Goal, Recipe, names, recipe
+from seq2seq.training.memory import MemoryPlan
 
 ENOUGH = 30  # BLEU
 SUMMARY_HEAD = ("what", "ours, on two cores", "published", "command")
@@ -116,8 +117,7 @@ def _spread(values: list[float]) -> str:
 
 def _memory(run: Kept) -> str:
     """What the run said, before its first step, that it takes at most."""
-    plan = run.manifest["memory_plan"]
-    return f"{sum(plan[part] for part in ('process', 'weights', 'optimizer', 'step')) / 2**20:,.0f} MB"
+    return f"{MemoryPlan(**run.manifest['memory_plan']).peak / 2**20:,.0f} MB"
 
 
 def _minutes(run: Kept) -> str:

@@ -82,8 +82,8 @@ class Embedding(Module):
     Args:
         num_embeddings, embedding_dim: shape of ``weight``, drawn from N(0, 1).
         padding_idx: id whose row starts as zeros and receives no gradient; negative counts from the end.
-        sparse: whether ``weight.grad`` is a RowGradient. Training is the same to the bit, but a step costs only the
-            rows that were used; see ``optim.Adam``.
+        sparse: whether ``weight.grad`` is a RowGradient. An update is the same to the bit (clipped, in float64,
+            but for the last bit of the norm), but costs only the rows that were used; see ``optim.Adam``.
     """
 
     weight: Parameter

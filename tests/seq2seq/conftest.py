@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import json
 import os
 import random
@@ -114,6 +116,26 @@ def reversed_digits() -> Callable[..., list[tuple[str, str]]]:
         return [(source, source[::-1]) for source in sources]
 
     return draw
+
+
+@pytest.fixture(scope="module")
+def trained_run(
+    tmp_path_factory: pytest.TempPathFactory,
+    reversed_digits: Callable[..., list[tuple[str, str]]],
+    options: Callable[[Path, Path], list[str]],
+) -> Callable[..., Path]:
+    """trained_run(count, "--epochs", 1): the folder of a tiny run on so many reversals, for all tests of a module."""
+    from seq2seq import train as train_command
+
+    def trained_run(count: int, *arguments: object) -> Path:
+        root = tmp_path_factory.mktemp("trained")
+        corpus = root / "digits.tsv"
+        corpus.write_text("".join(f"{src}\t{trg}\n" for src, trg in reversed_digits(count)))
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert train_command.main([*options(corpus, root / "run"), *map(str, arguments)]) == 0
+        return root / "run"
+
+    return trained_run
 
 
 @pytest.fixture

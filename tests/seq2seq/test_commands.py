@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import io
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from seq2seq import Translator, metrics
-from seq2seq import train as train_command
 from seq2seq.decoding import scorers
 from seq2seq.models.contract import Decoder
 from seq2seq.run.config import Config
@@ -24,14 +23,9 @@ SENTENCES = ["1 2 3", "", "9 8 7 6 5", "   ", "0 0 7 x", "3 1 4 1"]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, reversed_digits, options) -> Path:
+def folder(trained_run: Callable[..., Path]) -> Path:
     """A run that has learned a little."""
-    root = tmp_path_factory.mktemp("commands")
-    corpus = root / "digits.tsv"
-    corpus.write_text("".join(f"{src}\t{trg}\n" for src, trg in reversed_digits(200)))
-    with contextlib.redirect_stdout(io.StringIO()):
-        assert train_command.main([*options(corpus, root / "run"), "--epochs", "15", "--dropout", "0"]) == 0
-    return root / "run"
+    return trained_run(200, "--epochs", 15, "--dropout", 0)
 
 
 @pytest.fixture

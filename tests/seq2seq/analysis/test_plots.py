@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import itertools
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from seq2seq import metrics
-from seq2seq import train as train_command
 from seq2seq.analysis import lengths
 from seq2seq.plots import curves, drawing, vectors
 from seq2seq.run.errors import UserError
@@ -29,15 +27,11 @@ RECORDS = [
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, reversed_digits, options) -> Path:
+def folder(trained_run: Callable[..., Path]) -> Path:
     """A run with attention, hardly trained."""
-    root = tmp_path_factory.mktemp("plots")
-    corpus = root / "digits.tsv"
-    corpus.write_text("".join(f"{src}\t{trg}\n" for src, trg in reversed_digits(70)))
-    (root / "lines.txt").write_text("1 2 3\n\n4 $5 6 7\n9 9\n")
-    with contextlib.redirect_stdout(io.StringIO()):
-        assert train_command.main([*options(corpus, root / "run"), "--epochs", "2", "--decoder", "attention"]) == 0
-    return root / "run"
+    run = trained_run(70, "--epochs", 2, "--decoder", "attention")
+    run.with_name("lines.txt").write_text("1 2 3\n\n4 $5 6 7\n9 9\n")
+    return run
 
 
 @pytest.fixture

@@ -35,15 +35,9 @@ def closing(*descriptors: int) -> Callable[[], None]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, reversed_digits, options) -> Path:
+def folder(trained_run: Callable[..., Path]) -> Path:
     """A run, hardly trained."""
-    from seq2seq import train
-
-    root = tmp_path_factory.mktemp("entry")
-    corpus = root / "digits.tsv"
-    corpus.write_text("".join(f"{src}\t{trg}\n" for src, trg in reversed_digits(70)))
-    assert train.main([*options(corpus, root / "run"), "--epochs", "1"]) == 0
-    return root / "run"
+    return trained_run(70, "--epochs", 1)
 
 
 # --- Ctrl-C -----------------------------------------------------------------------------------------------------------

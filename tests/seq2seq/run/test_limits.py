@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -62,15 +62,9 @@ def beside(name: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, reversed_digits, options) -> Path:
+def folder(trained_run: Callable[..., Path]) -> Path:
     """A run, hardly trained."""
-    from seq2seq import train
-
-    root = tmp_path_factory.mktemp("limits")
-    corpus = root / "digits.tsv"
-    corpus.write_text("".join(f"{src}\t{trg}\n" for src, trg in reversed_digits(70)))
-    assert train.main([*options(corpus, root / "run"), "--epochs", "1"]) == 0
-    return root / "run"
+    return trained_run(70, "--epochs", 1)
 
 
 @pytest.fixture(scope="module")

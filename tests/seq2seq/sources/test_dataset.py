@@ -192,13 +192,15 @@ def test_every_word_of_held_out_numbers_is_in_train() -> None:
 
 @pytest.mark.parametrize("language", CONVERTER_CLASSES)
 def test_numbers_are_spelled_as_by_num2words(language: str) -> None:
-    def all_of(spell: Callable[[int], str]) -> list[str]:
+    def spelled(spell: Callable[[int], str], number: int) -> str:
         try:
-            return list(map(spell, [*range(0, 130, 7), 200, 999, 1000, 1001, 1200, 2021, 21_021, 100_000, 999_999]))
+            return spell(number)
         except Exception as error:  # the converters of rarer languages fail in ways of their own
-            return [type(error).__name__]
+            return type(error).__name__
 
-    assert all_of(_speller(language, 999_999)) == all_of(CONVERTER_CLASSES[language].to_cardinal)
+    ours, theirs = _speller(language, 999_999), CONVERTER_CLASSES[language].to_cardinal
+    for number in (*range(0, 130, 7), 200, 999, 1000, 1001, 1200, 2021, 21_021, 100_000, 999_999):
+        assert spelled(ours, number) == spelled(theirs, number)
 
 
 def test_joined_number_words_are_cut_into_characters() -> None:

@@ -44,27 +44,40 @@ def training(split: EncodedSplit, **settings: object) -> GraphedTraining:
     return steps
 
 
+@pytest.fixture
+def assert_equal_in_graphs(
+    train: Callable[..., Path], history: Callable[[Path], list[dict]], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., None]:
+    """assert_equal_in_graphs(steps, "--dropout", 0.3): a run of so many steps is the same with graphs, which
+    all its steps but the first use, and without. On a GPU cuBLAS may add up the rows of a graph, which are more, in
+    another order."""
+
+    def check(steps: int, *arguments: object) -> None:
+        arguments = ("--device", "cuda", "--teacher-forcing-ratio", 1, "--max-steps", steps, *arguments)
+        replayed: list[Batch] = []
+        original = graphed._CapturedStep.replay
+        monkeypatch.setattr(
+            graphed._CapturedStep, "replay", lambda self, batch: replayed.append(batch) or original(self, batch)
+        )
+        with_graphs = train("graphs", *arguments)
+        assert len(replayed) == steps - 1
+        monkeypatch.setattr(update.GraphedTraining, "step", lambda self, batch: None)
+        without = train("without", *arguments)
+        for one, other in zip(history(with_graphs), history(without), strict=True):
+            for name in ("loss", "grad_norm", "val_loss"):
+                if name in one:
+                    assert one[name] == pytest.approx(other[name], rel=1e-5)
+
+    return check
+
+
 @pytest.mark.usefixtures("poisoned")
 @pytest.mark.parametrize("precision", ["bf16", "tf32"])
 def test_a_run_in_graphs_is_the_run_without(
-    train: Callable[..., Path], history: Callable[[Path], list[dict]], monkeypatch: pytest.MonkeyPatch, precision: str
+    assert_equal_in_graphs: Callable[..., None], monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
-    """On a GPU cuBLAS may add up the rows of a graph, which are more, in another order."""
-    arguments = ("--device", "cuda", "--precision", precision, "--teacher-forcing-ratio", 1, "--max-steps", 7)
     monkeypatch.setattr(graphed, "BUCKET", 16)
-    replayed: list[Batch] = []
-    original = graphed._CapturedStep.replay
-    monkeypatch.setattr(
-        graphed._CapturedStep, "replay", lambda self, batch: replayed.append(batch) or original(self, batch)
-    )
-    with_graphs = train("graphs", *arguments)
-    assert len(replayed) == 6  # all but the first step
-    monkeypatch.setattr(update.GraphedTraining, "step", lambda self, batch: None)
-    without = train("without", *arguments)
-    for one, other in zip(history(with_graphs), history(without), strict=True):
-        for name in ("loss", "grad_norm", "val_loss"):
-            if name in one:
-                assert one[name] == pytest.approx(other[name], rel=1e-5)
+    assert_equal_in_graphs(7, "--precision", precision)
 
 
 @pytest.mark.parametrize("options", [
@@ -74,24 +87,9 @@ def test_a_run_in_graphs_is_the_run_without(
      "--warmup-steps", 3, "--batch-tokens", 90, "--dropout", 0.2, "--recurrent-dropout", 0.1,
      "--embedding-dropout", 0.2],
 ], ids=["tied", "drawn"])  # fmt: skip
-def test_what_shapes_updates_is_the_same_in_graphs(
-    train: Callable[..., Path], history: Callable[[Path], list[dict]], monkeypatch: pytest.MonkeyPatch, options: list
-) -> None:
+def test_what_shapes_updates_is_the_same_in_graphs(assert_equal_in_graphs: Callable[..., None], options: list) -> None:
     """Shared weights and their mean; what is drawn before a step and in it; rates that change."""
-    arguments = ("--device", "cuda", "--precision", "bf16", "--teacher-forcing-ratio", 1, "--max-steps", 6, *options)
-    replayed: list[Batch] = []
-    original = graphed._CapturedStep.replay
-    monkeypatch.setattr(
-        graphed._CapturedStep, "replay", lambda self, batch: replayed.append(batch) or original(self, batch)
-    )
-    with_graphs = train("graphs", *arguments)
-    assert len(replayed) == 5
-    monkeypatch.setattr(update.GraphedTraining, "step", lambda self, batch: None)
-    without = train("without", *arguments)
-    for one, other in zip(history(with_graphs), history(without), strict=True):
-        for name in ("loss", "grad_norm", "val_loss"):
-            if name in one:
-                assert one[name] == pytest.approx(other[name], rel=1e-5)
+    assert_equal_in_graphs(6, "--precision", "bf16", *options)
 
 
 def test_batches_of_like_size_share_a_graph(split: EncodedSplit, monkeypatch: pytest.MonkeyPatch) -> None:

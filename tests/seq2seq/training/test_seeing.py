@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
 import pty
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from seq2seq import Translator
-from seq2seq import train as train_command
 from seq2seq import translate as translate_command
 from seq2seq.run import bars
 from seq2seq.training import samples, tracking
@@ -23,14 +22,9 @@ from tests.seq2seq.checkpoints import assert_same_checkpoint
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, reversed_digits, options) -> Path:
+def folder(trained_run: Callable[..., Path]) -> Path:
     """A run, hardly trained."""
-    root = tmp_path_factory.mktemp("seeing")
-    corpus = root / "digits.tsv"
-    corpus.write_text("".join(f"{src}\t{trg}\n" for src, trg in reversed_digits(70)))
-    with contextlib.redirect_stdout(io.StringIO()):
-        assert train_command.main([*options(corpus, root / "run"), "--epochs", "1"]) == 0
-    return root / "run"
+    return trained_run(70, "--epochs", 1)
 
 
 def test_the_same_sentences_after_each_epoch(train, run, corpus, history) -> None:
