@@ -5,7 +5,7 @@ from typing import Annotated
 from kernels.contracts.entry import Array, entry
 
 
-@entry(by_reference=True)
+@entry()
 def gelu_forward(x: Annotated[Array, "*S"], approximate: bool = False) -> Annotated[Array, "*S"]:
     """x times the distribution function of N(0, 1) at x. Equations: `kernels.reference.gelu`.
 
@@ -21,7 +21,7 @@ def gelu_forward(x: Annotated[Array, "*S"], approximate: bool = False) -> Annota
     """
 
 
-@entry(by_reference=True)
+@entry()
 def erf(x: Annotated[Array, "*S"]) -> Annotated[Array, "*S"]:
     """The error function: 2 P(x sqrt 2) - 1, P the distribution function of N(0, 1).
 
@@ -36,7 +36,7 @@ def erf(x: Annotated[Array, "*S"]) -> Annotated[Array, "*S"]:
     """
 
 
-@entry(by_reference=True)
+@entry()
 def gelu_backward(
     dy: Annotated[Array, "*S"], x: Annotated[Array, "*S"], approximate: bool = False
 ) -> Annotated[Array, "*S"]:

@@ -118,6 +118,8 @@ DEVICE u32 shuffle_up(u32 v, int by) {
 
 DEVICE float fast_exp(float x) { return std::exp(x); }
 DEVICE float reciprocal(float x) { return 1.0f / x; }
+DEVICE float erf_(float x) { return std::erf(x); }
+DEVICE float erfc_(float x) { return std::erfc(x); }
 // One operation each, and the build forbids contraction (-ffp-contract=off).
 DEVICE float times(float x, float y) { return x * y; }
 DEVICE float plus(float x, float y) { return x + y; }

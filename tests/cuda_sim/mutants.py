@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import test_cells
 import test_convert
 import test_embedding
+import test_gelu
 import test_optimiser
 import test_prepare
 import test_recurrent
@@ -82,6 +83,9 @@ CHECKS: dict[str, Callable[[Rig], None]] = {
     "target": lambda rig: test_softmax.test_a_target_out_of_range(rig, 4),
     "id": lambda rig: test_embedding.test_an_id_out_of_range(rig, -1),
     "gather": lambda rig: test_convert.check_gather(rig, 4, 300, "f32"),
+    "gelu": lambda rig: test_gelu.check(rig, 1025, False),
+    "tanh": lambda rig: test_gelu.check(rig, 1025, True),
+    "erf": lambda rig: test_gelu.check_erf(rig, 1025),
     "random": lambda rig: test_convert.check_random_bits(rig, 5001),
     "sgd": lambda rig: test_optimiser.check_sgd(rig, (0.8, 0.3, True, 0.05), 1500),
     "rmsprop": lambda rig: test_optimiser.check_rmsprop(rig, (1, 1, 0.1), 1500),
@@ -152,6 +156,12 @@ EDITS = [  # source, text, what it becomes, check
     ("layers/embedding.cu", "in_range(id, V, error) ? weight", "id < V ? weight", "id"),
     ("layers/dropout.cu", "start / 4 +", "", "dropout"),
     ("layers/random.cuh", "round < 10", "round < 9", "dropout"),
+    ("layers/gelu.cu", "erfc_(-x * ROOT_HALF)", "erfc_(-x)", "gelu"),
+    ("layers/gelu.cu", "(distribution(x[i]) + x[i] * density)", "distribution(x[i])", "gelu"),
+    ("layers/gelu.cu", "p * (1.0f - p) *", "p *", "tanh"),
+    ("layers/gelu.cu", "(1.0f + 3.0f * CUBIC", "(1.0f + CUBIC", "tanh"),
+    ("layers/gelu.cu", "y[i] = erf_(x[i]);", "y[i] = 1.0f - erfc_(x[i]);", "erf"),
+    ("runtime/elements.cuh", "if (begin + k * blockDim.x < size)", "", "gelu"),
     ("layers/embedding.cu", "total - right > width ? right + width : total", "right + width", "pieces"),
     ("layers/embedding.cu", "x, true)", "x, false)", "pieces"),
     ("search/ranking.cu", "going[at / K]", "K", "rank"),

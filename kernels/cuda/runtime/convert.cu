@@ -8,18 +8,7 @@
 // The suffix of gather_rows says the type of x and out. No index is checked: they are made by the host. A block covers
 // 1024 elements, 256 threads, no barrier: grid ceil(elements / 1024), and where there are rows (R, ceil(C / 1024)), for
 // to divide by C is dearer than to move a number.
-#include "runtime/device.cuh"
-
-constexpr int EACH = 4;  // elements of a thread, a block's width apart
-
-// Calls body(i) for this thread's elements.
-template <class Body>
-DEVICE void for_elements(u64 size, Body body) {
-  const u64 begin = (u64)blockIdx.x * blockDim.x * EACH + threadIdx.x;
-#pragma unroll
-  for (int k = 0; k < EACH; k++)
-    if (begin + k * blockDim.x < size) body(begin + k * blockDim.x);
-}
+#include "runtime/elements.cuh"
 
 // Calls body(row, column) for this thread's elements of the block's row.
 template <class Body>

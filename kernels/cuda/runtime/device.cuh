@@ -7,7 +7,8 @@
 //   mma_bf16, mma_tf32, ldmatrix4          tensor core           copy16, copy_wait, copy_batch, copy_wait_first
 //   spin_acquire, red_release              flag exchange         store16, load16, poll16, is_marked   data as a flag
 //   shuffle_xor, shuffle_up                warp exchange         grid_sync           barrier of a cooperative launch
-//   fast_exp, reciprocal, sigmoid, tanh_   float functions       to_bf16, to_tf32, to_float, put
+//   fast_exp, reciprocal, sigmoid, tanh_, erf_, erfc_   float functions
+//   to_bf16, to_tf32, to_float, put        conversions
 //   in_range                               check of an id, with the error word
 //   times, plus, divide, root              rounded one by one, never contracted to a multiply-add
 //   opaque                                 a hint to the compiler: do not keep what follows from this number
@@ -146,6 +147,8 @@ DEVICE float reciprocal(float x) {
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
+DEVICE float erf_(float x) { return erff(x); }
+DEVICE float erfc_(float x) { return erfcf(x); }
 DEVICE float times(float x, float y) { return __fmul_rn(x, y); }
 DEVICE float plus(float x, float y) { return __fadd_rn(x, y); }
 DEVICE float divide(float x, float y) { return __fdiv_rn(x, y); }

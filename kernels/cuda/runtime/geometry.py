@@ -120,7 +120,7 @@ def states(N: int, width: int) -> Launch:
 
 
 def elements(size: int) -> Launch:
-    """`size` elements, four per thread: sgd_step, rmsprop_step, random_bits and those of convert.cu."""
+    """`size` elements, four per thread: sgd_step, rmsprop_step, random_bits, those of convert.cu and gelu.cu."""
     return Launch((blocks_of(size, 1024),), (256,))
 
 

@@ -215,6 +215,18 @@ def test_dropout_has_the_bits_of_the_cpu(bench: Any, p: float, start: int, dtype
     np.testing.assert_array_equal(got, cpu.dropout(x, p, *stream))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(0, 3), (33, 65), (2, 3, 70)])
+def test_gelu(bench: Any, shape: tuple, dtype: Any) -> None:
+    x, dy = (3 * bench.normal(*shape, dtype=dtype) for _ in range(2))
+    for approximate in (False, True):
+        y = bench.back(kernels.gelu_forward(bench.to(x), approximate))
+        bench.close(y, cpu.gelu_forward(x, approximate), FLOAT32)
+        found = bench.back(kernels.gelu_backward(*bench.to([dy, x]), approximate))
+        bench.close(found, cpu.gelu_backward(dy, x, approximate), FLOAT32)
+    bench.close(bench.back(kernels.erf(bench.to(x))), cpu.erf(x), FLOAT32)
+
+
 @pytest.mark.parametrize("count", [0, 1, 13, 4096])
 def test_random_words_are_those_of_the_cpu(bench: Any, count: int) -> None:
     words = bench.back(kernels.cuda.random_bits(count, 2**40 + 1, 2**33 + 5, 9))
