@@ -175,30 +175,33 @@ def options(kinds: Iterable[str] = PACKAGES) -> dict[str, dataclasses.Field[Any]
 
 def _options_but(left_out: type[Any] | None, kinds: Iterable[str] = _ALL) -> dict[str, dataclasses.Field[Any]]:
     """The options of all parts of some kinds that are registered by now, but for one of them."""
-    parts = (part for kind in kinds for part in _parts[kind].values() if part is not left_out)
-    return {field.name: field for part in parts for field in _fields(part)}
+    found: dict[str, dataclasses.Field[Any]] = {}
+    for part in (part for kind in kinds for part in _parts[kind].values() if part is not left_out):
+        found |= _fields(part)
+    return found
 
 
-def _fields(part: type[Any]) -> tuple[dataclasses.Field[Any], ...]:
-    """Of a part's Options. Kept: each setting that is read asks for those of all parts, a tenth of a command's time."""
+def _fields(part: type[Any]) -> dict[str, dataclasses.Field[Any]]:
+    """Those of a part's Options, by name. Kept: each setting that is read asks for those of all parts, and there are
+    hundreds on a command line."""
     if part not in _known_fields:
-        _known_fields[part] = dataclasses.fields(part.Options)
+        _known_fields[part] = {field.name: field for field in dataclasses.fields(part.Options)}
     return _known_fields[part]
 
 
-_known_fields: dict[type[Any], tuple[dataclasses.Field[Any], ...]] = {}
+_known_fields: dict[type[Any], dict[str, dataclasses.Field[Any]]] = {}
 
 
 def options_of(chosen: dict[str, str]) -> dict[str, Any]:
     """The options of the chosen parts, kind by kind, with their defaults."""
-    fields = (field for kind, name in chosen.items() for field in _fields(part(kind, name)))
+    fields = (field for kind, name in chosen.items() for field in _fields(part(kind, name)).values())
     return {field.name: field.default for field in fields}
 
 
 def owners(option: str) -> Iterator[str]:
     """The parts that have an option, by their kinds, as "decoder gru-context, lstm"."""
     for kind in _ALL:
-        having = [name for name in names(kind) if any(field.name == option for field in _fields(_parts[kind][name]))]
+        having = [name for name in names(kind) if option in _fields(_parts[kind][name])]
         if having:
             yield f"{kind} {', '.join(having)}"
 

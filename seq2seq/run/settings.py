@@ -170,6 +170,7 @@ def _read_settings(path: str) -> dict[str, Any]:
     return settings
 
 
+@functools.cache
 def _field_comments() -> dict[str, str]:
     """Field name -> the comment above it, or above the group it is in."""
     comments: dict[str, str] = {}
