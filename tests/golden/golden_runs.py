@@ -59,7 +59,7 @@ RUNS = {
     "resumed": f"{DIGITS} --max-steps 22",
     "numbers": SMALL,
     "scan": f"{SMALL} --data scan {PLAIN}",
-    "cmudict": f"{SMALL} --data cmudict {LETTERS} --batch-size 16",
+    "cmudict": f"{SMALL} --data cmudict {LETTERS} --batch-size 128",
     "multi30k": f"{SMALL} --data multi30k",
     "spa-eng": f"{SMALL} --data spa-eng {SPACES} --max-vocab-size 1000 --max-output-length 10",
 }

@@ -10,7 +10,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +43,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def rounds() -> int:
     """What MINIGRAD_ROUNDS multiplies random rounds by; 1 in CI."""
     return ROUNDS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_here() -> Iterator[None]:
+    """Commands that run in this process compile here: a child for it, which each new kind of run would start, spares
+    memory alone (``training/test_warm_up.py``), and takes a second where all is compiled already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seq2seq.train.compile_kernels", lambda config: None)
+        yield
 
 
 class Result(NamedTuple):
