@@ -241,6 +241,14 @@ def field_types() -> dict[str, Any]:
     return _base_types() | {name: registry.type_of(field) for name, field in registry.options().items()}
 
 
+def field_type(name: str) -> Any:
+    """The type of one of them; None where there is no such setting."""
+    if name in _base_types():
+        return _base_types()[name]
+    field = registry.find_option(name)
+    return None if field is None else registry.type_of(field)
+
+
 @functools.cache
 def _base_types() -> dict[str, Any]:
     """Read once: it runs the annotations, and nothing may run while a stored config is read."""
@@ -264,11 +272,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def setting(name: str, value: Any) -> Any:
     """A setting's value in its type, from the text of a command line or from a file; UserError names the setting."""
-    types = field_types()
-    if name not in types:
-        near = suggestion(name, types) or "python -m seq2seq.train --help lists them all"
+    hint = field_type(name)
+    if hint is None:
+        near = suggestion(name, field_types()) or "python -m seq2seq.train --help lists them all"
         raise UserError(f"{shown(name)} is no setting; {near}")
-    hint = types[name]
     if typing.get_origin(hint) is Literal:
         return convert(name, value, (), typing.get_args(hint))
     converted = convert(name, value, typing.get_args(hint) or (hint,))

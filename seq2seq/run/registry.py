@@ -173,6 +173,13 @@ def options(kinds: Iterable[str] = PACKAGES) -> dict[str, dataclasses.Field[Any]
     return _options_but(None, kinds)
 
 
+def find_option(name: str) -> dataclasses.Field[Any] | None:
+    """The option of this name, of the parts of a model; None where no part has it."""
+    _load()
+    having = (_fields(part) for kind in PACKAGES for part in _parts[kind].values() if name in _fields(part))
+    return next(having, {}).get(name)
+
+
 def _options_but(left_out: type[Any] | None, kinds: Iterable[str] = _ALL) -> dict[str, dataclasses.Field[Any]]:
     """The options of all parts of some kinds that are registered by now, but for one of them."""
     found: dict[str, dataclasses.Field[Any]] = {}
@@ -182,8 +189,8 @@ def _options_but(left_out: type[Any] | None, kinds: Iterable[str] = _ALL) -> dic
 
 
 def _fields(part: type[Any]) -> dict[str, dataclasses.Field[Any]]:
-    """Those of a part's Options, by name. Kept: each setting that is read asks for those of all parts, and there are
-    hundreds on a command line."""
+    """Those of a part's Options, by name. Kept: each setting that is read asks for them, and a command line
+    has hundreds."""
     if part not in _known_fields:
         _known_fields[part] = {field.name: field for field in dataclasses.fields(part.Options)}
     return _known_fields[part]

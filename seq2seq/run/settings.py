@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq.run import companions, recipes, registry
-from seq2seq.run.config import BASE, Config, field_types, may_change, setting
+from seq2seq.run.config import BASE, Config, field_type, may_change, setting
 from seq2seq.run.config_file import FOLDERS, PATHS, load, moved
 from seq2seq.run.errors import UserError
 from seq2seq.run.options import RANGES
@@ -135,7 +135,7 @@ def build_parser(command: str = "train") -> OneLineParser:
 
 def add_setting(parser: Any, name: str, help_text: str, **options: Any) -> None:
     """An option for a setting; a bool may stand alone: --resume is --resume true."""
-    truth = {"nargs": "?", "const": True} if field_types()[name] is bool else {}
+    truth = {"nargs": "?", "const": True} if field_type(name) is bool else {}
     kind = functools.partial(setting, name)
     option, help_text = "--" + name.replace("_", "-"), help_text.replace("%", "%%")
     parser.add_argument(option, type=kind, metavar="VALUE", help=help_text, **truth, **options)

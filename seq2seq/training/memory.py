@@ -143,19 +143,31 @@ def _tokens(batch: Batch) -> int:
 @contextmanager
 def _most_taken(where: str) -> Iterator[Callable[[], int]]:
     """Afterwards the function gives the most bytes of new arrays that there were inside, at any time."""
-    gc.collect()  # what is freed inside would be taken again unseen
-    if where == "cuda":
-        cuda.empty_cache()
-        before = _reserved_for_arrays()
-        yield lambda: _reserved_for_arrays() - before
-        return
-    found = 0
-    tracemalloc.start()
+    with _no_collection():  # what is freed inside would be taken again unseen
+        if where == "cuda":
+            cuda.empty_cache()
+            before = _reserved_for_arrays()
+            yield lambda: _reserved_for_arrays() - before
+            return
+        found = 0
+        tracemalloc.start()
+        try:
+            yield lambda: found
+            found = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Cycles of objects that nobody has any more stay where they are."""
+    was = gc.isenabled()
+    gc.disable()
     try:
-        yield lambda: found
-        found = tracemalloc.get_traced_memory()[1]
+        yield
     finally:
-        tracemalloc.stop()
+        if was:
+            gc.enable()
 
 
 def _reserved_for_arrays() -> int:
