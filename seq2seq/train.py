@@ -200,7 +200,7 @@ def _planned(
     steps = total_steps(encoded["train"], config)
     if not asked and (config.resume or steps < timing.FEWEST_STEPS):
         return config, plan, []
-    pace = timing.measured(trial, config, dataset, codec, encoded)
+    pace = timing.measured(trial, config, dataset, codec, encoded, steps)
     if config.budget is None:
         return config, plan, [pace.told(steps, time.time(), config.patience is not None)]
     if config.resume:  # its plan stands; the budget is a limit alone

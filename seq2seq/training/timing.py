@@ -25,11 +25,12 @@ from seq2seq.training.batching import epoch_batches
 from seq2seq.training.update import Updates
 from seq2seq.training.validation import split_losses
 
-TRIED = 3  # updates of a round of those that are measured
-_ROUNDS, _ENOUGH = 5, 3.0  # as many at most; no further one after so many seconds
+TRIED = 3  # updates of a round of those that are measured, one of which there is always
+_MOST_TRIED, _PART = 60, 20  # there are no more rounds than so many updates, or one in so many of the run's, make up
+_ENOUGH = 3.0  # seconds after which there is no further round
 FEWEST_STEPS = 30  # a run of fewer is not worth the wait
 _LOOKED_AT = 10_000  # batches of an epoch whose tokens are counted
-_MOST = 20.0  # seconds after which no further update is tried
+_MOST_SECONDS = 20.0  # after which no further update is tried
 _MOST_TARGETS = 90  # percent of the targets are no longer than the translations that are measured
 
 Updating = Callable[[Sequence[IntArray]], float]  # the batches of an update -> its seconds
@@ -70,9 +71,9 @@ class Pace:
 
 
 def measured(
-    model: Seq2Seq, config: Config, dataset: Dataset, codec: TextCodec, encoded: dict[str, EncodedSplit]
+    model: Seq2Seq, config: Config, dataset: Dataset, codec: TextCodec, encoded: dict[str, EncodedSplit], steps: int
 ) -> Pace:
-    """The pace of a run; the weights of ``model`` are no longer what they were."""
+    """The pace of a run of so many updates; the weights of ``model`` are no longer what they were."""
     train, updates = encoded["train"], Updates(model, config, encoded["train"])
     read, order = epoch_batches(train, config, 0)
 
@@ -89,7 +90,7 @@ def measured(
     tokens = [
         int(sum((read.src.lengths[pairs] + read.trg.lengths[pairs]).sum() for pairs in group)) for group in groups
     ]
-    seconds = _of_tokens(update, groups, tokens)
+    seconds = _of_tokens(update, groups, tokens, min(_MOST_TRIED, steps // _PART))
     updates.optimizer.zero_grad()
     return Pace(
         -(-len(order) // config.accumulate),
@@ -98,14 +99,18 @@ def measured(
     )
 
 
-def _of_tokens(update: Updating, groups: Sequence[Sequence[IntArray]], tokens: Sequence[int]) -> float:
-    """Seconds for each token, of updates with few, middling and many, in turns: a machine has its moments."""
+def _of_tokens(update: Updating, groups: Sequence[Sequence[IntArray]], tokens: Sequence[int], most: int) -> float:
+    """Seconds for each token, of updates with few, middling and many, in turns: a machine has its moments.
+
+    Args:
+        most: updates, if one round has no more.
+    """
     order = np.argsort(tokens, kind="stable")
     chosen = [int(order[len(order) * (2 * place + 1) // (2 * TRIED)]) for place in range(TRIED)]
     update(groups[chosen[0]])  # what is loaded and made at the first update is no part of the others
     taken, counted = 0.0, 0
-    for tried in range(_ROUNDS * TRIED):
-        if taken >= (_MOST if tried % TRIED else _ENOUGH):
+    for tried in range(max(TRIED, most - most % TRIED)):
+        if taken >= (_MOST_SECONDS if tried % TRIED else _ENOUGH):
             break
         taken += update(groups[chosen[tried % TRIED]])
         counted += tokens[chosen[tried % TRIED]]

@@ -66,21 +66,32 @@ def test_an_epoch_takes_as_long_as_its_tokens_say() -> None:
         calls.append(tokens[group])
         return tokens[group] * 0.01 if len(calls) > 1 else 1e6
 
-    seconds = timing._of_tokens(update, range(5), tokens)  # type: ignore[arg-type]
+    seconds = timing._of_tokens(update, range(5), tokens, 3)  # type: ignore[arg-type]
     assert seconds == pytest.approx(0.01)
     assert calls == [100, 100, 500, 900]
 
 
-@pytest.mark.parametrize(("each", "count"), [(0.01, 15), (0.5, 6), (2.0, 3), (8.0, 3), (15.0, 2), (30.0, 1)])
+@pytest.mark.parametrize(("each", "count"), [(0.01, 18), (0.5, 6), (2.0, 3), (8.0, 3), (15.0, 2), (30.0, 1)])
 def test_updates_are_measured_while_that_costs_little(each: float, count: int) -> None:
+    """Whole rounds, of at most 20 updates here, or until they have taken 3 s; a round of large ones ends after 20 s."""
     calls = []
 
     def update(group) -> float:
         calls.append(group)
         return each
 
-    assert timing._of_tokens(update, range(5), [1] * 5) == pytest.approx(each)  # type: ignore[arg-type]
+    assert timing._of_tokens(update, range(5), [1] * 5, 20) == pytest.approx(each)  # type: ignore[arg-type]
     assert len(calls) == 1 + count
+
+
+@pytest.mark.parametrize(("steps", "count"), [(30, 3), (119, 3), (120, 6), (800, 39), (10**6, 60)])
+def test_a_long_run_is_measured_for_longer(monkeypatch: pytest.MonkeyPatch, train, steps: int, count: int) -> None:
+    """A twentieth of its updates, in whole rounds."""
+    tried = []
+    monkeypatch.setattr(timing.Updates, "apply", lambda *_: tried.append(1))
+    monkeypatch.setattr(train_command, "total_steps", lambda *_: steps)
+    train("run", "--epochs", 1, "--dry-run")
+    assert len(tried) == 1 + count
 
 
 def test_as_much_is_planned_as_fits(now) -> None:
