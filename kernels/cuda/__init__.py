@@ -7,7 +7,7 @@ Importing this package touches no device and does not import CuPy; the first cal
 
 What each kernel reads and writes stands at the head of its file; docs/cuda.md draws them. The rooms: `runtime` (what
 launches and multiplies, and the machine), `recurrent`, `search`, `losses`, `updates`, `layers` (products, embedding,
-dropout). A .py file stands beside the .cu files that it launches; these name headers by room and file.
+dropout, GELU). A .py file stands beside the .cu files that it launches; these name headers by room and file.
 """
 
 from typing import TYPE_CHECKING, Any
