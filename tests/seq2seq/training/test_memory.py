@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import subprocess
 import sys
@@ -153,6 +155,19 @@ def test_trial_steps_change_no_weight_and_leave_no_gradient() -> None:
     for parameter, values in zip(model.parameters(), before, strict=True):
         np.testing.assert_array_equal(parameter.array, values)
         assert parameter.grad is None
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_cycles_are_let_lie_while_a_step_is_tried_and_no_longer(collects: bool) -> None:
+    """What a collection frees inside would be taken again unseen; also where the step fails."""
+    try:
+        (gc.enable if collects else gc.disable)()
+        with contextlib.suppress(ZeroDivisionError), memory._most_taken("cpu"):
+            assert not gc.isenabled()
+            raise ZeroDivisionError
+        assert gc.isenabled() == collects
+    finally:
+        gc.enable()
 
 
 def test_what_does_not_fit_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:

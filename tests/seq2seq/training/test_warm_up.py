@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,14 @@ def test_nothing_is_done_where_compiled_kernels_are_not_kept(
     monkeypatch.setattr(warm_up, "compiled_marker", lambda name: None)
     warm_up.compile_kernels(Config())
     assert not calls
+
+
+def test_a_training_compiles_first(monkeypatch: pytest.MonkeyPatch, train: Callable[..., Path]) -> None:
+    """What the other tests leave out (``conftest.py``)."""
+    configs: list[Config] = []
+    monkeypatch.setattr("seq2seq.train.compile_kernels", configs.append)
+    train("run", "--epochs", 1, "--precision", "bf16")
+    assert [config.precision for config in configs] == ["bf16"]
 
 
 @pytest.mark.parametrize(
