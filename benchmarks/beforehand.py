@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from figures import write
+from tables import as_table, files, read
 
 from seq2seq.sources.named import load_named
 from seq2seq.training.budget import seconds_of
@@ -102,6 +103,21 @@ def budgets(data: Sequence[str], folder: Path, threads: int) -> dict[str, Any]:
         found[budget] = {"took_s": took, "took_over_budget": took / seconds_of(budget)}
         print(f"budget {budget}: took {took:.1f} s, {took / seconds_of(budget):.2f} of it", flush=True)
     return found
+
+
+def tables() -> str:
+    """Everything between the markers of docs/training.md: for each processor what was told, and what it took."""
+    parts = []
+    for result in map(read, files("beforehand")):
+        where = f"{result['threads']} threads, {result['processor']['name']}"
+        told = [(name, row["told_s"], row["took_s"], row["took_over_told"]) for name, row in result["runs"].items()]
+        given = [
+            (f"`--budget {budget}`", float(seconds_of(budget)), row["took_s"], row["took_over_budget"])
+            for budget, row in result["budgets"].items()
+        ]
+        rows = [(name, f"{s:.1f} s", f"{took:.1f} s", f"{share:.2f}") for name, s, took, share in told + given]
+        parts.append(as_table((where, "told or given", "took", "took over that"), rows))
+    return "\n\n".join(parts)
 
 
 def main() -> None:

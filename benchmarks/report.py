@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import beforehand
 import leaderboard
 import plots
 import single_runs
@@ -270,6 +271,7 @@ def main() -> int:
         docs / "speed.md": ablation_tables,
         docs / "shipping.md": shipping_page,
         docs / "serving.md": serving_page,
+        docs / "training.md": beforehand.tables,
         docs / "examples" / "README.md": tutorials.table,
     }
     contents = {path: with_figures(path.read_text(encoding="utf-8"), make()) for path, make in pages.items()}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import beforehand
 import pytest
+import tables
 
 from seq2seq.run import settings
 from seq2seq.training.budget import seconds_of
@@ -44,3 +46,17 @@ def test_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for words, budget in zip(asked[-3:], beforehand.BUDGETS, strict=True):
         assert words[words.index("--budget") + 1] == budget
         assert "--epochs" not in words
+
+
+def test_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    assert beforehand.tables() == ""
+    result = {
+        "processor": {"name": "P"}, "threads": 2,
+        "runs": {"LSTM": {"told_s": 50.0, "took_s": 55.04, "took_over_told": 1.1008}},
+        "budgets": {"2m": {"took_s": 117.0, "took_over_budget": 0.975}},
+    }  # fmt: skip
+    (tmp_path / "beforehand.json").write_text(json.dumps(result), encoding="utf-8")
+    *_, told, given = beforehand.tables().splitlines()
+    assert told == "| LSTM | 50.0 s | 55.0 s | 1.10 |"
+    assert given == "| `--budget 2m` | 120.0 s | 117.0 s | 0.97 |"
