@@ -84,11 +84,11 @@ def test_graphs_find_what_the_engine_finds(
     for n in range(len(SENTENCES)):
         asked = given[n], copies[n], _until_end(ids[n])
         exact, rounded = p_of(decode.Model(config, wide), *asked), p_of(decode.Model(config, weights), *asked)
-        seen, found = exact > 0, logs[: len(exact), n, : exact.shape[1]]
+        seen, of_graphs = exact > 0, logs[: len(exact), n, : exact.shape[1]]
         # Normalised layers of nearly equal numbers enlarge what float32 rounds: decode.py's own distance says how much.
         atol = 1e-5 + 4 * np.abs(np.log(rounded[seen]) - np.log(exact[seen])).max()
-        np.testing.assert_allclose(found[seen], np.log(exact[seen]), atol=min(atol, 1e-3), rtol=1e-5)
-        assert np.isneginf(found[~seen]).all()
+        np.testing.assert_allclose(of_graphs[seen], np.log(exact[seen]), atol=min(atol, 1e-3), rtol=1e-5)
+        assert np.isneginf(of_graphs[~seen]).all()
 
 
 def p_of(reader: decode.Model, given: Any, copies: Any, ids: list[int]) -> np.ndarray:
